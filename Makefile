@@ -73,6 +73,11 @@ tests: $(DEVELOPER) ## run all tests
 	# One worker more than cores: the tests on a cluster mostly wait. tests/conftest.py has the order.
 	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile --no-loadscope-reorder
 
+.PHONY: quick
+quick: $(DEVELOPER) ## run the tests that need neither Snakemake nor Slurm
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/workflow \
+	  -m 'not slurm and not torture'
+
 .PHONY: check
 check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
 	$(BIN)/ruff format --check .

@@ -90,13 +90,13 @@ def grow(archive, night, number):
     copies, results = Copies(night, number), archive.results
     for top in (archive.raw, results):
         _link(top, copies)
-    for name in (paths.INVENTORY, paths.ASSOCIATIONS):
+    for name in (paths.INVENTORY, paths.ASSOCIATIONS_FILE):
         _copy_table(results / name, copies)
     table, masters = (
-        atomic_write.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS)
+        atomic_write.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS_FILE)
     )
     _copy_notes(results / paths.HEADERS, copies, lambda first: {**first, "table": table})
-    _copy_notes(results / paths.LEDGER, copies, stamps={paths.ASSOCIATIONS: masters})
+    _copy_notes(results / paths.LEDGER, copies, stamps={paths.ASSOCIATIONS_FILE: masters})
     _copy_closed(archive, copies)
 
 

@@ -88,7 +88,7 @@ def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     before = sum(os.times()[:2])
     plan.make_plan(context)
     if tells:
-        ASSOCIATIONS.foretold(Planning.of(context))
+        ASSOCIATIONS.dry_run_lines(Planning.of(context))
     return sum(os.times()[:2]) - before, context
 
 

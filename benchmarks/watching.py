@@ -35,7 +35,7 @@ from ccdflow.simulate.telescope import observe
 _AHEAD, _PATIENCE = 40, 900
 # Seconds from the last byte of a frame to its page that nobody should notice.
 _SLOW = 2.0
-_OF_THE_WATCH = {live_page.PAGE, live_page.SCRIPT}
+_OF_THE_WATCH = {live_page.LIVE_PAGE, live_page.LIVE_SCRIPT}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -162,7 +162,7 @@ def lfc(options, work):
     folder, taken = raw / like.relative_to(source).parent, []
     content = fits.open(like)
     with watching(raw, results, work / "lfc-watch.log") as process:
-        until(lambda: (results / live_page.SCRIPT).is_file(), "the watch")
+        until(lambda: (results / live_page.LIVE_SCRIPT).is_file(), "the watch")
         for number in range(options.frames + 1):
             # Each frame has another pixel changed: no frame is a copy of another.
             content[0].data.flat[number] += 1
@@ -206,7 +206,7 @@ def _wait(results, product):
 
 
 def _is_since(file, start):
-    """Tell whether a file was written since; a file that has gone was not."""
+    """Return whether a file was written since; a file that has gone was not."""
     try:
         return file.stat().st_mtime >= start
     except FileNotFoundError:

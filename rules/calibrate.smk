@@ -14,12 +14,13 @@ rule calibrate:
         product=r"calibrated/.+",
     localrule: True
     params:
+        kind="science",
         frame=sources_in_words,
         calibrated=product_path,
     message:
         "{params.frame} -> {params.calibrated}"
     run:
-        make(wildcards)  # ccdflow.kinds.science.SCIENCE.make
+        make(wildcards, params.kind)
 
 
 rule associations_table:
@@ -34,9 +35,10 @@ rule associations_table:
         product=r"associations\.csv",
     localrule: True
     params:
+        kind="associations",
         frames=sources_in_words,
         table=product_path,
     message:
         "{params.frames} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.associations_table.ASSOCIATIONS.make
+        make(wildcards, params.kind)

@@ -15,12 +15,13 @@ rule combine:
     localrule: True
     threads: all_cores
     params:
+        kind="bias",
         members=sources_in_words,
         combined=product_path,
     message:
         "{params.members} -> {params.combined}"
     run:
-        make(wildcards, threads)  # ccdflow.kinds.bias.BIAS_KIND.make
+        make(wildcards, params.kind, threads)
 
 
 rule bias_table:
@@ -35,9 +36,10 @@ rule bias_table:
         product=r"bias_quality\.csv",
     localrule: True
     params:
+        kind="table",
         figures=sources_in_words,
         table=product_path,
     message:
         "{params.figures} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.quality_tables.TABLE.make
+        make(wildcards, params.kind)

@@ -41,13 +41,13 @@ def or_stop(check, argument):
 
 or_stop(host.check_attributes, workflow)
 or_stop(host.check_notes_folder, ".snakemake")
-if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
-    or_stop(ccdflow_settings.check_file, ccdflow_settings.NAME)
+if not IS_MODULE and Path(ccdflow_settings.CONFIG_FILE).is_file():
+    or_stop(ccdflow_settings.check_file, ccdflow_settings.CONFIG_FILE)
 
-    configfile: ccdflow_settings.NAME
+    configfile: ccdflow_settings.CONFIG_FILE
 
 
-SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS), config)
+SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.PRODUCT_FOLDERS), config)
 
 
 def all_kinds():
@@ -121,10 +121,13 @@ def product_path(wildcards):
     return f"{RESULTS}/{RUN.jobs.job(wildcards.product).product}"
 
 
-def make(wildcards, threads=1):
-    """Make the product of a job, and leave its record even if the job fails."""
+def make(wildcards, kind, threads=1):
+    """Make the product of a job by the kind of its rule; leave its record even if the job fails.
+
+    The kind's module has the code: `Kind.make` of `scripts/ccdflow/kinds/`.
+    """
     try:
-        RUN.make(wildcards.product, threads=threads)
+        RUN.make(wildcards.product, kind, threads=threads)
     except steward.JobFailed as error:
         raise WorkflowError(str(error)) from None
 

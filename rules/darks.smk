@@ -5,12 +5,16 @@ are those of biases (rules/combine.smk) for other products."""
 use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
     wildcard_constraints:
-        product=r"combined/[^/]+/dark.+",  # ccdflow.kinds.dark.DARK_KIND.make
+        product=r"combined/[^/]+/dark.+",
     localrule: True
+    params:
+        kind="dark",
 
 
 use rule bias_table as dark_table with:
     """Figures of all combined darks -> dark_quality.csv."""
     wildcard_constraints:
-        product=r"dark_quality\.csv",  # ccdflow.kinds.quality_tables.DARK_TABLE.make
+        product=r"dark_quality\.csv",
     localrule: True
+    params:
+        kind="dark table",

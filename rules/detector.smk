@@ -14,19 +14,22 @@ rule measure_detector:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
     localrule: True
     params:
+        kind="detector",
         frames=sources_in_words,
         measured=product_path,
     message:
         "{params.frames} -> {params.measured}"
     run:
-        make(wildcards)  # ccdflow.kinds.detector_measurement.DETECTOR.make
+        make(wildcards, params.kind)
 
 
 use rule measure_detector as map_shutter with:
     """Flats of several exposures of a night -> the dead time of the shutter across the image."""
     wildcard_constraints:
-        product=r"detector/[^/]+/[^/]+/shutter_.+",  # ccdflow.kinds.shutter.SHUTTER.make
+        product=r"detector/[^/]+/[^/]+/shutter_.+",
     localrule: True
+    params:
+        kind="shutter",
 
 
 rule bad_pixels:
@@ -41,23 +44,28 @@ rule bad_pixels:
         product=r"detector/[^/]+/bad_pixels_[^/]+",
     localrule: True
     params:
+        kind="bad pixels",
         nights=sources_in_words,
         map=product_path,
     message:
         "{params.nights} -> {params.map}"
     run:
-        make(wildcards)  # ccdflow.kinds.bad_pixel_map.BAD_PIXELS.make
+        make(wildcards, params.kind)
 
 
 use rule bias_table as detector_table with:
     """Measurements of all nights -> detector.csv."""
     wildcard_constraints:
-        product=r"detector\.csv",  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
+        product=r"detector\.csv",
     localrule: True
+    params:
+        kind="detector table",
 
 
 use rule bias_table as trends with:
     """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
     wildcard_constraints:
-        product=r"events\.csv",  # ccdflow.kinds.trends.TRENDS_TABLE.make
+        product=r"events\.csv",
     localrule: True
+    params:
+        kind="trends",

@@ -14,33 +14,40 @@ rule picture:
         product=r"nights/[^/]+/before_after\.png",
     localrule: True
     params:
+        kind="picture",
         shown=sources_in_words,
         picture=product_path,
     message:
         "{params.shown} -> {params.picture}"
     run:
-        make(wildcards)  # ccdflow.kinds.frame_pictures.PICTURE.make
+        make(wildcards, params.kind)
 
 
 use rule picture as quality_picture with:
     """Combined biases of a night -> picture of level, read noise and structure."""
     wildcard_constraints:
-        product=r"nights/[^/]+/bias_quality\.png",  # ccdflow.kinds.quality_picture.QUALITY.make
+        product=r"nights/[^/]+/bias_quality\.png",
     localrule: True
+    params:
+        kind="quality",
 
 
 use rule picture as masters_picture with:
     """Combined darks and flats of a night -> picture of them and their errors."""
     wildcard_constraints:
-        product=r"nights/[^/]+/masters\.png",  # ccdflow.kinds.calibrated_pictures.MASTERS_PICTURE.make
+        product=r"nights/[^/]+/masters\.png",
     localrule: True
+    params:
+        kind="masters picture",
 
 
 use rule picture as calibrated_picture with:
     """Calibrated frames of a night -> picture of one of each filter, before and after."""
     wildcard_constraints:
-        product=r"nights/[^/]+/calibrated\.png",  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
+        product=r"nights/[^/]+/calibrated\.png",
     localrule: True
+    params:
+        kind="calibrated picture",
 
 
 rule contact_sheet:
@@ -55,12 +62,13 @@ rule contact_sheet:
         product=r"nights/[^/]+/frames\.json",
     localrule: True
     params:
+        kind="sheet",
         frames=sources_in_words,
         sheet=product_path,
     message:
         "{params.frames} -> {params.sheet}"
     run:
-        make(wildcards)  # ccdflow.kinds.contact_sheet.SHEET.make
+        make(wildcards, params.kind)
 
 
 rule page:
@@ -75,16 +83,19 @@ rule page:
         product=r"nights/[^/]+/report\.html",
     localrule: True
     params:
+        kind="page",
         shown=sources_in_words,
         page=product_path,
     message:
         "{params.shown} -> {params.page}"
     run:
-        make(wildcards)  # ccdflow.kinds.night_page.PAGE.make
+        make(wildcards, params.kind)
 
 
 use rule page as index_page with:
     """Pages of all nights -> overview."""
     wildcard_constraints:
-        product=r"report\.html",  # ccdflow.kinds.overview.INDEX.make
+        product=r"report\.html",
     localrule: True
+    params:
+        kind="index",

@@ -15,7 +15,7 @@ rule product:
     log:
         f"{RESULTS}/{paths.LOGS}/{{product}}.log",
     wildcard_constraints:
-        product=rf"({'|'.join(paths.FOLDERS)})/.+|[^/.]+\.(csv|html)",
+        product=rf"({'|'.join(paths.PRODUCT_FOLDERS)})/.+|[^/.]+\.(csv|html)",
     localrule: True
     run:
         check_made(output.product)

@@ -14,9 +14,10 @@ rule reduce:
         product=r"reduced/.+",
     localrule: True
     params:
+        kind="frame",
         raw=raw_frame,
         reduced=product_path,
     message:
         "{params.raw} -> {params.reduced}"
     run:
-        make(wildcards)  # ccdflow.kinds.frame.FRAME.make
+        make(wildcards, params.kind)

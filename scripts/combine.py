@@ -21,7 +21,7 @@ from ccdflow.combine.combined_header import is_electrons
 from ccdflow.combine.combined_image import write_combined_image
 from ccdflow.combine.member_reader import locate, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
+from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 
@@ -59,7 +59,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--memory",
         type=commandline.number_type("--memory", above=0, allowed="MB, above 0"),
-        default=DEFAULT_MEMORY / 1e6,
+        default=DEFAULT_STACK_BYTES / 1e6,
         metavar="MB",
         help="memory at most",
     )

@@ -86,7 +86,7 @@ def run(arguments, *, log, folder):
     """
     process = subprocess.Popen(
         [*COMMAND, *arguments],
-        env={**os.environ, summary.FOLDER: str(folder)},
+        env={**os.environ, summary.FOLDER_VARIABLE: str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -289,7 +289,7 @@ def parse(arguments):
     """
     if {"--config", "-C"} & set(arguments):
         return list(arguments)
-    names = schemas.read_schema(settings.SCHEMA)["properties"]
+    names = schemas.read_schema(settings.CONFIG_SCHEMA)["properties"]
     own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
     remaining = [word for word in arguments if word not in own]
     return [*remaining, "--config", *own] if own else remaining

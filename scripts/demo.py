@@ -68,17 +68,17 @@ def products(results):
         (paths.BIAS_QUALITY, "levels and noises of the biases"),
         (paths.DARK_QUALITY, "dark current and hot pixels"),
         (paths.FLAT_QUALITY, "level and signal to noise of the flats"),
-        (paths.DETECTOR, "gain, read noise and linearity as measured, beside the header's"),
-        (paths.EVENTS, "steps in the detector's figures, with their nights"),
-        (paths.ASSOCIATIONS, "which masters each frame was calibrated with, and why"),
+        (paths.DETECTOR_FILE, "gain, read noise and linearity as measured, beside the header's"),
+        (paths.EVENTS_FILE, "steps in the detector's figures, with their nights"),
+        (paths.ASSOCIATIONS_FILE, "which masters each frame was calibrated with, and why"),
     ):
         made += [(results / name, text)] * (results / name).is_file()
     for night in sorted(set(frames["night"])):
-        picture = results / paths.night_folder(night) / paths.OVERVIEW
+        picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
         page = results / paths.night_page(night)
         made += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
         made += [(page, f"the page of the night of {night}: open it in a browser")] * page.is_file()
-    index = results / paths.INDEX_PAGE
+    index = results / paths.REPORT_PAGE
     return made + [(index, "the overview of all nights")] * index.is_file()
 
 
@@ -164,7 +164,7 @@ def message(raw, results):
         f"  . {_environment()}/bin/activate",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
-    index = results / paths.INDEX_PAGE
+    index = results / paths.REPORT_PAGE
     if index.is_file():
         lines += ["", f"Open {index} in a browser: it leads to all of them."]
     return "\n".join(lines)
@@ -212,7 +212,7 @@ def main(arguments=None):
     """Run the command line and return its exit status."""
     status = commandline.run(run, parse, arguments)
     if status == 0:
-        offer(commandline.path(parse(arguments), "results", old_form=True) / paths.INDEX_PAGE)
+        offer(commandline.path(parse(arguments), "results", old_form=True) / paths.REPORT_PAGE)
     return status
 
 

@@ -25,7 +25,7 @@ _TABLES = {
     "biases": paths.BIAS_QUALITY,
     "darks": paths.DARK_QUALITY,
     "flats": paths.FLAT_QUALITY,
-    "steps": paths.ASSOCIATIONS,
+    "steps": paths.ASSOCIATIONS_FILE,
 }
 
 
@@ -72,7 +72,7 @@ def tables_of(results, night):
     if any("calibrated" not in row for row in rows["steps"][:1]):
         raise UserError(
             "the table lacks the column calibrated: an older ccdflow wrote it",
-            file=str(results / paths.ASSOCIATIONS),
+            file=str(results / paths.ASSOCIATIONS_FILE),
             remedy="run snakemake with this results folder once",
         )
     shown = {name: [row for row in table if row["night"] == night] for name, table in rows.items()}

@@ -40,15 +40,16 @@ def parse(arguments=None):
         "--cores", type=commandline.cores(), default=cores, help="frames at the same time"
     )
     parser.add_argument(
-        "--pause", type=commandline.seconds("--pause", least=0.01), default=watching.PAUSE,
+        "--pause", type=commandline.seconds("--pause", least=0.01), default=watching.PAUSE_SECONDS,
         help="between two looks, s",
     )  # fmt: skip
     parser.add_argument(
-        "--notice", choices=arrivals.WAYS, default=arrivals.AUTO,
+        "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
         help="events: the kernel tells of frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=commandline.seconds("--limit", least=0.01), default=watching.LIMIT,
+        "--limit", type=commandline.seconds("--limit", least=0.01),
+        default=watching.SILENCE_SECONDS,
         help="a folder that has not answered for so long is named, s",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
@@ -66,7 +67,7 @@ class Observer:
     def __init__(self, results):
         self._results = results
         self._lines = deque(maxlen=_LINES)
-        self._page, self._time, self._state = "", 0, live_page.WATCHING
+        self._page, self._time, self._state = "", 0, live_page.WATCHING_STATE
         self._is_new = threading.Event()
         self._thread = threading.Thread(target=self._keep_showing, daemon=True)
 
@@ -91,12 +92,12 @@ class Observer:
 
     def waits(self, problem):
         """Show a problem, or that it has passed."""
-        self._state = rendering.visible(problem) or live_page.WATCHING
+        self._state = rendering.visible(problem) or live_page.WATCHING_STATE
         self._is_new.set()
 
     def end(self):
         """Show that the watch has ended."""
-        self._state = live_page.ENDED
+        self._state = live_page.ENDED_STATE
         self._is_new.set()
         self._thread.join(_BEAT)
 
@@ -104,14 +105,14 @@ class Observer:
         """Write the script of an open page: when there is news, and as a sign of life."""
         while True:
             self._is_new.clear()
-            is_over = self._state == live_page.ENDED
+            is_over = self._state == live_page.ENDED_STATE
             script = live_page.live_script(
                 self._page, self._time, lines=self._lines, state=self._state, beat=int(time.time())
             )
             # A full disk gets no page; a line reports it.
             with suppress(OSError):
-                notes.write_atomically(self._results / live_page.PAGE, live_page.live_page())
-                atomic_write.write_text(self._results / live_page.SCRIPT, script)
+                notes.write_atomically(self._results / live_page.LIVE_PAGE, live_page.live_page())
+                atomic_write.write_text(self._results / live_page.LIVE_SCRIPT, script)
             if is_over:
                 return
             self._is_new.wait(_BEAT)

@@ -54,7 +54,7 @@ LONG_FILES = (
     "workflow/test_odd_files.py",
     "calibrate/test_calibration_arithmetic.py",
     "workflow/test_local_batches.py",
-    "detector/test_detector.py",
+    "kinds/test_detector.py",
     "kinds/test_master_forecasts.py",
     "detector/test_trends.py",
     "run/test_watching_rounds.py",

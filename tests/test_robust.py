@@ -62,9 +62,9 @@ def test_median_of_each_pixel_passes_by_what_is_missing_or_keeps_it():
 def test_medians_of_columns_are_numpys_to_the_last_bit(shape, dtype):
     lines = np.random.default_rng(4).normal(1000, 3, shape).astype(dtype)
     lines[0, 1], lines[-1, 2] = np.nan, np.inf
-    found = column_medians(lines)
-    assert found.dtype == dtype
-    assert np.array_equal(found, np.median(lines, axis=0), equal_nan=True)
+    medians = column_medians(lines)
+    assert medians.dtype == dtype
+    assert np.array_equal(medians, np.median(lines, axis=0), equal_nan=True)
 
 
 def test_medians_of_no_lines_are_nan():

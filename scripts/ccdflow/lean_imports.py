@@ -40,31 +40,7 @@ _OF_A_FRAME = "_get_module_from_frame"
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
 
-class _WithoutOptional:
-    """Numcodecs is missing while astropy's codecs are imported; two modules do with less."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        """Raise `ModuleNotFoundError` for numcodecs if astropy asks for it.
-
-        Returns
-        -------
-        importlib.machinery.ModuleSpec or None
-            Of the module that has names of units in annotations alone, and of the module that looks
-            for modules; None for all others.
-        """
-        if name == _OPTIONAL and _is_being_imported(sys.modules.get(_CODECS)):
-            raise ModuleNotFoundError(f"{name} is left out", name=name)
-        lean = _LOADERS.get(name)
-        if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None:
-            spec.loader = lean(spec.loader)
-        return spec
-
-
-class _Loader:
+class _LeanLoader:
     """A loader that leaves all but the module's code to another one.
 
     Parameters
@@ -88,7 +64,7 @@ class _Loader:
         self._loader.exec_module(module)
 
 
-class _WithoutUnits(_Loader):
+class _WithoutUnits(_LeanLoader):
     """Gives a module empty classes in the place of astropy's units.
 
     The module has an ``__import__`` of its own: other threads import what there is.
@@ -100,7 +76,7 @@ class _WithoutUnits(_Loader):
         super().exec_module(module)
 
 
-class _WithoutFileNames(_Loader):
+class _WithoutFileNames(_LeanLoader):
     """Lets a module find the module of a frame of the call stack by its name, not by its file."""
 
     def exec_module(self, module):
@@ -112,6 +88,30 @@ class _WithoutFileNames(_Loader):
 
 
 _LOADERS = {_ANNOTATED: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
+
+
+class _WithoutOptional:
+    """Numcodecs is missing while astropy's codecs are imported; two modules do with less."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        """Raise `ModuleNotFoundError` for numcodecs if astropy asks for it.
+
+        Returns
+        -------
+        importlib.machinery.ModuleSpec or None
+            Of the module that has names of units in annotations alone, and of the module that looks
+            for modules; None for all others.
+        """
+        if name == _OPTIONAL and _is_being_imported(sys.modules.get(_CODECS)):
+            raise ModuleNotFoundError(f"{name} is left out", name=name)
+        lean = _LOADERS.get(name)
+        if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            spec.loader = lean(spec.loader)
+        return spec
 
 
 def _module_of_frame(by_file, frame):

@@ -37,37 +37,37 @@ DARK_QUALITY = "dark_quality.csv"
 FLAT_QUALITY = "flat_quality.csv"
 """The table of each night's flats."""
 
-ASSOCIATIONS = "associations.csv"
+ASSOCIATIONS_FILE = "associations.csv"
 """The table of the masters that each frame took."""
 
 VERIFICATION = "verification.csv"
 """The table of verdicts on products."""
 
-DETECTOR = "detector.csv"
+DETECTOR_FILE = "detector.csv"
 """The table of each night's gain, read noise and linearity."""
 
-EVENTS = "events.csv"
+EVENTS_FILE = "events.csv"
 """The table of steps in those figures."""
 
-OVERVIEW = "before_after.png"
+BEFORE_AFTER = "before_after.png"
 """The picture of a night's raw and reduced frames, in the night's folder."""
 
-INDEX_PAGE = "report.html"
+REPORT_PAGE = "report.html"
 """The page of all nights, and, in a night's folder, that of the night."""
 
-SHEET = "frames.json"
+SHEET_FILE = "frames.json"
 """The list of a night's small pictures, in the night's folder."""
 
 FROM_NIGHT = "../.."
 """From the folder of a night's page to the results folder, as a link has it."""
 
-SMALL = "frames"
+SMALL_PICTURES_FOLDER = "frames"
 """The folder of a night's small pictures, in the night's folder."""
 
-FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
+PRODUCT_FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
 """The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order."""
 
-SET_ASIDE = "set_aside"
+SET_ASIDE_FOLDER = "set_aside"
 """The folder of products whose raw frames were set aside."""
 
 STATE = ".ccdflow"
@@ -118,7 +118,7 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 
 def is_raw_name(name):
-    """Tell whether a file name is the name of a raw frame (not of a hidden file).
+    """Return whether a file name is the name of a raw frame (not of a hidden file).
 
     Examples
     --------
@@ -129,7 +129,7 @@ def is_raw_name(name):
 
 
 def is_fits(name):
-    """Tell whether a name is that of a FITS file, compressed or not, in capitals or not.
+    """Return whether a name is that of a FITS file, compressed or not, in capitals or not.
 
     >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
     (True, True, False)
@@ -144,7 +144,7 @@ def is_fits(name):
 
 
 def is_shown_only(product):
-    """Tell whether a product is a page, picture or table: made only of other products.
+    """Return whether a product is a page, picture or table: made only of other products.
 
     A name of unknown kind is none: the file may be the last copy of a raw frame.
 
@@ -153,13 +153,21 @@ def is_shown_only(product):
     """
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
-        return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
-    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR, EVENTS)
-    return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
+        return path.suffix in (".html", ".png", ".csv") or path.name == SHEET_FILE
+    tables = (
+        INVENTORY,
+        BIAS_QUALITY,
+        DARK_QUALITY,
+        FLAT_QUALITY,
+        ASSOCIATIONS_FILE,
+        DETECTOR_FILE,
+        EVENTS_FILE,
+    )
+    return str(path) in (*tables, BEFORE_AFTER, REPORT_PAGE)
 
 
 def is_passed_over(name):
-    """Tell whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
+    """Return whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
         return False
     shown = name.lstrip(".")
@@ -299,7 +307,7 @@ def shutter_map(camera, night, group):
 
 
 def is_measurement_of_night(product, start):
-    """Tell whether a path is that of a night's measurement of a detector, by the start of its name.
+    """Return whether a path is that of a night's measurement, by the start of its name.
 
     >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
     True
@@ -373,11 +381,11 @@ def small_picture(night, product):
     -------
     str
     """
-    return f"{night_folder(night)}/{SMALL}/{segment(product)}.png"
+    return f"{night_folder(night)}/{SMALL_PICTURES_FOLDER}/{segment(product)}.png"
 
 
 def is_small_picture(name):
-    """Tell whether a file's name is that of a small picture.
+    """Return whether a file's name is that of a small picture.
 
     >>> is_small_picture("reduced_b.fits@4a717244.png"), is_small_picture("mine.png")
     (True, False)
@@ -386,13 +394,13 @@ def is_small_picture(name):
 
 
 def is_of_small_pictures(folder):
-    """Tell whether a folder of the results is one of small pictures, of any night.
+    """Return whether a folder of the results is one of small pictures, of any night.
 
     >>> is_of_small_pictures("nights/2024-03-01/frames"), is_of_small_pictures("reduced/a/frames")
     (True, False)
     """
     parts = PurePosixPath(folder).parts
-    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL
+    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL_PICTURES_FOLDER
 
 
 def set_aside(product):
@@ -403,7 +411,7 @@ def set_aside(product):
     >>> set_aside("reduced/ccd.001.0.fits")
     'set_aside/reduced/ccd.001.0.fits'
     """
-    return f"{SET_ASIDE}/{product}"
+    return f"{SET_ASIDE_FOLDER}/{product}"
 
 
 def numbered_name(name, number):

@@ -11,8 +11,11 @@ MAD_TO_SIGMA = 1.482602218505602
 """Standard deviation of a normal distribution over its MAD (as in `astropy.stats.mad_std`)."""
 
 MAD_TO_SIGMA_SHORT = 1.4826
-"""The same to four digits, for limits that decide which pixels count: more digits might decide
-otherwise for one of them, and so change the bytes of products."""
+"""`MAD_TO_SIGMA` to four digits, for limits that decide which pixels count: more digits might
+decide otherwise for one of them, and so change the bytes of products."""
+
+FWHM_OVER_SIGMA = 2.3548
+"""Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
 
 
 def median(values):
@@ -51,7 +54,7 @@ def median(values):
 
 
 def has_median_of(values, limit):
-    """Tell whether the median of all values reaches a limit; the highest value mostly tells.
+    """Return whether the median of all values reaches a limit; the highest value mostly tells.
 
     Parameters
     ----------

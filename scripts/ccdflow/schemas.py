@@ -12,7 +12,7 @@ import jsonschema
 
 from ccdflow.errors import UserError
 
-FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
+SCHEMA_FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
 """The folder of the schemas."""
 
 
@@ -63,7 +63,7 @@ def read_schema(schema):
     A part that refers to one of the file's ``$defs`` has the keys defined there; its own keys go
     before them, its properties beside those defined there.
     """
-    values = json.loads((FOLDER / schema).read_text(encoding="utf-8"))
+    values = json.loads((SCHEMA_FOLDER / schema).read_text(encoding="utf-8"))
     return _part_without_references(values, values.get("$defs", {}))
 
 

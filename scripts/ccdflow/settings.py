@@ -10,16 +10,16 @@ from pathlib import Path
 from ccdflow import paths, schemas, yamltext
 from ccdflow.errors import UserError
 
-SCHEMA = "config.schema.json"
+CONFIG_SCHEMA = "config.schema.json"
 """The schema of the configuration."""
 
-NAME = "config/config.yaml"
+CONFIG_FILE = "config/config.yaml"
 """The configuration file with all defaults."""
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder of ccdflow."""
 
-FOLDERS = ("raw", "results", "cameras")
+FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
 _FORMER_FRAMES = "frames_per_order"
@@ -55,7 +55,7 @@ def check_file(path):
 @cache
 def _defaults():
     """Return the schema's default of each key."""
-    return _defaults_of(schemas.read_schema(SCHEMA))
+    return _defaults_of(schemas.read_schema(CONFIG_SCHEMA))
 
 
 def parts():
@@ -80,7 +80,7 @@ def load_settings(config, *, folders=()):
         changed.
     folders : sequence of str
         The folders of products in the results folder, in which raw frames may not lie:
-        `ccdflow.paths.FOLDERS`.
+        `ccdflow.paths.PRODUCT_FOLDERS`.
 
     Returns
     -------
@@ -94,12 +94,12 @@ def load_settings(config, *, folders=()):
     """
     yamltext.check_amount(config, file="--config or --configfile")
     given = {key: _plain(value) for key, value in config.items()}
-    given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
+    given |= {key: _folder(key, given[key]) for key in FOLDER_SETTINGS if key in given}
     given = _with_new_names(given)
-    schemas.check_values(given, SCHEMA, file=NAME)
+    schemas.check_values(given, CONFIG_SCHEMA, file=CONFIG_FILE)
     settings = _merged(_defaults(), given)
-    schemas.check_values(settings, SCHEMA, file=NAME)
-    _check_folders(settings, (*folders, paths.SET_ASIDE, paths.STATE))
+    schemas.check_values(settings, CONFIG_SCHEMA, file=CONFIG_FILE)
+    _check_folders(settings, (*folders, paths.SET_ASIDE_FOLDER, paths.STATE))
     return settings
 
 
@@ -167,7 +167,7 @@ def _folder(name, value):
         # Snakemake reads 2016_01_16 as 20160116, and 007 as 7: the text cannot be recovered.
         raise UserError(
             "a folder's name that looks like a number arrives as a number",
-            file=NAME,
+            file=CONFIG_FILE,
             keyword=name,
             value=value,
             remedy=f"write ./ before it: {name}=./NAME",
@@ -190,7 +190,7 @@ def _check_folders(settings, folders):
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",
-            file=NAME,
+            file=CONFIG_FILE,
             keyword="results",
             value=settings["results"],
             allowed="a path without { } < >",
@@ -201,7 +201,7 @@ def _check_folders(settings, folders):
     if results == raw or raw in results.parents:
         raise UserError(
             "the results would lie inside the raw folder, and be taken for raw frames",
-            file=NAME,
+            file=CONFIG_FILE,
             keyword="results",
             value=settings["results"],
             allowed=f"a folder that is not inside {settings['raw']}",
@@ -213,7 +213,7 @@ def _check_folders(settings, folders):
         if product_folder == raw or product_folder in raw.parents or raw in product_folder.parents:
             raise UserError(
                 "the raw folder lies where products are written",
-                file=NAME,
+                file=CONFIG_FILE,
                 keyword="raw",
                 value=settings["raw"],
                 allowed=f"a folder outside {settings['results']}/{name}",

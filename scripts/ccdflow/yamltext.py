@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 20
 _DEPTH = 20
 # A profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
-# This number and all above it do not fit into 64 bits.
+# The least whole number that does not fit into 64 bits.
 _LARGEST = 2**63
 # Halves of a character that UTF-8 has no bytes for.
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -32,7 +32,7 @@ from header_fuzz import (
 from small_frames import begin, run_jobs
 
 from ccdflow.run.rawframes.inventory_table import read_inventory
-from ccdflow.run.rawframes.rows import UNDATED
+from ccdflow.run.rawframes.rows import UNDATED_NIGHT
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_day_with_a_time_of_day_and_a_zone(text, rows_of):
 @pytest.mark.parametrize("text", ["0000-00-00", "1970-01-01T00:00:00", "28/01/70", "99/99/99"])
 def test_a_day_that_cannot_be_is_no_day(text, rows_of):
     (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
-    assert (row.facts["date_obs"], row.night, row.status) == ("", UNDATED, "ok")
+    assert (row.facts["date_obs"], row.night, row.status) == ("", UNDATED_NIGHT, "ok")
     assert f"DATE-OBS: not a date (found '{text}')" in warnings_of(row)
     assert "no card has the date or time" in row.status_and_reason[1]
 

@@ -12,10 +12,10 @@ from camera_headers import four_extensions, geometry, header, profile, rebuilt
 
 from ccdflow.camera import facts, imagetypes
 from ccdflow.camera.cameras import generic_camera, identify
-from ccdflow.camera.profiles import SCHEMA, load_cameras
+from ccdflow.camera.profiles import CAMERA_SCHEMA, load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError, UserError
-from ccdflow.schemas import FOLDER
+from ccdflow.schemas import SCHEMA_FOLDER
 
 ROOT = Path(__file__).parents[2]
 CAMERAS = ROOT / "config" / "cameras"
@@ -200,14 +200,14 @@ def test_the_documented_profile_is_valid_and_complete(tmp_path):
     text = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
     camera = profile(tmp_path, text)
     assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
-    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
+    schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
     for properties in (schema, schema["amplifiers"]["items"]["properties"]):
         assert not [key for key in properties if f"{key}:" not in text]
     assert not [key for key in schema["keywords"]["properties"] if key not in text]
 
 
 def test_schema_and_code_know_the_same_names():
-    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
+    schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
     sections = {"biassec", "trimsec", "datasec", "ccdsec"}
     assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
     assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES

@@ -747,11 +747,11 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
                       bias={"uncertainty": True, "count": True})  # fmt: skip
     frame, bias = run.open("reduced/b2.fits"), content_of(run.open(BIAS))
     pixels, cards = pixels_of(frame), cards_of(frame)
-    assert FRAME_PIXELS.get(reduction.PIXELS) == pixels, (
+    assert FRAME_PIXELS.get(reduction.PIXELS_VERSION) == pixels, (
         "reduced frames have other pixels than before: raise PIXELS in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {pixels!r} beside it here"
     )
-    assert FRAME_CARDS.get(reduction.HEADER) == cards, (
+    assert FRAME_CARDS.get(reduction.HEADER_VERSION) == cards, (
         "reduced frames have other cards than before: raise HEADER in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )

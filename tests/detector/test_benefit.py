@@ -109,7 +109,7 @@ def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
 def assert_all_tell_of_a_dark_left_out(done):
     """Plan, page, associations.csv, explain, night and last line say what the header says."""
     why = f"left out: more noise than structure ({DARKS[60]})"
-    with (done.results / paths.ASSOCIATIONS).open(newline="") as file:
+    with (done.results / paths.ASSOCIATIONS_FILE).open(newline="") as file:
         steps = [row for row in csv.DictReader(file) if row["frame"] == SCIENCE]
     by_step = {row["step"]: row for row in steps}
     dark = by_step["dark"]

@@ -7,7 +7,7 @@ import pytest
 
 from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
-from ccdflow.detector.pixels.response import LOW, response
+from ccdflow.detector.pixels.response import LOW_SIGMA, response
 from ccdflow.maskbits import DEAD
 
 SHAPE, ERROR = (200, 300), 0.003
@@ -135,7 +135,7 @@ def test_low_pixels_of_a_million():
         false.append(bad.sum())
     assert np.mean(shares) > 0.995
     assert sum(false) <= 1e-5 * 16 * truth.size
-    assert LOW == 4.5
+    assert LOW_SIGMA == 4.5
 
 
 def test_pixels_without_light_are_no_structure_of_a_flat():

@@ -18,7 +18,7 @@ from small_frames import begin, run_jobs
 
 from ccdflow import settings as settings_module
 from ccdflow import simulate
-from ccdflow.detector.trend_steps import FEWEST, TRENDS, find_steps
+from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
@@ -98,7 +98,7 @@ def test_a_step_waits_for_five_nights():
     values[20:] += 2
     days = np.arange(40.0)
     seen = {n: [e.first for e in find_steps(days[:n], values[:n])] for n in range(10, 41)}
-    assert {n for n, steps in seen.items() if steps} == set(range(20 + FEWEST, 41))
+    assert {n for n, steps in seen.items() if steps} == set(range(20 + FEWEST_NIGHTS_A_SIDE, 41))
     assert all(steps == [20] for n, steps in seen.items() if steps)
 
 

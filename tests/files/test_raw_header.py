@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.files import cards, rawfile, rawheader
-from ccdflow.files.fits_structure import BLOCK, end_of_header, parse_header
+from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, end_of_header, parse_header
 from ccdflow.files.rawheader import CARD, RawHeader, Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.
@@ -214,8 +214,8 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
 
 def test_the_end_of_a_header_is_found_on_the_limits_of_cards():
     cards = ("SIMPLE  =                    T", "COMMENT END     of it", "ENDTIME = 5", "END")
-    header = b"".join(card.encode().ljust(CARD) for card in cards).ljust(BLOCK)
-    assert end_of_header(header + b"pixels") == BLOCK
+    header = b"".join(card.encode().ljust(CARD) for card in cards).ljust(FITS_BLOCK_BYTES)
+    assert end_of_header(header + b"pixels") == FITS_BLOCK_BYTES
     assert end_of_header(header[:-1]) is None
     assert end_of_header(header[: 3 * CARD]) is None
     assert end_of_header(b"") is None

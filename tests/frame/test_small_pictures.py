@@ -20,7 +20,13 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import atomic_write
-from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, pixels_per_small_pixel, small_image
+from ccdflow.frame.small_images import (
+    MOST_SIDE_PIXELS,
+    SQUARE_ROWS,
+    SmallImage,
+    pixels_per_small_pixel,
+    small_image,
+)
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import values_shown
 from ccdflow.pages.contents import ShownFrame
@@ -43,9 +49,9 @@ def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, b
     small_one = small.result()
     np.testing.assert_array_equal(small_one, small_image(frame.astype(">f4")))
     step = pixels_per_small_pixel(shape)
-    assert max(small_one.shape) <= SIDE
+    assert max(small_one.shape) <= MOST_SIDE_PIXELS
     assert small_one.shape == tuple(math.ceil(length / step) for length in shape)
-    offsets = [n * step // min(ROWS, step) for n in range(min(ROWS, step))]
+    offsets = [n * step // min(SQUARE_ROWS, step) for n in range(min(SQUARE_ROWS, step))]
     for y in {0, small_one.shape[0] // 2, small_one.shape[0] - 1}:
         rows = [y * step + each for each in offsets if y * step + each < shape[0]]
         for x in {0, small_one.shape[1] - 1}:

@@ -37,7 +37,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
     one = replace(one, gain=gain, read_noise=read_noise)
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
     (rows,) = reduced.rows.values()
-    kinds = strip_light.LIT, strip_light.DATA
+    kinds = strip_light.LIT_OVERSCAN, strip_light.DATA_FOR_OVERSCAN
     texts = [text for kind, text in reduced.warnings if kind in kinds]
     return texts, rows.is_strip_dark
 
@@ -120,8 +120,8 @@ def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
     both = [replace(each, gain=1.0, read_noise=5.0) for each in (first, second)]
     frame_geometry = geometry(frame.shape, *both)
     kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, frame_geometry, BY_ROW).warnings]
-    assert strip_light.LIT in kinds
-    assert strip_light.DATA not in kinds
+    assert strip_light.LIT_OVERSCAN in kinds
+    assert strip_light.DATA_FOR_OVERSCAN not in kinds
 
 
 def test_a_strip_of_which_a_part_is_data_has_another_warning():
@@ -157,7 +157,7 @@ def test_real_frames_with_their_overscan_and_without(name):
     recipe = camera.recipe({}).for_geometry(frame_geometry)
     stored = {hdu: (arrays[hdu], 0) for hdu, _ in frame_geometry.raw_shapes}
     kinds = [kind for kind, _ in reduce_frame(stored, frame_geometry, recipe).warnings]
-    assert not {strip_light.LIT, strip_light.DATA} & set(kinds)
+    assert not {strip_light.LIT_OVERSCAN, strip_light.DATA_FOR_OVERSCAN} & set(kinds)
     first = frame_geometry.amplifiers[0]
     trimmed = np.ascontiguousarray(arrays[first.hdu][first.data.slices])
     known, is_dark = warnings_of(

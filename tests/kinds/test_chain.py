@@ -318,7 +318,7 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
     # Rules know the folders without the kinds.
-    assert list(paths.FOLDERS) == kinds.CHAIN.folders
+    assert list(paths.PRODUCT_FOLDERS) == kinds.CHAIN.folders
 
 
 def test_masters_and_measurements_take_all_cores():
@@ -339,6 +339,9 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     base = own[1] or kind.rule
     full = re.search(rf"^rule {base}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
     assert "    localrule: True\n" in full[1]
+    # `make` compares it with the kind of the job.
+    assert re.findall(r"^    params:\n +kind=(.*),$", own[2], re.M) == [f'"{kind.name}"']
+    assert re.search(r"^    run:\n +make\(wildcards, params\.kind(, threads)?\)$", full[1], re.M)
     assert all(kind.words), "the kind has no words"
     assert kind.words[0] != kind.words[1], "the kind has no plural"
     assert kind.todo in ("reduce", "make", "calibrate", "write")

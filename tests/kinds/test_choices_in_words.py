@@ -167,14 +167,18 @@ def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
     archive.take("bias", NIGHT, 5, CCDSUM="2 2")
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="1 1")
     context = archive.plan()
-    assert coverage.coverage_of(context).holes(coverage.MISSING) == []
+    assert coverage.coverage_of(context).holes(coverage.NO_MASTERS) == []
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="2 2")
     context = archive.plan()
     matrix = coverage.coverage_of(context)
     missing = [("2x2 dark 300 s", NIGHT), ("2x2 flat V", NIGHT)]
-    assert matrix.holes(coverage.MISSING) == missing
-    assert [matrix.cells[place] for place in missing] == [(0, coverage.MISSING)] * 2
-    assert matrix.cells["1x1 bias", NIGHT] == matrix.cells["2x2 bias", NIGHT] == (5, coverage.OWN)
+    assert matrix.holes(coverage.NO_MASTERS) == missing
+    assert [matrix.cells[place] for place in missing] == [(0, coverage.NO_MASTERS)] * 2
+    assert (
+        matrix.cells["1x1 bias", NIGHT]
+        == matrix.cells["2x2 bias", NIGHT]
+        == (5, coverage.FROM_OWN_NIGHT)
+    )
     (line,) = ASSOCIATIONS.overview(context).summary
     assert line == f"Missing: 2x2 dark 300 s ({NIGHT}), 2x2 flat V ({NIGHT})."
 

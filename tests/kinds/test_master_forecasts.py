@@ -272,9 +272,9 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     matrix = coverage.coverage_of(Planning.of(running.context))
     assert matrix.nights == ("2024-03-01", "2024-03-02")
     assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
-    assert matrix.cells["bias", "2024-03-01"] == (6, coverage.OWN)
-    assert matrix.holes(coverage.MISSING) == [("dark 200 s", "2024-03-02")]
-    assert set(matrix.holes(coverage.OTHER)) == {
+    assert matrix.cells["bias", "2024-03-01"] == (6, coverage.FROM_OWN_NIGHT)
+    assert matrix.holes(coverage.NO_MASTERS) == [("dark 200 s", "2024-03-02")]
+    assert set(matrix.holes(coverage.FROM_OTHER_NIGHT)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
     section = ASSOCIATIONS.overview(Planning.of(running.context))
@@ -295,7 +295,7 @@ def test_frames_without_a_date_have_no_coverage_and_end_no_run(tmp_path):
 
 
 def test_thousands_of_nights_show_the_last_ones(tmp_path):
-    assert coverage.NIGHTS == 30
+    assert coverage.SHOWN_NIGHTS == 30
     archive = tmp_path / "raw"
     simulate.simulate_archive(
         archive, nights=33, frames_per_night=4, first_date="2020-01-01", workers=1
@@ -470,7 +470,7 @@ def test_the_scripts_help_has_an_example():
         module = script(name)
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
-    assert paths.ASSOCIATIONS
+    assert paths.ASSOCIATIONS_FILE
     assert plan_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
 
 

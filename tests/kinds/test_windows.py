@@ -197,7 +197,7 @@ def test_the_masters_that_a_larger_one_stands_back_for_are_named(raw_of_whole_ch
 
 
 def by_origin(raw, columns=COLUMNS, rows=ROWS):
-    """Tell where frames lie as MaxIm does: without sections on the chip."""
+    """Write where frames lie as MaxIm does: without sections on the chip."""
     for path in sorted(raw.glob("*.fits")):
         x, y = (columns.start, rows.start) if path.name.startswith("window") else (0, 0)
         with fits.open(path, mode="update") as hdus:

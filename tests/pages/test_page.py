@@ -588,7 +588,7 @@ def test_words_of_pictures_can_be_read_on_their_grounds():
         style.INK: (style.PAPER, style.WHITE),
         style.MUTED: (style.PAPER, style.WHITE, before_after._DATA_GROUND),
         before_after._USED_INK: (before_after._USED_GROUND,),
-        before_after.DATA: (before_after._DATA_GROUND,),
+        before_after.DATA_COLOUR: (before_after._DATA_GROUND,),
         before_after._CLAIMED_INK: (
             style.WHITE,
             before_after._USED_GROUND,

@@ -104,7 +104,7 @@ def part(png, left, top, width, height):
 
 
 def like(colours, colour):
-    """Tell which of some pixels are a colour, to what the palette of 256 leaves of it."""
+    """Return which of some pixels are a colour, to what the palette of 256 leaves of it."""
     wanted = np.array([round(255 * each) for each in to_rgb(colour)])
     return np.abs(colours - wanted).max(axis=-1) <= 6
 
@@ -183,9 +183,9 @@ def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
 
 
 def test_the_headers_section_is_marked_only_where_another_was_used():
-    assert count(overview([frame()]), before_after.CLAIMED) > 200
+    assert count(overview([frame()]), before_after.CLAIMED_COLOUR) > 200
     same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
-    assert count(overview([same]), before_after.CLAIMED) == 0
+    assert count(overview([same]), before_after.CLAIMED_COLOUR) == 0
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,28 @@ def test_the_comment_of_a_constant_has_one_form():
             elif is_behind:
                 wrong.append(f"{module.path.name}: {names[0]}, behind it")
     assert wrong == [], "\n".join(wrong)
+
+
+# Words that point to the comment of another constant, or to none.
+_POINTING = re.compile(
+    r"(It|Its|Their|Them|They|These|Those|This|That|Such|The same|This many|Of (?!course))\b"
+)
+
+
+def test_the_comment_of_a_constant_stands_alone():
+    """A reader meets one constant: its comment is whole, and begins with what it is about."""
+    wrong = []
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module) if "ccdflow" in module.path.parts else ():
+            first = node.lineno - 1
+            while lines[first - 1].startswith("# "):
+                first -= 1
+            comment = " ".join(line[2:] for line in lines[first : node.lineno - 1])
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                comment = str(after.value.value)
+            if comment.startswith("...") or comment.endswith("..."):
+                wrong.append(f"{module.path.name}: {names[0]}, half a sentence: {comment}")
+            elif _POINTING.match(comment):
+                wrong.append(f"{module.path.name}: {names[0]}, about what? {comment}")
+    assert wrong == [], "\n".join(wrong)

@@ -1,6 +1,5 @@
 """CONTRIBUTING.md names files, constants and rules of the code that exist."""
 
-import importlib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -45,15 +44,6 @@ def test_modules_that_documents_name_exist():
             if not (module.exists() or module.with_suffix(".py").exists()):
                 wrong.append((path.name, name))
     assert wrong == []
-
-
-def test_the_makers_that_rules_name_exist():
-    """The comment of a rule leads a reader to the code that makes its product."""
-    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
-    named = re.findall(r"# (ccdflow\.kinds\.\w+)\.(\w+)\.make\b", text)
-    assert len(named) > 10
-    for module, kind in named:
-        assert callable(getattr(importlib.import_module(module), kind).make), (module, kind)
 
 
 def test_recipes_have_five_lines():

@@ -59,7 +59,7 @@ def classes():
 
 
 def is_inherited(holder, name):
-    """Tell whether a base class, or its base, has a method of this name."""
+    """Return whether a base class, or its base, has a method of this name."""
     for base in holder.bases:
         known = getattr(base, "attr", getattr(base, "id", ""))
         known_class = classes().get(known)

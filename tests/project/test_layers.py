@@ -394,7 +394,7 @@ def test_no_class_has_many_methods():
 
 
 def is_number(node):
-    """Tell whether an expression is a number, or several, written out."""
+    """Return whether an expression is a number, or several, written out."""
     if isinstance(node, ast.Constant):
         return isinstance(node.value, int | float) and not isinstance(node.value, bool)
     parts = [*ast.iter_child_nodes(node)]

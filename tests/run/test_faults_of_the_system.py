@@ -159,7 +159,7 @@ def check_job(archive, place, name, *, lasting):
         assert {n for n in wrong if n not in touched and not is_shown(n)} == set(), lines
         lost = archive.wanted.keys() - contents.keys() - touched
         # Small pictures are parts of a list.
-        assert {n for n in lost if f"/{paths.SMALL}/" not in n} == set(), lines
+        assert {n for n in lost if f"/{paths.SMALL_PICTURES_FOLDER}/" not in n} == set(), lines
         if records.get(victim) is None or records[victim].status != ledger.MADE:
             named = victim.removesuffix(".fits").partition("/")[2] or victim
             messages = [line for line in lines if named in line and line.startswith(SAID)]
@@ -171,7 +171,7 @@ def check_job(archive, place, name, *, lasting):
 
 
 def is_shown(name):
-    """Tell whether a product shows others: it is made without what is missing."""
+    """Return whether a product shows others: it is made without what is missing."""
     return paths.is_shown_only(name) or name.startswith("nights/")
 
 

@@ -77,7 +77,15 @@ def test_a_run_with_nothing_to_do_imports_no_kinds(begin, run_settings):
 def make_all(run):
     """Make each job as the rules do, in the order of the plan."""
     for product in list(run.session.plan.jobs):
-        run.make(product)
+        run.make(product, run.jobs.job(product).kind)
+
+
+def test_a_rule_that_names_another_kind_makes_nothing(begin):
+    run = begin()
+    (bias, _) = [job for job in run.session.plan.jobs.values() if job.kind == "bias"]
+    with pytest.raises(steward.JobFailed, match="'bias', and its rule names 'dark'"):
+        run.make(bias.product, "dark")
+    assert not (run.session.context.results / bias.done).exists()
 
 
 def test_a_run_from_its_first_target_to_its_last_line(begin):
@@ -181,7 +189,7 @@ def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
     run = begin()
     for product, job in list(run.session.plan.jobs.items()):
         if job.night == "2020-02-29" and job.kind not in ("page",):
-            run.make(product)
+            run.make(product, run.jobs.job(product).kind)
     run.make_remaining()
     made = {
         job.product
@@ -230,7 +238,7 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
     for product in list(run.session.plan.jobs)[:3]:
         with pytest.raises(steward.JobFailed, match="make room"):
-            run.make(product)
+            run.make(product, run.jobs.job(product).kind)
     assert len(sent) == 1
     assert run.stream.getvalue().count("make room") == 1
 

@@ -56,7 +56,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
 
 
 def is_idle(watched):
-    """Tell whether no round comes any more: nothing is new for a while."""
+    """Return whether no round comes any more: nothing is new for a while."""
     before = dict(watched._seen._marks)
     time.sleep(0.5)
     return watched._seen._marks == before and not watched._whole_round_at
@@ -91,14 +91,18 @@ def test_the_live_page_leads_to_the_night_and_is_no_product():
                     "state": "watching", "beat": 9}  # fmt: skip
     assert script.isascii()
     assert "</" not in script
-    assert f'script.src = "{live_page.SCRIPT}?"' in live_page.live_page()
-    assert kinds.CHAIN.kind_of(live_page.PAGE) is kinds.CHAIN.kind_of(live_page.SCRIPT) is None
+    assert f'script.src = "{live_page.LIVE_SCRIPT}?"' in live_page.live_page()
+    assert (
+        kinds.CHAIN.kind_of(live_page.LIVE_PAGE)
+        is kinds.CHAIN.kind_of(live_page.LIVE_SCRIPT)
+        is None
+    )
 
 
 @pytest.mark.torture
 @needs_chromium
 def test_the_open_page_says_whether_the_watch_lives(tmp_path):
-    page = tmp_path / live_page.PAGE
+    page = tmp_path / live_page.LIVE_PAGE
     page.write_text(live_page.live_page(), "utf-8")
     (tmp_path / "night.html").write_text("<p>a night</p>")
     states = [("watching", 0), ("a full disk", 0), ("watching", -60), ("ended", 0)]
@@ -131,4 +135,4 @@ def test_only_the_page_of_the_watch_renews_itself():
         for path in templates.iterdir()
         if path.is_file() and any(w in path.read_text() for w in renews)
     ]
-    assert names == [live_page.PAGE]
+    assert names == [live_page.LIVE_PAGE]

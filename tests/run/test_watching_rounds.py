@@ -75,7 +75,7 @@ class Night:
         return self.watch.notice({name: atomic_write.stamp_of(path)})
 
     def is_as_from_scratch(self):
-        """Tell whether nothing is left to do, and all is as one run over all frames makes it."""
+        """Return whether nothing is left to do, and all is as one run over all frames makes it."""
         frames = tuple((path.name, path.read_bytes()) for path in sorted(self.raw.iterdir()))
         if frames not in _SCRATCH:
             other = self.top / "other" / "results"
@@ -494,7 +494,7 @@ class Source:
     """Tells of one frame once, then of nothing."""
 
     names: set
-    way: str = arrivals.EVENTS
+    way: str = arrivals.BY_EVENTS
     is_lost: bool = False
 
     def news(self, seconds):

@@ -19,7 +19,7 @@ watch = importlib.import_module("watch")
 
 def read_live(results):
     """Return what an open page reads."""
-    text = (results / live_page.SCRIPT).read_text("utf-8")
+    text = (results / live_page.LIVE_SCRIPT).read_text("utf-8")
     return json.loads(text.removeprefix("live(").removesuffix(");\n"))
 
 
@@ -50,7 +50,7 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
     stream = os.fdopen(writer, "w")
 
     def tell():
-        wait_until(lambda: (top / "results" / live_page.SCRIPT).is_file())
+        wait_until(lambda: (top / "results" / live_page.LIVE_SCRIPT).is_file())
         wait_until(lambda: any("waiting" in line for line in read_live(top / "results")["lines"]))
         os.kill(os.getpid(), end)
 
@@ -59,7 +59,7 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
     thread.start()
     watch.main(arguments)
     thread.join()
-    assert read_live(top / "results")["state"] == live_page.ENDED
+    assert read_live(top / "results")["state"] == live_page.ENDED_STATE
     stream.close()
 
 
@@ -76,7 +76,7 @@ def test_a_second_watch_on_a_results_folder_ends_with_one_line(folders, capsys):
     assert (out, error.count("\n")) == ("", 1)
     assert f"another watch is at work here (process {os.getpid()} on " in error
     # The page is that of the first watch.
-    assert not (results / live_page.SCRIPT).exists()
+    assert not (results / live_page.LIVE_SCRIPT).exists()
     # Between rounds a run by hand gets its lock.
     lock.take_lock(results).close()
     first.end()

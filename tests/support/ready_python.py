@@ -269,7 +269,7 @@ class _Run:
             os.kill(self.process, word[0] if word else signal.SIGKILL)
 
     def answer(self, status):
-        """Tell the exit status of the fork."""
+        """Send the exit status of the fork."""
         with suppress(OSError):
             self.connection.sendall(status.to_bytes(4, "big", signed=True))
         self.connection.close()
@@ -351,7 +351,7 @@ def _parent_of(process):
 
 
 def _is_ours(words, more):
-    """Tell whether a run is of this checkout, whose modules are imported already."""
+    """Return whether a run is of this checkout, whose modules are imported already."""
     if words[0] == "-c":
         return str(ROOT / "scripts") in more
     if words[:2] == ["-m", "snakemake"]:

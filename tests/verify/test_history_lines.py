@@ -68,7 +68,7 @@ def plain(text):
 
 
 def own_comment(text, node):
-    """Tell whether a text is the comment of a card and no part of a sentence."""
+    """Return whether a text is the comment of a card and no part of a sentence."""
     calls = [e for e in ast.walk(node) if isinstance(e, ast.Call) and name_of(e) == "set"]
     return any(
         isinstance(each, ast.Constant) and plain(str(each.value)) == text

@@ -86,7 +86,7 @@ def check_records(sandbox, clean, products):
     for product, record in new.items():
         before = old.get(product)
         # A list of small pictures keeps the times of their folder.
-        is_of_times = Path(product).name == paths.SHEET
+        is_of_times = Path(product).name == paths.SHEET_FILE
         if (product in products or record.status == ledger.REFUSED) and not is_of_times:
             assert before is not None, f"{product} has no record"
             # As text, in which NaN equals NaN.
@@ -127,7 +127,7 @@ class Model(RuleBasedStateMachine):
         self.links = {}
         # Raw files and folders without permission to read.
         self.shut = set()
-        self.arithmetic = reduction.PIXELS
+        self.arithmetic = reduction.PIXELS_VERSION
         self._refuse_what_is_shut()
 
     def teardown(self):
@@ -173,26 +173,26 @@ class Model(RuleBasedStateMachine):
         return (file, *content, str(profile["amplifiers"]), str(how), self.arithmetic)
 
     def asks_for(self, kind):
-        """Tell whether the configuration asks for frames of a type."""
+        """Return whether the configuration asks for frames of a type."""
         types = self.sandbox.config.get("types", "all")
         return types == "all" or kind in types
 
     def measures_detector(self):
-        """Tell whether the configuration asks for what darks and flats say of a detector."""
+        """Return whether the configuration asks for what darks and flats say of a detector."""
         config = self.sandbox.config
         made = [self.asks_for(kind) and config[kind].get("enabled", True) for kind in DARK_FLAT]
         return config["detector"]["enabled"] and all(made)
 
     def is_wanted(self, file):
-        """Tell whether the configuration asks for a frame."""
+        """Return whether the configuration asks for a frame."""
         return self.asks_for(TYPES[self.files[file][0][1]])
 
     def is_hidden(self, file):
-        """Tell whether a file is in a folder that may not be read."""
+        """Return whether a file is in a folder that may not be read."""
         return any(f"{file}/".startswith(f"{name}/") and name != file for name in self.shut)
 
     def is_readable(self, file):
-        """Tell whether a file can be read."""
+        """Return whether a file can be read."""
         shut = file in self.shut or self.is_hidden(file)
         return not shut and self.links.get(file, "") is not None and file.isprintable()
 
@@ -218,7 +218,7 @@ class Model(RuleBasedStateMachine):
         return due, maybe
 
     def twin(self, file):
-        """Tell whether another raw file would become the same product."""
+        """Return whether another raw file would become the same product."""
         others = [other for other in self.files if not self.is_hidden(other)]
         return sum(paths.reduced_frame(other) == paths.reduced_frame(file) for other in others) > 1
 
@@ -314,7 +314,7 @@ class Model(RuleBasedStateMachine):
         """Return the list that a small picture is a part of: () for any other file."""
         folder = Path(name).parent
         is_small = paths.is_of_small_pictures(folder)
-        return (str(folder.with_name(paths.SHEET)),) if is_small else ()
+        return (str(folder.with_name(paths.SHEET_FILE)),) if is_small else ()
 
     def check_again(self):
         """The next run has nothing to do, and writes nothing but the notes that it leaves."""
@@ -367,7 +367,7 @@ class Model(RuleBasedStateMachine):
             self.shut = shut
 
     def is_unasked(self, product):
-        """Tell whether a product stays because the configuration does not ask for such now."""
+        """Return whether a product stays because the configuration does not ask for such now."""
         config = self.sandbox.config
         folder, _, rest = product.partition("/")
         if folder == "combined":
@@ -376,9 +376,9 @@ class Model(RuleBasedStateMachine):
         if product.endswith("_quality.csv"):
             kind = product.removesuffix("_quality.csv")
             return not self.asks_for(kind) or not config.get(kind, {}).get("enabled", True)
-        if folder == "detector" or product in (paths.DETECTOR, paths.EVENTS):
+        if folder == "detector" or product in (paths.DETECTOR_FILE, paths.EVENTS_FILE):
             return not self.measures_detector()
-        is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS
+        is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS_FILE
         if is_calibrated and not config.get("calibrate", {}).get("enabled", True):
             return True
         own = [file for file in self.files if paths.reduced_frame(file) == f"reduced/{rest}"]

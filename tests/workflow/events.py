@@ -254,7 +254,7 @@ class EventArchive(OddEvents):
     @event(version=st.sampled_from((1, 2)))
     def new_release(self, version):
         self.arithmetic = version
-        self.patch.setattr(reduction, "PIXELS", version)
+        self.patch.setattr(reduction, "PIXELS_VERSION", version)
 
     # -- events on results -------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ def test_a_frame_that_is_set_aside_late_stands_in_all_tables(sandbox):
     path.write_bytes(path.read_bytes()[:4000])
     assert opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
     assert any("set aside" in line for line in sandbox.run().lines)
-    assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS).read_text()
+    assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS_FILE).read_text()
     sandbox.run()
     assert opened(sandbox) is None or sandbox.run().jobs == []
 
@@ -158,7 +158,7 @@ OF_ALL = {
         (sandbox.results / "combined" / NIGHTS[2]).iterdir()
     ).unlink(),
     "table edited": lambda sandbox: (sandbox.results / paths.INVENTORY).write_text("mine"),
-    "masters' table removed": lambda sandbox: (sandbox.results / paths.ASSOCIATIONS).unlink(),
+    "masters' table removed": lambda sandbox: (sandbox.results / paths.ASSOCIATIONS_FILE).unlink(),
     "setting": lambda sandbox: sandbox.config.update(strict=True),
     "profile": lambda sandbox: sandbox.profile("alpha", reduction={"statistic": "mean"}),
     "note damaged": lambda sandbox: damage(sandbox.results / paths.CLOSED_NIGHTS),

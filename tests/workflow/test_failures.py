@@ -10,6 +10,8 @@ import pytest
 from sandbox import Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
+from ccdflow.run import ledger
+
 NIGHTS = [f"2024-03-{day:02d}" for day in range(1, 7)]
 # Four biases of each camera, and as many flats of both.
 FRAMES, BIASES = 12, 8
@@ -186,3 +188,31 @@ def test_a_full_disk_ends_the_run_early_with_one_line(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     again = sandbox.run()
     assert again.status == 0, again.lines
+
+
+def test_a_frame_of_the_sky_that_is_set_aside_has_one_line_in_this_run_and_the_next(
+    tmp_path, monkeypatch
+):
+    """The job of its calibrated frame found no reduced frame: the next plan wants neither."""
+    use_stand_ins(monkeypatch)
+    sandbox, night = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}}), NIGHTS[0]
+    for number, kind in enumerate(("BIAS", "BIAS", "OBJECT", "OBJECT")):
+        sandbox.put(f"{night}/{number}.fits.gz", number, kind=kind, night=night, packed=True)
+    assert sandbox.run().status == 0
+    damaged, product = sandbox.raw / night / "3.fits.gz", f"calibrated/{night}/3.fits"
+    content = bytearray(damaged.read_bytes())
+    content[-6] ^= 4
+    damaged.write_bytes(content)
+    seen = []
+    for _ in range(2):
+        lines = sandbox.run(may_lose=True).lines
+        seen.append((lines, product in ledger.load_ledger(sandbox.results)))
+    assert seen[0] == seen[1]
+    lines, has_record = seen[0]
+    assert not has_record
+    assert not (sandbox.results / product).exists()
+    assert [line for line in lines if "3.fits" in line] == [
+        line for line in lines if line.startswith(f"set aside: {night}/3.fits.gz: gzip stream")
+    ]
+    # The other frame of the sky is told as before.
+    assert f"calibrated/{night}/2.fits" in ledger.load_ledger(sandbox.results)

@@ -110,7 +110,7 @@ def check(sandbox, expected, *, lost=(), moved=(), unmade=(), run=None, lists=No
     drawn = small(set(expected) - set(unmade))
     nights = nights_of([*expected, *lost]) if lists is None else lists
     lost = {*lost, *(small([*lost, *unmade]) & set(before.stamps))}
-    expected = {*expected, *(f"nights/{night}/{paths.SHEET}" for night in nights)}
+    expected = {*expected, *(f"nights/{night}/{paths.SHEET_FILE}" for night in nights)}
     dry = sandbox.plan().plan
     outcome = (run or sandbox.run)()
     after = snapshot(sandbox.results)
@@ -307,7 +307,7 @@ def test_camera_text_that_changes_no_pixel(sandbox):
 
 
 def test_colour_of_a_picture(sandbox, monkeypatch):
-    monkeypatch.setattr(frame_pictures, "PICTURES", frame_pictures.PICTURES + 1)
+    monkeypatch.setattr(frame_pictures, "PICTURES_VERSION", frame_pictures.PICTURES_VERSION + 1)
     check(sandbox, PAGES)
 
 
@@ -350,24 +350,24 @@ def test_fewer_types(sandbox, original):
 def test_no_combining(sandbox, original):
     sandbox.config["bias"] = {"enabled": False}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
-    shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.INDEX_PAGE}
+    shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.REPORT_PAGE}
     outcome, _ = check(sandbox, shown_now, lost=lost)
     assert "no combined bias" not in "".join(outcome.lines)
     sandbox.config["bias"] = CONFIG["bias"]
     pages = {name for name in PAGES if not name.endswith("after.png")}
-    check(sandbox, pages | {paths.INDEX_PAGE})
+    check(sandbox, pages | {paths.REPORT_PAGE})
     check_as_at_first(sandbox, original)
 
 
 def test_release_with_new_arithmetic(sandbox, monkeypatch):
-    monkeypatch.setattr(reduction, "PIXELS", reduction.PIXELS + 1)
+    monkeypatch.setattr(reduction, "PIXELS_VERSION", reduction.PIXELS_VERSION + 1)
     _, output = check(sandbox, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
     assert output.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
 
 
 def test_release_with_a_new_header(sandbox, monkeypatch):
     """No pixel is made again; who asks for it gets the headers, and nothing is combined again."""
-    monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
+    monkeypatch.setattr(reduction, "HEADER_VERSION", reduction.HEADER_VERSION + 1)
     _, output = check(sandbox, [])
     assert "16 frames with a header of an older version: `-R reduce` writes it anew" in output
     frames = {paths.reduced_frame(file) for file in sandbox.plan().context.store.rows}
@@ -560,8 +560,8 @@ def test_product_damaged(sandbox, how):
 
 def test_small_pictures_deleted_or_damaged(sandbox):
     """They come back by the night's list alone: no frame is reduced, and no page made, again."""
-    folder = sandbox.results / "nights" / FIRST / paths.SMALL
-    sheet = f"nights/{FIRST}/{paths.SHEET}"
+    folder = sandbox.results / "nights" / FIRST / paths.SMALL_PICTURES_FOLDER
+    sheet = f"nights/{FIRST}/{paths.SHEET_FILE}"
     before = products(sandbox.results)
     for how in ("one", "cut", "foreign", "all", "list"):
         one, *_ = sorted(folder.iterdir())

@@ -128,7 +128,7 @@ CHANGES = {
         (sandbox.results / "combined").rglob("*.fits")
     ).unlink(),
     "page deleted": lambda sandbox: (sandbox.results / paths.night_page(NIGHTS[0])).unlink(),
-    "overview deleted": lambda sandbox: (sandbox.results / paths.INDEX_PAGE).unlink(),
+    "overview deleted": lambda sandbox: (sandbox.results / paths.REPORT_PAGE).unlink(),
     "table edited": lambda sandbox: (sandbox.results / paths.INVENTORY).write_text("mine"),
     "ledger lost": lambda sandbox: (sandbox.results / paths.LEDGER).unlink(),
     "inventory damaged": lambda sandbox: rewrite(sandbox.results / paths.HEADERS, keep_times=True),
@@ -278,7 +278,7 @@ def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(sand
     # Which of the pages is written last is by chance: two jobs run at a time.
     made = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True).context.ledger
     newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
-    assert newest >= atomic_write.stamp_of(sandbox.results / paths.INDEX_PAGE)[2]
+    assert newest >= atomic_write.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
     assert (content["boot"], content["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "boot_id", lambda: "another")

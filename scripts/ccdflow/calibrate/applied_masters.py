@@ -11,11 +11,11 @@ from ccdflow.errors import FrameError
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
 
-ELECTRONS = ("electron", "electrons", "e-", "e")
+ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 """Words of BUNIT for electrons."""
 
 # Words of BUNIT for the numbers of a converter.
-_ADU = ("adu", "adus", "dn", "count", "counts")
+_ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1
 """Exposures that differ by less are equal."""
@@ -31,7 +31,7 @@ _SAME_GAIN = 1e-3
 
 
 def is_same_exposure(seconds, reference):
-    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
+    """Return whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
 
     Parameters
     ----------
@@ -123,20 +123,20 @@ def unit_of_calibrated(text, readouts):
     str
         'electron' if the frame is in adu and every gain is known, or is in electrons already.
     """
-    if text.lower() in ELECTRONS:
+    if text.lower() in ELECTRON_UNITS:
         return "electron"
-    if text.lower() not in _ADU:
+    if text.lower() not in _ADU_UNITS:
         return text
     return "electron" if all(readout.gain for readout in readouts) else "adu"
 
 
 def has_noise(readouts):
-    """Tell whether gain and read noise of every amplifier are known."""
+    """Return whether gain and read noise of every amplifier are known."""
     return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
 
 
 def level_is_out(masters, readouts):
-    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
+    """Return whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
 
     Parameters
     ----------
@@ -282,7 +282,9 @@ def _check_origin(master, readouts, camera, unit, name):
             allowed=camera,
             remedy=f"name a {master.kind} of this camera",
         )
-    if master.kind != "flat" and (unit.lower() in ELECTRONS) != (master.unit.lower() in ELECTRONS):
+    if master.kind != "flat" and (unit.lower() in ELECTRON_UNITS) != (
+        master.unit.lower() in ELECTRON_UNITS
+    ):
         raise FrameError(
             f"the {master.kind} is in another unit",
             file=name,

@@ -31,7 +31,7 @@ _OWN_CARDS = frozenset([
     "BPMIM", "BPMIM##", "BPMKEY", "BPMKEY##", "BPMNTS", "BPMSHARE", "LINRAW", "LINRAW##",
     "GAINMEAS", "SATMEAS", "SATMEA##", "SHUTCOR", "SHUTKEY", "SHUTMEAN",
 ])  # fmt: skip
-# These cards of the camera describe raw pixels; readers would take them for the product's.
+# Names for the camera's cards on raw pixels, which readers would take for the product's.
 _RENAMED = {
     "GAIN": "RAWGAIN",
     "EGAIN": "RAWEGAIN",
@@ -110,7 +110,7 @@ def _cards_of_frame(cards):
 
 
 def _is_of_product(keyword):
-    """Tell whether cards of a keyword are written anew for this product.
+    """Return whether cards of a keyword are written anew for this product.
 
     >>> [_is_of_product(keyword) for keyword in ("NAXIS2", "BPMIM02", "BPMIM2", "FILTER")]
     [True, True, False, False]

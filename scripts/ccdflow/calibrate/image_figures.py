@@ -14,7 +14,7 @@ from ccdflow.files.multi_image_products import read_each_row
 _READ_PIXELS = 1 << 16
 # Rows and columns of a master of which one counts: for a median, and for its highest values.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
-# This part of a flat's pixels is no brighter than the pixels that decide its saturation.
+# Part of a flat's pixels that is no brighter than the pixels that decide its saturation.
 _TOP_SHARE = 0.999
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.calibrate.applied_masters import ELECTRONS, unit_of_calibrated
+from ccdflow.calibrate.applied_masters import ELECTRON_UNITS, unit_of_calibrated
 from ccdflow.errors import FrameError
 
 
@@ -40,7 +40,7 @@ class ImageMasters:
         self.masters = masters
         self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
-        in_electrons = unit.lower() in ELECTRONS
+        in_electrons = unit.lower() in ELECTRON_UNITS
         self.converts = self.unit == "electron" and not in_electrons
         self.is_in_electrons = in_electrons
         self._planes = {use.master.kind: self._image(use, index, name) for use in masters.uses}

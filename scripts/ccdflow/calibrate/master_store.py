@@ -25,7 +25,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
 
-DEFAULT_MEMORY = 700_000_000
+DEFAULT_STORE_BYTES = 700_000_000
 """Bytes of masters that a store keeps; those in use are never freed."""
 
 LEAST_FLAT = 1e-3
@@ -238,7 +238,7 @@ class MasterStore:
         Memory limit in bytes.
     """
 
-    def __init__(self, memory=DEFAULT_MEMORY):
+    def __init__(self, memory=DEFAULT_STORE_BYTES):
         self._memory = memory
         self._lock = threading.Lock()
         self._masters = OrderedDict()
@@ -371,7 +371,7 @@ def read_master(path, kind, *, name=None):
 
 
 def _is_companion(name, index):
-    """Tell whether an extension is an image's uncertainty, mask or count."""
+    """Return whether an extension is an image's uncertainty, mask or count."""
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 
@@ -435,7 +435,7 @@ def _master_of_header(kind, images, gains, header, name):
 
 
 def is_level_subtracted(header):
-    """Tell whether a header says that the overscan level was subtracted."""
+    """Return whether a header says that the overscan level was subtracted."""
     return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
 
 

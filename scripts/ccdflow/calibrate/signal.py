@@ -27,9 +27,9 @@ OWN_ELECTRONS = 2500.0
 SHARP_SIGMA = 3.0
 """A pixel may be this many standard deviations off the surface through its neighbours."""
 
-# This many rows of a tile give its median to a fraction of the noise.
+# Rows of a tile that give its median, to a fraction of the noise.
 _ROWS_OF_A_TILE = 8
-# Of these rows every fourth column counts.
+# One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
 _WIDE_TILE = 32

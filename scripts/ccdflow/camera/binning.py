@@ -115,7 +115,7 @@ def _integers(value):
 
 
 def fits_binned(section, region, factors):
-    """Tell whether a section of the unbinned detector has the size of these binned pixels.
+    """Return whether a section of the unbinned detector has the size of these binned pixels.
 
     Parameters
     ----------

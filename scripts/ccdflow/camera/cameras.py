@@ -47,7 +47,7 @@ class Condition:
     values: tuple[str | float, ...]
 
     def holds(self, headers):
-        """Tell whether the headers have this card with one of these values."""
+        """Return whether the headers have this card with one of these values."""
         hdu = self.card.hdu
         order = range(len(headers)) if hdu is None else hdu_indices(headers, hdu)
         values = (card_value(headers[i], self.card.keyword, self.card.occurrence) for i in order)

@@ -112,7 +112,7 @@ def _filter_by_keyword(reader, open_wheels):
 
 
 def _is_word_for_open(text):
-    """Tell whether one of a text's words is that of an open place: CF-CLEAR1, WaveplateOut."""
+    """Return whether one of a text's words is that of an open place: CF-CLEAR1, WaveplateOut."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
     return is_open(text) or any(map(is_open, words))
 
@@ -141,7 +141,7 @@ def in_any_order(name):
 
 
 def is_open(text):
-    """Tell whether a wheel's text means no filter: open, Clear, NO_FILTER.
+    """Return whether a wheel's text means no filter: open, Clear, NO_FILTER.
 
     Examples
     --------

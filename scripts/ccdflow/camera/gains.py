@@ -59,7 +59,7 @@ _LEAST_SETTING = 50
 
 
 def is_gain_setting(content, header):
-    """Tell whether a GAIN card has a setting of the readout instead of electrons per adu.
+    """Return whether a GAIN card has a setting of the readout instead of electrons per adu.
 
     Parameters
     ----------

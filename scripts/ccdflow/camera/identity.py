@@ -15,7 +15,7 @@ from functools import lru_cache
 from ccdflow.files.cards import card_value
 from ccdflow.files.values import as_electrons, as_number
 
-SETTING = "setting"
+SETTING_NAME = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
 
 # CAMERA, DET, SENSOR.
@@ -202,7 +202,7 @@ _KEY_OF_KIND = {
 
 
 def is_of(keyword, kinds):
-    """Tell whether a card is of one of some kinds of settings, such as ``temperature``.
+    """Return whether a card is of one of some kinds of settings, such as ``temperature``.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def is_of(keyword, kinds):
 
 
 def tells_apart(keyword, by):
-    """Tell whether a card may tell groups of frames apart, by the configuration.
+    """Return whether a card may tell groups of frames apart, by the configuration.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ _DECISIVE = ("device", "gain", "readout", "level", "coadds", "place", "section",
 
 
 def is_decisive(keyword, by):
-    """Tell whether frames that both have a card, with other values, are of no use to each other.
+    """Return whether frames that both have a card, with other values, are of no use to each other.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def split_by_cards(groups, by, *, but=()):
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *further = key
-            key_of_part = (night, camera, (*shared, (SETTING, differing_cards)), *further)
+            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
             parts.setdefault(key_of_part, []).append(row)
     return parts
 

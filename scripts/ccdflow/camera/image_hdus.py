@@ -66,7 +66,7 @@ def required_image_hdus(headers, *, file):
 
 
 def is_mask(header):
-    """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
+    """Return whether an extension is a mask of bad pixels, by its EXTNAME."""
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
 
 
@@ -75,7 +75,7 @@ _OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNO
 
 
 def is_overscan(header):
-    """Tell by name or description whether an extension is the overscan of another one."""
+    """Return whether an extension is the overscan of another one, by name or description."""
     texts = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
     return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in texts)
 

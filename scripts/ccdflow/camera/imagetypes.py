@@ -51,7 +51,7 @@ SYNONYMS = {
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
 
-# The same, by the word.
+# The image type of each word of `SYNONYMS`.
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
@@ -104,7 +104,7 @@ _NO_TARGET_WORDS = {
     "arc": "arc arcs comp comps comparison arclamp wavecal thar cuar hear fear henear hgne hgar "
     "cdar hgcd neon argon xenon krypton",
 }
-# The same, by the word.
+# The image type of each word in the place of a target.
 _TYPE_OF_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
 # Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(
@@ -147,7 +147,7 @@ class TypeRule:
 
 
 def is_of_unknown_type(reason):
-    """Tell from a frame's reason whether its image type was not understood."""
+    """Return whether a frame's image type was not understood, by the frame's reason."""
     return reason.startswith((_UNKNOWN, _UNSAID))
 
 
@@ -316,7 +316,7 @@ def _dark_time(reader):
 
 
 def _is_of_no_time(reader):
-    """Tell whether every card with the exposure says 0, and one does."""
+    """Return whether every card with the exposure says 0, and one does."""
 
     def number(content):
         return as_number(content.value)
@@ -326,7 +326,7 @@ def _is_of_no_time(reader):
 
 
 def _rule_holds(rule, reader, imagetyp):
-    """Tell whether a frame meets all conditions of a profile's rule on image types."""
+    """Return whether a frame meets all conditions of a profile's rule on image types."""
     name = PurePosixPath(reader.file or "")
     names = (str(name).lower(), name.name.lower())
     if rule.files and not any(

@@ -15,7 +15,7 @@ from ccdflow.camera.sections import FORMS, read_region
 from ccdflow.errors import UserError
 from ccdflow.files.cards import as_list, read_card
 
-SCHEMA = "camera.schema.json"
+CAMERA_SCHEMA = "camera.schema.json"
 """The schema of a camera's profile."""
 
 MEASURED = "measured"
@@ -179,7 +179,7 @@ def check_profile(profile, *, file):
         For the first violation: file, key, value, allowed values.
     """
     sentences = {"region": ("a region must say which notation it is in", FORMS)}
-    schemas.check_values(profile, SCHEMA, file=file, words=sentences)
+    schemas.check_values(profile, CAMERA_SCHEMA, file=file, words=sentences)
 
 
 def _condition(keyword, value):

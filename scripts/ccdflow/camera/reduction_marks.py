@@ -92,7 +92,7 @@ _NOT_RAW = re.compile(
     re.IGNORECASE,
 )
 
-REMEDY = (
+REDUCED_REMEDY = (
     "leave it out of the raw folder; if frames of this camera are raw all the same, write "
     "`raw: true` into its profile"
 )
@@ -143,7 +143,7 @@ def _refuse_rates(header, file):
 
 
 def _is_mark(program, keyword, header):
-    """Tell whether a card is a program's mark of a step, and no setting of the camera."""
+    """Return whether a card is a program's mark of a step, and no setting of the camera."""
     cards = contents(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.
@@ -183,5 +183,5 @@ def reduced_error(program, keyword, value, file):
         keyword=keyword,
         value=value,
         allowed="a raw frame",
-        remedy=REMEDY,
+        remedy=REDUCED_REMEDY,
     )

@@ -17,7 +17,7 @@ FORMS = (
 )
 """The two forms of a section, for error messages."""
 
-# The same, each for errors about that form alone.
+# Each form of a section, for errors about that form alone.
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
 # Remedies for a section that cannot be used, by the class of its error.
@@ -140,7 +140,7 @@ class Region:
         return slice(self.x0, self.x1)
 
     def has_rows(self, rows):
-        """Tell which rows of an array it has.
+        """Return which rows of an array it has.
 
         Parameters
         ----------
@@ -175,16 +175,16 @@ class Region:
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
     def within(self, shape):
-        """Tell whether all of it lies in a frame of shape (ny, nx)."""
+        """Return whether all of it lies in a frame of shape (ny, nx)."""
         return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]
 
     def contains(self, other):
-        """Tell whether all of another region lies in this one."""
+        """Return whether all of another region lies in this one."""
         rows = self.y0 <= other.y0 and other.y1 <= self.y1
         return rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
-        """Tell whether the two have a pixel in common.
+        """Return whether the two have a pixel in common.
 
         Examples
         --------
@@ -195,11 +195,11 @@ class Region:
         return self.shares_rows(other) and self.shares_columns(other)
 
     def shares_rows(self, other):
-        """Tell whether the two have a row in common."""
+        """Return whether the two have a row in common."""
         return self.y0 < other.y1 and other.y0 < self.y1
 
     def shares_columns(self, other):
-        """Tell whether the two have a column in common."""
+        """Return whether the two have a column in common."""
         return self.x0 < other.x1 and other.x0 < self.x1
 
     def shifted(self, dy, dx):

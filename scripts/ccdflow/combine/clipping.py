@@ -237,7 +237,7 @@ def _sample_spread(deviations, offset):
 
 
 def _are_within_noise(low, high, clip, n, noise):
-    """Tell whether all values are so close together that none is beyond its limit.
+    """Return whether all values are so close together that none is beyond its limit.
 
     The centre is one of the values, so no value is farther from it than the highest is from the
     lowest; and no limit is smaller than that of the least variance. The difference is off by half
@@ -252,7 +252,7 @@ def _are_within_noise(low, high, clip, n, noise):
 
 
 def _are_within_deviations(deviations, centre, mean, clip):
-    """Tell whether no deviation from the median can exceed the limit in standard deviations.
+    """Return whether no deviation from the median can exceed the limit in standard deviations.
 
     The variance is off by a few units in the last place of the largest number squared; for as many
     values as there may be members, the sums add less than that.
@@ -268,7 +268,7 @@ def _are_within_deviations(deviations, centre, mean, clip):
 
 
 def _is_unclipped(deviations, centre, mad, clip):
-    """Tell whether no deviation from the median, sorted along the first axis, exceeds the limit."""
+    """Return whether no deviation from the median, sorted along the first axis, is too large."""
     return is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
 
 

@@ -29,9 +29,9 @@ _SIGMA_FROM = {
 }
 NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
-# More members have keywords with five digits.
+# Members whose numbers have three digits in keywords; of more members, all have five.
 _MOST_SHORT = 999
-# Their first letters, by the first letters of keywords with three digits.
+# First letters of keywords with five digits, by those of keywords with three: eight letters in all.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
@@ -69,7 +69,7 @@ def unit_of_member(member):
 
 
 def is_electrons(unit):
-    """Tell whether a unit is that of electrons, in any of the spellings of cameras.
+    """Return whether a unit is that of electrons, in any of the spellings of cameras.
 
     >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
     [True, True, True, False, False]

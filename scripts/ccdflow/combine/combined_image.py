@@ -39,7 +39,7 @@ def write_combined_image(path, result, files, *, unit="adu"):
     for number, name in enumerate(files, start=1):
         digits = f"{number:03d}"
         header["IMCMB"[: 8 - len(digits)] + digits] = printable_text(Path(name).name)
-    padding = bytes(-data.nbytes % fits_structure.BLOCK)
+    padding = bytes(-data.nbytes % fits_structure.FITS_BLOCK_BYTES)
     sum_of_data = checksum.sum_words(data)
     atomic_write.write_whole(
         path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding]

@@ -31,7 +31,7 @@ _LEAST_RATIO = 0.2
 _LEAST_DIFFERENCE, _LEAST_ERRORS = 0.01, 3
 # Columns of a box whose median is the expected light of its pixels.
 _BOX_COLUMNS = 32
-# Its sampled rows: few, because a strip of them is sorted at once.
+# Sampled rows of a box: few, because a strip of them is sorted at once.
 _BOX_ROWS = 4
 
 

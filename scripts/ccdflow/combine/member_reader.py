@@ -16,7 +16,7 @@ from ccdflow.files.cards import card_value
 OPEN_FILES = 200
 """With more members each read opens its file: the system limits the number of open files."""
 
-# Of a file that cannot be combined.
+# The remedy for a file that cannot be combined.
 _REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
 
 

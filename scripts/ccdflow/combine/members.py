@@ -56,7 +56,10 @@ def read_hdus(path, count):
             while len(hdus) < count:
                 text = fits_structure.read_header_bytes(file, offset)
                 hdu, size = _hdu(text, path, offset + len(text))
-                offset += len(text) + -(-size // fits_structure.BLOCK) * fits_structure.BLOCK
+                offset += (
+                    len(text)
+                    + -(-size // fits_structure.FITS_BLOCK_BYTES) * fits_structure.FITS_BLOCK_BYTES
+                )
                 hdus.append(hdu)
             if path.stat().st_size < offset:
                 raise FrameError(

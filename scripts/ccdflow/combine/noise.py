@@ -17,7 +17,7 @@ DIGITAL_NOISE = 1 / np.sqrt(12)
 _TRIALS = 40_000
 # Few values have more samples: this many values in all.
 _TRIAL_VALUES = 400_000
-# Of the random numbers: another one would change UNCERT of medians.
+# Seed of the random numbers: another one would change UNCERT of medians.
 _TRIAL_SEED = 20160118
 
 

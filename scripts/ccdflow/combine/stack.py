@@ -19,7 +19,7 @@ from ccdflow.combine.preparation import prepare
 from ccdflow.combine.tiles import CombineJob, run_tiles
 from ccdflow.errors import FrameError, UserError
 
-DEFAULT_MEMORY = 1_000_000_000
+DEFAULT_STACK_BYTES = 1_000_000_000
 """Bytes that pixels and results of a combination may take."""
 
 # Counts of members are int16.
@@ -44,7 +44,7 @@ class CombineLimits:
     """
 
     threads: int = 2
-    memory: int = DEFAULT_MEMORY
+    memory: int = DEFAULT_STACK_BYTES
     dtype: np.dtype | type = np.float32
     uncertainty: bool | str = True
 
@@ -221,7 +221,7 @@ def combine_arrays(
     recipe=None,
     *,
     allow_empty=False,
-    memory=DEFAULT_MEMORY,
+    memory=DEFAULT_STACK_BYTES,
     noise=None,
     uncertainty=True,
 ):

@@ -22,7 +22,7 @@ _BYTE = 255
 
 
 def is_unclipped_of_many(values, mean, order, clip):
-    """Tell of which pixels no value can be beyond the limit.
+    """Return the pixels without a value that can be beyond the limit.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def is_unclipped_of_many(values, mean, order, clip):
 
 
 def _is_unclipped_by_counts(values, centre, clip, flags):
-    """Tell whether no deviation can exceed the limit, from counts of the values (n, width).
+    """Return whether no deviation can exceed the limit, from counts of the values (n, width).
 
     If at most m = (n - 1) // 2 values are below `low`, and at most m above `high`, the median lies
     between them. If at most m values are between `lower` and `upper`, then at most m are nearer to
@@ -89,7 +89,7 @@ def _counts(flags):
 
 
 def _is_unclipped_of_sorted(ordered, clip):
-    """Tell whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
+    """Return whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
 
     The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
     """
@@ -116,7 +116,7 @@ def _is_unclipped_of_sorted(ordered, clip):
 
 
 def is_within(largest, centre, mad, clip):
-    """Tell whether the largest deviation is within the limit, despite rounding to its type.
+    """Return whether the largest deviation is within the limit, despite rounding to its type.
 
     Median, deviations and MAD are each off by at most a few units in the last place of the largest
     input; the margin is several times that. Differences of infinities are NaN, which proves

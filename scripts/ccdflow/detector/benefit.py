@@ -57,7 +57,7 @@ def benefit_of(image, errors, good, *, gain=1.0):
 
 
 def harms(figures, *, scale=1.0, bias_variance=0.0):
-    """Tell whether a dark adds more noise to a frame than it takes structure away.
+    """Return whether a dark adds more noise to a frame than it takes structure away.
 
     Parameters
     ----------

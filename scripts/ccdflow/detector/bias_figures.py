@@ -25,11 +25,11 @@ from ccdflow.detector.frame_figures import (
 )
 from ccdflow.robust import median_of_each
 
-# This many drawn samples give a ratio of variances to 1 %.
+# Drawn samples of few values: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
 # Many values have fewer samples: this many values in all, and samples at least.
 _TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
-# Of the random numbers: another one would change cards of combined biases.
+# Seed of the random numbers: another one would change cards of combined biases.
 _TRIAL_SEED = 20160116
 # A disagreement has this many standard errors: there are many boxes.
 _DISAGREEMENT_SIGMA = 6

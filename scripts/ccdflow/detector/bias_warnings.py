@@ -13,9 +13,9 @@ from ccdflow.combine.stack import combine_arrays
 
 # Adu: rounding to whole adu does no harm to more noise.
 _ROUNDING_NOISE = 4.0
-# This many drawn pixels show how much rounding adds.
+# Drawn pixels that show how much noise rounding adds.
 _TRIALS = 4000
-# Of the random numbers: the same warnings in each run.
+# Seed of the random numbers: each run has the same warnings.
 _TRIAL_SEED = 20160117
 # The end of a warning on a camera whose noise is below 1 adu.
 _WHOLE_NUMBERS = (
@@ -129,7 +129,7 @@ _NEAR_ZERO, _FEWER = 1.5, 3
 
 
 def is_cut_off(frames, levels, noise):
-    """Tell whether a camera's converter cuts off the values below 0.
+    """Return whether a camera's converter cuts off the values below 0.
 
     Parameters
     ----------

@@ -9,7 +9,8 @@ _ROUNDS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
 # 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
 _REACH = 8
-# The same where stars are compared with their profile, by the noise of the pixels around.
+# A replaced pixel changes hits up to this many pixels away where stars are compared with their
+# profile, by the noise of the pixels around.
 _REACH_OF_PROFILE = 12
 # A hit of at most this many pixels on a side lies in one part; a larger one takes several.
 _WIDTH_OF_A_HIT = 6

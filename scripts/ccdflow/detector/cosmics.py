@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.cosmic_rounds import INSIDE, hits_of_rounds, with_margin
-from ccdflow.detector.star_guard import FWHM, Stars
+from ccdflow.detector.star_guard import Stars
+from ccdflow.robust import FWHM_OVER_SIGMA
 
 VERSION = 6
 """Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
@@ -28,9 +29,9 @@ _PROFILE_CONTRAST = 0.3
 _PROFILE_SIZE = 7
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
-# This many lines at each edge of an image may have too many hits.
+# Lines at each edge of an image that may have too many hits.
 _EDGE_LINES = 3
-# Such a line has too many hits if they cover this part of its pixels.
+# A line at an edge has too many hits if they cover this part of its pixels.
 _EDGE_SHARE = 0.02
 # The part of the whole image that was hit, times this factor, is added to that limit.
 _EDGE_FACTOR = 4
@@ -101,7 +102,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     bad = with_margin(bad, bool)
     stars = Stars(data, errors, bad)
     variance = np.square(errors)
-    fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM
+    fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM_OVER_SIGMA
     for factor in _CONTRAST_FACTORS:
         settings = _sharpness_settings(stars.width, contrast * factor)
         hits = hits_of_rounds(data, variance, bad, {"sigclip": sigma, **settings}) & ~bad
@@ -152,12 +153,12 @@ def _sharpness_settings(width, contrast):
     dict
         Arguments of ``astroscrappy.detect_cosmics``.
     """
-    if not width * FWHM < _UNDERSAMPLED_FWHM:
+    if not width * FWHM_OVER_SIGMA < _UNDERSAMPLED_FWHM:
         return {"objlim": contrast}
     return {
         "objlim": _PROFILE_CONTRAST * contrast,
         "fsmode": "convolve",
         "psfmodel": "gauss",
-        "psffwhm": width * FWHM,
+        "psffwhm": width * FWHM_OVER_SIGMA,
         "psfsize": _PROFILE_SIZE,
     }

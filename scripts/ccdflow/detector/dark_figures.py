@@ -15,14 +15,16 @@ from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate
 
 HOT_RATE = 5.0
-"""A pixel is hot at this many electrons a second above the median of its amplifier ..."""
+"""A pixel is hot at this many electrons a second above the median of its amplifier, if `HOT_SIGMA`
+allows."""
 
 HOT_SIGMA = 5.0
-"""... if that is also this many of its own standard errors."""
+"""A hot pixel is at least this many of its own standard errors above the median, as well."""
 
 # Standard errors of a drift of the levels, by their noise and by their scatter about a line.
 _DRIFT_SIGMA = 5.0
-# The same by the scatter alone, for a normal distribution: few levels hardly show their scatter.
+# Standard errors of a drift by the scatter alone, as of a normal distribution: few levels hardly
+# show their scatter.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has this many standard errors: there are many boxes.
@@ -213,7 +215,7 @@ def _level_error(amplifier, rows, level):
 
 
 def is_drifting(levels, hours, *, error):
-    """Tell whether levels rise or fall by more than their noise and their scatter.
+    """Return whether levels rise or fall by more than their noise and their scatter.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Standard error of a median over that of a mean, of many normal values.
 _MEDIAN_OVER_MEAN = 1.25
-# Of normal values, the lowest of 1,000 boxes lies this many sigma below their mean.
+# The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
 # Part of the level: shapes are not compared in darker boxes.
 _LIT_PART = 0.2

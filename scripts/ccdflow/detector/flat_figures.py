@@ -25,9 +25,9 @@ APERTURE = 50
 GAIN_DIFFERS = 0.05
 """A measured gain is warned of if it differs by this part from that of the profile or header."""
 
-# A gain is measured by the pairs of at most this many flats ...
+# A gain is measured by the pairs of at most this many flats: three pairs.
 _GAIN_FRAMES = 4
-# ... in at most this many rows of an amplifier.
+# A gain is measured in at most this many rows of an amplifier.
 _GAIN_ROWS = 64
 # Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
 _GAIN_BLOCK = (2, 32)
@@ -303,7 +303,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
 
 def gain_differs(gain, measured, error):
-    """Tell whether a measured gain is not that of the profile or header.
+    """Return whether a measured gain is not that of the profile or header.
 
     Parameters
     ----------

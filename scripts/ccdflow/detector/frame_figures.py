@@ -30,7 +30,7 @@ COMPARED_ROWS = 32
 FRAME_ROWS = 64
 """Rows that the figures are measured in: 7 ms for an LFC frame."""
 
-# Of more rows numpy adds several sums.
+# Rows that numpy adds one after the other; of more it adds several sums.
 _ROWS_IN_ORDER = 8
 # A pixel is bright at this many noises above the level.
 _BRIGHT_SIGMA = 10

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SATURATED_WORDS = "saturated"
-"""Of pixels at the upper end of the converter, or masked."""
+"""The words for pixels at the upper end of the converter, or masked."""
 
 NOT_FINITE_WORDS = "not finite (NaN or infinite)"
-"""Of pixels without a number in the raw frame."""
+"""The words for pixels without a number in the raw frame."""
 
 NO_LEVEL_WORDS = "without a level (the overscan of their rows is saturated)"
-"""Of pixels whose level is not known."""
+"""The words for pixels whose level is not known."""
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ import numpy as np
 from ccdflow.detector.cosmic_rounds import CONNECTED, INSIDE
 from ccdflow.detector.pixels.medians import box_median
 
-FWHM = 2.3548
-"""Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2)."""
-
 # A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
 _STAR_SIGMA = 4.0
-# A star gives the width if its peak is this many errors of a pixel above the sky ...
+# A star gives the width if its peak is this many errors of a pixel above the sky.
 _PEAK_SIGMA = 30.0
-# ... and its four neighbours are this many errors above it: the neighbours of a hit are darker.
+# A star gives the width if the four neighbours of its peak are this many errors above the sky:
+# those of a hit are darker.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many such stars.
 _FEWEST_STARS = 5
@@ -109,7 +107,7 @@ class Stars:
         hits[pixels] = is_sharp | (share[tracks] > _SHARP_SHARE)
 
     def _is_sharp(self, y, x):
-        """Tell which pixels are sharper than a star can be along a row, column or diagonal."""
+        """Return which pixels are sharper than a star can be along a row, column or diagonal."""
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
@@ -136,7 +134,7 @@ class Stars:
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
     def are_spared_by(self, hits, guard):
-        """Tell whether there are no more hits in stars than elsewhere, within the guard.
+        """Return whether there are no more hits in stars than elsewhere, within the guard.
 
         Parameters
         ----------

@@ -18,23 +18,23 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
-FEWEST = 5
+FEWEST_NIGHTS_A_SIDE = 5
 """A step needs this many nights on each side: fewer may be bad nights in a row."""
 
-LIMIT = 4.75
+LEAST_STEP_SIGMA = 4.75
 """A step has at least this many standard errors."""
 
-# The line is fitted to at most this many nights on each side ...
+# The line is fitted to at most this many nights on each side.
 _MOST_NIGHTS_A_SIDE = 30
-# ... within this many days: the seasons bend longer series.
+# The line is fitted to nights within this many days on each side: the seasons bend longer series.
 _MOST_DAYS_A_SIDE = 45.0
 # The nearest nights on each side are taken however far away they are.
 _NEAREST_NIGHTS = 8
 # Nights of the running median.
 _NIGHTS_OF_MEDIAN = 7
-# A night that deviates from it by more than this many sigma stands alone.
+# A night that deviates from the running median by more than this many sigma stands alone.
 _SIGMA_OF_LONE_NIGHTS = 4.0
-# The wandering is measured by nights at least this many days apart.
+# The wandering of a figure is measured by nights at least this many days apart.
 _LEAST_WANDERING_DAYS = 20.0
 # A series has at most this many steps.
 _MOST_STEPS = 50
@@ -42,13 +42,14 @@ _MOST_STEPS = 50
 _TRIALS_WITHOUT_STEP = 5
 # Deviations beyond this many sigma are outliers.
 _OUTLIER_SIGMA = 3.0
-# A normal distribution is narrower by this factor without them.
+# A normal distribution is narrower by this factor without its values beyond three sigma.
 _NARROWING_BY_CLIPPING = 1.0136
 # Nights of a part whose scatter is compared with that of the whole series.
 _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own.
 _LARGER_SCATTER = 1.4
-# This part of the nights determines the scatter about the lines: outliers are left out.
+# Degrees of freedom a night of the scatter about the lines, outliers left out: measured of normal
+# values, 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
 _EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this.
 _MOST_CORRELATED = 0.95
@@ -140,7 +141,7 @@ TRENDS = (
 """The figures that are followed over the nights, with the least step that is reported."""
 
 
-def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
+def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_STEP_SIGMA):
     """Return the steps in a figure over the nights, oldest first.
 
     Parameters
@@ -174,13 +175,13 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     """
     days, values = np.asarray(days, float), np.asarray(values, float)
     measured = np.flatnonzero(np.isfinite(values))
-    if measured.size < 2 * FEWEST:
+    if measured.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
     is_told = np.isfinite(errors)
     errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
     indices = measured[_has_company(values[measured], errors[measured], floor)]
-    if indices.size < 2 * FEWEST:
+    if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     series = _Nights(days[indices], values[indices], errors[indices], floor)
     steps = [series.event(*cut) for cut in series.cut(limit, least)]
@@ -194,7 +195,7 @@ def _has_company(values, errors, floor):
     around = np.pad(values, reach, constant_values=np.nan)
     around = np.lib.stride_tricks.sliding_window_view(around, _NIGHTS_OF_MEDIAN)
     # Beside a step, the nights of one side alone are alike.
-    ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST)
+    ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
     first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
     has_company = np.zeros(values.size, bool)
     for part, windows in ((slice(None), around), (first, ahead), (last, ahead)):
@@ -305,7 +306,7 @@ class _Nights:
             size = np.abs(fit.step) / np.sqrt(fit.variance)
             size[~(np.abs(fit.step) >= least)] = 0.0
             for night in tried:
-                size[max(night - FEWEST, 0) : night + FEWEST] = 0.0
+                size[max(night - FEWEST_NIGHTS_A_SIDE, 0) : night + FEWEST_NIGHTS_A_SIDE] = 0.0
             best = int(np.argmax(size))
             if not size[best] >= limit:
                 break
@@ -362,7 +363,7 @@ class _Nights:
     def _fit(self, low, high):
         """Return the `_Fit` with each night as the first of a new state, to nights low up to high.
 
-        NaN where a side has fewer than `FEWEST` nights.
+        NaN where a side has fewer than `FEWEST_NIGHTS_A_SIDE` nights.
         """
         index = np.arange(low.size)
         before, after = self._sums(low, index), self._sums(index, high)
@@ -376,7 +377,7 @@ class _Nights:
             variance = 1 / before[0] + 1 / after[0] + distance**2 / xx
             dates = self.days - np.diff(self.days, prepend=self.days[0]) / 2
             ends = y_before + slope * (dates - t_before), y_after + slope * (dates - t_after)
-        step[(index - low < FEWEST) | (high - index < FEWEST)] = np.nan
+        step[(index - low < FEWEST_NIGHTS_A_SIDE) | (high - index < FEWEST_NIGHTS_A_SIDE)] = np.nan
         return _Fit(step, variance, *ends)
 
     def _window(self, cuts):
@@ -460,7 +461,7 @@ class _Nights:
         """Return the variance that a day adds to a value that wanders."""
         later = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
         pairs = np.flatnonzero(later < residuals.size)
-        if pairs.size < FEWEST:
+        if pairs.size < FEWEST_NIGHTS_A_SIDE:
             return 0.0
         lags = self.days[later[pairs]] - self.days[pairs]
         deviation = _deviation(residuals[later[pairs]] - residuals[pairs])

@@ -96,7 +96,7 @@ def _naming(path):
 
 
 def is_temporary(name):
-    """Tell whether a name is one under which a `Part` is written."""
+    """Return whether a name is one under which a `Part` is written."""
     return name.startswith(".") and name.endswith(".part")
 
 
@@ -113,7 +113,7 @@ def remove_abandoned(path):
 
 
 def _is_abandoned(path):
-    """Tell whether the process that a temporary file belongs to has ended."""
+    """Return whether the process that a temporary file belongs to has ended."""
     owner = paths.owner_of_temporary(path)
     if owner is not None and owner[0] == socket.gethostname():
         try:
@@ -130,9 +130,9 @@ def _is_abandoned(path):
 
 
 def _is_zombie(process):
-    """Tell whether a process has ended and only its number is left, as in a container without init.
+    """Return whether a process has ended and left its number, as in a container without init.
 
-    It is told on Linux alone.
+    Other systems than Linux do not show it: False there.
     """
     try:
         text = Path(f"/proc/{process}/stat").read_bytes()

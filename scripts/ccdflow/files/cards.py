@@ -120,7 +120,7 @@ def _indexed_name(keyword):
 
 
 def has_card(header, keyword):
-    """Tell whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``.
+    """Return whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def _parse_by_astropy(keyword, card):
 
 
 def _has_indicator(card):
-    """Tell whether a card has the sign of equality that FITS wants before a value."""
+    """Return whether a card has the sign of equality that FITS wants before a value."""
     image = card._image
     return image is None or image[8:10] == "= " or image[:8].upper() == "HIERARCH"
 
@@ -438,7 +438,7 @@ def hdu_indices(headers, hdu):
 
 
 def matches(value, patterns):
-    """Tell whether a card's value is one of these: text as a glob without case, numbers by value.
+    """Return whether a card's value is one of these: text as a glob without case, numbers by value.
 
     Parameters
     ----------
@@ -483,7 +483,7 @@ def as_integer(value):
 
 
 def _is_match(value, pattern):
-    """Tell whether a value matches one pattern, see `matches`."""
+    """Return whether a value matches one pattern, see `matches`."""
     if value is None:
         return False
     if isinstance(pattern, bool) or isinstance(value, bool):

@@ -11,13 +11,19 @@ from isal import isal_zlib
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.file_errors import damaged_error
-from ccdflow.files.fits_structure import BLOCK, Hdu, data_size, has_end_card, parse_header
+from ccdflow.files.fits_structure import (
+    FITS_BLOCK_BYTES,
+    Hdu,
+    data_size,
+    has_end_card,
+    parse_header,
+)
 from ccdflow.files.gzip_inflation import fill
 from ccdflow.files.rawfile import MAX_HEADER
 from ccdflow.files.thread_buffers import thread_buffer
 
 # Bytes that are read and summed at once: a megabyte, in whole blocks.
-_SUM_BYTES = 360 * BLOCK
+_SUM_BYTES = 360 * FITS_BLOCK_BYTES
 
 # Words that are summed at once: a megabyte stays in the processor's cache.
 _SUM_WORDS = 1 << 18
@@ -181,9 +187,9 @@ def signature(path):
 def _checked_hdu(file, start, size, name):
     """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`."""
     text = b""
-    while not text or not has_end_card(text[-BLOCK:]):
-        block = file.read(BLOCK)
-        if len(block) < BLOCK or len(text) > MAX_HEADER:
+    while not text or not has_end_card(text[-FITS_BLOCK_BYTES:]):
+        block = file.read(FITS_BLOCK_BYTES)
+        if len(block) < FITS_BLOCK_BYTES or len(text) > MAX_HEADER:
             raise damaged_error(name, "an HDU's header has no end")
         text += block
     header = parse_header(text)

@@ -256,7 +256,7 @@ class _Packer:
         """
         is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGE
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")
-        padding = bytes(-(len(rows) + len(heap)) % fits_structure.BLOCK)
+        padding = bytes(-(len(rows) + len(heap)) % fits_structure.FITS_BLOCK_BYTES)
         data = b"".join([rows, heap, padding])
         self._plane.words = checksum.sum_words(data)
         header = CardList()
@@ -329,7 +329,7 @@ def _card_of_tiles(keyword, text):
 
 
 def _is_structural(keyword):
-    """Tell whether a card describes an array or a table of tiles, and not the image."""
+    """Return whether a card describes an array or a table of tiles, and not the image."""
     return bool(_STRUCTURE.fullmatch(keyword) or _OF_TABLE.fullmatch(keyword))
 
 

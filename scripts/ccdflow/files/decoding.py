@@ -12,8 +12,8 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError, one_line
 from ccdflow.files.fits_structure import (
-    BLOCK,
     DTYPES,
+    FITS_BLOCK_BYTES,
     Hdu,
     data_size,
     has_end_card,
@@ -58,12 +58,12 @@ def stored_pixels(data, hdu, name=None):
 
 
 def is_plain(hdu):
-    """Tell whether an image's stored numbers are its values, or unsigned ones offset."""
+    """Return whether an image's stored numbers are its values, or unsigned ones offset."""
     return not hdu.is_tiled and _plain_scaling(hdu.header)
 
 
 def _plain_scaling(header):
-    """Tell whether BSCALE, BZERO and BLANK leave the stored numbers, but for an unsigned offset."""
+    """Return whether BSCALE, BZERO and BLANK leave the stored numbers, or only offset them."""
     scaling, bitpix = scaling_of(header), header["BITPIX"]
     if scaling.bscale != 1 or scaling.blank is not None:
         return False
@@ -114,7 +114,7 @@ def _check_gzip_tiles(data, index):
         if str(table.header.get("ZCMPTYPE")).startswith("GZIP"):
             names.add("COMPRESSED_DATA")
         shape = image_shape(table.header)
-        allowed = 8 * prod(shape) + BLOCK
+        allowed = 8 * prod(shape) + FITS_BLOCK_BYTES
         for tile in (tile for name in names for tile in table.data[name]):
             inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), allowed + 1)
             allowed -= len(inflated)
@@ -128,9 +128,9 @@ def _index_of(data, hdu):
     offset = index = 0
     while True:
         end = offset
-        while not has_end_card(data[end : end + BLOCK]):
-            end += BLOCK
-        end += BLOCK
+        while not has_end_card(data[end : end + FITS_BLOCK_BYTES]):
+            end += FITS_BLOCK_BYTES
+        end += FITS_BLOCK_BYTES
         if end == hdu.offset:
             return index
         header = parse_header(bytes(data[offset:end]))

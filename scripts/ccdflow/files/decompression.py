@@ -16,7 +16,7 @@ _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
 )
-# Their errors for damaged bytes.
+# Errors of decompressors for damaged bytes.
 _ERRORS = (OSError, ValueError, lzma.LZMAError)
 
 

@@ -12,7 +12,7 @@ from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
 from ccdflow.files.rawheader import CARD, ENDINGS, readable_cards
 
-BLOCK = 2880
+FITS_BLOCK_BYTES = 2880
 """Bytes of a FITS block: headers and data are padded to a multiple."""
 
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -60,7 +60,7 @@ class Hdu:
     @property
     def end(self):
         """First byte after the padded data unit."""
-        return self.offset + -(-self.size // BLOCK) * BLOCK
+        return self.offset + -(-self.size // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
 
     @property
     def is_tiled(self):
@@ -122,7 +122,7 @@ def end_of_header(text):
         if offset < 0:
             return None
         offset = text.find(_END, offset + 1)
-    end = -(-(offset + CARD) // BLOCK) * BLOCK
+    end = -(-(offset + CARD) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     return end if end <= len(text) else None
 
 
@@ -158,7 +158,7 @@ def read_header_bytes(file, offset):
 
 
 def has_end_card(block):
-    """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
+    """Return whether a block of a header has its END card, padded with blanks or with zeros."""
     block = bytes(block)
     offset = block.find(b"END")
     while offset >= 0:

@@ -126,7 +126,7 @@ def data_unit(data):
         FITS checksum sum of its words.
     """
     pixels = BigEndian(data)
-    padding = b"\0" * (-pixels.nbytes % fits_structure.BLOCK)
+    padding = b"\0" * (-pixels.nbytes % fits_structure.FITS_BLOCK_BYTES)
     return [pixels, padding], pixels.sum(padding)
 
 

@@ -168,7 +168,7 @@ class CardList:
             f"{'END':<{CARD}}",
         ]
         text = "".join(cards).encode("ascii")
-        text += b" " * (-len(text) % fits_structure.BLOCK)
+        text += b" " * (-len(text) % fits_structure.FITS_BLOCK_BYTES)
         total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
@@ -226,7 +226,7 @@ def _long_text(keyword, value):
 
 
 def is_commentary(keyword):
-    """Tell whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
+    """Return whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
     return keyword in _COMMENTARY
 
 

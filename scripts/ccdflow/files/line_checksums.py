@@ -6,13 +6,13 @@ import csv
 import io
 import zlib
 
-COLUMN = "seal"
+CHECKSUM_COLUMN = "seal"
 """The column of a table with the checksum of its line."""
 
 
 def checksum_of(row):
     """Return the checksum of a line: a dict of texts, in the order of its columns."""
-    values = [[name, str(value)] for name, value in row.items() if name != COLUMN]
+    values = [[name, str(value)] for name, value in row.items() if name != CHECKSUM_COLUMN]
     return f"{zlib.crc32(repr(values).encode('utf-8', 'surrogateescape')):08x}"
 
 
@@ -34,8 +34,8 @@ def unedited_lines(path):
         lines = list(csv.DictReader(io.StringIO(text)))
     except (OSError, csv.Error):
         return [], 0
-    with_checksum = [line for line in lines if line.get(COLUMN)]
-    good = [line for line in with_checksum if line[COLUMN] == checksum_of(line)]
+    with_checksum = [line for line in lines if line.get(CHECKSUM_COLUMN)]
+    good = [line for line in with_checksum if line[CHECKSUM_COLUMN] == checksum_of(line)]
     return good, len(with_checksum) - len(good)
 
 
@@ -55,9 +55,9 @@ def table_of(columns, rows):
         CSV in UTF-8.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*columns, COLUMN], lineterminator="\n")
+    writer = csv.DictWriter(out, [*columns, CHECKSUM_COLUMN], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         texts = {name: str(row[name]) for name in columns}
-        writer.writerow({**texts, COLUMN: checksum_of(texts)})
+        writer.writerow({**texts, CHECKSUM_COLUMN: checksum_of(texts)})
     return out.getvalue().encode("utf-8", "surrogateescape")

@@ -14,10 +14,10 @@ import numpy as np
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.cards import card_value
-from ccdflow.files.fits_structure import BLOCK
+from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.headertext import CardList
 
-# Of a file that ccdflow has not written.
+# The remedy for a file that ccdflow has not written.
 _PRODUCT_REMEDY = "give a product of ccdflow, or make it again"
 
 
@@ -80,7 +80,9 @@ def read_units(path, *, name=None):
             size = os.fstat(file.fileno()).st_size
             while offset < size:
                 units.append(_unit(file, offset, name))
-                offset = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
+                offset = (
+                    units[-1].offset + -(-units[-1].size // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
+                )
     except OSError as error:
         raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy="make it again"
@@ -218,7 +220,7 @@ class Plane:
     @property
     def end(self):
         """First byte after the padded pixels."""
-        return self.start + self.header_size + -(-self.size // BLOCK) * BLOCK
+        return self.start + self.header_size + -(-self.size // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
 
     def check_written(self, name, header):
         """Raise an error unless pixels and header have as many bytes as were foreseen.

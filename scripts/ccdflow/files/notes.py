@@ -83,7 +83,7 @@ def write_checked_bytes(path, parts):
 START = len(_CHECKSUM % 0)
 """Bytes before the first line."""
 
-# This many bytes are read at once.
+# Bytes that are read at once.
 _CHUNK = 1 << 20
 
 
@@ -103,7 +103,7 @@ def read_checked(path):
 
 
 def is_as_written(file):
-    """Tell whether an open file has the checksum that `write_checked` put before its lines.
+    """Return whether an open file has the checksum that `write_checked` put before its lines.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def write_by(path, write):
 
 
 def _is_same(part, path):
-    """Tell whether a file is there and has the content of a part."""
+    """Return whether a file is there and has the content of a part."""
     if not path.is_file() or path.stat().st_size != part.stat().st_size:
         return False
     with part.open("rb") as first, path.open("rb") as second:

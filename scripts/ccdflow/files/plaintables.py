@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.fits_structure import BLOCK
+from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.rawheader import CARD
 
 # Bytes of a header that are read at once: most are shorter.
-_HEADER_BYTES = 4 * BLOCK
+_HEADER_BYTES = 4 * FITS_BLOCK_BYTES
 # Types of columns by TFORM: the only ones that ccdflow writes.
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
 # The value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
@@ -92,7 +92,7 @@ def _read(file, names):
             content = os.pread(file, length, offset)
             _demand(len(content) == length)
             tables[name] = np.frombuffer(content, dtype)
-        offset += -(-length // BLOCK) * BLOCK
+        offset += -(-length // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     _demand(offset == size and tables.keys() == set(names))
     return PlainTables(first, tables)
 
@@ -110,7 +110,7 @@ def _cards_at(file, offset):
         parsed, content = len(content), content + block
         for start in range(parsed, len(content) - CARD + 1, CARD):
             if content.startswith(b"END     ", start):
-                end = -(-(start + CARD) // BLOCK) * BLOCK
+                end = -(-(start + CARD) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
                 _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
                 return _parse_header(content[:start].decode("ascii")), offset + end
         _demand(len(block) == _HEADER_BYTES)

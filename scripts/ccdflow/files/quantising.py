@@ -27,7 +27,7 @@ _FACTOR = 16807
 _MODULUS = 2147483647
 # Length of the standard's sequence.
 _RANDOMS = 10000
-# This times the median of |2 x - x(-2) - x(+2)| is the standard deviation of x.
+# Standard deviation of x over the median of |2 x - x(-2) - x(+2)|.
 _THIRD_TO_SIGMA = 0.6052697
 # The noise of a tile is taken from this many of its rows.
 _SAMPLED_ROWS = 8

@@ -30,7 +30,7 @@ from ccdflow.files.file_errors import (
     truncated_error,
 )
 from ccdflow.files.fits_structure import (
-    BLOCK,
+    FITS_BLOCK_BYTES,
     Hdu,
     RawLayout,
     data_size,
@@ -376,7 +376,7 @@ def _header_at(stream, offset, name, *, first):
     """Return the bytes of the header at an offset and where its data start, or (None, offset)."""
     text = bytearray()
     while True:
-        block = stream.at(offset + len(text), BLOCK, _FIRST_READ)
+        block = stream.at(offset + len(text), FITS_BLOCK_BYTES, _FIRST_READ)
         if not text:
             start = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(start):
@@ -395,7 +395,7 @@ def _header_at(stream, offset, name, *, first):
         text += block
         if has_end_card(block):
             break
-        if len(block) < BLOCK:
+        if len(block) < FITS_BLOCK_BYTES:
             problem = "the file is truncated: its header has no END card"
             raise damaged_error(name, problem, IncompleteRawFile)
         if len(text) > MAX_HEADER:

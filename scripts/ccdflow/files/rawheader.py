@@ -24,7 +24,7 @@ CARD = 80
 _END = "END".ljust(CARD)
 _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
-# Such a card has the keyword that it begins with; astropy reads all others.
+# The first eight letters of a card with a plain keyword; astropy reads those of all others.
 _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 # A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'.
 _OF_RECORDS = ": "
@@ -35,7 +35,7 @@ _COMMENTARY = ("COMMENT", "HISTORY", "END")
 # Different cards that are remembered: an archive repeats most of them. A frame has a dozen of its
 # own (half a kilobyte each), which a process that goes on for nights must not keep.
 _MOST_TEXTS = 1 << 11
-# Cards of a header that are told apart at once: nearly all headers have fewer.
+# Cards of a header that are looked up at once: nearly all headers have fewer.
 _MOST_USUAL = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
@@ -50,11 +50,11 @@ _MOST_LAYOUTS = 1 << 10
 _known = {}
 # The cards known before `_known` was emptied the last time: one that is met again is kept.
 _known_before = {}
-# The same by the bytes of a card.
+# The cards of `_known` and `_known_before`, by their bytes.
 _known_bytes, _known_bytes_before = {}, {}
 # By the keywords of a header.
 _layouts = {}
-# This stands in `_known` for a card that goes on with the text before.
+# The entry of `_known` for a card that goes on with the text before.
 _NEXT = ((_CONTINUE, ""), "")
 
 
@@ -108,11 +108,11 @@ class RawHeader(fits.Header):
         return self.__dict__[name]
 
     def _has_plain(self, keyword):
-        """Tell whether a keyword can be looked for without astropy's cards."""
+        """Return whether a keyword can be looked for without astropy's cards."""
         return self.texts is not None and isinstance(keyword, str) and _PLAIN.match(keyword)
 
     def __contains__(self, keyword):
-        """Tell whether there is a card of a keyword."""
+        """Return whether there is a card of a keyword."""
         if self._has_plain(keyword):
             return keyword.rstrip() in self.layout.positions
         return super().__contains__(keyword)
@@ -326,7 +326,7 @@ def _head_of(text):
 
 # One object for all cards of a keyword.
 _heads = {}
-# The same by the first ten letters of a card with a plain keyword, neither CONTINUE nor END.
+# Heads of cards by their first ten letters, for plain keywords but CONTINUE and END.
 _usual_heads = {}
 
 
@@ -414,7 +414,7 @@ def commentary(header, keyword):
 
 
 def is_text(header):
-    """Tell whether a header's cards are texts as yet."""
+    """Return whether a header's cards are texts as yet."""
     return type(header) is RawHeader and header.texts is not None
 
 

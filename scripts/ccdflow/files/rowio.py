@@ -47,7 +47,9 @@ class RowStream:
         """
         ny, nx = self.shape
         self._file.rewind(self._layout)
-        buffer = thread_buffer("rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK))
+        buffer = thread_buffer(
+            "rows", max(rows * nx * self.dtype.itemsize, fits_structure.FITS_BLOCK_BYTES)
+        )
         total = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)

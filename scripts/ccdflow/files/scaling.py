@@ -9,7 +9,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import contents
 from ccdflow.files.values import as_number
 
-# Of a card that is no number.
+# The remedy for a card that is no number.
 _REMEDY = "nobody can say what its pixels are worth: correct the card in a copy of the file"
 
 

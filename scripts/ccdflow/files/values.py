@@ -30,7 +30,7 @@ _NUMBER_AND_UNIT = re.compile(
     r"(.*?[\d.,])\s*[(\[]?\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?\]?", re.IGNORECASE
 )
 
-SECONDS = {
+SECONDS_OF_UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "seg"), 1.0),
     **dict.fromkeys(("ms", "msec", "msecs", "millisec", "millisecond", "milliseconds"), 1e-3),
     **dict.fromkeys(("us", "µs", "usec", "microsec", "microsecond", "microseconds"), 1e-6),
@@ -44,7 +44,7 @@ _POSSIBLE_SECONDS = 1e-9, 1e9
 # A smaller gain or read noise counts as absent: figures divided by it would overflow.
 _LEAST_ELECTRONS = 1e-6
 
-ELECTRONS = dict.fromkeys([
+FACTORLESS_UNITS = dict.fromkeys([
     "e", "e-", "el", "electron", "electrons", "e/adu", "e-/adu", "electrons/adu", "electron/adu",
     "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px",
 ], 1.0)  # fmt: skip
@@ -74,7 +74,7 @@ class Broken:
 
 
 def is_silent(value):
-    """Tell whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
+    """Return whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def number_or_nan(value):
 
 
 def is_doubtful(value):
-    """Tell whether a number might be read with a decimal comma or with separated thousands.
+    """Return whether a number might be read with a decimal comma or with separated thousands.
 
     Examples
     --------
@@ -206,7 +206,7 @@ def as_seconds(value, comment=""):
             text = f"{int(fraction[1]) / int(fraction[2])}{text[fraction.end() :]}"
         number = as_number(text)
         if number is None:
-            return _possible_seconds(as_number(text, SECONDS))
+            return _possible_seconds(as_number(text, SECONDS_OF_UNITS))
     else:
         number = as_number(value)
     return None if number is None else _possible_seconds(number * _unit_of(comment))
@@ -223,7 +223,7 @@ def _possible_seconds(seconds):
 def _unit_of(comment):
     """Return the unit of time in a card's comment, in seconds; 1 where it gives none."""
     for match in _UNIT_OF_COMMENT.finditer(comment or ""):
-        seconds = SECONDS.get(next(filter(None, match.groups())).lower())
+        seconds = SECONDS_OF_UNITS.get(next(filter(None, match.groups())).lower())
         if seconds is not None:
             return seconds
     return 1.0
@@ -256,7 +256,7 @@ def as_electrons(value, *, most=MOST_ELECTRONS):
     >>> as_electrons("1.1 e-/ADU"), as_electrons("unknown")
     (1.1, None)
     """
-    number = as_number(value, ELECTRONS)
+    number = as_number(value, FACTORLESS_UNITS)
     if number is None or not (number == 0 or _LEAST_ELECTRONS <= number <= most):
         return None
     return number

@@ -144,6 +144,6 @@ def flag_of(sample, offset, amplifier):
 
 
 def _is_ceiling(value):
-    """Tell whether a value is the highest one of a converter: 4095, 65535, 262143 ..."""
+    """Return whether a value is the highest one of a converter: 4095, 65535, 262143 ..."""
     level = int(value) + 1
     return value == level - 1 and level >= 1 << _FEWEST_BITS and level & (level - 1) == 0

@@ -116,7 +116,10 @@ def mask_hdu(mask, name):
 
 def _data_unit(image):
     """Return the pixels of an image and their padding, as bytes-like parts."""
-    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fits_structure.BLOCK)]
+    return [
+        image.data.reshape(-1).view("u1"),
+        b"\0" * (-image.data.nbytes % fits_structure.FITS_BLOCK_BYTES),
+    ]
 
 
 def _extension_name(hdu):
@@ -203,7 +206,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
 
 
 def _is_stale(keyword, recipe):
-    """Tell whether a card describes raw pixels that a trimmed image does not have."""
+    """Return whether a card describes raw pixels that a trimmed image does not have."""
     return recipe.trim and placement.is_about_raw_pixels(keyword)
 
 

@@ -41,7 +41,7 @@ def noise_of_neighbours(*series, least=0.0):
 
 
 def _are_inliers(values, least):
-    """Tell which values are finite and no outliers, in the shape of the values."""
+    """Return which values are finite and no outliers, in the shape of the values."""
     finite = np.isfinite(values)
     if not finite.any():
         return finite

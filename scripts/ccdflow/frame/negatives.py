@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.camera.reduction_marks import REMEDY
+from ccdflow.camera.reduction_marks import REDUCED_REMEDY
 from ccdflow.errors import FrameError
 
 MOST_NEGATIVE = 1e-3
@@ -49,5 +49,5 @@ class Negatives:
                 file=file,
                 value=f"{self._negative} of {self._size}",
                 allowed="a raw frame",
-                remedy=REMEDY,
+                remedy=REDUCED_REMEDY,
             )

@@ -290,7 +290,7 @@ def smooth(levels, recipe):
 
 
 def _are_outliers(residuals, good, sigma):
-    """Tell which residuals are farther than sigma standard deviations from their median."""
+    """Return which residuals are farther than sigma standard deviations from their median."""
     centre, spread = np.median(residuals[good]), np.std(residuals[good])
     with np.errstate(invalid="ignore"):
         return np.abs(residuals - centre) > sigma * spread

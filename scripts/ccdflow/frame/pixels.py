@@ -64,7 +64,7 @@ def subtract_level(source, offset, level, target, *, exact):
 
 
 def is_exact(dtype, levels):
-    """Tell whether value minus level is exact in float32, so that the order does not matter.
+    """Return whether value minus level is exact in float32, so that the order does not matter.
 
     16-bit integers minus a level that is a multiple of 1/2 (a median of integers) need 18 bits;
     float32 has 24.

@@ -74,7 +74,7 @@ def _axis_shift(first, last, start, flipped):
 
 
 def is_about_raw_pixels(keyword):
-    """Tell whether a card describes the raw array: sections, and numbers of columns."""
+    """Return whether a card describes the raw array: sections, and numbers of columns."""
     return bool(_RAW_PIXELS.fullmatch(keyword) or _PHYSICAL.fullmatch(keyword))
 
 
@@ -263,7 +263,7 @@ def _moved_world(headers, amplifier):
 
 
 def _is_distorted(keyword, value):
-    """Tell whether a card has a distortion, which is not reversed with its axis."""
+    """Return whether a card has a distortion, which is not reversed with its axis."""
     return bool(_DISTORTION.fullmatch(keyword)) or (
         keyword.startswith("WAT") and "cor" in str(value)
     )
@@ -284,7 +284,7 @@ def _reverse(world, axis, version):
 
 
 def _agree(first, second):
-    """Tell whether two sets of world coordinate cards agree within a fraction of a pixel."""
+    """Return whether two sets of world coordinate cards agree within a fraction of a pixel."""
     if first is None or second is None or set(first) != set(second):
         return False
     for keyword, value in first.items():

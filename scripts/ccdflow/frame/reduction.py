@@ -17,11 +17,11 @@ from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_ch
 from ccdflow.frame.products import product_images
 from ccdflow.frame.saturated_lines import regions_without_level
 
-PIXELS = 1
+PIXELS_VERSION = 1
 """Increase it when a change alters any pixel of a product: all frames are then reduced and combined
 again. tests/combine/test_combined_biases.py compares it with known pixels."""
 
-HEADER = 3
+HEADER_VERSION = 3
 """Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
 header until the user requests a new one (`-R reduce`), and a run reports the number of such
 frames."""

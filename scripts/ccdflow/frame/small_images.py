@@ -1,6 +1,6 @@
 """A small image of a frame, taken from some of its rows while they pass.
 
-A pixel of the small image is the mean of a square of pixels of the frame, on `ROWS` of the square's
+A pixel of the small image is the mean of a square of pixels of the frame, on `SQUARE_ROWS` of its
 rows. Rows are added in their order, so that the blocks in which a frame passes change no bit.
 """
 
@@ -11,20 +11,21 @@ from functools import lru_cache
 
 import numpy as np
 
-SIDE = 256
+MOST_SIDE_PIXELS = 256
 """The longer side of a small image has at most this many pixels."""
 
-ROWS = 2
+SQUARE_ROWS = 2
 """Rows of each square that are read: two of the LFC's eighteen are enough to see stars."""
 
 
 def pixels_per_small_pixel(shape):
     """Return the number of pixels of a frame along one pixel of its small image.
 
-    A multiple of `ROWS`, so that the rows that are read are evenly spread; 1 of a small frame.
+    A multiple of `SQUARE_ROWS`, so that the rows that are read are evenly spread; 1 of a small
+    frame.
     """
-    step = max(1, -(-max(shape) // SIDE))
-    return step if step == 1 else -(-step // ROWS) * ROWS
+    step = max(1, -(-max(shape) // MOST_SIDE_PIXELS))
+    return step if step == 1 else -(-step // SQUARE_ROWS) * SQUARE_ROWS
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class _Squares:
 def _squares(shape):
     """Return the `_Squares` of frames of a shape, computed once."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
-    read_rows = min(ROWS, step)
+    read_rows = min(SQUARE_ROWS, step)
     row_step = step // read_rows
     whole, cut = divmod(nx, step)
     rows = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
@@ -117,7 +118,7 @@ class SmallImage:
             np.matmul(cut, squares.cut, out=self._cut_sums[first_sampled : first_sampled + count])
 
     def result(self):
-        """Return the small image: float32, at most `SIDE` pixels along each side."""
+        """Return the small image: float32, at most `MOST_SIDE_PIXELS` pixels along each side."""
         read_rows = self._squares.read_rows
         sums = self._sums[::read_rows]
         for row in range(1, read_rows):

@@ -42,7 +42,7 @@ class Streamed:
 
 
 def can_stream(layout, geometry, recipe):
-    """Tell whether a frame is of the usual kind.
+    """Return whether a frame is of the usual kind.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def can_stream(layout, geometry, recipe):
 
 
 def _is_usual(amplifier):
-    """Tell whether an amplifier has levels of rows, its strips beside its data, and no flip."""
+    """Return whether an amplifier has levels of rows, its strips beside its data, and no flip."""
     is_beside = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan
@@ -103,7 +103,7 @@ def predicted_frame(geometry, recipe):
 
 
 def _has_level(amplifier, recipe):
-    """Tell whether a level is subtracted from each row of an amplifier of a usual frame."""
+    """Return whether a level is subtracted from each row of an amplifier of a usual frame."""
     return bool(recipe.subtract and amplifier.overscan and amplifier.along == "rows")
 
 
@@ -142,7 +142,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
         block = work.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.written % fits_structure.BLOCK))
+    writer.write(b"\0" * (-work.written % fits_structure.FITS_BLOCK_BYTES))
     return work.result()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
-LIT, DATA = "lit overscan", "data for overscan"
+LIT_OVERSCAN, DATA_FOR_OVERSCAN = "lit overscan", "data for overscan"
 """The names of these warnings: a strip that may hold data, and one that does, in a flat."""
 
 HOLDS_DATA = "holds data as the image does"
@@ -33,13 +33,13 @@ _SAME_LEVEL = 0.1
 # times quieter.
 _SAME_NOISE = 1.5
 # Photons make no more noise than the whole level would, in pixels whose response differs by this.
-_RESPONSE = 0.02
+_LEAST_RESPONSE = 0.02
 # A strip of a flat does hold data, whatever gain and read noise are given, if besides at least half
 # of its level is light, it has this level, adu, and noise, electrons, and if no data are more than
 # twice as bright. An unlit edge beside a flat, biases and noisy readouts have not all of these.
 _SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
 # Data beside an overscan hold light if they are noisier than it by this factor.
-_NOISIER = 1.25
+_LIT_NOISE_FACTOR = 1.25
 # Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
 _LEAST_STEP = 20.0
 # The sampled lines of data nearest to the strip: for their noise, and for their level.
@@ -50,7 +50,7 @@ _MOST_ROWS = 256
 _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 
-REMEDY = (
+STRIP_REMEDY = (
     "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
@@ -173,7 +173,8 @@ def light_warnings(compared, amplifiers):
     Returns
     -------
     list of (str, str)
-        `LIT` or, where a flat would leave no doubt, `DATA`, and the text of each warning.
+        `LIT_OVERSCAN` or, where a flat would leave no doubt, `DATA_FOR_OVERSCAN`, and the
+        text of each warning.
     """
     warnings = []
     # The strips of the profile are an overscan where one amplifier shows it.
@@ -189,14 +190,15 @@ def light_warnings(compared, amplifiers):
                 f"{subject}the overscan {regions} {claim}: its level ({likeness.level:.4g} adu) is"
                 f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
-                f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}{REMEDY}"
+                f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}"
+                f"{STRIP_REMEDY}"
             )
-            warnings.append((DATA if is_sure else LIT, text))
+            warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, text))
     return warnings
 
 
 def is_dark(likeness, amplifier):
-    """Tell whether light ends at a strip: a true overscan beside data with light.
+    """Return whether light ends at a strip: a true overscan beside data with light.
 
     Parameters
     ----------
@@ -208,12 +210,12 @@ def is_dark(likeness, amplifier):
     bool
     """
     brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
-    is_noisier = likeness.data_noise > _NOISIER * likeness.noise
+    is_noisier = likeness.data_noise > _LIT_NOISE_FACTOR * likeness.noise
     return brighter and is_noisier and not is_lit(likeness, amplifier)
 
 
 def is_lit(likeness, amplifier):
-    """Tell whether a strip holds light as the data beside it do.
+    """Return whether a strip holds light as the data beside it do.
 
     Parameters
     ----------
@@ -241,11 +243,11 @@ def is_lit(likeness, amplifier):
 
 def _most_variance(level, gain):
     """Return the variance of a pixel, adu^2, if its whole level were light."""
-    return max(level, 0.0) / gain + (_RESPONSE * level) ** 2
+    return max(level, 0.0) / gain + (_LEAST_RESPONSE * level) ** 2
 
 
 def _is_surely_lit(likeness, amplifier):
-    """Tell whether a strip that holds light would do so with another gain or read noise, too."""
+    """Return whether a strip that holds light would do so with another gain or read noise, too."""
     gain, level = amplifier.gain, likeness.level
     if not gain or level < _SURE_LEVEL or likeness.noise * gain < _SURE_NOISE:
         return False

@@ -31,7 +31,7 @@ narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
 
 # Adu. The pixels of an image with less noise are saturated or dead, but for a few.
 _DEAD_NOISE = 0.1
-# The three errors named above.
+# Errors of measuring the noise of rows by which the noise that was added exceeds `ADDED`.
 _ROW_NOISE_ERRORS = 3
 
 NOISIER = 1.5
@@ -46,7 +46,7 @@ _LEAST_STRIP_NOISE = 0.3
 _AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
 # Disagreeing columns are warned of if they move the level by more than this part of the noise.
 _LEVEL_SHIFT_SIGMA = 0.15
-# They must move it by more than this many adu, as well.
+# Disagreeing columns are warned of if they move the level by more than this many adu, as well.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURED_PART = 1 / 3

@@ -17,21 +17,21 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.detector_table import DETECTOR_TABLE
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame import FRAME
-from ccdflow.kinds.frame_pictures import PICTURE
+from ccdflow.kinds.frame_pictures import FRAMES_PICTURE
 from ccdflow.kinds.kind import Chain
-from ccdflow.kinds.night_page import PAGE
-from ccdflow.kinds.overview import INDEX
-from ccdflow.kinds.quality_picture import QUALITY
-from ccdflow.kinds.quality_tables import DARK_TABLE, FLAT_TABLE, TABLE
+from ccdflow.kinds.night_page import NIGHT_PAGE
+from ccdflow.kinds.overview import OVERVIEW
+from ccdflow.kinds.quality_picture import QUALITY_PICTURE
+from ccdflow.kinds.quality_tables import BIAS_TABLE, DARK_TABLE, FLAT_TABLE
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.shutter import SHUTTER
 from ccdflow.kinds.trends import TRENDS_TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS_KIND, DARK_KIND, FLAT_KIND, DETECTOR, SHUTTER, SCIENCE, PICTURE, QUALITY,
-        MASTERS_PICTURE, SCIENCE_PICTURE, SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS,
-        BAD_PIXELS, DETECTOR_TABLE, TRENDS_TABLE, INDEX,
+        FRAME, BIAS_KIND, DARK_KIND, FLAT_KIND, DETECTOR, SHUTTER, SCIENCE, FRAMES_PICTURE,
+        QUALITY_PICTURE, MASTERS_PICTURE, SCIENCE_PICTURE, SHEET, NIGHT_PAGE, BIAS_TABLE,
+        DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, BAD_PIXELS, DETECTOR_TABLE, TRENDS_TABLE, OVERVIEW,
     )
 )  # fmt: skip
 """All kinds of products, in the order in which they are made."""

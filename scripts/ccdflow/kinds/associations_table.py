@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import SameObject, calibrated, reduced_product
+from ccdflow.run.context import SameObject, calibrated_product, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -53,7 +53,7 @@ class Associations(Kind):
     version = 6
     words = ("table of masters", "tables of masters")
     short = "tables"
-    path_prefix = paths.ASSOCIATIONS
+    path_prefix = paths.ASSOCIATIONS_FILE
 
     @property
     def versions(self):
@@ -61,7 +61,7 @@ class Associations(Kind):
         return [self.version, _SECTIONS]
 
     def plan(self, planner):
-        """Want the table where there are frames to calibrate."""
+        """Plan the table if there are frames to calibrate."""
         context = planner.context
         if not SCIENCE.configuration(context)["enabled"]:
             planner.keep(self.path_prefix)
@@ -99,14 +99,14 @@ class Associations(Kind):
             )
         for row in context.store.rows.values():
             # A frame that is no longer calibrated has no line.
-            lines.setdefault(calibrated(row.file), [])
+            lines.setdefault(calibrated_product(row.file), [])
         tables.update_table(target, lines)
         return record_of_text(context, job, basis)
 
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether each line of the table is one line of its file."""
+        """Return whether each line of the table is one line of its file."""
         if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
             return True
         steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
@@ -124,10 +124,10 @@ class Associations(Kind):
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
-            awaited_masters.NAME: awaited_masters.masters_awaited(
+            awaited_masters.AWAITED_NOTE: awaited_masters.masters_awaited(
                 context, night, groups, _masters_of(context, night)
             ),
-            coverage.NAME: coverage.night_coverage(context, night),
+            coverage.COVERAGE_NOTE: coverage.night_coverage(context, night),
         }
 
     def opens(self, context, new):
@@ -142,7 +142,7 @@ class Associations(Kind):
         record = context.ledger.get(self.path_prefix)
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
-            raise NeedsWholePlan("the table of masters is not as it was written")
+            raise NeedsWholePlan("associations.csv is not as it was written")
         last = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
         nights = {max(closed)} if closed and max(closed) > last else set()
         return nights | awaited_masters.waiting_for(context, new)
@@ -283,7 +283,7 @@ def _rule_words(context):
 
 
 def _has_frames(context):
-    """Tell whether any frame of the archive is calibrated."""
+    """Return whether any frame of the archive is calibrated."""
     closed = context.summaries(_SUMMARY).values()
     return bool(SCIENCE.calibrated_groups(context)) or any(notes["lines"] for notes in closed)
 
@@ -308,7 +308,7 @@ def _digest_of(context, groups):
 
 def _masters_of(context, night):
     """Return the masters of a night."""
-    kinds = map(context.chain.by_name, association.STEPS)
+    kinds = map(context.chain.by_name, association.MASTER_KINDS)
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
@@ -324,7 +324,7 @@ def _nights_in_words(covered):
 
 def _coverage_words(covered):
     """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
-    missing = covered.holes(coverage.MISSING)
+    missing = covered.holes(coverage.NO_MASTERS)
     if not missing:
         return f"No frame of {_nights_in_words(covered)} lacks a master."
     frames_named = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
@@ -338,7 +338,7 @@ def _coverage_notes(covered):
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
     ]
-    if any(count and state == coverage.MISSING for count, state in covered.cells.values()):
+    if any(count and state == coverage.NO_MASTERS for count, state in covered.cells.values()):
         notes.append("x beside a number: none that fits some frames of the night.")
     if covered.earlier:
         notes.append(f"{covered.earlier} nights before them are not shown.")
@@ -401,7 +401,7 @@ def _sources(context):
 
 
 def _is_refused(context, group, record):
-    """Tell whether a frame is not calibrated; its record is None where there is none."""
+    """Return whether a frame is not calibrated; its record is None where there is none."""
     if record is None or record.status == ledger.REFUSED:
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":

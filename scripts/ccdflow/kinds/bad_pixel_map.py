@@ -11,7 +11,7 @@ from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
-from ccdflow.kinds.measuring.detector_setups import PIXELS, names_of_setups, pixels_of
+from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
@@ -33,11 +33,11 @@ class BadPixels(Kind):
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of a map."""
+        """Return whether a path is that of a map."""
         return product.startswith(self.path_prefix) and product.count("/") == 2
 
     def plan(self, planner):
-        """Want the map of each detector and epoch."""
+        """Plan the map of each detector and epoch."""
         context = planner.context
         if not DETECTOR.is_enabled(context) or not DETECTOR.groups(context):
             planner.keep_all_of(self)
@@ -53,7 +53,7 @@ class BadPixels(Kind):
         for group in DETECTOR.groups(context):
             epoch = dict(group.shared)["epoch"]
             alike.setdefault((pixels_of(group.shared), epoch), []).append(group)
-        setups = {each: (each[1], tuple(zip(PIXELS, each[0], strict=True))) for each in alike}
+        setups = {each: (each[1], tuple(zip(PIXEL_FACTS, each[0], strict=True))) for each in alike}
         names = names_of_setups(setups.values())
         for (pixels, epoch), groups in alike.items():
             camera, size, *_ = pixels

@@ -51,7 +51,7 @@ class Bias(MasterKind):
         return lines
 
     def can_close(self, context):
-        """Tell whether groups are of one night each, and there is any bias."""
+        """Return whether groups are of one night each, and there is any bias."""
         return super().can_close(context) and bool(archive_counts.types(context)[self.type])
 
     def page_basis(self, context, night):

@@ -30,7 +30,7 @@ _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
     " has the median of each flat."
 )
-_light = value_picker("filter", "grism")
+_light_of = value_picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
 
@@ -87,7 +87,7 @@ class CalibrationPicture(NightPicture):
         raise NotImplementedError(f"kind {self.name} must define row()")
 
     def plan(self, planner):
-        """Want the picture of each night that has such products."""
+        """Plan the picture of each night that has calibrated frames."""
         context = planner.context
         nights = self.nights(context)
         for night in sorted(night for night in nights if not context.is_closed(night)):
@@ -110,7 +110,7 @@ class CalibrationPicture(NightPicture):
     def _basis(self, context, night):
         made = self._made_groups(context, night)
         return {
-            "version": frame_pictures.PICTURES + self.version - 1,
+            "version": frame_pictures.PICTURES_VERSION + self.version - 1,
             "products": [[g.product, context.outcome(g.product).key] for g in made],
         }
 
@@ -270,7 +270,7 @@ class SciencePicture(CalibrationPicture):
         most_drawn = context.settings["pictures"]["per_type"]
         drawn, count, rows = [], Counter(), context.store.rows
         for group in SCIENCE.night_groups(context, night):
-            kind = group.camera, _light(rows[group.files[0]].facts.values())
+            kind = group.camera, _light_of(rows[group.files[0]].facts.values())
             if most_drawn == "all" or count[kind] < most_drawn:
                 count[kind] += 1
                 drawn.append(group)

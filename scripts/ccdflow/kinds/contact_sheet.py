@@ -37,15 +37,17 @@ class Sheet(NightPicture):
     plans_some_nights = True
     words = ("contact sheet", "contact sheets")
     stage = 6
-    file = paths.SHEET
+    file = paths.SHEET_FILE
     reports_frames = True
 
     def plan(self, planner):
-        """Want the list of each night that has frames, with all its pictures."""
+        """Plan the list of each night that has frames, with all its pictures."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
-                if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL}/"):
+                if context.problem_of(
+                    f"{paths.night_folder(night)}/{paths.SMALL_PICTURES_FOLDER}/"
+                ):
                     # A line of the run names the folder, into which nothing can be written.
                     planner.keep(product)
                     continue
@@ -65,7 +67,7 @@ class Sheet(NightPicture):
         return [*FRAME.products_on_page(context, night), *(group.product for group in groups)]
 
     def _is_whole(self, context, product):
-        """Tell whether the pictures of a list are as it names them."""
+        """Return whether the pictures of a list are as it names them."""
         record = context.ledger.get(product)
         if record is None or record.status != ledger.MADE:
             return True
@@ -228,7 +230,7 @@ def _listed_before(context, product):
 
 
 def _folder(context, product):
-    return (context.results / product).with_name(paths.SMALL)
+    return (context.results / product).with_name(paths.SMALL_PICTURES_FOLDER)
 
 
 def _length_and_checksum(content):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ccdflow import paths
-from ccdflow.detector.pixels.response import LOW
+from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.values import short_number
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
@@ -41,17 +41,17 @@ class NightDetector(MeasurementKind):
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of the measurement of a night."""
+        """Return whether a path is that of the measurement of a night."""
         return paths.is_measurement_of_night(product, "pixels_")
 
     def is_enabled(self, context):
-        """Tell whether the configuration asks for measurements."""
+        """Return whether the configuration asks for measurements."""
         return context.settings["detector"]["enabled"]
 
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Want the measurement of each detector in each night with darks or flats."""
+        """Plan the measurement of each detector in each night with darks or flats."""
         context = planner.context
         if not self.is_enabled(context) or not (
             DARK_KIND.is_enabled(context) or FLAT_KIND.is_enabled(context)
@@ -246,7 +246,7 @@ def _settings(context):
     )
     return options | (
         {"low_sigma": detector_settings["low_sigma"]}
-        if detector_settings["low_sigma"] != LOW
+        if detector_settings["low_sigma"] != LOW_SIGMA
         else {}
     )
 

@@ -28,10 +28,10 @@ class DetectorTable(Kind):
     plans_some_nights = True
     words = ("table of detectors", "tables of detectors")
     short = "tables"
-    path_prefix = paths.DETECTOR
+    path_prefix = paths.DETECTOR_FILE
 
     def plan(self, planner):
-        """Want the table if there are measurements; keep it if none is made."""
+        """Plan the table if there are measurements; keep it if none is made."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.path_prefix)

@@ -18,10 +18,17 @@ from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.kinds.sections import frame_warnings, verification
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import FRAMES, Size
+from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
-from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest, unreadable_row
+from ccdflow.run.rawframes.rows import (
+    ARRIVING,
+    OK,
+    PRODUCT_IN_THE_WAY,
+    SET_ASIDE,
+    digest,
+    unreadable_row,
+)
 
 # The keys of a closed night's summary.
 _DIGEST, _GATHERED = "frames", "warnings"
@@ -40,12 +47,12 @@ class Frame(Kind):
     todo = "reduce"
     stage = 1
     path_prefix = "reduced/"
-    reach = FRAMES
+    reach = OF_A_FRAME
     reports_frames = True
     why_moved = "raw file missing, and the product is damaged or stands in the way of another"
 
     def has_name(self, product):
-        """Tell whether a path is that of a reduced frame."""
+        """Return whether a path is that of a reduced frame."""
         return product.startswith(self.path_prefix)
 
     def is_stray(self, context, product):
@@ -53,7 +60,7 @@ class Frame(Kind):
         return False
 
     def plan(self, planner):
-        """Want each good frame of an enabled type; keep products that cannot be remade."""
+        """Plan each good frame if its type is enabled; keep products that cannot be remade."""
         context = planner.context
         # Planning a row may drop it, so rows are looked up by their products only afterwards.
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
@@ -68,11 +75,11 @@ class Frame(Kind):
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
-        """Want the product of a row, keep it, or have it moved away."""
+        """Plan the product of a row, keep it, or have it moved away."""
         context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
-        elif row.gone == IN_THE_WAY or (row.gone and planner.is_damaged(product)):
+        elif row.gone == PRODUCT_IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
@@ -91,12 +98,12 @@ class Frame(Kind):
     @property
     def header(self):
         """The version of the header."""
-        return reduction.HEADER
+        return reduction.HEADER_VERSION
 
     @property
     def versions(self):
         """The versions of pixels and header."""
-        return [reduction.PIXELS, self.header]
+        return [reduction.PIXELS_VERSION, self.header]
 
     def header_of(self, record):
         """Return the version of the header that a frame was given."""

@@ -20,10 +20,10 @@ from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.job import NIGHTS, Size
+from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
-PICTURES = 8
+PICTURES_VERSION = 8
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 
@@ -39,10 +39,10 @@ class NightPicture(Kind):
     file = ""
     short = "pictures"
     path_prefix = "nights/"
-    reach = NIGHTS
+    reach = OF_A_NIGHT
 
     def has_name(self, product):
-        """Tell whether a path is that of the picture of a night."""
+        """Return whether a path is that of the picture of a night."""
         return is_file_of_night(product, self.file)
 
     def product(self, night):
@@ -59,7 +59,7 @@ class NightPicture(Kind):
 
 
 def is_file_of_night(product, file):
-    """Tell whether a path is that of a file in a night's folder.
+    """Return whether a path is that of a file in a night's folder.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ class FramesPicture(NightPicture):
     plans_some_nights = True
     words = ("picture of frames", "pictures of frames")
     stage = 1
-    file = paths.OVERVIEW
+    file = paths.BEFORE_AFTER
 
     def plan(self, planner):
-        """Want the picture of each night that has frames."""
+        """Plan the picture of each night that has frames."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
@@ -128,7 +128,7 @@ class FramesPicture(NightPicture):
         return pictures_section(file_picture(context, self.product(night), alt))
 
 
-PICTURE = FramesPicture()
+FRAMES_PICTURE = FramesPicture()
 """The kind of a night's picture of raw and reduced frames."""
 
 
@@ -200,7 +200,7 @@ def picture_basis(context, night, *, gone=False):
     """
     rows = drawn_frames(context, night, gone=gone)
     return {
-        "version": PICTURES,
+        "version": PICTURES_VERSION,
         "frames": [
             [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]] for r in rows
         ],

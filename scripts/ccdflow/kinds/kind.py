@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
 from ccdflow.run.context import AfterSources
-from ccdflow.run.job import ARCHIVE, NIGHTS, Size
+from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
 
 
 class Kind(PartlyPlanned, OnPages):
@@ -45,7 +45,7 @@ class Kind(PartlyPlanned, OnPages):
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
         The reason in words when a product without a row is moved to `set_aside/`.
-    reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
+    reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
         Which frames a product depends on. While frames of the sky arrive, products of frames and of
         the night are made at once, those of the archive later, and no master.
     reports_frames : bool
@@ -67,7 +67,7 @@ class Kind(PartlyPlanned, OnPages):
     version = 1
     header = 1
     path_prefix = ""
-    reach = ARCHIVE
+    reach = OF_ALL_NIGHTS
     reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
@@ -99,11 +99,11 @@ class Kind(PartlyPlanned, OnPages):
         return ()
 
     def has_name(self, product):
-        """Tell whether a path relative to the results folder is that of a product of this kind."""
+        """Return whether a path relative to the results folder is that of such a product."""
         return product == self.path_prefix
 
     def is_stray(self, context, product):
-        """Tell whether a file of such a name without a record is moved away.
+        """Return whether a file of such a name without a record is moved away.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class Chain(tuple):
         return [prefix.rstrip("/") for prefix in prefixes if prefix.endswith("/")]
 
     def is_wide(self, job):
-        """Tell whether a job takes all cores, so that no other one runs beside it."""
+        """Return whether a job takes all cores, so that no other one runs beside it."""
         return self.by_name(job.kind).takes_all_cores
 
     def make(self, context, job, *, threads=1):
@@ -344,7 +344,7 @@ class Chain(tuple):
         ccdflow.run.ledger.Record
         """
         kind = self.by_name(job.kind)
-        if kind.reach in (NIGHTS, ARCHIVE):
+        if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             # All sources of the job are made and no longer change, so answers on them are kept.
             context = AfterSources.of(context)
         return kind.make(context, job, threads=threads)

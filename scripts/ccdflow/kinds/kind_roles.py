@@ -17,7 +17,7 @@ class PartlyPlanned:
     plans_some_nights = False
 
     def can_close(self, context):
-        """Tell whether some nights can be planned without the closed ones."""
+        """Return whether some nights can be planned without the closed ones."""
         return self.plans_some_nights
 
     def summary(self, context, night, records):

@@ -18,10 +18,10 @@ from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
-from ccdflow.run.job import NIGHTS
+from ccdflow.run.job import OF_A_NIGHT
 from ccdflow.run.rawframes.rows import ARRIVING, digest
 
-PAGES = 12
+PAGES_VERSION = 12
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _REACH_WORDS = {
@@ -39,19 +39,19 @@ class NightPage(Kind):
     plans_some_nights = True
     words = ("night's page", "nights' pages")
     path_prefix = "nights/"
-    reach = NIGHTS
+    reach = OF_A_NIGHT
 
     @property
     def versions(self):
         """The versions of pages and pictures."""
-        return [PAGES, frame_pictures.PICTURES]
+        return [PAGES_VERSION, frame_pictures.PICTURES_VERSION]
 
     def has_name(self, product):
-        """Tell whether a path is that of the page of a night."""
-        return is_file_of_night(product, Path(paths.INDEX_PAGE).name)
+        """Return whether a path is that of the page of a night."""
+        return is_file_of_night(product, Path(paths.REPORT_PAGE).name)
 
     def plan(self, planner):
-        """Want the page of each night."""
+        """Plan the page of each night."""
         context = planner.context
         for night in shown_nights(context):
             needs = [
@@ -81,7 +81,7 @@ class NightPage(Kind):
         return [section for section in sections if section is not None]
 
 
-PAGE = NightPage()
+NIGHT_PAGE = NightPage()
 """The kind of a night's page."""
 
 
@@ -98,7 +98,7 @@ def basis_of_page(context, night):
     -------
     dict
     """
-    basis = {"version": [PAGES, frame_pictures.PICTURES]}
+    basis = {"version": [PAGES_VERSION, frame_pictures.PICTURES_VERSION]}
     if outs := list(left_out(context, night)):
         basis["left out"] = digest(outs)
     if missing := undrawn_products(context, night):
@@ -158,7 +158,7 @@ def write_page(context, job):
                 *_sentences_on_odd_frames(context, night),
                 *_sentences_on_calibration(context, night),
             ),
-            index="../../" + paths.INDEX_PAGE,
+            index="../../" + paths.REPORT_PAGE,
         )
     )
     return write_text_product(context, job, basis, content)

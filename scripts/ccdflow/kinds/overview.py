@@ -29,16 +29,16 @@ class Overview(Kind):
     rule = "index_page"
     plans_some_nights = True
     words = ("overview of all nights", "overviews")
-    path_prefix = paths.INDEX_PAGE
+    path_prefix = paths.REPORT_PAGE
 
     def plan(self, planner):
-        """Want the overview."""
+        """Plan the overview."""
         context = planner.context
         needs = [
             *context.groups,
             *(paths.night_page(night) for night in shown_nights(context)),
             # Its grades fill the calendar.
-            paths.ASSOCIATIONS,
+            paths.ASSOCIATIONS_FILE,
         ]
         planner.want(self, self.path_prefix, "", index_basis(context), needs=needs)
 
@@ -55,13 +55,13 @@ class Overview(Kind):
         return write_index(context, job)
 
 
-INDEX = Overview()
+OVERVIEW = Overview()
 """The kind of the page of all nights."""
 
 
 def index_basis(context):
     """Return the sources of the overview: the sources of each kind's part."""
-    basis = {"version": night_page.PAGES}
+    basis = {"version": night_page.PAGES_VERSION}
     for kind in context.chain:
         basis |= kind.index_basis(context)
     return basis

@@ -33,7 +33,7 @@ class QualityPicture(NightPicture):
     file = "bias_quality.png"
 
     def plan(self, planner):
-        """Want the picture of each night that has groups of biases."""
+        """Plan the picture of each night that has groups of biases."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
@@ -78,7 +78,7 @@ class QualityPicture(NightPicture):
         return Section("trend", "Trend over the nights", note, note, order=80, name="Trend")
 
 
-QUALITY = QualityPicture()
+QUALITY_PICTURE = QualityPicture()
 """The kind of a night's picture of the quality of its biases."""
 
 
@@ -96,7 +96,7 @@ def quality_basis(context, night):
     dict
     """
     groups = group_queries.basis_lines(BIAS_KIND, context, BIAS_KIND.night_groups(context, night))
-    return {"version": frame_pictures.PICTURES, "groups": groups}
+    return {"version": frame_pictures.PICTURES_VERSION, "groups": groups}
 
 
 def draw_quality(context, job):

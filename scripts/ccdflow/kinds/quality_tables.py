@@ -58,7 +58,7 @@ class MasterTable(Kind):
     is_always = False
 
     def plan(self, planner):
-        """Want the table; keep it if no such masters are made."""
+        """Plan the table; keep it if no such masters are made."""
         context = planner.context
         if not self.master.configuration(context)["enabled"]:
             planner.keep(self.path_prefix)
@@ -122,7 +122,7 @@ class FlatTable(MasterTable):
     columns = FLAT_COLUMNS
 
 
-TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
+BIAS_TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
 """The kinds of the tables of quality."""
 
 

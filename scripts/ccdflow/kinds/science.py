@@ -5,29 +5,29 @@ from __future__ import annotations
 from operator import attrgetter
 
 from ccdflow import paths
-from ccdflow.calibrate.blocks import ARITHMETIC
+from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
 from ccdflow.kinds.calibrating.calibration import STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, calibrated, reduced_product, type_is_enabled
-from ccdflow.run.job import FRAMES, Size
+from ccdflow.run.context import Lookup, calibrated_product, reduced_product, type_is_enabled
+from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 
 # The end of a run names at most this many frames.
 _MOST_LINES = 10
 # The name under which this is noted of a closed night.
-_TOLD = "calibrated"
-_type = value_picker("type")
+_SUMMARY = "calibrated"
+_type_of = value_picker("type")
 
 
 class Science(Kind):
@@ -41,15 +41,15 @@ class Science(Kind):
     short = "calibrated frames"
     todo = "calibrate"
     stage = 6
-    version = ARITHMETIC
+    version = ARITHMETIC_VERSION
     header = 3
     path_prefix = "calibrated/"
-    reach = FRAMES
+    reach = OF_A_FRAME
     reports_frames = True
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of a calibrated frame."""
+        """Return whether a path is that of a calibrated frame."""
         return product.startswith(self.path_prefix)
 
     def configuration(self, context):
@@ -63,7 +63,7 @@ class Science(Kind):
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Want each reduced frame of the types that are asked for, calibrated."""
+        """Plan the calibrated frame of each reduced one, if its type is asked for."""
         context = planner.context
         settings = self.configuration(context)
         if not settings["enabled"]:
@@ -77,7 +77,7 @@ class Science(Kind):
         context, types = planner.context, {}
         settings, outcome = self.configuration(context), context.outcome
         for row in context.rows_in_order():
-            type_, status, file = _type(row.facts.values()), row.status, row.file
+            type_, status, file = _type_of(row.facts.values()), row.status, row.file
             if type_ not in types:
                 is_enabled = type_is_enabled(context.settings, type_)
                 types[type_] = is_enabled and type_ in settings["types"]
@@ -86,17 +86,17 @@ class Science(Kind):
                 continue
             if status != OK or not types[type_]:
                 # A product that is not wanted, or whose frame is being copied, is not touched.
-                planner.keep(calibrated(file))
+                planner.keep(calibrated_product(file))
             elif row.geometry:
                 frame = outcome(reduced_product(file))
                 if frame is not None and frame.status == ledger.MADE:
-                    yield row, calibrated(file), frame
+                    yield row, calibrated_product(file), frame
 
     def _keep_products_without_row(self, planner):
         """Keep products whose raw file has no row: the notes on it may be lost."""
         context = planner.context
         records = [each for each in context.ledger.values() if each.kind == self.name]
-        products = {calibrated(file) for file in context.store.rows} if records else ()
+        products = {calibrated_product(file) for file in context.store.rows} if records else ()
         for record in records:
             if record.product not in products:
                 planner.keep(record.product)
@@ -114,7 +114,7 @@ class Science(Kind):
         -------
         list of MasterKind
         """
-        kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
+        kinds = [kind for kind in MASTER_KINDS if kind in self.configuration(context)["steps"]]
         if frame_type in kinds:
             # A dark is calibrated without a dark and the steps after it.
             kinds = kinds[: kinds.index(frame_type)]
@@ -184,7 +184,7 @@ class Science(Kind):
         list of ccdflow.run.job.Group
         """
         return context.planned(
-            ("calibrated",), lambda: _without_set_aside(context, self._all_groups(context))
+            ("calibrated",), lambda: _without_set_aside(context, _all_groups(context))
         )
 
     def night_groups(self, context, night):
@@ -202,32 +202,12 @@ class Science(Kind):
         """
         return context.planned(
             ("calibrated", night),
-            lambda: _without_set_aside(context, self._groups_by_night(context).get(night, ())),
+            lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
-
-    def _all_groups(self, context):
-        """Return all frames of the plan that are calibrated, sorted by product."""
-
-        def make():
-            own = (group for group in context.groups.values() if group.kind == self.name)
-            return sorted(own, key=attrgetter("product"))
-
-        return context.lookup((Lookup.GROUPS, self.name), make)
-
-    def _groups_by_night(self, context):
-        """Return {night: its groups of calibrated frames, sorted by product}."""
-
-        def make():
-            by_night = {}
-            for group in self._all_groups(context):
-                by_night.setdefault(group.night, []).append(group)
-            return by_night
-
-        return context.lookup(("calibrated by night",), make)
 
     def nights(self, context):
         """Return the nights that have frames to calibrate: a set of str."""
-        return set(self._groups_by_night(context))
+        return set(_groups_by_night(context))
 
     def night_records(self, context, night):
         """Return the frames of a night with their records: the sheet, the page and tables ask.
@@ -277,12 +257,12 @@ class Science(Kind):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:
             return []
-        nights = [_summary_of(context, records), *context.summaries(_TOLD).values()]
+        nights = [_summary_of(context, records), *context.summaries(_SUMMARY).values()]
         refused = sorted(file for night in nights for file in night["refused"])
         lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
         lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
         made = sum(night["made"] for night in nights)
-        for step in (*STEPS, "UNCERT"):
+        for step in (*MASTER_KINDS, "UNCERT"):
             lines += _lacking(step, made, [night["without"].get(step, {}) for night in nights])
         # Notes of nights that an earlier version closed lack these words.
         noisy = noise_sentences.sentences_on_noise(
@@ -294,7 +274,7 @@ class Science(Kind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether a later night changes no choice of masters."""
+        """Return whether a later night changes no choice of masters."""
         settings = self.configuration(context)
         return not settings["enabled"] or settings["direction"] == "causal"
 
@@ -302,7 +282,7 @@ class Science(Kind):
         """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
-        return {_TOLD: _summary_of(context, [r for r in records if r.kind == self.name])}
+        return {_SUMMARY: _summary_of(context, [r for r in records if r.kind == self.name])}
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
@@ -354,13 +334,35 @@ SCIENCE = Science()
 """The kind of calibrated frames."""
 
 
+def _all_groups(context):
+    """Return all frames of the plan that are calibrated, sorted by product."""
+
+    def make():
+        own = (group for group in context.groups.values() if group.kind == Science.name)
+        return sorted(own, key=attrgetter("product"))
+
+    return context.lookup((Lookup.GROUPS, Science.name), make)
+
+
+def _groups_by_night(context):
+    """Return {night: its groups of calibrated frames, sorted by product}."""
+
+    def make():
+        by_night = {}
+        for group in _all_groups(context):
+            by_night.setdefault(group.night, []).append(group)
+        return by_night
+
+    return context.lookup(("calibrated by night",), make)
+
+
 def _without_set_aside(context, groups):
     """Return the groups of frames that no job of this run has set aside."""
     return [group for group in groups if not context.is_set_aside(group.files[0])]
 
 
 def _is_of_set_aside(context, record):
-    """Tell whether a calibrated frame was refused because its raw frame is set aside.
+    """Return whether a calibrated frame was refused because its raw frame is set aside.
 
     Another line tells of the raw frame, and the next run plans no such product.
     """
@@ -401,7 +403,7 @@ def _summary_of(context, records):
 
 def _line_on_unnamed(lines):
     unnamed = len(lines) - _MOST_LINES
-    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS}"] if unnamed > 0 else []
+    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS_FILE}"] if unnamed > 0 else []
 
 
 def _lacks(record):

@@ -42,7 +42,7 @@ _LEAST_FLATS = 3
 _MOST_CHI2 = 4.0
 # The sentence is on frames with a larger relative error.
 _LEAST_ERROR = 1e-3
-# This many rows are in memory at once.
+# Rows that are in memory at once.
 _ROWS = 64
 _TEXT = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
@@ -60,7 +60,7 @@ _HEADINGS = (
 
 
 def _can_tell_shutter(seconds):
-    """Tell whether flats of these exposures determine a shutter, even without any one of them.
+    """Return whether flats of these exposures determine a shutter, even without any one of them.
 
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
     flats none can be left out.
@@ -87,13 +87,13 @@ class Shutter(MeasurementKind):
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of a map of a night."""
+        """Return whether a path is that of a map of a night."""
         return paths.is_measurement_of_night(product, "shutter_")
 
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Want the map of each detector and night with flats of several exposures."""
+        """Plan the map of each detector and night with flats of several exposures."""
         context = planner.context
         if not DETECTOR.is_enabled(context) or not FLAT_KIND.is_enabled(context):
             planner.keep_all_of(self)
@@ -492,7 +492,7 @@ class _Dark:
 
 
 def corrects(context, camera):
-    """Tell whether the profile of a camera asks for the correction of its frames.
+    """Return whether the profile of a camera asks for the correction of its frames.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from ccdflow import paths
-from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
+from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, LEAST_STEP_SIGMA, TRENDS
 from ccdflow.files.values import short_number
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
@@ -55,10 +55,10 @@ class Trends(Kind):
     words = ("table of steps", "tables of steps")
     short = "tables"
     version = 2
-    path_prefix = paths.EVENTS
+    path_prefix = paths.EVENTS_FILE
 
     def plan(self, planner):
-        """Want the table if any night has figures of a detector."""
+        """Plan the table if any night has figures of a detector."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.path_prefix)
@@ -267,13 +267,13 @@ def _section(context, events, pictures):
         "Steps in the detector",
         tuple(f"{_event_in_words(event)}." for event in recent),
         (
-            f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
-            " errors beyond drift and scatter. If the camera was changed then, the night"
-            " belongs into `epochs:` of its profile: the detector counts as another one from"
-            " then on, and the step is no longer shown.",
+            f"A step is a change that stays for {FEWEST_NIGHTS_A_SIDE} nights or more,"
+            f" {LEAST_STEP_SIGMA:g} standard errors beyond drift and scatter. If the camera was"
+            " changed then, the night belongs into `epochs:` of its profile: the detector counts"
+            " as another one from then on, and the step is no longer shown.",
             *([] if events else ["No step is seen."]),
             *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
-            *([f"The {earlier} before them are in {paths.EVENTS}."] if earlier else []),
+            *([f"The {earlier} before them are in {paths.EVENTS_FILE}."] if earlier else []),
         ),
         headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
         rows=tuple(rows),

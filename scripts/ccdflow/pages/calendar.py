@@ -13,7 +13,7 @@ MONTHS = (
 )  # fmt: skip
 """The names of the months, January first."""
 
-UNDATED = "Without a date"
+UNDATED_HEADING = "Without a date"
 """The heading of nights without a date."""
 
 
@@ -46,7 +46,7 @@ class Year:
     Attributes
     ----------
     name : str
-        The year, or `UNDATED`.
+        The year, or `UNDATED_HEADING`.
     months : tuple of (str, tuple of CalendarDay)
         Those that have nights, with their nights.
     nights : tuple of ccdflow.pages.page.NightLine
@@ -90,7 +90,7 @@ def _year(name, days):
                 CalendarDay(day.day, line.page, level(line), words_on_state(line))
             )
     return Year(
-        name or UNDATED,
+        name or UNDATED_HEADING,
         tuple(
             (MONTHS[month - 1], tuple(sorted(months[month], key=lambda each: each.day)))
             for month in sorted(months)

@@ -8,19 +8,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-PAGE, SCRIPT = "live.html", "live.js"
+LIVE_PAGE, LIVE_SCRIPT = "live.html", "live.js"
 """The page of a watch, and the script that it loads."""
 
-WATCHING, ENDED = "watching", "ended"
+WATCHING_STATE, ENDED_STATE = "watching", "ended"
 """The states of a watch that the page shows."""
 
 
 def live_page():
-    """Return the page. It loads `SCRIPT` every two seconds, which a browser may do from a file."""
-    return (Path(__file__).parent / "templates" / PAGE).read_text("utf-8")
+    """Return the page. It loads `LIVE_SCRIPT` every two seconds.
+
+    A browser may do so from a file.
+    """
+    return (Path(__file__).parent / "templates" / LIVE_PAGE).read_text("utf-8")
 
 
-def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
+def live_script(page, time, *, lines=(), state=WATCHING_STATE, beat=0):
     """Return the script with the page to show and the last lines of the watch.
 
     Parameters
@@ -32,7 +35,7 @@ def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
     lines : sequence of str
         The last lines of the watch, the newest one last.
     state : str
-        `WATCHING`, `ENDED`, or the problem that it waits for.
+        `WATCHING_STATE`, `ENDED_STATE`, or the problem that it waits for.
     beat : int
         Seconds since the epoch; without a newer one for half a minute the watch counts as dead.
 

@@ -51,7 +51,7 @@ _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 
 def is_figure(text):
-    """Tell whether a cell of a table is a number, with its error or alone."""
+    """Return whether a cell of a table is a number, with its error or alone."""
     return _FIGURE.fullmatch(text) is not None
 
 
@@ -150,7 +150,7 @@ def with_signs(value):
     return _with_whole_dates(signs(visible(value)))
 
 
-# Of the year, or of month and day alone.
+# A date: year, month and day, or month and day alone.
 _DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 
 

@@ -127,7 +127,7 @@ def split(session, *, each_night, write=True):
 
 
 def are_wanted(planned):
-    """Tell whether a plan has more jobs than one machine's Snakemake is given one by one.
+    """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
 
     Frames to reduce count, or all else that a batch may hold: a changed setting may make all
     calibrated frames again, and no other.

@@ -19,20 +19,20 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 
-BEAT = 1.0
+BEAT_SECONDS = 1.0
 """Seconds between two signs of life."""
 
-SILENCE = 600.0
+MOST_SILENT_SECONDS = 600.0
 """A process counts as dead after this many seconds without a sign of life: a network file system
 may hold one for minutes."""
 
 # Seconds between two looks at a claim.
-_POLL = 1.0
+_POLL_SECONDS = 1.0
 
 WITHDRAWN = '"withdrawn"\n'
 """Text in the place of a withdrawn batch."""
 
-# It stays for thirty days, in seconds: longer than a job may queue.
+# Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
 _LONGEST_AGE = 30 * 86400.0
 # Answers of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -97,7 +97,7 @@ def _try_lock(path):
         file.close()
 
 
-def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
+def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     """Wait until no other process works on a batch, and lock it.
 
     Parameters
@@ -133,7 +133,7 @@ def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
     return file
 
 
-def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
+def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     """Wait until no process works on a batch, without locking it.
 
     Parameters
@@ -273,7 +273,7 @@ class Reporter:
         Seconds between two signs of life.
     """
 
-    def __init__(self, batch, count, *, beat=BEAT):
+    def __init__(self, batch, count, *, beat=BEAT_SECONDS):
         self._path = count_path(batch)
         self._count = count
         self._beat = beat

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
-calibrated = cache(paths.calibrated_frame)
+calibrated_product = cache(paths.calibrated_frame)
 
 
 def forget_names():
     """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
-    calibrated.cache_clear()
+    calibrated_product.cache_clear()
 
 
 class Lookup(StrEnum):
@@ -166,11 +166,11 @@ class Context:
         return self._lookups
 
     def is_closed(self, night):
-        """Tell whether nothing of a night is to be done, and its rows are not gone through."""
+        """Return whether nothing of a night is to be done, and its rows are not gone through."""
         return self.closed is not None and self.closed.is_closed(night)
 
     def is_settled(self, product):
-        """Tell whether a master is of a night that is closed."""
+        """Return whether a master is of a night that is closed."""
         return self.closed is not None and product in self.closed.products
 
     def summaries(self, name):
@@ -194,7 +194,7 @@ class Context:
         return make()
 
     def will_be_made(self, product):
-        """Tell whether the plan will make a product; only planning knows of any."""
+        """Return whether the plan will make a product; only planning knows of any."""
         return False
 
     def outcome(self, product):
@@ -215,7 +215,7 @@ class Context:
         return record or _record_of_same_key(before, job)
 
     def is_set_aside(self, file):
-        """Tell whether a raw frame is set aside, be it by a job of this run.
+        """Return whether a raw frame is set aside, be it by a job of this run.
 
         The next run has no product of such a frame in its plan.
         """
@@ -236,7 +236,7 @@ class Context:
         return ""
 
     def _is_of_enabled_type(self, product):
-        """Tell whether the product is no frame, or the configuration asks for its frame type.
+        """Return whether the product is no frame, or the configuration asks for its frame type.
 
         An older product of a type that is no longer requested counts as absent.
         """
@@ -309,7 +309,7 @@ class Planning(Context):
         return self._planned[name]
 
     def will_be_made(self, product):
-        """Tell whether the plan will make a product."""
+        """Return whether the plan will make a product."""
         return product in self.jobs
 
     def is_set_aside(self, file):
@@ -378,7 +378,7 @@ def _record_of_same_key(before, job):
 
 
 def is_of_enabled_type(row, settings):
-    """Tell whether the configuration asks for frames of this row's type.
+    """Return whether the configuration asks for frames of this row's type.
 
     Parameters
     ----------
@@ -395,7 +395,7 @@ def is_of_enabled_type(row, settings):
 
 
 def type_is_enabled(settings, frame_type):
-    """Tell whether the configuration asks for frames of a type.
+    """Return whether the configuration asks for frames of a type.
 
     Parameters
     ----------

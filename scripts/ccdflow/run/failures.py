@@ -38,12 +38,12 @@ class DiskFull(Exception):
 
 
 def is_full(error):
-    """Tell whether an error means that the disk is full, or the quota is used up."""
+    """Return whether an error means that the disk is full, or the quota is used up."""
     return isinstance(error, OSError) and error.errno in FULL_DISK
 
 
 def is_in_the_way(error):
-    """Tell whether an error means that a file stands in a folder's place, or the reverse."""
+    """Return whether an error means that a file stands in a folder's place, or the reverse."""
     return error.errno in IN_THE_WAY
 
 

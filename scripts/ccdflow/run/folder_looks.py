@@ -119,7 +119,7 @@ class FolderLook:
 
 
 def _is_product_name(name):
-    """Tell whether a file's name is not hidden; raise `NotPlain` for a temporary file's name."""
+    """Return whether a file's name is not hidden; raise `NotPlain` for a temporary file's name."""
     if name.startswith("."):
         refuse_part(name)
         return False

@@ -155,7 +155,7 @@ def check_notes_folder(notes):
 
 
 def can_write(folder):
-    """Tell whether files can be written into a folder, or the folder itself be made.
+    """Return whether files can be written into a folder, or the folder itself be made.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def read_host(workflow, arguments=()):
 
 
 def is_main_and_local(workflow):
-    """Tell whether this is the process that the user started, and jobs run on this machine."""
+    """Return whether this is the process that the user started, and jobs run on this machine."""
     return workflow.is_main_process and workflow.local_exec
 
 
@@ -283,17 +283,17 @@ def ended_by_ctrl_c():
 
 
 def is_view(arguments):
-    """Tell whether a command line asks for a drawing or a list of products."""
+    """Return whether a command line asks for a drawing or a list of products."""
     return bool(_VIEWS & {argument.partition("=")[0] for argument in arguments})
 
 
 def wants_all_lines(arguments):
-    """Tell whether a dry run names every job: ``-np``, Snakemake's own option."""
+    """Return whether a dry run names every job: ``-np``, Snakemake's own option."""
     return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
 
 
 def is_module(workflow, snakefile):
-    """Tell whether another workflow uses this one as a module.
+    """Return whether another workflow uses this one as a module.
 
     A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
 

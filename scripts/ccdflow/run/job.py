@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from ccdflow import paths
 
-FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights"
+OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 

@@ -43,7 +43,7 @@ class JobList:
         return f"{self._results}/{batch.done}"
 
     def is_done(self, job):
-        """Tell whether a job has left its record."""
+        """Return whether a job has left its record."""
         return os.path.exists(self.record_of(job))  # noqa: PTH110
 
     def job(self, product):
@@ -154,7 +154,7 @@ class JobList:
         return [need.product for need in needs if need.night == job.night]
 
     def is_made(self, batch):
-        """Tell whether each job of a batch has left its record."""
+        """Return whether each job of a batch has left its record."""
         jobs = (self._plan.jobs[product] for product in batch.products)
         return self._has_ended(batch) or all(map(self.is_done, jobs))
 

@@ -89,7 +89,7 @@ def write_late_notes(results, since):
 
 
 def is_there(results):
-    """Tell whether there is such a file, whatever its content."""
+    """Return whether there is such a file, whatever its content."""
     return (Path(results) / paths.LATE_NOTES).exists()
 
 

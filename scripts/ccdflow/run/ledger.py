@@ -207,7 +207,7 @@ def content_checksum(path):
 
 
 def is_as_made(results, record):
-    """Tell whether a product's file, by its own checksum, is the one of a record.
+    """Return whether a product's file, by its own checksum, is the one of a record.
 
     A reduced frame or combined bias must also name the record's key: equal pixels can come from
     other settings.
@@ -269,7 +269,7 @@ def readable_record(path):
 
 # -- the ledger on disk ----------------------------------------------------------------------------
 
-# These parts of a basis are the same for many products; all others are a product's own.
+# Parts of a basis that are the same for many products; all others are a product's own.
 _COMMON = frozenset(
     ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
      "search", "settings", "shared", "version")
@@ -535,7 +535,7 @@ def fold(results, ledger, *, verify, known=None):
 
 
 def _is_known(results, known, record):
-    """Tell whether this process has taken in the record, and the product's file is unchanged."""
+    """Return whether this process has taken in the record, and the product's file is unchanged."""
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)

@@ -93,7 +93,7 @@ def take_lock(results, name=paths.LOCK):
 
 
 def is_in_place(file, results, name=paths.LOCK):
-    """Tell whether the lock's file is still where the next run would look for it.
+    """Return whether the lock's file is still where the next run would look for it.
 
     Parameters
     ----------

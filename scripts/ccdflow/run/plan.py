@@ -291,7 +291,7 @@ class Planner:
             self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):
-        """Tell whether a product is there as it should be, and not asked for again.
+        """Return whether a product is there as it should be, and not asked for again.
 
         Parameters
         ----------
@@ -309,7 +309,7 @@ class Planner:
         return is_as_it_should_be and not self.is_forced(kind, product)
 
     def is_forced(self, kind, product):
-        """Tell whether a product is to be made again though it is current.
+        """Return whether a product is to be made again though it is current.
 
         Parameters
         ----------
@@ -324,7 +324,7 @@ class Planner:
         return bool(self._forced & {kind.name, product})
 
     def is_damaged(self, product):
-        """Tell whether a product exists but was changed after its making."""
+        """Return whether a product exists but was changed after its making."""
         record, stamp = self.context.ledger.get(product), self.stamps.get(product, ())
         if record is None or not stamp or record.status != ledger.MADE:
             return False

@@ -29,9 +29,9 @@ def settings_of(values_given):
         If a value is not allowed.
     """
     written = {}
-    if Path(settings.NAME).is_file():
-        settings.check_file(settings.NAME)
-        written = yamltext.read_yaml(settings.NAME)
+    if Path(settings.CONFIG_FILE).is_file():
+        settings.check_file(settings.CONFIG_FILE)
+        written = yamltext.read_yaml(settings.CONFIG_FILE)
     parts = {name: values_given[name] for name in settings.parts() if name in values_given}
     for name, text in parts.items():
         part = yamltext.parse_yaml(text, file=f"{name}=")

@@ -50,8 +50,8 @@ def remove_product(results, product, *, raw=None):
     target = None
     if paths.is_shown_only(product):
         path.unlink()
-        if path.name == paths.SHEET:
-            _remove_small_pictures(path.with_name(paths.SMALL))
+        if path.name == paths.SHEET_FILE:
+            _remove_small_pictures(path.with_name(paths.SMALL_PICTURES_FOLDER))
     else:
         target = _free_path(Path(results), product)
         if raw is not None and rawfolder.is_inside(target.parent, raw):
@@ -92,7 +92,7 @@ def lines_on_unmoved(unmoved, *, most_lines=5):
 
 def _free_path(results, product):
     """Return a free path below ``set_aside/``, and make its folder."""
-    place = results / paths.SET_ASIDE
+    place = results / paths.SET_ASIDE_FOLDER
     *folders, name = Path(product).parts
     for folder in folders:
         place = _first_suitable(

@@ -219,7 +219,7 @@ def _stamps_of_code():
 
 
 def has_seal(results):
-    """Tell whether a results folder has a seal, be it one that holds."""
+    """Return whether a results folder has a seal, be it one that holds."""
     return (Path(results) / paths.SEAL).is_file()
 
 
@@ -306,7 +306,7 @@ def _dry_run_lines(plan):
 
 
 def is_read_again(row):
-    """Tell whether the next run reads a raw file again although nothing of it has changed."""
+    """Return whether the next run reads a raw file again although nothing of it has changed."""
     if row.gone:
         return row.is_unreadable
     return row.stamp == () or row.status == ARRIVING

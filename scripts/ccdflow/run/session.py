@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -29,8 +30,9 @@ from ccdflow.run import (
     tracebacks,
 )
 from ccdflow.run.context import AfterSources, Context, reduced_product
-from ccdflow.run.nights import archive_counts, partial_plan
-from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.job import OF_A_FRAME
+from ccdflow.run.nights import archive_counts, closed_nights, partial_plan
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.plan_description import (
     counted_noun,
     lines_on_plan,
@@ -47,6 +49,10 @@ from ccdflow.run.rawframes.warnings_of_rows import (
     warning_lines,
 )
 from ccdflow.settings import cameras_folder
+
+_LOG = logging.getLogger(__name__)
+# Below this many frames a plan of all nights takes a second or so: nobody asks why.
+_MANY_FRAMES = 10_000
 
 
 @dataclass
@@ -72,6 +78,9 @@ class Session:
         The state of the archive before the plan was made, for a new seal.
     archive_state : ccdflow.run.seal.State or None
         The same state also where no seal is left, for a watch that closes nights.
+    why_whole : str
+        Why all nights are planned although some are closed; '' if not, or if none was closed. Of a
+        dry run, which plans all nights in any case: why the run would, as far as the notes tell.
     """
 
     plan: plan.Plan
@@ -84,6 +93,13 @@ class Session:
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None
     archive_state: seal.State | None = None
+    why_whole: str = ""
+
+    def lines_on_nights(self):
+        """Return the line on why all nights are planned; [] for a few frames or some nights."""
+        if not self.why_whole or len(self.context.store.rows) < _MANY_FRAMES:
+            return []
+        return [f"all nights are planned: {self.why_whole}"]
 
     def describe(self):
         """Return the first lines of the run: the products to be made and moved."""
@@ -205,7 +221,11 @@ def start(
             if valid_seal is not None:
                 session = _sealed_session(opening, valid_seal)
             else:
-                session = _session_of_some_nights(opening, archive_state) or _begin(opening)
+                # Without a look at the folders nobody has asked for some nights only.
+                is_asked = is_seal_wanted or made is not None
+                session = (
+                    _session_of_nights(opening, archive_state) if is_asked else _begin(opening)
+                )
                 session.state_to_seal = archive_state if sealed else None
                 session.archive_state = archive_state
         except OSError as error:
@@ -254,18 +274,33 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _session_of_some_nights(opening, archive_state):
-    """Return the session of a run that plans some nights only, None where all are to be planned."""
-    if opening.is_dry or archive_state is None:
-        # A dry run names the jobs of all nights.
-        return None
+def _session_of_nights(opening, archive_state):
+    """Return the session of a run that plans some nights, or all where that is needed."""
+    why_whole = ""
     try:
-        opened_plan, files = partial_plan.plan_changed_nights(
-            opening.settings, opening.reading, opening.chain, archive_state,
-            made=opening.made, progress=opening.progress, cores=opening.cores,
-        )  # fmt: skip
-    except NeedsWholePlan:
-        return None
+        if opening.forced or opening.requested:
+            closed_nights.read_closed_nights(opening.results)
+            raise NeedsWholePlan("products are asked for by name")
+        if not opening.is_dry:
+            return _session_of_some_nights(opening, archive_state)
+        # A dry run names the jobs of all nights.
+        partial_plan.read_nights(opening.settings, opening.reading, archive_state)
+    except NothingClosed:
+        pass
+    except NeedsWholePlan as error:
+        why_whole = str(error)
+        _LOG.debug("all nights are planned: %s", why_whole)
+    session = _begin(opening)
+    session.why_whole = why_whole
+    return session
+
+
+def _session_of_some_nights(opening, archive_state):
+    """Return the session of a run that plans some nights only."""
+    opened_plan, files = partial_plan.plan_changed_nights(
+        opening.settings, opening.reading, opening.chain, archive_state,
+        made=opening.made, progress=opening.progress, cores=opening.cores,
+    )  # fmt: skip
     session = Session(opened_plan, opening.is_dry, opening.lock)
     try:
         remove_logs(opening.results)
@@ -442,7 +477,8 @@ def finish(session):
     try:
         try:
             return _finish(session)
-        except NeedsWholePlan:
+        except NeedsWholePlan as error:
+            session.why_whole = str(error)
             return _finish_whole(session)
     except OSError as error:
         raise lock.error_of_writing(session.context.results, error) from None
@@ -479,11 +515,14 @@ def _finish_whole(session):
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
     session_of_all = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
+    session_of_all.why_whole = session.why_whole
     ended = AfterSources.of(replace(session_of_all.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | session_of_all.unmoved
-    lines = removal.lines_on_unmoved(unmoved) + closing_lines(
-        ended, session.failed, session.postponed
-    )
+    lines = [
+        *session_of_all.lines_on_nights(),
+        *removal.lines_on_unmoved(unmoved),
+        *closing_lines(ended, session.failed, session.postponed),
+    ]
     if session.plan.jobs:
         last_run.write_last_run(session)
     return lines, bool(session.failed or unmoved) or fails(ended)
@@ -500,10 +539,30 @@ def _fold_records(session):
     staying = _unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved |= retire(context, leaving)
+    for product in _refused_with_frames(session.plan, unmade):
+        context.ledger.pop(product, None)
     busy = claims.withdraw(context.results, ended=True)
     save_session(session, claims.removable_records(files, busy, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
+
+
+def _refused_with_frames(whole_plan, unmade):
+    """Return the refused products of frames that this run set aside.
+
+    The next plan wants nothing of a frame that is set aside. What it would forget, this run does
+    not tell: the frame has a line already.
+    """
+    reach = {kind.name: kind.reach for kind in whole_plan.context.chain}
+    aside = {record.product for record in unmade if record.status == ledger.SET_ASIDE}
+    refused = {record.product for record in unmade if record.status == ledger.REFUSED}
+    return [
+        job.product
+        for job in (whole_plan.jobs.values() if aside else ())
+        if job.product in refused
+        and reach[job.kind] == OF_A_FRAME
+        and not aside.isdisjoint(job.needs)
+    ]
 
 
 def _unmade_for_now(whole_plan, unmade):
@@ -529,7 +588,7 @@ def why_failed(session):
 
 
 def fails(context):
-    """Tell whether a frame is set aside and the configuration counts that as a failure."""
+    """Return whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
     return any(

@@ -22,17 +22,17 @@ def signals_in(text):
 
 
 def is_of_full_disk(text):
-    """Tell whether a batch ended because its disk is full."""
+    """Return whether a batch ended because its disk is full."""
     return f"exit status {batches.DISK_FULL_STATUS}" in text
 
 
 def is_of_late_records(text):
-    """Tell whether Snakemake waited for records in vain, and ends for it."""
+    """Return whether Snakemake waited for records in vain, and ends for it."""
     return _MISSING_BEFORE in text
 
 
 def is_of_missing_records(text):
-    """Tell whether a message follows from records that are not there."""
+    """Return whether a message follows from records that are not there."""
     return is_of_late_records(text) or text.startswith(_OF_MISSING_RECORDS)
 
 
@@ -50,7 +50,7 @@ def crash_in(text):
 
 
 def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
-    """Tell whether a message of Snakemake goes to the terminal: warnings and errors do.
+    """Return whether a message of Snakemake goes to the terminal: warnings and errors do.
 
     Two messages are hidden: the command line of a batch's process (it already reported its error),
     and the warning that a requested product did not exist yet.

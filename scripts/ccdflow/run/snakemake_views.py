@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.run import ledger, session
 
 CHANGED = "/proc/self/status"
-"""This file is newer than any product: it makes `snakemake --summary` show a product as out of
+"""A file that is newer than any product: it makes `snakemake --summary` show a product as out of
 date."""
 
 # Characters with a meaning of their own for Snakemake.

@@ -147,7 +147,7 @@ class Steward:
             job_list.check_product(started.context, product, self.results)
         if requested:
             started.plan.keep_only(requested)
-        for line in [*self.notices, *started.describe()]:
+        for line in [*self.notices, *started.lines_on_nights(), *started.describe()]:
             self.say(line)
         self.session = started
         # For a plan without jobs the kinds need not be imported.
@@ -209,22 +209,30 @@ class Steward:
 
     # -- jobs --------------------------------------------------------------------------------------
 
-    def make(self, product, *, threads=1):
+    def make(self, product, kind, *, threads=1):
         """Make a product and leave its record, even if its job fails.
 
         Parameters
         ----------
         product : str
             Path relative to the results folder.
+        kind : str
+            The kind of product that the rule makes.
         threads : int, optional
             Threads that the product may use for itself.
 
         Raises
         ------
         JobFailed
-            If the disk is full, or a record that this job waits for is missing.
+            If the disk is full, a record that this job waits for is missing, or the product is of
+            another kind than the rule's.
         """
         job = self.jobs.job(product)
+        if job.kind != kind:
+            raise JobFailed(
+                f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
+                " correct kind= or the pattern of product= in rules/"
+            )
         self._wait_for_records(job)
         if self.full_disk:
             raise JobFailed(self.full_disk)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 
-FOLDER = "CCDFLOW_SUMMARY"
+FOLDER_VARIABLE = "CCDFLOW_SUMMARY"
 """The environment variable with the folder for the summary of a run."""
 
 _RESULTS, _END = "results", "end.json"
@@ -44,7 +44,7 @@ class Summary:
 
 def announce_results(results):
     """Write the results folder for the program that started the run."""
-    if folder := os.environ.get(FOLDER):
+    if folder := os.environ.get(FOLDER_VARIABLE):
         atomic_write.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
 
 
@@ -58,7 +58,7 @@ def end(count, **more):
         ``what``, the words for the other products; ``error``, the line with the reason why the run
         could not begin, and ``busy``.
     """
-    if folder := os.environ.get(FOLDER):
+    if folder := os.environ.get(FOLDER_VARIABLE):
         atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
 
 

@@ -64,13 +64,13 @@ class TerminalMessages:
         return True
 
     def _is_moved(self):
-        """Tell whether the results folder is no longer where the run took its lock."""
+        """Return whether the results folder is no longer where the run took its lock."""
         session = self._steward.session
         lock_file = session.lock if session else None
         return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
 
     def is_shown(self, text, **message):
-        """Tell whether a message of Snakemake goes to the terminal in this run.
+        """Return whether a message of Snakemake goes to the terminal in this run.
 
         Parameters
         ----------

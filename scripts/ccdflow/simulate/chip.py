@@ -11,7 +11,7 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.optics import add_dust
 from ccdflow.simulate.tracks import add_pixels
 
-HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
+HOT_BIT, LOW_BIT, COLUMN_BIT, VARIES_BIT = 8, 16, 32, 4096
 """Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md)."""
 
 
@@ -267,19 +267,19 @@ class Detector:
         Returns
         -------
         numpy.ndarray
-            int16, shape (ny, nx): `HOT` (hot, or not linear in the dark), `LOW` (dead or of low
-            response), `COLUMN` (dead column, or behind a trap), `VARIES` (blinking).
+            int16, shape (ny, nx): `HOT_BIT` (hot, or not linear in the dark), `LOW_BIT` (dead or of
+            low response), `COLUMN_BIT` (dead column, or behind a trap), `VARIES_BIT` (blinking).
         """
         mask = np.zeros(self.shape, dtype=np.int16)
 
         def mark(pixels, bit):
             mask[tuple(pixels[:, :2].astype(int).T)] |= bit
 
-        mark(self.hot_pixels[self.hot_pixels[:, 2] >= hot], HOT)
-        mark(self.filling_pixels, HOT)
-        mark(self.blinking_pixels, VARIES)
-        mark(self.low_pixels[self.low_pixels[:, 2] <= low], LOW)
-        mask[:, list(self.dead_columns)] |= COLUMN
+        mark(self.hot_pixels[self.hot_pixels[:, 2] >= hot], HOT_BIT)
+        mark(self.filling_pixels, HOT_BIT)
+        mark(self.blinking_pixels, VARIES_BIT)
+        mark(self.low_pixels[self.low_pixels[:, 2] <= low], LOW_BIT)
+        mask[:, list(self.dead_columns)] |= COLUMN_BIT
         for row, column, _ in self.traps:
-            mask[int(row) :, int(column)] |= COLUMN
+            mask[int(row) :, int(column)] |= COLUMN_BIT
         return mask

@@ -15,6 +15,8 @@ from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 # Rows rendered at once: small enough to stay in the processor's cache.
 _BLOCK_ROWS = 256
 
+# Full width at half maximum over sigma of a Gaussian: the simulation knows no other package.
+_FWHM_OVER_SIGMA = 2.3548
 # Electrons a second in a pixel, of the flat-field lamp and of the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}
 _SKY = {"g'": 1.5, "i'": 5.0}
@@ -219,7 +221,7 @@ def add_light(image, signal, stars):
     image += np.float32(signal)
     fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
     for y, x, total in stars:
-        _add_star(image, y, x, total, sigma=fwhm / 2.3548)
+        _add_star(image, y, x, total, sigma=fwhm / _FWHM_OVER_SIGMA)
 
 
 def _add_star(image, y, x, total, *, sigma):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from ccdflow.files.fits_structure import BLOCK
+from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.rawheader import CARD
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
@@ -146,7 +146,7 @@ def frame_bytes(raw, cards):
     bytes
     """
     header = "".join(_card(*card) for card in cards) + "END".ljust(CARD)
-    header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
+    header = header.ljust(-(-len(header) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES)
     # Subtracting BZERO = 2^15 from an unsigned number is the same as flipping its highest bit.
     stored = np.bitwise_xor(raw, np.uint16(0x8000)).astype(">u2")
-    return b"".join((header.encode("ascii"), stored, bytes(-stored.nbytes % BLOCK)))
+    return b"".join((header.encode("ascii"), stored, bytes(-stored.nbytes % FITS_BLOCK_BYTES)))

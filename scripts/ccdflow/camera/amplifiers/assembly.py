@@ -212,7 +212,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
 
 
 def _are_places(drafts, sections):
-    """Tell whether each section is of one amplifier, or of a DATASEC that several share."""
+    """Return whether each section is of one amplifier, or of a DATASEC that several share."""
     owners = {}
     for draft, section in zip(drafts, sections, strict=True):
         alone = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of

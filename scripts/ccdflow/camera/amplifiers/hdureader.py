@@ -10,7 +10,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents
 from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, is_silent
 
-REMEDY = (
+AMPLIFIERS_REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
     "(docs/cameras.md; `make new-camera FRAME=file` proposes one)"
 )
@@ -53,7 +53,7 @@ def section_text(header, keyword, *, file):
                 keyword=keyword,
                 value=content.value,
                 allowed="'[x1:x2,y1:y2]'",
-                remedy=REMEDY,
+                remedy=AMPLIFIERS_REMEDY,
             )
         return content.value
     return None
@@ -183,7 +183,12 @@ class HduReader:
             self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
             section = DirectedSection(turned, flip_x=section.flip_y, flip_y=section.flip_x)
         region_within(
-            section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY
+            section.region,
+            self.shape,
+            text,
+            file=self.file,
+            keyword=keyword,
+            remedy=AMPLIFIERS_REMEDY,
         )
         return section
 
@@ -207,7 +212,9 @@ class HduReader:
         FrameError
             If it is no section; the error has a remedy.
         """
-        return parse_fits(text, shape=shape, file=self.file, keyword=keyword, remedy=REMEDY)
+        return parse_fits(
+            text, shape=shape, file=self.file, keyword=keyword, remedy=AMPLIFIERS_REMEDY
+        )
 
     def figures(self, suffix=""):
         """Return gain, read noise and saturation as a dict, None where no card says it."""
@@ -237,5 +244,10 @@ class HduReader:
         FrameError
         """
         return FrameError(
-            problem, file=self.file, keyword=keyword, value=value, allowed=allowed, remedy=REMEDY
+            problem,
+            file=self.file,
+            keyword=keyword,
+            value=value,
+            allowed=allowed,
+            remedy=AMPLIFIERS_REMEDY,
         )

@@ -28,7 +28,7 @@ from ccdflow.files.values import is_silent
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
 """Cards of the bias, trim and data section, alone or with the suffix of an amplifier."""
 
-DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+DETECTOR_CARDS = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 """Cards of sections in pixels of the detector, by the name that a profile gives them."""
 
 # BIASSEC1, BSEC_A2.
@@ -116,7 +116,7 @@ def _suffixes(reader):
 
 
 def _trims_are_raw(reader, suffixes):
-    """Tell whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
+    """Return whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
     for suffix in suffixes:
         data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
         if data is None or trim is None:
@@ -285,7 +285,7 @@ def _left_over(shape, kept):
 def _detector(reader, suffix):
     """Return the amplifier's sections of the detector, as ((card, DirectedSection), ...)."""
     sections = []
-    for name, keywords in DETECTOR.items():
+    for name, keywords in DETECTOR_CARDS.items():
         text = reader.text(keywords, suffix)
         if text is not None:
             sections.append((name, reader.parsed(*text)))

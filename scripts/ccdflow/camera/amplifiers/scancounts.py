@@ -241,7 +241,7 @@ def _first_column(reader):
 
 
 def _is_confirmed(reader, data, given):
-    """Tell whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), fits the data."""
+    """Return whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), fits the data."""
     if given is not None:
         return given == data
     window = str(reader.value("WINDOW") or "").split(",")
@@ -269,7 +269,7 @@ def _outputs(reader, position, images):
 
 
 def _sides(reader, outputs):
-    """Tell for each output whether it reads out to the right, and to the top, of its chip."""
+    """Return for each output whether it reads out to the right, and to the top, of its chip."""
     corners = []
     for output in outputs:
         right_end = (as_integer(reader.value(output + "NX")) or 0) * reader.binning[1]

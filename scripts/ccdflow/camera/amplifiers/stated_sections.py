@@ -49,7 +49,7 @@ class _CardOnStrip(NamedTuple):
 
 
 def leaves_doubt(reason):
-    """Tell from a frame's reason whether its header leaves a doubt about the overscan.
+    """Return whether a frame's header leaves a doubt about the overscan, by the frame's reason.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
 
 
 def _confirms(header, strip, axis, length, shape):
-    """Tell whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan."""
+    """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan."""
     first, last = _span(strip, axis)
     _, bias = _read_stated(header, "BIASSEC", axis, shape)
     if bias is not None and bias[0] <= first and last <= bias[1] <= length:

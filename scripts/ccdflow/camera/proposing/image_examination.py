@@ -11,7 +11,7 @@ from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_sec
 from ccdflow.camera.proposing.lit_columns import (
     LEAST_ERROR,
     LEAST_NOISE,
-    NOISIEST,
+    MOST_NOISE_RATIO,
     AxisLevels,
     agreeing_ranges,
     column_noises,
@@ -28,27 +28,27 @@ from ccdflow.camera.proposing.unlit_ranges import without_unlit
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 
-BRIGHT = (
+BRIGHT_FRAME_NOTE = (
     "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
     "abruptly: no overscan shows in it. The values below are the header's."
 )
 """The note on a bright frame without dark columns."""
 
 # Level, adu, of a frame that holds light.
-_BRIGHT = 3000.0
+_BRIGHT_LEVEL = 3000.0
 # Noise, adu, of a frame that holds light: no bias has both above these.
 _NOISE_OF_LIGHT = 15.0
 # A frame whose median noise is above this many read noises is lit: read noise alone varies by less
 # from column to column, and photons of a hundred electrons double it.
 _LIT_NOISE = 1.5
 
-BLANK = (
+BLANK_IMAGE_NOTE = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
     "it; what follows is the header's."
 )
 """The note on an image of one value."""
 
-TOO_FAINT = (
+TOO_FAINT_NOTE = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
     "where the overscan is: better give a flat as well. The values below are the header's."
 )
@@ -122,7 +122,9 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     if not has_light or _is_missed(strip, columns, rows, flat.shape):
         has_light = False
         level = float(np.median(columns.levels))
-        findings.append(BRIGHT.format(level=level) if _is_bright(columns, kind) else TOO_FAINT)
+        findings.append(
+            BRIGHT_FRAME_NOTE.format(level=level) if _is_bright(columns, kind) else TOO_FAINT_NOTE
+        )
         columns, rows = _from_header(flat, columns, rows, strip)
         amplifiers = _as_in_header(in_header, find_amplifiers(columns, rows, dark, findings))
     else:
@@ -178,19 +180,21 @@ def _findings_on_blank(index, flat, columns, claimed, in_header):
     if len(in_header) == 1:
         amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
     return ImageFindings(
-        index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False
+        index, flat.shape, columns, rows, amplifiers, claimed, (BLANK_IMAGE_NOTE,), has_light=False
     )
 
 
 def _are_dark(flat, in_header, read_noise):
-    """Tell whether the header's amplifiers all have strips, and no light is in them."""
+    """Return whether the header's amplifiers all have strips, and no light is in them."""
     strips = [strip for amplifier in in_header for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
-    return all(a.overscan for a in in_header) and all(n <= NOISIEST * read_noise for n in noises)
+    return all(a.overscan for a in in_header) and all(
+        n <= MOST_NOISE_RATIO * read_noise for n in noises
+    )
 
 
 def _has_light(columns, rows, kind):
-    """Tell whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    """Return whether a frame shows light: by strips next to lit pixels, its type, or its noise."""
     if kind in ("bias", "dark"):
         return False
     if columns.strips or rows.strips or kind == "flat":
@@ -199,9 +203,9 @@ def _has_light(columns, rows, kind):
 
 
 def _is_bright(columns, kind):
-    """Tell whether an image is so bright and noisy all over that it must hold light."""
+    """Return whether an image is so bright and noisy all over that it must hold light."""
     level, noise = np.median(columns.levels), np.median(columns.noises)
-    return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
+    return kind not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
 
 
 def _header_strip(in_header, claimed):
@@ -212,14 +216,14 @@ def _header_strip(in_header, claimed):
 
 
 def _is_missed(strip, columns, rows, shape):
-    """Tell whether the header's strip is dark, but light was too faint to show where it ends."""
+    """Return whether the header's strip is dark, but light was too faint to show where it ends."""
     if strip is None:
         return False
     axis = columns if _is_upright(strip, shape) else rows
     start, stop = axis.ends_of(strip)
     if any(dark_strip.start < stop and start < dark_strip.stop for dark_strip in axis.strips):
         return False
-    return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise
+    return float(np.median(axis.noises[start:stop])) <= MOST_NOISE_RATIO * axis.read_noise
 
 
 def _from_header(flat, columns, rows, strip):
@@ -243,7 +247,7 @@ def _as_in_header(in_header, amplifiers):
 
 
 def _is_upright(region, shape):
-    """Tell whether a region is a strip of columns rather than of rows."""
+    """Return whether a region is a strip of columns rather than of rows."""
     return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.camera.proposing.lit_columns import (
-    NARROWEST,
+    FEWEST_STRIP_COLUMNS,
     column_means,
     widest_of,
 )
@@ -67,7 +67,7 @@ def find_amplifiers(columns, rows, dark, findings):
 
 def least_block(axis):
     """Return the least number of columns that count as the data of an amplifier."""
-    return max(NARROWEST, int(len(axis.levels) * _LEAST_BLOCK))
+    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK))
 
 
 def with_header_section(amplifiers, claimed):

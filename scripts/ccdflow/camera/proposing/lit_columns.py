@@ -16,23 +16,23 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-DARKEST = 1.2
+DARK_NOISE_FACTOR = 1.2
 """A column, or a strip, is dark if its noise is below this times the read noise."""
 
-NOISIEST = 1.3
+MOST_NOISE_RATIO = 1.3
 """The read noise of amplifiers that share a row differs by at most this factor."""
 
-AGREE = 5.0
-"""Means that differ by fewer standard errors agree ..."""
+AGREEMENT_SIGMA = 5.0
+"""Means that differ by fewer standard errors agree."""
 
-AGREE_NOISE = 0.35
-"""... and so do means that differ by a smaller part of the read noise: such a difference in a few
+AGREEMENT_NOISE_PART = 0.35
+"""Means that differ by a smaller part of the read noise agree as well: such a difference in a few
 columns of a strip does not move their median."""
 
-NARROWEST = 3
+FEWEST_STRIP_COLUMNS = 3
 """A strip has at least this many columns."""
 
-BRIGHT = 2.0
+LEAST_LIGHT_IN_NOISES = 2.0
 """Light next to a strip must be this many times the read noise: fainter light may have faded."""
 
 MOST_GROUPS = 4
@@ -45,11 +45,11 @@ LEAST_ERROR = 1e-3
 """Adu: the error of a mean is at least this, so that equal columns of a frame without noise agree.
 """
 
-ABRUPT = 0.5
+LEAST_EDGE_PART = 0.5
 """At the edge of an overscan there is at least this part of the light 20 columns further in."""
 
 # Columns further in where that light is measured.
-_INSIDE = 20
+_COLUMNS_INSIDE = 20
 # A pixel further than this many robust sigma from the median of its column is left out of its mean.
 _CLIP_SIGMA = 5
 # Columns side by side that tell the read noise: one alone may be quiet by chance, or dead.
@@ -123,7 +123,7 @@ class AxisLevels:
 
 
 def see_axis(image, name, *, read_noise=None, level_error=0.0):
-    """Tell lit from dark columns of an image, and find the overscan among the dark ones.
+    """Separate lit from dark columns of an image, and find the overscan among the dark ones.
 
     Parameters
     ----------
@@ -145,19 +145,25 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
         read_noise = quietest_noise(noises)
     # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
     # quietest of many columns is too quiet by 1 or 2.
-    bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
+    bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
     runs = _runs(noises <= bound)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
     strips, dark, faded = [], [], False
     for start, stop in runs:
-        if stop - start < NARROWEST or stop - start == len(levels):
+        if stop - start < FEWEST_STRIP_COLUMNS or stop - start == len(levels):
             continue
         groups = [
             group
             for group in agreeing_ranges(levels, start, stop, tolerance(read_noise, error))
-            if np.median(noises[slice(*group)]) <= NOISIEST * read_noise
+            if np.median(noises[slice(*group)]) <= MOST_NOISE_RATIO * read_noise
         ]
-        edges = _edges(levels, start, stop, groups, max(AGREE * error, BRIGHT * read_noise))
+        edges = _edges(
+            levels,
+            start,
+            stop,
+            groups,
+            max(AGREEMENT_SIGMA * error, LEAST_LIGHT_IN_NOISES * read_noise),
+        )
         if edges is None or not _is_placed(edges, len(levels)):
             faded |= start == 0 or stop == len(levels)
             continue
@@ -242,7 +248,7 @@ def tolerance(read_noise, error):
     -------
     float
     """
-    return max(AGREE * error, AGREE_NOISE * read_noise)
+    return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_PART * read_noise)
 
 
 def _runs(flags):
@@ -253,7 +259,7 @@ def _runs(flags):
 
 
 def agreeing_ranges(levels, start, stop, tolerance):
-    """Return ranges of neighbouring columns whose means agree, at least `NARROWEST` wide.
+    """Return ranges of neighbouring columns whose means agree, each of a strip's least width.
 
     Parameters
     ----------
@@ -272,14 +278,14 @@ def agreeing_ranges(levels, start, stop, tolerance):
     groups, first = [], start
     for x in range(start + 1, stop + 1):
         if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerance:
-            if x - first >= NARROWEST:
+            if x - first >= FEWEST_STRIP_COLUMNS:
                 groups.append((first, x))
             first = x
     return groups
 
 
 def _is_placed(edges, length):
-    """Tell whether a dark range lies where overscan does: at an edge, or amid a chip."""
+    """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
     margin = max(_LEAST_MARGIN, int(length * _AT_EDGE))
     middle = abs((start + stop) / 2 - length / 2) < _AT_MIDDLE * length
@@ -301,21 +307,25 @@ def _edges(levels, start, stop, groups, least_light):
 
 def _edge(outward, level, least_light):
     """Return how many columns after a dark run hold leaked light before the data begin, or None."""
-    light = outward[: 3 * _INSIDE] - level
-    if len(light) < NARROWEST:
+    light = outward[: 3 * _COLUMNS_INSIDE] - level
+    if len(light) < FEWEST_STRIP_COLUMNS:
         return None
-    inside = float(np.median(light[_INSIDE // 2 : 2 * _INSIDE])) if len(light) > _INSIDE else 0.0
+    inside = (
+        float(np.median(light[_COLUMNS_INSIDE // 2 : 2 * _COLUMNS_INSIDE]))
+        if len(light) > _COLUMNS_INSIDE
+        else 0.0
+    )
     inside = max(inside, float(np.median(light)))
     if inside <= least_light:
         return None
     light_before = np.concatenate([[0.0], light[:-1]])
     # The place where light first rises to half of its level inside: at the edge of data, at once.
-    reached = np.flatnonzero(light >= ABRUPT * inside)
+    reached = np.flatnonzero(light >= LEAST_EDGE_PART * inside)
     if not len(reached):
         return None
     count = int(reached[0])
     rise = light[count] - light_before[count]
-    return count if rise >= ABRUPT * light[count] else None
+    return count if rise >= LEAST_EDGE_PART * light[count] else None
 
 
 def strip_of(levels, group, edges, groups):

@@ -18,7 +18,9 @@ from ccdflow.camera.proposing.proposal_yaml import profile_text
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 
-SAME = "The header alone gives the same: this camera needs no amplifiers in a profile."
+NEEDLESS_PROFILE_NOTE = (
+    "The header alone gives the same: this camera needs no amplifiers in a profile."
+)
 """The note where no profile is needed."""
 
 
@@ -86,7 +88,7 @@ def propose(headers, arrays, *, other=None, file):
             examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(in_header))
         )
     findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
-    same = findings[-1] == SAME
+    same = findings[-1] == NEEDLESS_PROFILE_NOTE
     text = profile_text(
         headers, camera, seen if same else _share_regions(seen), findings, file, same=same
     )
@@ -169,7 +171,7 @@ def _against_header(geometry, refusal, seen):
     by_light = {(image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers}
     in_header = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
     if by_light == in_header:
-        return [SAME]
+        return [NEEDLESS_PROFILE_NOTE]
     counts = Counter(
         f"data {a.data.to_fits()}, overscan "
         + (" ".join(strip.to_fits() for strip in a.overscan) or "none")

@@ -61,7 +61,7 @@ def without_unlit(axes, headers, index, claimed, findings):
 
 
 def _are_left_out(axis, claimed):
-    """Tell whether the header's data section shares nothing with any strip."""
+    """Return whether the header's data section shares nothing with any strip."""
     section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
     if section is None:
         return False

@@ -17,15 +17,15 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Bins of levels up to the highest value.
 _BINS = 64
-# A bin needs this many pixels ...
+# A bin of levels needs at least this many pixels, or its scatter is unknown.
 _FEWEST_PIXELS = 200
-# ... and this many of each pair of flats.
+# A bin of levels needs at least this many pixels of each pair of flats.
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL_VARIANCE_PART = 0.5
-# This many pixels of a flat are used.
+# A flat gives its light and scatter by about this many pixels.
 _PIXELS = 100_000
-# This many pairs of flats of one exposure are used.
+# Flats of one exposure give at most this many pairs.
 _PAIRS = 4
 # Bins below this part of the highest value give the usual scatter.
 _FAINT_PART = 0.6

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.detector.photons.full_well import FullWell
 from ccdflow.detector.photons.photon_transfer import (
-    BLOCK,
+    BLOCK_SIDE,
     combine_gains,
     measure_gain,
     measure_linearity,
@@ -23,7 +23,7 @@ _MOST_LAMP_SCATTER = 0.02
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain.
 _MOST_FULL = 1e-3
-# Rows of a frame that are compared: bands of `BLOCK` rows.
+# Rows of a frame that are compared: bands of `BLOCK_SIDE` rows.
 _BANDS = 48
 
 
@@ -68,9 +68,11 @@ def band_rows(low, high):
     numpy.ndarray of shape (k,), int
     """
     ny = high - low
-    count = max(1, min(_BANDS, ny // BLOCK))
-    starts = np.unique(np.linspace(0, max(ny - BLOCK, 0), count).astype(int) // BLOCK * BLOCK)
-    rows = (starts[:, None] + np.arange(min(BLOCK, ny))).ravel() + low
+    count = max(1, min(_BANDS, ny // BLOCK_SIDE))
+    starts = np.unique(
+        np.linspace(0, max(ny - BLOCK_SIDE, 0), count).astype(int) // BLOCK_SIDE * BLOCK_SIDE
+    )
+    rows = (starts[:, None] + np.arange(min(BLOCK_SIDE, ny))).ravel() + low
     return rows
 
 

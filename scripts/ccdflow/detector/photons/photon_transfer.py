@@ -15,7 +15,7 @@ import numpy as np
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA
 
-BLOCK = 16
+BLOCK_SIDE = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
 
 PAIR_CLIP = 5.0
@@ -104,12 +104,12 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     with the levels l of the frames, the gain g and the read noise R.
     """
     flats = np.asarray(flats, dtype=np.float64)
-    if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK:
+    if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK_SIDE:
         raise UserError(
             "the gain needs two flats or more",
             keyword="flats",
             value=flats.shape,
-            allowed=f"(n, ny, nx), n from 2, ny and nx from {BLOCK}",
+            allowed=f"(n, ny, nx), n from 2, ny and nx from {BLOCK_SIDE}",
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     good = np.isfinite(flats).all(axis=0)
@@ -169,10 +169,10 @@ def _scatter_by_level(scaled, good, read_noise):
         Adu.
     """
     n, ny, nx = scaled.shape
-    ny, nx = ny - ny % BLOCK, nx - nx % BLOCK
+    ny, nx = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE
     scaled, good = scaled[:, :ny, :nx], good[:ny, :nx]
     middle = scaled.mean(axis=0)
-    shape = n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK
+    shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
     blocks = (scaled - middle).reshape(shape)
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
     bins = np.searchsorted(edges, middle).reshape(shape[1:])

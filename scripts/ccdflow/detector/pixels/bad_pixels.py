@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.pixels.columns import ROWS
+from ccdflow.detector.pixels.columns import PART_ROWS
 from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
@@ -251,7 +251,7 @@ def sample_rows(ny):
 
 def strips(shape):
     """Yield slices of the rows of an image that are fitted at once: whole parts of columns."""
-    step = max(ROWS, _STRIP_PIXELS // shape[1] // ROWS * ROWS)
+    step = max(PART_ROWS, _STRIP_PIXELS // shape[1] // PART_ROWS * PART_ROWS)
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 

@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow.detector.pixels.medians import LARGEST, box_median, pad_image
 from ccdflow.errors import UserError
 
-HIGH, LOW = 69.1, 30.9
+HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 """Percentiles of a box that are a standard deviation of ccdmask apart from the middle."""
 
 # Values are counted in tiles of this many pixels on a side.
@@ -82,7 +82,7 @@ def ccdmask(
 
 
 def _is_bad(values, sigma, limits):
-    """Tell which values are beyond the limits, low or high."""
+    """Return which values are beyond the limits, low or high."""
     return (values < -limits[0] * sigma) | (values > limits[1] * sigma)
 
 
@@ -125,7 +125,7 @@ def _put_results_near_nan(image, results, size, function):
 
 def _ranks(count):
     """Return the ranks of the percentiles among so many values, as scipy's filters round them."""
-    return tuple(int(float(count) * each / 100.0) for each in (LOW, HIGH))
+    return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
 
 def _outliers_by_boxes(flat, size, limits):
@@ -135,7 +135,10 @@ def _outliers_by_boxes(flat, size, limits):
     low, high = _ranks(size[0] * size[1])
 
     def sorted_by_scipy(part):
-        spread = [ndimage.percentile_filter(part, rank, size=size) for rank in (HIGH, LOW)]
+        spread = [
+            ndimage.percentile_filter(part, rank, size=size)
+            for rank in (HIGH_PERCENTILE, LOW_PERCENTILE)
+        ]
         return _is_bad(part, (spread[0] - spread[1]) / 2.0, limits)
 
     if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
@@ -159,7 +162,7 @@ def _outliers_by_boxes(flat, size, limits):
 
 
 def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
-    """Tell which of some values are beyond the limits of their boxes, by sorting these."""
+    """Return which of some values are beyond the limits of their boxes, by sorting these."""
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)
@@ -173,7 +176,7 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
 
 
 def _doubtful_pixels(values, wide, size, ranks, limits):
-    """Tell which pixels of a tile may be beyond their limits, (ny, nx) bool.
+    """Return which pixels of a tile may be beyond their limits, (ny, nx) bool.
 
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
     of that rank: percentiles of a box are as far apart as the two values at least, and rounding
@@ -230,7 +233,7 @@ def _outliers_by_blocks(flat, size, limits, *, columns):
 def _outliers_in_blocks(blocks, limits, *, columns):
     """Return which pixels of blocks, (n, ny, nx), are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
-    high, low = (np.percentile(values, each, axis=1) for each in (HIGH, LOW))
+    high, low = (np.percentile(values, each, axis=1) for each in (HIGH_PERCENTILE, LOW_PERCENTILE))
     sigma = ((high - low) / 2.0)[:, None, None]
     mask = _is_bad(blocks, sigma, limits)
     if columns:

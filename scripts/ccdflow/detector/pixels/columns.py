@@ -6,7 +6,7 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-ROWS = 32
+PART_ROWS = 32
 """Rows of the smallest part of a column that is looked at."""
 
 # Lengths of bad parts of a column, in units of the smallest part.
@@ -31,7 +31,7 @@ def bad_columns(sigma):
     Returns
     -------
     numpy.ndarray
-        (ny, nx), bool: whole parts of `ROWS` rows.
+        (ny, nx), bool: whole parts of `PART_ROWS` rows.
     """
     return expand(high_parts(sums_of_parts(sigma)), len(sigma))
 
@@ -39,7 +39,7 @@ def bad_columns(sigma):
 def sums_of_parts(sigma):
     """Return the sums over parts of columns of some rows, (number of parts, nx) float32."""
     clipped = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
-    return np.add.reduceat(clipped, np.arange(0, len(sigma), ROWS), axis=0)
+    return np.add.reduceat(clipped, np.arange(0, len(sigma), PART_ROWS), axis=0)
 
 
 def high_parts(sums):
@@ -60,7 +60,7 @@ def high_parts(sums):
     too_high = np.zeros(sums.shape, bool)
     for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS_IN_PARTS):
         starts = np.arange(0, len(sums), length)
-        total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(ROWS * length)
+        total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(PART_ROWS * length)
         total = total - ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * np.median(np.abs(total), axis=1, keepdims=True)
         high = total > _BAD_SIGMA * np.maximum(scatter, 1.0)
@@ -81,4 +81,4 @@ def expand(parts, ny):
     -------
     numpy.ndarray of shape (ny, nx), bool
     """
-    return np.repeat(parts, ROWS, axis=0)[:ny]
+    return np.repeat(parts, PART_ROWS, axis=0)[:ny]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.columns import ROWS, expand
+from ccdflow.detector.pixels.columns import PART_ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A deep part of a column is below its neighbours by this part of them ...
+# A deep part of a column is below its neighbours by at least this part of their light.
 _DEEP_PART = 0.2
-# ... and by this many sigma of the flat's structure, which a spectrum has.
+# A deep part is below its neighbours by at least this many sigma of the flat's own structure, as
+# that of a spectrum.
 _STRUCTURE_SIGMA = 5.0
-# It is compared with the median of this many columns on either side ...
+# A part of a column is compared with the median of this many columns on either side.
 _COLUMNS_AROUND = 15
-# ... which begin this many columns away: the deep part may be some columns wide.
+# Compared columns begin this many columns away: a deep part may be some columns wide.
 _COLUMNS_BETWEEN = 3
 # If more than this part of all parts are deep, they are lines of a spectrum and no defects.
 _MOST_DEEP = 0.01
@@ -24,8 +25,8 @@ def deep_columns(pairs):
 
     A limit in electrons is of no use where the light itself has structure as fine as pixels, as in
     spectra and fringes. The limit here is a fifth of the light, or five times the scatter of
-    all parts of `ROWS` rows where that is more. Both sides must be brighter: the end of a slit,
-    with light on one side, is none.
+    all parts of `PART_ROWS` rows where that is more. Both sides must be brighter: the end of a
+    slit, with light on one side, is none.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def deep_columns(pairs):
     Returns
     -------
     numpy.ndarray
-        (ny, nx), bool: whole parts of `ROWS` rows.
+        (ny, nx), bool: whole parts of `PART_ROWS` rows.
     """
     deep = None
     for flat, error in pairs:
@@ -50,9 +51,9 @@ def _deep_parts(flat, good):
     # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
     from scipy import ndimage
 
-    starts = range(0, len(flat), ROWS)
-    levels = np.array([np.median(flat[start : start + ROWS], axis=0) for start in starts])
-    is_measured = np.array([good[start : start + ROWS].mean(axis=0) > 0.5 for start in starts])
+    starts = range(0, len(flat), PART_ROWS)
+    levels = np.array([np.median(flat[start : start + PART_ROWS], axis=0) for start in starts])
+    is_measured = np.array([good[start : start + PART_ROWS].mean(axis=0) > 0.5 for start in starts])
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
     distance, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
     wide = np.pad(smooth, ((0, 0), (distance, distance)), mode="edge")

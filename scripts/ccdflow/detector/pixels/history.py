@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow.detector.pixels.response import LOW, Weak
+from ccdflow.detector.pixels.response import LOW_SIGMA, Weak
 from ccdflow.maskbits import DEAD
 
 SHARE = 0.7
@@ -161,7 +161,7 @@ def _jointly_low(nights, share):
         entries["looked"] += entries["first"] <= number
     noise_share = float(np.mean([weak.own for _, weak in weak_by_night])) if weak_by_night else 1.0
     n = entries["looked"]
-    is_low = total < -LOW * np.sqrt(n + n * (n - 1) * (1 - noise_share))
+    is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
     # One night alone has its own limit.
     is_low &= entries["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
     entries["bits"][is_low] = DEAD

@@ -16,14 +16,14 @@ from ccdflow.detector.pixels.surroundings import illumination, surrounding_media
 from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA
 
-LOW = 4.5
+LOW_SIGMA = 4.5
 """Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance.
 
 Of pixels that are five sigma low 69 % are found. No test finds more at as few false alarms (Neyman
 and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of the frames of a flat has all that
 they tell."""
 
-WEAK = 2.5
+WEAK_SIGMA = 2.5
 """A pixel this many sigma low is kept until several nights can judge it (0.6 % of good pixels)."""
 
 
@@ -36,7 +36,7 @@ class Weak:
     index : numpy.ndarray
         int64, (n,): indices in the flattened image, sorted.
     sigma : numpy.ndarray
-        float32, (n,): by how much they are off their neighbours, all below -`WEAK`.
+        float32, (n,): by how much they are off their neighbours, all below -`WEAK_SIGMA`.
     own : float
         Part of a pixel's variance that is noise of the night: the rest, the response of good
         pixels, is the same in the next night.
@@ -58,7 +58,8 @@ class Response:
         columns, or parts of them, that are.
     weak : Weak
     low_part : float
-        Part of the pixels that the flats tell of, outside bad columns, that are `LOW` sigma low.
+        Part of the pixels that the flats tell of, outside bad columns, that are low by
+        `LOW_SIGMA`.
     """
 
     mask: np.ndarray
@@ -66,7 +67,7 @@ class Response:
     low_part: float
 
 
-def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
+def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     """Find the pixels and columns of an image that respond less than their neighbours.
 
     Parameters
@@ -91,13 +92,13 @@ def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
     usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sampled[np.isfinite(sampled)]))))
     sigma *= np.float32(1 / usual)
     mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
-    index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))
+    index = np.flatnonzero((sigma < -WEAK_SIGMA) & np.isfinite(sigma))
     weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
     is_measured = np.isfinite(sigma)
     np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
     mask[bad_columns(-sigma)] |= BAD_COLUMN
     is_measured &= mask & BAD_COLUMN == 0
-    low = np.count_nonzero(sigma[is_measured] < -LOW) / max(1, np.count_nonzero(is_measured))
+    low = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(1, np.count_nonzero(is_measured))
     return Response(mask, weak, low)
 
 

@@ -10,9 +10,9 @@ from numpy.polynomial.legendre import legvander, legvander2d
 _NEIGHBOURS = 8
 # Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
 _BLOCKS = 24
-# Its degree.
+# Degree of the polynomial of a flat's illumination along each axis.
 _DEGREE = 6
-# Of a block of more pixels every second one gives its median.
+# A block of more pixels than this gives its median by every second one.
 _MANY_PIXELS = 1000
 
 

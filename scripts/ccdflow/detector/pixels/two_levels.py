@@ -15,7 +15,7 @@ from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.maskbits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA
 
-SIGMA = 4.5
+LEVEL_SIGMA = 4.5
 """A bad pixel differs from its neighbours in the same light by this many sigma."""
 
 # Bright flats have at least this many times the level of faint ones.
@@ -24,7 +24,8 @@ _LEAST_RATIO = 1.5
 _LEAST_GAP = 1.1
 # Each level needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
-# Both differ by this part of the light in any case: smaller differences are no fault.
+# A bad pixel differs between the levels by at least this part of the light: smaller differences are
+# no fault.
 _LEAST_DIFFERENCE = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
 _OUTLIER_SIGMA = 5.0
@@ -126,7 +127,7 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     sigma = (bright - usual * faint) / np.sqrt(variance)
     sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[is_measured]))))
     sigma[~is_measured] = 0
-    mask[np.abs(sigma) > SIGMA] = BAD_COLUMN
+    mask[np.abs(sigma) > LEVEL_SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
     if like_ccdmask:
         mask[ccdmask(ratio) & is_measured] = BAD_COLUMN

@@ -20,7 +20,7 @@ from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
-from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
@@ -100,7 +100,7 @@ class Calibration:
     def left_out(self):
         """The steps that the frame does without at any grade, with the reason."""
         needed = {step.kind: step.needed for step in self.group.steps}
-        steps = [f"{kind}: no step of this frame" for kind in STEPS if kind not in needed]
+        steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in needed]
         return steps + [f"{kind}: none is needed" for kind in needed if not needed[kind]]
 
     @cached_property

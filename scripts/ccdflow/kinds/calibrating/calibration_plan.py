@@ -29,7 +29,7 @@ MAY_CHANGE = "a flat that competes is made again"
 
 # Frames that agree in these and in their night take the same masters, but for the exposure of the
 # dark.
-_ALIKE = (
+_ALIKE_FACTS = (
     "type",
     *setups.IN_SETUP,
     "part",
@@ -40,12 +40,12 @@ _ALIKE = (
     "datasec",
     "trimsec",
 )
-_alike, _alike_but_night = value_picker("night", *_ALIKE), picker(*_ALIKE)
+_alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), picker(*_ALIKE_FACTS)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
-_seconds, _degrees = value_picker("exptime"), value_picker(*setups.DEGREES)
+_seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.DEGREES)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
-_readout = picker(*SETUP_FACTS, "part")
+_readout_of = picker(*SETUP_FACTS, "part")
 
 
 class Questions:
@@ -166,7 +166,7 @@ class StepsOfClass:
         tuple of ccdflow.run.job.Step
         """
         values = row.facts.values()
-        numbers = number_or_none(_seconds(values)), *map(number_or_none, _degrees(values))
+        numbers = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
         chosen = tuple([answer.step(*numbers) for answer in self._answers])
         # Steps of members are kept with them, so that their ids stay their own.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
@@ -288,7 +288,7 @@ class FramePlanner:
         self._first_of_epochs = {}
 
     def want_all(self, frames):
-        """Want calibrated frames.
+        """Plan calibrated frames.
 
         Parameters
         ----------
@@ -304,11 +304,11 @@ class FramePlanner:
         groups, records = context.groups, context.ledger
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
-            alike = camera, row.geometry, row.recipe, _alike(values)
+            alike = camera, row.geometry, row.recipe, _alike_key_of(values)
             class_ = classes.get(alike)
             if class_ is None:
                 class_ = classes[alike] = self._class(row)
-            seconds, degrees, questions = _seconds(values), _degrees(values), class_.questions
+            seconds, degrees, questions = _seconds_of(values), _degrees_of(values), class_.questions
             numbers = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
             chosen = class_.by_questions.get(numbers)
             if chosen is None:
@@ -353,13 +353,19 @@ class FramePlanner:
             self._kinds[type_] = self._kind.steps_for(context, type_)
         # Frames of all nights of an epoch have the same setup: one night tells of all.
         epoch = setups.epoch_of(context, row.camera, row.night)
-        of_any_night = (epoch, row.camera, row.geometry, row.recipe, *_alike_but_night(row.facts))
+        of_any_night = (
+            epoch,
+            row.camera,
+            row.geometry,
+            row.recipe,
+            *_alike_key_but_night_of(row.facts),
+        )
         if of_any_night not in self._first_of_epochs:
             first = steps_of_class(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
         steps = self._first_of_epochs[of_any_night].of(row.night)
         # Frames of all filters and types have the same measurements.
-        name = (row.night, row.camera, row.geometry, *_readout(row.facts))
+        name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
         night = row.night

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
-from ccdflow.calibrate.applied_masters import ELECTRONS
+from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_units
@@ -21,9 +21,9 @@ from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
 from ccdflow.run import ledger
 
-# A master harms if the variance that it adds is at least this many of its standard errors ...
+# A master harms if the variance that it adds is at least this many of its standard errors.
 _HARM_ERRORS = 3.0
-# ... and at least this part of the frame's variance.
+# A master harms if the variance that it adds is at least this part of the frame's variance.
 _HARM_PART = 0.01
 # The last lines of a run name at most this many masters.
 _MOST_LINES = 8
@@ -59,7 +59,7 @@ class MasterHelp:
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _is_significant(self, change, error):
-        """Tell whether a change of the variance exceeds its error and a part of the variance."""
+        """Return whether a change of the variance exceeds its error and a part of the variance."""
         return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
 
     @property
@@ -124,7 +124,7 @@ def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
     effects = defaultdict(list)
     for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
         header_unit = str(card_value(units[hdu].header, "BUNIT") or "adu")
-        converts = unit == "electron" and header_unit.lower() not in ELECTRONS
+        converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
         of_image = effects_of(
             path,
             units[hdu],

@@ -15,7 +15,7 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.tables import table_rows
-from ccdflow.kinds.matching.association import STEPS, first_use
+from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.run import ledger
 
 # Characters of the text of a HISTORY card.
@@ -149,7 +149,7 @@ def _story_of_frame(results, product, header):
     lines.append(f"  reduced  {_reduction(header)}")
     if product.startswith("calibrated/"):
         chosen = _associations(results, product)
-        for kind in STEPS:
+        for kind in MASTER_KINDS:
             lines += step_lines(results, kind, header, chosen.get(kind, {}))
         lines += _noise(header)
     if row.get("reason"):
@@ -244,7 +244,7 @@ def _choice(results, kind, header, chosen):
 
 
 def _is_bias_of_dark(results, header):
-    """Tell whether the members of a frame's dark had its own bias subtracted."""
+    """Return whether the members of a frame's dark had its own bias subtracted."""
     if "DARKIM" not in header:
         return False
     try:
@@ -414,7 +414,7 @@ def _inventory(results):
 
 
 def _all_associations(results):
-    return table_rows(Path(results) / paths.ASSOCIATIONS)
+    return table_rows(Path(results) / paths.ASSOCIATIONS_FILE)
 
 
 def _associations(results, product):

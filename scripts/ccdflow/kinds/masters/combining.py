@@ -255,7 +255,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
         memory = memory_limits.megabytes_allowed(context)
         enough = memory_limits.least_megabytes(error.needed)
         reason = (
-            f"{memory:g} MB of memory ({memory_limits.SETTING}) are too little to combine"
+            f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
         )
         # The limit is noted: a run with another limit tries again, a run with this one does not.
@@ -278,7 +278,7 @@ def _why_no_master(selection, available, minimum):
 
 
 def are_too_few(record):
-    """Tell whether two frames or more that agree are only too few to be combined.
+    """Return whether two frames or more that agree are only too few to be combined.
 
     Parameters
     ----------

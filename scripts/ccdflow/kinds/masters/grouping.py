@@ -134,7 +134,7 @@ def name_of_group(kind, camera, shared):
         if value in ("", "None") or name in kind.not_in_name:
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
-        value = identity.name_of_setting(value) if name == identity.SETTING else value
+        value = identity.name_of_setting(value) if name == identity.SETTING_NAME else value
         words.append(kind.name_part(name, value))
     return paths.plain_name("_".join(words))
 
@@ -186,6 +186,6 @@ def _time_order(row):
 
 
 def _is_up_to_date(context, row):
-    """Tell whether the product of a missing raw file is the one that would be made now."""
+    """Return whether the product of a missing raw file is the one that would be made now."""
     record = context.ledger.get(reduced_product(row.file))
     return row.file not in context.outdated and record is not None and record.key == frame_key(row)

@@ -10,7 +10,7 @@ from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
-from ccdflow.run.job import MASTERS, Size
+from ccdflow.run.job import OF_A_MASTER, Size
 
 
 class MasterKind(Kind):
@@ -54,7 +54,7 @@ class MasterKind(Kind):
     todo = "make"
     takes_all_cores = True
     path_prefix = "combined/"
-    reach = MASTERS
+    reach = OF_A_MASTER
     header = 5
 
     def configuration(self, context):
@@ -62,23 +62,23 @@ class MasterKind(Kind):
         return context.settings[self.block]
 
     def is_enabled(self, context):
-        """Tell whether the configuration asks for products of this kind."""
+        """Return whether the configuration asks for products of this kind."""
         is_asked_for = self.configuration(context)["enabled"]
         return is_asked_for and type_is_enabled(context.settings, self.type)
 
     # -- planning ----------------------------------------------------------------------------------
 
     def has_name(self, product):
-        """Tell whether a path is that of a master of this type."""
+        """Return whether a path is that of a master of this type."""
         name = product.rpartition("/")[2]
         return product.startswith(self.path_prefix) and name.startswith(self.type)
 
     def is_stray(self, context, product):
-        """Tell whether a file that no record is about was made by ccdflow: a key is in it."""
+        """Return whether a file that no record is about was made by ccdflow: a key is in it."""
         return bool(checksum.signature(context.results / product)[1])
 
     def plan(self, planner):
-        """Want the master of each group; keep all if the kind is off."""
+        """Plan the master of each group; keep all if the kind is off."""
         context = planner.context
         if not self.is_enabled(context):
             planner.keep_all_of(self)
@@ -175,7 +175,7 @@ class MasterKind(Kind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether groups are of one night each."""
+        """Return whether groups are of one night each."""
         return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
 
     def summary(self, context, night, records):

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-SETTING = "limits: combine_memory"
+MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
 # Bytes that the process may hold if the system does not tell.
 _ASSUMED_RESIDENT_BYTES = 350e6

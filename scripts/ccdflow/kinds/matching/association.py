@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 from ccdflow.run.context import Lookup
 
-STEPS = (BIAS, DARK, FLAT)
+MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
 
 
@@ -176,7 +176,7 @@ def _taken_uses(context, step):
 
 
 def dark_harms(context, uses):
-    """Tell whether the dark of a frame adds more noise than it takes structure away.
+    """Return whether the dark of a frame adds more noise than it takes structure away.
 
     Parameters
     ----------

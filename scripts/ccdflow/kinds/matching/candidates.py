@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-STRAY = 2.0
+SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees."""
 
 WARMING_WITH_LEVEL = 1.0
 """A bias whose level no overscan removes changes by this many electrons a degree."""
+
+STRETCHED_FACTOR = 1.01
+"""A dark scaled up by at most this factor is as good as one that is scaled down."""
+
+EPOCH = "epoch"
+"""The key in a setup of the first night after a camera was changed."""
+
+LONG_VALUES = {
+    "part": "part of the detector",
+    "layout": "layout of the amplifiers or way to reduce",
+}
+"""Words for values of a setup that are too long for a line."""
 
 MOST_CANDIDATES = 5
 """A frame considers at most this number of masters of each kind."""

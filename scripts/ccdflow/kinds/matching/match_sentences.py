@@ -6,10 +6,13 @@ import math
 import re
 from collections import Counter
 
-from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, STRAY
-
-STRETCHED = 1.01
-"""A dark scaled up by at most this factor is as good as one that is scaled down."""
+from ccdflow.kinds.matching.candidates import (
+    EPOCH,
+    EXACT_NIGHTS,
+    LONG_VALUES,
+    SENSOR_SPREAD_DEGREES,
+    STRETCHED_FACTOR,
+)
 
 
 def lag_words(lag):
@@ -45,7 +48,7 @@ def degrees_words(about):
     str
     """
     set_point, sensor = about.set_temperature, about.temperature
-    if set_point is None or sensor is None or abs(set_point - sensor) <= STRAY:
+    if set_point is None or sensor is None or abs(set_point - sensor) <= SENSOR_SPREAD_DEGREES:
         known = sensor if set_point is None else set_point
         return "" if known is None else f"{round(known, 2):g} C"
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
@@ -145,13 +148,6 @@ def lacking_frames(missing, night):
     return int(match[3]) - int(match[2])
 
 
-EPOCH = "epoch"
-"""The key in a setup of the first night after a camera was changed."""
-
-UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
-"""Words for values of a setup that are too long for a line."""
-
-
 def differences(theirs, ours):
     """Return (name, their value, our value) of everything in which two setups differ.
 
@@ -195,7 +191,7 @@ def _why_lost_by_rule(best, other, rules):
         return "of a later night"
     if getattr(other, "cut", "") and not getattr(best, "cut", ""):
         return "of a larger window"
-    if other.scale > STRETCHED >= best.scale:
+    if other.scale > STRETCHED_FACTOR >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if is_after and other.lag < best.lag:
         return "further away in time"
@@ -234,7 +230,7 @@ def _why_less_lost(best, other, part):
 
 
 def is_later(use):
-    """Tell whether a master is of a later night than its frame."""
+    """Return whether a master is of a later night than its frame."""
     return use.lag is not None and use.lag < 0
 
 
@@ -275,8 +271,8 @@ def differences_in_words(about, frame):
 
 def _difference_in_words(name, theirs, ours):
     """Return in words how a master's value differs from the frame's."""
-    if name in UNSAID:
-        return f"another {UNSAID[name]}"
+    if name in LONG_VALUES:
+        return f"another {LONG_VALUES[name]}"
     if name == "optics":
         # The cards that differ, of all that the profile names.
         one, other = theirs.split(", "), ours.split(", ")
@@ -297,7 +293,7 @@ def _in_epoch(epoch, other):
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        trait_words(name, value) for name, value in setup if value and name not in UNSAID
+        trait_words(name, value) for name, value in setup if value and name not in LONG_VALUES
     )
 
 

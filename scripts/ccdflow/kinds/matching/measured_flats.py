@@ -195,7 +195,7 @@ def first_of(products, variances):
 
 
 def may_change(context, steps):
-    """Tell whether flats that are made in this run may make frames take another one than planned.
+    """Return whether flats that are made in this run may make frames take another one than planned.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def may_change(context, steps):
 
 
 def _may_change(context, step):
-    """Tell whether flats of this run may change which one is taken."""
+    """Return whether flats of this run may change which one is taken."""
     if not any(use.product in context.ledger for use in step.uses):
         # All flats are new: no frame was calibrated by one of them.
         return False
@@ -235,7 +235,7 @@ def _may_change(context, step):
 
 
 def is_made(context, use):
-    """Tell whether a master was made or, while planning, will be.
+    """Return whether a master was made or, while planning, will be.
 
     Parameters
     ----------

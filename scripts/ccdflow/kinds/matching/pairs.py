@@ -11,12 +11,11 @@ from dataclasses import fields
 from itertools import takewhile
 from operator import and_, attrgetter, or_
 
-from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
-from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
 from ccdflow.run.job import Step, Use
 
 # Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
-_up_to_left = attrgetter(
+_fields_up_to_left_of = attrgetter(
     *(each.name for each in takewhile(lambda each: each.name != "left", fields(Use)))
 )
 
@@ -104,7 +103,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
 
 def _with_left(use, left):
     """Return a dark with the variance that stays of its bias: `dataclasses.replace` is slow."""
-    return Use(*_up_to_left(use), left, use.ageing, use.is_measured)
+    return Use(*_fields_up_to_left_of(use), left, use.ageing, use.is_measured)
 
 
 def _competing_biases(uses, of_darks, rules, uses_of):
@@ -183,7 +182,7 @@ def rank_of(use, rules):
 
 def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, as `ranking.rank_candidates` would order them."""
-    ranks = [(*rank_of(use, rules), use.scale > STRETCHED) for use in uses]
+    ranks = [(*rank_of(use, rules), use.scale > STRETCHED_FACTOR) for use in uses]
     exact = [use.scale == 1 for use in uses]
     if not all(exact):
         # A rank begins with the nights to a later master that does not compete.

@@ -396,7 +396,7 @@ def _shelf_name(kind, about):
 
 
 def _needs_dark(seconds, noise):
-    """Tell whether a frame is long enough for its dark current to matter.
+    """Return whether a frame is long enough for its dark current to matter.
 
     Below a tenth of the read noise the dark would add more than it takes away.
     """

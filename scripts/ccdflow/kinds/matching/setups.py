@@ -8,8 +8,7 @@ from statistics import median
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import ObservedAs
+from ccdflow.kinds.matching.candidates import EPOCH, ObservedAs
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.context import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -27,7 +26,10 @@ _SPELLED = {
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
 
-_without_optics, _with_optics = picker(*IN_SETUP, "part"), picker(*IN_SETUP, "part", "optics")
+_facts_without_optics_of, _facts_with_optics_of = (
+    picker(*IN_SETUP, "part"),
+    picker(*IN_SETUP, "part", "optics"),
+)
 
 DEGREES = ("set_temperature", "temperature")
 """Columns of a row with the detector's temperature, the one that was set first."""
@@ -46,7 +48,7 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
-    own = (_with_optics if kind.name == FLAT else _without_optics)(row.facts)
+    own = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
     return context.lookup(
         (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),
@@ -269,7 +271,7 @@ def about_members(context, first, middles, kind, *, night, setup=None, entries=(
     """
     setup = setup_of(context, first, kind) if setup is None else setup
     if epoch := epoch_of(context, first.camera, night):
-        setup = (*setup, (match_sentences.EPOCH, epoch))
+        setup = (*setup, (EPOCH, epoch))
     return ObservedAs(
         setup=(*setup, *entries) if entries else setup,
         night=night,

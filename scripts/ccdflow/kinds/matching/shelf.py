@@ -10,8 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import OfferedMaster
-from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
 
@@ -99,7 +98,7 @@ class Shelf:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = seconds / self.exposures
             exact = is_same_exposure(self.exposures, seconds)
-            flags = exact + 2 * (ratio > STRETCHED) + 4 * is_too_long(ratio, rules.scale_up)
+            flags = exact + 2 * (ratio > STRETCHED_FACTOR) + 4 * is_too_long(ratio, rules.scale_up)
             self._flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._flags[seconds]
 
@@ -179,7 +178,7 @@ def _column(values):
 
 
 def is_too_long(scale, scale_up):
-    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
+    """Return whether a dark would be scaled up by more than is allowed, to a thousandth.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences, rule, windows
 from ccdflow.kinds.matching.candidates import (
+    EPOCH,
     MOST_CANDIDATES,
     WARMING_WITH_LEVEL,
     DetectorNoise,
@@ -36,8 +37,8 @@ from ccdflow.run.rawframes.rows import digest, picker
 # Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
 # light as well.
 _settings_of = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
-_light = picker("filter", "grism", "optics")
-_section = picker("datasec", "trimsec", "ccdsum")
+_light_of = picker("filter", "grism", "optics")
+_sections_of = picker("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):
@@ -154,7 +155,7 @@ class Shelves:
 
         Parameters
         ----------
-        first_members : dict of str to (Row, tuple)
+        first_members : dict of str to (ccdflow.run.rawframes.rows.Row, tuple)
             The first member of each master, and its setup.
 
         Returns
@@ -188,7 +189,7 @@ class Shelves:
     def _larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
         setup, facts = setup_of(self._context, row, self.kind), row.facts
-        window = (setup, row.geometry, row.recipe, facts["setting"], *_section(facts))
+        window = (setup, row.geometry, row.recipe, facts["setting"], *_sections_of(facts))
         if window not in self._larger_by_window:
             larger_windows = self._chips.larger(self._context, row, setup, self.kind.name)
             self._larger_by_window[window] = [
@@ -199,7 +200,7 @@ class Shelves:
                 )
                 for larger_setup, of_larger, region in larger_windows
             ]
-        epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == match_sentences.EPOCH]
+        epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == EPOCH]
         return [
             (replace(frame, setup=(*larger_setup, *epoch, *entries)), region)
             for larger_setup, entries, region in self._larger_by_window[window]
@@ -229,7 +230,7 @@ class Shelves:
             f"{keyword} {cards.get(keyword, 'absent')}"
             for keyword in self._distinguishing_cards.get(setup, ())
         ]
-        entries = ((identity.SETTING, ", ".join(texts)),) if texts else ()
+        entries = ((identity.SETTING_NAME, ", ".join(texts)),) if texts else ()
         for keyword, value in self._common_cards.get(setup, {}).items():
             if cards.get(keyword, value) != value:
                 entries += ((f"{keyword} {value}", cards[keyword]),)
@@ -305,7 +306,7 @@ class Shelves:
 
     def steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
-        light = _light(row.facts) if self.kind.name == FLAT else ()
+        light = _light_of(row.facts) if self.kind.name == FLAT else ()
         settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
         # The frames of an epoch have the same setup.
         key = settings, epoch_of(self._context, row.camera, row.night)

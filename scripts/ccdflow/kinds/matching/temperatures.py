@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import STRAY
+from ccdflow.kinds.matching.candidates import SENSOR_SPREAD_DEGREES
 
 
 def temperatures_apart(about, frame):
@@ -43,7 +43,7 @@ def degrees_apart(master, frame):
     if set_point is None or own_set_point is None:
         return off
     by_set_point = set_point - own_set_point
-    if off is None or abs(off) <= STRAY:
+    if off is None or abs(off) <= SENSOR_SPREAD_DEGREES:
         return by_set_point
     return max(by_set_point, off, key=abs)
 
@@ -68,7 +68,9 @@ def temperature_differences(set_points, sensors, degrees):
     """
     by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
     by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
-    farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
+    farther = np.where(
+        by_sensor > SENSOR_SPREAD_DEGREES, np.fmax(by_set_point, by_sensor), by_set_point
+    )
     return np.where(np.isfinite(by_set_point), farther, by_sensor)
 
 
@@ -99,6 +101,6 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     by_sensor = sensors - number_or_nan(degrees[1])
     with np.errstate(invalid="ignore"):
         off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
-        is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
+        is_far = (np.abs(by_sensor) > SENSOR_SPREAD_DEGREES) & ~(np.abs(by_sensor) <= np.abs(off))
     # Added to 0, as -0 would be another answer.
     return np.where(is_far, np.round(by_sensor), np.round(off, 1)) + 0.0

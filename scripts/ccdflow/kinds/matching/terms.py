@@ -11,8 +11,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import OfferedMaster
-from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.shelf import Shelf, is_too_long
 from ccdflow.kinds.matching.temperatures import tenths
 
@@ -310,7 +309,7 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
     exact = is_same_exposure(exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
     scale[~exact & ~(exptimes > 0)] = np.nan
-    up = ~exact & (wanted / exptimes > STRETCHED)
+    up = ~exact & (wanted / exptimes > STRETCHED_FACTOR)
     flags = shelf.warm((frame.set_temperature, frame.temperature), rules)
     flags = np.frombuffer(flags, np.uint8)[shelf.pairs]
     usable = np.isfinite(scale) & (flags & 1 == 0)

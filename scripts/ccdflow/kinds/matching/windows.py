@@ -264,7 +264,7 @@ def region_of(own, other, kind):
 
 
 def _same_amplifiers(own, other, region):
-    """Tell whether each amplifier of a window lies in the master's of the same name and gain."""
+    """Return whether each amplifier of a window lies in the master's of the same name and gain."""
     theirs = {amplifier.name: amplifier for amplifier in other.amplifiers}
     for mine in own.amplifiers:
         whole = theirs.get(mine.name)

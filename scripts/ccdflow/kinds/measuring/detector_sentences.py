@@ -7,9 +7,9 @@ import math
 from ccdflow.pages.text_formatting import with_error
 from ccdflow.run.context import reduced_product
 
-# A gain or read noise is warned of if it is off by this part ...
+# A gain or read noise is warned of if it is off by more than this part.
 _LEAST_DEPARTURE = 0.05
-# ... and by this many standard errors.
+# A gain or read noise is warned of if it is off by more than this many standard errors.
 _DEPARTURE_ERRORS = 3.0
 # The profile's saturation is warned of if it is this many times the measured one, or more.
 _ABOVE_FULL_WELL = 1.02

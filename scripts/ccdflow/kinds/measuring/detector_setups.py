@@ -11,7 +11,7 @@ from ccdflow.run.rawframes.rows import digest
 SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
 """Facts of a row that tell how a detector was read out."""
 
-PIXELS = ("camera", "size", "ccdsum", "window", "part")
+PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 """Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""
 
 
@@ -41,7 +41,7 @@ def detector_setup_of(context, row):
 def pixels_of(setup):
     """Return the part of a setup, or of a group's shared values, that names its pixels."""
     values = dict(setup)
-    return tuple(values[name] for name in PIXELS)
+    return tuple(values[name] for name in PIXEL_FACTS)
 
 
 def name_of_setup(setup):

@@ -74,7 +74,7 @@ def measurements_of(context, products):
 
 
 def tells_of_pixels(record):
-    """Tell whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
+    """Return whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
     return bool(record.data["looked"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.detector.pixels.response import LOW
+from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.headertext import printable_text
 from ccdflow.run.context import reduced_product
 
@@ -26,7 +26,7 @@ def cards_of_pixels(night, findings, settings):
     """
     cards = [
         ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
-        ("LOWSIGMA", float(settings.get("low_sigma", LOW)), "sigma of a low pixel"),
+        ("LOWSIGMA", float(settings.get("low_sigma", LOW_SIGMA)), "sigma of a low pixel"),
         *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
           else []),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.run.context import Lookup
-from ccdflow.run.job import MASTERS, Size
+from ccdflow.run.job import OF_A_MASTER, Size
 
 
 class MeasurementKind(Kind):
@@ -15,7 +15,7 @@ class MeasurementKind(Kind):
     takes_all_cores = True
     stage = 5
     path_prefix = "detector/"
-    reach = MASTERS
+    reach = OF_A_MASTER
 
     # -- planning ----------------------------------------------------------------------------------
 

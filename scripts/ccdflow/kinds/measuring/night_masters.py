@@ -187,7 +187,7 @@ class NightMasters:
         return _READ_NOISE, _READ_NOISE, False
 
     def level_is_out(self, record, amplifier):
-        """Tell whether the bias level is out of the members of a master.
+        """Return whether the bias level is out of the members of a master.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class NightMasters:
         return is_subtracted or self.bias_of(record) is not None
 
     def is_of_spectrum(self, record):
-        """Tell whether the members of a combined flat were taken through a grism."""
+        """Return whether the members of a combined flat were taken through a grism."""
         return is_spectrum(self.context.row_of(reduced_product(record.data["members"][0])))
 
     def darks_of_one_temperature(self):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ccdflow.detector.pixels.history import SOURCES
-from ccdflow.detector.pixels.response import LOW
+from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.kinds.measuring import detector_sentences
 from ccdflow.kinds.measuring.night_darks import flag_by_darks
 from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
@@ -16,7 +16,7 @@ from ccdflow.kinds.measuring.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
-def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
+def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA):
     """Measure a detector by a night's darks and flats.
 
     Parameters

@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import median
 
 from ccdflow.camera.filters import is_open
-from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import count, figure, light_words
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
@@ -19,7 +19,7 @@ MOST_OFF = 0.1
 
 
 def is_spectrum(row):
-    """Tell whether a raw frame was taken through a grism, by its row."""
+    """Return whether a raw frame was taken through a grism, by its row."""
     grism = row.facts["grism"]
     return bool(grism) and not is_open(grism)
 
@@ -101,11 +101,11 @@ def _steps_not_taken(group, data):
     set of str
     """
     taken = {step.kind for step in group.steps if step.needed}
-    return {*data["missing"], *(kind for kind in STEPS if kind not in taken)}
+    return {*data["missing"], *(kind for kind in MASTER_KINDS if kind not in taken)}
 
 
 def _lacks_signal(context, row):
-    """Tell whether an amplifier of a frame has no signal, and no noise to compare."""
+    """Return whether an amplifier of a frame has no signal, and no noise to compare."""
     reduced = context.outcome(reduced_product(row.file))
     return reduced is not None and bool(reduced.data.get("flags"))
 

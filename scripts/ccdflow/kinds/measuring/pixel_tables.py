@@ -16,7 +16,7 @@ from ccdflow.files import atomic_write, checksum, plaintables
 from ccdflow.files.headertext import card_text, printable_text
 from ccdflow.run import ledger
 
-TABLE, WEAK = "PIXELS", "WEAK"
+PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 """The extensions with the bad and with the weak pixels."""
 
 # Card of the first HDU: the part of the noise of an image's flats that comes from the night.
@@ -160,9 +160,9 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     list of ccdflow.detector.pixels.history.NightBadPixels
     """
     cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if weak]
-    names = (TABLE, WEAK) if weak else (TABLE,)
+    names = (PIXELS_EXTENSION, WEAK_EXTENSION) if weak else (PIXELS_EXTENSION,)
     tables, shares = _read_plain(path, names, cards) or _read_any(path, names, cards)
-    values, low = tables[TABLE], tables.get(WEAK)
+    values, low = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
     images = []
     for number, (_, nx) in enumerate(shapes):
         index, is_of_image = _pixels_of_image(values, number, nx)

@@ -14,14 +14,13 @@ import math
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.matching.candidates import MOST_CANDIDATES
-from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, STRETCHED_FACTOR
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
-NAME = "waits"
+AWAITED_NOTE = "waits"
 """The name of this part of the notes on closed nights."""
 
 # Within rounding a dark counts as long enough.
@@ -53,7 +52,7 @@ def masters_awaited(context, night, frames, masters):
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
         for step in group.steps:
             question = (id(step), *_light_and_seconds(step.kind, row, seconds))
-            if step.kind in STEPS and question not in known:
+            if step.kind in MASTER_KINDS and question not in known:
                 known.add(question)
                 awaited |= dict.fromkeys(_waits(step, row.camera, *question[1:]))
     for group in frames:
@@ -96,7 +95,7 @@ def _waits(step, camera, light, seconds):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that is scaled up comes after these.
-        yield step.kind, camera, light, _SURELY * seconds / STRETCHED
+        yield step.kind, camera, light, _SURELY * seconds / STRETCHED_FACTOR
 
 
 def _measurements_awaited(context, night, group):
@@ -134,6 +133,6 @@ def waiting_for(context, new):
         offered["", group.product, ""] = math.inf
     return {
         night
-        for night, waits in context.summaries(NAME).items()
+        for night, waits in context.summaries(AWAITED_NOTE).items()
         if any(offered.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
     }

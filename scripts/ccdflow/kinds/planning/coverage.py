@@ -7,28 +7,29 @@ from dataclasses import dataclass
 
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.candidates import LONG_VALUES
 from ccdflow.kinds.matching.setups import IN_SETUP, setup_of
 from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import OK, picker
 
-NAME = "coverage"
+COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""
 
-NIGHTS = 30
+SHOWN_NIGHTS = 30
 """The last nights, at most this many, are shown."""
 
-LABELS = 40
+MOST_LABELS = 40
 """At most this many kinds of frames are shown."""
 
-OWN, OTHER, MISSING = "own", "other", "missing"
+FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
 # Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
-_facts = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
+_facts_of = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
 
-_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
+_TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class Coverage:
         Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
         the setups of one camera apart.
     cells : dict of (str, str) to (int, str)
-        By label and night: how many frames there are, and `OWN`; or 0 and `OTHER` where frames of
-        the night took a master of another night; `MISSING` where some have none, also beside frames
-        of another setup, and frames of which no master could be made.
+        By label and night: how many frames there are, and `FROM_OWN_NIGHT`; or 0 and
+        `FROM_OTHER_NIGHT` where frames of the night took a master of another night; `NO_MASTERS`
+        where some have none, also beside frames of another setup, and frames of which no master
+        could be made.
     left_out : int
         Kinds of frames that are not shown.
     """
@@ -95,10 +97,12 @@ def coverage_of(context):
     Coverage
     """
     closed = {
-        night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
+        night: summary
+        for night, summary in context.summaries(COVERAGE_NOTE).items()
+        if summary["dated"]
     }
     nights = sorted({*closed, *(night for night in context.nights if _is_dated(context, night))})
-    nights_shown = nights[-NIGHTS:]
+    nights_shown = nights[-SHOWN_NIGHTS:]
     summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in nights_shown}
     names = _names_of_setups(summaries.values())
     counts, states, ranks = Counter(), {}, defaultdict(int)
@@ -109,11 +113,15 @@ def coverage_of(context):
             ranks[label] += number
         for setup, words, state, number in summary["holes"]:
             label = f"{names[_hashable(setup)]} {words}".strip()
-            if state == MISSING or not counts[label, night]:
-                states[label, night] = max(states.get((label, night), ""), state, key=_worse)
+            if state == NO_MASTERS or not counts[label, night]:
+                states[label, night] = max(states.get((label, night), ""), state, key=_severity)
                 ranks[label] += number * (not counts[label, night])
-    chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:LABELS]
-    cells = {label_and_night: (count, OWN) for label_and_night, count in counts.items() if count}
+    chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
+    cells = {
+        label_and_night: (count, FROM_OWN_NIGHT)
+        for label_and_night, count in counts.items()
+        if count
+    }
     cells |= {
         label_and_night: (counts[label_and_night], state)
         for label_and_night, state in states.items()
@@ -126,14 +134,14 @@ def coverage_of(context):
     return Coverage(
         tuple(nights_shown),
         len(nights) - len(nights_shown),
-        tuple(sorted(chosen, key=_place)),
+        tuple(sorted(chosen, key=_label_order)),
         cells,
         len(ranks) - len(chosen),
     )
 
 
 def _is_dated(context, night):
-    """Tell whether any frame of a night tells its date."""
+    """Return whether any frame of a night tells its date."""
     return not all(row.is_undated for row in context.rows_of(night))
 
 
@@ -181,7 +189,7 @@ def _named_by(row):
     """Return all that setup and label of a frame depend on."""
     facts = row.facts
     seconds = facts["exptime"] if facts["type"] == "dark" else None
-    return (row.camera, row.geometry, row.recipe, seconds, *_facts(facts))
+    return (row.camera, row.geometry, row.recipe, seconds, *_facts_of(facts))
 
 
 def _setup(context, row):
@@ -189,7 +197,7 @@ def _setup(context, row):
     if not row.geometry:
         return (("camera", row.camera),)
     setup = setup_of(context, row, context.chain.by_name("bias"))
-    return tuple(each for each in setup if each[0] not in match_sentences.UNSAID)
+    return tuple(each for each in setup if each[0] not in LONG_VALUES)
 
 
 def _hashable(setup):
@@ -215,21 +223,21 @@ def _names_of_setups(summaries):
     return names
 
 
-def _worse(state):
-    return ("", OTHER, MISSING).index(state)
+def _severity(state):
+    return ("", FROM_OTHER_NIGHT, NO_MASTERS).index(state)
 
 
-def _place(label):
+def _label_order(label):
     """Return the key that labels are sorted by: the type, exposures as numbers."""
     words = label.split()
-    kind = next(word for word in words if word in _ORDER)
+    kind = next(word for word in words if word in _TYPES_IN_ORDER)
     numbers = tuple(float(word) for word in words if word.replace(".", "", 1).isdigit())
-    return words[: words.index(kind)], _ORDER.index(kind), numbers, label
+    return words[: words.index(kind)], _TYPES_IN_ORDER.index(kind), numbers, label
 
 
 def _label(row):
     facts = row.facts
-    kind = facts["type"] if facts["type"] in _ORDER else "other"
+    kind = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
     return _name_of_kind(kind, facts, facts["exptime"])
 
 
@@ -243,7 +251,7 @@ def _name_of_kind(kind, facts, seconds):
 
 
 def _is_elsewhere(answer):
-    """Tell whether a frame's master is of another night, or missing."""
+    """Return whether a frame's master is of another night, or missing."""
     return bool(answer.missing) if answer.use is None else answer.use.lag != 0
 
 
@@ -255,4 +263,4 @@ def _holes(context, group, answers):
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
         label = _name_of_kind(answer.kind, row.facts, seconds)
-        yield _setup(context, row), label, MISSING if use is None else OTHER
+        yield _setup(context, row), label, NO_MASTERS if use is None else FROM_OTHER_NIGHT

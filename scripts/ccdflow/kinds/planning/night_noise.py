@@ -16,6 +16,7 @@ from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR
 from ccdflow.kinds.matching.measured_flats import figure_of
 from ccdflow.kinds.matching.setups import about_members, middles_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
@@ -141,7 +142,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 
 def _may_have_master(answer):
-    """Tell whether frames have the master of an answer, or would take one if there was any."""
+    """Return whether frames have the master of an answer, or would take one if there was any."""
     return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
 
 
@@ -217,7 +218,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     # More darks of a shorter exposure would be scaled up as well, and so help less.
-    joins = use.lag == 0 and use.scale <= match_sentences.STRETCHED
+    joins = use.lag == 0 and use.scale <= STRETCHED_FACTOR
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 
@@ -229,7 +230,7 @@ def _rate(record, noise):
 
 
 def has_bias(context, dark, bias):
-    """Tell whether a dark's members were made less the same bias as a frame.
+    """Return whether a dark's members were made less the same bias as a frame.
 
     Parameters
     ----------

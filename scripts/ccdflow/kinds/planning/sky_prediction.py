@@ -9,7 +9,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
-# This many calibrated frames of camera and filter predict the sky of a frame.
+# Calibrated frames of a camera and filter that predict the sky of a frame.
 _SKIES = 5
 
 

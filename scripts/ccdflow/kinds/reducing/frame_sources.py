@@ -16,11 +16,11 @@ _NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
 def frame_basis(row):
     """Return the sources of a reduced frame; the header names the raw file.
 
-    The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER`.
+    The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER_VERSION`.
     """
     return {
-        "arithmetic": reduction.PIXELS,
-        "header": reduction.HEADER,
+        "arithmetic": reduction.PIXELS_VERSION,
+        "header": reduction.HEADER_VERSION,
         "camera": row.camera,
         "file": row.file,
         "fingerprint": row.fingerprint,
@@ -32,7 +32,7 @@ def frame_basis(row):
 def frame_key(row):
     """Return the key of a reduced frame: the hash of all that its pixels depend on."""
     values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
-    return digest([reduction.PIXELS, *values])
+    return digest([reduction.PIXELS_VERSION, *values])
 
 
 def frames_basis(context, night):

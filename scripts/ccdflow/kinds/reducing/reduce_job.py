@@ -234,9 +234,9 @@ def _refuse_lit_overscan(frame, made):
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, text in made.warnings:
-            if kind == strip_light.DATA:
-                problem = text.removesuffix(f"; {strip_light.REMEDY}")
-                raise FrameError(problem, file=frame.row.file, remedy=strip_light.REMEDY)
+            if kind == strip_light.DATA_FOR_OVERSCAN:
+                problem = text.removesuffix(f"; {strip_light.STRIP_REMEDY}")
+                raise FrameError(problem, file=frame.row.file, remedy=strip_light.STRIP_REMEDY)
 
 
 def _refuse_negatives(frame, stored):
@@ -294,7 +294,7 @@ def _plain_regions(without_level):
 def _warnings_that_count(frame, made):
     """Return [kind, text] of each warning on a reduced frame."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
-    of_light = (strip_light.LIT, strip_light.DATA)
+    of_light = (strip_light.LIT_OVERSCAN, strip_light.DATA_FOR_OVERSCAN)
     return [list(each) for each in made.warnings if each[0] not in of_light or not is_dark]
 
 
@@ -303,7 +303,7 @@ _SECTIONS = ("datasec", "biassec", "ccdsec")
 
 
 def _is_unstated(frame):
-    """Tell whether no card says that the strips of the profile are an overscan."""
+    """Return whether no card says that the strips of the profile are an overscan."""
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
     is_stated = any(frame.row.facts[name] for name in _SECTIONS)

@@ -29,7 +29,7 @@ LIKE_A_FLAT = "like a flat"
 
 # A science frame above this fraction of its camera's faintest flat is as bright as a flat.
 _BRIGHT_FRACTION = 0.5
-# The same limit without any flat: adu above the biases.
+# A science frame above this level is as bright as a flat where there is no flat: adu above biases.
 _BRIGHT_LEVEL = 5000.0
 
 PREFIX = "warning: "

@@ -15,9 +15,9 @@ from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
-# This many last masters of each camera, filter or exposure are compared: 66 pairs.
+# Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
-# This many rows of each are read.
+# Rows of each master that are read.
 _ROWS = 16
 # At most this many series are shown.
 _SERIES = 8
@@ -82,7 +82,7 @@ def candidates(context):
 def _candidates(context):
     """Return {(kind, name): groups} of the masters that are comparable."""
     groups_of, known = {}, {}
-    for name in association.STEPS:
+    for name in association.MASTER_KINDS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if day_of(group.night_of_page) is not None:
@@ -93,7 +93,7 @@ def _candidates(context):
         for key, groups in groups_of.items()
         if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
-    first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
+    first = sorted(ordered, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1]))
     return {key: ordered[key] for key in first[:_SERIES]}
 
 

@@ -80,7 +80,7 @@ class NightTiles:
     def _pictures(self, frame):
         for each in self.listed.get(frame.file, {}).get("pictures", ()):
             is_reduced = each["product"] == reduced_product(frame.file)
-            folder = f"{paths.SMALL}/{each['file']}"
+            folder = f"{paths.SMALL_PICTURES_FOLDER}/{each['file']}"
             step = "reduced" if is_reduced else "calibrated"
             yield SmallPicture(folder, step, f"{paths.FROM_NIGHT}/{each['product']}", each)
 

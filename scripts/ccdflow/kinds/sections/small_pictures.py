@@ -19,7 +19,7 @@ from ccdflow.run.rawframes.rawfolder import is_inside
 
 
 def is_drawn(context):
-    """Tell whether the configuration asks for pictures."""
+    """Return whether the configuration asks for pictures."""
     return context.settings["pictures"]["per_type"] != 0
 
 

@@ -48,7 +48,7 @@ def verdicts_of(context, night):
 
 
 def _is_of(product, folder):
-    """Tell whether a product is a master of a night, or a measurement of its detector."""
+    """Return whether a product is a master of a night, or a measurement of its detector."""
     top, *folders, _ = product.split("/")
     return (top == "combined" and folders[:1] == [folder]) or (
         top == "detector" and folders[1:2] == [folder]
@@ -56,7 +56,7 @@ def _is_of(product, folder):
 
 
 def _holds(line, record, is_made_now):
-    """Tell whether a verdict is that of the product that is there.
+    """Return whether a verdict is that of the product that is there.
 
     A product that was damaged and made again has the same key: the time of its file is another.
     """

@@ -28,13 +28,13 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-USED = "#2b8a6b"
+USED_COLOUR = "#2b8a6b"
 """The colour of the overscan that was used."""
 
-CLAIMED = "#c65d12"
+CLAIMED_COLOUR = "#c65d12"
 """The colour of the section that the header claims."""
 
-DATA = "#1f6fa8"
+DATA_COLOUR = "#1f6fa8"
 """The colour of the science pixels."""
 
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
@@ -142,8 +142,8 @@ def _outline(raster, corners, frame):
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
     rightwards, upwards = (right - left) / nx, (bottom - top) / ny
-    marks = [(region, DATA) for region in frame.data]
-    marks += [(strip.region, USED) for strip in frame.strips]
+    marks = [(region, DATA_COLOUR) for region in frame.data]
+    marks += [(strip.region, USED_COLOUR) for strip in frame.strips]
     for (y0, y1, x0, x1), colour in marks:
         first, last = round(left + x0 * rightwards), round(left + x1 * rightwards)
         upper, lower = round(bottom - y1 * upwards), round(bottom - y0 * upwards)
@@ -191,7 +191,7 @@ def _name_regions(panel, frame, profile):
         several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
         _tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), _USED_INK)
     for start, stop in _images(frame, profile):
-        _tag(panel, (start + stop) / 2 + 0.5, "image", DATA)
+        _tag(panel, (start + stop) / 2 + 0.5, "image", DATA_COLOUR)
     if frame.header_region is not None and header_differs(frame):
         _mark_header(panel, frame, profile)
 
@@ -213,7 +213,7 @@ def _mark_header(panel, frame, profile):
     if start >= stop:
         return
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
-    panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED)
+    panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
     panel.raster.text(
         (first + last) / 2, bottom - 16, text, _CLAIMED_INK, points=NUMBER, anchor="ms"

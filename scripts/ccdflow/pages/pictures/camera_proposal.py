@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from ccdflow.pages.pictures.style import FAINT, INK, PAPER, SERIES, WHITE
 
 # Colours of science pixels, of sections that the header claims, and of the overscan that is used.
-_DATA, _CLAIM, _USED = SERIES[:3]
+_DATA_COLOUR, _CLAIM_COLOUR, _USED_COLOUR = SERIES[:3]
 # The colour of columns of the overscan that are left out.
 _LEFT_OUT = "#c0392b"
 
@@ -94,14 +94,16 @@ def _draw_image(panel, image, seen, prefix):
     )
     panel.grid(visible=False)
     for name, data, strips in seen.amplifiers:
-        _outline(panel, data, _DATA)
+        _outline(panel, data, _DATA_COLOUR)
         for strip in strips:
-            _outline(panel, strip, _USED)
+            _outline(panel, strip, _USED_COLOUR)
         middle = ((data.x0 + data.x1) / 2, (data.y0 + data.y1) / 2)
-        panel.text(*middle, name, color=_DATA, ha="center", va="center", fontsize=11, weight="bold")
+        panel.text(
+            *middle, name, color=_DATA_COLOUR, ha="center", va="center", fontsize=11, weight="bold"
+        )
     for keyword, region in seen.claimed:
         if keyword == "BIASSEC":
-            _outline(panel, region, _CLAIM, dashed=True)
+            _outline(panel, region, _CLAIM_COLOUR, dashed=True)
     text = f"{prefix}data (blue), overscan (green)"
     if "BIASSEC" in dict(seen.claimed):
         text += ", BIASSEC (dashed)"
@@ -132,7 +134,9 @@ def _draw_levels(panel, axis):
     panel.plot(positions, axis.levels - base, color=INK, linewidth=0.8)
     panel.set_yscale("symlog", linthresh=max(5 * axis.read_noise, 1))
     for strip in axis.strips:
-        panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=_USED, alpha=0.25, linewidth=0)
+        panel.axvspan(
+            strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.25, linewidth=0
+        )
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {base:.0f}", fontsize=8, color=INK)
     panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
@@ -202,9 +206,9 @@ def _draw_points(panel, axis, first, last, strips, used, level):
     is_other = ~(np.array(in_used) | np.array(in_left))
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
-        (np.array(in_used), _USED, "used as overscan", "o"),
+        (np.array(in_used), _USED_COLOUR, "used as overscan", "o"),
         (np.array(in_left), _LEFT_OUT, "left out", "X"),
-        (is_other, _DATA, "science, or not used", "s"),
+        (is_other, _DATA_COLOUR, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()
         if (flags & (values > low) & (values < high)).any():
@@ -213,7 +217,9 @@ def _draw_points(panel, axis, first, last, strips, used, level):
             )
     for strip in strips:
         if strip.start in used:
-            panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=_USED, alpha=0.12, linewidth=0)
+            panel.axvspan(
+                strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.12, linewidth=0
+            )
 
 
 def _name_strips(panel, seen, axis, level, room):
@@ -230,7 +236,7 @@ def _name_strips(panel, seen, axis, level, room):
                 (strip.start + strip.stop + 1) / 2,
                 strip.level - level + 0.6 * room,
                 name,
-                color=_USED,
+                color=_USED_COLOUR,
                 ha="center",
                 weight="bold",
                 clip_on=True,
@@ -248,7 +254,7 @@ def _draw_claim(panel, seen, axis, first, last):
     panel.plot(
         [max(start, first) + 0.5, min(stop, last) + 0.5],
         [0.03, 0.03],
-        color=_CLAIM,
+        color=_CLAIM_COLOUR,
         linewidth=4,
         solid_capstyle="butt",
         transform=panel.get_xaxis_transform(),

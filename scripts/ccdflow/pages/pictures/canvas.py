@@ -32,7 +32,7 @@ from ccdflow.pages.pictures.style import (
     explanation_lines,
 )
 
-STEPS = (1, 2, 5, 10)
+TICK_STEPS = (1, 2, 5, 10)
 """Steps of ticks, times a power of 10."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -17,7 +17,7 @@ from ccdflow.pages.text_formatting import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
-# This many pixels along an axis are enough for a line or a distribution.
+# Pixels along an axis that are enough for a line or a distribution.
 _SAMPLED = 500
 # The mean of the pixels within the noise about the last mean is taken this many times.
 _ROUNDS = 20

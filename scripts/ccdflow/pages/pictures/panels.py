@@ -183,7 +183,7 @@ def check_frame(frame):
 
 
 def _upright_strips(frame):
-    """Tell whether the strips are columns: by their shape where the level goes along no axis."""
+    """Return whether the strips are columns: by their shape where the level goes along no axis."""
     if frame.along == "frame" and frame.strips:
         y0, y1, x0, x1 = frame.strips[0].region
         return y1 - y0 >= x1 - x0
@@ -225,7 +225,7 @@ def _strip_pixels(frame, region):
 
 
 def header_differs(frame):
-    """Tell whether the header names another overscan than the one used."""
+    """Return whether the header names another overscan than the one used."""
     if not frame.header_biassec or not frame.strips:
         return False
     if frame.header_region is None:

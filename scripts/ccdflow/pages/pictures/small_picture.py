@@ -23,7 +23,7 @@ _KEYWORD = b"ccdflow\0"
 _STEP_OF_NOISE = 0.125
 # Limits are taken from this many values of the sorted sample.
 _SAMPLE = 2000
-# The same for zscale, which fits a line to them.
+# The limits of zscale are taken from this many values, to which a line is fitted.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25

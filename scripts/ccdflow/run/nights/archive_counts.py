@@ -13,11 +13,11 @@ from ccdflow.run.context import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, plain_row, row_of
 
-NAME = "counts"
+COUNTS_NOTE = "counts"
 """The name of this part of the notes on closed nights."""
 
 
-LONGEST = 2.0**31
+EXPOSURE_LIMIT = 2.0**31
 """Exposure times are below this, seconds."""
 
 
@@ -49,23 +49,23 @@ def summary(context, night, records):
 
 
 def _may_have_line(row):
-    """Tell whether a line of the run may be about a frame."""
+    """Return whether a line of the run may be about a frame."""
     is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
     lacks_exposure = row.facts["type"] == "dark" and not has_exposure(row)
     return not is_plain or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
 
 
 def has_exposure(row):
-    """Tell whether a frame has an exposure time that can be one."""
+    """Return whether a frame has an exposure time that can be one."""
     value = row.facts["exptime"]
-    return isinstance(value, int | float) and 0 < value < LONGEST
+    return isinstance(value, int | float) and 0 < value < EXPOSURE_LIMIT
 
 
 def store_for_lines(context):
     """Return a store with all rows, closed nights' included, that may get a last line."""
     rows = {
         row.file: row
-        for night in context.summaries(NAME).values()
+        for night in context.summaries(COUNTS_NOTE).values()
         for row in map(row_of, night["rows"])
     }
     if not rows:
@@ -87,7 +87,7 @@ def types(context):
 
 def requested_frames(context):
     """Return how many frames of closed nights the configuration asks for."""
-    return sum(night["asked"] for night in context.summaries(NAME).values())
+    return sum(night["asked"] for night in context.summaries(COUNTS_NOTE).values())
 
 
 def records(context):
@@ -97,7 +97,7 @@ def records(context):
 
 def _sum(context, name, counter):
     """Return a counter with the counts of closed nights added."""
-    for night in context.summaries(NAME).values():
+    for night in context.summaries(COUNTS_NOTE).values():
         counter.update(night[name])
     return counter
 
@@ -117,7 +117,7 @@ def _disk(records):
 def disk_used(context):
     """Return [[folder, files, bytes]] of the products, as their records have it."""
     sizes = _disk(context.ledger.values())
-    for night in context.summaries(NAME).values():
+    for night in context.summaries(COUNTS_NOTE).values():
         for top, (files, size) in night["disk"].items():
             counts = sizes.setdefault(top, [0, 0])
             counts[0] += files

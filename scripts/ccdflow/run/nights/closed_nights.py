@@ -21,9 +21,9 @@ from ccdflow import paths
 from ccdflow.files import atomic_write, note_columns
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
+from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
 from ccdflow.run.nights import archive_counts, note_lines
-from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
@@ -74,7 +74,7 @@ class ClosedNights:
         return night in self._index_of
 
     def is_beside(self, results):
-        """Tell whether header values and ledger of a results folder are those it is about."""
+        """Return whether header values and ledger of a results folder are those it is about."""
         return self.first["files"] == _stamps(results)
 
     def forget(self):
@@ -84,7 +84,7 @@ class ClosedNights:
         self.notes.forget()
 
     def is_closed(self, night):
-        """Tell whether nothing of a night is planned by this run."""
+        """Return whether nothing of a night is planned by this run."""
         return night in self._index_of and night not in self.opened
 
     @property
@@ -208,15 +208,24 @@ def read_closed_nights(results):
 
     Raises
     ------
+    NothingClosed
+        If there are none.
     NeedsWholePlan
-        If there are none, or they are not beside the notes that they are about.
+        If they are not beside the notes that they are about.
     """
-    columns = note_columns.read_columns(Path(results) / paths.CLOSED_NIGHTS)
-    first = {} if columns is None else columns.first
-    if first.get("form") != FORM or first["files"] != _stamps(results):
-        raise NeedsWholePlan("there are no closed nights beside these notes")
+    path = Path(results) / paths.CLOSED_NIGHTS
+    columns = note_columns.read_columns(path)
+    if columns is None and not path.exists():
+        raise NothingClosed("no night was ever closed")
+    if columns is None:
+        raise NeedsWholePlan("the notes of closed nights are damaged")
+    first = columns.first
+    if first.get("form") != FORM:
+        raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
+    if first["files"] != _stamps(results):
+        raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
-        raise NeedsWholePlan("the notes beside them are lost")
+        raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
 
 
@@ -325,10 +334,10 @@ class _Homes:
         """Return the night that a product is about alone, '' for none."""
         reach = self._reach[kind]
         try:
-            if reach == FRAMES:
+            if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
                 return self._of_product[f"reduced/{path_of_frame}"]
-            if reach == NIGHTS:
+            if reach == OF_A_NIGHT:
                 return self._by_segment[product.split("/")[1]]
         except KeyError:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
@@ -392,9 +401,11 @@ def _note(context, night, homes):
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [
-        g for g in context.groups.values() if reach[g.kind] == MASTERS and g.night_of_page == night
+        g
+        for g in context.groups.values()
+        if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
     ]
-    summaries = {archive_counts.NAME: archive_counts.summary(context, night, records)}
+    summaries = {archive_counts.COUNTS_NOTE: archive_counts.summary(context, night, records)}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types

@@ -12,7 +12,7 @@ import posixpath
 from ccdflow import paths
 from ccdflow.files import atomic_write, notes, tables
 from ccdflow.run import late_notes, ledger
-from ccdflow.run.job import FRAMES, NIGHTS
+from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
 from ccdflow.run.rawframes import header_store
 from ccdflow.run.rawframes.inventory_table import cells
@@ -318,9 +318,9 @@ def home_of_record(context):
     reach = {kind.name: kind.reach for kind in context.chain}
 
     def home(record):
-        if reach[record.kind] == FRAMES:
+        if reach[record.kind] == OF_A_FRAME:
             return nights[record.product]
-        if reach[record.kind] == NIGHTS:
+        if reach[record.kind] == OF_A_NIGHT:
             return segments[record.product.split("/")[1]]
         return ""
 

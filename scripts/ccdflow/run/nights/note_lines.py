@@ -12,7 +12,20 @@ from ccdflow.files import notes
 
 
 class NeedsWholePlan(Exception):
-    """A part of the archive does not tell the answer: a whole plan is needed."""
+    """A part of the archive does not tell the answer: a whole plan is needed.
+
+    Parameters
+    ----------
+    reason : str
+        Why, as a sentence in small letters without a full stop.
+    """
+
+    def __init__(self, reason):
+        super().__init__(reason)
+
+
+class NothingClosed(NeedsWholePlan):
+    """An archive has no closed nights, as in a first run: a whole plan is what is expected."""
 
 
 class NoteLines:

@@ -19,7 +19,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
 from ccdflow.run.context import Context, Lookup
-from ccdflow.run.job import MASTERS
+from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
     NightNotes,
@@ -50,7 +50,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     settings : dict
     reading : ccdflow.run.rawframes.inventory.Settings
     chain : ccdflow.kinds.kind.Chain
-    archive_state : ccdflow.run.seal.State
+    archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now.
     cores : int
     progress : callable or None
@@ -69,15 +69,8 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     NeedsWholePlan
         If the whole archive has to be planned.
     """
-    results = Path(settings["results"])
-    if reading.is_folding or not archive_state:
-        raise NeedsWholePlan("names of files are not all alike")
-    nights = closed_nights.read_closed_nights(results)
-    if nights.first["general"] != archive_state.general:
-        raise NeedsWholePlan("settings, profiles or code have changed")
-    known = nights.notes = NightNotes(results, nights)
-    if atomic_write.stamp_of(results / paths.INVENTORY) != known.table:
-        raise NeedsWholePlan("the table is not as it was written")
+    nights = read_nights(settings, reading, archive_state)
+    known = nights.notes
     changes = _Changes(settings, archive_state, nights, known)
     opened = changes.nights()
     nights.changed = frozenset(opened)
@@ -88,6 +81,39 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
             return opened_plan, opening.files
         opened |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
+
+
+def read_nights(settings, reading, archive_state):
+    """Return the closed nights of an archive with their notes, if they count at all.
+
+    Parameters
+    ----------
+    settings : dict
+    reading : ccdflow.run.rawframes.inventory.Settings
+    archive_state : ccdflow.run.seal.State or None
+        Of the archive as it is now; None where there is work left over.
+
+    Returns
+    -------
+    ccdflow.run.nights.closed_nights.ClosedNights
+
+    Raises
+    ------
+    NeedsWholePlan
+        If they do not count: the whole archive has to be planned whatever has changed.
+    """
+    results = Path(settings["results"])
+    nights = closed_nights.read_closed_nights(results)
+    if reading.is_folding:
+        raise NeedsWholePlan("the disk of the results does not tell capitals")
+    if archive_state is None:
+        raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
+    if nights.first["general"] != archive_state.general:
+        raise NeedsWholePlan("settings, profiles or code have changed")
+    nights.notes = NightNotes(results, nights)
+    if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table:
+        raise NeedsWholePlan("inventory.csv is not as it was written")
+    return nights
 
 
 # -- what has changed ------------------------------------------------------------------------------
@@ -173,12 +199,12 @@ class _Changes:
 
 
 def _is_doubted(boots):
-    """Tell whether products have to show their checksum, or are on the disk by now."""
+    """Return whether products have to show their checksum, or are on the disk by now."""
     return any(boot != ledger.boot_id() or time.time() >= until for boot, until in boots.items())
 
 
 def _is_of_open_night(name, folders, segments):
-    """Tell whether a folder of products belongs to one of some raw folders, or to some night."""
+    """Return whether a folder of products belongs to one of some raw folders, or to some night."""
     raw_folder, segment = paths.home_of(name)
     if raw_folder is not None:
         return raw_folder in folders
@@ -220,7 +246,7 @@ class _Opening:
         nights = self._nights
         nights.opened = set(opened)
         if not nights.closed:
-            raise NeedsWholePlan("no night is closed")
+            raise NeedsWholePlan("all nights have changed, or need what has changed")
         store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
         records_taken = self._take_in(store, records)
         inventory.update(
@@ -294,9 +320,9 @@ class _Opening:
         nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
         masters = {}
         for group in context.groups.values():
-            if reach[group.kind] == MASTERS:
+            if reach[group.kind] == OF_A_MASTER:
                 masters.setdefault(group.night_of_page, {})[group.product] = group
-        made = {job.night for job in partial.jobs.values() if reach[job.kind] == MASTERS}
+        made = {job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER}
         new = []
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())

@@ -14,11 +14,11 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import atomic_write, notes
 from ccdflow.run import late_notes
-from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
+from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
     OK,
-    OWN,
+    OWN_TEXTS,
     SET_ASIDE,
     Facts,
     Row,
@@ -31,7 +31,7 @@ READING = 11
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
 # The indices of geometry and recipe in the plain values of a row.
-_GEOMETRY, _RECIPE = (3 + OWN.index(name) for name in ("geometry", "recipe"))
+_GEOMETRY, _RECIPE = (3 + OWN_TEXTS.index(name) for name in ("geometry", "recipe"))
 
 
 @dataclass
@@ -165,7 +165,7 @@ class RowReader:
         self._names = first["facts"]
         self._is_same = self._names == list(FACTS)
         self.is_older = first.get("reading") != READING or not self._is_same
-        self.table = tuple(first["table"]) if first.get("form") == TABLE else ()
+        self.table = tuple(first["table"]) if first.get("form") == TABLE_VERSION else ()
 
     def row(self, line):
         """Return the row of a line."""
@@ -210,7 +210,7 @@ def save_store(results, store):
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
     first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
-    first["form"] = TABLE
+    first["form"] = TABLE_VERSION
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
     store.is_scattered = False
     store.saved = dict(store.rows)

@@ -161,7 +161,7 @@ class _Reader:
 
 
 def _is_asked_for_again(row, again):
-    """Tell whether a frame that is set aside is to be looked at once more."""
+    """Return whether a frame that is set aside is to be looked at once more."""
     return row.status == SET_ASIDE and (again is None or paths.reduced_frame(row.file) in again)
 
 
@@ -238,7 +238,7 @@ def outdated_files(store, settings):
 
 
 def _is_current(row, stamp, basis):
-    """Tell whether a row holds for a file as it is now, and for settings and profile."""
+    """Return whether a row holds for a file as it is now, and for settings and profile."""
     return (
         row is not None
         and row.stamp == stamp != ()
@@ -408,7 +408,7 @@ def _check_pixels(raw, layout, before, now, settings):
 
 
 def _is_first_verdict(before, row):
-    """Tell whether this is the first reading that sets the file aside for this reason."""
+    """Return whether this is the first reading that sets the file aside for this reason."""
     if row.status != SET_ASIDE:
         return False
     return (
@@ -450,12 +450,12 @@ def _unreadable(row, before, error, path):
 
 
 def _is_young(stamp, now, settings):
-    """Tell whether a file was written to, or got its name, a short while ago, by its times."""
+    """Return whether a file was written to, or got its name, a short while ago, by its times."""
     return any(abs(now - time_ns / 1e9) < settings.settle for time_ns in stamp[1:])
 
 
 def _is_doubtful(before, stamp, fingerprint):
-    """Tell whether a file of the same fingerprint may be damaged where headers do not show it."""
+    """Return whether a file of the same fingerprint may be damaged where headers do not show it."""
     if before is None or before.fingerprint != fingerprint:
         return False
     return before.stamp != stamp or before.status == SET_ASIDE

@@ -19,16 +19,16 @@ COLUMNS = (
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 
 
-TABLE = 1
+TABLE_VERSION = 1
 """Raise it when a change alters the text of a row that did not change."""
 
-_facts = picker(*COLUMNS[3:-3])
+_facts_of = picker(*COLUMNS[3:-3])
 
 
 def cells(row):
     """Return the cells of a row under `COLUMNS`: they depend on this row alone."""
     return (
-        shown_name(row.file), shown_name(row.night), row.camera, *_facts(row.facts),
+        shown_name(row.file), shown_name(row.night), row.camera, *_facts_of(row.facts),
         row.fingerprint, *row.status_and_reason,
     )  # fmt: skip
 

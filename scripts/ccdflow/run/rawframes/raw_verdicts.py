@@ -9,10 +9,17 @@ from ccdflow import paths
 from ccdflow.run import (
     ledger,
 )
-from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unreadable_row
+from ccdflow.run.rawframes.rows import (
+    ARRIVING,
+    DELETED_OR_MOVED,
+    OK,
+    PRODUCT_IN_THE_WAY,
+    SET_ASIDE,
+    unreadable_row,
+)
 
-# The stamp of a file that went away before it could be read again. It differs from (), the stamp
-# of files that count as missing although they are there.
+# The stamp of a file that went away before it could be read again; a file that is there, and counts
+# as missing, has ().
 _NO_STAMP = (0, 0, 0)
 
 
@@ -75,7 +82,7 @@ def mark_gone(store, records, gone, results):
             if not has_product:
                 store.rows[file] = unreadable_row(row)
         elif has_product:
-            why = IN_THE_WAY if blocked(product) else _why_gone(file, folders)
+            why = PRODUCT_IN_THE_WAY if blocked(product) else _why_gone(file, folders)
             if row.gone != why or not row.stamp:
                 store.rows[file] = replace(row, gone=why, stamp=row.stamp or _NO_STAMP)
         else:
@@ -103,11 +110,13 @@ def _folders_of(product):
 
 def _why_gone(file, folders):
     """Return why a raw file was not found, by the raw folders that cannot be looked into."""
-    return next((f"{name} cannot be read" for name in folders if file.startswith(name)), GONE)
+    return next(
+        (f"{name} cannot be read" for name in folders if file.startswith(name)), DELETED_OR_MOVED
+    )
 
 
 def _may_be_there(path):
-    """Tell whether there is a file, or its absence cannot be told.
+    """Return whether there is a file, or its absence cannot be told.
 
     The row of a raw folder that could not be read has no product: the folder of its name is none.
     """

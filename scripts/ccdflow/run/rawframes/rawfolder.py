@@ -123,7 +123,7 @@ def _no_raw_folder(raw, problem, kind=UserError):
 
 
 def is_plain_name(file):
-    """Tell whether a raw file's name can stand in tables unquoted, and is no folder of products.
+    """Return whether a raw file's name can stand in tables unquoted, and is no folder of products.
 
     >>> is_plain_name("2024-03-01/a b.fits"), is_plain_name("a,b.fits")
     (True, False)
@@ -135,7 +135,7 @@ def is_plain_name(file):
 
 
 def is_inside(path, folder):
-    """Tell whether a path leads to a folder or below it, links followed, or to one above it.
+    """Return whether a path leads to a folder or below it, links followed, or to one above it.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class _Walk:
                 self.note(entry, prefix, above, link)
 
     def is_of_kernel(self, prefix, status, link):
-        """Tell whether a folder is one of the kernel's own trees; note the problem."""
+        """Return whether a folder is one of the kernel's own trees; note the problem."""
         if mount_point := self.systems.get(status.st_dev):
             problem = (
                 f"leads into {mount_point}; {_REMOVE}"
@@ -212,7 +212,7 @@ class _Walk:
         return bool(mount_point)
 
     def is_too_much(self, above, link):
-        """Tell whether a link leads to too much; note the problem."""
+        """Return whether a link leads to too much; note the problem."""
         self.linked[link] = self.linked.get(link, 0) + 1
         if self.linked[link] <= MOST_LINKED and len(above) <= DEEPEST:
             return False
@@ -224,7 +224,7 @@ class _Walk:
         return True
 
     def is_of_results(self, path):
-        """Tell whether a link leads below the results folder, and not back into the raw folder."""
+        """Return whether a link leads below the results folder, not back to the raw folder."""
         target = os.path.realpath(path)
         is_below = [target == folder or target.startswith(f"{folder}/") for folder in self.roots]
         return is_below == [False, True]
@@ -278,7 +278,7 @@ def _cannot_be_read(error):
 
 
 def is_folder(entry):
-    """Tell whether an entry is a folder; False for a link that leads to itself."""
+    """Return whether an entry is a folder; False for a link that leads to itself."""
     try:
         return entry.is_dir()
     except OSError:

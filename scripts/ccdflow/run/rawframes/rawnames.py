@@ -128,7 +128,7 @@ def _fold_case(path):
 
 
 def is_folding(results):
-    """Tell whether capitals are small letters to the file system of a results folder.
+    """Return whether capitals are small letters to the file system of a results folder.
 
     False where the folder holds nothing yet.
     """

@@ -23,11 +23,11 @@ ARRIVING = "arriving"
 RAW_MISSING = "raw file missing"
 """The raw file is no longer there."""
 
-GONE = "it was deleted or moved"
+DELETED_OR_MOVED = "it was deleted or moved"
 """`Row.gone` of such a file. A file that is there but cannot be read has the reason in its
 place."""
 
-IN_THE_WAY = "it was deleted, and its product is in the way of another"
+PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
 """`Row.gone` of a file whose product stands in the place of another frame's file or folder."""
 
 FACTS = (
@@ -42,7 +42,7 @@ _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show only where there is a value: pages of older versions do not have them.
 _LATER = ("grism",)
 
-UNDATED = "undated"
+UNDATED_NIGHT = "undated"
 """The night of frames without a date."""
 
 # Matches "2016-01-28".
@@ -107,7 +107,7 @@ def value_picker(*names):
 
 
 def is_dated(night):
-    """Tell whether the name of a night is a date."""
+    """Return whether the name of a night is a date."""
     return bool(_DATED.fullmatch(night))
 
 
@@ -164,7 +164,7 @@ class Row:
     @property
     def night(self):
         """The night, never empty."""
-        return self.facts["night"] or UNDATED
+        return self.facts["night"] or UNDATED_NIGHT
 
     @property
     def is_undated(self):
@@ -204,10 +204,10 @@ class Row:
         return cls(**{**values, "stamp": stamp, "facts": facts})
 
 
-OWN = tuple(each.name for each in fields(Row))[3:]
+OWN_TEXTS = tuple(each.name for each in fields(Row))[3:]
 """The short texts of a row."""
 
-own_of = attrgetter(*OWN)
+own_of = attrgetter(*OWN_TEXTS)
 
 
 def plain_row(row):

@@ -13,10 +13,10 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run.rawframes import rawfolder
 
-AUTO, EVENTS, POLLING = "auto", "events", "polling"
+AUTO_WAY, BY_EVENTS, BY_POLLING = "auto", "events", "polling"
 """The ways to notice frames, as `watch.py` names them."""
 
-WAYS = (AUTO, EVENTS, POLLING)
+WATCH_WAYS = (AUTO_WAY, BY_EVENTS, BY_POLLING)
 """All of them."""
 
 # The kernel knows each change on these file systems; on others another machine may make changes.
@@ -64,7 +64,7 @@ class Polling:
         Whether the folder was not there, and may be watched in another way once it is.
     """
 
-    way = POLLING
+    way = BY_POLLING
 
     def __init__(self, wait, *, is_lost=False):
         self._wait = wait
@@ -92,7 +92,7 @@ class Events:
         If there are too many folders for the kernel, or the folder is not there.
     """
 
-    way = EVENTS
+    way = BY_EVENTS
     # Whether the folder went away, or was moved: another one in its place is not watched.
     is_lost = False
 
@@ -186,8 +186,8 @@ def source(raw, way, wait):
     if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
     kind = mount_of(raw)
-    if way == POLLING or (way == AUTO and kind not in _OF_THIS_MACHINE):
-        return Polling(wait), f"file system {kind or 'unknown'}" if way == AUTO else ""
+    if way == BY_POLLING or (way == AUTO_WAY and kind not in _OF_THIS_MACHINE):
+        return Polling(wait), f"file system {kind or 'unknown'}" if way == AUTO_WAY else ""
     try:
         return Events(raw), ""
     except OSError as error:

@@ -12,7 +12,7 @@ ROUND = "round"
 _MOST_ASIDE = 5
 # The remedy in lines of a run.
 _AS_A_RUN = ", and run again"
-# The same in a watch.
+# The remedy in lines of a watch.
 _AS_A_WATCH = "; the watch goes on by itself"
 
 

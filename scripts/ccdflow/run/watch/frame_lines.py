@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 from ccdflow.run import ledger
-from ccdflow.run.job import FRAMES, NIGHTS
+from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 
 
 class FrameLines:
@@ -41,12 +41,12 @@ class FrameLines:
         self._left, self._lists = {}, set(put_off)
         for job in jobs:
             kind = self._chain.by_name(job.kind)
-            if kind.reach == FRAMES:
+            if kind.reach == OF_A_FRAME:
                 file, former = self._file(job.product), context.ledger.get(job.product)
                 self._left.setdefault(file, set()).add(job.product)
                 if former is not None and former.status == ledger.MADE:
                     self._again.add(file)
-            elif kind.reach == NIGHTS and kind.reports_frames and is_short:
+            elif kind.reach == OF_A_NIGHT and kind.reports_frames and is_short:
                 self._lists.add(job.night)
 
     def _file(self, product):
@@ -56,17 +56,17 @@ class FrameLines:
     def add(self, record):
         """Take the findings of a product on frames; say the lines that it completes."""
         kind = self._chain.by_name(record.kind)
-        if kind.reach not in (FRAMES, NIGHTS):
+        if kind.reach not in (OF_A_FRAME, OF_A_NIGHT):
             return
         reports = kind.frame_reports(self._context, record) if kind.reports_frames else []
         with self._lock:
             for file, text, warnings in reports:
-                if kind.reach == FRAMES or file in self._texts:
+                if kind.reach == OF_A_FRAME or file in self._texts:
                     first = ["again"] if file in self._again else []
                     texts, warned = self._texts.setdefault(file, (first, []))
                     texts.append(text)
                     warned += warnings
-            if kind.reach == FRAMES:
+            if kind.reach == OF_A_FRAME:
                 file = self._file(record.product)
                 self._left.get(file, set()).discard(record.product)
                 night = self._context.store.rows[file].night

@@ -73,8 +73,10 @@ class Looks:
                 "look", lambda: rawfolder.list_raw(self._raw, self._results)
             )
         except NoAnswer:
-            late = f"{self._raw} has not answered for {self._patience.seconds:g} s"
-            self._complain(late, "look")
+            # A look that goes on has an answer to each question, however many there are.
+            if self._patience.is_held("look"):
+                late = f"{self._raw} has not answered for {self._patience.seconds:g} s"
+                self._complain(late, "look")
             return None
         except (CcdflowError, OSError) as error:
             self._complain(complaints.problem_in_words(error, self._raw), "look")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import replace
 
-from ccdflow.run.job import MASTERS
+from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import closed_nights, merging, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import is_dated
@@ -48,7 +48,7 @@ def close_nights(session):
         again = partial_plan.plan_again(context)
     except NeedsWholePlan:
         return False
-    masters = {kind.name for kind in context.chain if kind.reach == MASTERS}
+    masters = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
     if again.of_kind(*masters) or again.retire or again.older_headers:
         return False
     open_nights |= {job.night for job in again.jobs.values()}

@@ -11,8 +11,8 @@ import time
 
 # A page waits for this many times the seconds that it took: it takes at most a quarter of the time.
 _TIMES = 3
-# It waits for no more seconds than this: a page of LFC frames takes 0.35 s, and as it is read while
-# frames come, a frame has to be shown two seconds after its last byte.
+# A page waits for no more seconds than this: one of LFC frames takes 0.35 s, and as it is read
+# while frames come, a frame has to be shown two seconds after its last byte.
 _MOST = 0.5
 
 
@@ -30,11 +30,11 @@ class PagePace:
         self._next = 0.0
 
     def may_draw(self):
-        """Tell whether pages may be renewed now."""
+        """Return whether pages may be renewed now."""
         return time.monotonic() >= self._next
 
     def is_due(self):
-        """Tell whether a page is to be renewed although no frame comes."""
+        """Return whether a page is to be renewed although no frame comes."""
         return bool(self.owed) and self.may_draw()
 
     def wait(self, pause):

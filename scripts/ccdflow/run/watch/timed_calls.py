@@ -1,9 +1,23 @@
-"""Calls that may not come back: a network folder that hangs holds whoever asks it for a file."""
+"""Calls that may not come back: a network folder that hangs holds whoever asks it for a file.
+
+A call that takes long may have an answer to each of its questions, or none at all: on a busy
+machine it waits for the processor, and in a folder of a million files for as many short answers.
+The kernel counts how often it has given a thread the processor. A thread that one question holds
+does not get it.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
+
+# The threads of a call are looked at this many times within the limit.
+_LOOKS = 16
+# What the kernel tells of a thread: see proc_pid_status(5).
+_STATUS = "/proc/self/task/{}/status"
+# The state of a thread that has the processor, or waits for nothing else.
+_RUNS = "R"
 
 
 class NoAnswer(Exception):
@@ -32,9 +46,19 @@ class Patience:
         return [name for name, call in self._calls.items() if call.thread.is_alive()]
 
     def is_late(self, name):
-        """Tell whether a call has been away for longer than the limit."""
+        """Return whether a call has been away for longer than the limit."""
         call = self._calls.get(name)
         return call is not None and time.monotonic() - call.began > self.seconds
+
+    def is_held(self, name):
+        """Tell whether one question to the system has held a call for longer than the limit.
+
+        Each time this is asked, at most an eighth of the limit is added: a machine that lets this
+        thread wait for longer lets the others wait as well. Where the system counts nothing, all
+        the time since the call began counts.
+        """
+        call = self._calls.get(name)
+        return call is not None and call.seconds_held(self.seconds / _LOOKS) > self.seconds
 
     def ask(self, name, function, *, wait=None, moved=None):
         """Return a function's result; wait for it within the limit.
@@ -48,7 +72,8 @@ class Patience:
             Seconds after which the caller goes on (default: the limit); at once where the call
             is late.
         moved : callable, optional
-            Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it.
+            Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it,
+            and from the last time that one of the threads of the call had the processor.
 
         Returns
         -------
@@ -61,12 +86,14 @@ class Patience:
             If it has not come back.
         """
         if name not in self._calls:
-            self._calls[name] = _Call(function)
+            self._calls[name] = _Call(function, has_helpers=moved is not None)
         call = self._calls[name]
         wait = self.seconds if wait is None else wait
-        call.thread.join(0 if moved is None and self.is_late(name) else wait)
-        while call.thread.is_alive() and moved is not None and not self._is_still(moved()):
-            call.thread.join(wait)
+        self._wait_for(call, 0 if moved is None and self.is_late(name) else wait)
+        while call.thread.is_alive() and moved is not None:
+            if self.is_held(name) and time.monotonic() - moved() > self.seconds:
+                break
+            self._wait_for(call, wait)
         if call.thread.is_alive():
             raise NoAnswer(name)
         del self._calls[name]
@@ -74,15 +101,22 @@ class Patience:
             raise call.error
         return call.value
 
-    def _is_still(self, since):
-        return time.monotonic() - since > self.seconds
+    def _wait_for(self, call, seconds):
+        """Wait for a call to come back, and see meanwhile whether its threads go on."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and call.thread.is_alive():
+            call.thread.join(min(left, self.seconds / _LOOKS))
+            call.seconds_held(self.seconds / _LOOKS)
 
 
 class _Call:
-    def __init__(self, function):
+    def __init__(self, function, *, has_helpers):
         self.value = self.error = None
-        self.began = time.monotonic()
+        self.began = self._looked = time.monotonic()
         self._function = function
+        # Threads that begin later are the call's; without helpers it has one.
+        self._earlier = set(threading.enumerate()) if has_helpers else None
+        self._turns, self._held = {}, 0.0
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -92,3 +126,31 @@ class _Call:
         # Whoever waits for the answer gets the error, whichever it is.
         except BaseException as error:
             self.error = error
+
+    def seconds_held(self, pause):
+        """Return for how long no thread of the call has had the processor, looks by the pause."""
+        now = time.monotonic()
+        passed = now - self._looked
+        if passed >= pause:
+            turns = {thread.native_id: _turns_of(thread.native_id) for thread in self._threads()}
+            is_on = turns != self._turns or _RUNS in turns.values()
+            self._held = 0.0 if is_on else self._held + min(passed, 2 * pause)
+            self._looked, self._turns = now, turns
+        return self._held
+
+    def _threads(self):
+        if self._earlier is None:
+            return [self.thread]
+        return [each for each in threading.enumerate() if each not in self._earlier]
+
+
+def _turns_of(thread):
+    """Return how often a thread got the processor, or `_RUNS`; None where nothing tells."""
+    try:
+        lines = Path(_STATUS.format(thread)).read_text("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    told = dict(line.partition(":")[::2] for line in lines)
+    if told.get("State", "").strip().startswith(_RUNS):
+        return _RUNS
+    return tuple(told.get(f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary"))

@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Lookup, Planning, is_of_enabled_type, reduced_product
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Job
+from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
@@ -122,7 +122,7 @@ class WarmState:
         return [files.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
-        """Tell whether no other process has written notes since; call it under the lock."""
+        """Return whether no other process has written notes since; call it under the lock."""
         return self._notes == self._stamps()
 
     def notes(self, load):
@@ -168,7 +168,7 @@ class WarmState:
     @cached_property
     def _kept(self):
         """The lookups of masters and setups by the whole plan."""
-        masters = {kind.name for kind in self.context.chain if kind.reach == MASTERS}
+        masters = {kind.name for kind in self.context.chain if kind.reach == OF_A_MASTER}
         return {
             name: value
             for name, value in self.context.lookups.items()
@@ -206,7 +206,7 @@ class WarmState:
             row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
         ]
         if light_rows and (self.leaves_masters or len(light_rows) < len(sound_rows)):
-            raise NeedsWholePlan
+            raise NeedsWholePlan("masters are to be made before frames are calibrated with them")
         self._take(rows, read)
         nights_of_light = owed | {row.night for row in light_rows}
         # All frames of a night whose page is planned have to be in the context.
@@ -237,7 +237,7 @@ class WarmState:
         """Return the rows of raw frames, and the store that they were read into."""
         known = self.context.store.rows
         if any(self._is_taken(file) for file in new_frames):
-            raise NeedsWholePlan
+            raise NeedsWholePlan("another raw file has the same product")
         before = {file: known[file] for file in new_frames if file in known}
         store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=new_frames)
@@ -245,13 +245,17 @@ class WarmState:
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
         # A folder of its own may hold a frame of any night.
         is_of_closed = any(self.context.is_closed(row.night) for row in rows)
+        if store.tracebacks:
+            raise NeedsWholePlan("reading a frame ended in an error that was not foreseen")
         # A file that is written once more keeps its row until it is whole.
-        if store.tracebacks or store.rewritten or was_read or is_of_closed:
-            raise NeedsWholePlan
+        if store.rewritten or was_read:
+            raise NeedsWholePlan("a frame was written once more")
+        if is_of_closed:
+            raise NeedsWholePlan("a frame is of a closed night")
         return rows, store
 
     def _is_taken(self, file):
-        """Tell whether another raw file has the same product."""
+        """Return whether another raw file has the same product."""
         product, closed = reduced_product(file), self.context.closed
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
@@ -336,12 +340,12 @@ class WarmState:
 
 def _kinds_of(chain, light, nights):
     """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
-    reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
+    reaches = {OF_A_FRAME, OF_A_NIGHT} if nights else {OF_A_FRAME} if light else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 
 def _is_same(row, before):
-    """Tell whether a file that was read once more says the same: a round had seen it already."""
+    """Return whether a file that was read once more says the same: a round had seen it already."""
     if before is None:
         return False
     now, then = (replace(each, stamp=(), packed="", flags="") for each in (row, before))

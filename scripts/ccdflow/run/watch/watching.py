@@ -10,6 +10,7 @@ nothing that it would do otherwise.
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
-from ccdflow.run.job import FRAMES
+from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING
 from ccdflow.run.watch import (
@@ -37,14 +38,15 @@ from ccdflow.run.watch import (
 )
 from ccdflow.run.watch.timed_calls import NoAnswer, Patience
 
-PAUSE = 1.0
+_LOG = logging.getLogger(__name__)
+PAUSE_SECONDS = 1.0
 """Seconds between two looks at the raw folder."""
-LIMIT = 30.0
+SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
-_PATIENCE = 10.0
+_RETRY_SECONDS = 10.0
 # Least seconds between a short round and a whole one.
-_REST = 2.0
+_LEAST_REST_SECONDS = 2.0
 # The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
 _REST_TIMES = 5
 # In a round of more jobs no line waits for the width of the stars.
@@ -109,8 +111,8 @@ class Watch:
     """
 
     def __init__(
-        self, values, *, chain, cores=2, say=print, pause=PAUSE, after=None,
-        waits=None, way=arrivals.AUTO, limit=LIMIT,
+        self, values, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, after=None,
+        waits=None, way=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
     ):  # fmt: skip
         self.values = values
         self.chain = chain
@@ -133,6 +135,8 @@ class Watch:
         self._whole_round_at, self._round_seconds, self._sign_of_life = 0.0, 0.0, 0.0
         # When the last product of a single frame was made.
         self._last_frame_at = 0.0
+        # Said once, and not in each round.
+        self._lines_on_nights = []
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
         # Nights whose pages were put off, and the lines of their frames, which wait for the widths
         # of stars in the nights' lists.
@@ -195,7 +199,7 @@ class Watch:
         dict or None
             All raw frames with their times, if the folder was looked through.
         """
-        is_told = source.way == arrivals.EVENTS
+        is_told = source.way == arrivals.BY_EVENTS
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
         ready = self._quiet.of_news(news)
@@ -204,7 +208,7 @@ class Watch:
             if stamps is not None:
                 ready |= self._quiet.settled(self.looks.unseen_files)
         ready = self._waiting_files = self._seen.new({**self._waiting_files, **ready})
-        if source.way == arrivals.POLLING:
+        if source.way == arrivals.BY_POLLING:
             ready = self.looks.readable_files(ready)
         is_needed = ready or self._is_due() or self._pace.is_due()
         if is_needed and time.monotonic() >= self._not_before:
@@ -212,7 +216,7 @@ class Watch:
         return stamps
 
     def _is_due(self):
-        """Tell whether a whole round is due, or a file has gone."""
+        """Return whether a whole round is due, or a file has gone."""
         is_time = self._whole_round_at and time.monotonic() >= self._whole_round_at
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
@@ -291,7 +295,8 @@ class Watch:
                     lines.end()
                 seconds = time.monotonic() - self._last_frame_at + planned - began
                 self._pace.note(part.put_off, seconds)
-        except note_lines.NeedsWholePlan:
+        except note_lines.NeedsWholePlan as error:
+            _LOG.debug("a short round is not enough: %s", error)
             return None
         except (UserError, OSError) as error:
             this_round.problem = complaints.problem_in_words(error, self.values["raw"])
@@ -320,14 +325,14 @@ class Watch:
         now = time.monotonic()
         if this_round.problem:
             # The frames are new at the next look as well.
-            self._warm, self._whole_round_at = None, now + _PATIENCE
+            self._warm, self._whole_round_at = None, now + _RETRY_SECONDS
             self._pace.forget()
             self._hold(this_round)
             return
         self._seen.add(ready)
         is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in this_round.records)
         if this_round.records or this_round.arriving:
-            wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._round_seconds)
+            wait = 0.0 if is_odd else max(_LEAST_REST_SECONDS, _REST_TIMES * self._round_seconds)
             self._whole_round_at = min(self._whole_round_at or now + wait, now + wait)
         self._show(this_round)
 
@@ -360,7 +365,7 @@ class Watch:
             self.looks.lost_files = set()
         self._hold(this_round)
         is_open = this_round.problem or this_round.arriving
-        self._whole_round_at = time.monotonic() + _PATIENCE if is_open else 0.0
+        self._whole_round_at = time.monotonic() + _RETRY_SECONDS if is_open else 0.0
         self._round_seconds = time.monotonic() - began
         self._show(this_round)
         if this_round.is_made:
@@ -381,7 +386,7 @@ class Watch:
     def _hold(self, this_round):
         """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
         is_long = this_round.problem and not this_round.is_busy
-        self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
+        self._not_before = time.monotonic() + (_RETRY_SECONDS if is_long else 0.0)
 
     def _show(self, this_round):
         if this_round.is_made:
@@ -420,6 +425,10 @@ class Watch:
             progress=lambda *_: self._note_life(), made=made,
         )  # fmt: skip
         before.clear()
+        lines_on_nights = running.lines_on_nights()
+        for line in lines_on_nights if lines_on_nights != self._lines_on_nights else ():
+            self.say(line)
+        self._lines_on_nights = lines_on_nights
         try:
             self._work(running, this_round)
             closed = running.context.closed
@@ -475,7 +484,7 @@ class Watch:
 
         def tell(record):
             self._note_life()
-            if self.chain.by_name(record.kind).reach == FRAMES:
+            if self.chain.by_name(record.kind).reach == OF_A_FRAME:
                 self._last_frame_at = self._sign_of_life
             lines.add(record)
 

@@ -329,13 +329,15 @@ def _check_gain(header, first, image, reduced, results):
         if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
-        gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
+        gains = _nights_of(results / paths.DETECTOR_FILE, str(first.get("CCDFCAM")), name)
         gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
-        if not gains and "BPMIM" in first and not (results / paths.DETECTOR).is_file():
-            raise CannotRemake(f"{paths.DETECTOR}, which has its {keyword}, is missing", MISSING)
+        if not gains and "BPMIM" in first and not (results / paths.DETECTOR_FILE).is_file():
+            raise CannotRemake(
+                f"{paths.DETECTOR_FILE}, which has its {keyword}, is missing", MISSING
+            )
         gains = gains or [gain_of_flat] * (gain_of_flat is not None)
         if not gains:
-            reason = f"no flat and no line of {paths.DETECTOR} has its {keyword}"
+            reason = f"no flat and no line of {paths.DETECTOR_FILE} has its {keyword}"
             raise CannotRemake(reason, MISSING)
         same_value(keyword, written, min(max(written, min(gains)), max(gains)))
 

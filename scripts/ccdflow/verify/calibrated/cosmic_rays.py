@@ -33,26 +33,26 @@ _STAR = 4.0
 _SHARPER = 0.93
 # Pixels to either side at which the sky about a hit is taken.
 _BESIDE = 6
-# Errors by which a sharp pixel is above that Gaussian.
+# Errors by which a sharp pixel is above the Gaussian through its neighbours.
 _STAR_SIGMA = 4.0
 # Part of a hit's pixels that must be sharp for the others to be kept.
 _MOSTLY = 0.5
-# Standard errors by which the peak of a star is above the sky, if it tells the width.
+# Standard errors by which the peak of a star that gives the width is above the sky.
 _PEAK = 30.0
-# Standard errors by which its four neighbours are above the sky.
+# Standard errors by which the four neighbours of such a peak are above the sky.
 _FLANK = 3.0
-# Fewest such stars that tell the width.
+# Fewest stars that give the width.
 _FEWEST_STARS = 5
 # Least sigma of stars, pixels: no optics are sharper.
 _NARROWEST = 0.45
 _BOX = np.ones((3, 3), bool)
 # Pixels mirrored at each edge.
 _MARGIN = 6
-# Hits in this many lines at each edge may not count.
+# Lines at each edge in which hits may not count.
 _EDGE = 3
-# They do not count if they cover this part of their line ...
+# Part of a line at an edge that hits cover before they do not count.
 _PART_ON_EDGE = 0.02
-# ... plus this factor times the part of the whole image that was hit.
+# Part of the whole image that was hit, times this factor, is added to that part of a line.
 _TIMES_ON_EDGE = 4
 # Fewest hits of a line that do not count.
 _FEWEST_ON_EDGE = 5

@@ -24,11 +24,11 @@ from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 _SKY_ROWS = 32
 # Compared pixels lie this many columns apart: neighbours share a star.
 _SKY_LAG = 4
-# A difference beyond this many sigma is left out ...
+# A difference beyond this many sigma is left out of the noise of the sky.
 _SKY_CLIP = 3.0
-# ... in this many rounds.
+# Rounds in which differences are left out.
 _SKY_ROUNDS = 4
-# This many quantiles take the place of all predicted errors.
+# Quantiles that take the place of all predicted errors.
 _SKY_QUANTILES = 4001
 # Variance of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334

@@ -16,7 +16,8 @@ EXACT = 2e-5
 """Relative difference of standard errors that is rounding: cards have six digits."""
 
 LOOSE = 0.05
-"""The same where a bias has errors from the scatter of its values: for the median."""
+"""Relative difference of median standard errors that is allowed where a bias has errors from the
+scatter of its values."""
 
 # Relative rounding of a sum of float32: four steps.
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)

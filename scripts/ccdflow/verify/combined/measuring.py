@@ -23,7 +23,7 @@ FIGURE_ROWS = 128
 
 # The sample of all members has this many bytes: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# This many values determine a scatter to a thousandth.
+# Values that determine a scatter to a thousandth.
 _ENOUGH_VALUES = 1_000_000
 # Rows and columns of a box whose median is the expected light of its pixels.
 _BOX_SHAPE = (4, 32)
@@ -39,7 +39,7 @@ _CORRELATED = 1.5
 # Normal values that are combined to measure the variance of a statistic, and the least and largest
 # number of trials: the ratio is known to 0.6 % by 3,000 trials of 100 values, and compared to 3 %.
 _TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
-# Of the random numbers: the same figures in each verification.
+# Seed of the random numbers: each verification has the same figures.
 _TRIAL_SEED = 18
 # Flats of which a gain is measured: they make four pairs.
 _GAIN_FRAMES = 5

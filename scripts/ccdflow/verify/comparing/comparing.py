@@ -14,7 +14,7 @@ DIGITS, LEAST = 1e-5, 1e-9
 """Relative and absolute difference of two figures that is rounding: cards have six digits."""
 
 DERIVED = 2e-5
-"""The same, relative, of a figure that is made of others with six digits."""
+"""Relative difference that is rounding in a figure made of others with six digits."""
 
 # Cards that no pixel tells of, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
@@ -243,7 +243,7 @@ def _bits_of(values):
 
 
 def _is_sound_nan(product, again):
-    """Tell of each NaN of a product whether it is numpy's, or has the bits of one made again."""
+    """Return for each NaN of a product whether it is numpy's, or has the bits of one made again."""
     is_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
     # The NaN of a raw frame keeps its bits, but for those that float32 has no room for.
     carried = np.unique(_bits_of(again.astype(np.float32)))

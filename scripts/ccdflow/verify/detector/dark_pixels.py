@@ -16,9 +16,9 @@ from ccdflow.verify.detector.pixel_bits import (
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
 
 # All numbers but the strip are those of detector/pixels/, written again on purpose.
-# This many rows give the usual rate and noise.
+# Rows that give the usual rate and noise.
 _SAMPLE = 128
-# This many pixels of each dark are read at once.
+# Pixels of each dark that are read at once.
 _STRIP = 1 << 17
 # Chance that a good pixel departs from its line like a bad one.
 _CHANCE = 1e-6

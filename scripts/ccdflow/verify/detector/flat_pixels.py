@@ -30,13 +30,13 @@ _STRIP = 256
 _LOWEST = 8
 # A low pixel is this many sigma below its neighbours in a flat.
 _LOW = 4.5
-# A weak one is this many sigma below them, which several nights confirm.
+# A weak pixel is this many sigma below its neighbours: several nights must confirm it.
 _WEAK = 2.5
 # Rows of a part of a column.
 _PART = 32
-# A deep column is below both sides by this part of the light ...
+# A deep column is below both sides by this part of the light.
 _DEEP = 0.2
-# ... and by this many sigma.
+# A deep column is below both sides by this many sigma of the flat's structure.
 _DEEP_SIGMA = 5.0
 # Columns of a side.
 _BESIDE = 15
@@ -46,13 +46,13 @@ _BETWEEN = 3
 _MOST_DEEP = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
-# The means of the two levels differ at least by this factor ...
+# The means of the two levels differ at least by this factor.
 _APART = 1.5
-# ... and the faintest bright flat from the brightest faint one by this.
+# The faintest bright flat is at least this factor above the brightest faint one.
 _GAP = 1.1
-# A pixel that is not linear differs between the levels by this part of the light ...
+# A pixel that is not linear differs between the levels by this part of the light.
 _LEAST_DIFFERENCE = 0.002
-# ... and by this many sigma.
+# A pixel that is not linear differs between the levels by this many sigma.
 _LEVEL_SIGMA = 4.5
 # Two flats differ by this many sigma at a hit.
 _DIFFER = 5.0

@@ -26,7 +26,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
 
 USES = ("dark", "flat", "spectrum", "not used")
-"""How a night's masters are used: IMUSE001 ..."""
+"""How a night's masters are used, as the cards IMUSE001 and so on have it."""
 # Pixels of a flat that tell nothing.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
@@ -94,7 +94,7 @@ class NightMaster:
         return open_product(member).images[hdu].header
 
     def level_is_out(self, hdu, tail):
-        """Tell whether an amplifier's bias level is out of the members.
+        """Return whether an amplifier's bias level is out of the members.
 
         Parameters
         ----------
@@ -269,10 +269,10 @@ def _check_noise(first, keywords, values, masters, place, results):
     if expected:
         same_value(keywords[1], values[1], expected)
     elif values[1] is not None:
-        gains = _measured_gains(results / paths.DETECTOR, str(first["NIGHT"]), str(name))
+        gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED:
             raise Differs(
-                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR}, and {values[1]} here"
+                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
 
 

@@ -19,7 +19,7 @@ _TILE = 64
 _ROWS = 8
 # One column in this many counts in those rows.
 _COLUMNS = 4
-# That holds for tiles of this many columns; in narrower ones each column counts.
+# A tile with fewer columns than this has all of them in its median.
 _WIDE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _STANDS_OUT = 4.0

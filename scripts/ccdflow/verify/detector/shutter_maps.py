@@ -29,9 +29,9 @@ _MOST_LAMP_SCATTER = 0.02
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
 _MANY = 50
-# A cell may differ from the map's by this part of its error ...
+# A cell may differ from the map's by this part of its error.
 _PART = 1e-3
-# ... and by this part of its value, the rounding of float32.
+# A cell may differ from the map's by this part of its value: the rounding of float32.
 _STEPS = 1e-6
 # The mean dead time may differ by this part, and by this many seconds: its fit is ill-conditioned.
 _MEAN_PART, _LEAST_MEAN = 1e-4, 1e-7

@@ -222,7 +222,7 @@ def product_of(raw):
 
 
 def is_of_first_version(header):
-    """Tell whether the first header of a reduced frame is of version 1, by the words that it had.
+    """Return whether the first header of a reduced frame is of version 1, by the words that it had.
 
     It lacks OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
     """

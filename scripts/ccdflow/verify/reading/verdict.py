@@ -13,7 +13,8 @@ MISSING, REPLACED, MODEL = "missing", "replaced", "model"
 model."""
 
 OLDER, STRANGER, UNREADABLE = "older", "stranger", "unreadable"
-"""The same: another version made it, ccdflow did not, or it cannot be read (docs/verify.md)."""
+"""Why a product cannot be made again: another version made it, ccdflow did not, or it cannot be
+read (docs/verify.md)."""
 
 EXPECTABLE = (MISSING, REPLACED, MODEL, OLDER, STRANGER)
 """Words that a user may write into `verify_expected`; what cannot be read is never expected."""

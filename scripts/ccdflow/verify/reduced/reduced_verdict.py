@@ -31,7 +31,7 @@ from ccdflow.verify.reduced import remade_frames
 
 # Units of raw pixels: a product has adu for all of them.
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
-# Of an amplifier: where world coordinates are compared, as parts of its width and height.
+# Places at which world coordinates are compared, as parts of an amplifier's width and height.
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 # [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")

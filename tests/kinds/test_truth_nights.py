@@ -1,6 +1,6 @@
 """Whole nights, raw to calibrated, against their truth: the figures with their errors.
 
-`python -m pytest -m torture -s tests/calibrate/test_truth_nights.py` prints them; about 10 s of
+`python -m pytest -m torture -s tests/kinds/test_truth_nights.py` prints them; about 10 s of
 CPU a night, and 1.2 GB of memory.
 """
 

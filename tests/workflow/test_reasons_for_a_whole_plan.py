@@ -1,0 +1,275 @@
+"""Each reason to plan all nights is said: what a user changed, and the words that follow."""
+
+import ast
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from sandbox import SMALL, Sandbox
+from stand_ins import use_stand_ins
+
+from ccdflow import kinds, paths
+from ccdflow.files import note_columns
+from ccdflow.run import late_notes, session
+from ccdflow.run.nights import night_notes, partial_plan
+
+SOURCE = Path(session.__file__).parents[1]
+NIGHTS = [f"2024-03-{day:02}" for day in range(1, 5)]
+LATER = "2024-03-08"
+
+
+def take(sandbox, night, *kinds_of_frames):
+    """Put frames of a night into the raw folder, each with pixels of its own."""
+    for kind in kinds_of_frames:
+        count = len(list((sandbox.raw / night).glob("*"))) if (sandbox.raw / night).is_dir() else 0
+        sandbox.put(
+            f"{night}/{count}.fits", int(night[-2:]) * 100 + count, packed=False, kind=kind,
+            night=night, size=SMALL,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """An archive of which all nights are closed."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_stand_ins(patch)
+        config = {"bias": {"minimum": 2}, "pictures": {"per_type": 0}}
+        made = Sandbox(tmp_path_factory.mktemp("whole") / "box", config)
+        for night in NIGHTS:
+            take(made, night, "BIAS", "BIAS", "OBJECT")
+        made.run()
+        yield made
+
+
+def start(sandbox, *, dry=False, **more):
+    """Return the session of the next run, which leaves all files as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("retire", "save_session", "remove_logs", "remove_parts"):
+            patch.setattr(session, name, lambda *_: {})
+        started = session.start(sandbox.values(), chain=kinds.CHAIN, dry=dry, sealed=True, **more)
+        if started.lock is not None:
+            started.lock.close()
+    return started
+
+
+@pytest.fixture
+def box(original, tmp_path, monkeypatch):
+    use_stand_ins(monkeypatch)
+    return original.copied(tmp_path / "box")
+
+
+def later(box):
+    """Put a frame of a new night, which opens no other night than the last one."""
+    take(box, LATER, "OBJECT")
+
+
+def damage(path):
+    text = bytearray(path.read_bytes())
+    text[len(text) // 2] ^= 1
+    path.write_bytes(text)
+
+
+def rewrite(box, change_first=lambda first: None, change_cells=lambda cells: None):
+    """Write the notes of closed nights anew with some values changed."""
+    path = box.results / paths.CLOSED_NIGHTS
+    before = note_columns.read_columns(path)
+    first = dict(before.first)
+    cells = {name: before.cells(name) for name in before}
+    change_first(first)
+    change_cells(cells)
+    note_columns.write_columns(path, cells.items(), first=first, names=before.names)
+    later(box)
+
+
+def odd_folder(box):
+    (box.results / "reduced" / "odd").mkdir()
+    (box.results / "reduced" / "odd" / "x.fits").write_bytes(b"x")
+
+
+def keep_late_notes(box):
+    take(box, NIGHTS[1], "OBJECT")
+    box.run()
+    assert late_notes.stamp_of_late_notes(box.results)
+
+
+def lose_late_notes(box):
+    """Close a night whose rows stand in the late notes, and damage these."""
+    take(box, LATER, "OBJECT")
+    box.run()
+    box.run()
+    damage(box.results / paths.LATE_NOTES)
+    take(box, NIGHTS[1], "OBJECT")
+
+
+def leave_record(box):
+    folder = box.results / paths.DONE
+    folder.mkdir(exist_ok=True)
+    (folder / "left").write_text("{}")
+
+
+def lines_elsewhere(cells):
+    """Say that the rows of the last night are where those of the first are."""
+    cells["rows"][-1] = cells["rows"][0]
+
+
+def no_table(box):
+    take(box, LATER, "BIAS", "BIAS")
+    (box.results / paths.ASSOCIATIONS_FILE).unlink()
+
+
+def gone_night(box):
+    (box.raw / NIGHTS[1] / "2.fits").unlink()
+    box.run()
+    take(box, LATER, "OBJECT")
+    box.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
+
+
+def odd_name(box):
+    """Put a frame whose name's bytes are no UTF-8 into a folder of an open night."""
+    take(box, LATER, "OBJECT")
+    shutil.copy(box.raw / LATER / "0.fits", os.fsencode(box.raw / LATER) + b"/a\xff.fits")
+
+
+def no_summary(cells):
+    for name in cells:
+        if name.startswith("told: "):
+            cells[name][0] = b""
+
+
+# By reason, as the code has it with {} for each value: what is done to an archive with nothing to
+# do. A second part is what is replaced in the code for the time of the run.
+REACHED = {
+    "settings, profiles or code have changed": lambda box, _: box.config.update(strict=True),
+    "inventory.csv is not as it was written": lambda box, _: (
+        box.results / paths.INVENTORY
+    ).write_text("mine"),
+    "associations.csv is not as it was written": lambda box, _: no_table(box),
+    "the notes of closed nights are damaged": lambda box, _: (
+        damage(box.results / paths.CLOSED_NIGHTS) or later(box)
+    ),
+    "the notes of closed nights are of another version of ccdflow": lambda box, _: rewrite(
+        box, lambda first: first.update(form=-1)
+    ),
+    "inventory or ledger are not those that nights were closed with": lambda box, _: rewrite(
+        box, lambda first: first.update(files=[])
+    ),
+    "the late notes, of frames since nights were closed, are lost": lambda box, _: lose_late_notes(
+        box
+    ),
+    "there are many late notes": lambda box, patch: (
+        keep_late_notes(box) or later(box) or patch.setattr(night_notes, "_MOST_LINES", 0)
+    ),
+    "an earlier run has left work, or a folder cannot be looked into": lambda box, _: leave_record(
+        box
+    ),
+    "the disk of the results does not tell capitals": lambda box, patch: (
+        later(box) or patch.setattr(session.rawnames, "is_folding", lambda _: True)
+    ),
+    "{} is gone": lambda box, _: (box.raw / NIGHTS[1] / "2.fits").unlink(),
+    "{} belongs to no open night": lambda box, _: odd_folder(box),
+    "a night with masters of its own is not the last one": lambda box, _: take(
+        box, NIGHTS[1], "BIAS"
+    ),
+    "all nights have changed, or need what has changed": lambda box, _: [
+        take(box, night, "OBJECT") for night in NIGHTS
+    ],
+    "the rows of {} are not where they were": lambda box, _: rewrite(
+        box, change_cells=lines_elsewhere
+    ),
+    "a raw file is missing": lambda box, _: gone_night(box),
+    "{} is no plain name": lambda box, _: odd_name(box),
+    "{} was not noted of all nights": lambda box, _: rewrite(box, change_cells=no_summary),
+    "the nights that have to be opened do not come to an end": lambda box, patch: (
+        take(box, NIGHTS[1], "OBJECT") or patch.setattr(partial_plan, "_ROUNDS", 0)
+    ),
+}
+
+_CLOSING = "raised while nights are closed or notes are merged: no night is closed then"
+_WATCH = "of a short round of the watch: a whole one follows, which may open a few nights"
+_NOTES = "the notes have a checksum and hold only beside inventory and ledger as they were"
+# The other reasons, and why no change of this small archive leads to them.
+NOT_REACHED = {
+    "no night was ever closed": "nothing is said of it, as the test of a first run holds",
+    "products are asked for by name": "the test of a named product has it",
+    "there are nights that were never closed": _CLOSING,
+    "the settings let nights depend on one another": _CLOSING,
+    "a folder cannot be looked into": _CLOSING,
+    "{} belongs to no night": _CLOSING,
+    "{} has lines that belong to no night": _CLOSING,
+    "{} has more lines than it should have": _CLOSING,
+    "masters are to be made before frames are calibrated with them": _WATCH,
+    "another raw file has the same product": _WATCH,
+    "reading a frame ended in an error that was not foreseen": _WATCH,
+    "a frame was written once more": _WATCH,
+    "a frame is of a closed night": _WATCH,
+    "{} is shorter than it was": _NOTES,
+    "{} cannot be read: {}": "the look for the seal fails first",
+    "{} belongs to a closed night": "records are taken in by a watch alone",
+    "a frame is a copy of one of {}": "its header says the night of the first one, which is opened",
+    "other cards tell the masters of {} apart": "tests/kinds/test_master_forecasts.py's cameras",
+    "a readout mode or a filter has two spellings": "no readout mode, and no combined flat",
+    "frames of one setup say two noises: the first one counts": "no gain in these headers",
+    "warnings on frames of closed nights change": "a warning needs a dozen frames",
+    "the sky of frames of all nights is asked for": "the plan of tonight asks, and has all nights",
+}
+
+
+def reasons_in_code():
+    """Return the reasons of all raises, with {} for each value; texts of other errors left out."""
+    texts = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.func.id if isinstance(node, ast.Call) and hasattr(node.func, "id") else ""
+            if name not in ("NeedsWholePlan", "NothingClosed"):
+                continue
+            [text] = node.args
+            if isinstance(text, ast.JoinedStr):
+                values = (getattr(part, "value", "") for part in text.values)
+                texts.add("".join(v if isinstance(v, str) else "{}" for v in values))
+            elif isinstance(text, ast.Constant):
+                texts.add(text.value)
+            else:
+                assert ast.unparse(text) == "str(error)", path
+    return texts
+
+
+def test_each_reason_is_reached_or_the_list_says_why_not():
+    assert reasons_in_code() == REACHED.keys() | NOT_REACHED.keys()
+    assert not REACHED.keys() & NOT_REACHED.keys()
+
+
+def test_no_raise_of_a_whole_plan_is_without_a_reason():
+    """A bare class would be a line without an end."""
+    for path in SOURCE.rglob("*.py"):
+        assert not re.search(r"raise NeedsWholePlan$", path.read_text(), re.MULTILINE), path
+
+
+def test_a_first_run_and_a_run_of_some_nights_give_no_reason(box, tmp_path):
+    assert start(box.clean()).why_whole == ""
+    later(box)
+    some = start(box)
+    assert (some.why_whole, some.context.closed is None) == ("", False)
+
+
+def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
+    product = f"reduced/{NIGHTS[0]}/2.fits"
+    box.config.update(strict=True)
+    of_run, of_dry_run = start(box), start(box, dry=True)
+    named = start(box, requested=frozenset([product]))
+    # 12 frames are planned in no time.
+    assert [each.lines_on_nights() for each in (of_run, of_dry_run, named)] == [[], [], []]
+    monkeypatch.setattr(session, "_MANY_FRAMES", 12)
+    line = "all nights are planned: settings, profiles or code have changed"
+    assert of_run.lines_on_nights() == of_dry_run.lines_on_nights() == [line]
+    assert named.lines_on_nights() == ["all nights are planned: products are asked for by name"]
+
+
+@pytest.mark.parametrize("reason", REACHED)
+def test_a_reason_is_said(reason, box, monkeypatch):
+    REACHED[reason](box, monkeypatch)
+    started = start(box)
+    assert started.context.closed is None
+    pattern = ".+".join(map(re.escape, reason.split("{}")))
+    assert re.fullmatch(pattern, started.why_whole), started.why_whole
