@@ -38,7 +38,7 @@ def stored_pixels(data, hdu, name=None):
 
     Returns
     -------
-    stored : numpy.ndarray of the type that BITPIX and the offset give
+    stored : numpy.ndarray of any integer or float type, big-endian
         Shape (ny, nx). For integers with the FITS unsigned offset the *stored* signed values.
     offset : int
         Number added to the stored integers to get the values: 0, 2**15, 2**31 ...

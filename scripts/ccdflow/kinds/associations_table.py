@@ -406,7 +406,7 @@ def _is_refused(context, group, record):
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":
         return False
-    # While planning, its making has not been tried yet.
+    # During planning nobody has tried to calibrate the frame: the plan's answer counts.
     return Calibration(context, group).is_refused
 
 
@@ -418,7 +418,7 @@ def _digests_by_steps(context, groups, values_of):
     """
     first_groups = {}
     for group in groups:
-        # Thousands have the same steps.
+        # Thousands of groups share one object of steps: each is looked at once.
         first_groups.setdefault(id(group.steps), group)
     return {
         steps: [

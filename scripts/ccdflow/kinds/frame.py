@@ -62,14 +62,14 @@ class Frame(Kind):
     def plan(self, planner):
         """Plan each good frame if its type is enabled; keep products that cannot be remade."""
         context = planner.context
-        # Rows are dropped here, so nothing may look for rows by their products before.
+        # Planning a row may drop it, so rows are looked up by their products only afterwards.
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
             self._plan_row(planner, row)
         for product, record in context.ledger.items():
             # The notes on the raw file may be lost.
             if record.kind != self.name or product in context.products:
                 continue
-            # Only here: masters of closed nights have records as well, and each look is a stat.
+            # After the check of the kind: each look is a `stat`, and masters have records as well.
             may_be_there = planner.stamps.get(product) or context.problem_of(product)
             if may_be_there and product not in planner.retire:
                 planner.keep(product)
@@ -84,7 +84,7 @@ class Frame(Kind):
             planner.retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
-                # The next run finds it unread, without a product.
+                # The next run finds the row unread and without a product.
                 context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)

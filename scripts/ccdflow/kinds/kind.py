@@ -345,6 +345,6 @@ class Chain(tuple):
         """
         kind = self.by_name(job.kind)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
-            # Its sources are done, so each answer on them is kept.
+            # All sources of the job are made and no longer change, so answers on them are kept.
             context = AfterSources.of(context)
         return kind.make(context, job, threads=threads)

@@ -264,7 +264,7 @@ class Science(Kind):
         made = sum(night["made"] for night in nights)
         for step in (*MASTER_KINDS, "UNCERT"):
             lines += _lacking(step, made, [night["without"].get(step, {}) for night in nights])
-        # A night that was closed by an older ccdflow has no such words.
+        # Notes of nights that an earlier version closed lack these words.
         noisy = noise_sentences.sentences_on_noise(
             entry for night in nights for entry in night.get("noise", ())
         )

@@ -175,7 +175,7 @@ def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
         unjoined = _join(staged, planned.jobs, parts, home)
         if not gather:
             continue
-        # A job without needs is of a night without new frames.
+        # Jobs of nights without new frames wait for no other job.
         free = [job for job in unjoined if not any(need in planned.jobs for need in job.needs)]
         bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
         for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
@@ -196,7 +196,7 @@ def _join(jobs, planned, parts, home):
     for job in jobs:
         homes = set(map(home.get, job.needs))
         if None in homes:
-            # One that no batch makes, or that was left out of the plan.
+            # A need may be made by no batch, or be left out of the plan: only planned needs count.
             homes = {home.get(need) for need in job.needs if need in planned}
         if None in homes:
             continue

@@ -17,7 +17,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
 
-# Cached: a plan asks several times for each of a hundred thousand frames.
+# Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
 calibrated_product = cache(paths.calibrated_frame)
 
@@ -318,7 +318,7 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
-        # The record of a new product is asked for ten times.
+        # A plan asks about ten times for the record of a new product, so it is kept.
         known, job = self._foreseen.get(product), self.jobs.get(product)
         if known is not None and job is not None and known.key == job.key:
             return known

@@ -220,7 +220,7 @@ class FolderLooks:
                 for finished in wait(questions, waiting, FIRST_COMPLETED).done if questions else ():
                     helper, chunk = questions.pop(finished)
                     if isinstance(finished.exception(), LOST):
-                        # It has died: its folders are looked at here.
+                        # The process has died: this one looks at its folders.
                         self._open += chunk
                         continue
                     helpers.append(helper)

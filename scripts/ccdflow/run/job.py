@@ -11,8 +11,8 @@ OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a n
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
-# These are not to be changed once they are made. They are not frozen all the same: Python makes an
-# object of a frozen class ten times as slowly, and a plan has some hundred thousand.
+# Nobody changes these objects once they are made. Yet their classes are not frozen: a plan has some
+# hundred thousand objects, and Python makes those of a frozen class ten times as slowly.
 @dataclass(slots=True, unsafe_hash=True)
 class Job:
     """A product to be made.
@@ -97,7 +97,7 @@ class Use:
     is_measured: bool = False
 
     def __hash__(self):
-        # Few of the values: a plan looks up thousands of steps, with five uses each.
+        # Four values suffice: a plan looks up thousands of steps, with five uses each.
         return hash((self.product, self.scale, self.variance, self.left))
 
 

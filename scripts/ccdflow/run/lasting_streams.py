@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 
-# Nothing can be written there any more: the reader or the terminal has gone.
+# Errors of a stream whose reader or terminal is gone: nothing can be written to it.
 _GONE = (errno.EPIPE, errno.EIO)
 
 

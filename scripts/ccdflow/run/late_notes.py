@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write, notes
 
-# The two files of notes, by the names of their checksums in this file.
+# The two files of notes; the keys name their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 

@@ -38,7 +38,8 @@ GONE = "gone"
 FAILED = "failed"
 """The job ended with an error; the next run tries again."""
 
-# Names of records of whole batches, the present and the former: they are no products.
+# First words of the names of batches' records, which are no products. Earlier versions wrote
+# "order".
 _BATCHES = ("batch", "order")
 
 SETTLED = 3600
@@ -96,7 +97,7 @@ def lists_in(values, names):
     list of sequence
     """
     if isinstance(values, UnparsedMapping):
-        # A quote within a text has a backslash before it: this is found behind keys alone.
+        # The pattern matches behind keys alone: JSON puts a backslash before a quote within a text.
         starts, text = [f'"{name}":[' for name in names], values.text
         if not values.common and all(text.count(s) == text.count(f"{s}]") for s in starts):
             return [()] * len(names)

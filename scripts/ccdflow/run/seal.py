@@ -36,7 +36,7 @@ from ccdflow.run.rawframes.rows import ARRIVING
 _LOG = logging.getLogger(__name__)
 # The seal holds only while these notes are unchanged.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
-# Files in these folders are work of an earlier run that is not in the ledger yet.
+# Files in these folders are results of an earlier run that the ledger does not have yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES)
 
 

@@ -119,7 +119,7 @@ class Steward:
             return
         self.host = host
         freed_pages.keep()
-        # The objects of a plan stay until the end of the run.
+        # The objects of a plan live until the end of the run: collecting garbage would find none.
         gc.disable()
         try:
             self._begin()

@@ -77,7 +77,7 @@ class Questions:
         (int, int)
         """
         if len(self.of_exposures) + len(self.of_degrees) >= _MOST_EXPOSURES:
-            # The numbers stay those of their questions.
+            # Questions that are kept hold their own numbers, so these dictionaries may be emptied.
             self.of_exposures.clear()
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
@@ -469,7 +469,7 @@ class Likewise:
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
         hashed = self._copy()
-        # A key has hexadecimal digits only, so that quotes are all that JSON adds.
+        # A key has hexadecimal digits only: JSON would add quotes and change nothing else.
         hashed.update(frame.encode() + end)
         return short_digest(hashed)
 

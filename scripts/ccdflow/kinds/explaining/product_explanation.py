@@ -372,7 +372,7 @@ def _history(header):
         if line.startswith("ccdflow: "):
             texts.append(line.removeprefix("ccdflow: "))
         elif texts:
-            # Who reads a card cuts the blanks at its end.
+            # Readers of a card cut the blanks at its end.
             texts[-1] += " " * (_HISTORY_WIDTH - len(last)) + line
         last = line
     return texts
@@ -397,7 +397,7 @@ def _lines_on_today(product, context):
         master = use.product if use is not None else step.missing or "not needed"
         lines.append(f"           {step.kind}: {master}")
     if context.chain.kind_of(product) is None:
-        # inventory.csv, verification.csv.
+        # A table of the whole archive, such as inventory.csv or verification.csv.
         lines = ["  today    no product of the plan: runs and scripts write it by themselves"]
     elif product not in context.planned_products:
         lines = [

@@ -258,7 +258,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
             f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
         )
-        # A run with another limit tries again; one with this limit does not.
+        # The limit is noted: a run with another limit tries again, a run with this one does not.
         data |= {"quality": [], "memory": memory, "enough": enough}
     return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
@@ -311,7 +311,7 @@ class _MasterFile:
     def __init__(self, work, hdus_of_members):
         self._work = work
         self._images, self._extensions = [], []
-        # Of the words of the first image, for the record.
+        # Checksum of the words of the first image, for the record.
         self._checksum = ""
         self.figures, self.remarks, self.rejected = [], [], 0
         if work.images[0].hdu:

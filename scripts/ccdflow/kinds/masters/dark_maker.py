@@ -46,8 +46,7 @@ class DarkMaker(ExposedMasterMaker):
         members = Members(context, group, records)
         statistics, lost, copies = self._statistics(members)
         if copies:
-            # Two copies of a frame have half the noise of a difference: neither would seem to
-            # belong.
+            # Copies distort the noise of differences: neither would seem to belong to the group.
             copied = {out.index for out in copies}
             originals = [index for index in range(len(records)) if index not in copied]
             selection = self._select_alike(context, group, [records[index] for index in originals])

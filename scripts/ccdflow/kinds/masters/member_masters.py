@@ -35,7 +35,7 @@ from ccdflow.run.ledger import Record
 _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
-# Below this part no pixels are missed: no limit is as low.
+# A smaller part of lost pixels is not looked at: all limits are higher.
 _LEAST_LOST = 0.005
 # A cause of fewer than this part of the pixels without a value is not named.
 _LEAST_SHARE = 0.02

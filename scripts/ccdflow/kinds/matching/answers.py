@@ -104,7 +104,7 @@ def _why_later(use, index, uses, rules):
         return ""
     earlier = [each for each in uses if each.lag is not None and not match_sentences.is_later(each)]
     if not earlier:
-        # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
+        # A list of full length may have lost earlier darks, which would have to be scaled up.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
     if earlier[0] in uses[:index]:
         return "nothing earlier could be made"

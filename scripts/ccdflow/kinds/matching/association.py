@@ -106,7 +106,7 @@ def _best_pair(context, pair, rows, night):
         )[0]
 
     own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
-    # One object for all that are equal.
+    # Equal steps share one object.
     return tuple(
         step if step is before else same.setdefault(step, step)
         for step, before in zip(own, pair, strict=True)
@@ -260,14 +260,14 @@ def needs_of(context, steps):
         )[0]
         needs += own
         spare += others
-        # A bias is taken in the place of the first where its dark is.
+        # Each spare dark brings the bias that belongs to it.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
     return needs, spare
 
 
 def _needs_of_step(context, step):
     """Return the masters of a step that are made before its user, and those in their place."""
-    # Which of these is taken turns out when all of them are made.
+    # The choice among these flats is known only when all of them are made.
     needs, spare = [use.product for use in measured_flats.competing_flats(context, step)], []
     chosen = first_use(context, step)
     products = needs
@@ -277,7 +277,7 @@ def _needs_of_step(context, step):
             products = spare
         is_sure = not context.will_be_made(use.product)
         if products is spare and is_sure and measured_flats.is_made(context, use):
-            # Where it comes to this one, flats of its rank compete with it.
+            # If this flat is taken, the flats of its rank compete with it.
             spare += measured_flats.flats_of_one_rank(context, step, use)
             break
     return needs, spare

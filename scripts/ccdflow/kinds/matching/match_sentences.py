@@ -122,7 +122,7 @@ def too_few_words(kind, product, count, minimum):
     return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
 
 
-# no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3.
+# Matches "no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3".
 _TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
 
 
@@ -207,7 +207,7 @@ def _why_lost_by_rule(best, other, rules):
 
 def _why_lost_by_variance(best, other):
     """Return by how much the variance of one master is above that of another, or why less lost."""
-    # The variance that stays of the bias, that of a dark and that of the frame itself.
+    # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
     biases = [getattr(use, "left", 0.0) for use in (best, other)]
     mine, others = best.variance + biases[0], other.variance + biases[1]
     if others > mine:
@@ -281,7 +281,7 @@ def _difference_in_words(name, theirs, ours):
     if name == EPOCH:
         return f"the camera as {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
     if " " in name:
-        # A card in which all masters agree is in none of their setups.
+        # A setup names only cards in which masters differ, so the value of one may be missing.
         return f"{name} instead of {ours or theirs}"
     return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
 
@@ -392,7 +392,7 @@ def some_masters(masters, kind, most=6):
 
 # A line names at most this many reasons of several products.
 _MOST_REASONS = 3
-# no flat for V of 2016-01-28.
+# Matches "no flat for V of 2016-01-28".
 _WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
 
 

@@ -218,7 +218,7 @@ def may_change(context, steps):
 def _may_change(context, step):
     """Return whether flats of this run may change which one is taken."""
     if not any(use.product in context.ledger for use in step.uses):
-        # Of new flats there is no frame yet.
+        # All flats are new: no frame was calibrated by one of them.
         return False
     rivals = competing_flats(context, step)
     pending = [use for use in rivals if context.will_be_made(use.product)]
@@ -228,7 +228,7 @@ def _may_change(context, step):
     products, now = [use.product for use in rivals], _foreseen(context, rivals, known)
     first = first_of(products, now)
     if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
-        # The others are held against this one, and it may be refused.
+        # All other flats are compared with this one, which may still be refused.
         return True
     best = ({**now, use.product: _at_best(context, use)} for use in pending)
     return any(first_of(products, values) != first for values in best)
@@ -275,7 +275,7 @@ def _at_best(context, use):
         if (record := context.outcome(reduced_product(file))) is not None
     }
     if not records or any(known.get(file) != record.key for file, record in records.items()):
-        # A new frame may be as bright as can be.
+        # A new frame may be of any brightness, so the least variance is assumed.
         return 0.0
     share = len(records) / max(1, len(before.data.get("members", ())))
     return _variance(use, before, _SCATTER * share) or 0.0

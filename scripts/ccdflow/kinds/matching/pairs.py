@@ -14,7 +14,7 @@ from operator import and_, attrgetter, or_
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
 from ccdflow.run.job import Step, Use
 
-# The values of a master in their order, up to the variance that stays of its bias.
+# Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
 _fields_up_to_left_of = attrgetter(
     *(each.name for each in takewhile(lambda each: each.name != "left", fields(Use)))
 )
@@ -86,7 +86,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     for use, own in zip(dark.uses, of_darks, strict=True):
         left = variances
         if own is not None:
-            # As `variance_of_biases` has it: most biases are another than the dark's.
+            # The result of `variance_of_biases` for a bias that is not the dark's: most are not.
             of_bias = use.scale**2 * own.variance
             left = [variance + of_bias for variance in variances]
             if (index := index_of_bias.get(own.product)) is not None:
@@ -190,8 +190,8 @@ def _ranks_of_darks(uses, rules):
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)
         ]
-        # As `ranking.rank_candidates` has it: exact darks of another season compete with scaled
-        # ones of now.
+        # The rule of `ranking.rank_candidates`: exact darks of another season compete with scaled
+        # darks of these weeks.
         if not any(map(and_, exact, near)):
             exact = list(map(or_, exact, near))
     return [(*rank, is_first) for rank, is_first in zip(ranks, exact, strict=True)]

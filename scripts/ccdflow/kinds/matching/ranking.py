@@ -18,14 +18,15 @@ from ccdflow.kinds.matching.candidates import (
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 
-# Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
-# or a night that is added would change older frames. Darks that are scaled up come after others.
+# Tiers of candidates. A master of a later night counts only where the frame's own and all earlier
+# nights have none: else a night that is added would change older frames. A dark that is scaled up
+# comes after all others.
 _LATER, _SCALED_UP = 2, 1
-# Masters that are sorted whole; of more, those that come first are sought.
+# Up to this many masters are sorted. Of more, only the first ones are looked for.
 _FEW = 128
-# The five best of so many nights before a frame's are compared by themselves first.
+# The masters of this many nights before the frame's are compared first, by themselves.
 _LAST_ONES = 16
-# A variance that is larger by more than this part is so whatever the rounding.
+# A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
 
 
@@ -244,7 +245,7 @@ class Ranking:
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
-            # Exact darks of another season compete with scaled ones of these weeks.
+            # Exact darks of another season compete with scaled darks of these weeks.
             preferred = preferred | (near & ~terms.up[some])
         return _none_if_unset(~preferred)
 
@@ -261,12 +262,12 @@ class Ranking:
             return math.inf
         if any(each[order[-1]] for each in self._ranks_before_variance):
             return math.inf
-        # Of darks that are further away, those that go first are not scaled.
+        # Darks that are further away go first only without a scale.
         least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
         last = self._added[order[-1]]
         if least > last:
             return 0
-        # A day and a little more, for the rounding.
+        # One day more allows for the rounding.
         return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
 
     def candidates(self):

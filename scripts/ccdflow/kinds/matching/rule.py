@@ -131,7 +131,7 @@ class Masters:
         str
         """
         about = master.about
-        # Of flats, an observer changes the filter first.
+        # An observer compares the filters of flats first: a wrong filter is named before the rest.
         reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
             return ", ".join([*reasons, match_sentences.differences_in_words(about, frame)])
@@ -298,7 +298,7 @@ class FramesAlike:
             False for a frame that needs no dark.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            # An unknown exposure is another question.
+            # A short exposure needs no dark. An unknown exposure is a question of its own.
             return False
         return question_of_exposure(self._shelf, self._kind, seconds, self._rules)[0]
 
@@ -333,7 +333,7 @@ class FramesAlike:
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
         if asked not in self._answers:
             choice = self._choose(self.one(seconds, set_point, sensor), about)
-            # Not whether this exposure is the rounded one: the next frame's may be another.
+            # The answer serves all exposures that round alike, so it holds nothing of this one.
             is_exact = all(each.scale == 1 for each in choice.candidates)
             self._answers[asked] = choice, is_exact
         choice, is_exact = self._answers[asked]

@@ -75,7 +75,7 @@ class Shelf:
     def index_of(self, product):
         """Return the index of a master on the shelf, None where it is not there."""
         if not self._by_product:
-            # A master of several nights is there for each of them: its first one is meant.
+            # A master of several nights has an entry for each of them: the first one counts.
             for index in np.argsort(self.product_order):
                 self._by_product.setdefault(self.masters[index].product, int(index))
         return self._by_product.get(product)

@@ -34,7 +34,8 @@ from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
-# All by which masters are chosen, but night, exposure, temperature; of flats the light as well.
+# Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
+# light as well.
 _settings_of = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light_of = picker("filter", "grism", "optics")
 _sections_of = picker("datasec", "trimsec", "ccdsum")
@@ -347,7 +348,7 @@ class Shelves:
         of_window, larger = alike[0][0], alike[1:]
         choice = of_window.choose(seconds, *degrees)
         if choice.candidates and not larger:
-            # Most frames of a class are of these.
+            # Most frames take this way: they need no part of a larger window.
             return self._step_of_choices((id(choice),), choice)
         cut_choices = []
         if choice.needed:
@@ -374,7 +375,7 @@ class Shelves:
         """Return the `Use` of each master of a choice, and of choices among larger windows."""
         uses = {}
         if not cut_choices:
-            # Those of one window are in the order of the rule.
+            # Candidates of one window are in the order of the rule already.
             for candidate in choice.candidates:
                 uses.setdefault(candidate.master.product, _use(candidate, None))
             return tuple(uses.values())
@@ -383,8 +384,8 @@ class Shelves:
                 uses.setdefault(candidate.master.product, _use(candidate, region))
         uses_in_order = list(uses.values())
         if self._is_causal:
-            # A window's own master of a later night comes after an earlier larger one: a night that
-            # is added changes no frame that had a master.
+            # A later master of the same window comes after an earlier master of a larger one: so a
+            # night that is added changes no frame that had a master.
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
@@ -556,7 +557,7 @@ def degrees_warmer_than(use, degrees):
     return degrees_apart(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
 
 
-# Frames of a night differ by hundredths of a degree, and have the same values as others.
+# Temperatures repeat within and between nights, so their numbers are kept.
 @lru_cache(maxsize=20_000)
 def _numbers_of(degrees):
     return tuple(map(number_or_none, degrees))

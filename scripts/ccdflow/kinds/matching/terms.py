@@ -15,7 +15,8 @@ from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.shelf import Shelf, is_too_long
 from ccdflow.kinds.matching.temperatures import tenths
 
-# Questions of which the terms are kept: a night has a few, a sensor without a cooler a million.
+# The terms of at most this many questions are kept. A night asks a few; an archive of a sensor
+# without a cooler asks a million.
 _MOST_TERMS = 64
 
 
@@ -63,7 +64,7 @@ def question_of_exposure(shelf, kind, seconds, rules):
         return None, None
     if shelf is None or seconds is None:
         return seconds, seconds
-    # The rounding is the frame's own: what else there is in the archive does not change it.
+    # The exposure alone decides the rounding: other frames of the archive do not change it.
     rounded = float(f"{seconds:.3g}")
     return (rounded, shelf.exposure_flags(seconds, rules)), rounded
 
@@ -87,7 +88,7 @@ def question_of_degrees(shelf, kind, degrees, rules):
         return b""
     if kind == DARK:
         return shelf.warm(degrees, rules)
-    # Round: an unregulated sensor would give each frame a question of its own.
+    # Temperatures are rounded to 0.1: without a cooler each frame would be a question of its own.
     return shelf.warmer(tuple(map(tenths, degrees)), rules)
 
 

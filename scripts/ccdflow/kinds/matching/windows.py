@@ -24,7 +24,7 @@ from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
 from ccdflow.run.context import Lookup
 
-# CCDSEC [1:512,1:512], DETSEC [1:512,1:512].
+# Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
@@ -250,7 +250,7 @@ def region_of(own, other, kind):
     if own is None or other is None or own.shape == other.shape:
         return None
     if kind == BIAS and not (own.is_level_out and other.is_level_out):
-        # The bias level of a window may be another.
+        # A window may have another bias level than the whole chip.
         return None
     for keyword, text in own.sections.items():
         if keyword not in other.sections:

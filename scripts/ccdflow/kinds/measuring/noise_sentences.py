@@ -64,7 +64,7 @@ def nights_off(context, records, *, spectra=True):
         if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
             continue
         if row.facts["type"] == "flat":
-            # It is divided by no flat, and has the response of the pixels, as it must.
+            # No flat divides a flat: the response of its pixels adds to its noise, as it must.
             continue
         for image in data["images"]:
             measured, predicted = image["sky_rms"], image["sky_predicted"]

@@ -26,7 +26,7 @@ MOST_LABELS = 40
 FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
-# All by which a frame's setup and label are named, but the exposure of a dark.
+# Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
 _facts_of = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
 
 _TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")

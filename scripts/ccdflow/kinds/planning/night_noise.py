@@ -217,7 +217,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     if kind == DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
-    # More darks of a shorter exposure do not mend that they are scaled up.
+    # More darks of a shorter exposure would be scaled up as well, and so help less.
     joins = use.lag == 0 and use.scale <= STRETCHED_FACTOR
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 

@@ -248,7 +248,7 @@ def _round_exposure(seconds):
     """
     if seconds < 1:
         return float(f"{seconds:.3g}")
-    # Beyond a hundredth of a per cent: digits that a program, and no observer, gave.
+    # Further digits come from a program: no observer asks for an exposure so precisely.
     return round(seconds, 1 if seconds >= 100 else 2)
 
 

@@ -98,7 +98,7 @@ def _who(line, block):
             master_words(line_taken) for line_taken in block.taken if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
-            # The filter tells.
+            # The filter alone tells the lines apart.
             return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
@@ -200,7 +200,7 @@ def _frame_with_master(line, block):
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # Frames of one filter and exposure are budgeted by the first, which may lack this master.
+    # One frame stands for all of a filter and exposure. The first of them may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
@@ -315,9 +315,9 @@ def _wish_in_words(wish, noise, block):
 def _traits_of_darks(noise, block):
     """Return the exposure of further darks in words, and their temperature if it matters."""
     dark = noise.frame.masters.get(DARK)
-    # Further ones are of the exposure of those that they join, new ones of the frame's.
+    # Darks that join others have the exposure of these; new darks have that of the frame.
     joins = dark is not None and (dark.is_own or dark.scale == 1)
-    # An exact one differs from the frame by a thousandth.
+    # The exposure of an exact dark may differ from the frame's by a thousandth: three digits.
     time = (
         f"{float(f'{dark.exptime:.3g}'):g} s" if joins else " ".join(noise.name.rsplit(" ", 2)[1:])
     )

@@ -34,10 +34,11 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
 
-# Frames of these types have no light: such a finding in them is a noise, of which others tell.
+# Frames of these types have no light. A strip that seems lit is noisy, and the warning of noise
+# tells that.
 _DARK_TYPES = ("bias", "dark")
 
-# The header's size of each form of frame: the pixels are written before it.
+# Size of the header for each form of frame. Pixels are written first, behind its space.
 _header_sizes = {}
 
 
@@ -119,7 +120,7 @@ def make_reduced_frame(context, job):
         with raw:
             target, content, figures = _reduce(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
-        # Its content is not known: a product that is there stays.
+        # The content of the raw file is not known, so an existing product stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
         misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))

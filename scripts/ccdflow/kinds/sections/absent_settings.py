@@ -20,7 +20,7 @@ _SETTINGS = {
         " config/config.yaml",
     ),
 }
-# Types of masters, and those that take or make them.
+# Types of frames that masters are made of, and types that are made into masters or take them.
 _MASTERS, _CONCERNED = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
 
 

@@ -156,7 +156,7 @@ def _texts_of_row(row):
         for part in row.reason.split("; "):
             if part.startswith(PREFIX):
                 text = part.removeprefix(PREFIX)
-                # A line is told of each kind: a gain and a section are two.
+                # Each kind of warning gets a line: a gain and a section are two kinds.
                 yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
 
@@ -208,7 +208,7 @@ def frames_with_warning(gathered):
             if texts:
                 frame = warned.setdefault(file, Warned(camera, []))
                 frame.texts[:] = [(kind, text) for kind, text in frame.texts if kind != NOISE]
-                # Light has a noise of its own, and its warning is there.
+                # A warning of light in the strip explains the noise: one line is enough.
                 if all(kind != LIGHT for kind, _ in frame.texts):
                     frame.texts.extend((NOISE, text) for text in texts)
     return {file: frame for file, frame in warned.items() if frame.texts}

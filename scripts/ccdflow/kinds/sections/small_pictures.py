@@ -41,7 +41,8 @@ def write_small_picture(context, row, job, image):
     )
     if is_of_raw_frames:
         return
-    # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
+    # The frame is complete without its picture. The job of the night's list makes the picture, or
+    # reports the error.
     with suppress(OSError):
         atomic_write.write_directly(path, draw_small_picture(image, key=job.key))
 

@@ -53,7 +53,7 @@ def merge_late_notes(results):
         nights = closed_nights.read_closed_nights(results)
         _merge_all(results, nights)
     except NeedsWholePlan:
-        # Whatever is written is whole, and the next plan is of all nights.
+        # Each file that was written is complete, and the next run plans all nights.
         closed_nights.remove_closed_nights(results)
         return False
     return True

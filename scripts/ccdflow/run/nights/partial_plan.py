@@ -160,10 +160,11 @@ class _Changes:
     def nights(self):
         """Return the nights that changed, as far as names of folders tell."""
         nights = self._nights.nights
-        # Products made shortly before the machine stopped may not be on the disk.
+        # Products that were made shortly before the machine stopped may be missing on the disk.
         boots = self._nights.column("boots").items()
         changed = {night for night, boots_of_night in boots if _is_doubted(boots_of_night)}
-        # A run tells of the last night; nights of which the notes are new were never closed.
+        # A run reports on the last night, so that one is opened; nights with new notes were never
+        # closed.
         changed |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw:
             changed.update(self._notes.nights_in(folder))

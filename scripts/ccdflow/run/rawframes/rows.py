@@ -45,7 +45,7 @@ _LATER = ("grism",)
 UNDATED_NIGHT = "undated"
 """The night of frames without a date."""
 
-# 2016-01-28.
+# Matches "2016-01-28".
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -280,8 +280,8 @@ def digest(value):
     return digest_of(canonical_text(value))
 
 
-# How a value is written before its hash is taken. No such value holds itself: the check for that
-# would take a third of the time.
+# Writes a value as text, of which the hash is taken. No value contains itself, so the check for
+# that is left out: it would take a third of the time.
 canonical_text = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=True, check_circular=False
 ).encode
