@@ -186,6 +186,38 @@ def test_described_parameters_are_those_of_the_function():
     assert wrong == []
 
 
+# Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
+# cards. A caller takes each of them as a whole.
+WHOLE_TUPLES = {
+    "versions", "_stamp", "_corners", "rank_of", "key", "_place", "header_form", "_setup", "_read",
+    "cells", "_cells", "night_panel_box", "of_pixels", "_rank_of",
+}  # fmt: skip
+
+
+def test_a_function_that_returns_four_values_names_them():
+    """A `NamedTuple`, not four bare values: who reads the call knows `fit.error`, not `[3]`."""
+    bare = []
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.FunctionDef) or node.name in WHOLE_TUPLES:
+                continue
+            entries = re.search(
+                r"^(?:Returns|Yields)\n-+\n(.*?)(?=\n\n\S|\Z)",
+                ast.get_docstring(node) or "",
+                re.DOTALL | re.MULTILINE,
+            )
+            lines = re.findall(r"^\S.*", entries[1], re.MULTILINE) if entries else []
+            named = [name for line in lines for name in line.partition(" : ")[0].split(",")]
+            sizes = [
+                len(each.value.elts)
+                for each in own_nodes(node)
+                if isinstance(each, ast.Return) and isinstance(each.value, ast.Tuple)
+            ]
+            if len(named) > 3 or max(sizes, default=0) > 3:
+                bare.append(f"{module.path.relative_to(SCRIPTS)}: {node.name}")
+    assert bare == []
+
+
 def test_errors_for_the_caller_are_named():
     lacking = [
         (place, sorted(errors))
