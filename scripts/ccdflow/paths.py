@@ -86,7 +86,7 @@ LEDGER = f"{STATE}/ledger.json"
 """The records of all products."""
 
 SEAL = f"{STATE}/seal.json"
-"""The checksums that hold a closed archive: see `ccdflow.run.seal`."""
+"""The hash of an archive in which nothing is to be done: see `ccdflow.run.seal`."""
 
 LATE_NOTES = f"{STATE}/since.json"
 """Notes made since the header values and the ledger were written whole."""
@@ -95,7 +95,7 @@ CLOSED_NIGHTS = f"{STATE}/nights.json"
 """The summaries of nights whose products are all made."""
 
 DONE = f"{STATE}/done"
-"""The folder of the markers of products that were made."""
+"""The folder of the records of finished jobs, until the run's end puts them into the ledger."""
 
 BATCHES = f"{STATE}/batches"
 """The folder of the batches of a run."""

@@ -11,8 +11,8 @@ TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["set
 
 def test_all_packages_are_found():
     """`packages = ["ccdflow"]` would leave out those within it: 1 of 34 was shipped."""
-    found = TOOLS["packages"]["find"]
-    assert (found["where"], found["include"]) == (["scripts"], ["ccdflow*"])
+    finder = TOOLS["packages"]["find"]
+    assert (finder["where"], finder["include"]) == (["scripts"], ["ccdflow*"])
     folders = {path.parent for path in LIBRARY.rglob("*.py")}
     assert len(folders) > 30
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []

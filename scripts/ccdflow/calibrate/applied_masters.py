@@ -272,7 +272,20 @@ def _check_flat(masters, readouts, name):
 
 
 def _check_origin(master, readouts, camera, unit, name):
-    """Raise `FrameError` where a master is another camera's, or in another unit."""
+    """Raise `FrameError` where a master is another camera's, or in another unit.
+
+    Parameters
+    ----------
+    master : Master
+    readouts : sequence
+        The readout of each amplifier of the frame.
+    camera : str
+        Of the frame; '' where it is unknown.
+    unit : str
+        Of the frame: "adu" or "electron".
+    name : str
+        The frame's file, for the message.
+    """
     if camera and master.camera and camera != master.camera:
         raise FrameError(
             f"the {master.kind} is another camera's",

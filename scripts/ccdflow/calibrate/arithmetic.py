@@ -151,7 +151,21 @@ class ImageCalibration(ImageMasters):
             self._flag_hot(rows, out)
 
     def _flag_saturated(self, rows, reduced, out, highest, *, is_masked):
-        """Flag saturated pixels that the frame's own mask lacks."""
+        """Flag saturated pixels that the frame's own mask lacks.
+
+        Parameters
+        ----------
+        rows : slice
+            Of the frame.
+        reduced : numpy.ndarray of shape (k, nx)
+            The reduced pixels of these rows, adu or electrons.
+        out : numpy.ndarray of shape (k, nx), int16
+            Their mask, which gets the bits.
+        highest : float
+            The highest reduced value of these rows.
+        is_masked : bool
+            Whether the frame has a mask of its own.
+        """
         for readout, in_block, _ in self.pieces(rows):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:

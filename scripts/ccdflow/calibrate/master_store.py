@@ -411,7 +411,20 @@ def _gains_of(header):
 
 
 def _master_of_header(kind, images, gains, header, name):
-    """Return a `Master` with the values of its header that calibrating needs."""
+    """Return a `Master` with the values of its header that calibrating needs.
+
+    Parameters
+    ----------
+    kind : str
+        "bias", "dark" or "flat".
+    images : sequence
+        The images of the master.
+    gains : tuple of float
+        Of its amplifiers, electrons per adu.
+    header : astropy.io.fits.Header
+    name : str
+        Of the file.
+    """
 
     def text(keyword):
         return str(card_value(header, keyword) or "")

@@ -236,6 +236,17 @@ def _candidates(image, background, variance, scratch, strip):
     The end of each row is taken as the neighbour of the next one's start, which is faster; of the
     outermost columns, where this is wrong, the mean is taken once more, without the neighbours
     that they lack: the column itself is counted twice.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (k + 2, nx), float32
+        With a row more on either side.
+    background, variance : numpy.ndarray of shape (k, nx)
+        Smooth level, and the variance of a pixel about it.
+    scratch : numpy.ndarray of shape (2, n), float32
+        Room for the sums, which are overwritten.
+    strip : int
+        Rows that share a limit.
     """
     width = image.shape[1]
     pixels, size = image.reshape(-1), background.size - 2
@@ -283,6 +294,15 @@ def _expected_signal(image, indices, level, variance, photon):
     A surface of second degree through the eight neighbours is independent of the pixel's own
     noise. If the pixel is off it, the image is sharper than such a surface, and the pixel's own
     value is used.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (k + 2, nx), float32
+        With a row more on either side.
+    indices : numpy.ndarray of shape (n,), int64
+        Places of the pixels in the flattened image.
+    level, variance, photon : numpy.ndarray of shape (n,)
+        Smooth level, the variance at that level, and the variance that one unit of light adds.
     """
     width = image.shape[1]
     pixels = image.reshape(-1)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
@@ -205,18 +206,16 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
         exptime = None
-    alike, of_pixels, of_readout, of_placement = remembered(
-        "facts", lambda headers: _alike_facts(headers, cards, file), headers
-    )
+    alike = remembered("facts", lambda headers: _alike_facts(headers, cards, file), headers)
     # Names differ from frame to frame, and so do times and temperatures.
     target = reader.text("object")
-    reader.warn_all(of_pixels)
+    reader.warn_all(alike.of_pixels)
     night = night_of(moment, reader, longitude, file)
-    reader.warn_all(of_readout)
+    reader.warn_all(alike.of_readout)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
     temperature = celsius(reader.text("temperature"))
-    reader.warn_all(of_placement)
+    reader.warn_all(alike.of_placement)
     return FrameFacts(
         imagetyp=_shorten(imagetyp),
         type=kind,
@@ -228,7 +227,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         set_temperature=set_point,
         temperature=temperature,
         warnings=tuple(map(_shorten, reader.warnings)),
-        **alike,
+        **alike.facts,
     )
 
 
@@ -238,15 +237,24 @@ def _type_of(headers, cards, rules, file, positions):
     return frame_type(reader, rules), reader.warnings
 
 
-def _alike_facts(headers, cards, file):
-    """Return facts that many frames of a night have alike, and the warnings on their cards.
+class _AlikeFacts(NamedTuple):
+    """Facts that many frames of a night have alike, and the warnings on their cards.
 
-    Returns
-    -------
+    Attributes
+    ----------
     facts : dict of str to object
     of_pixels, of_readout, of_placement : list of str
         The order of warnings is a row's: those on times and temperatures stand between these.
     """
+
+    facts: dict[str, object]
+    of_pixels: list[str]
+    of_readout: list[str]
+    of_placement: list[str]
+
+
+def _alike_facts(headers, cards, file):
+    """Return the `_AlikeFacts` of the headers of a frame."""
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
     facts = {
@@ -276,7 +284,7 @@ def _alike_facts(headers, cards, file):
         for name, text in facts.items()
         if name != "setting" and isinstance(text, str)
     }
-    return facts, texts[:first], texts[first:second], texts[second:]
+    return _AlikeFacts(facts, texts[:first], texts[first:second], texts[second:])
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.

@@ -242,6 +242,17 @@ def _are_within_noise(low, high, clip, n, noise):
     The centre is one of the values, so no value is farther from it than the highest is from the
     lowest; and no limit is smaller than that of the least variance. The difference is off by half
     a unit in its last place, the limit by a few.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray of shape (k,)
+        The lowest and highest value of each pixel.
+    clip : float
+        Limit in standard deviations.
+    n : int
+        Number of values of a pixel.
+    noise : object
+        The noise model; its `least_variance` gives that of each pixel.
     """
     margin = 1 + 16 * np.finfo(low.dtype).eps
     limit = noise.least_variance(low)

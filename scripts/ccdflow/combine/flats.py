@@ -205,6 +205,18 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
 
     The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the dark
     enters with sum(k / L).
+
+    Parameters
+    ----------
+    subtract : sequence
+        The terms that are subtracted from the members, each with its factors.
+    bias : SubtractedMaster or None
+    dark : object or None
+        Its ``master`` is the combined dark, a `SubtractedMaster`.
+    levels : numpy.ndarray of shape (n,)
+        Level L of each member, adu.
+    rows : sequence of int
+        Those of the masters that are looked at.
     """
     factors = np.zeros(len(levels))
     for term in subtract:

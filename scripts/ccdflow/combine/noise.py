@@ -386,7 +386,19 @@ class NoiseModel:
 
 
 def _pattern_pixels(pattern, bands, start, stop, dtype):
-    """Return the pixels from `start` to `stop` of an image with the rows of a pattern."""
+    """Return the pixels from `start` to `stop` of an image with the rows of a pattern.
+
+    Parameters
+    ----------
+    pattern : numpy.ndarray of shape (kinds, nx)
+        A row for each kind of row of the image.
+    bands : numpy.ndarray of shape (ny,), int
+        The kind of each row.
+    start, stop : int
+        Places in the flattened image.
+    dtype : numpy.dtype
+        Of the result.
+    """
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)
     kinds = bands[first:last]

@@ -81,7 +81,8 @@ def checked_bias(bias, frames):
 
     Returns
     -------
-    SubtractedMaster
+    SubtractedMaster or None
+        The bias itself; None for None.
 
     Raises
     ------

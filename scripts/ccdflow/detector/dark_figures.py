@@ -147,7 +147,21 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
 
 
 def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
-    """Return the figures of an amplifier of a combined dark."""
+    """Return the figures of an amplifier of a combined dark.
+
+    Parameters
+    ----------
+    dark : ccdflow.combine.stack.Combined
+    amplifier : object
+        One of those of ``dark.noise``.
+    mask : numpy.ndarray of shape (ny, nx), int16
+    seconds : float
+        Exposure time of the dark.
+    hours : sequence of float
+        When each member was taken.
+    hot_rate : float
+        The rate above which a pixel is hot.
+    """
     part = amplifier.region.slices
     gain = amplifier.gain or 1.0
     per_second = gain / seconds

@@ -19,6 +19,7 @@ their centres. The mean of delta needs a lamp that is steady from one exposure t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -201,8 +202,27 @@ def _flat_levels(series):
     return means, variances, levels
 
 
+class _CellLines(NamedTuple):
+    """The lines of n cells of the image over the exposures of flats.
+
+    Attributes
+    ----------
+    excess, error : numpy.ndarray of shape (n,)
+        D of each cell and its error, in seconds.
+    squares : float
+        Sum of the squared residuals, each over its variance.
+    freedom : int
+        Degrees of freedom of this sum.
+    """
+
+    excess: np.ndarray
+    error: np.ndarray
+    squares: float
+    freedom: int
+
+
 def _lines(series, mean):
-    """Fit a line to each cell; return D, its error, the sum of squared residuals, its freedom."""
+    """Fit a line to each cell and return the `_CellLines`."""
     means, variances, levels = _flat_levels(series)
     x = 1 / (np.asarray(series.seconds, dtype=np.float64) - mean)[:, None]
     ratios = means / levels[:, None]
@@ -219,7 +239,7 @@ def _lines(series, mean):
         error /= np.sqrt(determinant) * np.abs(intercept)
     squares = weights * (ratios - intercept - slope * x) ** 2
     freedom = int(np.isfinite(excess).sum()) * (len(x) - 2)
-    return excess, error, float(np.nansum(squares)), freedom
+    return _CellLines(excess, error, float(np.nansum(squares)), freedom)
 
 
 def _mean_dead_time(series):

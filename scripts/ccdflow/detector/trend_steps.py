@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -273,6 +274,27 @@ class _Fit:
         )
 
 
+class _JudgedCut(NamedTuple):
+    """A cut between two states of a figure, judged beside the other cuts.
+
+    Attributes
+    ----------
+    cut : int
+        Index of the first night of the new state.
+    fit : tuple of float
+        Step, its variance, the levels before and after, in the figure's unit.
+    sigma : float
+        The step over its error as a normal distribution has it; 0 where the step is small.
+    error : float
+        Of the step, in the figure's unit.
+    """
+
+    cut: int
+    fit: tuple[float, ...]
+    sigma: float
+    error: float
+
+
 class _Nights:
     """A figure over nights that do not stand alone.
 
@@ -314,7 +336,7 @@ class _Nights:
             with_dated = sorted({*cuts, dated})
             if (
                 len(with_dated) > len(cuts)
-                and self._judge_cut(dated, with_dated, least)[2] >= limit
+                and self._judge_cut(dated, with_dated, least).sigma >= limit
             ):
                 cuts = with_dated
             else:
@@ -327,7 +349,7 @@ class _Nights:
             others = [other for other in cuts if other != cut]
             cuts = sorted({*others, self._date_cut(cut, others)})
         judged = [self._judge_cut(cut, cuts, least) for cut in cuts]
-        return [step for step in judged if step[2] >= limit]
+        return [step for step in judged if step.sigma >= limit]
 
     def _date_cut(self, cut, others):
         """Return the night near a cut at which a step leaves the least squares."""
@@ -336,7 +358,7 @@ class _Nights:
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
     def _judge_cut(self, cut, cuts, least):
-        """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
+        """Return the `_JudgedCut` of one of several cuts."""
         fit = self._fit(*self._window([other for other in cuts if other != cut]))
         step, variance, _, _ = numbers = fit.at(cut)
         residuals = self._residuals(cuts)
@@ -345,7 +367,7 @@ class _Nights:
         inflation = self._inflation(residuals, len(cuts))
         error = math.sqrt(variance * inflation**2 + self._wander(residuals) * waited)
         sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
-        return cut, numbers, sigma, error
+        return _JudgedCut(cut, numbers, sigma, error)
 
     def event(self, cut, fit, sigma, error):
         """Return the `Event` of a cut, by the indices of these nights."""

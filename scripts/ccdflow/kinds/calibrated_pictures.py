@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -431,17 +432,31 @@ def _frame_lines(context, groups, night):
         yield _frame_line(context, group, uses.get(group.product), names)
 
 
+class _FrameLine(NamedTuple):
+    """The cells of a calibrated frame in the table of a night; masters are texts or `Named`."""
+
+    file: str
+    grade: str = ""
+    bias: object = ""
+    dark: object = ""
+    flat: object = ""
+    sky: str = ""
+    sky_rms: str = ""
+    sky_predicted: str = ""
+    remarks: str = ""
+
+
 def _frame_line(context, group, uses, names):
-    """Return the cells of a calibrated frame; its masters are none where it was not made."""
+    """Return the `_FrameLine` of a calibrated frame; without masters where it was not made."""
     file, record = group.files[0], context.outcome(group.product)
     if uses is None:
-        return file, "", "", "", "", "", "", "", getattr(record, "reason", "not made")
+        return _FrameLine(file, remarks=getattr(record, "reason", "not made"))
     masters = [_master_cell(uses.get(kind), names) for kind in ("bias", "dark", "flat")]
     image = record.data["images"][0]
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remarks]
-    return file, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks])
+    return _FrameLine(file, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
 
 
 def _master_cell(use, names):

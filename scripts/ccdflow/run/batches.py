@@ -229,6 +229,11 @@ def _parts(nights, most_jobs, each_night):
     Parameters
     ----------
     nights : dict of str to list of ccdflow.run.job.Job
+        The jobs of each night, in the order of the nights.
+    most_jobs : int
+        Jobs in a batch, at most: a night with more is parted.
+    each_night : bool
+        Make a batch for each night, instead of bundles of nights.
     """
     parts, bundle, frames = {}, [], []
     small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)

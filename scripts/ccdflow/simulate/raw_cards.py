@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,15 +47,26 @@ def _from_sexagesimal(text):
     return -size if first.startswith("-") else size
 
 
+class _Pointing(NamedTuple):
+    """Right ascension, declination, hour angle and sidereal time as text, and the airmass."""
+
+    ra: str
+    dec: str
+    ha: str
+    st: str
+    airmass: float
+
+
 def _pointing(frame, jd):
-    """Return RA, DEC, HA, ST as text and the airmass; calibrations are taken at the zenith.
+    """Return the `_Pointing` of a frame; calibrations are taken at the zenith.
 
     Mean sidereal time after Meeus, Astronomical Algorithms, equation 12.4, to the first order.
     """
     st = ((280.46061837 + 360.98564736629 * (jd - 2451545.0) + LONGITUDE) / 15) % 24
     if frame.object not in _FIELDS:
         zenith = _sexagesimal(LATITUDE, signed=True)
-        return _sexagesimal(st), zenith, _sexagesimal(0.0, signed=True), _sexagesimal(st), 1.0
+        sidereal = _sexagesimal(st)
+        return _Pointing(sidereal, zenith, _sexagesimal(0.0, signed=True), sidereal, 1.0)
     ra, dec = _FIELDS[frame.object]
     ha = (st - _from_sexagesimal(ra) + 12) % 24 - 12
     declination, latitude = math.radians(_from_sexagesimal(dec)), math.radians(LATITUDE)
@@ -62,7 +74,7 @@ def _pointing(frame, jd):
     sine += math.cos(latitude) * math.cos(declination) * math.cos(math.radians(15 * ha))
     # No object is observed below the horizon: on an odd date the card says so by a large value.
     airmass = round(1 / max(sine, 0.02), 3)
-    return ra, dec, _sexagesimal(ha, signed=True), _sexagesimal(st), airmass
+    return _Pointing(ra, dec, _sexagesimal(ha, signed=True), _sexagesimal(st), airmass)
 
 
 def header_cards(camera, frame, *, seed):

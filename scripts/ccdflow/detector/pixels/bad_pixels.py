@@ -8,6 +8,7 @@ corrected by a dark. The bits are those of docs/products.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -216,8 +217,23 @@ class DarkFit:
             getattr(lines, name)[pixels] = refined
 
 
+class _PixelLines(NamedTuple):
+    """The weighted line of each of n pixels over time: values at 0 s, slopes, their errors.
+
+    Attributes
+    ----------
+    offset, slope, slope_error, offset_error : numpy.ndarray of shape (n,) or float
+        Errors are floats where all pixels have the same weights.
+    """
+
+    offset: np.ndarray
+    slope: np.ndarray
+    slope_error: np.ndarray | float
+    offset_error: np.ndarray | float
+
+
 def _usual_line(times, means, variances):
-    """Return offset, slope, and the errors of slope and offset, of pixels of the same weights."""
+    """Return the `_PixelLines` of pixels of the same weights."""
     weights = 1 / variances
     s, st, stt = weights.sum(), weights @ times, weights @ times**2
     determinant = s * stt - st**2
@@ -225,18 +241,18 @@ def _usual_line(times, means, variances):
     offset_weights = weights * (stt - st * times) / determinant
     slope = np.tensordot(slope_weights.astype(np.float32), means, 1)
     offset = np.tensordot(offset_weights.astype(np.float32), means, 1)
-    return offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant)
+    return _PixelLines(offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant))
 
 
 def _line(times, values, weights):
-    """Return offset, slope, and the errors of slope and offset, of each pixel's weighted line."""
+    """Return the `_PixelLines` of pixels with weights of their own."""
     t = times[:, None]
     s, st, stt = weights.sum(axis=0), (weights * t).sum(axis=0), (weights * t * t).sum(axis=0)
     sy, sty = (weights * values).sum(axis=0), (weights * t * values).sum(axis=0)
     determinant = s * stt - st**2
     slope = (s * sty - st * sy) / determinant
     offset = (stt * sy - st * sty) / determinant
-    return offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant)
+    return _PixelLines(offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant))
 
 
 def _spread(values):

@@ -162,7 +162,20 @@ def _outliers_by_boxes(flat, size, limits):
 
 
 def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
-    """Return which of some values are beyond the limits of their boxes, by sorting these."""
+    """Return which of some values are beyond the limits of their boxes, by sorting these.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,)
+    boxes : numpy.ndarray of shape (ny, nx, height, width)
+        The box around each pixel of a tile.
+    pixels : tuple of numpy.ndarray
+        Rows and columns, (n,) each, of the values in the tile.
+    ranks : (int, int)
+        Of the lower and upper percentile among the sorted values of a box.
+    limits : (float, float)
+        In standard deviations, below and above.
+    """
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)
@@ -181,6 +194,18 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
     of that rank: percentiles of a box are as far apart as the two values at least, and rounding
     keeps the order.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (ny, nx)
+    wide : numpy.ndarray of shape (ny + height - 1, nx + width - 1)
+        The tile with half a box more on each side.
+    size : (int, int)
+        Height and width of a box.
+    ranks : (int, int)
+        Of the lower and upper percentile among the sorted values of a box.
+    limits : (float, float)
+        In standard deviations, below and above.
     """
     count, sample = size[0] * size[1], wide[::3, ::3]
     sample = np.sort(sample[np.isfinite(sample)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
@@ -32,6 +33,13 @@ _facts_of = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
 _TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
 
+class Cell(NamedTuple):
+    """A place in the table of a `Coverage`: a kind of frames and a night."""
+
+    label: str
+    night: str
+
+
 @dataclass(frozen=True)
 class Coverage:
     """Frames of each kind in each night, and holes.
@@ -45,11 +53,10 @@ class Coverage:
     labels : tuple of str
         Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
         the setups of one camera apart.
-    cells : dict of (str, str) to (int, str)
-        By label and night: how many frames there are, and `FROM_OWN_NIGHT`; or 0 and
-        `FROM_OTHER_NIGHT` where frames of the night took a master of another night; `NO_MASTERS`
-        where some have none, also beside frames of another setup, and frames of which no master
-        could be made.
+    cells : dict of Cell to (int, str)
+        How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
+        the night took a master of another night; `NO_MASTERS` where some have none, also beside frames
+        of another setup, and frames of which no master could be made.
     left_out : int
         Kinds of frames that are not shown.
     """
@@ -57,30 +64,22 @@ class Coverage:
     nights: tuple[str, ...]
     earlier: int
     labels: tuple[str, ...]
-    cells: dict[tuple[str, str], tuple[int, str]]
+    cells: dict[Cell, tuple[int, str]]
     left_out: int = 0
 
     def holes(self, state):
-        """Return [(label, night)] of the cells of a state, the last night first.
+        """Return the cells of a state, the last night first.
 
         Within a night they are in the order of the labels.
         """
-        labels_and_nights = [
-            label_and_night
-            for label_and_night, (_, state_of_cell) in self.cells.items()
-            if state_of_cell == state
-        ]
+        cells = [cell for cell, (_, state_of_cell) in self.cells.items() if state_of_cell == state]
         order = {label: number for number, label in enumerate(self.labels)}
-        labels_and_nights.sort(
-            key=lambda label_and_night: order.get(label_and_night[0], len(order))
-        )
-        return sorted(
-            labels_and_nights, key=lambda label_and_night: label_and_night[1], reverse=True
-        )
+        cells.sort(key=lambda cell: order.get(cell.label, len(order)))
+        return sorted(cells, key=lambda cell: cell.night, reverse=True)
 
     def values(self):
         """Return all of it as plain values."""
-        cells = sorted([*label_and_night, *cell] for label_and_night, cell in self.cells.items())
+        cells = sorted([*cell, *content] for cell, content in self.cells.items())
         return [self.nights, self.earlier, self.labels, cells, self.left_out]
 
 
@@ -109,28 +108,17 @@ def coverage_of(context):
     for night, summary in summaries.items():
         for setup, words, number in summary["frames"]:
             label = f"{names[_hashable(setup)]} {words}".strip()
-            counts[label, night] += number
+            counts[Cell(label, night)] += number
             ranks[label] += number
         for setup, words, state, number in summary["holes"]:
-            label = f"{names[_hashable(setup)]} {words}".strip()
-            if state == NO_MASTERS or not counts[label, night]:
-                states[label, night] = max(states.get((label, night), ""), state, key=_severity)
-                ranks[label] += number * (not counts[label, night])
+            cell = Cell(f"{names[_hashable(setup)]} {words}".strip(), night)
+            if state == NO_MASTERS or not counts[cell]:
+                states[cell] = max(states.get(cell, ""), state, key=_severity)
+                ranks[cell.label] += number * (not counts[cell])
     chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
-    cells = {
-        label_and_night: (count, FROM_OWN_NIGHT)
-        for label_and_night, count in counts.items()
-        if count
-    }
-    cells |= {
-        label_and_night: (counts[label_and_night], state)
-        for label_and_night, state in states.items()
-    }
-    cells = {
-        label_and_night: cell
-        for label_and_night, cell in cells.items()
-        if label_and_night[0] in chosen
-    }
+    cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
+    cells |= {cell: (counts[cell], state) for cell, state in states.items()}
+    cells = {cell: content for cell, content in cells.items() if cell.label in chosen}
     return Coverage(
         tuple(nights_shown),
         len(nights) - len(nights_shown),

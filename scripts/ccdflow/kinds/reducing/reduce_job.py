@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -180,8 +181,31 @@ def _layout(row, raw, memory):
     return layout
 
 
+class _WrittenFrame(NamedTuple):
+    """A reduced frame in its place.
+
+    Attributes
+    ----------
+    made : ccdflow.frame.reduction.Reduced
+    headers : list of bytes
+        Of the HDUs of its file.
+    samples : list of numpy.ndarray of shape (k, nx)
+        Some rows of each image.
+    even : object
+        The figures of its small picture, None where it was not looked at.
+    """
+
+    made: object
+    headers: list[bytes]
+    samples: list[np.ndarray]
+    even: object
+
+
 def _stream(frame):
-    """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
+    """Reduce a frame of the usual kind to a `_WrittenFrame`.
+
+    None if the size of its header is not as foreseen.
+    """
     size = _header_sizes.get(frame.header_form)
     if size is None:
         like_it = streaming.predicted_frame(frame.geometry, frame.recipe)
@@ -202,11 +226,11 @@ def _stream(frame):
         header = frame.header(headers.first_header, streamed.reduced)
         if not writer.finish(header):
             return None
-    return streamed.reduced, [header], [streamed.sample], even
+    return _WrittenFrame(streamed.reduced, [header], [streamed.sample], even)
 
 
 def _whole(frame):
-    """Reduce a frame of any kind."""
+    """Reduce a frame of any kind to a `_WrittenFrame`."""
     name, layout = frame.row.file, frame.layout
     fingerprint = frame.row.fingerprint
     data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
@@ -224,7 +248,7 @@ def _whole(frame):
     samples = [
         _native_values(image.data[list(frame.rows(image.data.shape))]) for image in made.images
     ]
-    return made, checksum.headers_among(parts), samples, even
+    return _WrittenFrame(made, checksum.headers_among(parts), samples, even)
 
 
 def _refuse_lit_overscan(frame, made):

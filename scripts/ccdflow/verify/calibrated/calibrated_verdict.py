@@ -285,15 +285,11 @@ def _same_pixels(pixels, image, step, *, is_measured):
     steps = STEPS + _MEASURED_STEPS * is_measured
     return max(
         difference_within(
-            pixels[rows].astype(np.float64), *_remade_rows(image, rows, steps), more=step
+            pixels[rows].astype(np.float64), again, np.float32, steps, terms, more=step
         )
         for rows in (slice(low, low + _ROWS) for low in range(0, len(pixels), _ROWS))
+        for again, terms in (image.rows(rows),)
     )
-
-
-def _remade_rows(image, rows, steps):
-    again, terms = image.rows(rows)
-    return again, np.float32, steps, terms
 
 
 def _check_steps(header, first, image, account):

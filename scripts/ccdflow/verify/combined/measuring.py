@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -221,10 +222,19 @@ def predicted_noise(noise, count, account):
     return noise * (excess(count, *_combining_settings(account)) / count) ** 0.5
 
 
+class _CombiningSettings(NamedTuple):
+    """How values are combined: no clip where a noise model is the limit."""
+
+    method: str
+    clip: tuple[float, float] | None
+    deviation: str
+    iterations: int
+
+
 def _combining_settings(account):
-    """Return (method, clip, deviation, iterations); no clip where a noise model is the limit."""
+    """Return the `_CombiningSettings` of a combined frame."""
     clip = None if account.deviation == "noise" else account.clip
-    return account.method, clip, account.deviation, account.iterations
+    return _CombiningSettings(account.method, clip, account.deviation, account.iterations)
 
 
 def combination(values, account):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -112,21 +113,84 @@ def _measurements(first, results):
     return nights
 
 
+class NightOfMap(NamedTuple):
+    """A night's table of pixels, as a map of bad pixels needs it.
+
+    Attributes
+    ----------
+    night : str
+    sources : list of str
+        What could tell bad pixels in this night: "darks", "flats" or both.
+    lines, weak : astropy.io.fits.FITS_rec
+        The bad pixels, and those that may be low.
+    header : astropy.io.fits.Header
+    """
+
+    night: str
+    sources: list[str]
+    lines: fits.FITS_rec
+    weak: fits.FITS_rec
+    header: fits.Header
+
+
+class PixelHistory(NamedTuple):
+    """The n pixels that were ever bad.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of shape (n,)
+        Places in the flattened image.
+    bits : numpy.ndarray of shape (n,), int16
+    first, last : numpy.ndarray of shape (n,), str
+        The first and last bad night.
+    times_bad, nights_looked : numpy.ndarray of shape (n,), int64
+        Number of nights in which the pixel was bad, and of those that could tell.
+    """
+
+    index: np.ndarray
+    bits: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    times_bad: np.ndarray
+    nights_looked: np.ndarray
+
+
+class _JointlyLow(NamedTuple):
+    """The n pixels that all nights together show to be low.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of shape (n,)
+        Places in the flattened image.
+    first, last : numpy.ndarray of shape (n,)
+        Indices of the first and last night.
+    times_low, nights_looked : numpy.ndarray of shape (n,)
+        Number of nights in which the pixel was listed, and of those that could tell.
+    """
+
+    index: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    times_low: np.ndarray
+    nights_looked: np.ndarray
+
+
 def _measurement(first, number, results):
-    """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
+    """Return the `NightOfMap` of a measurement that a map names."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
     measurement = measurement_of(path)
-    same_text(first, "CCDFCAM", measurement[-1]["CCDFCAM"])
+    same_text(first, "CCDFCAM", measurement.header["CCDFCAM"])
     return measurement
 
 
 def measurement_of(path):
-    """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
+    """Return the `NightOfMap` of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         header = hdus[0].header
         sources, lines = str(header["LOOKED"]).split(), hdus["PIXELS"].data.copy()
-        return str(header["NIGHT"]), sources, lines, hdus["WEAK"].data.copy(), header.copy()
+        weak = hdus["WEAK"].data.copy()
+        return NightOfMap(str(header["NIGHT"]), sources, lines, weak, header.copy())
 
 
 def history(nights, number, shape, share):
@@ -134,8 +198,8 @@ def history(nights, number, shape, share):
 
     Parameters
     ----------
-    nights : sequence of tuple
-        As `_measurement` returns them, oldest first.
+    nights : sequence of NightOfMap
+        Oldest first.
     number : int
         Of the image.
     shape : (int, int)
@@ -145,10 +209,7 @@ def history(nights, number, shape, share):
 
     Returns
     -------
-    tuple of numpy.ndarray
-        Six arrays (n,): flat indices (int64), bits (int16), names of the first and of the last bad
-        night (str), number of nights in which the pixel was bad, number of nights that could tell
-        (int64 each).
+    PixelHistory
     """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)
@@ -186,7 +247,7 @@ def history(nights, number, shape, share):
         low_nights[is_oftener],
     )
     names = np.array([name for name, *_ in nights])
-    return index, bits, names[begun], names[last], times_bad, nights_looked
+    return PixelHistory(index, bits, names[begun], names[last], times_bad, nights_looked)
 
 
 def _places(lines, number, shape):
@@ -197,7 +258,7 @@ def _places(lines, number, shape):
 
 
 def _find_jointly_low(nights, number, shape, share):
-    """Return the pixels that all nights together show to be low: first, last night, counts."""
+    """Return the `_JointlyLow` pixels of an image."""
     card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
         if weak is not None and card in cards:
@@ -209,7 +270,7 @@ def _find_jointly_low(nights, number, shape, share):
         )
     )
     if not index.size:
-        return [np.empty(0, np.int64)] * 5
+        return _JointlyLow(*[np.empty(0, np.int64)] * 5)
     sums = np.zeros((len(weak_of_nights), index.size), np.float32)
     for row, (_, places, sigma, _) in zip(sums, weak_of_nights, strict=True):
         row[np.searchsorted(index, places)] = sigma
@@ -221,7 +282,7 @@ def _find_jointly_low(nights, number, shape, share):
     low = enough & (sums.sum(axis=0, dtype=float) < -limit)
     names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
     first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)
-    return index[low], names[first], names[::-1][last], often[low], counted[low]
+    return _JointlyLow(index[low], names[first], names[::-1][last], often[low], counted[low])
 
 
 def _bits(lines, source):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -197,7 +198,7 @@ def light_of_block(image, smooth, variance, flat, photon):
     places, need, ratio = places[chosen], need[chosen], ratio[chosen]
     photon_of_pixels = photon / flat.reshape(-1)[places]
     with np.errstate(divide="ignore", invalid="ignore"):
-        light, others, near, most = _light_by_surface(
+        surface = _light_by_surface(
             pixels,
             places + width,
             width=width,
@@ -205,13 +206,48 @@ def light_of_block(image, smooth, variance, flat, photon):
             need=need,
             photon=photon_of_pixels,
         )
-    light = np.where(ratio > 1, light, smooth.reshape(-1)[places])
-    near = np.minimum(near, np.abs(ratio - 1))
-    return MeasuredLight(places, light, np.vstack([others, smooth.reshape(-1)[places]]), near, most)
+    smooth_there = smooth.reshape(-1)[places]
+    light = np.where(ratio > 1, surface.light, smooth_there)
+    near = np.minimum(surface.near, np.abs(ratio - 1))
+    others = np.vstack([surface.others, smooth_there])
+    return MeasuredLight(places, light, others, near, surface.most)
+
+
+class _SurfaceLight(NamedTuple):
+    """The light of n pixels by the surface of the 3 x 3 pixels around each, in their unit.
+
+    Attributes
+    ----------
+    light : numpy.ndarray of shape (n,)
+    others : numpy.ndarray of shape (3, n)
+        The lights that it may be, where a limit is near.
+    near : numpy.ndarray of shape (n,)
+        Distance to the nearest limit, as a part of it.
+    most : numpy.ndarray of shape (n,)
+        The largest size of a value among the pixels around.
+    """
+
+    light: np.ndarray
+    others: np.ndarray
+    near: np.ndarray
+    most: np.ndarray
 
 
 def _light_by_surface(pixels, places, width, smooth, need, photon):
-    """Return the light of some pixels, the lights it may be, nearness to a limit, and the most."""
+    """Return the `_SurfaceLight` of some pixels.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of shape (n,)
+        All pixels of the image with an edge row on either side, flattened.
+    places : numpy.ndarray of shape (k,)
+        Indices in ``pixels``.
+    width : int
+        Columns of the image.
+    smooth, need, photon : numpy.ndarray of shape (k,)
+        Smooth light there, the variance without that of more light, and the variance that one unit
+        of light adds.
+    """
     values, column = pixels[places], places % width
     left, right = places - (column > 0), places + (column < width - 1)
     edges = [pixels[place] for place in (left, right, places - width, places + width)]
@@ -227,4 +263,4 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (values, of_surface, from_neighbours)]
     most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
-    return np.maximum(light, least), np.array(others), near, most
+    return _SurfaceLight(np.maximum(light, least), np.array(others), near, most)
