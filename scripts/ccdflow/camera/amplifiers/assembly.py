@@ -158,7 +158,7 @@ def _spanning(draft, strip, along, notes, *, file):
         file=file,
         value=f"overscan {strip.to_fits()}, data {data.to_fits()}",
         allowed=f"a strip that spans the data's {along}",
-        remedy="in the camera's profile give a longer strip, or `along: frame` for one level",
+        remedy="give a longer strip in the camera's profile, or `along: frame` for one level",
     )
 
 
