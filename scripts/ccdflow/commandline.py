@@ -297,7 +297,9 @@ def check_products(products, given, *, overwrite):
                 " with a place of its own as out",
             )
         if identity is not None and not overwrite:
-            raise UserError("is there already", file=product, remedy="--overwrite replaces it")
+            raise UserError(
+                "is there already", file=product, remedy="give another place, or --overwrite"
+            )
         made.add(os.fspath(product))
 
 

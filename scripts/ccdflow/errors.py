@@ -17,6 +17,8 @@ ACTIONS = {
     **dict.fromkeys(_OF_DISK, "check the disk or the network"),
 }
 """The user's action against an error of the system, by its number."""
+MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
+"""The remedy of a damaged product, whether the workflow or a script has made it."""
 
 
 class CcdflowError(Exception):

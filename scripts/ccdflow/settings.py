@@ -170,6 +170,7 @@ def _folder(name, value):
             file=CONFIG_FILE,
             keyword=name,
             value=value,
+            allowed="a folder's name as text",
             remedy=f"write ./ before it: {name}=./NAME",
         )
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111

@@ -25,7 +25,7 @@ from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
-from ccdflow.errors import FrameError
+from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, checksum, multi_image_products
 from ccdflow.run import forked_frames
 
@@ -448,7 +448,8 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"ccdflow: {frames[2]}: the product is cut (found 2880); make it again\n"
+    problem = "the product is cut (found 2880)"
+    assert done.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
     made = sorted((tmp_path / "many").iterdir())

@@ -147,6 +147,14 @@ def test_a_short_exposure_needs_no_dark():
     assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
 
 
+def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
+    """By name the one of 10 s would be the first."""
+    binned = (("camera", "lfc"), ("binning", "2x2"))
+    darks = [master(DARK, NIGHT, exptime=seconds, setup=binned) for seconds in (10.0, 60.0, 5000.0)]
+    missing = Masters(darks).choose(DARK, frame()).missing
+    assert "no dark for 300 s of lfc 1x1 g1.1: nearest 60 s " in missing
+
+
 def test_refusals_name_the_criterion_and_what_there_is():
     flats = [
         master(FLAT, NIGHT, filter="g'"),

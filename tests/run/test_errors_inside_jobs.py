@@ -20,7 +20,7 @@ from failing_jobs import ERRORS, after, go, whole_night
 from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
-from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, multi_image_products, rawfile, rowio
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
@@ -128,7 +128,7 @@ SAID = ("failed: ", "set aside: ", "left for the next run: ")
 # A reader of products says DamagedProduct, one of raw frames FrameError.
 INSIDE = {
     **{name: error for name, error in ERRORS.items() if name != "FrameError"},
-    "damaged": lambda: DamagedProduct("on purpose", file="x", remedy="make it again"),
+    "damaged": lambda: DamagedProduct("on purpose", file="x", remedy=MAKE_AGAIN),
 }
 RAW = ("read a raw frame", "read its rows")
 

@@ -1,10 +1,26 @@
 """Errors of the system and their remedies: one table for jobs and for the results folder."""
 
+import ast
 import errno
+import re
+from pathlib import Path
 
 import pytest
 
 from ccdflow.run import failures, lock
+
+SCRIPTS = Path(failures.__file__).parents[2]
+# What a user can do. A remedy that begins with anything else says what follows, or whose fault.
+VERBS = re.findall(
+    r"\w+",
+    """
+    add allow begin calibrate check choose combine commit copy correct delete divide end expose
+    find give go keep leave look lower make mask measure mend move name raise reduce remove rename
+    report run say see split start subtract take use wait write
+    """,
+)
+# A question that the user answers, or a command that stands first.
+OTHERS = ("did you mean ", "was the frame read ", "git checkout ", "-n lists ")
 
 
 @pytest.mark.parametrize(
@@ -27,3 +43,37 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
 def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
     refused = lock.error_of_writing(tmp_path, OSError(errno.ELOOP, "too many links"))
     assert refused.remedy.startswith("check its permissions and its disk; ")
+
+
+def first_words(node):
+    """Return the texts that a remedy may begin with; of what is no text, none."""
+    if isinstance(node, ast.IfExp):
+        return [*first_words(node.body), *first_words(node.orelse)]
+    if isinstance(node, ast.JoinedStr):
+        return first_words(node.values[0])
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return [node.value] if is_text else []
+
+
+def remedies(path):
+    """Yield (line, text) of the remedies of a module's errors, also those that have a name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        values = []
+        if isinstance(node, ast.Call):
+            values = [each.value for each in node.keywords if each.arg == "remedy"]
+        elif isinstance(node, ast.Assign):
+            names = [ast.unparse(each) for each in node.targets]
+            is_remedy = any(name in ("REMEDY", "_REMEDY", "MAKE_AGAIN") for name in names)
+            values = [node.value] if is_remedy else []
+        yield from ((node.lineno, text) for value in values for text in first_words(value))
+
+
+def test_a_remedy_begins_with_what_to_do():
+    found, others = 0, []
+    for path in sorted(SCRIPTS.rglob("*.py")):
+        for line, text in remedies(path):
+            found += 1
+            if text and text.split()[0].strip(",:;") not in VERBS and not text.startswith(OTHERS):
+                others.append(f"{path.relative_to(SCRIPTS)}:{line}: {text}")
+    assert others == []
+    assert found > 200

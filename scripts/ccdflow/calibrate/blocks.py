@@ -18,7 +18,7 @@ from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
-from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import checksum, compressed_images, headertext
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import Plane, read_rows, read_units
@@ -207,7 +207,7 @@ def _image_indices(units, readouts, name):
             file=name,
             value=len(indices),
             allowed=str(len(readouts)),
-            remedy="reduce it again",
+            remedy=MAKE_AGAIN,
         )
     return indices
 
@@ -471,5 +471,5 @@ class _Image:
                 file=self._name,
                 keyword="DATASUM",
                 value=claimed,
-                remedy="reduce it again",
+                remedy=MAKE_AGAIN,
             )

@@ -20,7 +20,7 @@ from ccdflow import maskbits
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
-from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
@@ -274,7 +274,7 @@ class MasterStore:
             raise DamagedProduct(
                 f"the combined {kind} cannot be read ({os.strerror(error.errno)})",
                 file=name,
-                remedy="make it again",
+                remedy=MAKE_AGAIN,
             ) from None
         key = (str(path), kind, name, region, status.st_size, status.st_mtime_ns, status.st_ino)
         with self._lock:
@@ -363,9 +363,7 @@ def read_master(path, kind, *, name=None):
                 )
             )
     if not images:
-        raise DamagedProduct(
-            f"the combined {kind} holds no image", file=name, remedy="make it again"
-        )
+        raise DamagedProduct(f"the combined {kind} holds no image", file=name, remedy=MAKE_AGAIN)
     # One image of a file may have its cards in the primary.
     return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
 
@@ -489,7 +487,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     absent = ~np.isfinite(data)
     if absent.all():
         raise DamagedProduct(
-            f"the combined {kind} holds no finite value", file=name, remedy="make it again"
+            f"the combined {kind} holds no finite value", file=name, remedy=MAKE_AGAIN
         )
     flags[absent] |= maskbits.UNCALIBRATED
     if kind == FLAT:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
@@ -181,7 +181,7 @@ def _pread(descriptor, member, start, out):
                 "ends before its pixels do",
                 file=member.path,
                 value=position,
-                remedy="make the file again",
+                remedy=MAKE_AGAIN,
             )
         view, position = view[count:], position + count
 

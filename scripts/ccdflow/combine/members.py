@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.combine.member_reader import Member
-from ccdflow.errors import FrameError
+from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD
@@ -62,14 +62,12 @@ def read_hdus(path, count):
                 )
                 hdus.append(hdu)
             if path.stat().st_size < offset:
-                raise FrameError(
-                    "ends before its pixels do", file=path, remedy="make the file again"
-                )
+                raise FrameError("ends before its pixels do", file=path, remedy=MAKE_AGAIN)
     except EOFError:
         raise FrameError(
             "has no such HDU, or it is cut",
             file=path,
-            remedy="give another HDU, or make the file again",
+            remedy=f"give another HDU, or {MAKE_AGAIN}",
         ) from None
     except OSError as error:
         raise FrameError(

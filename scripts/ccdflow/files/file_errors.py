@@ -68,7 +68,7 @@ def unforeseen_error(path, error):
     return FrameError(
         f"it ended in an error that was not foreseen ({one_line(error)[:200]})",
         file=path,
-        remedy="its log is below .ccdflow/logs/raw; report it, and move the file out",
+        remedy="report it with its log below .ccdflow/logs/raw, and move the file out",
     )
 
 
@@ -162,7 +162,7 @@ def too_long_error(path, most):
     return FrameError(
         f"the file holds more than the {most} bytes that its headers promise",
         file=path,
-        remedy="it is refused before the memory is taken; check where it came from",
+        remedy="find out its origin, and move it out",
     )
 
 

@@ -188,7 +188,7 @@ def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None)
             keyword=keyword,
             value=value,
             allowed=f"an integer of at least {low}" + f", at most {high}" * (high < _MOST_BYTES),
-            remedy="the frame has no image that can be found; move it out of the raw folder",
+            remedy="move it out of the raw folder: it has no image that can be found",
         )
     return value
 
@@ -289,7 +289,7 @@ def _check_extension(header, name):
             keyword="XTENSION",
             value=kind,
             allowed="'IMAGE', 'BINTABLE' or another word in quotes",
-            remedy="a card of the header is damaged: copy the file again from where it came from",
+            remedy="copy the file again from where it came from: a card of its header is damaged",
         )
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.headertext import CardList
 
 # The remedy for a file that ccdflow has not written.
-_PRODUCT_REMEDY = "give a product of ccdflow, or make it again"
+_PRODUCT_REMEDY = f"give a product of ccdflow, or {MAKE_AGAIN}"
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def read_units(path, *, name=None):
                 )
     except OSError as error:
         raise DamagedProduct(
-            f"cannot be read ({error.strerror})", file=name, remedy="make it again"
+            f"cannot be read ({error.strerror})", file=name, remedy=MAKE_AGAIN
         ) from None
     if offset != size or not units:
-        raise DamagedProduct("the product is cut", file=name, value=size, remedy="make it again")
+        raise DamagedProduct("the product is cut", file=name, value=size, remedy=MAKE_AGAIN)
     return units
 
 
@@ -100,7 +100,7 @@ def _unit(file, start, name):
     try:
         header_bytes = fits_structure.read_header_bytes(file, start)
     except EOFError:
-        raise DamagedProduct("the product is cut", file=name, remedy="make it again") from None
+        raise DamagedProduct("the product is cut", file=name, remedy=MAKE_AGAIN) from None
     offset = start + len(header_bytes)
     text = rawheader.readable_cards(header_bytes)
     header = fits_structure.parse_header(text.encode("ascii"))
@@ -113,7 +113,7 @@ def _unit(file, start, name):
             file=name,
             keyword="BSCALE",
             allowed="a product of ccdflow, plain pixels",
-            remedy="make it again",
+            remedy=MAKE_AGAIN,
         )
     try:
         shape = fits_structure.image_shape(header, name)
@@ -187,7 +187,7 @@ def _read_into(file, parts, name):
             while view:
                 count = os.preadv(file, [view], offset)
                 if not count:
-                    raise DamagedProduct("the product is cut", file=name, remedy="make it again")
+                    raise DamagedProduct("the product is cut", file=name, remedy=MAKE_AGAIN)
                 view, offset = view[count:], offset + count
     except OSError as error:
         raise DamagedProduct(

@@ -10,7 +10,7 @@ from ccdflow.files.cards import contents
 from ccdflow.files.values import as_number
 
 # The remedy for a card that is no number.
-_REMEDY = "nobody can say what its pixels are worth: correct the card in a copy of the file"
+_REMEDY = "find out its origin, and correct the card in a copy of the file"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.errors import DamagedProduct
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct
 from ccdflow.files.compressed_images import in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
@@ -114,7 +114,7 @@ class StoredImage:
         while view:
             count = os.preadv(file, [view], offset)
             if not count:
-                raise DamagedProduct("the product is cut", file=self.path, remedy="make it again")
+                raise DamagedProduct("the product is cut", file=self.path, remedy=MAKE_AGAIN)
             view, offset = view[count:], offset + count
 
 

@@ -133,7 +133,7 @@ def flag_of(sample, offset, amplifier):
         raise FrameError(
             f"amplifier {amplifier.name} holds no finite value",
             value=amplifier.data.to_fits(),
-            remedy="the frame is not reduced: its product would be all NaN",
+            remedy="look at the frame: its product would be all NaN",
         )
     top = saturation_of(sample.dtype, offset, amplifier)
     if top is not None and has_median_of(values, top):

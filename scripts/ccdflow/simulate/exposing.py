@@ -137,6 +137,7 @@ def _check(image_type, exptime, filter, sky):
     if image_type not in IMAGE_TYPES:
         raise UserError(
             "unknown kind of frame",
+            keyword="image_type",
             value=image_type,
             allowed=", ".join(IMAGE_TYPES),
             remedy="expose an arc or a test frame as one of these, of the same light",

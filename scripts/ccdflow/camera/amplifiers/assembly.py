@@ -158,7 +158,7 @@ def _spanning(draft, strip, along, notes, *, file):
         file=file,
         value=f"overscan {strip.to_fits()}, data {data.to_fits()}",
         allowed=f"a strip that spans the data's {along}",
-        remedy="in the camera's profile give a longer strip, or `along: frame` for one level",
+        remedy="give a longer strip in the camera's profile, or `along: frame` for one level",
     )
 
 
@@ -170,6 +170,7 @@ def _check_overlaps(drafts, *, file):
                 f"the data of amplifiers {first.name} and {second.name} overlap",
                 file=file,
                 value=f"{first.data.to_fits()} and {second.data.to_fits()}",
+                allowed="each pixel in the data of one amplifier",
                 remedy="give the `data` of each amplifier in the camera's profile",
             )
     for owner in drafts:
@@ -180,6 +181,7 @@ def _check_overlaps(drafts, *, file):
                         f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
                         file=file,
                         value=f"{strip.to_fits()} and {draft.data.to_fits()}",
+                        allowed="strips beside the data of all amplifiers",
                         remedy="give `data` and `overscan` of each in the camera's profile",
                     )
 
@@ -310,6 +312,7 @@ def _check_places(placed, shape, notes, *, file):
                 f"amplifiers {first.name} and {second.name} would overlap in the image",
                 file=file,
                 value=f"{first.place.to_fits()} and {second.place.to_fits()}",
+                allowed="places side by side",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",
             )
     empty = shape[0] * shape[1] - sum(draft.place.size for draft in placed)

@@ -6,7 +6,7 @@ from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.applied_masters import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import open_image
-from ccdflow.errors import FrameError
+from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.multi_image_products import read_units
 
 
@@ -47,7 +47,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
             keyword="CCDSEC or DETSEC",
             value=cut or "all of the master",
             allowed=f"{use.cut} of {use.product}",
-            remedy="reduce it again",
+            remedy=MAKE_AGAIN,
         )
     return AppliedMaster(master, use.scale, use.lag, degrees, cut)
 

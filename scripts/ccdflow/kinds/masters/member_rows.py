@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.run.context import reduced_product
 
@@ -92,9 +92,7 @@ def whole_image(path, which):
     else:
         unit = next((each for each in units if each.name == which), None)
     if unit is None:
-        raise FrameError(
-            f"the master has no extension {which}", file=str(path), remedy="make it again"
-        )
+        raise FrameError(f"the master has no extension {which}", file=str(path), remedy=MAKE_AGAIN)
     with path.open("rb", buffering=0) as file:
         stored = _rows(file.fileno(), unit, np.arange(unit.shape[0]), str(path))
     return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)

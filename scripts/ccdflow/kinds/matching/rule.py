@@ -8,6 +8,7 @@ docs/calibration.md gives the rule in the user's words.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import replace
 
@@ -173,9 +174,7 @@ class Masters:
             others = [m for m in others if m.about.light == frame.light]
         parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
-            nearest = min(
-                others, key=lambda m: (match_sentences.distance(m.about, frame), m.product)
-            )
+            nearest = min(others, key=lambda master: _distance(kind, master, frame))
             words, how = (
                 match_sentences.words_of(nearest, kind),
                 match_sentences.differences_in_words(nearest.about, frame),
@@ -385,6 +384,14 @@ class FramesAlike:
             return Choice(self._kind, candidates)
         wanted = replace(frame, exptime=seconds)
         return Choice(self._kind, missing=self._source.masters.why_none(self._kind, wanted))
+
+
+def _distance(kind, master, frame):
+    """Return what sorts masters of other setups: criteria, exposure of darks, name."""
+    times = (master.about.exptime, frame.exptime) if kind == DARK else ()
+    # Darks are scaled, so exposures are apart by their ratio.
+    ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
+    return match_sentences.distance(master.about, frame), ratio, master.product
 
 
 def _is_of_camera(master, frame):

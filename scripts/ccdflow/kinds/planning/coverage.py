@@ -55,8 +55,8 @@ class Coverage:
         the setups of one camera apart.
     cells : dict of Cell to (int, str)
         How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
-        the night took a master of another night; `NO_MASTERS` where some have none, also beside frames
-        of another setup, and frames of which no master could be made.
+        the night took a master of another night; `NO_MASTERS` where some have none, also beside
+        frames of another setup, and frames of which no master could be made.
     left_out : int
         Kinds of frames that are not shown.
     """
