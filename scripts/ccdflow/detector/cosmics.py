@@ -145,7 +145,7 @@ def _clear_edges(hits):
 
 
 def _sharpness_settings(width, contrast):
-    """Return the settings by which astroscrappy tells hits from stars.
+    """Return the settings by which astroscrappy distinguishes hits from stars.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Steps in figures of the detector over the nights: found, dated, told from drift and chance.
+"""Steps in figures of the detector over the nights: found, dated, and no drift or chance.
 
 Each night may be the first of a new state. A straight line with a step at that night is fitted to
 the nights about it (the regression of two phases with a common trend: Wang 2003, J. Climate 16,

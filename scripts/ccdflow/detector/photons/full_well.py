@@ -3,7 +3,7 @@
 Photons scatter by the root of their number, until a pixel or the converter can hold no more: there
 the scatter between flats of one exposure falls (the turnover of photon transfer: Janesick, Photon
 Transfer, SPIE Press 2007, chapter 5). Nothing else halves it at the bright end, so that a night
-whose flats are not full tells nothing.
+whose flats are not full shows nothing.
 """
 
 from __future__ import annotations

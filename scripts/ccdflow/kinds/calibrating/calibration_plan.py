@@ -44,7 +44,7 @@ _alike, _alike_but_night = value_picker("night", *_ALIKE), picker(*_ALIKE)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds, _degrees = value_picker("exptime"), value_picker(*setups.DEGREES)
-# All that measurements of a detector are told apart by, but night, camera and geometry.
+# All that distinguishes measurements of a detector but night, camera and geometry.
 _readout = picker(*SETUP_FACTS, "part")
 
 
@@ -271,7 +271,7 @@ def _measurements_for(context, row):
 
 
 class FramePlanner:
-    """Wants calibrated frames.
+    """Plans calibrated frames.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        # Frames of all nights of an epoch have the same setup: one night tells of all.
+        # Frames of all nights of an epoch have the same setup: one night stands for all.
         epoch = setups.epoch_of(context, row.camera, row.night)
         of_any_night = (epoch, row.camera, row.geometry, row.recipe, *_alike_but_night(row.facts))
         if of_any_night not in self._first_of_epochs:

@@ -42,8 +42,8 @@ class Coverage:
     earlier : int
         Nights before them.
     labels : tuple of str
-        Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
-        the setups of one camera apart.
+        Kinds of frames: type, filter, exposure; the camera where there are several, and what
+        distinguishes the setups of one camera.
     cells : dict of (str, str) to (int, str)
         By label and night: how many frames there are, and `OWN`; or 0 and `OTHER` where frames of
         the night took a master of another night; `MISSING` where some have none, also beside frames
@@ -133,7 +133,7 @@ def coverage_of(context):
 
 
 def _is_dated(context, night):
-    """Return whether any frame of a night tells its date."""
+    """Return whether any frame of a night has a date."""
     return not all(row.is_undated for row in context.rows_of(night))
 
 
@@ -197,7 +197,7 @@ def _hashable(setup):
 
 
 def _names_of_setups(summaries):
-    """Return {setup: the words that tell it from the others}; '' where there is one only."""
+    """Return {setup: the words that distinguish it}; '' where there is one only."""
     entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
     setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
     by_camera = defaultdict(list)

@@ -98,7 +98,7 @@ def _who(line, block):
             master_words(line_taken) for line_taken in block.taken if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
-            # The filter tells.
+            # The filter distinguishes them.
             return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
@@ -144,7 +144,7 @@ def _words_of(group, use, frames, level=""):
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared.get("filter"), shared.get("grism"))
-        # Where there are flats of the sky and of a lamp, the light tells them apart.
+        # Where there are flats of the sky and of a lamp, the light distinguishes them.
         light = f"{light_words(names)} {shared.get('light', '')}".strip()
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"

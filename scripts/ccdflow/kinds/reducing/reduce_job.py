@@ -34,7 +34,7 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
 
-# Frames of these types have no light: such a finding in them is a noise, of which others tell.
+# Frames of these types have no light: such a finding in them is noise, as other warnings say.
 _DARK_TYPES = ("bias", "dark")
 
 # The header's size of each form of frame: the pixels are written before it.

@@ -61,7 +61,7 @@ def rows_and_records(context, records):
 
 
 def separating_settings(context):
-    """Return the settings by which masters are told apart: those of any `group_by`, a set."""
+    """Return the settings that distinguish masters: those of any `group_by`, a set."""
     return {name for kind in _COMBINED for name in context.settings[kind]["group_by"]}
 
 
@@ -156,7 +156,7 @@ def _texts_of_row(row):
         for part in row.reason.split("; "):
             if part.startswith(PREFIX):
                 text = part.removeprefix(PREFIX)
-                # A line is told of each kind: a gain and a section are two.
+                # Each kind has a line: a gain and a section are two.
                 yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
 

@@ -12,7 +12,7 @@ from ccdflow.files import notes
 
 
 class NeedsWholePlan(Exception):
-    """A part of the archive does not tell the answer: a whole plan is needed."""
+    """A part of the archive does not give the answer: a whole plan is needed."""
 
 
 class NoteLines:

@@ -132,12 +132,12 @@ class _Changes:
             raise NeedsWholePlan(f"{folder} cannot be read: {error}") from None
 
     def nights(self):
-        """Return the nights that changed, as far as names of folders tell."""
+        """Return the nights that changed, as far as names of folders show."""
         nights = self._nights.nights
         # Products made shortly before the machine stopped may not be on the disk.
         boots = self._nights.column("boots").items()
         changed = {night for night, boots_of_night in boots if _is_doubted(boots_of_night)}
-        # A run tells of the last night; nights of which the notes are new were never closed.
+        # A run reports the last night; nights of which the notes are new were never closed.
         changed |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw:
             changed.update(self._notes.nights_in(folder))

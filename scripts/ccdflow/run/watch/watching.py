@@ -196,7 +196,7 @@ class Watch:
             All raw frames with their times, if the folder was looked through.
         """
         is_told = source.way == arrivals.EVENTS
-        # A folder that is looked through tells by the pause whether a frame still grows.
+        # A folder that is looked through shows by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
         ready = self._quiet.of_news(news)
         if news.is_more or self.looks.is_due:

@@ -113,7 +113,7 @@ def _measurements(first, results):
 
 
 def _measurement(first, number, results):
-    """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
+    """Return (night, useful sources, lines, weak lines, header) of a measurement of a map."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
     measurement = measurement_of(path)
@@ -122,7 +122,7 @@ def _measurement(first, number, results):
 
 
 def measurement_of(path):
-    """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
+    """Return (night, useful sources, lines, weak lines, header) of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         header = hdus[0].header
         sources, lines = str(header["LOOKED"]).split(), hdus["PIXELS"].data.copy()
@@ -147,7 +147,7 @@ def history(nights, number, shape, share):
     -------
     tuple of numpy.ndarray
         Six arrays (n,): flat indices, bits, names of the first and last bad night, number of
-        nights in which the pixel was bad, number of nights that could tell.
+        nights in which the pixel was bad, number of nights that could show it.
     """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)

@@ -65,7 +65,7 @@ class Contrast:
     Attributes
     ----------
     sigma : numpy.ndarray
-        (ny, nx); -inf where no flat tells.
+        (ny, nx); -inf where no flat shows it.
     own : float
         Part of the variance that is noise of the night.
     low_part : float
