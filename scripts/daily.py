@@ -35,7 +35,7 @@ from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
-# Holds the frames reported so far. The inventory cannot tell: runs by hand update it as well.
+# Holds the frames reported so far. The inventory does not show it: runs by hand update it as well.
 REPORTED = f"{paths.STATE}/reported.json"
 # Former names of statuses.
 _FORMER = {"orphan": RAW_MISSING}

@@ -78,7 +78,7 @@ class Observer:
     def say(self, text):
         """Print a line with the time, and show it on the page."""
         line = f"{time.strftime('%H:%M:%S')}  {rendering.visible(text)}"
-        # A terminal that is gone, or a full disk of its log: the page still tells.
+        # A terminal that is gone, or a full disk of its log: the page still shows it.
         with suppress(OSError):
             print(line, flush=True)
         self._lines.append(line)

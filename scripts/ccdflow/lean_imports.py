@@ -16,7 +16,7 @@ time at the start, and more with cosmic rays:
   astropy.units gets it.
 - astropy's settings ask for the module that defines them by the name of its file, for which Python
   looks for the files of all modules: 0.1 s of processor time after Snakemake's. The module's own
-  name tells as much.
+  name says as much.
 """
 
 from __future__ import annotations

@@ -542,7 +542,7 @@ def plain_name(text):
 
 
 def folded_name(name):
-    """Return a name in a path in small letters: some file systems do not tell capitals.
+    """Return a name in a path in small letters: some file systems ignore capitals.
 
     >>> folded_name("flat_R") == folded_name("flat_r"), folded_name("g 1") == folded_name("g_1")
     (True, True)

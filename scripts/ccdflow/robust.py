@@ -54,7 +54,7 @@ def median(values):
 
 
 def has_median_of(values, limit):
-    """Return whether the median of all values reaches a limit; the highest value mostly tells.
+    """Return whether the median of all values reaches a limit; the highest value mostly decides.
 
     Parameters
     ----------

@@ -455,3 +455,16 @@ def test_arrays_have_a_shape_and_a_type():
     assert len(described) > 500
     assert [(place, entry) for place, entry, whole in described if not _SHAPE.search(whole)] == []
     assert [(place, entry) for place, entry, whole in described if not _TYPE.search(whole)] == []
+
+
+def test_no_docstring_begins_with_tell_or_want():
+    """A function returns or plans; `Tell whether` and `Want the page` were words of our own."""
+    begins = re.compile(r"(Tell|Want)s?\b")
+    beginnings = [
+        f"{module.path.name}: {ast.get_docstring(node).splitlines()[0]}"
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and begins.match(ast.get_docstring(node, clean=False) or "")
+    ]
+    assert beginnings == []

@@ -67,14 +67,14 @@ def section_by_origin(header, shape):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Its LTV tell how far the image begins behind the raw frame's first pixel.
+        Its LTV cards give how far the image begins behind the raw frame's first pixel.
     shape : (int, int)
         (ny, nx) of the image.
 
     Returns
     -------
     str or None
-        None where no card tells the origin, or the image is reversed.
+        None where no card has the origin, or the image is reversed.
     """
     ends = []
     for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):

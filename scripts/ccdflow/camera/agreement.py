@@ -48,9 +48,9 @@ class _Claim:
 
 
 def look_at_dates(reader, moment, exptime):
-    """Warn of cards that tell another time than the one that is taken.
+    """Warn of cards that give another time than the one that is taken.
 
-    Cards of the begin, the middle and the end of an exposure tell the same time, and so do two that
+    Cards of the begin, the middle and the end of an exposure give the same time, and so do two that
     are a minute apart.
 
     Parameters
@@ -100,7 +100,7 @@ def _time_in_words(difference):
 
 
 def _claims(reader, when, keywords, allowed):
-    """Yield the times of all cards that tell when the exposure was, but for those taken.
+    """Yield the times of all cards that say when the exposure was, but for those taken.
 
     Julian dates no further off than is allowed are left out.
 

@@ -101,7 +101,7 @@ def _one_number(headers, index):
             if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
                 return numbers[-1], numbers[0]
         for pair in BINNING_PAIRS:
-            # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
+            # CDELT1U is a pixel's step on the chip, and may stand alone: it gives no binning of
             # both axes.
             factors = [as_integer(card_value(header, keyword)) or 0 for keyword in pair]
             if any(factors) and not pair[0].startswith("CDELT") and max(factors) <= _MOST_BINNED:

@@ -163,7 +163,7 @@ class Camera:
         headers : list of astropy.io.fits.Header
             One for each HDU.
         file : str
-            Path relative to the raw folder; a folder's name stands in for a night no card tells.
+            Path relative to the raw folder; a folder's name stands in for a night no card gives.
         remembered : callable, optional
             A `ccdflow.files.rawheader.Remembered` that is asked for this camera only.
 

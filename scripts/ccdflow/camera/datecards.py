@@ -1,4 +1,4 @@
-"""The header cards that tell when an exposure began: days, times of day, Julian Dates."""
+"""The header cards that say when an exposure began: days, times of day, Julian Dates."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Day:
     ----------
     day : datetime.date
     exchanged : datetime.date or None
-        The date with day and month exchanged, where nothing tells them apart.
+        The date with day and month exchanged, where nothing distinguishes them.
     remainder : str
         The text behind it: a time of day and a zone, perhaps.
     """

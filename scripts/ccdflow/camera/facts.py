@@ -77,7 +77,7 @@ PART = (
 )  # fmt: skip
 """Cards on the part of the detector in an image. Frames that differ in one are never averaged."""
 
-# Cards that become part of the product's header; the row tells which of them are unreadable.
+# Cards that become part of the product's header; the row says which of them are unreadable.
 _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
@@ -174,7 +174,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     longitude : float or None
         Degrees, east positive; None for the header's own.
     file : str
-        Path relative to the raw folder: its folder's name is the night where no card tells it.
+        Path relative to the raw folder: its folder's name is the night where no card gives it.
     remembered : callable, optional
         A `ccdflow.files.rawheader.Remembered` that is asked for these cards and rules only.
 

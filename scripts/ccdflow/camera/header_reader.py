@@ -68,7 +68,7 @@ class HeaderReader:
     headers : list of astropy.io.fits.Header
         One for each HDU.
     cards : dict of str to tuple of CardSpec
-        The cards that are tried in order, by the fact they tell (`ccdflow.camera.facts.KEYWORDS`).
+        The cards that are tried in order, by the fact they give (`ccdflow.camera.facts.KEYWORDS`).
     file : str
         Named in errors.
     positions : FactPositions, optional
@@ -123,7 +123,7 @@ class HeaderReader:
         keywords : iterable of str, optional
             The cards, where `KEYWORDS` does not have them.
         remedy : str, optional
-            The values allowed and the remedy, told where no card has a value.
+            The values allowed and the remedy, named where no card has a value.
 
         Returns
         -------

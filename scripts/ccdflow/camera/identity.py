@@ -218,7 +218,7 @@ def is_of(keyword, kinds):
 
 
 def tells_apart(keyword, by):
-    """Return whether a card may tell groups of frames apart, by the configuration.
+    """Return whether a card may distinguish groups of frames, by the configuration.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def split_by_cards(groups, by, *, but=()):
         Values in which frames must agree, by the configuration. Where it leaves out window, ccdsum,
         readmode or gain, cards on these do not separate groups.
     but : tuple of str
-        Kinds of cards that tell nothing apart, such as ``temperature``.
+        Kinds of cards that distinguish nothing, such as ``temperature``.
 
     Returns
     -------

@@ -60,7 +60,7 @@ _LIGHTS = {
         r"dome|dmf|dflat|lamp|\bled\b|ledflat|quartz|qtz|qflat|intern|intflat|proj|screen"
     ),
 }
-# Words that tell the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
+# Words that give the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
 _STRONG = {
     **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
     **dict.fromkeys(["dark", "darks"], "dark"),

@@ -42,7 +42,7 @@ _HALF_DAY = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Moment:
-    """When an exposure began, as far as its header tells.
+    """When an exposure began, as far as its header says.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def moment_of(reader):
 
 
 def _day_and_month(reader, stamp):
-    """Return the stamp with day and month told apart by another card, or with a warning."""
+    """Return the stamp with day and month known by another card, or with a warning."""
     if stamp.exchanged is None:
         return stamp
     days, _ = days_of(reader)
@@ -204,7 +204,7 @@ def night_of(moment, reader, longitude, file):
 
 
 def undated_night(file):
-    """Return the name used as the night of a frame whose headers tell no date.
+    """Return the name used as the night of a frame whose headers give no date.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ def refuse_reduced(headers, *, file):
     ------
     FrameError
         If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm and others
-        tells so, a HISTORY line does, or the unit is a rate or a flux.
+        says so, a HISTORY line does, or the unit is a rate or a flux.
     """
     for header in headers:
         for program, keywords in _DONE_BY.items():
@@ -167,7 +167,7 @@ def reduced_error(program, keyword, value, file):
     program : str
         The program that reduced it.
     keyword : str
-        The card that tells so.
+        The card that says so.
     value : str
         As found.
     file : str

@@ -134,7 +134,7 @@ class PixelNoise:
 
 
 def estimate(values, order, recipe, *, want_spread=True, noise=None):
-    """Combine all values of each pixel, and tell where the result is proved to be the recipe's.
+    """Combine all values of each pixel, and find where the result is proved to be the recipe's.
 
     `values` are overwritten.
 

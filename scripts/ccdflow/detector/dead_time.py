@@ -27,15 +27,18 @@ from ccdflow.detector.photons.night_transfer import by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
 from ccdflow.errors import FrameError
 
-# A map has at most this many cells along an axis.
+# Cells of a map along an axis at most. Chosen: fewer blur the edges of the blades, more have larger
+# errors each.
 _MOST_CELLS = 16
-# A cell has at least this many pixels along a side.
+# Pixels along a side of a cell at least: the noise of 256 pixels is a sixteenth of that of one.
 _LEAST_SIDE = 16
-# The lamp is not steady if the levels of flats of one exposure scatter by more.
+# The lamp is not steady if the levels of flats of one exposure scatter by more than this part.
+# Chosen as for linearity (photons/night_transfer.py): with a larger one the mean dead time is the
+# lamp's.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this: no error is zero.
 _LEAST_LAMP = 1e-4
-# With this many degrees of freedom, the scatter alone gives the errors.
+# With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
 _MANY_RESIDUALS = 50
 # Value and error where no lamp was steady.
 _UNKNOWN = (np.nan, np.nan)

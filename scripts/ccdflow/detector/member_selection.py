@@ -164,7 +164,7 @@ def check_any(stats):
 
 
 def select_members(stats, thresholds=None):
-    """Choose the frames of a group to combine, and tell whether they agree.
+    """Choose the frames of a group to combine, and find whether they agree.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def same_pixels(frames, names):
     Returns
     -------
     list of LeftOut
-        Constant frames are never among them, because they cannot be told apart.
+        Constant frames are never among them, because they are all alike.
     """
     first, copies = {}, []
     for index, frame in enumerate(frames):

@@ -22,21 +22,24 @@ _PEAK_SIGMA = 30.0
 # A star gives the width if the four neighbours of its peak are this many errors above the sky:
 # those of a hit are darker.
 _FLANK_SIGMA = 3.0
-# The width needs at least this many such stars.
+# The width needs at least this many stars: two blends among five do not move their median by much.
 _FEWEST_STARS = 5
-# A star may be sharper than the median one by this factor.
+# A star may be sharper than the median one by this factor. Chosen: widths differ over the field,
+# and with 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
 _SHARPEST_STAR = 0.93
-# No star is narrower, pixels (standard deviation).
+# Least width of stars, pixels (standard deviation): a FWHM of 1.06 pixels, that of one pixel.
 _LEAST_WIDTH = 0.45
 # Width of stars if too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
-# Connected pixels are a track if more than this part of them is sharp.
+# Connected pixels are a track if more than this part of them is sharp: most of them.
 _SHARP_SHARE = 0.5
-# The sky beside a star is taken this many pixels away.
+# The sky beside a star is taken this many pixels away: a star of a FWHM of 5 pixels has 2 % of its
+# peak there; farther away it may be another sky.
 _SKY_DISTANCE = 6
 # The sky is a median of this many pixels of a row, then of this many such medians of a column.
 _SKY_BOX = 9
-# A hit inside a star must exceed the star's profile by this many errors.
+# A hit inside a star must exceed the star's profile by this many errors: noise does so in one of
+# 32,000 pixels along each line.
 _STAR_EXCESS_SIGMA = 4.0
 # A hit has about this many pixels, flagged together: the number of flagged pixels varies more.
 _PIXELS_OF_A_HIT = 5

@@ -1,4 +1,4 @@
-"""Lines of a table that carry their own checksum: an edited line is told from one as written."""
+"""Lines of a table that carry their own checksum: an edited line differs from one as written."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def read_plain_tables(path, names):
     Returns
     -------
     PlainTables or None
-        None where the file is not wholly as ccdflow writes it: astropy is to read it, or to tell
+        None where the file is not wholly as ccdflow writes it: astropy is to read it, or to say
         what is wrong with it.
     """
     try:

@@ -51,7 +51,7 @@ class Slices:
         return packed
 
     def next_stream(self, unused, size, *, gave):
-        """Go to the first byte of the next stream; tell whether there is one.
+        """Go to the first byte of the next stream; return whether there is one.
 
         pigz, bgzip and pbzip2 write files of several streams. Zeros may follow the last one.
 

@@ -1,7 +1,7 @@
 """Values as people and programs write them: decimal commas, units, Fortran's exponents.
 
 A value that cannot be used (NaN, infinite, text where a number belongs) is None here. The reader of
-a card tells it apart from a card that is absent, see `ccdflow.files.card_search.Reading`.
+a card distinguishes it from a card that is absent, see `ccdflow.files.card_search.Reading`.
 """
 
 from __future__ import annotations

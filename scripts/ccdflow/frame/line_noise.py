@@ -13,7 +13,7 @@ ROWS_OF_A_PIXEL = 256
 _OUTLIER_SIGMA = 5
 
 LEAST_SIGMA = 1.0
-"""Adu. A smaller sigma of pixels tells no outliers: most of whole numbers may be one number."""
+"""Adu. A smaller sigma of pixels shows no outliers: most of whole numbers may be one number."""
 
 
 def noise_of_neighbours(*series, least=0.0):
@@ -26,7 +26,7 @@ def noise_of_neighbours(*series, least=0.0):
     *series : numpy.ndarray of float32 or float64
         Of one shape, (n, ...), adu: neighbours along the first axis.
     least : float
-        Least sigma of a difference by which outliers are told, adu.
+        Least sigma of a difference by which outliers are found, adu.
 
     Returns
     -------

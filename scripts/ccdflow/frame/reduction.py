@@ -149,7 +149,7 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
     samples : dict of str to ccdflow.frame.strip_samples.Sample
         Of the amplifiers with an overscan.
     flags : dict of str to str
-        An amplifier that is saturated or dead throughout is told as such.
+        An amplifier that is saturated or dead throughout is reported as such.
 
     Returns
     -------

@@ -130,7 +130,7 @@ def _empty_lines(strip):
         Shape (n, k), adu.
     """
     fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
-    # Two pixels tell most lines apart.
+    # Two pixels distinguish most lines.
     alike = np.flatnonzero(strip[:, 0] == strip[:, -1])
     alike = alike[(strip[alike] == strip[alike, :1]).all(axis=1)]
     if len(alike) < fewest:

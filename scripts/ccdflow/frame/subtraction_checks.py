@@ -174,7 +174,7 @@ def judge_sample(sample, recipe, name=""):
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    # Noise and structure of saturated pixels tell nothing else.
+    # Noise and structure of saturated pixels show nothing else.
     warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)] or [
         *_row_warnings(noise, sample, recipe),
         *_strip_noise_warnings(noise, sample),
@@ -187,7 +187,7 @@ def _saturation_warnings(sample, recipe):
     """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
     strip, top = sample.strip, sample.top
     if not strip.size or not np.isfinite(top) or has_median_of(sample.lines, top):
-        # An amplifier that is saturated throughout is told as such.
+        # An amplifier that is saturated throughout is reported as such.
         return
     full = strip >= top
     columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))

@@ -1,6 +1,6 @@
 """The kinds of products, a module each; `CHAIN` is the order in which they are made.
 
-A kind tells which of its products are wanted and their sources, makes them, and has the lines at
+A kind says which of its products are planned and their sources, makes them, and has the lines at
 the end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or
 counts products is handed the chain and knows no kind by name.
 """

@@ -183,7 +183,7 @@ class Associations(Kind):
         return lines[:_MOST_NAMED] + line_on_unnamed
 
     def products_on_page(self, context, night):
-        """Return the masters that frames of a night may take: its page tells which comes next."""
+        """Return the masters that frames of a night may take: its page shows which comes next."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []
         return _candidates(context, SCIENCE.night_groups(context, night))

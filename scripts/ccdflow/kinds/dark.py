@@ -134,7 +134,7 @@ def _by_temperature(rows, tolerance):
     """Yield rows of one set point each; rows without one are split by the sensor's temperature.
 
     Darks without a temperature are with the others, if these have one: level, noise and structure
-    tell whether they belong there. Of several they may have any, and are a group of their own.
+    show whether they belong there. Of several they may have any, and are a group of their own.
     """
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])

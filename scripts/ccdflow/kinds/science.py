@@ -173,7 +173,7 @@ class Science(Kind):
         """Return the frames that are calibrated, as groups, sorted by product.
 
         A frame that a job of this run has set aside is none of them, as in the next run: pages and
-        tables that told of it would be made anew then.
+        tables that showed it would be made anew then.
 
         Parameters
         ----------
@@ -364,7 +364,7 @@ def _without_set_aside(context, groups):
 def _is_of_set_aside(context, record):
     """Return whether a calibrated frame was refused because its raw frame is set aside.
 
-    Another line tells of the raw frame, and the next run plans no such product.
+    Another line reports the raw frame, and the next run plans no such product.
     """
     group = context.groups.get(record.product)
     return group is not None and context.is_set_aside(group.files[0])

@@ -286,7 +286,7 @@ class Shutter(MeasurementKind):
         return {self.name: digest(keys)} if keys else {}
 
     def overview(self, context):
-        """Return the dead time of all nights that tell."""
+        """Return the dead time of all nights that give one."""
         maps = self.made_maps(context)
         if not maps:
             return None
@@ -508,7 +508,7 @@ def corrects(context, camera):
 
 
 def _span_of_times(seconds):
-    """Return sorted exposure times as a span; headers tell them to parts of a millisecond.
+    """Return sorted exposure times as a span; headers give them to parts of a millisecond.
 
     >>> _span_of_times([119.999, 180.009]), _span_of_times([3.3005]), _span_of_times([1200.0])
     ('120 to 180', '3.3', '1200')

@@ -120,7 +120,7 @@ def number_of(kind, number):
 
 
 UNDATED = "undated"
-"""The night of frames in the raw folder itself whose headers tell no date."""
+"""The night of frames in the raw folder itself whose headers give no date."""
 
 
 def night_title(night):

@@ -100,7 +100,7 @@ class FolderLook:
                     files.append(entry)
                 elif folder.is_raw and paths.is_passed_over(entry.name):
                     passed_over.append(entry.name)
-        # No name has a slash in it, which tells where it ends.
+        # No name has a slash in it, which marks where it ends.
         texts = [
             f"{entry.name}/{(file := entry.stat()).st_size} {file.st_mtime_ns} {file.st_ctime_ns}"
             for entry in files
@@ -168,7 +168,7 @@ class FolderLooks:
         Raises
         ------
         NotPlain
-            If only a plan tells what is there.
+            If only a plan shows what is there.
         """
         self._linked = Counter()
         self._open = list(folders)

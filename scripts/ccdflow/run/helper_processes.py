@@ -43,7 +43,7 @@ def process(answer):
     )
     try:
         with suppress(OSError):
-            # If the process has died, the first question tells.
+            # If the process has died, the first question shows it.
             _send(started, answer)
         yield started
     finally:

@@ -155,7 +155,7 @@ class Group:
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
     measurements : tuple of str
-        The measurements of the detector that tell which pixels of a frame are bad, newest first,
+        The measurements of the detector that show which pixels of a frame are bad, newest first,
         and that of its shutter where it is corrected.
     """
 
@@ -193,7 +193,7 @@ class Group:
 class ClosedGroup(Group):
     """A group whose steps are read from the notes when somebody asks for them.
 
-    Most masters of an archive only tell what they are.
+    Most masters of an archive only say what they are.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ class Record:
         DATASUM of a FITS product's first image and CRC-32 of its headers, see
         `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
     basis : mapping
-        The parts of the key, which tell why a product is made again.
+        The parts of the key, which show why a product is made again.
     data : mapping
         Figures for later jobs: levels, noise, statistics, members.
     boot : str
@@ -248,7 +248,7 @@ def read_record(path):
     Raises
     ------
     OSError
-        If nobody can tell because the system does not let us read it.
+        If nobody can know because the system does not let us read it.
     """
     try:
         return Record.from_dict(json.loads(atomic_write.read_bytes(path)))

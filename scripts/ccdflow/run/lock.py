@@ -129,7 +129,7 @@ def moved_line(file, results):
     if is_in_place(file, results):
         return ""
     try:
-        # Linux tells where a file is now.
+        # Linux shows where a file is now.
         path_now = Path(f"/proc/self/fd/{file.fileno()}").readlink()
     except OSError:
         path_now = Path()

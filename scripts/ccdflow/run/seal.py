@@ -150,7 +150,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     -------
     State or None
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
-        files: only a plan tells what is to be done then.
+        files: only a plan shows what is to be done then.
     """
     results, raw, tables = Path(settings["results"]), os.fspath(settings["raw"]), []
     folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)

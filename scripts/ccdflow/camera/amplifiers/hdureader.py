@@ -14,7 +14,7 @@ AMPLIFIERS_REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
     "(docs/cameras.md; `make new-camera FRAME=file` proposes one)"
 )
-"""The remedy for a frame whose amplifiers cannot be told from its header."""
+"""The remedy for a frame whose amplifiers cannot be found from its header."""
 
 # A family's own gain, read noise and saturation stand before the camera's.
 _FAMILY_FIGURES = {

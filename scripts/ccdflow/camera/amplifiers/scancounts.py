@@ -192,7 +192,7 @@ def _edges(reader, amplifiers, width):
     """Return where the amplifiers that share a row begin and end, in columns of the data.
 
     They divide the chip evenly, and so a window of it only if that lies in the middle. Where the
-    cards tell the chip's columns and the window's place, an amplifier without a column in the
+    cards give the chip's columns and the window's place, an amplifier without a column in the
     window is as wide as nothing. Where they do not, the window is divided evenly, and a window that
     is known to lie elsewhere is warned of; None where it cannot be divided.
     """

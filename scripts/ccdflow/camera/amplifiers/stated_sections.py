@@ -1,7 +1,7 @@
 """Agreement of a profile's overscan with the sections that a frame's own header states.
 
 A profile counts its strips from an edge of the frame. In a frame that was read without overscan, or
-trimmed, the same columns hold data. The header tells, where it has sections; a profile that gives
+trimmed, the same columns hold data. The header decides, where it has sections; a profile that gives
 `size` is made for this size, and is believed. A card that need not be about this frame (a section
 of the chip, or one that leaves the frame, as of a camera that writes the same for every window)
 raises a doubt alone.

@@ -1,7 +1,7 @@
 """Which columns of a frame light reaches, and which hold the level alone.
 
 In overscan columns nothing but the level and the read noise is seen, so the noise of a column
-tells whether light fell on it: it is measured from the differences of neighbouring rows, at their
+shows whether light fell on it: it is measured from the differences of neighbouring rows, at their
 90th percentile, so that a column counts as lit when a fifth of its rows are. A run of dark columns
 is overscan if the light ends at it abruptly; a detector's unlit border fades. Within the run
 columns belong together while their means agree: light that leaks in, and the odd first or last
@@ -52,7 +52,7 @@ LEAST_EDGE_PART = 0.5
 _COLUMNS_INSIDE = 20
 # A pixel further than this many robust sigma from the median of its column is left out of its mean.
 _CLIP_SIGMA = 5
-# Columns side by side that tell the read noise: one alone may be quiet by chance, or dead.
+# Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
 _SIDE_BY_SIDE = 5
 # Overscan begins within this part of an edge, or its middle is within this part of the chip's.
 _AT_EDGE, _AT_MIDDLE = 1 / 50, 0.1

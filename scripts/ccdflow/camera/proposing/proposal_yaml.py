@@ -82,7 +82,7 @@ def _wrap(text, width=92):
 
 
 def _recognition_lines(headers, seen):
-    """Return cards that only this camera has, as far as one frame can tell."""
+    """Return cards that only this camera has, as far as one frame can show."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()

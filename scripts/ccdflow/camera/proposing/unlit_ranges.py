@@ -19,7 +19,7 @@ def without_unlit(axes, headers, index, claimed, findings):
     """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
-    no longer than the chip, as far as cards tell; not where the header leaves them out of its data.
+    no longer than the chip, as far as cards say; not where the header leaves them out of its data.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def _ranges(axis):
 
 
 def _chip_length(headers, index, name):
-    """Return the unbinned columns or rows of the chip, None where no card tells."""
+    """Return the unbinned columns or rows of the chip, None where no card has them."""
     for header in (headers[index], headers[0]):
         for keyword in ("DETSIZE", "CCDSIZE"):
             text = header.get(keyword)

@@ -15,13 +15,17 @@ from ccdflow.detector.photons.photon_transfer import (
     measure_linearity,
 )
 
-# Exposures within this fraction of each other count as one.
+# Exposures within this fraction of each other count as one. Chosen: headers write measured times,
+# which scatter; a larger part would join exposures that show linearity.
 _SAME_EXPOSURE = 0.01
-# If levels of flats scatter by more, the lamp is too unsteady to show linearity.
+# Levels of flats of one exposure that scatter by more than this part are of a lamp too unsteady to
+# show linearity. Chosen: a larger part would take the lamp for the detector, a smaller one leaves
+# few nights.
 _MOST_LAMP_SCATTER = 0.02
 # Every level is taken to have at least this relative error: no lamp is steadier.
 _LEAST_ERROR = 1e-3
-# Flats in which more than this part of the pixels is full give no gain.
+# Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
+# less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
 _MOST_FULL = 1e-3
 # Rows of a frame that are compared: bands of `BLOCK_SIDE` rows.
 _BANDS = 48

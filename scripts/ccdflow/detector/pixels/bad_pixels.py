@@ -21,7 +21,8 @@ from ccdflow.robust import MAD_TO_SIGMA
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
-# A value this many sigma above all others of its exposure is a hit; the only one is a cosmic ray.
+# A value this many sigma above all others of its exposure is a hit, and the only one is a cosmic
+# ray: one in a thousand million normal values is so high.
 _HIT_SIGMA = 6.0
 # Rows from which the median of the whole image is taken.
 _SAMPLE_ROWS = 128
@@ -31,9 +32,11 @@ _STRIP_PIXELS = 1 << 17
 _SAME_NOISE = 1.05
 # A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
 _OWN_LIGHT_SIGMA = 3
-# A pixel is bad at this many errors above its surroundings.
+# A pixel is bad at this many errors above its surroundings: one normal value in 3.5 million is, so
+# one pixel or two of a chip by chance.
 _BAD_SIGMA = 5
-# Fits of a pixel that stands out, each with the weights of the one before.
+# Fits of the usual line, the second with the weights of the light that the first finds; a pixel
+# that stands out has one more, with the weights of its own light.
 _ROUNDS = 2
 
 

@@ -7,16 +7,21 @@ import numpy as np
 from ccdflow.detector.pixels.columns import PART_ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A deep part of a column is below its neighbours by at least this part of their light.
+# A deep part of a column is below its neighbours by at least this part of their light. Chosen: a
+# smaller part flags dust and edges of slits, a larger one misses columns that lose a fifth of their
+# light.
 _DEEP_PART = 0.2
 # A deep part is below its neighbours by at least this many sigma of the flat's own structure, as
-# that of a spectrum.
+# that of a spectrum: one in 3.5 million normal values is.
 _STRUCTURE_SIGMA = 5.0
-# A part of a column is compared with the median of this many columns on either side.
+# A part of a column is compared with the median of this many columns on either side. Chosen: a
+# median of fewer is moved by a block of bad columns, one of more by the bend of the lamp's
+# spectrum.
 _COLUMNS_AROUND = 15
 # Compared columns begin this many columns away: a deep part may be some columns wide.
 _COLUMNS_BETWEEN = 3
-# If more than this part of all parts are deep, they are lines of a spectrum and no defects.
+# If more than this part of all parts are deep, they are lines of a spectrum and no defects. Chosen:
+# a larger part flags lines of lamps, a smaller one leaves a chip of many bad columns without flags.
 _MOST_DEEP = 0.01
 
 

@@ -13,7 +13,7 @@ SHARE = 0.7
 """A pixel must be bad in this part of the nights since it was first bad."""
 
 SOURCES = ("dark", "flat", "levels", "deep")
-"""What tells of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
+"""What shows bad pixels: darks, flats, flats of one filter and two levels, and columns far below
 their neighbours in flats of any structure."""
 
 
@@ -25,7 +25,7 @@ class NightBadPixels:
     ----------
     night : str
     looked : frozenset of str
-        Those of `SOURCES` that could tell in this night.
+        Those of `SOURCES` that could show bad pixels in this night.
     index : numpy.ndarray
         int64, (n,): indices in the flattened image, sorted.
     bits : dict of str to numpy.ndarray
@@ -76,7 +76,7 @@ def combine_nights(nights, *, share=SHARE):
     nights : sequence of NightBadPixels
         Sorted by night.
     share : float
-        A pixel is flagged if it was bad in at least this part of the nights that could tell, from
+        A pixel is flagged if it was bad in at least this part of the nights that can show it, from
         the first one on in which it was bad: one that has become bad is flagged at once, one that
         was bad by chance in one night is not flagged any more after the next.
 

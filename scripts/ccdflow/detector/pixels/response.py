@@ -21,7 +21,7 @@ LOW_SIGMA = 4.5
 
 Of pixels that are five sigma low 69 % are found. No test finds more at as few false alarms (Neyman
 and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of the frames of a flat has all that
-they tell."""
+they show."""
 
 WEAK_SIGMA = 2.5
 """A pixel this many sigma low is kept until several nights can judge it (0.6 % of good pixels)."""
@@ -103,7 +103,7 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
 
 
 def _contrast(pairs, parts):
-    """Return by how many sigma each pixel is off its neighbours; -inf where no flat tells."""
+    """Return by how many sigma each pixel is off its neighbours; -inf where no flat shows it."""
     total = weights = None
     for flat, error in pairs:
         flat = np.asarray(flat, np.float32)

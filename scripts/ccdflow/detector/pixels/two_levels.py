@@ -18,11 +18,13 @@ from ccdflow.robust import MAD_TO_SIGMA
 LEVEL_SIGMA = 4.5
 """A bad pixel differs from its neighbours in the same light by this many sigma."""
 
-# Bright flats have at least this many times the level of faint ones.
+# Bright flats have at least this many times the level of faint ones. Chosen: with less, a departure
+# from linearity shows too little; with more, few nights have two levels.
 _LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
+# Chosen: twilights without a gap in level are no two levels.
 _LEAST_GAP = 1.1
-# Each level needs at least this many flats.
+# Flats that each level needs at least: two differ at a hit, which one alone does not show.
 _FEWEST_OF_A_LEVEL = 2
 # A bad pixel differs between the levels by at least this part of the light: smaller differences are
 # no fault.

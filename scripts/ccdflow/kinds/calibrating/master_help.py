@@ -240,7 +240,7 @@ def _effects(records):
 def lines_on_harm(sums):
     """Return the last lines on biases and flats that do harm.
 
-    Harmful darks are told by their own pixels (`ccdflow.detector.benefit`), before any frame.
+    Harmful darks are found by their own pixels (`ccdflow.detector.benefit`), before any frame.
 
     Parameters
     ----------

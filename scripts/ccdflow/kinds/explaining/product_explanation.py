@@ -125,7 +125,7 @@ def _header_of(path):
 
 
 def _why_absent(results, product):
-    """Return why a product is not there, as far as the notes tell."""
+    """Return why a product is not there, as far as the notes show."""
     record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""

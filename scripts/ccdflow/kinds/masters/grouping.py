@@ -97,7 +97,7 @@ def _rows_alike(kind, context):
 def _split_by_sensor(kind, rows):
     """Yield frames that were taken while the detector was cooled, and those taken before, apart.
 
-    A gap between the sensor's temperatures tells them apart; darks are split more finely.
+    A gap between the sensor's temperatures separates them; darks are split more finely.
     """
     sensors = sorted(
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}

@@ -187,7 +187,7 @@ class MasterKind(Kind):
         return {shelves.name_of_members(self): members}
 
     def kept(self, context):
-        """Return the noises of detectors, and the cards that tell masters apart."""
+        """Return the noises of detectors, and the cards that distinguish masters."""
         return master_snapshot.kept_of(context, self)
 
     def restore(self, context, noted):
@@ -195,7 +195,7 @@ class MasterKind(Kind):
         master_snapshot.restore_noises(context, self, noted)
 
     def opens(self, context, new):
-        """Return no night; raise `NeedsWholePlan` where masters are told apart by other cards."""
+        """Return no night; raise `NeedsWholePlan` where other cards distinguish masters."""
         noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
         master_snapshot.check_kept(context, self, noted, is_new=is_new)

@@ -98,7 +98,7 @@ def _best_pair(context, pair, rows, night):
     bias = pair[0]
 
     def uses_of(products):
-        # Frames of a night and its darks of all exposures ask for the same biases. The step tells
+        # Frames of a night and its darks of all exposures ask for the same biases. The step names
         # the frames, and is kept, so that its id stays its own.
         return context.planned(
             ("biases of darks", id(bias), *products),

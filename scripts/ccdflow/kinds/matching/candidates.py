@@ -53,7 +53,7 @@ class Rules:
         A dark is scaled up to an exposure longer by this factor at most; 1 forbids it.
     temperature_tolerance : float
         Degrees by which a dark's temperature may differ from the frame's; a bias or flat that
-        differs by more is told of.
+        differs by more is reported.
     """
 
     direction: str = "causal"

@@ -50,7 +50,7 @@ def restore_noises(context, kind, kept):
 
 
 def check_kept(context, kind, kept, *, is_new):
-    """Compare the cards that tell the masters of a kind apart with the cards of before.
+    """Compare the cards that distinguish the masters of a kind with the cards of before.
 
     Parameters
     ----------

@@ -298,7 +298,7 @@ def setup_words(setup):
 
 
 def trait_words(name, value):
-    """Return a value of a setup in words that tell its meaning where it is a number.
+    """Return a value of a setup in words that give its meaning where it is a number.
 
     >>> trait_words("gain", "1.1"), trait_words("temperature", "-100"), trait_words("ccdsum", "2 2")
     ('g1.1', '-100 °C', '2x2')
@@ -350,7 +350,7 @@ def wanted_words(kind, frame):
 
 
 def words_of(master, kind):
-    """Return the words that tell a master from others: ``300 s at -20 C (3, 2016-03-13)``.
+    """Return the words that distinguish a master: ``300 s at -20 C (3, 2016-03-13)``.
 
     Parameters
     ----------

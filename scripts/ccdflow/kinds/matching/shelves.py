@@ -141,7 +141,7 @@ class Shelves:
 
     @property
     def card_hashes(self):
-        """The cards that tell masters apart or must agree: {hash of a setup: hash of these}."""
+        """The cards that distinguish masters or must agree: {hash of a setup: hash of these}."""
         return {
             digest(setup): digest([keywords, sorted(self._common_cards[setup].items())])
             for setup, keywords in self._distinguishing_cards.items()
@@ -150,7 +150,7 @@ class Shelves:
     def _compare_cards(self, first_members):
         """Return the cards in which masters differ, and those in which a frame must agree.
 
-        A card that all have alike tells no master from another, whatever it says; the temperature
+        A card that all have alike distinguishes no masters, whatever it says; the temperature
         is compared within its tolerance.
 
         Parameters
@@ -207,7 +207,7 @@ class Shelves:
         ]
 
     def _setup_with_settings(self, first, middles, night, setup=None):
-        """Return the setup of a frame or master, with the settings that tell masters apart.
+        """Return the setup of a frame or master, with the settings that distinguish masters.
 
         ``setup`` is that of the first member where it is known.
         """
@@ -328,7 +328,7 @@ class Shelves:
         return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
 
     def _note_noise(self, setup, row):
-        """Note the noise of a detector, which the first frame of a setup tells."""
+        """Note the noise of a detector, which the first frame of a setup has."""
         known = self.noises.get(setup)
         if known is None:
             self.noises[setup] = detector_noise_of(self._context, row)

@@ -31,7 +31,7 @@ _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [
 _OF_WINDOW = ("size", "window", "part", "layout")
 # Relative difference of two gains that are one: cards have few digits.
 _SAME_GAIN = 1e-3
-# The kinds of cards that tell where a window lies.
+# The kinds of cards that say where a window lies.
 _WHERE = ("place", "section")
 
 
@@ -43,7 +43,7 @@ class WindowPlace:
     ----------
     sections : dict of str to str
         CCDSEC and DETSEC of the reduced frames, as far as there are any; otherwise what the origin
-        of their window tells, as XORGSUBF.
+        of their window says, as XORGSUBF.
     shape : (int, int)
         (ny, nx) of the reduced frames.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
@@ -58,7 +58,7 @@ class WindowPlace:
 
 
 def window_place_of(context, row):
-    """Return the `WindowPlace` of a frame; None where no card tells it.
+    """Return the `WindowPlace` of a frame; None where no card has it.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _place(context, row):
 
 
 def _origin_of(row):
-    """Return (column, row) of the window's origin in binned pixels; () where no card tells it."""
+    """Return (column, row) of the window's origin in binned pixels; () where no card has it."""
     return _origin_of_setting(row.facts["setting"])
 
 

@@ -9,7 +9,7 @@ from ccdflow.kinds.matching.match_sentences import trait_words
 from ccdflow.run.rawframes.rows import digest
 
 SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
-"""Facts of a row that tell how a detector was read out."""
+"""Facts of a row that say how a detector was read out."""
 
 PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 """Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""

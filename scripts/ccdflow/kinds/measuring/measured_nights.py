@@ -13,7 +13,7 @@ from ccdflow.run.context import Lookup
 
 
 def pixels_for(context, row):
-    """Return the measurements that tell which pixels of a frame are bad, newest first.
+    """Return the measurements that show which pixels of a frame are bad, newest first.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def measurements_of(context, products):
 
 
 def tells_of_pixels(record):
-    """Return whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
+    """Return whether a measurement shows bad pixels; pairs of flats alone give gains only."""
     return bool(record.data["looked"])
 
 

@@ -37,7 +37,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
     Returns
     -------
     float or None
-        The median dark current, electrons a second; None where no dark tells.
+        The median dark current, electrons a second; None where no dark gives it.
     """
     records = night.darks_of_one_temperature()
     if not records:

@@ -18,7 +18,7 @@ class BadPixelsOfImage:
     masks : dict of str to numpy.ndarray
         By `ccdflow.detector.pixels.history.SOURCES`: (ny, nx), int16.
     weak : ccdflow.detector.pixels.response.Weak or None
-        None where flats do not tell.
+        None where flats do not show it.
     """
 
     masks: dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class NightFindings:
     figures : list of dict
         Of each amplifier.
     looked : list of str
-        Those of `SOURCES` that could tell of bad pixels.
+        Those of `SOURCES` that could show bad pixels.
     remarks : list of str
     """
 

@@ -71,7 +71,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     Returns
     -------
     sources : set of str
-        Those of `ccdflow.detector.pixels.history.SOURCES` that could tell of bad pixels.
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
 

@@ -118,7 +118,7 @@ class NightMasters:
         return {kind: master for kind, master in masters.items() if master is not None}
 
     def use_of(self, record):
-        """Return how a master tells of bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
+        """Return how a master shows bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
         if any(record is flat for flat in self.flats):
             return "spectrum" if self.is_of_spectrum(record) else "flat"
         darks_used = self.darks_of_one_temperature()
@@ -169,7 +169,7 @@ class NightMasters:
         amplifier : ccdflow.camera.geometry.Amplifier
         record : ccdflow.run.ledger.Record, optional
             Of the only dark or flat whose bias is asked for; by default the first one that has a
-            bias with a measured noise tells.
+            bias with a measured noise gives it.
 
         Returns
         -------

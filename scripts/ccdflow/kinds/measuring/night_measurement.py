@@ -68,7 +68,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA):
 
 
 def _counts(night, mask, looked):
-    """Return the numbers of an amplifier's bad pixels; NaN where nothing could tell."""
+    """Return the numbers of an amplifier's bad pixels; NaN where nothing could show them."""
     several = len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
     bits = {
         "hot": (HOT, "dark" in looked),

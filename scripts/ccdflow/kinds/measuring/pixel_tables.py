@@ -123,7 +123,7 @@ def weak_columns_of(images):
 
 
 def weak_cards_of(images):
-    """Return the cards that tell how the weak pixels of each image are judged."""
+    """Return the cards that say how the weak pixels of each image are judged."""
     return [
         (
             f"{_OWN_PART_CARD}{number}",

@@ -153,9 +153,9 @@ def _add(series, group, setup, amplifier, name, point):
 
 
 def _temperatures(context, measured):
-    """Return {measurement: (temperature, exposures by figure)} of the darks that tell, in words.
+    """Return {measurement: (temperature, exposures by figure)} of the darks used, in words.
 
-    Darks of another temperature, or of one exposure in the place of several, tell another rate.
+    Darks of another temperature, or of one exposure in the place of several, give another rate.
     """
     darks, by_setup = {}, {}
     for night in context.summaries(DARKS_OF).values():

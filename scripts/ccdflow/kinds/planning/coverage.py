@@ -129,7 +129,7 @@ def coverage_of(context):
 
 
 def _is_dated(context, night):
-    """Return whether any frame of a night tells its date."""
+    """Return whether any frame of a night has a date."""
     return not all(row.is_undated for row in context.rows_of(night))
 
 
@@ -193,7 +193,7 @@ def _hashable(setup):
 
 
 def _names_of_setups(summaries):
-    """Return {setup: the words that tell it from the others}; '' where there is one only."""
+    """Return {setup: the words that distinguish it}; '' where there is one only."""
     entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
     setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
     by_camera = defaultdict(list)

@@ -241,7 +241,7 @@ def seconds_words(seconds):
 
 
 def _round_exposure(seconds):
-    """Return an exposure to the digits that tell one from another.
+    """Return an exposure to the digits that distinguish it.
 
     >>> [_round_exposure(seconds) for seconds in (300.062, 180.0057, 0.05, 29.95)]
     [300.1, 180.0, 0.05, 29.95]
@@ -272,7 +272,7 @@ def _lines(context, kind, groups):
 
 
 class StepWithMaster(NamedTuple):
-    """All that a page tells of a step whose master was found.
+    """All that a page says of a step whose master was found.
 
     Attributes
     ----------
@@ -310,7 +310,7 @@ class StepWithMaster(NamedTuple):
 
 
 class StepWithoutMaster(NamedTuple):
-    """All that a page tells of a step for which there is no master.
+    """All that a page says of a step for which there is no master.
 
     Attributes
     ----------
@@ -326,7 +326,7 @@ class StepWithoutMaster(NamedTuple):
 
 
 class StepLeftOut(NamedTuple):
-    """All that a page tells of a step whose master was left out.
+    """All that a page says of a step whose master was left out.
 
     Attributes
     ----------
@@ -343,7 +343,7 @@ class StepLeftOut(NamedTuple):
 
 
 def plain_step(context, answer):
-    """Return all that a page tells of a step, as plain values that can be hashed.
+    """Return all that a page says of a step, as plain values that can be hashed.
 
     Parameters
     ----------

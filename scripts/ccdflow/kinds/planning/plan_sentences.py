@@ -144,7 +144,7 @@ def _words_of(group, use, frames, level=""):
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared.get("filter"), shared.get("grism"))
-        # Where there are flats of the sky and of a lamp, the light tells them apart.
+        # Where there are flats of the sky and of a lamp, the light distinguishes them.
         light = f"{light_words(names)} {shared.get('light', '')}".strip()
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"

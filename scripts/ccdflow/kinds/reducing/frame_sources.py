@@ -9,7 +9,7 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING, OK, digest
 
-# Frames that this run could not make, as their page tells it.
+# Frames that this run could not make, as their page says.
 _NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
 
 

@@ -35,7 +35,7 @@ def absent_settings(rows, group_by):
     rows : iterable of ccdflow.run.rawframes.rows.Row
         All frames of a night.
     group_by : collection of str
-        The settings by which masters are told apart.
+        The settings by which masters are distinguished.
 
     Returns
     -------

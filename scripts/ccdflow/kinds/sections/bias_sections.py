@@ -166,7 +166,7 @@ def _amplifier_figures(figures, name):
         biases=figures["frames"],
         level=figures["level"],
         span=figures["level_span"],
-        # Two levels make a slope, but nothing tells how far to trust it.
+        # Two levels make a slope, but nothing shows how far to trust it.
         drift=math.nan if math.isnan(error) else figures["drift_an_hour"],
         drift_error=error,
         read_noise=figures["read_noise"],

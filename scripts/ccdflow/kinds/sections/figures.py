@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def names_of_groups(groups):
-    """Return {product: name} of groups: the camera, and the traits that tell its groups apart."""
+    """Return {product: name} of groups: the camera, and the traits that distinguish its groups."""
     traits, same = [(group, _traits(group)) for group in groups], {}
     for group, traits_of_group in traits:
         same[group.camera] = same.get(group.camera, set(traits_of_group)).intersection(

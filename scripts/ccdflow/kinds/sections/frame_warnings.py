@@ -61,7 +61,7 @@ def rows_and_records(context, records):
 
 
 def separating_settings(context):
-    """Return the settings by which masters are told apart: those of any `group_by`, a set."""
+    """Return the settings that distinguish masters: those of any `group_by`, a set."""
     return {name for kind in _COMBINED for name in context.settings[kind]["group_by"]}
 
 

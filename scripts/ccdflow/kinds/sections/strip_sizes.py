@@ -21,7 +21,7 @@ _REMEDY = (
 
 
 def size_warnings(rows, data_of):
-    """Return warnings on frames of a night whose overscan only the profile tells.
+    """Return warnings on frames of a night whose overscan only the profile gives.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from ccdflow.pages.pictures.style import (
 
 # Length of a tick, pixels.
 _TICK = 4
-# Corners of the marks of values, half their size about their middle: told apart without colours.
+# Corners of the marks of values, half their size about their middle: distinguished without colours.
 _ROUND = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
 # Half the width of a plus sign's arm over half its size.
 _ARM = 0.38

@@ -45,7 +45,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
 
 
 def upright_ticks(low, high, most, *, is_whole=False):
-    """Return round values of a vertical scale, two or more: one alone tells no distance.
+    """Return round values of a vertical scale, two or more: one alone shows no distance.
 
     >>> nice_ticks(0.5, 350.5, 2, is_whole=True), upright_ticks(0.5, 350.5, 2, is_whole=True)
     ([200.0], [100.0, 200.0, 300.0])

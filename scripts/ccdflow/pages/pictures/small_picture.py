@@ -2,7 +2,7 @@
 
 The grey of a pixel is asinh((value - centre) / scale), cut into equal steps: noise about the sky
 and stars of any brightness are seen at once, and a page makes linear scales of it. The
-text of the file has the key of the frame, which tells whether the picture is current.
+text of the file has the key of the frame, which shows whether the picture is current.
 """
 
 from __future__ import annotations

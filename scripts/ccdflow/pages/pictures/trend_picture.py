@@ -38,7 +38,7 @@ class TrendPoint:
     night : str
         Name of the night, as a rule ``YYYY-MM-DD``.
     camera, amplifier : str
-        What was measured: the camera, with what tells groups of its biases apart where there are
+        What was measured: the camera, with what distinguishes groups of its biases where there are
         several; the amplifier may be empty.
     level, read_noise : float
         In the unit of the picture; NaN where not known.

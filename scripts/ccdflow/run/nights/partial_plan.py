@@ -158,7 +158,7 @@ class _Changes:
             raise NeedsWholePlan(f"{folder} cannot be read: {error}") from None
 
     def nights(self):
-        """Return the nights that changed, as far as names of folders tell."""
+        """Return the nights that changed, as far as names of folders show."""
         nights = self._nights.nights
         # Products that were made shortly before the machine stopped may be missing on the disk.
         boots = self._nights.column("boots").items()

@@ -419,7 +419,7 @@ def _is_first_verdict(before, row):
 
 
 def _row_values(file, camera, headers, remembered):
-    """Return the values of a row that its headers tell, with warnings on unreadable cards."""
+    """Return the values of a row that its headers give, with warnings on unreadable cards."""
     described = camera.describe(headers, file=file, remembered=remembered)
     facts = ["" if value is None else value for value in _facts_of(described)]
     facts[_TYPE] = facts[_TYPE] or "other"

@@ -116,7 +116,7 @@ def _why_gone(file, folders):
 
 
 def _may_be_there(path):
-    """Return whether there is a file, or its absence cannot be told.
+    """Return whether there is a file, or its absence is not certain.
 
     The row of a raw folder that could not be read has no product: the folder of its name is none.
     """

@@ -37,7 +37,7 @@ FACTS = (
 )  # fmt: skip
 """The columns of a row that its header gives."""
 
-# Facts that only tell groups apart and choose masters.
+# Facts that only distinguish groups and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show only where there is a value: pages of older versions do not have them.
 _LATER = ("grism",)
@@ -168,7 +168,7 @@ class Row:
 
     @property
     def is_undated(self):
-        """Whether neither a card nor a folder's name tells the date."""
+        """Whether neither a card nor a folder's name gives the date."""
         return not self.facts["date_obs"] and not is_dated(self.facts["night"])
 
     @property

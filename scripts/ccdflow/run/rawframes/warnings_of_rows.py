@@ -92,7 +92,7 @@ def passed_over_lines(files):
     Parameters
     ----------
     files : iterable of str
-        Relative to the raw folder; those in hidden folders are not told.
+        Relative to the raw folder; those in hidden folders are not reported.
 
     Returns
     -------

@@ -106,7 +106,7 @@ class Looks:
             name = f"read {file}"
             hanging = self._patience.hanging
             if len(hanging) >= _MOST_AWAY and name not in hanging:
-                # More of them would tell nothing new.
+                # More of them would show nothing new.
                 continue
             try:
                 self._patience.ask(

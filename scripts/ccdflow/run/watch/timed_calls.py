@@ -51,7 +51,7 @@ class Patience:
         return call is not None and time.monotonic() - call.began > self.seconds
 
     def is_held(self, name):
-        """Tell whether one question to the system has held a call for longer than the limit.
+        """Return whether one question to the system has held a call for longer than the limit.
 
         Each time this is asked, at most an eighth of the limit is added: a machine that lets this
         thread wait for longer lets the others wait as well. Where the system counts nothing, all

@@ -26,7 +26,7 @@ _NEAR_LIMIT = 5e-3
 
 
 def block_rows(nx):
-    """Return the rows of a block, within which pixels are told from their surroundings."""
+    """Return the rows of a block, within which pixels are compared with their surroundings."""
     return max(2, _BLOCK_PIXELS // nx // 2 * 2)
 
 

@@ -145,7 +145,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     surroundings : callable, optional
         Takes rows, returns the light around their pixels; needed for darks.
     counts : bool
-        Whether rejected values of biases are counted where ccdproc rejects them: it tells none.
+        Whether rejected values of biases are counted where ccdproc rejects them: it counts none.
 
     Returns
     -------
@@ -272,7 +272,7 @@ def _ceiling(header):
 
 
 def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
-    """Combine by ccdproc; ``counts`` tells whether the number of kept values is wanted."""
+    """Combine by ccdproc; ``counts`` is whether the number of kept values is wanted."""
     # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:

@@ -1,4 +1,4 @@
-"""The amplifiers of an image, as the cards of a product and of its masters tell them."""
+"""The amplifiers of an image, as the cards of a product and of its masters have them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ DIGITS, LEAST = 1e-5, 1e-9
 DERIVED = 2e-5
 """Relative difference that is rounding in a figure made of others with six digits."""
 
-# Cards that no pixel tells of, with the values that they have in all products.
+# Cards that no pixel determines, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
 
 

@@ -191,7 +191,7 @@ def shared_by(header, members, origin):
 
 
 def _check_card(header, source, keyword):
-    """Compare value and comment of a card, by its text where astropy cannot tell its value."""
+    """Compare value and comment of a card, by its text where astropy cannot read its value."""
     try:
         written, value = header[keyword], source[keyword]
     except VerifyError:

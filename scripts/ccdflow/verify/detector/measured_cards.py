@@ -53,7 +53,7 @@ _OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|D
 
 
 def sort_of(path):
-    """Return the beginning of a product's name that tells its sort; None for another file."""
+    """Return the beginning of a product's name that gives its sort; None for another file."""
     return next((start for start in _FIRST if path.name.startswith(start)), None)
 
 

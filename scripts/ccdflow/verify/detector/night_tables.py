@@ -27,11 +27,11 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used, as the cards IMUSE001 and so on have it."""
-# Pixels of a flat that tell nothing.
+# Bits of pixels of a flat that show nothing.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
-# Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
+# Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
-# Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32.
+# Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
 _DIGITS = 1e-4
 # All rows.
 _ALL = slice(None)
@@ -341,7 +341,7 @@ def verify_night(first, hdus, results):
 
 
 def _verdict_of_pairs(first, hdus):
-    """Return the verdict on a night of which pairs of flats alone tell: they tell of no pixel."""
+    """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
     named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
     if named:
         raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters tell of pixels")
@@ -381,7 +381,7 @@ def _check_weak(first, place, contrast, lines):
 
 
 def _bits_of_image(image, masters, first):
-    """Return {source: OpenBits}, the contrast of the flats or None, and the sources that tell."""
+    """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
     by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
     flats = [master for master in masters if master.use in ("flat", "spectrum")]

@@ -1,4 +1,4 @@
-"""The light that the noise of photons is taken from, as docs/products.md tells it.
+"""The light that the noise of photons is taken from, as docs/products.md describes it.
 
 Medians of tiles of 64 x 64 pixels (some rows and columns of each), interpolated; where the mean of
 3 x 3 pixels stands out, a surface through a pixel's neighbours; in the middle of a sharp star the

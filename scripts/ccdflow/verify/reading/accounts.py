@@ -23,7 +23,7 @@ _HIGHEST = 65535.0
 
 @dataclass(frozen=True)
 class AmplifierAccount:
-    """One amplifier of an image, as the header tells it.
+    """One amplifier of an image, as the header describes it.
 
     Attributes
     ----------
