@@ -49,7 +49,7 @@ _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own.
 _LARGER_SCATTER = 1.4
 # This part of the nights determines the scatter about the lines: outliers are left out.
-_EFFICIENCY = 0.85
+_MEDIAN_EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this.
 _MOST_CORRELATED = 0.95
 
@@ -291,7 +291,7 @@ class _Nights:
         scatters = np.maximum(_scatters(values), self.scatter)
         between = np.maximum(scatters**2 - typical**2, 0.0)
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
-        self.freedom = _EFFICIENCY * len(values)
+        self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
     def cut(self, limit, least):
         """Return (night, fit, sigma, error) of each step, by night.

@@ -12,7 +12,7 @@ import os
 import sys
 
 # Nothing can be written there any more: the reader or the terminal has gone.
-_GONE = (errno.EPIPE, errno.EIO)
+_GONE_ERRORS = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
@@ -54,7 +54,7 @@ class LastingStream:
 
     def _pass_over(self, error):
         """Let a stream lead nowhere if nobody reads it any more."""
-        if error.errno not in _GONE:
+        if error.errno not in _GONE_ERRORS:
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

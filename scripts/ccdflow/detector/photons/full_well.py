@@ -24,9 +24,9 @@ _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL_VARIANCE_PART = 0.5
 # This many pixels of a flat are used.
-_PIXELS = 100_000
+_MOST_PIXELS = 100_000
 # This many pairs of flats of one exposure are used.
-_PAIRS = 4
+_MOST_PAIRS = 4
 # Bins below this part of the highest value give the usual scatter.
 _FAINT_PART = 0.6
 # A bin gives the usual scatter if its photon noise has at least this part of the read variance.
@@ -60,8 +60,8 @@ class FullWell:
         flats : numpy.ndarray
             Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
         """
-        step = max(1, math.isqrt(flats[0].size // _PIXELS))
-        for first, second in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
+        step = max(1, math.isqrt(flats[0].size // _MOST_PIXELS))
+        for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
             finite = np.isfinite(change)
             # The same frame twice has no scatter anywhere.

@@ -20,9 +20,9 @@ from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 
 # Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
 # or a night that is added would change older frames. Darks that are scaled up come after others.
-_LATER, _SCALED_UP = 2, 1
+_LATER_TIER, _SCALED_UP_TIER = 2, 1
 # Masters that are sorted whole; of more, those that come first are sought.
-_FEW = 128
+_FEW_MASTERS = 128
 # The five best of so many nights before a frame's are compared by themselves first.
 _LAST_ONES = 16
 # A variance that is larger by more than this part is so whatever the rounding.
@@ -224,9 +224,9 @@ class Ranking:
         if self._is_causal:
             later = _none_if_unset(~self._own & ~(self._lags >= 0))
         up, not_preferred = _none_if_unset(terms.up[some]), self._not_preferred(apart, later)
-        tier = None if up is None else _SCALED_UP * up
+        tier = None if up is None else _SCALED_UP_TIER * up
         if later is not None:
-            tier = _LATER * later + (0 if tier is None else tier)
+            tier = _LATER_TIER * later + (0 if tier is None else tier)
         keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
         keys += [None if later is None else np.where(later, apart, 0.0), self._added, apart]
         # A master further away goes before one of which any of these is set.
@@ -306,7 +306,7 @@ def _sort_first(keys, ties):
     -------
     numpy.ndarray of int
     """
-    if len(ties) <= _FEW:
+    if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
     some = np.arange(len(ties))
     for key in keys:

@@ -27,7 +27,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-FORM = 3
+FORM_VERSION = 3
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
@@ -213,7 +213,7 @@ def read_closed_nights(results):
     """
     columns = note_columns.read_columns(Path(results) / paths.CLOSED_NIGHTS)
     first = {} if columns is None else columns.first
-    if first.get("form") != FORM or first["files"] != _stamps(results):
+    if first.get("form") != FORM_VERSION or first["files"] != _stamps(results):
         raise NeedsWholePlan("there are no closed nights beside these notes")
     if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the notes beside them are lost")
@@ -366,7 +366,7 @@ def _first(context, state, homes):
     before = context.closed
     always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
     return {
-        "form": FORM,
+        "form": FORM_VERSION,
         "files": _stamps(context.results),
         "since": late_notes.is_there(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
@@ -382,7 +382,7 @@ def _boots(records):
     boots = {}
     for record in records:
         if record.boot and record.stamp:
-            until = record.stamp[2] / 1e9 + ledger.SETTLED
+            until = record.stamp[2] / 1e9 + ledger.SETTLED_SECONDS
             boots[record.boot] = max(boots.get(record.boot, 0), until)
     return boots
 
