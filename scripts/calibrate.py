@@ -68,7 +68,7 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--compress",
-        choices=(compressed_images.LOSSLESS, compressed_images.QUANTISED),
+        choices=(compressed_images.LOSSLESS_FORM, compressed_images.QUANTISED_FORM),
         default="",
         help="docs/products.md",
     )

@@ -31,7 +31,7 @@ from ccdflow.files import atomic_write, notes
 from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
 from ccdflow.run.progress import duration
-from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
@@ -65,7 +65,7 @@ def troubled_frames(table):
         return {
             row["file"]: (row["status"], row["reason"])
             for row in csv.DictReader(file)
-            if row["status"] in (SET_ASIDE, ARRIVING, RAW_MISSING)
+            if row["status"] in (SET_ASIDE, ARRIVING_STATUS, RAW_MISSING)
         }
 
 
@@ -125,7 +125,7 @@ def news(count, before, after, seconds):
         phrases.append(f"{len(aside)} set aside ({named_files(aside, after)})")
     if gone:
         phrases.append(f"{len(gone)} {RAW_MISSING}")
-    arriving = sum(status == ARRIVING for status, _ in after.values())
+    arriving = sum(status == ARRIVING_STATUS for status, _ in after.values())
     if arriving:
         phrases.append(f"{arriving} left for the next run")
     return f"ccdflow: {', '.join(phrases)}, in {duration(seconds)}"
@@ -174,7 +174,7 @@ def remember_reported(results, after):
     after : dict of str to (str, str)
         As `troubled_frames` returns it.
     """
-    statuses = {file: status for file, (status, _) in after.items() if status != ARRIVING}
+    statuses = {file: status for file, (status, _) in after.items() if status != ARRIVING_STATUS}
     try:
         notes.write_atomically(results / REPORTED, json.dumps(statuses))
     except OSError as error:

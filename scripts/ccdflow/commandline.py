@@ -25,14 +25,14 @@ INTERRUPTED = 130
 # Seconds of a day: a longer pause is a mistake.
 _LONGEST_PAUSE = 86400.0
 # No option of a reduction is larger, in whatever unit.
-_LARGEST = 1e15
-_ENDED = "ccdflow: ended by Ctrl-C"
+_LARGEST_NUMBER = 1e15
+_ENDED_TEXT = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
 
 
 def _end(number, frame):
     # An exception would be lost in callbacks of Python's imports.
-    os.write(2, f"{_ENDED}\n".encode())
+    os.write(2, f"{_ENDED_TEXT}\n".encode())
     os._exit(INTERRUPTED)
 
 
@@ -88,7 +88,7 @@ def number_type(name, *, above=None, allowed, kind=float):
         Takes the text of the option and returns the number.
     """
     least = 0 if above is None else math.nextafter(above, math.inf)
-    return _number_parser(kind, name, least=least, most=_LARGEST, allowed=allowed)
+    return _number_parser(kind, name, least=least, most=_LARGEST_NUMBER, allowed=allowed)
 
 
 def seconds(name, *, least):
@@ -387,7 +387,7 @@ def run(work, parse_all, arguments=None):
         print(f"ccdflow: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(_ENDED, file=sys.stderr)
+        print(_ENDED_TEXT, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         print(f"ccdflow: {error_line(error)}", file=sys.stderr)

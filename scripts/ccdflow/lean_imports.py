@@ -30,9 +30,9 @@ from types import SimpleNamespace
 
 _THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
-_OPTIONAL = "numcodecs"
+_OPTIONAL_MODULE = "numcodecs"
 _CODECS = "astropy.io.fits.hdu.compressed._codecs"
-_ANNOTATED = "astropy.utils.data"
+_ANNOTATED_MODULE = "astropy.utils.data"
 _UNITS = "astropy.units"
 _INTROSPECTION = "astropy.utils.introspection"
 _OF_A_FRAME = "_get_module_from_frame"
@@ -87,7 +87,7 @@ class _WithoutFileNames(_LeanLoader):
             setattr(module, _OF_A_FRAME, partial(_module_of_frame, by_file))
 
 
-_LOADERS = {_ANNOTATED: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
+_LOADERS = {_ANNOTATED_MODULE: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
 
 
 class _WithoutOptional:
@@ -103,7 +103,7 @@ class _WithoutOptional:
             Of the module that has names of units in annotations alone, and of the module that looks
             for modules; None for all others.
         """
-        if name == _OPTIONAL and _is_being_imported(sys.modules.get(_CODECS)):
+        if name == _OPTIONAL_MODULE and _is_being_imported(sys.modules.get(_CODECS)):
             raise ModuleNotFoundError(f"{name} is left out", name=name)
         lean = _LOADERS.get(name)
         if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):

@@ -20,7 +20,7 @@ PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 """Suffixes of packings that are read."""
 
 # Most of a million names end in these, and need no further look.
-_USUAL = (".fits", ".fits.gz")
+_USUAL_ENDINGS = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 """Suffixes of packings that are not read: such files are named in a warning."""
@@ -94,7 +94,7 @@ LATE_NOTES = f"{STATE}/since.json"
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 """The summaries of nights whose products are all made."""
 
-DONE = f"{STATE}/done"
+DONE_FOLDER = f"{STATE}/done"
 """The folder of the records of finished jobs, until the run's end puts them into the ledger."""
 
 BATCHES = f"{STATE}/batches"
@@ -135,7 +135,7 @@ def is_fits(name):
     (True, True, False)
     """
     text = str(name)
-    if text.endswith(_USUAL):
+    if text.endswith(_USUAL_ENDINGS):
         return True
     lower = text.lower()
     for packing in PACKINGS:
@@ -460,7 +460,7 @@ def done_record(product, key, attempt=0):
     str
     """
     tail = f".{attempt}" if attempt else ""
-    return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
+    return f"{DONE_FOLDER}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
 
 
 def log(product, key):
@@ -480,7 +480,7 @@ def log(product, key):
     -------
     str
     """
-    return f"{LOGS}{done_record(product, key).removeprefix(DONE).removesuffix('.json')}.log"
+    return f"{LOGS}{done_record(product, key).removeprefix(DONE_FOLDER).removesuffix('.json')}.log"
 
 
 def names_of_record(frame):
@@ -502,8 +502,8 @@ def parse_done(path):
         If the path is not one that `done_record` makes.
     """
     text = str(PurePosixPath(path))
-    match = _DONE_PATTERN.fullmatch(text.removeprefix(f"{DONE}/"))
-    if match is None or not text.startswith(f"{DONE}/"):
+    match = _DONE_PATTERN.fullmatch(text.removeprefix(f"{DONE_FOLDER}/"))
+    if match is None or not text.startswith(f"{DONE_FOLDER}/"):
         raise ValueError(f"{path} is not the path of a record")
     return unquote(match["product"]), match["key"]
 

@@ -23,7 +23,7 @@ FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
 _FORMER_FRAMES = "frames_per_order"
-_FORMER = {
+_FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
     _FORMER_FRAMES: "`frames_per_batch`",
 }
@@ -118,7 +118,7 @@ def notices(config):
     return [
         f"warning: the setting `{former}` is called {now} now; "
         "its value is used, write the new name"
-        for former, now in _FORMER.items()
+        for former, now in _FORMER_SETTINGS.items()
         if former in config
     ]
 

@@ -16,11 +16,11 @@ from ccdflow.errors import UserError
 # A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
 # Levels of nested blocks: no settings need as many.
-_DEPTH = 20
+_MOST_DEPTH = 20
 # A profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
-_LARGEST = 2**63
+_LARGEST_INTEGER = 2**63
 # Halves of a character that UTF-8 has no bytes for.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,7 +41,7 @@ class _PlainValues:
 
     def construct_yaml_int(self, node):
         value = super().construct_yaml_int(node)
-        if abs(value) >= _LARGEST:
+        if abs(value) >= _LARGEST_INTEGER:
             # Python cannot even print the largest ones.
             raise yaml.MarkedYAMLError(
                 problem="the number is too large", problem_mark=node.start_mark
@@ -153,11 +153,11 @@ def check_amount(values, *, file):
     while rest:
         value, depth = rest.pop()
         count += 1
-        if depth > _DEPTH or count + len(rest) > _MOST_VALUES:
+        if depth > _MOST_DEPTH or count + len(rest) > _MOST_VALUES:
             raise UserError(
                 "not a plain value: it is nested too deep, or holds too much, perhaps by aliases",
                 file=file,
-                allowed=f"{_DEPTH} levels, {_MOST_VALUES} values",
+                allowed=f"{_MOST_DEPTH} levels, {_MOST_VALUES} values",
                 remedy="write the values out",
             )
         if isinstance(value, dict):
@@ -185,8 +185,8 @@ def _refuse_more_than_values(text, file, loader):
             remedy = "write the value out, or put it in quotes"
         elif getattr(event, "tag", None):
             problem, remedy = f"a tag ({event.tag})", "write the value alone, or put it in quotes"
-        elif depth > _DEPTH:
-            problem = f"nested deeper than {_DEPTH} levels"
+        elif depth > _MOST_DEPTH:
+            problem = f"nested deeper than {_MOST_DEPTH} levels"
         elif count > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES} values"
         elif _SURROGATE.search(getattr(event, "value", "")):

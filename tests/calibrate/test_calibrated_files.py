@@ -107,7 +107,7 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
     _, _, paths, reduced, _ = frame_and_masters
     for k, pixels in ((1.0, 6000), (0.4, 900)):
         monkeypatch.setattr(blocks, "_STRIP_PIXELS", pixels)
-        monkeypatch.setattr(blocks, "_STRIPS", 5)
+        monkeypatch.setattr(blocks, "_STRIPS_OF_A_BLOCK", 5)
         out, target = run(frame_and_masters, tmp_path, k=k)
         known = readouts(level=1000.0, saturation=65535.0)
         data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))

@@ -25,7 +25,7 @@ from ccdflow.detector.bias_figures import (
 )
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
 from ccdflow.detector.frame_figures import (
-    BOXES,
+    COARSE_BOXES,
     CleanImage,
     Estimate,
     FrameStatistics,
@@ -639,7 +639,7 @@ def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
     values = (rng.normal(0, 1, shape) * 10.0 ** rng.integers(-8, 9, shape)).astype(dtype)
     good = rng.random(shape) > 0.1
     values[~good] = 0
-    starts = [np.arange(BOXES) * size // BOXES for size in shape]
+    starts = [np.arange(COARSE_BOXES) * size // COARSE_BOXES for size in shape]
 
     def sums(array):
         return np.add.reduceat(np.add.reduceat(array, starts[0], axis=0), starts[1], axis=1)

@@ -22,7 +22,7 @@ from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, TRENDS, find_step
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
-from ccdflow.kinds.trends import RECENT, TRENDS_TABLE
+from ccdflow.kinds.trends import RECENT_NIGHTS, TRENDS_TABLE
 from ccdflow.run import ledger
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group, Step, Use
@@ -395,7 +395,7 @@ def test_an_old_step_is_on_the_page_and_not_among_the_last_lines(archive):
         )
         return TRENDS_TABLE.closing(run.context, [old])
 
-    assert (len(lines(RECENT)), lines(RECENT + 1)) == (1, [])
+    assert (len(lines(RECENT_NIGHTS)), lines(RECENT_NIGHTS + 1)) == (1, [])
 
 
 def test_switched_off_nothing_is_made_or_touched(archive):

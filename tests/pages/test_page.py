@@ -586,7 +586,7 @@ def test_days_of_the_calendar_can_be_read_on_both_halves_of_their_ground():
 def test_words_of_pictures_can_be_read_on_their_grounds():
     grounds = {
         style.INK: (style.PAPER, style.WHITE),
-        style.MUTED: (style.PAPER, style.WHITE, before_after._DATA_GROUND),
+        style.MUTED_INK: (style.PAPER, style.WHITE, before_after._DATA_GROUND),
         before_after._USED_INK: (before_after._USED_GROUND,),
         before_after.DATA_COLOUR: (before_after._DATA_GROUND,),
         before_after._CLAIMED_INK: (

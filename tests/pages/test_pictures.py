@@ -211,7 +211,7 @@ def test_pixels_of_every_sort_are_drawn(raw):
     for image, box in ((raw, (0.75, 0.55, 2.5, tall)), (raw[:, :20], (4.4, 0.55, tall / 2, tall))):
         colours = drawn_pixels(png, box, image.shape)
         finite = np.isfinite(image)
-        np.testing.assert_array_equal(like(colours, style.FAINT), ~finite)
+        np.testing.assert_array_equal(like(colours, style.FAINT_INK), ~finite)
         light = colours.sum(axis=2).mean(axis=1)
         if np.unique(image[finite]).size <= 1:
             assert len(np.unique(colours[finite], axis=0)) <= 1

@@ -267,7 +267,7 @@ def test_text_in_a_panel_stands_between_the_lines_of_its_scale():
     raster = Raster(330, 330)
     panel = PlotPanel(raster, (1.0, 0.5, 1.0, 2.0), (0.0, 11.0), (0.0, 8.0))
     panel.axes("", "", "")
-    faint = (seen(raster)[:, 150] == rgb(style.FAINT)).all(axis=1)
+    faint = (seen(raster)[:, 150] == rgb(style.FAINT_INK)).all(axis=1)
     lines = np.flatnonzero(faint).tolist()
     assert len(lines) >= 3
     for start in range(panel.corners[1] + 20, panel.corners[3] - 60):

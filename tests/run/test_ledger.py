@@ -81,7 +81,7 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
     records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
     ledger.save_ledger(tmp_path, records)
-    monkeypatch.setattr(ledger, "_SHORT", ("product", "kind"))
+    monkeypatch.setattr(ledger, "_SHORT_FIELDS", ("product", "kind"))
     assert ledger.load_ledger(tmp_path) == {}
 
 
@@ -121,7 +121,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
     assert sorted(r.product for r in unmade) == [refused.product, aside.product]
     assert sorted(records) == [refused.product, good.product]
     ledger.remove_records(tmp_path, record_files)
-    assert not (tmp_path / paths.DONE).exists()
+    assert not (tmp_path / paths.DONE_FOLDER).exists()
 
 
 @pytest.mark.parametrize("boot", ["before", "now"])

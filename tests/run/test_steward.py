@@ -254,7 +254,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_sett
     assert len(products) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
     assert (needs, newer) == ([f"{run_settings['raw']}/2020-02-29/3.fits"], [])
-    assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED]
+    assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED_FILE]
 
 
 # -- the host --------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_sett
 def workflow(**changes):
     """A stand-in for Snakemake's object with all that `host` needs."""
     made = SimpleNamespace()
-    for name in host.NEEDED:
+    for name in host.NEEDED_MODULES:
         holder, _, last = name.rpartition(".")
         if holder:
             if not hasattr(made, holder):
@@ -284,7 +284,7 @@ def test_what_snakemake_was_told(tmp_path):
     assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
 
 
-@pytest.mark.parametrize("name", host.NEEDED)
+@pytest.mark.parametrize("name", host.NEEDED_MODULES)
 def test_an_attribute_that_a_snakemake_lacks_is_named(name):
     lacking = workflow()
     holder, _, last = name.rpartition(".")

@@ -109,7 +109,7 @@ def kinds_of(done):
 @pytest.fixture
 def watched_night(evening, tmp_path, monkeypatch):
     # Each round renews its pages.
-    monkeypatch.setattr(page_pace, "_TIMES", 0)
+    monkeypatch.setattr(page_pace, "_REST_TIMES", 0)
     return Night(evening, tmp_path)
 
 
@@ -129,8 +129,8 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     watched_night, monkeypatch
 ):
     # A page that took some milliseconds would be due again after the seconds of this test.
-    monkeypatch.setattr(page_pace, "_TIMES", 1e6)
-    monkeypatch.setattr(page_pace, "_MOST", 1e6)
+    monkeypatch.setattr(page_pace, "_REST_TIMES", 1e6)
+    monkeypatch.setattr(page_pace, "_MOST_SECONDS", 1e6)
     assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
     page = watched_night.results / "nights/2024-03-01/report.html"
     before, count = atomic_write.stamp_of(page), len(watched_night.output.lines)
@@ -159,8 +159,8 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
 
 
 def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night, monkeypatch):
-    monkeypatch.setattr(page_pace, "_TIMES", 1e6)
-    monkeypatch.setattr(page_pace, "_MOST", 1e6)
+    monkeypatch.setattr(page_pace, "_REST_TIMES", 1e6)
+    monkeypatch.setattr(page_pace, "_MOST_SECONDS", 1e6)
     watched_night.arrive(*LATE)
     watched_night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
     done = watched_night.watch.round()

@@ -320,4 +320,4 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
         assert len(own) == count
         assert own.items() <= expected.items()
     left = {path.read_text() for path in (second.results / ".ccdflow" / "batches").iterdir()}
-    assert left <= {claims.WITHDRAWN}
+    assert left <= {claims.WITHDRAWN_LINE}

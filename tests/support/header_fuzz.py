@@ -19,7 +19,7 @@ from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.run import ledger, session, worker
 from ccdflow.run.rawframes import inventory
-from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
 
@@ -266,4 +266,4 @@ def whole_run(raw, results, cost, **config):
     return done.records, lines, running.context
 
 
-ALLOWED = {OK, SET_ASIDE, ARRIVING}
+ALLOWED = {OK, SET_ASIDE, ARRIVING_STATUS}

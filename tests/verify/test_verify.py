@@ -137,10 +137,10 @@ def test_the_command_verifies_a_sample_once(copy, capsys):
     words = [f"raw={raw}", f"results={results}"]
     assert command.main(words) == 0
     assert "2 of 2 products verified with ccdproc" in capsys.readouterr().out
-    before = (results / table.NAME).stat().st_mtime_ns
+    before = (results / table.TABLE_FILE).stat().st_mtime_ns
     assert command.main(words) == 0
     assert "(0 now, the others before)" in capsys.readouterr().out
-    assert (results / table.NAME).stat().st_mtime_ns == before
+    assert (results / table.TABLE_FILE).stat().st_mtime_ns == before
     assert command.main([*words, "--all"]) == 0
     assert "6 of 6 products verified" in capsys.readouterr().out
     assert len(table.read_verdicts(results)[0]) == 6

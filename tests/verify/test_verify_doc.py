@@ -75,5 +75,5 @@ def test_each_product_takes_ten_lines(lines):
 
 def test_each_card_that_is_believed_stands_in_the_page_with_its_reason():
     text = PAGE.read_text()
-    for why in source_cards.BELIEVED.values():
+    for why in source_cards.BELIEVED_CARDS.values():
         assert f"| {why} |" in text

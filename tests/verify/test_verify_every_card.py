@@ -19,7 +19,7 @@ from ccdflow.verify.detector import detector_products
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
 )
-BELIEVED = re.compile("|".join(source_cards.BELIEVED))
+BELIEVED = re.compile("|".join(source_cards.BELIEVED_CARDS))
 
 
 @pytest.fixture(scope="module")

@@ -409,7 +409,7 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     product = one(results, FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
     assert report_of(copy, words=[product])[1] == 1
-    path = results / table.NAME
+    path = results / table.TABLE_FILE
     path.write_text(path.read_text().replace(",differs,", ",verified,"))
     assert table.read_verdicts(results) == ({}, 1)
     lines, status = report_of(copy, words=[product])
@@ -430,7 +430,7 @@ def test_verdicts_that_were_edited_do_not_count(copy):
 def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
     products = [one(copy[1], FRAME), one(copy[1], "combined/bias")]
     assert report_of(copy, words=products)[1] == 0
-    path = copy[1] / table.NAME
+    path = copy[1] / table.TABLE_FILE
     path.write_bytes(spoil(path.read_bytes()))
     lines, status = report_of(copy, words=products)
     assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
@@ -537,7 +537,7 @@ def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
     assert "verification.csv cannot be written (Permission denied)" in lines[0]
     assert "1 of 1 products verified" in lines[1]
     assert (len(lines), status) == (2, 0)
-    assert not (copy[1] / table.NAME).exists()
+    assert not (copy[1] / table.TABLE_FILE).exists()
 
 
 def test_a_log_is_asked_for_only_where_it_can_be_written(tmp_path, monkeypatch):

@@ -136,7 +136,9 @@ CHANGES = {
     "seal lost": lambda sandbox: (sandbox.results / paths.SEAL).unlink(),
     "profile edited": lambda sandbox: sandbox.profile("alpha", reduction={"statistic": "mean"}),
     "setting": lambda sandbox: sandbox.config.update(strict=True),
-    "record left by a killed run": lambda sandbox: leave(sandbox, f"{paths.DONE}/reduced/x.json"),
+    "record left by a killed run": lambda sandbox: leave(
+        sandbox, f"{paths.DONE_FOLDER}/reduced/x.json"
+    ),
     "batch of an earlier run": lambda sandbox: leave(
         sandbox, f"{paths.BATCHES}/x.0123456789abcdef.json"
     ),

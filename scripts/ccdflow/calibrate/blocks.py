@@ -31,7 +31,7 @@ ARITHMETIC_VERSION = 6
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
-_STRIPS = 4
+_STRIPS_OF_A_BLOCK = 4
 # Cards of other programs that have done a step already, and the step.
 _DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
@@ -361,7 +361,7 @@ class _Image:
         """
         ny, nx = self.unit.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
-        step = strip * _STRIPS
+        step = strip * _STRIPS_OF_A_BLOCK
         buffers = Buffers(self, min(step, ny))
         with np.errstate(invalid="ignore", over="ignore"):
             for start in range(0, ny, step):

@@ -12,7 +12,7 @@ from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards of the form of an HDU; a # stands for a digit.
-_STRUCTURE = frozenset([
+_STRUCTURE_CARDS = frozenset([
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
     "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
 ])  # fmt: skip
@@ -32,7 +32,7 @@ _OWN_CARDS = frozenset([
     "GAINMEAS", "SATMEAS", "SATMEA##", "SHUTCOR", "SHUTKEY", "SHUTMEAN",
 ])  # fmt: skip
 # Names for the camera's cards on raw pixels, which readers would take for the product's.
-_RENAMED = {
+_RENAMED_CARDS = {
     "GAIN": "RAWGAIN",
     "EGAIN": "RAWEGAIN",
     "CCDGAIN": "RAWCGAIN",
@@ -117,7 +117,7 @@ def _is_of_product(keyword):
     """
     stem = keyword.rstrip("0123456789")
     form = stem + "#" * (len(keyword) - len(stem))
-    return form in _STRUCTURE or form in _OWN_CARDS
+    return form in _STRUCTURE_CARDS or form in _OWN_CARDS
 
 
 def _write_master_cards(cards, use):
@@ -242,7 +242,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
 
 def _rename(cards, converted):
     """Rename the camera's cards of gain and saturation, which describe the raw pixels."""
-    for keyword, raw_keyword in _RENAMED.items():
+    for keyword, raw_keyword in _RENAMED_CARDS.items():
         if keyword in cards and (converted or keyword not in _ABOUT_GAIN):
             cards.drop(raw_keyword)
             cards.rename(keyword, raw_keyword)

@@ -16,7 +16,7 @@ _MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
-_TILE = 24
+_TILE_SIDE = 24
 # Pixels of a block: their 256 kB of float32 fit into a processor's cache.
 _STRIP_PIXELS = 1 << 16
 # The level of the measured variances is taken from this many rows of an amplifier.
@@ -182,8 +182,8 @@ def signal_of(image, master, readouts):
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
-        tiles = tiles_of(values.shape[0], _TILE)
-        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE)
+        tiles = tiles_of(values.shape[0], _TILE_SIDE)
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE_SIDE)
         for rows in _strips(values):
             block = values[rows] - np.float32(level)
             around = np.empty(block.shape, np.float32)

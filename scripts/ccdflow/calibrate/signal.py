@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-TILE = 64
+TILE_SIDE = 64
 """Rows and columns of a tile."""
 
 SIGNIFICANT_SIGMA = 4.0
@@ -60,7 +60,7 @@ class Tiles:
         return np.concatenate(self.rows)
 
 
-def tiles_of(ny, size=TILE):
+def tiles_of(ny, size=TILE_SIDE):
     """Return the division of ``ny`` rows into `Tiles` of about ``size`` rows.
 
     Parameters
@@ -93,7 +93,7 @@ class Background:
         Columns of a tile, about.
     """
 
-    def __init__(self, tiles, sample, size=TILE):
+    def __init__(self, tiles, sample, size=TILE_SIDE):
         width = sample.shape[1] // max(1, round(sample.shape[1] / size))
         levels = _tile_medians(tiles, width, sample)
         if np.isnan(levels).any():

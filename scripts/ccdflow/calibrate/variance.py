@@ -15,9 +15,9 @@ from ccdflow.calibrate import signal
 from ccdflow.calibrate.filled_lines import lines_filled
 
 # Every 8th row and 4th column: 20,000 pixels of a small chip give a median noise to a hundredth.
-_SAMPLED = np.s_[::8, ::4]
+_SAMPLED_PIXELS = np.s_[::8, ::4]
 # Number of rows processed at a time for a whole image.
-_ROWS = 32
+_ROWS_AT_ONCE = 32
 
 
 class PixelVariance:
@@ -49,7 +49,7 @@ class PixelVariance:
         """Return the median noise of a master in adu; of a flat, relative to its value."""
 
         def make():
-            return float(np.median(self.of_master(kind)[_SAMPLED])) ** 0.5
+            return float(np.median(self.of_master(kind)[_SAMPLED_PIXELS])) ** 0.5
 
         return self._image.plane(kind).figure(("noise", self._readouts), make)
 
@@ -80,10 +80,10 @@ class PixelVariance:
             if image.plane(kind) is not None and self._master_share(kind):
                 self.median(kind)
         variances = np.empty(image.shape, np.float32)
-        scratch = np.empty((_ROWS, image.shape[1]), np.float32)
+        scratch = np.empty((_ROWS_AT_ONCE, image.shape[1]), np.float32)
         flat = image.plane("flat")
-        for first in range(0, image.shape[0], _ROWS):
-            rows = slice(first, min(first + _ROWS, image.shape[0]))
+        for first in range(0, image.shape[0], _ROWS_AT_ONCE):
+            rows = slice(first, min(first + _ROWS_AT_ONCE, image.shape[0]))
             term = scratch[: rows.stop - first]
             self._write_before_flat(rows, variances[rows], term)
             if flat is not None:

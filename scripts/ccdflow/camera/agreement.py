@@ -19,9 +19,9 @@ _DAY = timedelta(days=1)
 # A card with the day only may have the day of the evening, or the local day.
 _DAY_TOLERANCE = timedelta(days=1.5)
 # Times of day in other cards than these may be local.
-_UNIVERSAL = re.compile(r".*(?:UT|GMT|OBS).*")
+_UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
 # Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
-_JULIAN = (("mjd", mjd, 256), ("jd", jd, 4))
+_JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,11 @@ def _claims(reader, when, keywords, allowed):
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
             yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _DAY_TOLERANCE)
     for stamp in clocks(reader, system, by_name=False):
-        if stamp.local or stamp.keyword in keywords or not _UNIVERSAL.fullmatch(stamp.keyword):
+        if (
+            stamp.local
+            or stamp.keyword in keywords
+            or not _UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+        ):
             continue
         if stamp.day is not None:
             yield _Claim(stamp.keyword, stamp.at(stamp.clock))
@@ -139,7 +143,7 @@ def _claims(reader, when, keywords, allowed):
 
 def _julian(reader, when, keywords, allowed):
     """Yield the times that cards of Julian dates claim, as `_claims` does."""
-    for name, read, steps in _JULIAN:
+    for name, read, steps in _JULIAN_FORMS:
         for content in reader.contents_of(name):
             days = None if content.keyword in keywords else read(content)
             if days is None:

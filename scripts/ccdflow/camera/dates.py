@@ -35,7 +35,7 @@ _DAY_OF_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)-?([0-3]\d\d)(?!\d)")
 # 28/01/16, 28.1.2016.
 _DAY_FIRST = re.compile(r"(?<!\d)(\d\d?)([-/.])(\d\d?)\2(\d{2,4})(?!\d)")
 # 28-Jan-2016, 28 January 16.
-_NAMED = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
+_NAMED_MONTH_DATE = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
 # Jan 28, 2016.
 _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d)")
 # 2016 Jan 28, 2016-Jan-28.
@@ -49,7 +49,7 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 # 07-42-26, 07.42.26,5.
-_DASHED = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
+_DASHED_CLOCK = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
 # 0742, 074226.5.
 _DIGITS = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
 # am, P.M.
@@ -141,7 +141,7 @@ def read_day(text, *, order=""):
         if match:
             return _day(*(int(match[group]) for group in groups), text[match.end() :])
     for pattern, (year, month, day) in (
-        (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
+        (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED_MONTH_DATE, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
     ):  # fmt: skip
         match = pattern.search(text)
         if match:
@@ -168,7 +168,7 @@ def day_of_folder(name):
     """
     text = name.lower()
     for pattern, (year, month, day) in (
-        (_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3)), (_NAMED, (3, 2, 1)),
+        (_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3)), (_NAMED_MONTH_DATE, (3, 2, 1)),
         (_NAMED_MIDDLE, (1, 2, 3)),
     ):  # fmt: skip
         match = pattern.search(text)
@@ -244,7 +244,7 @@ def read_clock(text, *, joined=False):
     text = str(text or "").strip()
     if joined:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
-    match = _DASHED.match(text) or _CLOCK.match(text) or _DIGITS.match(text)
+    match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGITS.match(text)
     if match is None or (match.re is _DIGITS and match[3] is None and not joined):
         return None
     hours, minutes, seconds = (part for part in match.groups() if part not in ("-", "."))

@@ -288,12 +288,12 @@ def _alike_facts(headers, cards, file):
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.
-_LONGEST = 500
+_MOST_CHARACTERS = 500
 
 
 def _shorten(text):
     """Return a text; a long one is cut, and has eight digits of its own."""
-    if len(text) <= _LONGEST:
+    if len(text) <= _MOST_CHARACTERS:
         return text
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{text[:100]}...{digits}"
@@ -323,11 +323,11 @@ def optics_of(reader):
 
 
 # No CCD works above these degrees C: they are kelvin.
-_WARMEST = 70.0
+_MOST_DEGREES = 70.0
 # No CCD is colder than liquid nitrogen, degrees C.
-_COLDEST = -200.0
+_LEAST_DEGREES = -200.0
 # 0 degrees C in kelvin.
-_ZERO = 273.15
+_ZERO_KELVIN = 273.15
 # -110.5 deg C, 163 K, -20,5°.
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
@@ -347,8 +347,8 @@ def celsius(text):
     value = as_number(match[1] if match else text)
     if value is None:
         return None
-    value = round(value - _ZERO, 6) if value > _WARMEST else value
-    return value if _COLDEST <= value <= _WARMEST else None
+    value = round(value - _ZERO_KELVIN, 6) if value > _MOST_DEGREES else value
+    return value if _LEAST_DEGREES <= value <= _MOST_DEGREES else None
 
 
 def _one_spelling(text):

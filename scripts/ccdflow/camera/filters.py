@@ -7,12 +7,12 @@ import re
 from ccdflow.files.cards import as_text
 
 # Values of a filter wheel's card for an open position.
-_OPEN = re.compile(
+_OPEN_POSITION = re.compile(
     r"(no|none|without|empty|open|clear|clr|air|free|frei|libre|hole|blank|nofilter|nofilt|out|unfiltered"
     r"|luminance(clear)?)(filter|filt|slot|position|pos)?[0-9]*",
 )
 # Cards that no list has, but whose name speaks of a filter: CCDFLTID, FLT_ID, INSFLNAM.
-_NAMED = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
+_NAMED_CARD = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
 # Exceptions: names about the wheel's motion, or about properties of a filter.
 _NO_NAME = re.compile(
     r".*(?:POS|NUM|NO|SPD|SPEED|OFF|OFFSET|STEP|STEPS|ENC|DATE|TIME|STAT|STATUS|FILE|PATH|FOC|FOCUS|MODE"
@@ -20,10 +20,10 @@ _NO_NAME = re.compile(
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
 # Between the words of a name.
-_BETWEEN = re.compile(r"[\s_-]+")
+_WORD_SEPARATOR = re.compile(r"[\s_-]+")
 # Several filters in one card: g,r or g; r or g & r. A slash or a space is part of many names, and
 # counts between the names of bands alone: g/r, g r.
-_SEVERAL = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
+_FILTER_SEPARATOR = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
 # V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
@@ -77,7 +77,7 @@ def _as_name(content):
 
 def _joined_names(reader, text, content):
     """Return the text of a card; if it names several filters, with ``+`` between them, and warn."""
-    parts = [part for part in _SEVERAL.split(text) if part]
+    parts = [part for part in _FILTER_SEPARATOR.split(text) if part]
     if len(parts) == 1:
         words = [word for word in _BETWEEN_BANDS.split(text) if word]
         parts = words if all(map(_BAND.fullmatch, words)) else parts
@@ -104,7 +104,7 @@ def _filter_by_keyword(reader, open_wheels):
     ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
     """
     open_ = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
-    named = reader.named(_NAMED, _NO_NAME)
+    named = reader.named(_NAMED_CARD, _NO_NAME)
     values = (each.value for each in named if each.keyword.rpartition(" ")[0] not in open_)
     texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
@@ -137,7 +137,7 @@ def in_any_order(name):
     -------
     str
     """
-    return "+".join(sorted(_BETWEEN.sub(" ", part).strip() for part in name.split("+")))
+    return "+".join(sorted(_WORD_SEPARATOR.sub(" ", part).strip() for part in name.split("+")))
 
 
 def is_open(text):
@@ -148,7 +148,7 @@ def is_open(text):
     >>> is_open("Clear"), is_open("NO_FILTER"), is_open("V")
     (True, True, False)
     """
-    return bool(_OPEN.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
+    return bool(_OPEN_POSITION.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
 
 
 def _family(keyword):

@@ -28,11 +28,11 @@ OF_THE_IMAGE = (
 )  # fmt: skip
 """Facts on the pixels: the image's own header comes before the primary one."""
 
-AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
+AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
 # The reading where no card is there.
-_NOTHING = Reading()
+_EMPTY_READING = Reading()
 # Seconds of a bias. Slow shutters and clocks write some 0.1 s.
 _LONGEST_BIAS = 1.0
 _NO_GAIN = "not a number from 0 to 1e6"
@@ -132,9 +132,11 @@ class HeaderReader:
         if name not in self._known:
             positions = self._positions_of(name, keywords)
             if not positions:
-                return self._known.setdefault(name, _NOTHING)
+                return self._known.setdefault(name, _EMPTY_READING)
             contents_in_order = contents_at(self.headers, positions)
-            reading = first_readable(contents_in_order, reader, problem=problem, silent=AMBIGUOUS)
+            reading = first_readable(
+                contents_in_order, reader, problem=problem, silent=AMBIGUOUS_CARDS
+            )
             for text in reading.problems:
                 ending = f"; {remedy}" if remedy else ""
                 self.warn(text + (f": {reading.keyword} is used" if reading.keyword else ending))
@@ -201,7 +203,7 @@ class HeaderReader:
             value = reader(content)
             if value is not None:
                 readable.append((value, content))
-            elif problem is not None and content.keyword not in AMBIGUOUS:
+            elif problem is not None and content.keyword not in AMBIGUOUS_CARDS:
                 problems.append(unreadable_card(content, problem))
         for text in problems:
             self.warn(f"{text}: {readable[0][1].keyword} is used" if readable else text)

@@ -21,7 +21,7 @@ SETTING_NAME = "setting"
 # CAMERA, DET, SENSOR.
 _DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
 # Before an axis: CCD in CCDXORG, WIN_ in WIN_XMIN.
-_BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
+_WORD_BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
 # ORG, START, MIN.
 _START = r"(?:ORG|ORIG|ORIGIN|START|STRT|STR|STA|BEG|BEGIN|FIRST|MIN|LOW|LO|CORNER|COR|LL)"
 # X, V, COLUMN, ROW.
@@ -29,8 +29,8 @@ _AXIS = r"(?:[XYHV]|COL(?:UMN)?|ROW)"
 
 # XORGSUBF, WIN_XMIN, LTV1: places of windows, as whole pixels or lists of them.
 _PLACE = re.compile(
-    rf"{_BEFORE}{_AXIS}[-_]?{_START}(?:SUBF|[-_]?[XYU12])?\d?"
-    rf"|{_BEFORE}{_START}[-_]?{_AXIS}\d?"
+    rf"{_WORD_BEFORE}{_AXIS}[-_]?{_START}(?:SUBF|[-_]?[XYU12])?\d?"
+    rf"|{_WORD_BEFORE}{_START}[-_]?{_AXIS}\d?"
     rf"|{_AXIS}\d?[-_]?{_START}\d?"
     r"|(?:CCDW|ROI|AOI|WIN|WINDOW|CROP|SUB|FRAME|FRM)[-_]?[XYHV][-_]?(?:OFF|OFFSET|POS|[01])?"
     r"|(?:ROI|AOI|WIN|WINDOW|CROP|SUB|CCD|DET)[-_]?[XY][01]|(?:ROI|AOI|WIN|CROP|SUB)[01][-_]?[XY]?"
@@ -102,7 +102,7 @@ _KINDS = {
 # A date or a time of day differs from frame to frame, whatever its card is called: READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 # Whole degrees: one set point may be written with the noise of its converter.
-_DEGREES = 1.0
+_STEP_DEGREES = 1.0
 # Characters of a value of a setting; a hash takes the place of a longer one.
 _LONGEST_TEXT = 48
 
@@ -161,7 +161,7 @@ def _setting_as_text(kind, value):
     if value_read is None:
         return text
     if kind == "temperature":
-        value_read = round(value_read / _DEGREES) * _DEGREES
+        value_read = round(value_read / _STEP_DEGREES) * _STEP_DEGREES
     elif kind == "shift" and not isinstance(value, int):
         return ""
     elif kind in ("place", "level") and not value_read.is_integer():
@@ -241,7 +241,7 @@ def tells_apart(keyword, by):
 # CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
 # have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
-_DECISIVE = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
+_DECISIVE_CARDS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
 
 def is_decisive(keyword, by):
@@ -258,7 +258,7 @@ def is_decisive(keyword, by):
     bool
     """
     kind = _kind(keyword)
-    is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
+    is_meant = kind in _DECISIVE_CARDS and not _NOT_DECISIVE.fullmatch(keyword)
     return is_meant and tells_apart(keyword, by)
 
 
@@ -298,7 +298,7 @@ def split_by_cards(groups, by, *, but=()):
 
 
 # A name holds at most this many cards, of each the first letters of its content.
-_NAMED = 2
+_MOST_CARDS_IN_NAME = 2
 
 
 def name_of_setting(setting):
@@ -315,12 +315,12 @@ def name_of_setting(setting):
         Such as 'OFFSET10'.
     """
     parts = setting.split(", ")
-    parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_NAMED]]
+    parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_MOST_CARDS_IN_NAME]]
     return "_".join(parts)
 
 
 # Cards that differ from frame to frame, or from hour to hour, whatever the camera does.
-_RUNNING = re.compile(
+_RUNNING_VALUE_CARD = re.compile(
     r".*(?:DATE|TIME|STAMP|FILE|CHECKSUM|DATASUM|CKSUM).*|(?:RAW|CCDF|IMCOM|BIASLV|OVRRMS|OVERRMS).*"
     r"|U(?:T|TC).*|[LG]?M?ST(?:ART|END|OP)?|M?JD.*|.*MJD.*|HA|ZD|AIRMASS.*|AM(?:START|END)"
     r"|(?:TEL|OBJ|CAT|TARG)?(?:RA|DEC|ALT|AZ|EL)(?:DEG|D)?|PARANG.*|ROT.*|.*ANGLE?|DOME.*|FOCUS.*"
@@ -349,7 +349,7 @@ def cards_between(one, other):
     keywords = sorted(set().union(*one, *other), key=lambda name: (not _kind(name), name))
     texts = []
     for keyword in keywords:
-        if not _kind(keyword) and _RUNNING.fullmatch(keyword):
+        if not _kind(keyword) and _RUNNING_VALUE_CARD.fullmatch(keyword):
             continue
         sides = [[header.get(keyword, "") for header in side] for side in (one, other)]
         values = _values_of_two_sides(*sides)

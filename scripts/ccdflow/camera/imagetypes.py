@@ -61,7 +61,7 @@ _LIGHTS = {
     ),
 }
 # Words that give the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
-_STRONG = {
+_STRONG_WORDS = {
     **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
     **dict.fromkeys(["dark", "darks"], "dark"),
     **dict.fromkeys(["dome", "twilight", "quartz"], "flat"),
@@ -92,7 +92,7 @@ _STRONG = {
     **dict.fromkeys(["focus", "test", "junk", "acquisition", "acq"], "other"),
 }
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
-_NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
+_NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may have another use: a value counts only if it is an image type.
 _AMBIGUOUS_CARDS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
 # Words in the place of a target: a frame of type science with one of them may be of another type.
@@ -116,8 +116,8 @@ _OTHER_WORDS = re.compile(
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 # Beginnings of the reasons for which a frame has no type.
-_UNKNOWN = "unknown image type"
-_UNSAID = "no card says the image type"
+_UNKNOWN_TYPE = "unknown image type"
+_NO_TYPE_CARD = "no card says the image type"
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class TypeRule:
 
 def is_of_unknown_type(reason):
     """Return whether a frame's image type was not understood, by the frame's reason."""
-    return reason.startswith((_UNKNOWN, _UNSAID))
+    return reason.startswith((_UNKNOWN_TYPE, _NO_TYPE_CARD))
 
 
 def frame_type(reader, rules):
@@ -175,9 +175,9 @@ def frame_type(reader, rules):
         if kind:
             return text, _type_by_other_cards(reader, text, kind), ""
     if first:
-        return first, "", f"{_UNKNOWN} {first!r}: name it under `types:` in a profile"
+        return first, "", f"{_UNKNOWN_TYPE} {first!r}: name it under `types:` in a profile"
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    return "", "", f"{_UNSAID} (looked for {names}...): name it in a profile"
+    return "", "", f"{_NO_TYPE_CARD} (looked for {names}...): name it in a profile"
 
 
 def _types_of_cards(reader):
@@ -204,8 +204,8 @@ def _types_of_cards(reader):
 
 def _type_of(content):
     number = as_number(content.value)
-    if number is not None and content.keyword in _NUMBERED:
-        return _NUMBERED[content.keyword].get(number, "")
+    if number is not None and content.keyword in _NUMBERED_TYPES:
+        return _NUMBERED_TYPES[content.keyword].get(number, "")
     return known_type(str(content.value))
 
 
@@ -249,7 +249,7 @@ def known_type(text):
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
     parts = re.split(r"[,;]", text)
     types = {_TYPE_OF.get(_letters(part)) for part in parts} if len(parts) > 1 else set()
-    types |= {_STRONG.get(word) for word in words}
+    types |= {_STRONG_WORDS.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
     return next(
         (kind for kind in ("bias", "dark", "flat", "arc", "science", "other") if kind in types), ""

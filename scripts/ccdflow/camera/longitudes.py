@@ -14,7 +14,7 @@ LONGITUDE_TOLERANCE = 0.05
 the clock are 0.05."""
 
 # Metres from the earth's centre that a telescope can be.
-_RADII = (6.33e6, 6.39e6)
+_RADII_METRES = (6.33e6, 6.39e6)
 
 # 116 51 46.3, -116.863, 116d51m46s: a sign, degrees or hours, minutes and seconds.
 _ANGLE = re.compile(
@@ -124,7 +124,7 @@ def longitude_of_place(x, y, z):
     >>> round(longitude_of_place(-2410346.8, -4758666.8, 3487943.0), 2)
     -116.86
     """
-    if not _RADII[0] <= math.hypot(x, y, z) <= _RADII[1]:
+    if not _RADII_METRES[0] <= math.hypot(x, y, z) <= _RADII_METRES[1]:
         return None
     return math.degrees(math.atan2(y, x))
 

@@ -78,7 +78,7 @@ _HISTORY = re.compile(
     r"|\btrimmed to\b|\bccdproc\b.*\bdone\b",
     re.IGNORECASE,
 )
-_DENIED = re.compile(
+_DENIED_STEP = re.compile(
     r"\b(no|not|none|without|off|false|skip\w*|omit\w*|un(corrected|subtracted|calibrated)|disabled"
     r"|never|will be|to be|should)\b|\bnon-|[=:]\s*0\b",
     re.IGNORECASE,
@@ -131,7 +131,7 @@ def refuse_reduced(headers, *, file):
                 raise reduced_error("a program that makes masters", keyword, kind, file)
         _refuse_rates(header, file)
         for line in commentary(header, "HISTORY"):
-            if _HISTORY.search(line) and not _DENIED.search(line):
+            if _HISTORY.search(line) and not _DENIED_STEP.search(line):
                 raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
 
 

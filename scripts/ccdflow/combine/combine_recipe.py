@@ -11,7 +11,7 @@ from ccdflow.errors import UserError
 MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
 """Standard error of the median over that of the mean, for many values of a normal distribution."""
 
-FEW = 10
+FEW_FRAMES = 10
 """With fewer members, ``clip_by="auto"`` clips by the noise model."""
 
 # Pixels: the faint rim of a star is no wider.
@@ -135,7 +135,7 @@ class CombineRecipe:
         """Return the recipe for `n` members whose noise is known, without ``auto``."""
         if self.clip_by != "auto":
             return self
-        if n < FEW:
+        if n < FEW_FRAMES:
             return replace(self, clip_by="noise")
         return replace(self, clip_by="mad", grow=0)
 

@@ -32,7 +32,7 @@ NO_CLIPPING = "none"
 # Members whose numbers have three digits in keywords; of more members, all have five.
 _MOST_SHORT = 999
 # First letters of keywords with five digits, by those of keywords with three: eight letters in all.
-_LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
+_LONG_PREFIXES = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
 def shared_cards(members):
@@ -156,7 +156,9 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 def _numbered_keywords(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > _MOST_SHORT:
-        return [f"{_LONG.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)]
+        return [
+            f"{_LONG_PREFIXES.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)
+        ]
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-CLIP = 5.0
+CLIP_SIGMA = 5.0
 """A value beyond this many sigma is an outlier."""
 
 # Clipping starts at the median of this many values: sorting more takes time.
@@ -62,7 +62,7 @@ def clipped_moments(values):
     count = 0
     for _ in range(_MOST_ROUNDS):
         # Most whole numbers may agree: values one off are not outliers.
-        is_kept = np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)
+        is_kept = np.abs(values - mean) <= CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
         before, count = count, int(np.count_nonzero(is_kept))
         if count in (0, before):
             count = before

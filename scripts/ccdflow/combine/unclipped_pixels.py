@@ -14,9 +14,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 _COUNTED_FROM = 100
 # Distance between mean and median that is proved by counting, in sigma of a mean: it is exceeded by
 # one pixel in fifty, and a larger one would prove fewer pixels.
-_NEAR = 0.6
+_NEAR_PART = 0.6
 # Counting goes a little farther than the proof needs, whose margin is for rounding.
-_MORE = 1.01
+_MORE_FACTOR = 1.01
 # Numbers that a byte can count.
 _BYTE = 255
 
@@ -64,9 +64,9 @@ def _is_unclipped_by_counts(values, centre, clip, flags):
     n, number = len(values), values.dtype.type
     least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
     reach = np.maximum(largest - centre, centre - least)
-    near = _NEAR / n**0.5
+    near = _NEAR_PART / n**0.5
     # The MAD that would do, and the distance of the median on top of it.
-    far = _MORE * ((1 + near) / (MAD_TO_SIGMA * clip) + near)
+    far = _MORE_FACTOR * ((1 + near) / (MAD_TO_SIGMA * clip) + near)
     low, high = centre - number(near) * reach, centre + number(near) * reach
     lower, upper = centre - number(far) * reach, centre + number(far) * reach
     most = (n - 1) // 2

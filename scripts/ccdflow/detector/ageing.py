@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ccdflow.combine.moments import CLIP, clipped_moments
+from ccdflow.combine.moments import CLIP_SIGMA, clipped_moments
 
 # A slope needs at least this many pairs of different nights.
 _FEWEST_NIGHTS = 3
@@ -72,7 +72,7 @@ def structure_function(samples, variances, days, temperatures=None):
         if values.size < 2:
             continue
         moments = clipped_moments(values)
-        inliers = values[np.abs(values - moments.mean) <= CLIP * moments.sigma]
+        inliers = values[np.abs(values - moments.mean) <= CLIP_SIGMA * moments.sigma]
         variance = float(inliers.var())
         pairs.append(
             Pair(

@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.combine.moments import clipped_moments
 
 # A dark harms if its noise exceeds the structure that it removes by more than this many errors.
-_SIGMAS = 3.0
+_BENEFIT_SIGMA = 3.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
         return False
     removed = bias_variance * (1 - (1 - scale) ** 2)
     return all(
-        scale**2 * (amplifier["structure"] + _SIGMAS * amplifier["structure_error"]) + removed
+        scale**2 * (amplifier["structure"] + _BENEFIT_SIGMA * amplifier["structure_error"])
+        + removed
         < scale**2 * amplifier["added"]
         for amplifier in measured
     )

@@ -10,14 +10,14 @@ import numpy as np
 
 from ccdflow.camera.sections import Region
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.moments import CLIP
+from ccdflow.combine.moments import CLIP_SIGMA
 from ccdflow.combine.noise import DIGITAL_NOISE, check_region
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
-    BOXES,
+    COARSE_BOXES,
     COMPARED_ROWS,
-    UNKNOWN,
+    UNKNOWN_FIGURE,
     CleanImage,
     Estimate,
     white_part,
@@ -34,7 +34,7 @@ _TRIAL_SEED = 20160116
 # A disagreement has this many standard errors: there are many boxes.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count: frames of two kinds are all as far.
-_REACH = 3
+_REACH_PIXELS = 3
 
 
 # -- the detector --------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def _read_noise_of_pairs(parts):
     """Return the read noise from the scatters of differences; see `measure_read_noise`."""
     pairs = len(parts)
     if not pairs or not all(part.count > 1 for part in parts):
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     sigma = np.sqrt(np.mean([part.sigma**2 for part in parts]) / 2)
     pixels = np.mean([part.count for part in parts])
     error = sigma * np.sqrt((1 + (pairs - 1) / (2 * pairs)) / (2 * pixels * pairs))
@@ -202,7 +202,7 @@ def drift(levels, hours=None):
     finite = np.isfinite(levels)
     count = np.count_nonzero(finite)
     if not count:
-        return Drift(UNKNOWN, UNKNOWN, float("nan"))
+        return Drift(UNKNOWN_FIGURE, UNKNOWN_FIGURE, float("nan"))
     measured = levels[finite]
     error = measured.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
     times = np.full(len(levels), np.nan) if hours is None else np.asarray(hours, np.float64)
@@ -217,7 +217,7 @@ def drift(levels, hours=None):
 def _slope(times, levels):
     """Return the slope of levels over time with its error."""
     if len(times) < 2 or np.ptp(times) == 0:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     times, levels = times - times.mean(), levels - levels.mean()
     weight = np.sum(times**2)
     slope = np.sum(times * levels) / weight
@@ -327,14 +327,14 @@ def measure_combined_noise(frames, recipe=None):
     recipe = _without_noise_clipping(recipe or CombineRecipe())
     n = len(frames)
     if n < 2:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     halves = [
         combine_arrays(part, recipe, allow_empty=True, uncertainty=False)
         for part in (frames[::2], frames[1::2])
     ]
     part = white_part(halves[0].image - halves[1].image)
     if part.count < 2:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     excess = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))
     sigma = part.sigma * np.sqrt(excess_variance(n, recipe) / n / excess)
     return Estimate(float(sigma), float(sigma / np.sqrt(2 * part.count)))
@@ -523,13 +523,15 @@ def disagreement(frames, noise):
     # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     n, ny, nx = frames.shape
-    if n < 3 or min(ny, nx) < BOXES or not np.isfinite(noise):
+    if n < 3 or min(ny, nx) < COARSE_BOXES or not np.isfinite(noise):
         return float("nan")
     total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
     centre = median_of_each(frames, median=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
-    reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), _REACH * _middle_distance(frames, centre))
+    reach = np.maximum(
+        CLIP_SIGMA * max(noise, DIGITAL_NOISE), _REACH_PIXELS * _middle_distance(frames, centre)
+    )
     for frame in frames:
         offset = frame - centre
         with np.errstate(invalid="ignore"):
@@ -544,7 +546,7 @@ def disagreement(frames, noise):
     values = np.where(count > n / 2, variance, np.nan)
     clean = CleanImage(np.nan_to_num(values), np.isfinite(values), 0.0)
     excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
-    error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * BOXES**2 / (ny * nx * (n - 1)))
+    error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * COARSE_BOXES**2 / (ny * nx * (n - 1)))
     return float(np.sqrt(excess)) if excess > _DISAGREEMENT_SIGMA * error else 0.0
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ccdflow.combine.moments import CLIP
+from ccdflow.combine.moments import CLIP_SIGMA
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 
@@ -103,7 +103,7 @@ def warnings_on_bias(figures, recipe):
             " them"
         )
     if predicted > 0 and excess > max(
-        _EXCESS_NOISE * predicted, CLIP * figures["combined_noise_error"]
+        _EXCESS_NOISE * predicted, CLIP_SIGMA * figures["combined_noise_error"]
     ):
         sentences.append(
             f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
@@ -125,7 +125,7 @@ def warnings_on_bias(figures, recipe):
 
 
 # Noises above 0 within which a level is near 0, and the factor by which values below 0 are fewer.
-_NEAR_ZERO, _FEWER = 1.5, 3
+_NEAR_ZERO, _FEWEST_BIASES = 1.5, 3
 
 
 def is_cut_off(frames, levels, noise):
@@ -151,4 +151,4 @@ def is_cut_off(frames, levels, noise):
     if not 0 <= middle < _NEAR_ZERO * noise:
         return False
     expected = math.erfc((middle / noise + 1) / 2**0.5) / 2
-    return bool(np.mean(frames + levels < -noise) < expected / _FEWER)
+    return bool(np.mean(frames + levels < -noise) < expected / _FEWEST_BIASES)

@@ -8,7 +8,7 @@ import numpy as np
 _ROUNDS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
 # 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
-_REACH = 8
+_REACH_PIXELS = 8
 # A replaced pixel changes hits up to this many pixels away where stars are compared with their
 # profile, by the noise of the pixels around.
 _REACH_OF_PROFILE = 12
@@ -17,19 +17,19 @@ _WIDTH_OF_A_HIT = 6
 # If the parts together have this many times the pixels of the image, all rounds search all of it.
 _MOST_IN_PARTS = 1.0
 # A hit is replaced by the pixels up to this far from it.
-_BESIDE = 2
+_PIXELS_AROUND = 2
 # Pixels that are mirrored at the edges of an image: L.A.Cosmic finds nothing in the last three.
-_MARGIN = 6
+_MARGIN_PIXELS = 6
 
-INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
+IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2
 """The image in the arrays that `with_margin` returns."""
 
-CONNECTED = np.ones((3, 3), bool)
+NEIGHBOUR_BOX = np.ones((3, 3), bool)
 """Pixels that touch at a corner are connected."""
 
 
 def with_margin(values, dtype=np.float32):
-    """Return an image that is mirrored at its edges: its own pixels are at `INSIDE`.
+    """Return an image that is mirrored at its edges: its own pixels are at `IMAGE_IN_MARGIN`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def with_margin(values, dtype=np.float32):
     numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
         Of 12 rows and columns more.
     """
-    return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
+    return np.pad(values.astype(dtype, copy=False), _MARGIN_PIXELS, mode="reflect")
 
 
 def hits_of_rounds(data, variance, bad, settings):
@@ -74,7 +74,7 @@ def hits_of_rounds(data, variance, bad, settings):
 
     hits = find(data, variance, bad)
     new, planes = hits, _Replaced(data, variance, bad)
-    reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH
+    reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
     for _ in range(_ROUNDS - 1):
         boxes = planes.replace(hits, new)
         firsts, at_edges = _parts(boxes, data.shape, reach)
@@ -124,11 +124,11 @@ class _Replaced:
         from scipy import ndimage
 
         changed = np.zeros_like(hits)
-        inner = (slice(_BESIDE, -_BESIDE),) * 2
-        is_near = ndimage.binary_dilation(new, np.ones((2 * _BESIDE + 1,) * 2, bool))
+        inner = (slice(_PIXELS_AROUND, -_PIXELS_AROUND),) * 2
+        is_near = ndimage.binary_dilation(new, np.ones((2 * _PIXELS_AROUND + 1,) * 2, bool))
         changed[inner] = (hits & is_near)[inner]
         y, x = np.nonzero(changed)
-        steps = np.arange(-_BESIDE, _BESIDE + 1)
+        steps = np.arange(-_PIXELS_AROUND, _PIXELS_AROUND + 1)
         around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
         is_left_out = (hits | self._bad)[around].reshape(len(y), steps.size**2)
         counts = (~is_left_out).sum(axis=1)
@@ -140,7 +140,7 @@ class _Replaced:
             if not counts.all():
                 middle[counts == 0] = self._level(source)
             plane[y, x] = middle
-        return ndimage.find_objects(ndimage.label(changed, CONNECTED)[0])
+        return ndimage.find_objects(ndimage.label(changed, NEIGHBOUR_BOX)[0])
 
     def _level(self, source):
         """Return the median of the pixels that are not beside bad ones."""
@@ -159,7 +159,7 @@ def _parts(boxes, shape, reach):
     shape : (int, int)
         (ny, nx) of the image.
     reach : int
-        See `_REACH`.
+        See `_REACH_PIXELS`.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def _find_inside(find, planes, firsts, reach, hits):
     firsts : numpy.ndarray of shape (n, 2)
         Of `_parts`.
     reach : int
-        See `_REACH`.
+        See `_REACH_PIXELS`.
     hits : numpy.ndarray
         (ny, nx), bool: hits are added.
     """

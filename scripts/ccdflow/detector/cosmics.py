@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.detector.cosmic_rounds import INSIDE, hits_of_rounds, with_margin
+from ccdflow.detector.cosmic_rounds import IMAGE_IN_MARGIN, hits_of_rounds, with_margin
 from ccdflow.detector.star_guard import Stars
 from ccdflow.robust import FWHM_OVER_SIGMA
 
@@ -116,7 +116,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
         stars.keep_sharp(hits)
         if stars.are_spared_by(hits, guard):
             return Search(
-                _clear_edges(hits[INSIDE]),
+                _clear_edges(hits[IMAGE_IN_MARGIN]),
                 is_kept=True,
                 sigma=sigma,
                 contrast=settings["objlim"],

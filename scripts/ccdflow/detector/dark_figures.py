@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.detector.bias_figures import Drift, drift
-from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate
+from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate
@@ -271,7 +271,7 @@ def _rate(values, errors, levels, per_second):
         Factor from the unit of the dark to that of rates.
     """
     if not values.size:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
     finite_levels = np.array(levels)[np.isfinite(levels)]
     members = (
@@ -291,9 +291,9 @@ def _percentiles(rates):
 def _glow(values, good, per_second):
     """Return the part of the dark rate that varies over the amplifier, with its error."""
     ny, nx = values.shape
-    if min(ny, nx) < BOXES or not good.any():
-        return UNKNOWN
-    rows, columns = (np.arange(BOXES) * size // BOXES for size in values.shape)
+    if min(ny, nx) < COARSE_BOXES or not good.any():
+        return UNKNOWN_FIGURE
+    rows, columns = (np.arange(COARSE_BOXES) * size // COARSE_BOXES for size in values.shape)
 
     def sums(array):
         return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.frame_figures import BOXES, FINE
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
     Figure,
@@ -228,8 +228,10 @@ def select_flats(stats, thresholds=None):
 
 
 # The meaning of the figures of flats.
-_SHAPE = f"rms difference from the other flats in {BOXES} x {BOXES} boxes"
-_SPOT = f"by how much the darkest of {FINE} x {FINE} boxes is below that of the other flats"
+_SHAPE = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
+_SPOT = (
+    f"by how much the darkest of {FINE_BOXES} x {FINE_BOXES} boxes is below that of the other flats"
+)
 
 
 def _flat_figures(stats, limits):
@@ -239,8 +241,8 @@ def _flat_figures(stats, limits):
     # The variance of a box's median is pi/2 times that of its mean.
     worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
     for name, values, floor, boxes, norm, meaning in (
-        ("shape", [flat.shape for flat in stats], limits.shape, BOXES, _rms, _SHAPE),
-        ("deepest spot", [flat.spots for flat in stats], limits.spot, FINE, _deepest, _SPOT),
+        ("shape", [flat.shape for flat in stats], limits.shape, COARSE_BOXES, _rms, _SHAPE),
+        ("deepest spot", [flat.spots for flat in stats], limits.spot, FINE_BOXES, _deepest, _SPOT),
     ):
         deviations = _relative_deviations(values)
         if deviations is None:
@@ -288,7 +290,9 @@ def _no_common_flat(stats, limits):
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)
     worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
-    limit = limits.disagree * float(np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst * BOXES))
+    limit = limits.disagree * float(
+        np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst * COARSE_BOXES)
+    )
     whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if whole_scatter <= limit:
         return []

@@ -41,7 +41,7 @@ _LEAST_LAMP = 1e-4
 # With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
 _MANY_RESIDUALS = 50
 # Value and error where no lamp was steady.
-_UNKNOWN = (np.nan, np.nan)
+_UNKNOWN_FIGURE = (np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -252,11 +252,11 @@ def _mean_dead_time(series):
     sets = by_exposure(list(seconds))
     repeated = [members for members in sets if len(members) > 1]
     if len(sets) < 3 or not repeated:
-        return _UNKNOWN
+        return _UNKNOWN_FIGURE
     rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP)
     if lamp > _MOST_LAMP_SCATTER:
-        return _UNKNOWN
+        return _UNKNOWN_FIGURE
     averages = np.array([levels[members].mean() for members in sets])
     errors = averages * lamp / np.sqrt([len(members) for members in sets])
     times = [float(np.mean(seconds[members])) for members in sets]
@@ -266,7 +266,9 @@ def _mean_dead_time(series):
 
 def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN for none."""
-    values, errors = np.array([pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN]).T
+    values, errors = np.array(
+        [pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN_FIGURE]
+    ).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.bias_figures import drift
-from ccdflow.detector.frame_figures import FINE, UNKNOWN, Estimate
+from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 
-COARSE = 8
+SHAPE_BOXES = 8
 """The shape of a flat is measured in this many boxes along a side."""
 
-APERTURE = 50
+APERTURE_PIXELS = 50
 """The limit of the signal to noise by a flat is given for an aperture of this many pixels."""
 
 
@@ -49,7 +49,7 @@ _GAIN_ERROR = 0.02
 _GAIN_SIGMAS = 5.0
 # Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
 # variance of their mean is this many times larger than without the correlation.
-_CORRELATED = 1.5
+_PAIR_CORRELATION = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494
 
@@ -114,8 +114,8 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        shape=_boxes(relative, COARSE),
-        spots=_boxes(relative, FINE),
+        shape=_boxes(relative, SHAPE_BOXES),
+        spots=_boxes(relative, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite.size),
     )
@@ -213,7 +213,7 @@ def _measure(flat, amplifier, hours):
         highest=float(levels.max()),
         unit="electron" if amplifier.gain else "adu",
         signal_to_noise=quality,
-        aperture_cap=quality * math.sqrt(APERTURE),
+        aperture_cap=quality * math.sqrt(APERTURE_PIXELS),
         lamp_drift=_lamp_drift(flat.levels, hours),
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
@@ -251,21 +251,21 @@ def measure_gain_of_flats(flat, amplifier):
         for i in range(len(frames) - 1)
     ]
     if not pairs:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     squares, photons, fixed = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     if squares.size < _GAIN_PIXELS:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     for _ in range(_GAIN_ROUNDS):
         kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
         if not inverse * HIGHEST_GAIN > 1:
-            return UNKNOWN
-    relative_error = math.sqrt(2 * _CORRELATED / max(np.count_nonzero(kept), 1))
+            return UNKNOWN_FIGURE
+    relative_error = math.sqrt(2 * _PAIR_CORRELATION / max(np.count_nonzero(kept), 1))
     return (
         Estimate(1 / inverse, relative_error / inverse)
         if relative_error <= _GAIN_ERROR
-        else UNKNOWN
+        else UNKNOWN_FIGURE
     )
 
 
@@ -334,7 +334,7 @@ def gain_differs(gain, measured, error):
 def _lamp_drift(levels, hours):
     """Return the slope of levels through the night, per cent an hour."""
     if hours is None:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     slope = drift(levels, hours).slope
     percent = 100 / float(np.median(levels))
     return Estimate(slope.value * percent, slope.error * percent)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.flat_figures import COARSE
+from ccdflow.detector.flat_figures import SHAPE_BOXES
 from ccdflow.robust import MAD_TO_SIGMA
 
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
@@ -17,9 +17,9 @@ _LEAST_SCATTER = 4e-4
 # A flat is odd this many times the scatter of the group beyond its median distance. Chosen: few
 # flats give a rough scatter, by which a smaller limit calls good flats odd; a larger one keeps
 # clouds in.
-_SIGMA = 5.0
+_ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
-_FEWEST = 3
+_FEWEST_FLATS = 3
 # Boxes with less than this part of the level are dark.
 _LIT_PART = 0.2
 # In flats of direct images most boxes have this part of the level; those of spectra follow the
@@ -68,7 +68,7 @@ def odd_shape(sample):
     OddShape or None
         None where all are alike, where there are fewer than three, or where they are of spectra.
     """
-    if len(sample) < _FEWEST or min(sample.shape[1:]) < COARSE:
+    if len(sample) < _FEWEST_FLATS or min(sample.shape[1:]) < SHAPE_BOXES:
         return None
     boxes, pixels = _boxes(sample)
     middle = np.median(boxes, axis=0)
@@ -76,7 +76,7 @@ def odd_shape(sample):
     is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
     if np.count_nonzero(is_even) < _EVEN_PART * is_lit.size:
         return None
-    y, x = np.divmod(np.flatnonzero(is_lit), COARSE)
+    y, x = np.divmod(np.flatnonzero(is_lit), SHAPE_BOXES)
     plane = np.stack([np.ones(len(x)), x, y], axis=1)
     levelled = boxes[:, is_lit]
     for _ in range(_ROUNDS):
@@ -89,16 +89,20 @@ def odd_shape(sample):
     centre = float(np.median(distances))
     scatter = MAD_TO_SIGMA * float(np.median(np.abs(distances - centre)))
     floor = math.hypot(_LEAST_SCATTER, _MEDIAN_OVER_MEAN * _noise_of(sample) / pixels**0.5)
-    limit = centre + _SIGMA * max(scatter, floor)
+    limit = centre + _ODD_SIGMA * max(scatter, floor)
     index = int(np.argmax(distances))
     return OddShape(index, float(distances[index]), limit) if distances[index] > limit else None
 
 
 def _boxes(sample):
     """Return the medians of 8 x 8 boxes of each flat, (n, 64), and the pixels of a box."""
-    n, ny, nx = (size - size % COARSE if axis else size for axis, size in enumerate(sample.shape))
-    blocks = sample[:, :ny, :nx].reshape(n, COARSE, ny // COARSE, COARSE, nx // COARSE)
-    blocks = blocks.swapaxes(2, 3).reshape(n, COARSE**2, -1)
+    n, ny, nx = (
+        size - size % SHAPE_BOXES if axis else size for axis, size in enumerate(sample.shape)
+    )
+    blocks = sample[:, :ny, :nx].reshape(
+        n, SHAPE_BOXES, ny // SHAPE_BOXES, SHAPE_BOXES, nx // SHAPE_BOXES
+    )
+    blocks = blocks.swapaxes(2, 3).reshape(n, SHAPE_BOXES**2, -1)
     if np.isfinite(blocks).all():
         return np.median(blocks, axis=2), blocks.shape[2]
     with warnings.catch_warnings():

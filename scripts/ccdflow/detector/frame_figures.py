@@ -13,15 +13,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.combine.moments import CLIP, Moments, clipped_moments
+from ccdflow.combine.moments import CLIP_SIGMA, Moments, clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.robust import column_medians
 
-BOXES = 8
+COARSE_BOXES = 8
 """The coarse shape of a frame is measured in this many boxes along each side."""
 
-FINE = 32
+FINE_BOXES = 32
 """A spot is looked for in this many boxes along each side."""
 
 COMPARED_ROWS = 32
@@ -44,7 +44,7 @@ class Estimate:
     error: float
 
 
-UNKNOWN = Estimate(float("nan"), float("nan"))
+UNKNOWN_FIGURE = Estimate(float("nan"), float("nan"))
 """A figure that cannot be measured."""
 
 
@@ -68,7 +68,7 @@ def white_part(image):
     """
     moments = clipped_moments(image)
     with np.errstate(invalid="ignore"):
-        limit = CLIP * max(moments.sigma, DIGITAL_NOISE)
+        limit = CLIP_SIGMA * max(moments.sigma, DIGITAL_NOISE)
         good = np.abs(image - moments.mean) <= limit
         means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
     residual = clipped_moments(image - means[:, None].astype(image.dtype))
@@ -188,7 +188,7 @@ class CleanImage:
         means = self.means(axis)
         means = means[np.isfinite(means)]
         if len(means) < 2:
-            return UNKNOWN
+            return UNKNOWN_FIGURE
         variance = means.var(ddof=1)
         white = noise**2 * len(means) / np.count_nonzero(self.good)
         error = variance * np.sqrt(2 / (len(means) - 1))
@@ -199,7 +199,9 @@ class CleanImage:
 
     def boxes(self):
         """Return the means of the boxes minus the mean level, shape ``(BOXES, BOXES)``."""
-        rows, columns = (np.arange(BOXES + 1) * size // BOXES for size in self.values.shape)
+        rows, columns = (
+            np.arange(COARSE_BOXES + 1) * size // COARSE_BOXES for size in self.values.shape
+        )
         lines = list(pairwise(rows.tolist()))
         if max(last - first for first, last in lines) > _ROWS_IN_ORDER:
             values = np.add.reduceat(self.values.astype(np.float64), rows[:-1], axis=0)
@@ -227,7 +229,7 @@ def without_outliers(image):
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
             profile = np.nanmedian(np.where(np.isfinite(image), image, np.nan), axis=0)
     residual = image - profile
-    limit = CLIP * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
+    limit = CLIP_SIGMA * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
     with np.errstate(invalid="ignore"):
         good = np.abs(residual) <= limit
     level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan

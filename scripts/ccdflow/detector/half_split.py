@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.combine.clipping import PixelNoise
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.detector.frame_figures import UNKNOWN, Estimate
+from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate
 
 
 def half_split(combined, region):
@@ -33,7 +33,7 @@ def half_split(combined, region):
     frames = combined.sample[:, is_inside, region.columns].astype(np.float64)
     n = len(frames)
     if n < 2 or combined.noise is None or not frames.size:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     rows = combined.sample_rows[is_inside]
     indices = (rows[:, None] * combined.image.shape[1] + np.arange(region.x0, region.x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
@@ -47,5 +47,5 @@ def half_split(combined, region):
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
     moments = clipped_moments(difference / np.sqrt(variance))
     if moments.count < 2:
-        return UNKNOWN
+        return UNKNOWN_FIGURE
     return Estimate(float(moments.sigma), float(moments.sigma / math.sqrt(2 * moments.count)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
+from ccdflow.detector.frame_figures import COARSE_BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
@@ -325,7 +325,7 @@ def unlike_the_rest(frames, thresholds=None):
     limits = thresholds or Thresholds()
     # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
-    if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
+    if len(frames) < 3 or min(frames.shape[1:]) < COARSE_BOXES:
         return []
     middle = median_of_each(frames)
     spreads = np.array([white_part(frame - middle).sigma for frame in frames])
@@ -435,8 +435,8 @@ def unlike_shapes(stats, limits):
     scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
     rows = [frame.row_structure for frame in stats if np.isfinite(frame.row_structure)]
     # A box averages a few rows, each with the uncertainty of its overscan level.
-    row_noise = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
-    box_noise = noise * BOXES / max(min(frame.pixels for frame in stats), 1) ** 0.5
+    row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
+    box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in stats), 1) ** 0.5
     limit = max(limits.sigma * limits.structure * noise, 3 * np.hypot(row_noise, box_noise))
     whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if whole_scatter <= limit:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.cosmic_rounds import CONNECTED, INSIDE
+from ccdflow.detector.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOUR_BOX
 from ccdflow.detector.pixels.medians import box_median
 
 # A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
@@ -70,12 +70,12 @@ class Stars:
         sky = box_median(box_median(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
         self._errors = errors
         self._usable = np.zeros_like(bad)
-        self._usable[INSIDE] = ~bad[INSIDE]
+        self._usable[IMAGE_IN_MARGIN] = ~bad[IMAGE_IN_MARGIN]
         self._data, self._sky = data, sky
         self._light = data - sky
         self._core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
         # Stars, and wide tracks of rays.
-        self._extended = ndimage.binary_dilation(self._core, CONNECTED)
+        self._extended = ndimage.binary_dilation(self._core, NEIGHBOUR_BOX)
         self._peaks, self.width = self._measure()
 
     def _measure(self):
@@ -103,7 +103,7 @@ class Stars:
         pixels = np.nonzero(hits & self._extended)
         is_sharp = self._is_sharp(*pixels)
         # The middle of a wide track is as smooth as a star: it is flagged with its edges.
-        labels, count = ndimage.label(hits, CONNECTED)
+        labels, count = ndimage.label(hits, NEIGHBOUR_BOX)
         tracks = labels[pixels]
         sharp_pixels = np.bincount(tracks, is_sharp, count + 1)
         share = sharp_pixels / np.maximum(np.bincount(tracks, None, count + 1), 1)
@@ -153,10 +153,10 @@ class Stars:
 
         stars = np.zeros_like(hits)
         stars[tuple(self._peaks)] = True
-        stars = ndimage.binary_dilation(stars, CONNECTED) & self._usable
-        elsewhere = ~stars[INSIDE]
+        stars = ndimage.binary_dilation(stars, NEIGHBOUR_BOX) & self._usable
+        elsewhere = ~stars[IMAGE_IN_MARGIN]
         count = np.count_nonzero(stars)
-        hits_elsewhere = np.count_nonzero(hits[INSIDE] & elsewhere)
+        hits_elsewhere = np.count_nonzero(hits[IMAGE_IN_MARGIN] & elsewhere)
         expected = count * hits_elsewhere / max(np.count_nonzero(elsewhere), 1)
         chance = _CHANCE_SIGMA * np.sqrt(_PIXELS_OF_A_HIT * (expected + 1))
         return bool(np.count_nonzero(hits & stars) <= expected + guard * count + chance)

@@ -8,12 +8,12 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-BOX = 12
+MOST_RADIUS_PIXELS = 12
 """A star is measured up to this many pixels from its peak."""
 
 # Brightest peaks that are measured. Chosen: the median of 60 is good to 16 % of their scatter, and
 # each takes a read of its box.
-_CANDIDATES = 60
+_MOST_PEAKS = 60
 # A width needs at least this many stars: a galaxy may be the median of fewer.
 _FEWEST_STARS = 3
 # A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
@@ -77,18 +77,18 @@ def _brightest(small):
                 ny, nx = finite_pixels.shape
                 is_peak &= inner >= finite_pixels[dy : ny - 2 + dy, dx : nx - 2 + dx]
     rows, columns = np.nonzero(is_peak)
-    order = np.argsort(-inner[rows, columns], kind="stable")[:_CANDIDATES]
+    order = np.argsort(-inner[rows, columns], kind="stable")[:_MOST_PEAKS]
     return list(zip((rows[order] + 1).tolist(), (columns[order] + 1).tolist(), strict=True))
 
 
 def _width(image, middle, step, top):
     """Return the width of the star near a place; None if no star there can be measured."""
-    wide_box = _box(image, middle, BOX + step)
+    wide_box = _box(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:
         return None
     values, y0, x0 = wide_box
     y, x = np.unravel_index(int(np.nanargmax(values)), values.shape)
-    box = _box(image, (y0 + int(y), x0 + int(x)), BOX)
+    box = _box(image, (y0 + int(y), x0 + int(x)), MOST_RADIUS_PIXELS)
     if box is None:
         return None
     values = box[0]
@@ -99,11 +99,11 @@ def _width(image, middle, step, top):
     )
     sky = float(np.median(edge))
     noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
-    peak = float(values[BOX, BOX])
+    peak = float(values[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS])
     if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK * max(noise, 1e-9):
         return None
     rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))
-    if rows.size < _FEWEST_PIXELS or rows.size > BOX * BOX:
+    if rows.size < _FEWEST_PIXELS or rows.size > MOST_RADIUS_PIXELS * MOST_RADIUS_PIXELS:
         return None
     spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
     if math.sqrt(spreads[1] / spreads[0]) > _MOST_ELONGATED:
@@ -114,7 +114,7 @@ def _width(image, middle, step, top):
 def _connected_to_middle(mask):
     """Return the pixels of a mask that are connected to its middle."""
     connected = np.zeros_like(mask)
-    connected[BOX, BOX] = mask[BOX, BOX]
+    connected[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS] = mask[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS]
     while True:
         grown = connected.copy()
         grown[1:] |= connected[:-1]

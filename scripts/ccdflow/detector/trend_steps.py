@@ -60,7 +60,7 @@ _NIGHTS_OF_PART = 30
 _LARGER_SCATTER = 1.4
 # Degrees of freedom a night of the scatter about the lines, outliers left out: measured of normal
 # values, 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
-_EFFICIENCY = 0.85
+_MEDIAN_EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this. Chosen: errors grow 6.2 times
 # then; a limit nearer to 1 would make them infinite, a smaller one take a walk at random for steps.
 _MOST_CORRELATED = 0.95
@@ -324,7 +324,7 @@ class _Nights:
         scatters = np.maximum(_scatters(values), self.scatter)
         between = np.maximum(scatters**2 - typical**2, 0.0)
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
-        self.freedom = _EFFICIENCY * len(values)
+        self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
     def cut(self, limit, least):
         """Return (night, fit, sigma, error) of each step, by night.

@@ -104,7 +104,7 @@ def contents(header, keyword, occurrence="first"):
 
 
 # Keywords that astropy does not normalize.
-_PLAIN = re.compile(r"[A-Z0-9_-]{1,8}")
+_PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
 @lru_cache(maxsize=4096)
@@ -113,7 +113,7 @@ def _indexed_name(keyword):
 
     A name of more than eight letters is that of a HIERARCH card, unless it has a point in it.
     """
-    if _PLAIN.fullmatch(keyword):
+    if _PLAIN_KEYWORD.fullmatch(keyword):
         return keyword
     name = Card.normalize_keyword(keyword)
     return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
@@ -251,7 +251,7 @@ def _content_of_card(keyword, card):
 
 
 # A number or a text as nearly all programs write them; a text with ": " may be a record of FITS.
-_USUAL = re.compile(
+_USUAL_CARD = re.compile(
     r"(?!COMMENT|HISTORY|END )[A-Z0-9_-]{1,8} *= +"
     r"(?:(?P<whole>[+-]?\d+)|(?P<number>[+-]?\d+\.\d*)|'(?P<text>(?:(?!: )[ -&(-~])+)')"
     r" *(?:/ *(?P<comment>(?:(?!: )[ -~])*))?"
@@ -261,7 +261,7 @@ _USUAL = re.compile(
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""
-    usual = _USUAL.fullmatch(text) if text[8:10] == "= " else None
+    usual = _USUAL_CARD.fullmatch(text) if text[8:10] == "= " else None
     if usual:
         whole, number, value, comment = usual.groups()
         value = int(whole) if whole else float(number) if number else value.strip()

@@ -18,13 +18,13 @@ from ccdflow.files.hdus import hdu_header
 from ccdflow.files.headertext import CardList
 from ccdflow.files.multi_image_products import PlanesWriter, swap
 
-LOSSLESS, QUANTISED = "lossless", "quantised"
+LOSSLESS_FORM, QUANTISED_FORM = "lossless", "quantised"
 """The two ways to compress products, as the configuration names them."""
 
 # A tile has about this many pixels: enough to compress well, few enough to read a part.
 _TILE_PIXELS = 1 << 17
 
-TILES = 2
+TILE_VERSION = 2
 """Raise it when images are cut into other tiles: compressed products are then made again."""
 
 # The fastest level of gzip.
@@ -77,7 +77,7 @@ def writer(path, planes, *, compress=""):
     """
     if not compress:
         return PlanesWriter(path, planes)
-    return PackedWriter(path, planes, quantised=compress == QUANTISED)
+    return PackedWriter(path, planes, quantised=compress == QUANTISED_FORM)
 
 
 def in_plain_order(hdus):
@@ -306,7 +306,7 @@ class _Packer:
         if self._seed is not None:
             header.set("ZQUANTIZ", quantising.METHOD, "floats are stored as whole numbers")
             header.set("ZDITHER0", self._seed, "seed of the dither")
-            header.set("ZBLANK", quantising.EMPTY, "the number of a pixel without a value")
+            header.set("ZBLANK", quantising.EMPTY_PIXEL, "the number of a pixel without a value")
         elif self._plane.dtype.kind == "f":
             # As CFITSIO writes it; without this card ds9 takes the bits of floats for integers.
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")

@@ -23,7 +23,7 @@ from ccdflow.files.fits_structure import (
 from ccdflow.files.scaling import scaling_of
 
 # By BITPIX the unsigned type that FITS stores as signed, and the offset between the two.
-_UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
+_UNSIGNED_TYPES = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
 
 def stored_pixels(data, hdu, name=None):
@@ -68,7 +68,7 @@ def _plain_scaling(header):
     if scaling.bscale != 1 or scaling.blank is not None:
         return False
     bzero = scaling.bzero
-    return bzero == 0 or (bitpix in _UNSIGNED and bzero == _UNSIGNED[bitpix][1])
+    return bzero == 0 or (bitpix in _UNSIGNED_TYPES and bzero == _UNSIGNED_TYPES[bitpix][1])
 
 
 def _through_astropy(data, hdu, name):

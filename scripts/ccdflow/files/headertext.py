@@ -19,11 +19,11 @@ from ccdflow.files.rawheader import CARD
 # Letters of a card of commentary, behind its keyword.
 _COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
-_FIXED = 30
+_FIXED_FORMAT_END = 30
 # A longer string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
 # Characters that need no escape in a header.
-_PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
+_PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 # Letters that astropy takes for the end of a string.
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
@@ -199,7 +199,7 @@ def card_text(keyword, value, comment=""):
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
     else:
         used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
-    room = CARD - max(_FIXED, used) - len(" / ")
+    room = CARD - max(_FIXED_FORMAT_END, used) - len(" / ")
     shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
     return str(fits.Card(keyword, value, shown or None))
 
@@ -248,7 +248,7 @@ def printable_sentence(text):
     >>> printable_sentence("12 % more noise, at −80 °C")
     '12 % more noise, at %E2%88%9280 %C2%B0C'
     """
-    return quote(text, safe=f"{_PLAIN}%")
+    return quote(text, safe=f"{_PLAIN_CHARACTERS}%")
 
 
 def printable_text(text):
@@ -257,5 +257,5 @@ def printable_text(text):
     Escaped, too, are letters that astropy takes for a string's end: a quote before a blank or a
     slash, and an ampersand at the end.
     """
-    text = quote(text, safe=_PLAIN)
+    text = quote(text, safe=_PLAIN_CHARACTERS)
     return _ENDS.sub(lambda match: quote(match[0], safe=""), text)

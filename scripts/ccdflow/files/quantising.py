@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-EMPTY = -(1 << 31)
+EMPTY_PIXEL = -(1 << 31)
 """The whole number of a pixel without a value, ZBLANK."""
 
 METHOD = "SUBTRACTIVE_DITHER_1"
@@ -32,7 +32,7 @@ _THIRD_TO_SIGMA = 0.6052697
 # The noise of a tile is taken from this many of its rows.
 _SAMPLED_ROWS = 8
 # An image of more steps would need whole numbers that readers reserve.
-_LARGEST = float((1 << 31) - 16)
+_LARGEST_LEVEL = float((1 << 31) - 16)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Quantised:
     Attributes
     ----------
     numbers : numpy.ndarray of shape (k,)
-        int32, the pixels in their order; `EMPTY` where there is no value.
+        int32, the pixels in their order; `EMPTY_PIXEL` where there is no value.
     step, zero : float
     """
 
@@ -122,12 +122,12 @@ def quantise(tile, start):
     is_empty = np.isnan(flat)
     step = noise_of_tile(tile) / STEPS_OF_NOISE
     low, high = (float(f(flat[~is_empty], initial=0.0)) for f in (np.min, np.max))
-    if not step > 0 or not np.isfinite(high - low) or (high - low) / step > _LARGEST:
+    if not step > 0 or not np.isfinite(high - low) or (high - low) / step > _LARGEST_LEVEL:
         return None
     zero = round(low / step) * step
     # float32 has too few digits for the largest of these numbers.
     numbers = (flat.astype(np.float64) - zero) / step + (dither(start, flat.size) - 0.5)
-    numbers[is_empty] = EMPTY
+    numbers[is_empty] = EMPTY_PIXEL
     return Quantised(np.rint(numbers).astype(np.int32), step, zero)
 
 
@@ -149,5 +149,5 @@ def restored_pixels(quantised, start):
     numbers = quantised.numbers
     values = (numbers - dither(start, numbers.size).astype(np.float64) + 0.5) * quantised.step
     pixels = (values + quantised.zero).astype(np.float32)
-    pixels[numbers == EMPTY] = np.nan
+    pixels[numbers == EMPTY_PIXEL] = np.nan
     return pixels

@@ -54,7 +54,7 @@ _MAX_HEADERS = 16 << 20
 # HDUs of a file at most.
 _MOST_HDUS = 2000
 
-BEYOND = 1 << 16
+BYTES_BEYOND_HEADER = 1 << 16
 """Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
 
 # Bytes of the header and trailer of a gzip file, the least that one can have.
@@ -201,7 +201,7 @@ class RawFile(io.RawIOBase):
 
     def bytes_checksum(self):
         """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating."""
-        crc, buffer = 0, memoryview(bytearray(BEYOND))
+        crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_HEADER))
         with raw_file_errors(self._name):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
@@ -267,7 +267,7 @@ class RawFile(io.RawIOBase):
         """
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
-        buffer = thread_buffer("raw", end + BEYOND)
+        buffer = thread_buffer("raw", end + BYTES_BEYOND_HEADER)
         with raw_file_errors(self._name):
             self.rewind(layout)
             count = fill(self, buffer)

@@ -25,7 +25,7 @@ _END = "END".ljust(CARD)
 _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # The first eight letters of a card with a plain keyword; astropy reads those of all others.
-_PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
+_PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 # A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'.
 _OF_RECORDS = ": "
 # A card without a blank behind its sign of equality.
@@ -38,7 +38,7 @@ _MOST_TEXTS = 1 << 11
 # Cards of a header that are looked up at once: nearly all headers have fewer.
 _MOST_USUAL = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
-_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+_ALLOWED_CHARACTERS = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 ENDINGS = b"\0\r\n\t"
 """Some programs put these characters at the end of a card instead of blanks."""
 
@@ -109,7 +109,7 @@ class RawHeader(fits.Header):
 
     def _has_plain(self, keyword):
         """Return whether a keyword can be looked for without astropy's cards."""
-        return self.texts is not None and isinstance(keyword, str) and _PLAIN.match(keyword)
+        return self.texts is not None and isinstance(keyword, str) and _PLAIN_CARD.match(keyword)
 
     def __contains__(self, keyword):
         """Return whether there is a card of a keyword."""
@@ -271,7 +271,7 @@ def readable_cards(data):
     if any(byte in data for byte in ENDINGS):
         cards = (bytes(data[start : start + CARD]) for start in range(0, len(data), CARD))
         data = b"".join(card.rstrip(ENDINGS + b" ").ljust(len(card)) for card in cards)
-    return data.translate(_ALLOWED).decode("ascii")
+    return data.translate(_ALLOWED_CHARACTERS).decode("ascii")
 
 
 def _end_of(text):
@@ -298,7 +298,7 @@ def _parse_text(card):
     if text.startswith(_CONTINUE):
         return _NEXT
     head_and_text = _head_of(text)
-    if card[8:10] == "= " and _PLAIN.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
+    if card[8:10] == "= " and _PLAIN_CARD.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
         _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
     return head_and_text
 
@@ -314,7 +314,7 @@ def _keep(known, before, card, head_and_text):
 
 def _head_of(text):
     """Return (head, text) of a card by its text; the head is None for a record of FITS."""
-    plain = text[8:10] == "= " and _PLAIN.match(text[:8])
+    plain = text[8:10] == "= " and _PLAIN_CARD.match(text[:8])
     if plain and len(text) == CARD and _OF_RECORDS not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)

@@ -62,7 +62,7 @@ class RowStream:
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         total += self._skip(end - total, buffer)
-        goes_on = bool(self._fill(buffer[: rawfile.BEYOND]))
+        goes_on = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_HEADER]))
         file_errors.check_length(total, goes_on, self._layout, self._name)
         self._file.check(self._fingerprint)
 

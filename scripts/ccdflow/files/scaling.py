@@ -58,7 +58,7 @@ def scaling_of(header, name=None):
 
 
 # Products are float32: squares of their pixels, too, have to be below 3.4e38 and above 1e-38.
-_LARGEST, _SMALLEST = 1e18, 1e-18
+_LARGEST_SCALE, _SMALLEST_SCALE = 1e18, 1e-18
 # Unsigned integers of 64 bits have a BZERO of half as many BSCALE. A larger one leaves nothing of
 # the stored numbers.
 _MOST_STEPS = 2.0**64
@@ -66,9 +66,11 @@ _MOST_STEPS = 2.0**64
 
 def _check_range(bzero, bscale, bitpix, name):
     """Refuse a scaling by which values overflow, vanish, or become one and the same."""
-    if not _SMALLEST <= abs(bscale) <= _LARGEST:
-        raise _refusal("BSCALE", bscale, f"a size from {_SMALLEST:g} to {_LARGEST:g}", name)
-    most = _LARGEST if bitpix < 0 else abs(bscale) * _MOST_STEPS
+    if not _SMALLEST_SCALE <= abs(bscale) <= _LARGEST_SCALE:
+        raise _refusal(
+            "BSCALE", bscale, f"a size from {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}", name
+        )
+    most = _LARGEST_SCALE if bitpix < 0 else abs(bscale) * _MOST_STEPS
     if abs(bzero) > most:
         raise _refusal("BZERO", bzero, f"a size up to {most:g}", name)
 

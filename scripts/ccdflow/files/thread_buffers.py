@@ -6,7 +6,7 @@ import mmap
 import threading
 
 # Private: a forked process must not write into the buffers of another.
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class _Buffers(threading.local):
@@ -38,5 +38,5 @@ def thread_buffer(use, size):
     memory = _BUFFERS.by_use.get(use)
     if memory is None or len(memory) < size:
         _BUFFERS.by_use.pop(use, None)
-        memory = _BUFFERS.by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
+        memory = _BUFFERS.by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE_MEMORY)
     return memoryview(memory)[:size]

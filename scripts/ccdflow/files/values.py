@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # Words for an unknown value: such a card counts as absent.
-_SILENT = frozenset([
+_UNKNOWN_WORDS = frozenset([
     "unknown", "undefined", "undef", "n/a", "na", "none", "null", "nil", "-", "--", "---", "?",
     "??", "???", "_null_", "missing", "unavailable", "notavailable", "invalid", "not_set",
     "notset", "unset",
@@ -86,7 +86,7 @@ def is_silent(value):
     if not isinstance(value, str | Broken):
         return False
     text = "".join(str(value).lower().split())
-    return not text or text in _SILENT
+    return not text or text in _UNKNOWN_WORDS
 
 
 def as_number(value, units=None):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-LEAST = 1000.0
+LEAST_LEVEL = 1000.0
 """Adu: darker frames are no flats; only their median is measured."""
 
 # A smaller image, in pixels, is not judged.
@@ -23,7 +23,7 @@ _LEAST_NOISE = 1e-3
 # No box of an even frame is darker or brighter than its median by more than this fraction.
 _MOST_UNEVEN = 0.5
 # Boxes along each side.
-_BOXES = 4
+_BOXES_A_SIDE = 4
 
 
 def even_level(small):
@@ -37,12 +37,12 @@ def even_level(small):
     Returns
     -------
     float or None
-        Adu; None for frames with stars, lines, a slit, or less than `LEAST`.
+        Adu; None for frames with stars, lines, a slit, or less than `LEAST_LEVEL`.
     """
-    if small.size < _FEWEST_PIXELS or min(small.shape) < 2 * _BOXES:
+    if small.size < _FEWEST_PIXELS or min(small.shape) < 2 * _BOXES_A_SIDE:
         return None
     level = float(median(small))
-    if not level >= LEAST:
+    if not level >= LEAST_LEVEL:
         return None
     noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small, axis=1)))) / 2**0.5
     excess = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
@@ -50,7 +50,9 @@ def even_level(small):
         _FEWEST_STARS, _MOST_STARS * small.size
     ):
         return None
-    rows, columns = (np.arange(_BOXES + 1) * length // _BOXES for length in small.shape)
+    rows, columns = (
+        np.arange(_BOXES_A_SIDE + 1) * length // _BOXES_A_SIDE for length in small.shape
+    )
     for y0, y1 in pairwise(rows):
         for x0, x1 in pairwise(columns):
             if not abs(float(median(small[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVEN:

@@ -14,7 +14,7 @@ BLOCK_BYTES = 1 << 20
 """A block of rows of this size fits in the second-level cache with its float32 result."""
 
 # float32 holds integers and their halves exactly up to here.
-_EXACT = 2**23
+_EXACT_INTEGERS = 2**23
 
 
 def native_values(part, offset):
@@ -85,7 +85,7 @@ def is_exact(dtype, levels):
     if levels is None:
         return True
     twice = levels * 2
-    return bool((np.abs(levels) < _EXACT / 4).all() and (twice == np.rint(twice)).all())
+    return bool((np.abs(levels) < _EXACT_INTEGERS / 4).all() and (twice == np.rint(twice)).all())
 
 
 def subtract_blocks(source, offset, levels, target):

@@ -43,7 +43,7 @@ _LIT_NOISE_FACTOR = 1.25
 # Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
 _LEAST_STEP = 20.0
 # The sampled lines of data nearest to the strip: for their noise, and for their level.
-_NEIGHBOURS, _NEAREST = 6, 2
+_NEIGHBOUR_PIXELS, _NEAREST_PIXELS = 6, 2
 # The noises are of at most this many rows, spread over the strip: they are good to 1 % then.
 _MOST_ROWS = 256
 # Fewer rows of a strip, or columns, are not judged.
@@ -108,13 +108,13 @@ def compare_strip(sample, amplifier):
         return None
     # The data nearest to the strip come first.
     nearest = lines[:, ::-1] if sides == {"behind"} else lines
-    steps = nearest[:, :_NEAREST].mean(axis=1, dtype=np.float64) - sample.own
+    steps = nearest[:, :_NEAREST_PIXELS].mean(axis=1, dtype=np.float64) - sample.own
     level = float(median(sample.own))
     sampled = lines[:: max(1, len(lines) // _MOST_ROWS)]
     return Likeness(
         step=float(median(steps)),
         noise=_noise_within(strip),
-        data_noise=_noise_within(nearest[:, :_NEIGHBOURS]),
+        data_noise=_noise_within(nearest[:, :_NEIGHBOUR_PIXELS]),
         level=level,
         brightest=float(np.median(sampled, axis=0).max()) - level,
     )

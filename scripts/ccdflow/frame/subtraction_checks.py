@@ -24,7 +24,7 @@ from ccdflow.robust import has_median_of, median
 # An overscan of fewer rows or columns is not judged.
 _FEWEST_LINES = 16
 
-ADDED = np.pi / 2 / 16
+ADDED_VARIANCE_PART = np.pi / 2 / 16
 """Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
 pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
@@ -34,7 +34,7 @@ _DEAD_NOISE = 0.1
 # Errors of measuring the noise of rows by which the noise that was added exceeds `ADDED`.
 _ROW_NOISE_ERRORS = 3
 
-NOISIER = 1.5
+NOISIER_FACTOR = 1.5
 """Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
 
 # Adu. An image with less noise is no measure for its overscan: most of it is rounding, 0.29 adu.
@@ -240,7 +240,7 @@ def _row_warnings(rows, sample, recipe):
     if rows is None or rows.pixel < _DEAD_NOISE:
         # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
-    allowed = rows.limit(ADDED * rows.pixel**2)
+    allowed = rows.limit(ADDED_VARIANCE_PART * rows.pixel**2)
     if recipe.model is None and rows.after**2 - rows.before**2 > allowed:
         yield (
             ROW_NOISE_GREW,
@@ -264,7 +264,7 @@ def _strip_noise_warnings(rows, sample):
     if rows is None or rows.pixel < _LEAST_IMAGE_NOISE:
         # An image without noise is dead or saturated; another warning reports that.
         return
-    if sample.noise > NOISIER * rows.pixel:
+    if sample.noise > NOISIER_FACTOR * rows.pixel:
         yield (
             NOISE,
             f"the overscan has a noise of {sample.noise:.4g} adu, the image one of"

@@ -22,7 +22,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
-_NIGHTS = 3
+_MOST_NIGHTS = 3
 # The overview names this many frames without masters, the last lines this many harmful darks.
 _MOST_NAMED = 8
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 # Increase it when the section on masters of a night's page, or the overview's matrix, changes: all
 # pages are then made again. The table's own version makes again the table alone.
-_SECTIONS = 5
+_SECTIONS_VERSION = 5
 
 # The key of a closed night's summary.
 _SUMMARY = "associations"
@@ -58,7 +58,7 @@ class Associations(Kind):
     @property
     def versions(self):
         """The versions of the table and of the sections on it."""
-        return [self.version, _SECTIONS]
+        return [self.version, _SECTIONS_VERSION]
 
     def plan(self, planner):
         """Plan the table if there are frames to calibrate."""
@@ -162,7 +162,7 @@ class Associations(Kind):
             groups = SCIENCE.calibrated_groups(context)
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
-        return plan_sentences.paragraphs(context, nights, most_nights=_NIGHTS)
+        return plan_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
     def closing(self, context, records):
         """Return the lines on darks that do more harm than good."""
@@ -197,7 +197,7 @@ class Associations(Kind):
         choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
-        return {"associations": [_SECTIONS, digest(choices)]} if choices else {}
+        return {"associations": [_SECTIONS_VERSION, digest(choices)]} if choices else {}
 
     def index_basis(self, context):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
@@ -205,7 +205,7 @@ class Associations(Kind):
             return {}
         coverage_now = digest(_coverage(context).values())
         grades = getattr(context.outcome(self.path_prefix), "key", "")
-        return {"coverage": [_SECTIONS, coverage_now], "grades": grades}
+        return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
     def overview(self, context):
         """Return the section on the frames of each night and type, and on the missing ones."""

@@ -22,7 +22,7 @@ from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
-    ARRIVING,
+    ARRIVING_STATUS,
     OK,
     PRODUCT_IN_THE_WAY,
     SET_ASIDE,
@@ -31,7 +31,7 @@ from ccdflow.run.rawframes.rows import (
 )
 
 # The keys of a closed night's summary.
-_DIGEST, _GATHERED = "frames", "warnings"
+_DIGEST, _GATHERED_WARNINGS = "frames", "warnings"
 
 
 class Frame(Kind):
@@ -183,7 +183,7 @@ class Frame(Kind):
         facts = [
             [row.camera, row.geometry, row.recipe, *row.facts.shown()]
             for row in context.rows_of(night)
-            if row.status != ARRIVING
+            if row.status != ARRIVING_STATUS
         ]
         verified = verification.page_basis(context, night)
         return {"frames": frames_digest(context, night), "facts": digest(facts), **verified}
@@ -208,7 +208,7 @@ class Frame(Kind):
             {r.product: r for r in records}.get,
             frame_warnings.separating_settings(context),
         )
-        return {_DIGEST: frames_digest(context, night), _GATHERED: gathered}
+        return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
     def kept(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
@@ -256,7 +256,7 @@ def _warnings_of_frames(context, records):
     warned_of_open = frame_warnings.gather(
         rows, record_of, frame_warnings.separating_settings(context)
     )
-    closed = list(context.summaries(_GATHERED).values())
+    closed = list(context.summaries(_GATHERED_WARNINGS).values())
     warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
     if closed:
         before = context.closed.first["kept"]["frame"]["said"]

@@ -19,7 +19,7 @@ from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import OF_A_NIGHT
-from ccdflow.run.rawframes.rows import ARRIVING, digest
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
 PAGES_VERSION = 12
 """Raise it when a change alters any page or the overview: all of them are then written again."""
@@ -167,7 +167,7 @@ def write_page(context, job):
 def _cameras(context, night):
     """Return the cameras of a night's frames: a frame that still arrives is not shown."""
     rows = context.rows_of(night)
-    return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING})
+    return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING_STATUS})
 
 
 def _sentences_on_amplifiers(context, night):
@@ -205,7 +205,7 @@ def _sentences_on_left_out(context, night):
 
 def _sentences_on_odd_frames(context, night):
     """Return sentences on frames with warnings."""
-    rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+    rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS}
     warned = frame_warnings.warned_frames(
         rows.values(), context.outcome, frame_warnings.separating_settings(context)
     )

@@ -11,7 +11,7 @@ from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
+from ccdflow.kinds.sections.bias_sections import COMBINING_OFF_NOTE, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
@@ -72,7 +72,7 @@ class QualityPicture(NightPicture):
         section = trend_section(trend(context, groups_shown))
         if BIAS_KIND.configuration(context)["enabled"]:
             return section
-        note = (f"{OFF}.",)
+        note = (f"{COMBINING_OFF_NOTE}.",)
         if section is not None:
             return replace(section, summary=note)
         return Section("trend", "Trend over the nights", note, note, order=80, name="Trend")

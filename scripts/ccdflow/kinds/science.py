@@ -7,7 +7,7 @@ from operator import attrgetter
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
-from ccdflow.kinds.calibrating.calibration import STORE, Calibration
+from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
@@ -58,7 +58,7 @@ class Science(Kind):
 
     def let_go(self):
         """Free the masters that no frame has been calibrated with lately."""
-        STORE.free_idle()
+        MASTER_STORE.free_idle()
 
     # -- planning ----------------------------------------------------------------------------------
 
@@ -310,7 +310,12 @@ class Science(Kind):
         draw = drawing_module("ageing_picture").ageing_picture
         png = draw(
             [
-                (master.name, master_ageing.UNITS[master.kind], master.points(), master.in_use)
+                (
+                    master.name,
+                    master_ageing.VARIANCE_UNITS[master.kind],
+                    master.points(),
+                    master.in_use,
+                )
                 for master in ageing
             ],
             title="How masters depart from one another",

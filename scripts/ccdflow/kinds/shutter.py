@@ -43,7 +43,7 @@ _MOST_CHI2 = 4.0
 # The sentence is on frames with a larger relative error.
 _LEAST_ERROR = 1e-3
 # Rows that are in memory at once.
-_ROWS = 64
+_ROWS_AT_ONCE = 64
 _TEXT = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
     " of several exposures show. Least and largest are those of cells, beside the mean; the error"
@@ -445,8 +445,8 @@ def _means(night, flats, image):
     stacks = [MemberRows(night, flat, image) for flat in flats]
     darks = [_Dark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
-    for first in range(0, image.shape[0], _ROWS):
-        rows = slice(first, min(first + _ROWS, image.shape[0]))
+    for first in range(0, image.shape[0], _ROWS_AT_ONCE):
+        rows = slice(first, min(first + _ROWS_AT_ONCE, image.shape[0]))
         values = []
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:

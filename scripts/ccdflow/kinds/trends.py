@@ -35,15 +35,15 @@ COLUMNS = (
 # Steps of figures within this many days are one event.
 _SAME_EVENT_DAYS = 3
 
-RECENT = 30
+RECENT_NIGHTS = 30
 """The last lines of a run name the events of this many nights of a camera."""
 
 # The picture has this many nights: a year.
-_NIGHTS = 366
+_PICTURE_NIGHTS = 366
 # At most this many cameras have a picture.
-_CAMERAS = 6
+_MOST_CAMERAS = 6
 # The overview names this many newest events; the table has all.
-_SHOWN = 20
+_MOST_EVENTS = 20
 
 
 class Trends(Kind):
@@ -109,7 +109,7 @@ class Trends(Kind):
             for record in records
             if record.status == ledger.MADE
             for event in record.data["events"]
-            if event["after"] <= RECENT
+            if event["after"] <= RECENT_NIGHTS
         ]
 
     def index_basis(self, context):
@@ -125,7 +125,7 @@ class Trends(Kind):
         groups = [
             group for groups_of_kind in groups_with_figures(context) for group in groups_of_kind
         ]
-        nights = sorted({group.night for group in groups})[-_NIGHTS:]
+        nights = sorted({group.night for group in groups})[-_PICTURE_NIGHTS:]
         if len(nights) < 2:
             return None
         events = record.data["events"]
@@ -258,9 +258,9 @@ def _cells(step):
 
 def _section(context, events, pictures):
     """Return the section of the overview: what a step is, the newest events, their table."""
-    shown = list(reversed(events[-_SHOWN:]))
+    shown = list(reversed(events[-_MOST_EVENTS:]))
     rows = [_cells(step) for event in shown for step in event["steps"]]
-    recent = [event for event in events if event["after"] <= RECENT]
+    recent = [event for event in events if event["after"] <= RECENT_NIGHTS]
     earlier = len(events) - len(shown)
     return Section(
         "steps",
@@ -289,7 +289,7 @@ def _section(context, events, pictures):
 def _pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
     pictures = []
-    for camera in sorted({one.camera for one in series})[:_CAMERAS]:
+    for camera in sorted({one.camera for one in series})[:_MOST_CAMERAS]:
         lines = [one for one in series if one.camera == camera and len(one.points) > 1]
         if lines:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
 from ccdflow.pages.text_formatting import capital, count, figure, span, with_error
 
-NOTHING = "–"
+EMPTY_CELL = "–"
 """A cell of a table without a value."""
 
 _LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
-_STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"
+_STRUCTURE_LEFT, _COMBINED_NOISE = "Structure left (adu)", "Combined noise (adu)"
 _GROUPS = {
     _LEVEL: "Mean of the overscan, or of the pixels without one",
     _READ_NOISE: "From pairs of biases, and as the header or the profile has it",
-    _STRUCTURE: "In a bias after its overscan is subtracted",
-    _COMBINED: "Of a pixel of the combined bias",
+    _STRUCTURE_LEFT: "In a bias after its overscan is subtracted",
+    _COMBINED_NOISE: "Of a pixel of the combined bias",
 }
 
 
@@ -58,7 +58,7 @@ class NoiseContent:
     @property
     def columns(self):
         """The `NoiseColumn` list of the table, without columns that have no value."""
-        return [each for each in _noise_columns(self.amplifiers) if set(each.cells) != {NOTHING}]
+        return [each for each in _noise_columns(self.amplifiers) if set(each.cells) != {EMPTY_CELL}]
 
     @property
     def headings(self):
@@ -105,12 +105,12 @@ def _plain(name, digits=4, factor=""):
 
 def _level(amplifier):
     level = amplifier.level
-    return f"{level:.2f}".replace("-", "−") if math.isfinite(level) else NOTHING
+    return f"{level:.2f}".replace("-", "−") if math.isfinite(level) else EMPTY_CELL
 
 
 def _drift(amplifier):
     is_measured = not amplifier.drift_error > amplifier.span
-    return with_error(amplifier.drift, amplifier.drift_error) if is_measured else NOTHING
+    return with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
 
 
 def _read_noise(amplifier):
@@ -138,25 +138,25 @@ _COLUMNS = (
     ),
     ("", "Gain (e⁻/adu)", "Electrons per adu, from the header or the profile", _plain("gain", 3)),
     (
-        _STRUCTURE,
+        _STRUCTURE_LEFT,
         "rows",
         "Scatter of the means of rows beyond noise, adu",
         _plain("row_structure", 3),
     ),
     (
-        _STRUCTURE,
+        _STRUCTURE_LEFT,
         "columns",
         "Scatter of the means of columns beyond noise, adu",
         _plain("column_structure", 3),
     ),
     (
-        _COMBINED,
+        _COMBINED_NOISE,
         "measured",
         "Noise of a pixel of the combined bias, adu",
         _plain("combined_noise", 3),
     ),
     (
-        _COMBINED,
+        _COMBINED_NOISE,
         "predicted",
         "The same from the read noise of its members, adu",
         _plain("predicted_noise", 3),

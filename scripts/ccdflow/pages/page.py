@@ -22,7 +22,7 @@ ASIDE_OPEN_ROWS = 60
 """Frames set aside matter more: a longer list is shown unfolded."""
 
 # The place of the frames among the sections.
-_FRAMES = 30
+_FRAMES_PLACE = 30
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def index_page(page):
 
 def _sentences(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
-    ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
+    ranked = sorted(sections, key=lambda section: section.order < _FRAMES_PLACE)
     return [text for section in ranked for text in section.summary]
 
 
@@ -268,7 +268,7 @@ def _calibrated_words(totals):
     return f"{text}."
 
 
-_COUNTED = ("reduced", "set_aside", "other", "combined", "groups", "uncalibrated")
+_COUNTED_FIELDS = ("reduced", "set_aside", "other", "combined", "groups", "uncalibrated")
 
 
 def _totals(nights):
@@ -276,5 +276,5 @@ def _totals(nights):
     grades = Counter()
     for night in nights:
         grades.update(dict(night.grades))
-    sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED}
+    sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
     return NightLine("", grades=tuple(sorted(grades.items())), **sums)

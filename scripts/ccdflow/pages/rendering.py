@@ -32,7 +32,7 @@ from ccdflow.pages.text_formatting import (
     with_error,
 )
 
-_NOTHING = ("", "-", "–")
+_EMPTY_CELLS = ("", "-", "–")
 
 
 def _format_fixed(values, decimals):
@@ -195,7 +195,7 @@ def columns(section):
     """Return the columns of a section's table that have a value."""
     shown = []
     for index, heading in enumerate(section.headings):
-        known = [cell for row in section.rows if (cell := row[index]) not in _NOTHING]
+        known = [cell for row in section.rows if (cell := row[index]) not in _EMPTY_CELLS]
         if not known and section.rows:
             continue
         is_number = bool(known) and all(map(is_figure, known))
@@ -227,7 +227,7 @@ def check_pictures(pictures, where):
 
 
 # A name of at most this many letters stays on one line.
-_SHORT = 16
+_SHORT_LETTERS = 16
 
 
 def breakable(text):
@@ -235,14 +235,14 @@ def breakable(text):
 
     A `Named` has its file on hovering, and a link to it.
     """
-    shown = "–" if text in _NOTHING else signs(visible(text))
+    shown = "–" if text in _EMPTY_CELLS else signs(visible(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", shown)
     words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
     if not isinstance(text, Named):
         return words
     hint = visible(text.hint)
     if text.path:
-        kept = Markup(' class="whole"') if len(text) <= _SHORT else ""
+        kept = Markup(' class="whole"') if len(text) <= _SHORT_LETTERS else ""
         link = Markup('<a{} href="{}" title="{}">{}</a>')
         return link.format(kept, href(text.path), hint, words)
     return Markup('<span title="{}">{}</span>').format(hint, words)

@@ -13,7 +13,7 @@ from ccdflow.pages.text_formatting import count, in_order, type_rank
 
 # .fits, .FIT.gz.
 _ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
-_NEEDED = ("unit", "centre", "scale", "low", "high", "zscale")
+_NEEDED_FIELDS = ("unit", "centre", "scale", "low", "high", "zscale")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SheetTiles:
                 [
                     [
                         href(picture.path), picture.step, href(picture.product),
-                        *(picture.shown[name] for name in _NEEDED),
+                        *(picture.shown[name] for name in _NEEDED_FIELDS),
                     ]
                     for picture in tile.pictures
                 ],

@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 # Columns of the labels at the left.
 _LABEL = 12
 # Columns before the continuation of a line in a plan.
-_INDENT = 8
+_INDENT_LETTERS = 8
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def folded_lines(lines, width):
         part
         for line in lines
         for part in textwrap.wrap(
-            line, width, subsequent_indent=" " * _INDENT, break_on_hyphens=False
+            line, width, subsequent_indent=" " * _INDENT_LETTERS, break_on_hyphens=False
         )
     ]
 

@@ -373,7 +373,7 @@ def _body(path):
     try:
         with Path(path).open(encoding="utf-8") as file:
             line = file.readline()
-            if line != claims.WITHDRAWN:
+            if line != claims.WITHDRAWN_LINE:
                 _checked_head(path, line)
                 return json.loads(file.readline())
     except FileNotFoundError:

@@ -29,7 +29,7 @@ may hold one for minutes."""
 # Seconds between two looks at a claim.
 _POLL_SECONDS = 1.0
 
-WITHDRAWN = '"withdrawn"\n'
+WITHDRAWN_LINE = '"withdrawn"\n'
 """Text in the place of a withdrawn batch."""
 
 # Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
@@ -216,8 +216,8 @@ def _withdraw(batch, *, ended):
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
-            atomic_write.write_text(batch, WITHDRAWN)
-        elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
+            atomic_write.write_text(batch, WITHDRAWN_LINE)
+        elif head != WITHDRAWN_LINE.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
             batch.unlink()
     except FileNotFoundError:
         return

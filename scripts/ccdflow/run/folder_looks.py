@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ccdflow import paths
-from ccdflow.run.helper_processes import LOST, ask, process
+from ccdflow.run.helper_processes import LOST_ERRORS, ask, process
 from ccdflow.run.rawframes import rawfolder
 
 # Other processes start to help after this many folders, which take as long as their start.
-_ALONE = 1000
+_MOST_ALONE = 1000
 # A process gets this many folders at once; the main process looks at as many in between.
 _CHUNK, _OWN_FOLDERS = 100, 10
 
@@ -173,7 +173,7 @@ class FolderLooks:
         self._linked = Counter()
         self._open = list(folders)
         while self._open:
-            if self._helpers > 0 and self._looked > _ALONE and len(self._open) > 2 * _CHUNK:
+            if self._helpers > 0 and self._looked > _MOST_ALONE and len(self._open) > 2 * _CHUNK:
                 self._look_together(look)
             else:
                 self._look_at_one(look)
@@ -199,7 +199,7 @@ class FolderLooks:
             self._linked[each.link] += bool(each.link)
             if self._linked[each.link] > rawfolder.MOST_LINKED:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
-            if len(each.above) > rawfolder.DEEPEST:
+            if len(each.above) > rawfolder.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")
         self._open += folders
 
@@ -219,7 +219,7 @@ class FolderLooks:
                 waiting = 0 if self._open else None
                 for finished in wait(questions, waiting, FIRST_COMPLETED).done if questions else ():
                     helper, chunk = questions.pop(finished)
-                    if isinstance(finished.exception(), LOST):
+                    if isinstance(finished.exception(), LOST_ERRORS):
                         # The process has died: this one looks at its folders.
                         self._open += chunk
                         continue

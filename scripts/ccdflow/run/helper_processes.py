@@ -15,7 +15,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LOST = (OSError, EOFError, pickle.PickleError)
+LOST_ERRORS = (OSError, EOFError, pickle.PickleError)
 """Errors of `ask` if the process has died."""
 
 
@@ -71,7 +71,7 @@ def ask(process, parts):
     Raises
     ------
     OSError, EOFError, pickle.PickleError
-        If the process has died: `LOST`.
+        If the process has died: `LOST_ERRORS`.
     """
     _send(process, parts)
     return pickle.load(process.stdout)

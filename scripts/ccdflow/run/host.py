@@ -1,7 +1,7 @@
 """The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
 
-The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED` names
-each attribute that no document promises, with the reason; `check_attributes` names those
+The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED_MODULES`
+names each attribute that no document promises, with the reason; `check_attributes` names those
 that a version lacks.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ccdflow.errors import UserError
 
-NEEDED = {
+NEEDED_MODULES = {
     "snakefile": "where this workflow lies, also when another one uses it as a module",
     "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
     "dryrun": "a dry run takes no lock and writes nothing",
@@ -85,8 +85,8 @@ class Host:
 
 
 def missing_attributes(workflow):
-    """Return the attributes of `NEEDED` that a version of Snakemake lacks."""
-    return [name for name in NEEDED if not _has(workflow, name)]
+    """Return the attributes of `NEEDED_MODULES` that a version of Snakemake lacks."""
+    return [name for name in NEEDED_MODULES if not _has(workflow, name)]
 
 
 def _has(workflow, name):
@@ -120,7 +120,7 @@ def check_attributes(workflow):
     if lacking := missing_attributes(workflow):
         name = lacking[0]
         raise UserError(
-            f"this version of Snakemake has no workflow.{name} ({NEEDED[name]})",
+            f"this version of Snakemake has no workflow.{name} ({NEEDED_MODULES[name]})",
             remedy="use the version of envs/requirements.txt, and report this",
         )
 

@@ -12,7 +12,7 @@ import os
 import sys
 
 # Errors of a stream whose reader or terminal is gone: nothing can be written to it.
-_GONE = (errno.EPIPE, errno.EIO)
+_GONE_ERRORS = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
@@ -54,7 +54,7 @@ class LastingStream:
 
     def _pass_over(self, error):
         """Let a stream lead nowhere if nobody reads it any more."""
-        if error.errno not in _GONE:
+        if error.errno not in _GONE_ERRORS:
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

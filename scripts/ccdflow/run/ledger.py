@@ -42,7 +42,7 @@ FAILED = "failed"
 # "order".
 _BATCHES = ("batch", "order")
 
-SETTLED = 3600
+SETTLED_SECONDS = 3600
 """A file is on the disk after this many seconds, unless the machine stopped before."""
 
 
@@ -270,13 +270,13 @@ def readable_record(path):
 # -- the ledger on disk ----------------------------------------------------------------------------
 
 # Parts of a basis that are the same for many products; all others are a product's own.
-_COMMON = frozenset(
+_COMMON_KEYS = frozenset(
     ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
      "search", "settings", "shared", "version")
 )  # fmt: skip
 # The parts of a line: the record's short values, its own part of the basis, and its data.
-_SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
-_BETWEEN = "\t"
+_SHORT_FIELDS = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
+_SEPARATOR = "\t"
 
 
 def common_basis(record):
@@ -312,8 +312,8 @@ class Ledger(dict):
             kind=sys.intern(record.kind),
             status=sys.intern(record.status),
         )
-        unshared = {name: value for name, value in record.basis.items() if name not in _COMMON}
-        common = {name: value for name, value in record.basis.items() if name in _COMMON}
+        unshared = {name: value for name, value in record.basis.items() if name not in _COMMON_KEYS}
+        common = {name: value for name, value in record.basis.items() if name in _COMMON_KEYS}
         basis, data = UnparsedMapping(_compact(unshared), self.shared(common)), _kept(record.data)
         return replace(record, basis=basis, data=data)
 
@@ -342,7 +342,7 @@ def load_ledger(results):
     ledger = Ledger()
     lines = notes.read_checked(Path(results) / paths.LEDGER)
     first = {} if lines is None else json.loads(next(lines))
-    if first.get("fields") != list(_SHORT):
+    if first.get("fields") != list(_SHORT_FIELDS):
         return ledger
     reader, later = RecordReader(first, ledger), late_notes.read_late_notes(results)
     for line in lines:
@@ -377,13 +377,13 @@ class RecordReader:
 
     def record(self, line):
         """Return the record of a line."""
-        short, unshared, data = line.split(_BETWEEN)
+        short, unshared, data = line.split(_SEPARATOR)
         *values, index = _decode(short)[0]
         return self._record(values, unshared, data, self._bases[index])
 
     def record_beside(self, line):
         """Return (night, record) of a line of `line_beside`."""
-        short, unshared, data, common = line.split(_BETWEEN)
+        short, unshared, data, common = line.split(_SEPARATOR)
         *values, night = _decode(short)[0]
         common = self._ledger.shared(json.loads(common)) if common else ""
         return night, self._record(values, unshared, data, common)
@@ -415,8 +415,8 @@ def line_beside(record, night):
     -------
     str
     """
-    short = _compact([*(getattr(record, name) for name in _SHORT), night])
-    return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))
+    short = _compact([*(getattr(record, name) for name in _SHORT_FIELDS), night])
+    return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
 def line_among(line, index_of_common):
@@ -433,10 +433,10 @@ def line_among(line, index_of_common):
     -------
     product, line, night : str
     """
-    short, unshared, data, common = line.split(_BETWEEN)
+    short, unshared, data, common = line.split(_SEPARATOR)
     *values, night = _decode(short)[0]
     short = _compact([*values, index_of_common(common or "{}")])
-    return values[0], _BETWEEN.join((short, unshared, data)), night
+    return values[0], _SEPARATOR.join((short, unshared, data)), night
 
 
 def save_ledger(results, ledger):
@@ -456,7 +456,7 @@ def save_ledger(results, ledger):
         return False
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
     indices_of_common = {text: index for index, text in enumerate(bases)}
-    first = {"fields": _SHORT, "bases": [json.loads(text or "{}") for text in bases]}
+    first = {"fields": _SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
@@ -465,9 +465,9 @@ def save_ledger(results, ledger):
 
 
 def _line(record, index_of_common):
-    values = [getattr(record, name) for name in _SHORT]
+    values = [getattr(record, name) for name in _SHORT_FIELDS]
     short = _compact([*values, index_of_common[record.basis.common]])
-    return _BETWEEN.join((short, record.basis.text, record.data.text))
+    return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
 def unfolded_records(results):
@@ -475,7 +475,7 @@ def unfolded_records(results):
 
     A stop of the machine may leave an empty file.
     """
-    top = Path(results) / paths.DONE
+    top = Path(results) / paths.DONE_FOLDER
     for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
@@ -487,7 +487,7 @@ def names_of_records(results):
     """Return the paths, relative to the results folder, of all files among the records."""
     return {
         os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118
-        for folder, _, names in os.walk(Path(results) / paths.DONE)
+        for folder, _, names in os.walk(Path(results) / paths.DONE_FOLDER)
         for name in names
     }
 
@@ -564,7 +564,7 @@ def remove_records(results, files):
         with suppress(OSError):
             if not log.stat().st_size:
                 log.unlink()
-    for top in (paths.DONE, paths.LOGS):
+    for top in (paths.DONE_FOLDER, paths.LOGS):
         for folder, _, _ in os.walk(Path(results) / top, topdown=False):
             with suppress(OSError):
                 Path(folder).rmdir()
@@ -594,6 +594,6 @@ def products_to_verify(ledger, *, now=None):
             continue
         if record.boot != boot_id():
             doubtful.append(product)
-        elif abs(now - record.stamp[2] / 1e9) > SETTLED:
+        elif abs(now - record.stamp[2] / 1e9) > SETTLED_SECONDS:
             ledger[product] = replace(record, boot="")
     return doubtful

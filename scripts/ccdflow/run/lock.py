@@ -17,11 +17,11 @@ from ccdflow.run import failures
 # A disk that is full or read-only.
 _WRITING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Another user's run may have left one folder or file that this one may not write to.
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_FORBIDDEN_ERRORS = (errno.EACCES, errno.EPERM)
 
 
 # Words for the holder of each lock, and the remedy.
-_BUSY = {
+_BUSY_WORDS = {
     paths.LOCK: (
         "another run is at work here",
         "if it is a watch, which goes on by itself, try again in a moment or end it;"
@@ -71,7 +71,7 @@ def take_lock(results, name=paths.LOCK):
         with file:
             file.seek(0)
             holder = file.read().strip() or "another process"
-        problem, remedy = _BUSY[name]
+        problem, remedy = _BUSY_WORDS[name]
         raise Busy(f"{problem} ({holder})", file=str(results), remedy=remedy) from None
     except OSError as error:
         file.close()
@@ -158,7 +158,7 @@ def error_of_writing(results, error):
     -------
     UserError
     """
-    is_forbidden = error.errno in _FORBIDDEN
+    is_forbidden = error.errno in _FORBIDDEN_ERRORS
     is_of_one_place = (is_forbidden or failures.is_in_the_way(error)) and error.filename
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
@@ -194,7 +194,7 @@ def check_places(results):
 
     Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
     """
-    folders = (paths.STATE, paths.DONE, paths.LOGS, paths.BATCHES)
+    folders = (paths.STATE, paths.DONE_FOLDER, paths.LOGS, paths.BATCHES)
     files = (paths.LOCK, paths.WATCH_LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
     files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS)
     for name in (*folders, *files):

@@ -6,7 +6,7 @@ from ccdflow import paths
 from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
-from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
 # At most this many products to be moved away are named.
 _MOST_LINES = 5
@@ -155,7 +155,7 @@ def _lines_beside(plan):
     statuses = archive_counts.statuses(plan.context)
     words = {
         SET_ASIDE: "set aside",
-        ARRIVING: "left for the next run",
+        ARRIVING_STATUS: "left for the next run",
         RAW_MISSING: RAW_MISSING,
     }
     aside = [f"{statuses[status]} {text}" for status, text in words.items() if statuses[status]]
@@ -207,7 +207,7 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     list of str
     """
     lines = []
-    rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING: 2}
+    rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
     rows = [
         row
         for row in store.rows.values()
@@ -215,7 +215,7 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ]
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
-        if status == ARRIVING:
+        if status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         lines.append(f"{status}: {name}: {reason}")

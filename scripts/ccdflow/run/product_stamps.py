@@ -131,7 +131,7 @@ class _Sweep:
         """Return why a folder is not a folder of products, or ''."""
         if status.st_dev in self._systems:
             return f"leads into {self._systems[status.st_dev]}"
-        if len(above) > rawfolder.DEEPEST:
+        if len(above) > rawfolder.MOST_FOLDERS_DEEP:
             return "leads into a tree without an end"
         if is_link and rawfolder.is_inside(folder, self._raw):
             return "leads into the raw folder, in which nothing is written"

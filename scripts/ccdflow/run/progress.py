@@ -10,9 +10,9 @@ from collections import deque
 
 from ccdflow.run.claims import BatchCount
 
-_EVERY = {"terminal": 0.2, "plain": 15.0}
+_LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
-_WINDOW = 60.0
+_WINDOW_SECONDS = 60.0
 
 
 class Progress:
@@ -101,7 +101,7 @@ class Progress:
         """
         if self.style == "none":
             return
-        seconds = every or (1.0 if self.style == "terminal" else _EVERY["plain"])
+        seconds = every or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
 
         def run():
             while not self._ended.wait(seconds):
@@ -153,13 +153,13 @@ class Progress:
         is_last = count.frames >= self.total and count.others >= self.others
         if self.style == "none" or not self.total + self.others:
             return
-        if not (is_last or now - self._last >= _EVERY[self.style]):
+        if not (is_last or now - self._last >= _LINE_SECONDS[self.style]):
             return
         self._last = now
         text = self.line(now)
         if count.frames < self.total:
             self._samples.append((now, count.frames))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW_SECONDS:
             self._samples.popleft()
         # An unchanged line is not repeated in a log.
         if self.style == "terminal" or text != self._shown:

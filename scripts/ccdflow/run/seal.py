@@ -30,14 +30,14 @@ from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.header_store import READING
-from ccdflow.run.rawframes.rows import ARRIVING
+from ccdflow.run.rawframes.header_store import READING_VERSION
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 
 _LOG = logging.getLogger(__name__)
 # The seal holds only while these notes are unchanged.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
 # Files in these folders are results of an earlier run that the ledger does not have yet.
-_UNFINISHED = (paths.DONE, paths.BATCHES)
+_UNFINISHED_FOLDERS = (paths.DONE_FOLDER, paths.BATCHES)
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,19 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     results, raw, tables = Path(settings["results"]), os.fspath(settings["raw"]), []
     folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
     try:
-        for name in _UNFINISHED[has_records:]:
+        for name in _UNFINISHED_FOLDERS[has_records:]:
             _refuse_files(results / name)
         code = _stamps_of_code()
         kinds = _facts_of_kinds(
             chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
         )
-        parts = [settings, [camera.text for camera in cameras], code, READING, *kinds.versions]
+        parts = [
+            settings,
+            [camera.text for camera in cameras],
+            code,
+            READING_VERSION,
+            *kinds.versions,
+        ]
         for prefix in kinds.path_prefixes:
             if prefix.endswith("/"):
                 folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
@@ -276,7 +282,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     made = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in made if record.boot and record.stamp]
-    until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
+    until = max(doubted) / 1e9 + ledger.SETTLED_SECONDS if doubted else 0
     if context.closed is not None:
         until = max(until, context.closed.doubted_until)
     boot = ledger.boot_id() if until else ""
@@ -309,7 +315,7 @@ def is_read_again(row):
     """Return whether the next run reads a raw file again although nothing of it has changed."""
     if row.gone:
         return row.is_unreadable
-    return row.stamp == () or row.status == ARRIVING
+    return row.stamp == () or row.status == ARRIVING_STATUS
 
 
 def _stamps(results):

@@ -42,7 +42,7 @@ from ccdflow.run.plan_description import (
 )
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
-from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import (
     files_passed_over,
     passed_over_lines,
@@ -622,7 +622,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     unmade = {
         reduced_product(f)
         for f, row in context.store.rows.items()
-        if row.status_and_reason[0] == ARRIVING
+        if row.status_and_reason[0] == ARRIVING_STATUS
     }
     unmade |= {record.product for record in (*failed, *postponed)}
     records, counts = records_by_kind(context.ledger), []
@@ -647,7 +647,8 @@ def _counts_of_frames(context, rows, failed):
     counts = {
         "failed": len(failed),
         "of unknown image type": sum(is_of_unknown_type(r.reason) for r in rows.rows.values()),
-        "left for the next run": statuses[ARRIVING] - sum(each.kind == first for each in failed),
+        "left for the next run": statuses[ARRIVING_STATUS]
+        - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],
     }
     words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.run import ledger, session
 
-CHANGED = "/proc/self/status"
+CHANGED_FILE = "/proc/self/status"
 """A file that is newer than any product: it makes `snakemake --summary` show a product as out of
 date."""
 
@@ -63,4 +63,4 @@ class View:
 
     def newer_files(self, job):
         """Return the files that are newer than a job's product where it is not current."""
-        return [CHANGED] if job.product in self._stale else []
+        return [CHANGED_FILE] if job.product in self._stale else []

@@ -36,7 +36,7 @@ from ccdflow.run.progress import Progress
 from ccdflow.run.terminal_messages import TerminalMessages
 
 # A dry run names this many jobs of each kind.
-_NAMED = 8
+_MOST_NAMED = 8
 
 
 class JobFailed(Exception):
@@ -158,7 +158,7 @@ class Steward:
             for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
             for line in plan_description.job_lines(
-                started.plan, None if host.all_lines else _NAMED
+                started.plan, None if host.all_lines else _MOST_NAMED
             ):
                 print(line, file=self.stream, flush=True)
             return

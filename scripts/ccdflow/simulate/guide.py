@@ -25,7 +25,7 @@ _NIGHT_SCATTER = 1.0
 # Standard deviation of a frame's bias level from its night's, adu.
 _FRAME_SCATTER = 0.3
 # Adu an hour by which the level sinks through a night, as the electronics warm up.
-_SINKING = 0.1
+_SINKING_RATE = 0.1
 # Stars in a frame of the guide's camera; in a smaller frame they are as dense.
 _STARS = 400
 # (ny, nx) of that frame.
@@ -108,7 +108,7 @@ def _night_level(camera, frame, seed):
     """Return the level at the time of a frame: another one each night, and sinking through it."""
     night, hours = frame.since_noon
     offset = generator(seed, night.toordinal()).normal(0.0, _NIGHT_SCATTER)
-    return camera.level + offset - _SINKING * hours
+    return camera.level + offset - _SINKING_RATE * hours
 
 
 def _light(frame):

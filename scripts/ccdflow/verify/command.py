@@ -89,10 +89,10 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         If a product that is named is not there, or nothing was reduced yet.
     """
     expected = {expected} if isinstance(expected, str) else set(expected)
-    if (results / table.NAME).is_dir():
+    if (results / table.TABLE_FILE).is_dir():
         raise UserError(
             "the table of verdicts cannot be written: it is a folder",
-            file=results / table.NAME,
+            file=results / table.TABLE_FILE,
             remedy="move it away",
         )
     noted = {product: NotedProduct(*notes) for product, notes in noted.items()}

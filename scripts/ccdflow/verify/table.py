@@ -15,7 +15,7 @@ from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.source_files import files_named, size_and_times
 from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
 
-NAME = paths.VERIFICATION
+TABLE_FILE = paths.VERIFICATION
 """The table of verdicts."""
 
 CCDPROC = version("ccdproc")
@@ -48,9 +48,11 @@ class Entry:
 
 
 # Part of the remark where the table cannot be written.
-_UNWRITTEN = "the verdicts stand here alone, and the next verification makes all of them again"
+_UNWRITTEN_REMARK = (
+    "the verdicts stand here alone, and the next verification makes all of them again"
+)
 # Verdicts that the last line counts.
-_COUNTED = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
+_COUNTED_VERDICTS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
 # Columns of an `Entry` beside the columns of its verdict, and all columns.
 _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
@@ -85,7 +87,7 @@ def hash_with_sources(product, content, raw, results, made):
 
 def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
-    rows, edited = line_checksums.unedited_lines(Path(results) / NAME)
+    rows, edited = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
     try:
         return {row["product"]: _entry(row) for row in rows}, edited
     except (KeyError, ValueError, TypeError):
@@ -116,7 +118,7 @@ def write_verdicts(results, entries):
         asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN_COLUMNS}
         for _, entry in sorted(entries.items())
     ]
-    atomic_write.write_whole(Path(results) / NAME, [line_checksums.table_of(_COLUMNS, rows)])
+    atomic_write.write_whole(Path(results) / TABLE_FILE, [line_checksums.table_of(_COLUMNS, rows)])
 
 
 def verify_products(products, *, made, raw, results, whole=False, threads=2):
@@ -176,12 +178,14 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         done = list(pool.map(work, products))
     entries = {product: entry for product, entry in known.items() if product in made}
     entries |= {product: entry for product, entry, _ in done}
-    remarks = [f"{NAME}: {edited} lines were edited; their verdicts do not count"] if edited else []
+    remarks = (
+        [f"{TABLE_FILE}: {edited} lines were edited; their verdicts do not count"] if edited else []
+    )
     try:
         if edited or entries != known:
             write_verdicts(results, entries)
     except OSError as error:
-        remarks.append(f"{NAME} cannot be written ({error.strerror}): {_UNWRITTEN}")
+        remarks.append(f"{TABLE_FILE} cannot be written ({error.strerror}): {_UNWRITTEN_REMARK}")
     fresh = sum(is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in done)
     return [entry.verdict for _, entry, _ in done], fresh, remarks
 
@@ -228,7 +232,8 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
         text += f" ({fresh} now, the others before)"
     return [
         *lines,
-        text + "".join(_count_words(counts[word], word) for word in _COUNTED if counts[word]),
+        text
+        + "".join(_count_words(counts[word], word) for word in _COUNTED_VERDICTS if counts[word]),
     ]
 
 

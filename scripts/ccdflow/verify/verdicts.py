@@ -73,10 +73,17 @@ VERIFIERS = {
 imported for the first product of it alone: all of it takes 0.3 s."""
 
 # Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
-_UNREADABLE = (OSError, EOFError, zlib.error, struct.error)
+_UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 # Errors that follow from cards that no product of ccdflow has.
-_UNUSABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, VerifyError)
+_UNUSABLE_ERRORS = (
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    VerifyError,
+)
 
 
 def verify(product, *, raw, results, whole=False, made=None, content=None):
@@ -142,10 +149,10 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
         return VERIFIERS[made.kind](headers, results / product, raw, results, whole)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)
-    except _UNREADABLE as error:
+    except _UNREADABLE_ERRORS as error:
         words = str(error) or f"it is empty or cut short ({type(error).__name__})"
         return _fields_of_refusal(f"a file that it is made of cannot be read: {words}", UNREADABLE)
-    except _UNUSABLE as error:
+    except _UNUSABLE_ERRORS as error:
         # The sums are right, but the cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
         return _fields_of_refusal(reason, UNREADABLE)

@@ -16,7 +16,7 @@ from ccdflow.files.cards import card_value
 MOST_SHARED = 0.9
 """A header's strip that spans at least this part of the data is lengthened to all of it."""
 
-SPARSE = 0.1
+SPARSE_SHARE = 0.1
 """Amplifiers that fill less than this part of the detector get an image each."""
 
 
@@ -301,7 +301,7 @@ def _extent(placed):
 
 def _is_sparse(placed):
     ny, nx = _extent(placed)
-    return sum(draft.place.size for draft in placed) < SPARSE * ny * nx
+    return sum(draft.place.size for draft in placed) < SPARSE_SHARE * ny * nx
 
 
 def _check_places(placed, shape, notes, *, file):

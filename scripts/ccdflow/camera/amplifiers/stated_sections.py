@@ -20,7 +20,7 @@ from ccdflow.files.cards import card_value
 
 # A strip with more than this fraction of its columns among the data of the header contradicts it:
 # of the 25 columns of the LFC, 2 may be data, which do not move a median.
-_SHARED = 0.1
+_SHARED_PART = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _OF_CHIP = ("CCDSEC", "DETSEC")
@@ -130,7 +130,7 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
             stated = stated[0] // factor, stated[1] // factor
         first, last = _span(strip, axis)
         shared = min(last, stated[1]) - max(first, stated[0])
-        is_data = shared > _SHARED * (last - first)
+        is_data = shared > _SHARED_PART * (last - first)
         return _CardOnStrip("DATASEC", text, stated[1] <= length) if is_data else None
     text, stated = _read_stated(header, "BIASSEC", axis, shape)
     if stated is not None:

@@ -118,7 +118,7 @@ def _image(image, shape, file):
 
 
 # Regions of equal amplifiers may end at most this many pixels apart.
-_SLACK = 3
+_SLACK_PIXELS = 3
 
 
 def _share_regions(seen):
@@ -157,7 +157,7 @@ def _common_region(regions):
     if not regions:
         return None
     ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
-    if (np.ptp(ends, axis=0) > _SLACK).any():
+    if (np.ptp(ends, axis=0) > _SLACK_PIXELS).any():
         return None
     low, high = ends.max(axis=0).tolist(), ends.min(axis=0).tolist()
     region = Region(low[0], high[1], low[2], high[3])

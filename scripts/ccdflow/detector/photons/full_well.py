@@ -30,10 +30,10 @@ _FEWEST_OF_PAIR = 50
 _FULL_VARIANCE_PART = 0.5
 # Pixels of a flat that give its light and scatter, about. Chosen: more take time, and fewer leave
 # the bins at the top below 200 pixels.
-_PIXELS = 100_000
+_MOST_PIXELS = 100_000
 # Pairs of flats of one exposure at most. Chosen: more take time, and errors fall by their root
 # only.
-_PAIRS = 4
+_MOST_PAIRS = 4
 # Bins below this part of the highest value give the usual scatter. Chosen: above it the variance
 # may decline already; lower bins alone are too faint in flats of one level.
 _FAINT_PART = 0.6
@@ -70,8 +70,8 @@ class FullWell:
         flats : numpy.ndarray of float32
             Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
         """
-        step = max(1, math.isqrt(flats[0].size // _PIXELS))
-        for first, second in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
+        step = max(1, math.isqrt(flats[0].size // _MOST_PIXELS))
+        for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
             finite = np.isfinite(change)
             # The same frame twice has no scatter anywhere.

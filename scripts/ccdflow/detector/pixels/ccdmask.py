@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.medians import LARGEST, box_median, pad_image
+from ccdflow.detector.pixels.medians import MOST_BOX_PIXELS, box_median, pad_image
 from ccdflow.errors import UserError
 
 HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 """Percentiles of a box that are a standard deviation of ccdmask apart from the middle."""
 
 # Values are counted in tiles of this many pixels on a side.
-_SIDE = 256
+_TILE_SIDE = 256
 # Parts of a tile that are below the values of the counts: near to 69.1 % few boxes hold as many.
 _PARTS = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
@@ -93,7 +93,7 @@ def _median(image, size):
     """Return the median of the box about each pixel, as `scipy.ndimage.median_filter` does."""
     from scipy import ndimage
 
-    if image.dtype not in _FLOATS or not 2 < size[0] * size[1] <= LARGEST:
+    if image.dtype not in _FLOATS or not 2 < size[0] * size[1] <= MOST_BOX_PIXELS:
         return ndimage.median_filter(image, size=size)
     medians = box_median(image, size)
     _put_results_near_nan(image, medians, size, lambda part: ndimage.median_filter(part, size=size))
@@ -146,9 +146,9 @@ def _outliers_by_boxes(flat, size, limits):
     is_bad = np.zeros(flat.shape, bool)
     margins = pad_image(flat, size)
     boxes = np.lib.stride_tricks.sliding_window_view(margins, size)
-    for y in range(0, flat.shape[0], _SIDE):
-        for x in range(0, flat.shape[1], _SIDE):
-            part = slice(y, y + _SIDE), slice(x, x + _SIDE)
+    for y in range(0, flat.shape[0], _TILE_SIDE):
+        for x in range(0, flat.shape[1], _TILE_SIDE):
+            part = slice(y, y + _TILE_SIDE), slice(x, x + _TILE_SIDE)
             values = flat[part]
             wide = margins[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1

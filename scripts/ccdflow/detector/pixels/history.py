@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.detector.pixels.response import LOW_SIGMA, Weak
 from ccdflow.maskbits import DEAD
 
-SHARE = 0.7
+LEAST_SHARE = 0.7
 """A pixel must be bad in this part of the nights since it was first bad."""
 
 SOURCES = ("dark", "flat", "levels", "deep")
@@ -68,7 +68,7 @@ class History:
     nights: tuple[str, ...] = field(default=())
 
 
-def combine_nights(nights, *, share=SHARE):
+def combine_nights(nights, *, share=LEAST_SHARE):
     """Return the `History` of some nights.
 
     Parameters

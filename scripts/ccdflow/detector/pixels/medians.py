@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 
 # Pixels of a tile, of which a few arrays stay in the processor's cache.
-_TILE = 1 << 15
-LARGEST = 225
+_TILE_PIXELS = 1 << 15
+MOST_BOX_PIXELS = 225
 """Pixels of the largest box that has a network."""
 
 
@@ -42,7 +42,7 @@ def box_median(image, size):
     image : numpy.ndarray
         (ny, nx), float32 or float64, without NaN.
     size : (int, int)
-        Rows and columns of the box, `LARGEST` pixels at most.
+        Rows and columns of the box, `MOST_BOX_PIXELS` pixels at most.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def box_median(image, size):
     """
     rank = size[0] * size[1] // 2
     wide, medians = pad_image(image, size), np.empty_like(image)
-    step = max(1, _TILE // wide.shape[1])
+    step = max(1, _TILE_PIXELS // wide.shape[1])
     for first in range(0, len(image), step):
         rows = medians[first : first + step]
         _rank_of_boxes(wide[first : first + len(rows) + size[0] - 1], size, rank, rows)

@@ -7,9 +7,9 @@ from numpy.polynomial.legendre import legvander, legvander2d
 
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # blocks of this size takes ten times longer.
-_NEIGHBOURS = 8
+_BLOCK_SIDE = 8
 # Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
-_BLOCKS = 24
+_BLOCKS_A_SIDE = 24
 # Degree of the polynomial of a flat's illumination along each axis.
 _DEGREE = 6
 # A block of more pixels than this gives its median by every second one.
@@ -20,12 +20,12 @@ def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
     shape = image.shape
     for axis in (0, 1):
-        missing = -image.shape[axis] % _NEIGHBOURS
+        missing = -image.shape[axis] % _BLOCK_SIDE
         widths = [(0, 0), (0, 0)]
         widths[axis] = (0, missing)
         image = np.pad(image, widths, mode="symmetric") if missing else image
-    ny, nx = (n // _NEIGHBOURS for n in image.shape)
-    blocks = image.reshape(ny, _NEIGHBOURS, nx, _NEIGHBOURS).swapaxes(1, 2).reshape(ny, nx, -1)
+    ny, nx = (n // _BLOCK_SIDE for n in image.shape)
+    blocks = image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2).reshape(ny, nx, -1)
     medians = np.median(blocks, axis=-1)
     return _stretch_blocks(_stretch_blocks(medians, 0), 1)[: shape[0], : shape[1]]
 
@@ -33,7 +33,7 @@ def surrounding_medians(image):
 def _stretch_blocks(values, axis):
     """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
-    positions = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
+    positions = np.clip((np.arange(count * _BLOCK_SIDE) + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
     low = np.minimum(positions.astype(int), max(count - 2, 0))
     high = np.minimum(low + 1, count - 1)
     part = (positions - low).reshape((-1, 1) if axis == 0 else (1, -1))
@@ -49,7 +49,8 @@ def illumination(flat):
     """
     ny, nx = flat.shape
     rows, columns = (
-        np.array_split(np.arange(n), min(_BLOCKS, max(1, n // _NEIGHBOURS))) for n in (ny, nx)
+        np.array_split(np.arange(n), min(_BLOCKS_A_SIDE, max(1, n // _BLOCK_SIDE)))
+        for n in (ny, nx)
     )
     medians = np.array(
         [

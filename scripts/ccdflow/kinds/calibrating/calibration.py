@@ -28,7 +28,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-STORE = MasterStore()
+MASTER_STORE = MasterStore()
 """The masters that this process holds in memory."""
 
 
@@ -117,7 +117,7 @@ class Calibration:
     def compress(self):
         """How its file is compressed: '' (not at all), lossless or quantised."""
         wanted = self.settings["compress"]
-        return compressed_images.LOSSLESS if wanted is True else wanted or ""
+        return compressed_images.LOSSLESS_FORM if wanted is True else wanted or ""
 
     @cached_property
     def shutter(self):
@@ -133,7 +133,9 @@ class Calibration:
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
         packing = (
-            {"compress": self.compress, "tiles": compressed_images.TILES} if self.compress else {}
+            {"compress": self.compress, "tiles": compressed_images.TILE_VERSION}
+            if self.compress
+            else {}
         )
         measured = self._measurement_basis
         return {
@@ -200,7 +202,7 @@ class Calibration:
         path = context.results / reduced_product(self.row.file)
         uses = {
             kind: master_reading.read_applied_master(
-                context, STORE, kind, use, path, self.degrees(use)
+                context, MASTER_STORE, kind, use, path, self.degrees(use)
             )
             for kind, use in self.uses.items()
         }

@@ -30,7 +30,7 @@ _MOST_LINES = 8
 # An effect has this many digits in a record: its error is larger than the next digit.
 _DIGITS = 4
 # Figures have four digits, and are between 1e-30 and 1e30.
-_EXACT = Context(prec=100)
+_EXACT_CONTEXT = Context(prec=100)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def sums_of_effects(records):
         total = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
         total[0] += 1
         total[1] = [
-            _EXACT.add(exact_sum, Decimal(str(value)))
+            _EXACT_CONTEXT.add(exact_sum, Decimal(str(value)))
             for exact_sum, value in zip(total[1], squares, strict=True)
         ]
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
@@ -186,7 +186,7 @@ def _helps(sums):
         total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
         total[0] += count
         total[1] = [
-            _EXACT.add(exact_sum, Decimal(value))
+            _EXACT_CONTEXT.add(exact_sum, Decimal(value))
             for exact_sum, value in zip(total[1], values, strict=True)
         ]
     helps = []

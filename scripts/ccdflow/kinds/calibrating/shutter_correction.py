@@ -23,7 +23,7 @@ from ccdflow.run.context import Lookup, reduced_product
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
 # In the shared values of frames whose profile asks for the correction.
-_CORRECTED = ("shutter", MEASURED)
+_CORRECTED_SETTING = ("shutter", MEASURED)
 
 _FLATS = CorrectedFlats()
 
@@ -41,7 +41,7 @@ def shutter_choice_of(context, row):
     -------
     tuple of (str, str)
     """
-    return (_CORRECTED,) if corrects(context, row.camera) else ()
+    return (_CORRECTED_SETTING,) if corrects(context, row.camera) else ()
 
 
 def map_for(context, row):
@@ -88,7 +88,7 @@ def rows_needed(context, group):
     -------
     list of ccdflow.run.rawframes.rows.Row
     """
-    if _CORRECTED not in group.shared:
+    if _CORRECTED_SETTING not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
     files = [
@@ -131,7 +131,7 @@ class Correction:
     @cached_property
     def why_not(self):
         """Why a frame whose profile asks for it is not corrected; '' where it is."""
-        if _CORRECTED not in self._group.shared:
+        if _CORRECTED_SETTING not in self._group.shared:
             return ""
         if self.record is None:
             return "shutter not corrected: no flats of several exposures tell of it"

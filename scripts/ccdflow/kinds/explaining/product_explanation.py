@@ -23,13 +23,13 @@ _HISTORY_WIDTH = 72
 # At most this many members, and frames, are named.
 _MOST_NAMED = 6
 # The products below detector/, by the start of their names.
-_MEASURED = {
+_MEASURED_KINDS = {
     "pixels_": "pixels that the night's masters show to be odd",
     "shutter_": "dead time of the shutter over the image, from the night's flats",
     "bad_pixels_": "map of bad pixels, from the measurements of its nights",
 }
 # How variances are compared, by the table's words.
-_COMPARED = {
+_COMPARED_KINDS = {
     "nominal": "by nominal noise, as they are compared before either is made",
     "measured": "as measured, with the days between",
 }
@@ -233,7 +233,7 @@ def _choice(results, kind, header, chosen):
     noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
     second, first = (_as_noise(kind, value) for value in noises)
     cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
-    compared = _COMPARED[chosen.get("variance_is", "nominal")]
+    compared = _COMPARED_KINDS[chosen.get("variance_is", "nominal")]
     why = (
         f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"
         f" it adds {second}, the chosen one {first}{cancels})"
@@ -349,7 +349,7 @@ def _story_of_master(results, product, header):
 def _story_of_measurement(product, header):
     """Return the story of a detector's measurement or map, a line each."""
     name = Path(product).name
-    contents = next(words for start, words in _MEASURED.items() if name.startswith(start))
+    contents = next(words for start, words in _MEASURED_KINDS.items() if name.startswith(start))
     lines = [f"{product}: {contents}, camera {header.get('CCDFCAM')}"]
     if "NNIGHTS" in header:
         lines.append(

@@ -19,7 +19,7 @@ from ccdflow.detector import (
     frame_figures,
     member_selection,
 )
-from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.detector.frame_figures import COARSE_BOXES, frame_statistics
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
@@ -88,7 +88,7 @@ class DarkMaker(ExposedMasterMaker):
                     continue
                 place = reduction.region_of(amplifier)
                 pixels = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
-                if min(pixels.shape[1:]) < BOXES:
+                if min(pixels.shape[1:]) < COARSE_BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
                     _subtract_pattern(pixels), statistics, members.records_of_files, strict=True

@@ -21,7 +21,7 @@ LEFT_OUT = "left out: more noise than structure"
 NO_FLAT_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 """Reason not to divide a frame by a flat."""
 
-_UNNEEDED = "not needed: too short for its dark current"
+_UNNEEDED_DARK = "not needed: too short for its dark current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Answer:
             return ""
         if self.left_out is not None:
             return f"{LEFT_OUT} ({self.left_out.product})"
-        return self.missing or _UNNEEDED
+        return self.missing or _UNNEEDED_DARK
 
 
 def reasons_of(answer, rules):

@@ -393,7 +393,7 @@ def some_masters(masters, kind, most=6):
 # A line names at most this many reasons of several products.
 _MOST_REASONS = 3
 # Matches "no flat for V of 2016-01-28".
-_WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
+_WANTED_MASTER = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
 
 
 def reasons_words(texts):
@@ -417,7 +417,7 @@ def reasons_words(texts):
     """
     details, counts = {}, Counter()
     for text in texts:
-        match = _WANTED.fullmatch(text)
+        match = _WANTED_MASTER.fullmatch(text)
         name = (match[1], match[3]) if match else text
         counts[name] += 1
         details.setdefault(name, {})[match[2] if match else ""] = None

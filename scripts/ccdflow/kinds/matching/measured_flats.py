@@ -16,12 +16,12 @@ from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 
-BETTER = 1.5
+BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
 
 # Other masters, subtracted from the same frames, raise a flat's (signal to noise)^2 by at most
 # this part.
-_SCATTER = 1.2
+_SCATTER_FACTOR = 1.2
 
 
 def figure_of(record, name):
@@ -191,7 +191,7 @@ def first_of(products, variances):
     if own is None:
         return products[0]
     best = min(known, key=known.get)
-    return best if known[best] * BETTER < own else products[0]
+    return best if known[best] * BETTER_FACTOR < own else products[0]
 
 
 def may_change(context, steps):
@@ -278,4 +278,4 @@ def _at_best(context, use):
         # A new frame may be of any brightness, so the least variance is assumed.
         return 0.0
     share = len(records) / max(1, len(before.data.get("members", ())))
-    return _variance(use, before, _SCATTER * share) or 0.0
+    return _variance(use, before, _SCATTER_FACTOR * share) or 0.0

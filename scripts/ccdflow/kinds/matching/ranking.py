@@ -21,9 +21,9 @@ from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 # Tiers of candidates. A master of a later night counts only where the frame's own and all earlier
 # nights have none: else a night that is added would change older frames. A dark that is scaled up
 # comes after all others.
-_LATER, _SCALED_UP = 2, 1
+_LATER_TIER, _SCALED_UP_TIER = 2, 1
 # Up to this many masters are sorted. Of more, only the first ones are looked for.
-_FEW = 128
+_FEW_MASTERS = 128
 # The masters of this many nights before the frame's are compared first, by themselves.
 _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
@@ -225,9 +225,9 @@ class Ranking:
         if self._is_causal:
             later = _none_if_unset(~self._own & ~(self._lags >= 0))
         up, not_preferred = _none_if_unset(terms.up[some]), self._not_preferred(apart, later)
-        tier = None if up is None else _SCALED_UP * up
+        tier = None if up is None else _SCALED_UP_TIER * up
         if later is not None:
-            tier = _LATER * later + (0 if tier is None else tier)
+            tier = _LATER_TIER * later + (0 if tier is None else tier)
         keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
         keys += [None if later is None else np.where(later, apart, 0.0), self._added, apart]
         # A master further away goes before one of which any of these is set.
@@ -307,7 +307,7 @@ def _sort_first(keys, ties):
     -------
     numpy.ndarray of int
     """
-    if len(ties) <= _FEW:
+    if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
     some = np.arange(len(ties))
     for key in keys:

@@ -18,7 +18,7 @@ from ccdflow.run.rawframes.rows import digest, picker
 _NOT_LAYOUT = ("read_noise", "saturation")
 
 # The key of all spellings of a value: those of a filter begin like no readout mode.
-_SPELLED = {
+_SPELLED_FACTS = {
     "readmode": str.casefold,
     "filter": lambda text: f"filter: {in_any_order(text)}",
 }
@@ -31,7 +31,7 @@ _facts_without_optics_of, _facts_with_optics_of = (
     picker(*IN_SETUP, "part", "optics"),
 )
 
-DEGREES = ("set_temperature", "temperature")
+TEMPERATURE_FACTS = ("set_temperature", "temperature")
 """Columns of a row with the detector's temperature, the one that was set first."""
 
 
@@ -97,10 +97,10 @@ def known_spelling(context, name, value):
     str
     """
     text = " ".join(str(value).split())
-    if name not in _SPELLED or not text:
+    if name not in _SPELLED_FACTS or not text:
         return text
 
-    return spellings(context).get(_SPELLED[name](text), text)
+    return spellings(context).get(_SPELLED_FACTS[name](text), text)
 
 
 def spellings(context):
@@ -123,7 +123,7 @@ def _texts_of(rows):
     flats = (row for row in rows if row.facts["type"] == FLAT)
     texts |= dict.fromkeys(("filter", row.facts["filter"]) for row in flats)
     return [
-        (_SPELLED[name](text), text)
+        (_SPELLED_FACTS[name](text), text)
         for name, value in texts
         if (text := " ".join(str(value).split()))
     ]
@@ -243,7 +243,7 @@ def observed_as(context, rows, kind, *, night):
 
 def middles_of(rows):
     """Return the exposure and the temperatures in the middle of some frames."""
-    return [_middle(rows, name) for name in ("exptime", *DEGREES)]
+    return [_middle(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
 def about_members(context, first, middles, kind, *, night, setup=None, entries=()):

@@ -21,8 +21,8 @@ from ccdflow.kinds.matching.candidates import (
     Rules,
 )
 from ccdflow.kinds.matching.setups import (
-    DEGREES,
     IN_SETUP,
+    TEMPERATURE_FACTS,
     about_members,
     epoch_of,
     middles_of,
@@ -537,7 +537,11 @@ def degrees_of_use(use, row):
     -------
     float or None
     """
-    return degrees_warmer_than(use, [row.facts[name] for name in DEGREES]) if use.degrees else None
+    return (
+        degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
+        if use.degrees
+        else None
+    )
 
 
 def degrees_warmer_than(use, degrees):

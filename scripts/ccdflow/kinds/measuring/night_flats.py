@@ -19,7 +19,7 @@ _MOST_LOW = 0.02
 # A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
-_UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+_UNUSABLE_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 
 
 def transfer_of(night, image, amplifier):
@@ -81,7 +81,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
             path = night.context.results / record.product
             pixels = whole_image(path, image.hdu)
             errors = whole_image(path, f"UNCERT{image.suffix}")
-            errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
+            errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE_BITS) != 0] = np.inf
             errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
             yield np.nan_to_num(pixels, nan=1.0), errors
 

@@ -24,8 +24,8 @@ AWAITED_NOTE = "waits"
 """The name of this part of the notes on closed nights."""
 
 # Within rounding a dark counts as long enough.
-_SURELY = 1 - 1e-9
-_ANYTHING = ("*", "", "", 0.0)
+_ROUNDING_FACTOR = 1 - 1e-9
+_ANY_LIGHT = ("*", "", "", 0.0)
 
 
 def masters_awaited(context, night, frames, masters):
@@ -46,7 +46,7 @@ def masters_awaited(context, night, frames, masters):
     """
     if not is_dated(night):
         # An undated night has its place among the nights by its name.
-        return [list(_ANYTHING)] if frames or masters else []
+        return [list(_ANY_LIGHT)] if frames or masters else []
     awaited, known = {}, set()
     for group in (*frames, *masters):
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
@@ -95,7 +95,7 @@ def _waits(step, camera, light, seconds):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that is scaled up comes after these.
-        yield step.kind, camera, light, _SURELY * seconds / STRETCHED_FACTOR
+        yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / STRETCHED_FACTOR
 
 
 def _measurements_awaited(context, night, group):
@@ -123,7 +123,7 @@ def waiting_for(context, new):
     -------
     set of str
     """
-    offered = {_ANYTHING[:3]: math.inf} if new else {}
+    offered = {_ANY_LIGHT[:3]: math.inf} if new else {}
     for group in new:
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
-from ccdflow.detector.flat_figures import APERTURE
+from ccdflow.detector.flat_figures import APERTURE_PIXELS
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.matching.shelf import day_of
@@ -20,7 +20,7 @@ _MOST_NAMED = 6
 # Entries, as above, that the page names.
 _MOST_ON_A_PAGE = 30
 # In the reason of flats that are refused.
-_FAINT = "signal to noise"
+_FAINT_WORDS = "signal to noise"
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
@@ -185,10 +185,10 @@ def _adds(line, block):
         variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
-    cap, wide = 1 / noise, math.sqrt(APERTURE) / noise
+    cap, wide = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
         f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_round(cap)} a pixel,"
-        f" {_round(wide)} in an aperture of {APERTURE} pixels"
+        f" {_round(wide)} in an aperture of {APERTURE_PIXELS} pixels"
     )
 
 
@@ -303,7 +303,7 @@ def _wish_in_words(wish, noise, block):
     has_more = wish.has_more or bool(frames)
     adjective, frames = "more " if has_more else "", frames or wish.frames
     # Flats are refused for their signal to noise alone where all of them are too faint.
-    adjective = "brighter " if _FAINT in missing and not adjective else adjective
+    adjective = "brighter " if _FAINT_WORDS in missing and not adjective else adjective
     words = f"{frames} {adjective}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
         words += _traits_of_darks(noise, block)

@@ -10,7 +10,7 @@ from ccdflow.run import ledger
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 # Calibrated frames of a camera and filter that predict the sky of a frame.
-_SKIES = 5
+_MOST_FRAMES = 5
 
 
 def measured_sky(context, group):
@@ -62,7 +62,7 @@ def _sky_rates(context):
         row = context.store.rows[group.files[0]]
         known = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
-        if len(known) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
+        if len(known) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
             record = context.ledger[group.product]
             if record.status == ledger.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]

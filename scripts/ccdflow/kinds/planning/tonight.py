@@ -8,7 +8,7 @@ from ccdflow.errors import UserError
 from ccdflow.kinds.planning import night_plan, plan_sentences
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 # At most this many frames set aside are named.
 _MOST_ASIDE = 5
@@ -88,7 +88,7 @@ def _kind_words(row):
 
 
 def _aside(rows):
-    bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING)]
+    bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
     lines = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
     return [*lines, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
 

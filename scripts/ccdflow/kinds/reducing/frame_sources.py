@@ -7,7 +7,7 @@ import math
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING, OK, digest
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
 _NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
@@ -59,7 +59,7 @@ def frames_basis(context, night):
                 status, reason = record.status, record.reason
             elif record is not None:
                 key = record.key
-        if status != ARRIVING:
+        if status != ARRIVING_STATUS:
             lines.append([row.file, status, reason, key])
     return lines
 
@@ -85,7 +85,7 @@ def shown_nights(context):
     rows = context.store.rows
 
     def make():
-        return sorted({row.night for row in rows.values() if row.status != ARRIVING})
+        return sorted({row.night for row in rows.values() if row.status != ARRIVING_STATUS})
 
     return context.planned(("shown nights",), make)
 

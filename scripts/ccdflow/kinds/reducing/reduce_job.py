@@ -13,7 +13,7 @@ from ccdflow.camera.amplifiers import stated_sections
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
-from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
+from ccdflow.detector.frame_figures import COARSE_BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import (
     atomic_write,
@@ -346,7 +346,7 @@ def _statistics(frame, image, sample, levels):
     for amplifier in image.amplifiers:
         place = frame.recipe.region_of(amplifier)
         pixels = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
-        if min(pixels.shape) >= BOXES:
+        if min(pixels.shape) >= COARSE_BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []
             yield {"amplifier": amplifier.name, **vars(frame_statistics(pixels, level))}
 

@@ -21,7 +21,7 @@ _SETTINGS = {
     ),
 }
 # Types of frames that masters are made of, and types that are made into masters or take them.
-_MASTERS, _CONCERNED = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
+_MASTERS, _CONCERNED_TYPES = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
 
 
 def absent_settings(rows, group_by):
@@ -44,7 +44,7 @@ def absent_settings(rows, group_by):
     """
     alike = defaultdict(list)
     for row in rows:
-        if row.facts["type"] in _CONCERNED and row.status == OK:
+        if row.facts["type"] in _CONCERNED_TYPES and row.status == OK:
             size = row.facts["naxis1"], row.facts["naxis2"], row.facts["ccdsum"]
             alike[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)

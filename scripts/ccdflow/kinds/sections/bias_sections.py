@@ -20,7 +20,11 @@ CLAIM_TOLERANCE = 0.15
 """Report a read noise that differs from the header's by more than this fraction."""
 
 # A gain is in electrons per adu with some cameras, and a setting without a unit with others.
-_SHARED = {"readmode": "readout mode", "epoch": "taken from", "gain": "the header's gain"}
+_SHARED_VALUE_WORDS = {
+    "readmode": "readout mode",
+    "epoch": "taken from",
+    "gain": "the header's gain",
+}
 
 
 def bias_sections(context, night, picture):
@@ -68,7 +72,7 @@ def bias_sections(context, night, picture):
     return [section for section in sections if section is not None]
 
 
-OFF = "Combining biases is switched off in the configuration"
+COMBINING_OFF_NOTE = "Combining biases is switched off in the configuration"
 """The sentence where biases are not combined."""
 
 
@@ -77,7 +81,9 @@ def _elsewhere(context, night):
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
     if not BIAS_KIND.configuration(context)["enabled"]:
-        return f"{OFF}; what was combined before is as it was, and is not shown here."
+        return (
+            f"{COMBINING_OFF_NOTE}; what was combined before is as it was, and is not shown here."
+        )
     nights = nights_elsewhere(BIAS_KIND, context, night)
     if not nights:
         return ""
@@ -128,7 +134,7 @@ def _shared_words(name, value):
         return f"binning {'x'.join(value.split())}"
     if name == "part":
         return f"part of the detector ({value})"
-    return f"{_SHARED.get(name, name)} {value}"
+    return f"{_SHARED_VALUE_WORDS.get(name, name)} {value}"
 
 
 def _combined_picture(context, group, record, name):

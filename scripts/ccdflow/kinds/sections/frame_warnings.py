@@ -11,12 +11,12 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
-from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
+from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.sections import absent_settings, strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 # Types whose frames are left out of their masters, each with a line.
-_COMBINED = ("bias", "dark", "flat")
+_COMBINED_TYPES = ("bias", "dark", "flat")
 
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
@@ -32,11 +32,11 @@ _BRIGHT_FRACTION = 0.5
 # A science frame above this level is as bright as a flat where there is no flat: adu above biases.
 _BRIGHT_LEVEL = 5000.0
 
-PREFIX = "warning: "
+WARNING_PREFIX = "warning: "
 """The beginning of a warning within a row's reason."""
 
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
-_QUIETEST = 0.5
+_LEAST_NOISE = 0.5
 
 
 def rows_and_records(context, records):
@@ -62,7 +62,7 @@ def rows_and_records(context, records):
 
 def separating_settings(context):
     """Return the settings that distinguish masters: those of any `group_by`, a set."""
-    return {name for kind in _COMBINED for name in context.settings[kind]["group_by"]}
+    return {name for kind in _COMBINED_TYPES for name in context.settings[kind]["group_by"]}
 
 
 def warned_frames(rows, record_of, group_by):
@@ -152,10 +152,10 @@ def gather(rows, record_of, group_by):
 
 def _texts_of_row(row):
     """Yield the warnings that stand in a row's reason."""
-    if PREFIX in row.reason:
+    if WARNING_PREFIX in row.reason:
         for part in row.reason.split("; "):
-            if part.startswith(PREFIX):
-                text = part.removeprefix(PREFIX)
+            if part.startswith(WARNING_PREFIX):
+                text = part.removeprefix(WARNING_PREFIX)
                 # Each kind of warning gets a line: a gain and a section are two kinds.
                 yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
@@ -169,7 +169,7 @@ def _noises_with_signal(data):
 def _flag_texts(row, data):
     """Yield the warning on amplifiers without signal; masters name frames of their own types."""
     flags = data.get("flags")
-    if flags and row.facts["type"] not in _COMBINED:
+    if flags and row.facts["type"] not in _COMBINED_TYPES:
         names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
         yield (
             f"{_OF_ROW}no signal",
@@ -264,7 +264,7 @@ def _noises_of_biases(noises):
 
 
 def _usual_noise(noises):
-    return max(median(noises), _QUIETEST)
+    return max(median(noises), _LEAST_NOISE)
 
 
 def _noises_to_judge(noises):
@@ -294,7 +294,7 @@ def _noises_to_judge(noises):
 
 
 def _is_odd(noise, normal):
-    return not 1 / NOISIER <= max(noise, _QUIETEST) / normal <= NOISIER
+    return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / normal <= NOISIER_FACTOR
 
 
 def _noise_texts(amplifiers, usual):
@@ -320,7 +320,7 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
+    return [WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"
@@ -355,7 +355,7 @@ def sentences_on_warnings(warnings):
 
 def lines_on_frames(warnings):
     """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
-    texts = [PREFIX + text for text in sentences_on_warnings(warnings)]
+    texts = [WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
     if len(texts) > MOST_WARNINGS:
         unnamed = len(texts) - MOST_WARNINGS
         texts = [

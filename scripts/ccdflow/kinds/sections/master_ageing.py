@@ -18,13 +18,13 @@ from ccdflow.run import ledger
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
 # Rows of each master that are read.
-_ROWS = 16
+_ROWS_READ = 16
 # At most this many series are shown.
-_SERIES = 8
+_MOST_SERIES = 8
 # A series has at least this many masters: two are one pair and show no course.
 _FEWEST_NIGHTS = 3
 
-UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
+VARIANCE_UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
 """The unit of the variance that a master of each kind gains with age."""
 
 
@@ -58,7 +58,7 @@ class MasterSeries:
         spread += f", up to {max(degrees):.3g} C" if degrees and max(degrees) > 0 else ""
         if not math.isfinite(slope):
             return self.name, spread, "too few nights", "", f"{self.in_use:.3g}"
-        unit = UNITS[self.kind]
+        unit = VARIANCE_UNITS[self.kind]
         value = f"{slope:.3g} ± {error:.2g} {unit} a day"
         is_seen = slope > 2 * error
         line = f"ageing: {{{self.kind}: {slope:.2g}}}" if is_seen else "none is seen"
@@ -94,7 +94,7 @@ def _candidates(context):
         if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
     first = sorted(ordered, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1]))
-    return {key: ordered[key] for key in first[:_SERIES]}
+    return {key: ordered[key] for key in first[:_MOST_SERIES]}
 
 
 def _series_of(context, kind, group, known):
@@ -169,7 +169,7 @@ def _read(context, kind, group):
         return None
     place = recipe.region_of(first)
     down, across = place.slices
-    rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
+    rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS_READ).round().astype(int))
     data = stored_image(path, image.hdu)[rows + down.start, across]
     sample = np.asarray(data, np.float64) * factor
     if kind != FLAT:

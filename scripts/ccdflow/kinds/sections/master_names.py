@@ -10,7 +10,7 @@ from ccdflow.pages.contents import Named
 from ccdflow.pages.text_formatting import light_words
 
 # Values that the words of a master begin with.
-_FIRST = ("filter", "grism", "exptime")
+_FIRST_FACTS = ("filter", "grism", "exptime")
 
 
 def master_names(groups, *, prefix="", night=""):
@@ -73,6 +73,6 @@ def _traits(group):
     """Return (name, words) of the camera and of each value that the frames of a group share."""
     traits = [("camera", group.camera)]
     for name, value in group.shared:
-        if name not in _FIRST and value and value != "None":
+        if name not in _FIRST_FACTS and value and value != "None":
             traits += [(name, trait_words(name, part.strip())) for part in value.split(", ")]
     return traits

@@ -10,7 +10,7 @@ from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.pages import contents
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
-from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
 _STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
 
@@ -46,7 +46,7 @@ def page_frames(context, night, prefix):
             status, reason = NOT_NOW[record.status], record.reason
         elif made and not status:
             status = contents.REDUCED
-        if row.status == ARRIVING:
+        if row.status == ARRIVING_STATUS:
             continue
         frames.append(
             contents.ShownFrame(

@@ -16,19 +16,19 @@ from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
 # Pixels above this part of it count as saturated.
 _SATURATED_PART = 0.99
 # The core of a star has at least this many pixels; fewer are hot pixels.
-_CORE = 9
+_CORE_PIXELS = 9
 # A temperature above this is in K: no detector works at 100 degrees C.
-_HOTTEST = 100.0
+_MOST_CELSIUS = 100.0
 # Frames of these statuses have no mark for it.
 _UNMARKED_STATUSES = {"raw file missing", REDUCED}
-_DARKENED = ("bias", "dark")
+_DARKENED_TYPES = ("bias", "dark")
 
 
 class NightTiles:
@@ -54,7 +54,9 @@ class NightTiles:
             page_frames(context, night, paths.FROM_NIGHT),
             key=lambda frame: (frame.time or "~", frame.file),
         )
-        self.rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+        self.rows = {
+            row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS
+        }
         self._warned = frame_warnings.warned_frames(
             self.rows.values(), context.outcome, frame_warnings.separating_settings(context)
         )
@@ -131,7 +133,7 @@ class NightTiles:
             return f"amplifier {', '.join(names)} throughout"
         calibrated = self._calibrated.get(frame.file)
         count = 0 if calibrated is None else calibrated.data.get("saturated", 0)
-        if count >= _CORE:
+        if count >= _CORE_PIXELS:
             return f"{count} pixels of it"
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         if not pictures or not data.get("levels"):
@@ -232,7 +234,7 @@ class NightTiles:
         degrees = [
             value for frame in self.frames if (value := self._temperature(frame)) is not None
         ]
-        return "K" if degrees and max(degrees) > _HOTTEST else "°C"
+        return "K" if degrees and max(degrees) > _MOST_CELSIUS else "°C"
 
     def _temperature(self, frame):
         try:
@@ -250,7 +252,7 @@ def _caption(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.kind or "unknown type"]
     # Headers keep the object and the filter of the frame before a closed shutter.
-    if frame.kind not in _DARKENED:
+    if frame.kind not in _DARKENED_TYPES:
         if frame.object and frame.object.lower() != frame.kind:
             words.append(frame.object)
         if frame.filter:

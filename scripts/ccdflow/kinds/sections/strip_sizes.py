@@ -11,7 +11,7 @@ from collections import defaultdict
 from ccdflow.frame.strip_light import HOLDS_DATA
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
-SIZE = "size"
+SIZE_WARNING = "size"
 """The warning on a frame of a size in which the overscan of its profile may hold data."""
 
 _REMEDY = (
@@ -60,5 +60,5 @@ def size_warnings(rows, data_of):
             else:
                 continue
             text = f"{key[2].upper()} is {key[3]}: {why}; {_REMEDY}"
-            warnings[file] = [(SIZE, text)]
+            warnings[file] = [(SIZE_WARNING, text)]
     return warnings

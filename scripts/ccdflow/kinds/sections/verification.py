@@ -16,7 +16,7 @@ from ccdflow.run.context import reduced_product
 
 # At most this many products that are not verified get a line.
 _MOST_LINES = 20
-_VERIFIED = "verified"
+_VERIFIED_WORD = "verified"
 
 
 def verdicts_of(context, night):
@@ -63,7 +63,7 @@ def _holds(line, record, is_made_now):
     if record is None or record.key != line["key"]:
         return False
     is_same = not is_made_now and list(map(str, record.stamp[1:2])) == [line["modified"]]
-    return is_same or line["verdict"] == _VERIFIED
+    return is_same or line["verdict"] == _VERIFIED_WORD
 
 
 def _read(results):
@@ -106,11 +106,11 @@ def section(context, night):
     verdicts = verdicts_of(context, night)
     if not verdicts:
         return None
-    verified = [line for line in verdicts if line[1] == _VERIFIED]
+    verified = [line for line in verdicts if line[1] == _VERIFIED_WORD]
     versions = ", ".join(sorted({line[3] for line in verified}))
     text = f"{len(verified)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
-    not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED]
+    not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED_WORD]
     return Section(
         anchor="verified",
         title="Made again by ccdproc",

@@ -18,8 +18,8 @@ from ccdflow.pages.pictures.plotpanel import PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     INK,
-    LEFT,
-    MUTED,
+    LEFT_ROOM,
+    MUTED_INK,
     NUMBER,
     SCALE_ROOM,
     SERIES,
@@ -112,8 +112,8 @@ def _draw_row(raster, panels, top):
     write_heading(raster, name, 0.15, top, WIDTH - 0.3)
     width = _overview_width(panels)
     height = width * panels.raw.ratio
-    _draw_pair(raster, panels, (LEFT, top + 0.55, width, height))
-    start = 2 * (LEFT + width + SCALE_ROOM) - 0.5
+    _draw_pair(raster, panels, (LEFT_ROOM, top + 0.55, width, height))
+    start = 2 * (LEFT_ROOM + width + SCALE_ROOM) - 0.5
     box = start, top + 0.55, WIDTH - start - 0.2, max(1.3, height)
     if not panels.profiles:
         write_sentence(raster, box, "No overscan was subtracted.")
@@ -235,4 +235,4 @@ def _say_off_scale(panel, values, unit):
     y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 2 * _TEXT_LINE)
     for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
         anchor = "la" if is_left else "ra"
-        panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED, points=NUMBER, anchor=anchor)
+        panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED_INK, points=NUMBER, anchor=anchor)

@@ -9,14 +9,14 @@ import numpy as np
 
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
-from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable_text
+from ccdflow.pages.pictures.style import INK, LEFT_ROOM, MUTED_INK, SERIES, drawable_text
 
 # At most this many amplifiers fit side by side with their names.
-_NAMED = 4
+_MOST_NAMED = 4
 # Width of a bar, inches.
-_BAR = 0.15
+_BAR_WIDTH = 0.15
 # A pale bar has this part of its colour; the rest is white.
-_PALE = 0.6
+_PALE_OPACITY = 0.6
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         "averaged down as the root of the number of frames. Structure is what the means of rows "
         "and of columns show beyond noise after the overscan was subtracted; what all frames share "
         "of it, the combined bias takes out."
-    ) + (" Colours are those of the bars." if len(amplifiers) > _NAMED else "")
+    ) + (" Colours are those of the bars." if len(amplifiers) > _MOST_NAMED else "")
     # Two bars an amplifier, no nearer than their names allow.
-    tall = max(2.2, 2 * _BAR * len(amplifiers))
+    tall = max(2.2, 2 * _BAR_WIDTH * len(amplifiers))
     raster, top = new_picture(title, explanation, 4.1 + tall)
     # First, because the edges of lines and letters use up the palette.
     for colour in SERIES:
         raster.colour(colour)
-        raster.colour(lighter_colour(colour, _PALE))
-    _draw_drift(raster, (LEFT, top + 0.35, 5.0, 2.2), amplifiers, unit)
+        raster.colour(lighter_colour(colour, _PALE_OPACITY))
+    _draw_drift(raster, (LEFT_ROOM, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_structure(raster, (1.65, top + 3.45, 4.1, tall), amplifiers, unit)
     _draw_gain_by_number(raster, (6.8, top + 3.45, 5.0, 2.2), amplifiers, unit)
@@ -123,7 +123,7 @@ def _colour(number):
 
 def _entries(amplifiers, after=lambda each: ""):
     """Return the legend of amplifiers: colour, text and mark of each; () where they are many."""
-    if len(amplifiers) > _NAMED:
+    if len(amplifiers) > _MOST_NAMED:
         return []
     return [
         (_colour(number), _amplifier_name(each, number) + after(each), MARKS[number % len(MARKS)])
@@ -193,7 +193,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
         if amplifier.pair_noise
     ]
     if _finite(claimed):
-        entries.append((MUTED, "claimed", "--"))
+        entries.append((MUTED_INK, "claimed", "--"))
     most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
@@ -226,7 +226,9 @@ def _draw_structure(raster, box, amplifiers, unit):
     panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
     panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
     for position, (_, value, error, colour) in enumerate(rows):
-        panel.block(0, value, position - 0.25, position + 0.25, lighter_colour(colour, _PALE))
+        panel.block(
+            0, value, position - 0.25, position + 0.25, lighter_colour(colour, _PALE_OPACITY)
+        )
         panel.block(max(0.0, value - error), value + error, position, position, INK)
     return panel.legend([(INK, "± 1 standard error")])
 
@@ -250,7 +252,7 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         for (colour, text, mark), amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
         if amplifier.combined_noise
     ]
-    entries.append((MUTED, "read noise / √N"))
+    entries.append((MUTED_INK, "read noise / √N"))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most + room), y_range=(0, 1.05 * max(highest, default=1.0)),

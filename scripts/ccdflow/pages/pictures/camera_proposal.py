@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ccdflow.pages.pictures.style import FAINT, INK, PAPER, SERIES, WHITE
+from ccdflow.pages.pictures.style import FAINT_INK, INK, PAPER, SERIES, WHITE
 
 # Colours of science pixels, of sections that the header claims, and of the overscan that is used.
 _DATA_COLOUR, _CLAIM_COLOUR, _USED_COLOUR = SERIES[:3]
@@ -68,10 +68,10 @@ def _axis_of(seen):
 def _style_panel(panel):
     panel.set_facecolor(WHITE)
     panel.tick_params(colors=INK, labelsize=8)
-    panel.grid(color=FAINT, linewidth=0.5)
+    panel.grid(color=FAINT_INK, linewidth=0.5)
     panel.set_axisbelow(True)
     for side in panel.spines.values():
-        side.set_color(FAINT)
+        side.set_color(FAINT_INK)
 
 
 def _draw_image(panel, image, seen, prefix):

@@ -22,9 +22,9 @@ from PIL import Image
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     DPI,
-    FAINT,
+    FAINT_INK,
     INK,
-    MUTED,
+    MUTED_INK,
     PAPER,
     SERIES,
     WIDTH,
@@ -74,8 +74,8 @@ _STYLE = {
     "axes.spines.right": False,
     "text.color": INK,
     "text.parse_math": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "xtick.color": MUTED_INK,
+    "ytick.color": MUTED_INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "axes.formatter.useoffset": False,
@@ -146,7 +146,9 @@ def new_figure(title, explanation, *, height):
         _MARGIN / WIDTH, 1 - _EDGE_MARGIN / total, "\n".join(headline), va="top", fontsize=13,
         fontweight="bold",
     )  # fmt: skip
-    figure.text(_MARGIN / WIDTH, _EDGE_MARGIN / total, "\n".join(lines), va="bottom", color=MUTED)
+    figure.text(
+        _MARGIN / WIDTH, _EDGE_MARGIN / total, "\n".join(lines), va="bottom", color=MUTED_INK
+    )
     return figure, make_axes
 
 
@@ -220,7 +222,7 @@ def label_axes(axes, title, xlabel, ylabel):
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.5)
+    axes.grid(visible=True, axis="y", color=FAINT_INK, linewidth=0.5)
     axes.set_axisbelow(True)
 
 

@@ -12,13 +12,13 @@ from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import check_image, middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
-from ccdflow.pages.pictures.style import BELOW, LEFT, SCALE_ROOM, SERIES, WIDTH, pixels
+from ccdflow.pages.pictures.style import BELOW_ROOM, LEFT_ROOM, SCALE_ROOM, SERIES, WIDTH, pixels
 from ccdflow.pages.text_formatting import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
-_SAMPLED = 500
+_SAMPLED_SIDE = 500
 # The mean of the pixels within the noise about the last mean is taken this many times.
 _ROUNDS = 20
 _BARS = "#b0cbdf"
@@ -102,20 +102,20 @@ def _combined_layout(ratio):
     if ratio < 1.0:
         width = 4.3
         tall = max(2.1, width * ratio)
-        below = 0.35 + tall + BELOW + 0.2
+        below = 0.35 + tall + BELOW_ROOM + 0.2
         return [
-            (LEFT, 0.35, width, width * ratio),
-            (LEFT, below, 4.9, 2.0),
+            (LEFT_ROOM, 0.35, width, width * ratio),
+            (LEFT_ROOM, below, 4.9, 2.0),
             (6.9, below, 4.9, 2.0),
             (6.9, 0.35, 4.9, tall),
         ], below + 2.0 + 0.6
     width = 2.7
     tall = max(4.9, width * ratio)
-    start = LEFT + width + SCALE_ROOM + 0.6
-    height = (tall - 2 * BELOW) / 3
-    tops = [0.35 + number * (height + BELOW) for number in range(3)]
+    start = LEFT_ROOM + width + SCALE_ROOM + 0.6
+    height = (tall - 2 * BELOW_ROOM) / 3
+    tops = [0.35 + number * (height + BELOW_ROOM) for number in range(3)]
     right = [(start, top, WIDTH - start - 0.2, height) for top in tops]
-    return [(LEFT, 0.35, width, width * ratio), *right], 0.35 + tall + 0.6
+    return [(LEFT_ROOM, 0.35, width, width * ratio), *right], 0.35 + tall + 0.6
 
 
 def _combined_sentence(combined):
@@ -140,7 +140,7 @@ def _combined_sentence(combined):
 
 def _sampled_lines_of(image, *axes):
     """Return evenly spaced rows or columns of a big image; all where those have no pixel."""
-    steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
+    steps = [max(1, image.shape[axis] // _SAMPLED_SIDE) if axis in axes else 1 for axis in (0, 1)]
     part = image[:: steps[0], :: steps[1]]
     part = part if np.isfinite(part).any() else image
     return np.asarray(part, part.dtype.newbyteorder("="))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
-from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable_text, font
+from ccdflow.pages.pictures.style import INK, MUTED_INK, NUMBER, PAPER, WIDTH, drawable_text, font
 
 # Height of a row, inches.
-_ROW = 0.26
+_ROW_INCHES = 0.26
 # Room for the labels at the left, inches.
-_LABELS = 2.6
+_LABEL_INCHES = 2.6
 # Room above the matrix, right of it, and above and below it together, for the names of the nights:
 # inches.
 _ABOVE_MATRIX, _RIGHT_OF_MATRIX, _AROUND_MATRIX = 0.1, 0.3, 1.1
@@ -20,11 +20,11 @@ _HALF_WIDTH, _HALF_HEIGHT = 0.47, 0.45
 # From the matrix to a label at its left and to a night's name below it, pixels.
 _TO_LABEL, _TO_NIGHT = 6, 8
 # Letters of a label that are shown.
-_LABEL = 40
+_LABEL_LETTERS = 40
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
 # Letters of a night's name that are shown.
-_NIGHT = 14
+_NIGHT_LETTERS = 14
 
 
 def coverage_picture(nights, labels, cells, *, title, explanation):
@@ -51,10 +51,10 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     """
     if not nights or not labels:
         raise ValueError("there is no night to draw")
-    raster, top = new_picture(title, explanation, _ROW * len(labels) + _AROUND_MATRIX)
+    raster, top = new_picture(title, explanation, _ROW_INCHES * len(labels) + _AROUND_MATRIX)
     columns = max(len(nights), _FEWEST_COLUMNS)
-    width = WIDTH - _LABELS - _RIGHT_OF_MATRIX
-    box = _LABELS, top + _ABOVE_MATRIX, width, _ROW * len(labels)
+    width = WIDTH - _LABEL_INCHES - _RIGHT_OF_MATRIX
+    box = _LABEL_INCHES, top + _ABOVE_MATRIX, width, _ROW_INCHES * len(labels)
     panel = PlotPanel(raster, box, (-0.5, columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
     left, _, _, bottom = panel.corners
     column_of = {night: column for column, night in enumerate(nights)}
@@ -67,11 +67,11 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
         raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
     for label, row in row_of.items():
-        name = drawable_text(label)[:_LABEL]
-        raster.text(left - _TO_LABEL, panel.y(row), name, MUTED, points=NUMBER, anchor="rm")
+        name = drawable_text(label)[:_LABEL_LETTERS]
+        raster.text(left - _TO_LABEL, panel.y(row), name, MUTED_INK, points=NUMBER, anchor="rm")
     for night, column in column_of.items():
-        name = drawable_text(night)[:_NIGHT]
+        name = drawable_text(night)[:_NIGHT_LETTERS]
         half = font(NUMBER, bold=False).getlength(name) / 2
         at = panel.x(column), bottom + _TO_NIGHT + half
-        raster.text(*at, name, MUTED, points=NUMBER, upright=True)
+        raster.text(*at, name, MUTED_INK, points=NUMBER, upright=True)
     return raster.png()

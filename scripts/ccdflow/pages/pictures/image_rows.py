@@ -9,14 +9,14 @@ import numpy as np
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
-from ccdflow.pages.pictures.style import LEFT, SCALE_ROOM, WIDTH, pixels
+from ccdflow.pages.pictures.style import LEFT_ROOM, SCALE_ROOM, WIDTH, pixels
 
 # Widest image, inches.
-_WIDEST = 3.9
+_MOST_WIDTH = 3.9
 # Widest image where two pairs share a line, inches.
-_NARROW = 1.4
+_NARROW_WIDTH = 1.4
 # Largest height over width of a wide image: one pair of them to a line.
-_TALL = 1.3
+_TALL_RATIO = 1.3
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
         raise ValueError("there is no image to draw")
-    is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL
+    is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL_RATIO
     pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
-    widest = _NARROW if pairs == 2 else _WIDEST
+    widest = _NARROW_WIDTH if pairs == 2 else _MOST_WIDTH
     lines = [shrunk_rows[first : first + pairs] for first in range(0, len(shrunk_rows), pairs)]
     heights = [
-        min(widest * max(small.ratio for _, own in line for small, *_ in own), _WIDEST)
+        min(widest * max(small.ratio for _, own in line for small, *_ in own), _MOST_WIDTH)
         for line in lines
     ]
     raster, top = new_picture(title, explanation, sum(height + 1.05 for height in heights))
@@ -75,8 +75,8 @@ def image_rows(rows, *, title, explanation, scale="linear"):
             left = number * WIDTH / pairs
             write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
             for index, (small, unit, name) in enumerate(own):
-                shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
-                box = left + LEFT + shift, top + 0.5, widest, height
+                shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM))
+                box = left + LEFT_ROOM + shift, top + 0.5, widest, height
                 draw_image(raster, box, small, unit, name, scale=scale, has_rows=not index)
         top += height + 1.05
     return raster.png()
@@ -87,5 +87,5 @@ def _shrink_images(row):
     images = []
     for image, unit, name in row.images:
         check_image(image, name, row.headline)
-        images.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, name))
+        images.append((shrink(np.asarray(image), pixels(_MOST_WIDTH)), unit, name))
     return row.headline, images

@@ -8,7 +8,16 @@ import numpy as np
 from PIL import Image
 
 from ccdflow.pages.pictures.scales import nice_ticks, scale_of, tick_labels, upright_ticks
-from ccdflow.pages.pictures.style import EDGE, FAINT, INK, LABEL, MUTED, NUMBER, TITLE, pixels
+from ccdflow.pages.pictures.style import (
+    EDGE,
+    FAINT_INK,
+    INK,
+    LABEL,
+    MUTED_INK,
+    NUMBER,
+    TITLE,
+    pixels,
+)
 
 # Few enough that noise does not fill most of the file.
 _SHADES = 48
@@ -21,7 +30,7 @@ TICK = 4
 # The colour scale: its distance from the image, its width, the length of its arrows.
 _GAP, _BAR, _ARROW = pixels(0.08), pixels(0.12), 15
 # An image is smoothed unless it is enlarged so much that its pixels are seen.
-_ENLARGED = 3
+_ENLARGED_FACTOR = 3
 
 
 @cache
@@ -76,7 +85,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     )
     drawn = _shade_numbers(raster, _resize(fractions, size))
     if not finite.all():
-        drawn[_resize(finite.astype(float), size) < 0.5] = raster.colour(FAINT)
+        drawn[_resize(finite.astype(float), size) < 0.5] = raster.colour(FAINT_INK)
     raster.put(left, top, drawn[: bottom - top, : right - left][::-1])
     raster.text(left, top - 7, title, INK, points=TITLE)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
@@ -96,7 +105,7 @@ def _resize(values, size):
     """Return values (ny, nx) in [0, 1], stretched or shrunk to (width, height) pixels."""
     rows, columns = values.shape
     enlarged = min(size[0] / columns, size[1] / rows)
-    method = Image.Resampling.BOX if enlarged >= _ENLARGED else Image.Resampling.HAMMING
+    method = Image.Resampling.BOX if enlarged >= _ENLARGED_FACTOR else Image.Resampling.HAMMING
     if size == (columns, rows):
         return values
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, method)).clip(0, 1)
@@ -111,14 +120,14 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         x = left + (value - 0.5) * across
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-        raster.text(x, bottom + TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
+        raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
     raster.text((left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL, anchor="ms")
     ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * upwards
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
-        raster.text(left - TICK - 4, y, text, MUTED, points=NUMBER, anchor="rm")
+        raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
     if has_rows:
         away = TICK + 16 + 8 * max(map(len, texts), default=0)
         name = "row (pixels)"
@@ -142,5 +151,5 @@ def _draw_scale(raster, corners, scale, unit, ends):
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
-        raster.text(right + TICK + 4, y, text, MUTED, points=NUMBER, anchor="lm")
-    raster.text(left, top - 7, unit, MUTED, points=NUMBER)
+        raster.text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER, anchor="lm")
+    raster.text(left, top - 7, unit, MUTED_INK, points=NUMBER)

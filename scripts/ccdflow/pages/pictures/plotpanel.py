@@ -12,10 +12,10 @@ from ccdflow.pages.pictures.scales import nice_ticks, tick_labels, upright_ticks
 from ccdflow.pages.pictures.style import (
     DPI,
     EDGE,
-    FAINT,
+    FAINT_INK,
     INK,
     LABEL,
-    MUTED,
+    MUTED_INK,
     NUMBER,
     TITLE,
     WHITE,
@@ -26,7 +26,7 @@ from ccdflow.pages.pictures.style import (
 # Length of a tick, pixels.
 _TICK = 4
 # Corners of the marks of values, half their size about their middle: distinguished without colours.
-_ROUND = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
+_ROUND_CORNERS = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
 # Half the width of a plus sign's arm over half its size.
 _ARM = 0.38
 _PLUS = [
@@ -34,7 +34,7 @@ _PLUS = [
     (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
 ]  # fmt: skip
 _CORNERS = {
-    "o": _ROUND,
+    "o": _ROUND_CORNERS,
     "s": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
     "^": [(0, -1.1), (1, 0.8), (-1, 0.8)],
     "D": [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)],
@@ -67,7 +67,7 @@ def write_sentence(raster, box, text):
     text : str
     """
     left, top, width, height = box
-    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED, anchor="mm")
+    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm")
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,9 @@ class PlotPanel:
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
-            raster.fill(left, y, right, y + 1, FAINT)
+            raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - _TICK, y, left, y + 1, EDGE)
-            raster.text(left - _TICK - 4, y, text, MUTED, points=NUMBER, anchor="rm")
+            raster.text(left - _TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
         widest = max((font(NUMBER, bold=False).getlength(text) for text in texts), default=0)
         away = left - _TICK - 16 - widest
         raster.text(away, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
@@ -238,7 +238,7 @@ class PlotPanel:
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
             raster.fill(round(x), bottom, round(x) + 1, bottom + _TICK, EDGE)
-            raster.text(x, bottom + _TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
+            raster.text(x, bottom + _TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
@@ -323,13 +323,13 @@ class PlotPanel:
         ticks = nice_ticks(*self.x_range, 9)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
-            raster.fill(x, top, x + 1, bottom, FAINT)
+            raster.fill(x, top, x + 1, bottom, FAINT_INK)
             raster.fill(x, bottom, x + 1, bottom + _TICK, EDGE)
-            raster.text(x, bottom + _TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
+            raster.text(x, bottom + _TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - _TICK, y, left, y + 1, EDGE)
-            raster.text(left - _TICK - 4, y, name, MUTED, points=NUMBER, anchor="rm")
+            raster.text(left - _TICK - 4, y, name, MUTED_INK, points=NUMBER, anchor="rm")
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)

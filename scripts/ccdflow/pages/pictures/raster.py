@@ -15,7 +15,7 @@ from ccdflow.pages.pictures.style import (
     HEADLINE,
     INK,
     LABEL,
-    MUTED,
+    MUTED_INK,
     PAPER,
     WIDTH,
     drawable_text,
@@ -25,9 +25,9 @@ from ccdflow.pages.pictures.style import (
 )
 
 # Shades between a letter's colour and its ground.
-_STEPS = 8
+_SHADES = 8
 # Factor by which lines are drawn larger, and shrunk: their edges are smooth.
-_FINER = 4
+_FINER_FACTOR = 4
 # Colours of a PNG with a palette of one byte a pixel.
 _MOST_COLOURS = 256
 
@@ -149,16 +149,19 @@ class Raster:
             Left, top, right and bottom of the box, pixels.
         """
         left, top, right, bottom = box
-        sheet = Image.new("L", ((right - left) * _FINER, (bottom - top) * _FINER))
+        sheet = Image.new("L", ((right - left) * _FINER_FACTOR, (bottom - top) * _FINER_FACTOR))
         corner = (left, top)
         finer = [
             tuple(
-                float((value - low) * _FINER) - 0.5 for value, low in zip(each, corner, strict=True)
+                float((value - low) * _FINER_FACTOR) - 0.5
+                for value, low in zip(each, corner, strict=True)
             )
             for each in points
         ]
-        ImageDraw.Draw(sheet).line(finer, fill=255, width=round(width * _FINER), joint="curve")
-        self._blend(left, top, np.asarray(sheet.reduce(_FINER)), colour)
+        ImageDraw.Draw(sheet).line(
+            finer, fill=255, width=round(width * _FINER_FACTOR), joint="curve"
+        )
+        self._blend(left, top, np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def wedge(self, corners, colour):
         """Fill a triangle or any other shape with straight edges.
@@ -173,10 +176,10 @@ class Raster:
         corners = np.asarray(corners, float)
         low = np.floor(corners.min(axis=0)).astype(int)
         size = np.ceil(corners.max(axis=0)).astype(int) - low
-        sheet = Image.new("L", tuple((size * _FINER).tolist()))
-        finer = [tuple(each) for each in ((corners - low) * _FINER).tolist()]
+        sheet = Image.new("L", tuple((size * _FINER_FACTOR).tolist()))
+        finer = [tuple(each) for each in ((corners - low) * _FINER_FACTOR).tolist()]
         ImageDraw.Draw(sheet).polygon(finer, fill=255)
-        self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER)), colour)
+        self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def _blend(self, left, top, mask, colour):
         """Mix a colour into the pixels; the mask, 0 to 255, is its share."""
@@ -184,10 +187,10 @@ class Raster:
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)
         patch = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
-        steps = (mask.astype(np.uint16) * _STEPS + 127) // 255
+        steps = (mask.astype(np.uint16) * _SHADES + 127) // 255
         rows, columns = np.nonzero(steps)
         grounds, steps = patch[rows, columns], steps[rows, columns]
-        table = np.zeros((_MOST_COLOURS, _STEPS + 1), np.uint8)
+        table = np.zeros((_MOST_COLOURS, _SHADES + 1), np.uint8)
         for ground in np.unique(grounds).tolist():
             table[ground] = self._colours_between(ground, colour)
         patch[rows, columns] = table[grounds, steps]
@@ -198,7 +201,7 @@ class Raster:
         if key not in self._shades:
             first = np.array(list(list(self._colours)[ground]), float)
             last = np.array(list(bytes.fromhex(colour.removeprefix("#"))), float)
-            mixed = [first + (last - first) * step / _STEPS for step in range(_STEPS + 1)]
+            mixed = [first + (last - first) * step / _SHADES for step in range(_SHADES + 1)]
             self._shades[key] = [
                 self.colour("#" + bytes(np.rint(each).astype(int).tolist()).hex()) for each in mixed
             ]
@@ -266,7 +269,7 @@ def new_picture(title, explanation, height):
         raster.text(pixels(0.15), y, line, INK, points=HEADLINE, bold=True, anchor="la")
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(0.15 + 0.17 * number)
-        raster.text(pixels(0.15), y, line, MUTED, points=LABEL)
+        raster.text(pixels(0.15), y, line, MUTED_INK, points=LABEL)
     return raster, above
 
 

@@ -13,9 +13,9 @@ _FEWEST_PIXELS = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Steps of ticks, times a power of 10.
-_NICE = (1, 2, 5, 10)
+_TICK_STEPS = (1, 2, 5, 10)
 # Numbers of this size and above are written with an exponent.
-_LARGE = 1e7
+_LARGE_NUMBER = 1e7
 
 
 def nice_ticks(low, high, most, *, is_whole=False):
@@ -36,7 +36,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     """
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
-    for step in (factor * size for factor in (*_NICE, 20, 50)):
+    for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
         wide = max(1.0, step) if is_whole else step
         first, last = math.ceil(low / wide - 1e-9), math.floor(high / wide + 1e-9)
         if last - first < most:
@@ -75,7 +75,7 @@ def tick_labels(values):
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    if largest >= _LARGE or decimals > 6:
+    if largest >= _LARGE_NUMBER or decimals > 6:
         digits = max(0, math.floor(math.log10(largest / step) + 1e-9))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]

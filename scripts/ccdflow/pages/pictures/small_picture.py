@@ -22,7 +22,7 @@ _KEYWORD = b"ccdflow\0"
 # Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
 _STEP_OF_NOISE = 0.125
 # Limits are taken from this many values of the sorted sample.
-_SAMPLE = 2000
+_SAMPLE_VALUES = 2000
 # The limits of zscale are taken from this many values, to which a line is fitted.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
@@ -140,7 +140,7 @@ def _greys(steps):
 def _limits(image):
     """Return centre, scale and the limits of zscale, from a sample of the values."""
     flat = image.ravel()
-    sample = np.sort(flat[:: max(1, flat.size // _SAMPLE)])
+    sample = np.sort(flat[:: max(1, flat.size // _SAMPLE_VALUES)])
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)

@@ -16,7 +16,7 @@ from ccdflow.pages.pictures.canvas import (
     png_bytes,
     set_vertical_scale,
 )
-from ccdflow.pages.pictures.style import INK, MUTED, NIGHTS_STEP, drawable_text
+from ccdflow.pages.pictures.style import INK, MUTED_INK, NIGHTS_STEP, drawable_text
 from ccdflow.pages.pictures.trend_picture import night_panel_box, night_ticks, positions
 
 _STEP_COLOUR = "#b34a4a"
@@ -109,7 +109,7 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
             _draw_lines(axes, panel, where)
             night_ticks(axes, where)
-            _mark_nights(axes, where, epochs, color=MUTED, linestyle="--")
+            _mark_nights(axes, where, epochs, color=MUTED_INK, linestyle="--")
             _mark_nights(axes, where, panel.steps, color=_STEP_COLOUR, named=True)
             legend(axes)
         return png_bytes(figure)

@@ -19,10 +19,10 @@ WHITE = "#ffffff"
 INK = "#30363b"
 """Text."""
 
-MUTED = "#5f676d"
+MUTED_INK = "#5f676d"
 """Text of less weight: ticks, notes."""
 
-FAINT = "#d8d6d0"
+FAINT_INK = "#d8d6d0"
 """Lines of a grid."""
 
 EDGE = "#a5a8a8"
@@ -37,7 +37,7 @@ DPI = 110
 WIDTH = 12.0
 """Inches, as all lengths of the layout."""
 
-LEFT = 0.75
+LEFT_ROOM = 0.75
 """Room for the numbers and the label of a vertical axis."""
 
 SCALE_ROOM = 1.15
@@ -52,10 +52,10 @@ NIGHTS_HEIGHT = 1.35
 NIGHTS_STEP = 2.05
 """From one panel of figures over the nights to the next."""
 
-RIGHT = 0.2
+RIGHT_ROOM = 0.2
 """Room right of such a panel, for the end of its last night's name."""
 
-BELOW = 0.72
+BELOW_ROOM = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
 
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8

@@ -18,12 +18,12 @@ from ccdflow.pages.pictures.canvas import (
     set_vertical_scale,
 )
 from ccdflow.pages.pictures.style import (
-    FAINT,
-    LEFT,
+    FAINT_INK,
+    LEFT_ROOM,
     NIGHTS_HEIGHT,
     NIGHTS_STEP,
     NIGHTS_TOP,
-    RIGHT,
+    RIGHT_ROOM,
     WIDTH,
     drawable_text,
 )
@@ -118,7 +118,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             label_axes(axes, name, "", axis)
             night_ticks(axes, where)
             if highlight in where:
-                axes.axvline(where[highlight], color=FAINT, linewidth=6, zorder=0)
+                axes.axvline(where[highlight], color=FAINT_INK, linewidth=6, zorder=0)
             if row == 0:
                 legend(axes)
         return png_bytes(figure)
@@ -126,7 +126,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
 
 def night_panel_box(row):
     """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
-    return LEFT, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT - RIGHT, NIGHTS_HEIGHT
+    return LEFT_ROOM, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT_ROOM - RIGHT_ROOM, NIGHTS_HEIGHT
 
 
 def positions(nights):

@@ -27,7 +27,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-FORM = 3
+FORM_VERSION = 3
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
@@ -220,7 +220,7 @@ def read_closed_nights(results):
     if columns is None:
         raise NeedsWholePlan("the notes of closed nights are damaged")
     first = columns.first
-    if first.get("form") != FORM:
+    if first.get("form") != FORM_VERSION:
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
     if first["files"] != _stamps(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
@@ -375,7 +375,7 @@ def _first(context, state, homes):
     before = context.closed
     always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
     return {
-        "form": FORM,
+        "form": FORM_VERSION,
         "files": _stamps(context.results),
         "since": late_notes.is_there(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
@@ -391,7 +391,7 @@ def _boots(records):
     boots = {}
     for record in records:
         if record.boot and record.stamp:
-            until = record.stamp[2] / 1e9 + ledger.SETTLED
+            until = record.stamp[2] / 1e9 + ledger.SETTLED_SECONDS
             boots[record.boot] = max(boots.get(record.boot, 0), until)
     return boots
 

@@ -22,7 +22,7 @@ from ccdflow.run.rawframes import header_store
 
 # Late notes are merged above this many bytes (those of a night of 100 frames) and this part of the
 # notes: merging copies all notes. A watch has late notes as objects of several times these bytes.
-_MANY, _PART = 150_000, 0.02
+_MANY_ROWS, _MERGED_PART = 150_000, 0.02
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -47,7 +47,7 @@ def merge_late_notes(results):
         (atomic_write.stamp_of(results / name) or (0,))[0]
         for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
     )
-    if size < max(_MANY, _PART * sum(sizes)):
+    if size < max(_MANY_ROWS, _MERGED_PART * sum(sizes)):
         return False
     try:
         nights = closed_nights.read_closed_nights(results)

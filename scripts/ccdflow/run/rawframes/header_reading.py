@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 
-from ccdflow.run.helper_processes import LOST, ask, process
+from ccdflow.run.helper_processes import LOST_ERRORS, ask, process
 
 FRAMES_A_PROCESS = 500
 """One more process starts for each such number of frames: reading them takes as long as its
@@ -52,7 +52,7 @@ def read_all(read, files, *, cores):
         reader = free.get()
         try:
             return ask(reader, chunk)
-        except LOST:
+        except LOST_ERRORS:
             return [read(file) for file in chunk]
         finally:
             free.put(reader)

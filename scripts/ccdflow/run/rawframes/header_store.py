@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING = 11
+READING_VERSION = 11
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
 # The indices of geometry and recipe in the plain values of a row.
@@ -145,7 +145,7 @@ def load_store(results):
     return store
 
 
-OLDER = (-1,)
+OLDER_VERSIONS = (-1,)
 """The stamp of a row that an older version read."""
 
 _decode = json.JSONDecoder().raw_decode
@@ -164,7 +164,7 @@ class RowReader:
     def __init__(self, first):
         self._names = first["facts"]
         self._is_same = self._names == list(FACTS)
-        self.is_older = first.get("reading") != READING or not self._is_same
+        self.is_older = first.get("reading") != READING_VERSION or not self._is_same
         self.table = tuple(first["table"]) if first.get("form") == TABLE_VERSION else ()
 
     def row(self, line):
@@ -175,7 +175,7 @@ class RowReader:
             if self._is_same
             else Facts.of(dict(zip(self._names, values, strict=True)))
         )
-        return Row(file, OLDER if self.is_older else tuple(stamp), facts, *further_fields)
+        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *further_fields)
 
 
 def line_of_row(row):
@@ -209,7 +209,7 @@ def save_store(results, store):
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
-    first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
+    first = {"reading": READING_VERSION, "table": store.table, "facts": FACTS, "shared": shared}
     first["form"] = TABLE_VERSION
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
     store.is_scattered = False

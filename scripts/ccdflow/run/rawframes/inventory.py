@@ -24,16 +24,16 @@ from ccdflow.files import file_errors, rawfile
 from ccdflow.files.rawheader import Remembered
 from ccdflow.files.scaling import scaling_of
 from ccdflow.run.rawframes import header_reading
-from ccdflow.run.rawframes.header_store import OLDER, READING
+from ccdflow.run.rawframes.header_store import OLDER_VERSIONS, READING_VERSION
 from ccdflow.run.rawframes.rawfolder import look_through
 from ccdflow.run.rawframes.rawnames import (
-    TWIN,
+    TWIN_REASON,
     check_name,
     refuse_spellings,
     refuse_twins,
 )  # fmt: skip
 from ccdflow.run.rawframes.rows import (
-    ARRIVING,
+    ARRIVING_STATUS,
     FACTS,
     OK,
     SET_ASIDE,
@@ -121,7 +121,7 @@ def update(
 
     def known(file):
         before = store.rows.get(file)
-        is_read_anew = before is not None and before.stamp == OLDER and not before.gone
+        is_read_anew = before is not None and before.stamp == OLDER_VERSIONS and not before.gone
         return None if is_read_anew else before
 
     files = [(file, stamps[file], known(file)) for file in stale]
@@ -170,7 +170,7 @@ class _Basis:
 
     def __init__(self, settings):
         recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
-        general = [READING, settings.reduction, settings.frame_memory, recognition]
+        general = [READING_VERSION, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._of = {
@@ -245,7 +245,7 @@ def _is_current(row, stamp, basis):
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == basis.hash_of(row.camera)
-        and not row.reason.startswith(TWIN)
+        and not row.reason.startswith(TWIN_REASON)
     )
 
 
@@ -297,7 +297,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             # The file is written once more: until that is done its row stays.
             return replace(before, stamp=()), None, None
         reason = f"still being written: {error.reason}" if new else error.reason
-        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
+        row = replace(row, status=ARRIVING_STATUS if new else SET_ASIDE, reason=reason)
         row = row if new else _as_far_as_read(row, raw, settings, basis)
     except CcdflowError as error:
         # A frame that two profiles recognise must not stop the others.
@@ -442,7 +442,7 @@ def _unreadable(row, before, error, path):
     """Return the row of a file that cannot be read."""
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.
-        row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
+        row = before or replace(row, status=ARRIVING_STATUS, reason=_WENT_AWAY)
         return replace(row, stamp=())
     if before is not None and before.geometry:
         return replace(before, gone=error.reason, stamp=())

@@ -10,7 +10,7 @@ from ccdflow.run import (
     ledger,
 )
 from ccdflow.run.rawframes.rows import (
-    ARRIVING,
+    ARRIVING_STATUS,
     DELETED_OR_MOVED,
     OK,
     PRODUCT_IN_THE_WAY,
@@ -39,13 +39,15 @@ def take_aside(store, unmade):
         row = by_product.get(record.product)
         if row is not None and record.status == ledger.FAILED:
             # The next run reads its header again, and so tries it again.
-            store.rows[row.file] = replace(row, status=ARRIVING, reason=f"failed: {record.reason}")
+            store.rows[row.file] = replace(
+                row, status=ARRIVING_STATUS, reason=f"failed: {record.reason}"
+            )
             continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
             # The next run reads it again, whatever its times.
-            row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
+            row = replace(row, stamp=(), status=ARRIVING_STATUS, reason=record.reason)
         elif record.status == ledger.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.

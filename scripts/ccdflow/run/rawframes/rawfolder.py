@@ -9,7 +9,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 
-DEEPEST = 100
+MOST_FOLDERS_DEEP = 100
 """A tree of more levels of folders is taken for an endless one."""
 
 MOST_LINKED = 10_000
@@ -22,9 +22,9 @@ _KERNELS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNTS = "/proc/self/mountinfo"
-_ENDLESS = "leads into a tree"
-_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
-_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
+_ENDLESS_LINK = "leads into a tree"
+_REMOVE_REMEDY = "it is not followed: remove the link, or lead it to the folder of the frames"
+_UNMOUNT_REMEDY = "it is not looked into: unmount it, or give a folder without it"
 
 
 class NoFolder(UserError):
@@ -173,7 +173,7 @@ class _Walk:
         """Look into each folder."""
         while self.open:
             prefix, above, link = self.open.pop()
-            if link and self.problems.get(link, "").startswith(_ENDLESS):
+            if link and self.problems.get(link, "").startswith(_ENDLESS_LINK):
                 continue
             self.look(prefix, above, link)
 
@@ -185,7 +185,7 @@ class _Walk:
             if (status.st_dev, status.st_ino) in above:
                 return
             if (status.st_dev, status.st_ino) == self.results:
-                self.problems[prefix] = f"leads into the results folder; {_REMOVE}"
+                self.problems[prefix] = f"leads into the results folder; {_REMOVE_REMEDY}"
                 return
             if self.is_of_kernel(prefix, status, link):
                 return
@@ -204,9 +204,9 @@ class _Walk:
         """Return whether a folder is one of the kernel's own trees; note the problem."""
         if mount_point := self.systems.get(status.st_dev):
             problem = (
-                f"leads into {mount_point}; {_REMOVE}"
+                f"leads into {mount_point}; {_REMOVE_REMEDY}"
                 if link
-                else f"is a part of {mount_point}; {_UNMOUNT}"
+                else f"is a part of {mount_point}; {_UNMOUNT_REMEDY}"
             )
             self.problems[link or prefix] = problem
         return bool(mount_point)
@@ -214,11 +214,12 @@ class _Walk:
     def is_too_much(self, above, link):
         """Return whether a link leads to too much; note the problem."""
         self.linked[link] = self.linked.get(link, 0) + 1
-        if self.linked[link] <= MOST_LINKED and len(above) <= DEEPEST:
+        if self.linked[link] <= MOST_LINKED and len(above) <= MOST_FOLDERS_DEEP:
             return False
         self.problems[link] = (
-            f"{_ENDLESS} of more than {MOST_LINKED} folders, or {DEEPEST} below each other;"
-            f" {_REMOVE}"
+            f"{_ENDLESS_LINK} of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
+            " below each other;"
+            f" {_REMOVE_REMEDY}"
         )
         self.stamps = {name: at for name, at in self.stamps.items() if not name.startswith(link)}
         return True
@@ -240,7 +241,7 @@ class _Walk:
             self.problems[name] = _cannot_be_read(error)
             return
         if is_link and self.is_of_results(entry.path):
-            self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE}"
+            self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE_REMEDY}"
         elif is_folder:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.open.append((f"{name}/", above, link_of_folder))

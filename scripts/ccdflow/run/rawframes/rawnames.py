@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ccdflow import paths
 from ccdflow.errors import FrameError
-from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE, unreadable_row
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, unreadable_row
 
 # Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
 # Snakemake makes a third more.
@@ -50,10 +50,10 @@ def shown_name(file):
     return file.encode("utf-8", "backslashreplace").decode()
 
 
-TWIN = "would become the same product as"
+TWIN_REASON = "would become the same product as"
 """The reason of a raw file whose product another one has."""
 
-_TWIN_FOLDER = f"{TWIN} one in the folder of"
+_TWIN_FOLDER = f"{TWIN_REASON} one in the folder of"
 
 
 def refuse_twins(store, new_files):
@@ -78,8 +78,8 @@ def refuse_twins(store, new_files):
             if product in files_by_folder:
                 twins.append(f"the folder of {files_by_folder[product]}")
             row = store.rows[file]
-            if twins and row.status != ARRIVING:
-                reason = f"{TWIN} {', '.join(twins)}; move one of them out of the raw folder"
+            if twins and row.status != ARRIVING_STATUS:
+                reason = f"{TWIN_REASON} {', '.join(twins)}; move one of them out of the raw folder"
                 store.rows[file] = _row_set_aside(row, reason)
 
 
@@ -110,9 +110,10 @@ def _refuse_spelling(store, file, twin, *, is_file):
     """Set aside a file whose product differs from that of a twin in capitals alone."""
     for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
-        if row.status != ARRIVING:
+        if row.status != ARRIVING_STATUS:
             reason = (
-                f"{TWIN if is_file else _TWIN_FOLDER} {beside}, as the disk of the results does"
+                f"{TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
+                " as the disk of the results does"
                 " not tell capitals: rename one of them, or keep the results on another disk"
             )
             store.rows[name] = _row_set_aside(row, reason)

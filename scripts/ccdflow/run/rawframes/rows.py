@@ -17,7 +17,7 @@ OK = "ok"
 SET_ASIDE = "set aside"
 """The frame cannot be reduced, for the reason in its row."""
 
-ARRIVING = "arriving"
+ARRIVING_STATUS = "arriving"
 """The file is still being written."""
 
 RAW_MISSING = "raw file missing"
@@ -40,17 +40,19 @@ FACTS = (
 # Facts that only distinguish groups and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show only where there is a value: pages of older versions do not have them.
-_LATER = ("grism",)
+_LATER_FACTS = ("grism",)
 
 UNDATED_NIGHT = "undated"
 """The night of frames without a date."""
 
 # Matches "2016-01-28".
-_DATED = re.compile(r"\d{4}-\d\d-\d\d")
+_DATED_NIGHT = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 _INDEX_OF_FACT = {name: index for index, name in enumerate(FACTS)}
-_SHOWN = itemgetter(*(_INDEX_OF_FACT[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER))
+_shown_facts_of = itemgetter(
+    *(_INDEX_OF_FACT[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER_FACTS)
+)
 
 
 class Facts(Mapping):
@@ -88,8 +90,8 @@ class Facts(Mapping):
 
     def shown(self):
         """Return the values that pages show: they are made again when one of these changes."""
-        later = [[name, self[name]] for name in _LATER if self[name] != ""]
-        return (*_SHOWN(self._values), *later)
+        later = [[name, self[name]] for name in _LATER_FACTS if self[name] != ""]
+        return (*_shown_facts_of(self._values), *later)
 
 
 def picker(*names):
@@ -108,7 +110,7 @@ def value_picker(*names):
 
 def is_dated(night):
     """Return whether the name of a night is a date."""
-    return bool(_DATED.fullmatch(night))
+    return bool(_DATED_NIGHT.fullmatch(night))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.run.rawframes.rows import ARRIVING, OK
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
 
 MOST_LINES = 12
 """The end of a run names at most this many kinds of warnings; the table has all."""
 
 # Parts of a warning that differ from frame to frame: (found 1.2), (3.5 degrees off).
-_FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
+_MEASURED_VALUE = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 
 def warning_lines(store, *, most_lines=MOST_LINES):
@@ -33,11 +33,11 @@ def warning_lines(store, *, most_lines=MOST_LINES):
     texts = [
         (file, row.warnings)
         for file, row in store.rows.items()
-        if row.warnings and not row.gone and row.status != ARRIVING
+        if row.warnings and not row.gone and row.status != ARRIVING_STATUS
     ]
     for file, warnings in sorted(texts):
         for text in warnings.splitlines():
-            kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
+            kinds.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
     ranked = sorted(kinds.values(), key=lambda members: -len(members))
     lines = [_line(members) for members in ranked[:most_lines]]
     if len(ranked) > most_lines:

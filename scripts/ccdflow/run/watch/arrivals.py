@@ -28,7 +28,7 @@ _OF_THIS_MACHINE = frozenset(
 )  # fmt: skip
 # Events are asked for at most this many folders; with more the folder is looked through.
 _MOST_FOLDERS = 5000
-_WANTED = (
+_WANTED_EVENTS = (
     flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.MOVED_FROM | flags.DELETE
     | flags.MOVE_SELF | flags.ONLYDIR
 )  # fmt: skip
@@ -116,7 +116,7 @@ class Events:
                 status = path.stat()
                 if (status.st_dev, status.st_ino) in above:
                     continue
-                number = self._inotify.add_watch(path, _WANTED)
+                number = self._inotify.add_watch(path, _WANTED_EVENTS)
                 if len(self._folders) > _MOST_FOLDERS:
                     raise OSError(
                         errno.ENOSPC, f"the raw folder has more than {_MOST_FOLDERS} folders"

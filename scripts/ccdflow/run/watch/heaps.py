@@ -14,7 +14,7 @@ from functools import cache
 # mallopt(3): M_ARENA_MAX, the number of heaps.
 _ARENA_MAX, _HEAPS = -8, 2
 # mallopt(3): M_MMAP_THRESHOLD. A block of this many bytes or more has a mapping of its own.
-_MMAP_THRESHOLD, _LARGE = -3, 1 << 20
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 1 << 20
 
 
 @cache
@@ -30,7 +30,7 @@ def keep_few():
     """Let all threads that start from now on share a few heaps, which hold no large block."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_ARENA_MAX, _HEAPS)
-        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def give_back():

@@ -12,7 +12,7 @@ from ccdflow.run.watch.timed_calls import NoAnswer
 
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
-_LOOK = 10.0
+_LOOK_SECONDS = 10.0
 # At least this many times the last look: a look goes through all frames of the archive, and with a
 # million of them one every ten seconds would never end.
 _LOOK_TIMES = 20
@@ -56,7 +56,7 @@ class Looks:
     @property
     def is_due(self):
         """Whether the folder is to be looked through now."""
-        pause = max(_LOOK, _LOOK_TIMES * self._seconds)
+        pause = max(_LOOK_SECONDS, _LOOK_TIMES * self._seconds)
         return not self._last_end or time.monotonic() - self._last_end >= pause
 
     def look(self):

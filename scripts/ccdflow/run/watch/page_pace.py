@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 
 # A page waits for this many times the seconds that it took: it takes at most a quarter of the time.
-_TIMES = 3
+_REST_TIMES = 3
 # A page waits for no more seconds than this: one of LFC frames takes 0.35 s, and as it is read
 # while frames come, a frame has to be shown two seconds after its last byte.
-_MOST = 0.5
+_MOST_SECONDS = 0.5
 
 
 class PagePace:
@@ -52,7 +52,7 @@ class PagePace:
             The time that it took beside that of the frames themselves.
         """
         if not put_off:
-            self._next = time.monotonic() + min(_TIMES * seconds, _MOST)
+            self._next = time.monotonic() + min(_REST_TIMES * seconds, _MOST_SECONDS)
         self.owed = set(put_off)
 
     def forget(self):

@@ -22,7 +22,7 @@ from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import ARRIVING, OK, Row
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
@@ -242,7 +242,9 @@ class WarmState:
         store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=new_frames)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
-        was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
+        was_read = any(
+            before[row.file].status != ARRIVING_STATUS for row in rows if row.file in before
+        )
         # A folder of its own may hold a frame of any night.
         is_of_closed = any(self.context.is_closed(row.night) for row in rows)
         if store.tracebacks:

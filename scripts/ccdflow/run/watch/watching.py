@@ -24,7 +24,7 @@ from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import note_lines
-from ccdflow.run.rawframes.rows import ARRIVING
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 from ccdflow.run.watch import (
     arrivals,
     complaints,
@@ -313,7 +313,7 @@ class Watch:
     def _note_rows(self, rows):
         """Keep which frames are incomplete; say which ones are set aside."""
         for row in rows:
-            if row.status == ARRIVING:
+            if row.status == ARRIVING_STATUS:
                 self._arriving.add(row.file)
             else:
                 self._arriving.discard(row.file)
@@ -449,7 +449,7 @@ class Watch:
         """Make the products of a round and say what came of it."""
         context, jobs = running.context, list(running.plan.jobs.values())
         rows = context.store.rows.values()
-        this_round.arriving = sum(row.status == ARRIVING for row in rows)
+        this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
         this_round.arriving += len(context.store.rewritten)
         self._note_rows(rows)
         began = time.monotonic()

@@ -34,7 +34,7 @@ from ccdflow.verify.comparing.comparing import (
     same_value,
 )
 from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
-from ccdflow.verify.comparing.source_cards import CALIBRATED, same_cards
+from ccdflow.verify.comparing.source_cards import CALIBRATED_ORIGINS, same_cards
 from ccdflow.verify.reading.accounts import (
     CalibratedAccount,
     account_of_calibrated,
@@ -53,21 +53,21 @@ from ccdflow.verify.reading.mask_bits import (
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
-STEPS = 2
+MOST_STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
 # Further steps where a gain or a dead time is measured: its card has six digits.
 _MEASURED_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
-_ADU = ("adu", "adus", "dn", "count", "counts")
-_ELECTRONS = ("electron", "electrons", "e-", "e")
+_ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
+_ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 # Extensions, and the cards that are there only where they are.
-_TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
-_RENAMED = {
+_CARDS_OF_EXTENSIONS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
+_RENAMED_CARDS = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
 }  # fmt: skip
 # Rows that are compared at once.
-_ROWS = 64
+_ROWS_AT_ONCE = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
 # BPMIM, BPMIM02.
@@ -104,7 +104,11 @@ def verify_calibrated(headers, path, results):
     if not source.is_file():
         raise CannotRemake("its reduced frame is missing", MISSING)
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
-    needed = [kind for kind, keyword in _TELLS if any(keyword in headers[hdu] for hdu in images)]
+    needed = [
+        kind
+        for kind, keyword in _CARDS_OF_EXTENSIONS
+        if any(keyword in headers[hdu] for hdu in images)
+    ]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     check_named_tables(headers[0])
@@ -117,8 +121,8 @@ def verify_calibrated(headers, path, results):
             reason = f"its reduced frame {expected} was replaced by another"
             raise CannotRemake(reason, REPLACED)
         for hdu in sorted({0, *images}):
-            same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
-            check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED.own)
+            same_cards(headers[hdu], [frame[hdu].header], CALIBRATED_ORIGINS)
+            check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.own)
             same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
@@ -128,7 +132,7 @@ def verify_calibrated(headers, path, results):
             largest = max(largest, difference)
             notes |= {note} - {""}
             pixels += hdus[hdu].data.size
-    compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(notes)])
+    compared = ", ".join([f"{MOST_STEPS} steps of float32 with ccdproc", *sorted(notes)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
@@ -261,8 +265,8 @@ def _unit_of(reduced, readouts):
         The unit, whether adu become electrons, and whether the reduced frame is in electrons.
     """
     unit = str(reduced.get("BUNIT", "adu"))
-    converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
-    in_electrons = unit.lower() in _ELECTRONS
+    converts = unit.lower() in _ADU_UNITS and all(readout.gain for readout in readouts)
+    in_electrons = unit.lower() in _ELECTRON_UNITS
     return "electron" if converts or in_electrons else unit, converts, in_electrons
 
 
@@ -282,12 +286,14 @@ def half_step(header):
 
 def _same_pixels(pixels, image, step, *, is_measured):
     """Return the largest difference between the pixels and ccdproc's."""
-    steps = STEPS + _MEASURED_STEPS * is_measured
+    steps = MOST_STEPS + _MEASURED_STEPS * is_measured
     return max(
         difference_within(
             pixels[rows].astype(np.float64), again, np.float32, steps, terms, more=step
         )
-        for rows in (slice(low, low + _ROWS) for low in range(0, len(pixels), _ROWS))
+        for rows in (
+            slice(low, low + _ROWS_AT_ONCE) for low in range(0, len(pixels), _ROWS_AT_ONCE)
+        )
         for again, terms in (image.rows(rows),)
     )
 
@@ -308,7 +314,7 @@ def _check_steps(header, first, image, account):
 
 def _check_renamed(header, reduced):
     """Compare the cards that keep the camera's facts of raw pixels under another name."""
-    for name, keyword in _RENAMED.items():
+    for name, keyword in _RENAMED_CARDS.items():
         if name in header and name not in reduced:
             same_text(header, name, reduced.get(keyword))
 

@@ -16,44 +16,44 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 # Rounds of L.A.Cosmic.
 _ROUNDS = 4
 # Relative and absolute tolerance of CRFWHM, pixels; the same where pixels are stored in steps.
-_WIDTH, _WIDTH_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
+_WIDTH_TOLERANCE, _WIDTH_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 # Pixels of a row and of a column whose medians are the surroundings of a star.
-_LONG = 9
+_SKY_BOX = 9
 # Pixels of a side of the profile of a star.
-_PROFILE = 7
+_PROFILE_SIZE = 7
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
-_UNDERSAMPLED = 2.5
+_UNDERSAMPLED_FWHM = 2.5
 # Sigma of stars, pixels, where too few are found to measure it: a FWHM of 2 pixels.
-_USUAL = 0.85
+_USUAL_WIDTH = 0.85
 # Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
-_FWHM = 2.3548
+_FWHM_OVER_SIGMA = 2.3548
 # Errors by which the median of 3 x 3 pixels is above its surroundings in a star.
-_STAR = 4.0
-# Part of the stars' width below which a pixel is sharper than any star.
-_SHARPER = 0.93
-# Pixels to either side at which the sky about a hit is taken.
-_BESIDE = 6
-# Errors by which a sharp pixel is above the Gaussian through its neighbours.
 _STAR_SIGMA = 4.0
+# Part of the stars' width below which a pixel is sharper than any star.
+_SHARPEST_STAR = 0.93
+# Pixels to either side at which the sky about a hit is taken.
+_SKY_DISTANCE = 6
+# Errors by which a sharp pixel is above the Gaussian through its neighbours.
+_STAR_EXCESS_SIGMA = 4.0
 # Part of a hit's pixels that must be sharp for the others to be kept.
-_MOSTLY = 0.5
+_SHARP_SHARE = 0.5
 # Standard errors by which the peak of a star that gives the width is above the sky.
-_PEAK = 30.0
+_PEAK_SIGMA = 30.0
 # Standard errors by which the four neighbours of such a peak are above the sky.
-_FLANK = 3.0
+_FLANK_SIGMA = 3.0
 # Fewest stars that give the width.
 _FEWEST_STARS = 5
 # Least sigma of stars, pixels: no optics are sharper.
-_NARROWEST = 0.45
-_BOX = np.ones((3, 3), bool)
+_LEAST_WIDTH = 0.45
+_NEIGHBOUR_BOX = np.ones((3, 3), bool)
 # Pixels mirrored at each edge.
-_MARGIN = 6
+_MARGIN_PIXELS = 6
 # Lines at each edge in which hits may not count.
-_EDGE = 3
+_EDGE_LINES = 3
 # Part of a line at an edge that hits cover before they do not count.
-_PART_ON_EDGE = 0.02
+_EDGE_SHARE = 0.02
 # Part of the whole image that was hit, times this factor, is added to that part of a line.
-_TIMES_ON_EDGE = 4
+_EDGE_FACTOR = 4
 # Fewest hits of a line that do not count.
 _FEWEST_ON_EDGE = 5
 
@@ -91,24 +91,24 @@ def hits_of(header, image, errors, mask):
     )
     # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
     data, errors = (
-        np.pad(np.where(np.isfinite(values), values, fallback), _MARGIN, "reflect").astype(
+        np.pad(np.where(np.isfinite(values), values, fallback), _MARGIN_PIXELS, "reflect").astype(
             np.float32
         )
         for values, fallback in ((image, level), (errors, median_error))
     )
-    unusable = np.pad(unusable, _MARGIN, "reflect")
+    unusable = np.pad(unusable, _MARGIN_PIXELS, "reflect")
     # Pixels that are stored in steps are not those in which the width was measured.
-    part, least = _WIDTH_IN_STEPS if "QUANSTEP" in header else _WIDTH
+    part, least = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
     same_value(
         "CRFWHM", header["CRFWHM"], _width_of(data, errors, unusable), part=part, least=least
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
-    if 0 < fwhm < _UNDERSAMPLED:
+    if 0 < fwhm < _UNDERSAMPLED_FWHM:
         profile_arguments = {
             "fsmode": "convolve",
             "psfmodel": "gauss",
             "psffwhm": fwhm,
-            "psfsize": _PROFILE,
+            "psfsize": _PROFILE_SIZE,
         }
     cleaned = ccdproc.cosmicray_lacosmic(
         CCDData(data, unit=units.electron, mask=unusable),
@@ -124,8 +124,8 @@ def hits_of(header, image, errors, mask):
         **profile_arguments,
     )
     hits = cleaned.mask & ~unusable
-    hits = _clear_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
-    return _clear_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
+    hits = _clear_stars(hits, data, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_WIDTH)
+    return _clear_lines(hits[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS].copy())
 
 
 def _width_of(data, errors, bad):
@@ -134,29 +134,29 @@ def _width_of(data, errors, bad):
     The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
     its pixel the star lies.
     """
-    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, _LONG)), (_LONG, 1))
+    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     sky = data - light
-    core = ndimage.median_filter(data, 3) - sky > _STAR * errors
+    core = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
     inside = np.zeros(bad.shape, bool)
-    inside[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = True
-    y, x = np.nonzero(core & inside & ~bad & (light > _PEAK * errors))
+    inside[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS] = True
+    y, x = np.nonzero(core & inside & ~bad & (light > _PEAK_SIGMA * errors))
     box = np.array([[light[y + dy, x + dx] for dx in (-1, 0, 1)] for dy in (-1, 0, 1)])
     flanks = np.array([box[0, 1], box[1, 0], box[1, 2], box[2, 1]])
     peak = box[1, 1]
-    is_star = (peak >= box.max(axis=(0, 1))) & (flanks > _FLANK * errors[y, x]).all(axis=0)
+    is_star = (peak >= box.max(axis=(0, 1))) & (flanks > _FLANK_SIGMA * errors[y, x]).all(axis=0)
     if np.count_nonzero(is_star) < _FEWEST_STARS:
         return 0.0
     logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
     curvature = np.median(4 * logs[0] - logs[1:].sum(axis=0))
-    return _FWHM * max((2 / max(curvature, 1e-6)) ** 0.5, _NARROWEST)
+    return _FWHM_OVER_SIGMA * max((2 / max(curvature, 1e-6)) ** 0.5, _LEAST_WIDTH)
 
 
 def _clear_lines(hits):
     """Return hits without rows and columns at the edges that have far more than the image has."""
-    most_hits = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
+    most_hits = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
     for axis in (0, 1):
         size = hits.shape[axis]
-        for index in (*range(_EDGE), *range(size - _EDGE, size)):
+        for index in (*range(_EDGE_LINES), *range(size - _EDGE_LINES, size)):
             line = hits[index] if axis == 0 else hits[:, index]
             if line.sum() >= max(most_hits * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
@@ -165,17 +165,17 @@ def _clear_lines(hits):
 
 def _clear_stars(hits, data, errors, width):
     """Take hits in stars out unless they are sharper than any star of that width."""
-    sky = ndimage.median_filter(ndimage.median_filter(data, (1, _LONG)), (_LONG, 1))
-    bright = ndimage.median_filter(data, 3) - sky > _STAR * errors
-    stars = ndimage.binary_dilation(bright, _BOX)
+    sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
+    bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
+    stars = ndimage.binary_dilation(bright, _NEIGHBOUR_BOX)
     y, x = np.nonzero(hits & stars)
     is_sharp = _find_sharper(data, sky, errors=errors, y=y, x=x, width=width)
-    labels, count = ndimage.label(hits, _BOX)
+    labels, count = ndimage.label(hits, _NEIGHBOUR_BOX)
     label_of_pixel = labels[y, x]
     number = np.bincount(label_of_pixel, minlength=count + 1)
     share = np.bincount(label_of_pixel, is_sharp, count + 1) / np.maximum(number, 1)
     kept = hits.copy()
-    kept[y, x] = is_sharp | (share[label_of_pixel] > _MOSTLY)
+    kept[y, x] = is_sharp | (share[label_of_pixel] > _SHARP_SHARE)
     return kept
 
 
@@ -186,12 +186,12 @@ def _find_sharper(data, smooth, errors, y, x, width):
         ny, nx = values.shape
         return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
 
-    offsets = (-_BESIDE, 0, _BESIDE)
+    offsets = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
     sky = np.min([shifted(smooth, dy, dx) for dy in offsets for dx in offsets], axis=0)
     sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+        ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
         neighbour_sum = sum(np.maximum(shifted(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
-        limit = _STAR_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors[y, x]
+        limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors[y, x]
         sharper |= data[y, x] - sky - ratio * neighbour_sum / 2 > limit
     return sharper

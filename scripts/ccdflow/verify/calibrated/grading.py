@@ -9,11 +9,11 @@ from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
 # grade B: no flat of this night.
 _LINE = re.compile(r"grade ([ABC]): (.*)")
-_WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
+_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
-_LEFT_OUT, _UNKNOWN = "dark left out: ", "dark temperature unknown"
+_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
 # Degrees in a reason have two or three digits: relative and absolute rounding.
-_ROUNDING = 0.006
+_ROUNDING_DEGREES = 0.006
 # Reasons, and the grade that a frame has at best with one.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
@@ -50,13 +50,13 @@ def check_grade(first, masters):
     reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
     if wrong := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
-    check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT.pattern}"))
+    check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT_STEP.pattern}"))
     expected = max((_grade_of(reason) for reason in reasons), default="A")
     if grade != expected:
         raise Differs(f"CALGRADE is {expected} by its HISTORY, and its card has {grade}")
     _check_steps(first, masters, reasons)
-    if "dark" in masters and "DARKDTMP" not in first and _UNKNOWN not in reasons:
-        raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN!r}")
+    if "dark" in masters and "DARKDTMP" not in first and _UNKNOWN_TEMPERATURE not in reasons:
+        raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN_TEMPERATURE!r}")
     needs = _patterns_of_reasons(first, masters)
     for needed in needs:
         if not any(re.match(needed, reason) for reason in reasons):
@@ -73,11 +73,14 @@ def _check_true(first, reasons, needs):
         is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
         if kind in ("bias", "dark", "flat") and is_of_cards and not has_needed:
             raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
-        if reason == _UNKNOWN and "DARKDTMP" in first:
-            raise Differs(f"HISTORY has {_UNKNOWN!r}, and DARKDTMP is there")
+        if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first:
+            raise Differs(f"HISTORY has {_UNKNOWN_TEMPERATURE!r}, and DARKDTMP is there")
         if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
             degrees = first.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
-            if abs(float(match[1]) - degrees) > _ROUNDING * abs(degrees) + _ROUNDING:
+            if (
+                abs(float(match[1]) - degrees)
+                > _ROUNDING_DEGREES * abs(degrees) + _ROUNDING_DEGREES
+            ):
                 raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {first.get('DARKDTMP')}")
         if reason.startswith("shutter not corrected") and "SHUTCOR" in first:
             raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
@@ -94,7 +97,9 @@ def _grade_of(reason):
 
 def _check_steps(first, masters, reasons):
     """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
-    lines = [match for text in sentences_in_header(first) if (match := _WITHOUT.fullmatch(text))]
+    lines = [
+        match for text in sentences_in_header(first) if (match := _WITHOUT_STEP.fullmatch(text))
+    ]
     without = [match[1] for match in lines]
     for kind in ("bias", "dark", "flat"):
         reasons_without = reasons.count(f"no {kind}") + without.count(kind)

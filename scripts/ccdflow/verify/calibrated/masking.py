@@ -47,7 +47,7 @@ _END_IS_OPEN, _END_IS_OPEN_IN_STEPS = 1e-5, 0.1
 # Scatter is at least this, in the unit of the pixels.
 _LEAST_SCATTER = 1e-6
 # BPMSHARE by default.
-_SHARE = 0.7
+_LEAST_SHARE = 0.7
 # A header names at most this many measurements of bad pixels.
 _MOST_NAMED = 99
 # Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all.
@@ -232,7 +232,7 @@ def add_bad_pixels(expected, first, results, number_of_image):
     for *_, cards in nights:
         if cards["CCDFCAM"] != first["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
-    share = float(first.get("BPMSHARE", _SHARE))
+    share = float(first.get("BPMSHARE", _LEAST_SHARE))
     index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
     for image in (expected.must, expected.may):
         image.reshape(-1)[index] |= bits

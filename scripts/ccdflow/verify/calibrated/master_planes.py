@@ -20,7 +20,7 @@ _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
 # Rows and columns of the tiles of a dark.
-_TILE = 24
+_TILE_SIDE = 24
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ def expected_dark_light(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        sampled = np.concatenate(tiles(len(values), _TILE)[1])
-        surroundings = SmoothLight(values[sampled], len(values), _TILE)
+        sampled = np.concatenate(tiles(len(values), _TILE_SIDE)[1])
+        surroundings = SmoothLight(values[sampled], len(values), _TILE_SIDE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))

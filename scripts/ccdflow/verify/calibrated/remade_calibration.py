@@ -15,7 +15,13 @@ from ccdflow.verify.calibrated import standard_errors
 from ccdflow.verify.calibrated.master_planes import MasterPlane
 from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
-from ccdflow.verify.comparing.comparing import DERIVED, DIGITS, LEAST, Differs, same_value
+from ccdflow.verify.comparing.comparing import (
+    ABSOLUTE_ROUNDING,
+    DERIVED_ROUNDING,
+    RELATIVE_ROUNDING,
+    Differs,
+    same_value,
+)
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
@@ -38,9 +44,9 @@ _SATURATION_MARGIN = 3.0
 _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed, and from no
 # smaller response than the second number.
-_BRIGHTEST, _LEAST_FLAT = 0.999, 1e-3
+_BRIGHTEST_PART, _LEAST_FLAT = 0.999, 1e-3
 # Every 8th row and 4th column, of which the product's medians are.
-_SAMPLED = np.s_[::8, ::4]
+_SAMPLED_PIXELS = np.s_[::8, ::4]
 # Every 4th row and column of a flat, of which its product's brightest response is.
 _SAMPLED_OF_FLAT = np.s_[::4, ::4]
 # Halvings of an interval: float64 has 53 bits.
@@ -296,7 +302,9 @@ def _expected_scatter(errors):
     return sigma
 
 
-def _same_unless_unknown(header, keyword, value, *, part=DIGITS, least=LEAST):
+def _same_unless_unknown(
+    header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING
+):
     if header.get(keyword) != "unknown" or np.isfinite(value):
         same_value(keyword, header.get(keyword), value, part=part, least=least)
 
@@ -323,16 +331,19 @@ def check_noise_cards(header, image, noise):
         plane = image.planes.get(kind)
         if plane is None or not plane.is_modelled:
             continue
-        part = plane.errors[_SAMPLED].astype(np.float64)
-        part = part / plane.data[_SAMPLED] if kind == "flat" else part
+        part = plane.errors[_SAMPLED_PIXELS].astype(np.float64)
+        part = part / plane.data[_SAMPLED_PIXELS] if kind == "flat" else part
         value = float(np.median(part**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
-        same_value(keyword, header.get(keyword), value, part=DERIVED)
+        same_value(keyword, header.get(keyword), value, part=DERIVED_ROUNDING)
     bias, dark = image.planes.get("bias"), image.planes.get("dark")
     is_other = noise.dark_bias_variance > 0 and dark is not None
     if is_other if bias is None else bias.errors is None:
         same_value(
-            "MBNOISE", header.get("MBNOISE"), _noise_of_bias(noise, image, factor), part=DERIVED
+            "MBNOISE",
+            header.get("MBNOISE"),
+            _noise_of_bias(noise, image, factor),
+            part=DERIVED_ROUNDING,
         )
 
 
@@ -379,12 +390,12 @@ def check_saturation(header, image, reduced):
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:
                 part = image.planes[kind].data[readout.place]
-                value -= scale * float(np.median(part[_SAMPLED]))
+                value -= scale * float(np.median(part[_SAMPLED_PIXELS]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST)), _LEAST_FLAT)
+            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), _LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
-    same_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED)
+    same_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED_ROUNDING)
 
 
 def smooth_of(image):
@@ -438,12 +449,12 @@ def check_errors(error, image, noise, smooth, calibrated, step):
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
-    if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.LOOSE:
+    if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.SCATTER_ROUNDING_PART:
         raise Differs("the standard errors are not what the header's terms give")
     return "its standard errors " + (
-        f"to {standard_errors.EXACT:g}"
+        f"to {standard_errors.CARD_ROUNDING_PART:g}"
         if noise.is_exact
-        else f"in the median to {standard_errors.LOOSE:g}"
+        else f"in the median to {standard_errors.SCATTER_ROUNDING_PART:g}"
     )
 
 

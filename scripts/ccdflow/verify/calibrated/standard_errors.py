@@ -12,15 +12,15 @@ from ccdflow.verify.detector.photon_light import light_of_block
 
 # Pixels that are compared at once.
 _BLOCK_PIXELS = 1 << 16
-EXACT = 2e-5
+CARD_ROUNDING_PART = 2e-5
 """Relative difference of standard errors that is rounding: cards have six digits."""
 
-LOOSE = 0.05
+SCATTER_ROUNDING_PART = 0.05
 """Relative difference of median standard errors that is allowed where a bias has errors from the
 scatter of its values."""
 
 # Relative rounding of a sum of float32: four steps.
-_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_SUM_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 # A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
 
@@ -316,11 +316,11 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
         bright.brightest * flat.reshape(-1)[bright.places] * photon.reshape(-1)[bright.places]
     )
     variance.reshape(-1)[bright.places] = variance_with(bright.light)
-    limit = np.full(variance.shape, EXACT)
+    limit = np.full(variance.shape, CARD_ROUNDING_PART)
     # Without a value, as in an amplifier that the flat does not light, there is no error either.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[bright.places] += (
-            _ROUNDING * replaced / variance.reshape(-1)[bright.places]
+            _SUM_ROUNDING * replaced / variance.reshape(-1)[bright.places]
         )
         expected = np.sqrt(variance) / flat
         is_wrong = np.abs(errors - expected) > limit * expected + step

@@ -28,7 +28,7 @@ from ccdflow.verify.comparing.comparing import (
 )
 from ccdflow.verify.comparing.extensions import check_extensions, same_names
 from ccdflow.verify.comparing.sentences import check_combined
-from ccdflow.verify.comparing.source_cards import COMBINED, same_cards, shared_by
+from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, same_cards, shared_by
 from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import HOT, UNLIT
@@ -36,15 +36,15 @@ from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
 # Bands of rows of an image that are made again.
-_BANDS = 16
+_MOST_BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
 # At most this many values of members are read for the bands: more members get fewer bands.
-_VALUES = 4_000_000
+_MOST_VALUES = 4_000_000
 # At least this many bands are made again.
 _FEWEST_BANDS = 4
 _NO_CLIPPING = "none"
-ERRORS = 2e-5
+ERROR_TOLERANCE = 2e-5
 """Relative, of standard errors: the cards of the noise model have six digits."""
 
 
@@ -108,7 +108,7 @@ def _bands_of(headers, account, hdu, whole):
     if whole:
         return remade_combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
-    count = min(max(_VALUES // values_of_band, _FEWEST_BANDS), _BANDS)
+    count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
     return remade_combination.bands(rows, count, _BAND_ROWS)
 
 
@@ -195,7 +195,7 @@ class _RemadeImage:
         other = np.where(np.isnan(remade.image), np.nan, remade.other)
         nearer = np.abs(image - other) < np.abs(image - remade.image)
         nearest = np.where(nearer, other, remade.image)
-        steps = tolerances.STEPS + 2 * bool(account.levels)
+        steps = tolerances.MOST_FLOAT_STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.match_doubtful_pixels(
             image,
@@ -239,7 +239,7 @@ class _RemadeImage:
             part_of_amplifier = kept_values.part_in_rows(place, part)
             bounds[:, part_of_amplifier[0], part_of_amplifier[1]] *= factor
         with np.errstate(invalid="ignore"):
-            agrees = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
+            agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
         wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.other)
         if wrong.any():
             raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
@@ -258,7 +258,7 @@ class _RemadeImage:
             remade_error = kept_values.standard_errors(
                 remade.stack, remade.kept[0], self.account.method
             )
-            is_wrong = np.abs(error - remade_error) > ERRORS * remade_error + 1e-6
+            is_wrong = np.abs(error - remade_error) > ERROR_TOLERANCE * remade_error + 1e-6
             is_wrong |= np.isnan(error) != np.isnan(remade_error)
             if (is_wrong & is_certain).any():
                 raise Differs(
@@ -308,14 +308,14 @@ def _check_members(headers, account, results):
     files = _member_files(account, results)
     _check_likeness(headers, account, files[0])
     firsts = [open_product(path).first for path in files]
-    shared_by(headers[0], firsts, COMBINED)
+    shared_by(headers[0], firsts, COMBINED_ORIGINS)
     _check_dates(headers[0], firsts)
     _check_exposure(headers[0], firsts)
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
             of_members = [open_product(path).images[hdu].header for path in files]
-            shared_by(headers[hdu], of_members, COMBINED)
+            shared_by(headers[hdu], of_members, COMBINED_ORIGINS)
         _check_levels(headers[hdu], firsts, files, hdu)
 
 
@@ -332,8 +332,8 @@ def _check_likeness(headers, account, path):
     """Compare cards, names and numbers of bits with those of the first member."""
     with fits.open(path) as member:
         for hdu in {0, *account.hdus}:
-            same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
-            check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
+            same_cards(headers[hdu], [member[hdu].header], COMBINED_ORIGINS, must_have=False)
+            check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED_ORIGINS.own)
             check_combined(headers[hdu], headers[0], account.kind, tails_of(headers[hdu]))
             same_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
@@ -350,7 +350,7 @@ def _check_dates(header, firsts):
     if None not in dates and "DATE-BEG" in header:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
             written = datetime.fromisoformat(header[keyword]).replace(tzinfo=None)
-            if abs((written - value).total_seconds()) > tolerances.SECONDS:
+            if abs((written - value).total_seconds()) > tolerances.TIME_TOLERANCE_SECONDS:
                 comparison = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {comparison}")
 
@@ -361,7 +361,7 @@ def _check_exposure(header, firsts):
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
-        same_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE, least=least)
+        same_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE_TOLERANCE, least=least)
 
 
 def _check_levels(header, firsts, paths, hdu):

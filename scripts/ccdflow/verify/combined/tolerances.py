@@ -1,12 +1,12 @@
 """Tolerances of the cards of a combined frame, each with its reason (docs/verify.md)."""
 
-STEPS = 2
+MOST_FLOAT_STEPS = 2
 """A combined pixel may differ by this many steps of float32: sums run in another order."""
 
-SECONDS = 1e-3
+TIME_TOLERANCE_SECONDS = 1e-3
 """Times of frames may differ from their cards by this: cards have milliseconds."""
 
-EXPOSURE = 1e-2
+EXPOSURE_TOLERANCE = 1e-2
 """Relative: darks whose exposures differ by at most 1 % are one group, with one rounded
 exposure."""
 
@@ -26,11 +26,11 @@ CLIPPING_NOISE = 4e-2
 """Relative, of the noise that clips: pairs of members, of which the sample has fewer."""
 
 # Relative, of a model's factor: one within 1 %, or three errors, of 1 is written as 1.
-_FACTOR = 0.02
+_FACTOR_TOLERANCE = 0.02
 # Relative, of a gain by pairs of flats: pairs in some rows scatter by that.
-_GAIN = 0.03
+_GAIN_TOLERANCE = 0.03
 # Standard errors by which a measured factor or gain may be off.
-_SIGMAS = 5
+_MOST_SIGMA = 5
 
 MASTER_NOISE = 2e-5
 """Relative, of the noise of masters: it is made of cards and standard errors of six digits."""
@@ -44,9 +44,9 @@ FLAT_SCATTER = 1e-4
 
 def tolerance_of_factor(error):
     """Return the relative tolerance of a noise model's factor of a relative standard error."""
-    return max(_FACTOR, _SIGMAS * error)
+    return max(_FACTOR_TOLERANCE, _MOST_SIGMA * error)
 
 
 def tolerance_of_gain(error):
     """Return the relative tolerance of a gain of a relative standard error."""
-    return max(_GAIN, _SIGMAS * error)
+    return max(_GAIN_TOLERANCE, _MOST_SIGMA * error)

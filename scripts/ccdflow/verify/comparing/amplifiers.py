@@ -13,14 +13,14 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
 # The noise of a median of this many values is known by formula: no values are drawn.
-_MANY = 2000
+_MANY_VALUES = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.
-_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
+_MOST_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
 # A level's variance may be off by this part (6 % of its noise), and by this, adu^2. The variance of
 # one level for the whole frame may be off by half of a pixel's rounding.
 _LEVEL_PART, _LEAST_LEVEL = 0.12, 0.002
 # The recipe of the overscan.
-_SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
+_SHARED_CARDS = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def with_shared(header, first):
         A copy.
     """
     header_copy = header.copy()
-    for keyword in _SHARED:
+    for keyword in _SHARED_CARDS:
         if keyword in first and keyword not in header:
             header_copy[keyword] = first[keyword]
     return header_copy
@@ -238,10 +238,10 @@ def _scatter_of_medians(count, statistic, noise):
     if statistic == "mean":
         return noise / count**0.5
     rng = np.random.default_rng(_SEED)
-    trials = min(_TRIALS, _DRAWN // count) if count <= _MANY else _TRIALS
+    trials = min(_TRIALS, _MOST_DRAWN // count) if count <= _MANY_VALUES else _TRIALS
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
     quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
-    if count <= _MANY:
+    if count <= _MANY_VALUES:
         values = rng.standard_normal((trials, count)) * quieter + level
     else:
         # The middle two of very many: normal, and a gap apart that is exponential.

@@ -7,7 +7,7 @@ from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import is_of_first_version
 
 # The cards of a group are all there or all absent, numbered ones for each amplifier.
-_TOGETHER = (
+_CARDS_TOGETHER = (
     ("LTV1", "LTV2", "LTM1_1", "LTM2_2"),
     ("CLIPSIG", "CLIPITER"),
     ("DATE-BEG", "DATE-END"),
@@ -15,7 +15,7 @@ _TOGETHER = (
     ("FLATSN", "FLATRMS"),
 )
 # By the sort of a product: where the first card is there, the second one is.
-_WITH = {
+_CARDS_WITH_OTHERS = {
     "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
     "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),
     "calibrated": (("SKYPRED", "MODRN"),),
@@ -43,12 +43,12 @@ def check_required(header, first, sort):
         )
 
     for tail in tails_of(header):
-        for names in _TOGETHER:
+        for names in _CARDS_TOGETHER:
             present = [name for name in names if has(name, tail)]
             if present and len(present) < len(names):
                 lost = next(name for name in names if name not in present)
                 raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
-        for name, needed in _WITH[sort]:
+        for name, needed in _CARDS_WITH_OTHERS[sort]:
             if needed == "OSCAXIS" and is_of_first_version(first):
                 continue
             if has(name, tail) and not has(needed, tail):

@@ -10,10 +10,10 @@ import zlib
 import numpy as np
 from astropy.io import fits
 
-DIGITS, LEAST = 1e-5, 1e-9
+RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-5, 1e-9
 """Relative and absolute difference of two figures that is rounding: cards have six digits."""
 
-DERIVED = 2e-5
+DERIVED_ROUNDING = 2e-5
 """Relative difference that is rounding in a figure made of others with six digits."""
 
 # Cards that no pixel determines, with the values that they have in all products.
@@ -115,7 +115,7 @@ def _sum_of_words(content):
     return total
 
 
-def same_value(keyword, card_value, value, *, part=DIGITS, least=LEAST):
+def same_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
     """Raise unless a card has a value, to the digits that it is written with.
 
     Parameters
@@ -141,7 +141,7 @@ def same_value(keyword, card_value, value, *, part=DIGITS, least=LEAST):
         raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
-def same_figure(header, keyword, value, *, part=DIGITS, least=LEAST):
+def same_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
     """Raise unless a card of a header has a value, to the digits that it is written with.
 
     Parameters

@@ -36,7 +36,7 @@ _COMMENTS = {
     ),
 }
 # Cards that scale pixels, and those that name an HDU.
-_SCALED = ("BSCALE", "BZERO", "BLANK")
+_SCALE_CARDS = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of an image that the header before its tiles does not repeat.
 _OF_PIXELS = re.compile(
@@ -97,7 +97,7 @@ def _name_and_owner(number, header, owners):
 
 def _check_storage(number, header, pixels):
     """Raise if an HDU is scaled, or is an image (`pixels` is not None) of another BITPIX."""
-    if scaled := [keyword for keyword in _SCALED if keyword in header]:
+    if scaled := [keyword for keyword in _SCALE_CARDS if keyword in header]:
         raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
     if pixels is not None and header["BITPIX"] not in pixels:
         raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")

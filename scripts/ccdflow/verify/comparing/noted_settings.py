@@ -11,13 +11,13 @@ from urllib.parse import unquote
 from ccdflow.verify.comparing.comparing import Differs
 
 # LOWSIGMA by default, which no run notes.
-_LOW = 4.5
+_LOW_SIGMA = 4.5
 # Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
-_CONTRASTS = (1, 2, 4)
+_CONTRAST_FACTORS = (1, 2, 4)
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
-_UNDERSAMPLED = 2.5
+_UNDERSAMPLED_FWHM = 2.5
 # The contrast for such a profile is this part of the usual one.
-_PROFILE = 0.3
+_PROFILE_CONTRAST = 0.3
 
 
 def check_settings(headers, kind, basis):
@@ -47,7 +47,9 @@ def check_settings(headers, kind, basis):
         _check_setting(first, "BPSHARE", settings.get("share"))
     elif kind == "detector":
         _check_setting(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
-        _check_setting(first, "LOWSIGMA", settings.get("low_sigma", _LOW) if settings else None)
+        _check_setting(
+            first, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA) if settings else None
+        )
         if "masters" in basis:
             _check_sources(first, [name for name, _, use in basis["masters"] if use == "made"])
     elif kind == "science":
@@ -88,8 +90,8 @@ def _check_cosmics(headers, settings):
             continue
         _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
         base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
-        base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
-        if base and min(abs(written - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
+        base *= _PROFILE_CONTRAST if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM else 1
+        if base and min(abs(written - base * factor) for factor in _CONTRAST_FACTORS) > 1e-6 * base:
             raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
 
 

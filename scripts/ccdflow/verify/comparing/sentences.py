@@ -36,8 +36,8 @@ _LEFT_OUT = re.compile(
     re.DOTALL,
 )
 # Other sentences on a combined frame; groups hold what is compared with cards.
-_EMPTY = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
-_WITHOUT = re.compile("combined without (?P<kind>bias|dark): there was none")
+_EMPTY_PIXELS = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
+_WITHOUT_MASTER = re.compile("combined without (?P<kind>bias|dark): there was none")
 # Warnings by kind; a group has the keyword of the card that must agree with it.
 _WARNINGS = {
     "bias": (
@@ -68,12 +68,14 @@ _WARNINGS = {
     ),
 }
 # Sentences on one amplifier.
-_FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
+_FLAGGED_AMPLIFIER = re.compile(
+    "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
+)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 # Relative: shares of rejected values have two digits.
-_SHORT = 0.06
+_SHARE_ROUNDING = 0.06
 # Relative: the sentences have three digits, the cards more.
-_DIGITS = 6e-3
+_SENTENCE_ROUNDING = 6e-3
 
 
 def sentences_in_header(header):
@@ -110,12 +112,12 @@ def check_combined(header, first, kind, tails):
     for text in sentences_in_header(header):
         if match := _LEFT_OUT.fullmatch(text):
             left_out.append(match["file"])
-        elif match := _WITHOUT.fullmatch(text):
+        elif match := _WITHOUT_MASTER.fullmatch(text):
             if f"{match['kind'].upper()}IM" in first:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
-        elif match := _EMPTY.fullmatch(text):
+        elif match := _EMPTY_PIXELS.fullmatch(text):
             empty.append(int(match[1]))
-        elif match := _FLAGGED.fullmatch(text):
+        elif match := _FLAGGED_AMPLIFIER.fullmatch(text):
             if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
                 raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
         else:
@@ -150,12 +152,12 @@ def _check_number(text, header, keyword, tail, number):
     if keyword == "NREJECT":
         y, x = place_of(header, tail)
         values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
-        if header[keyword] < (1 - _SHORT) * number / 100 * values:
+        if header[keyword] < (1 - _SHARE_ROUNDING) * number / 100 * values:
             raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
         return
     short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
     value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
-    if isinstance(value, int | float) and abs(value - number) > _DIGITS * abs(value):
+    if isinstance(value, int | float) and abs(value - number) > _SENTENCE_ROUNDING * abs(value):
         raise Differs(f"HISTORY has {text!r}, and {keyword}{tail} is {value}")
 
 

@@ -1,7 +1,7 @@
 """The cards that a product has from its source: none changed, none added, none lost.
 
 Every card of a product is one of its source, with the source's value and comment, or one that
-ccdflow writes, which the verdicts compare one by one; with those of `BELIEVED` nothing can be
+ccdflow writes, which the verdicts compare one by one; with those of `BELIEVED_CARDS` nothing can be
 compared.
 """
 
@@ -16,12 +16,12 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.verify.comparing.comparing import Differs
 
 # Patterns of keywords. Cards on how an HDU is stored: their values are the product's own.
-_STORED = (
+_STORED_CARDS = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
 # A product may have these of them though its source lacks them.
-_WRITTEN = (
+_WRITTEN_CARDS = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
     r"|EXT(NAME|VER|LEVEL)|INHERIT"
 )
@@ -34,7 +34,7 @@ _OF_AMPLIFIERS = (
     r"|RAW(FILE|FP|DATE)|DATSEC"
 )
 # Places in the image or on the detector, given anew as pixels move.
-_PLACED = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
+_PLACED_CARDS = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
 # World coordinates.
 _WORLD = (
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
@@ -49,12 +49,12 @@ _ABOUT_RAW_PIXELS = (
 # Tiles of a compressed image.
 _TILES = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
 # Cards that a combined frame adds, and those that a calibrated one adds.
-_COMBINED = (
+_COMBINED_CARDS = (
     r"NCOMBINE|DATE-(BEG|END)|COMBMETH|CLIP(SIG|DEV|ITER|RN)|CLIPRN\d\d|IM[A-Z]*\d+|N(REJECT|INVALID)"
     r"|NEMPTY|IMGLEVEL|[RC]NOISE(\d\d)?|CNOISPR|CNOISP\d\d|(BIAS|DARK)(IM|KEY|DT|CUT)|M[BD]NOISE"
     r"|MOD(RN|GN|FC|LN)(\d\d)?|NHOT|DARKRT\w*|FLAT(LVL|MIN|MAX|RMS|SN|R\d\d)|GAINMEAS|GAINME\d\d"
 )
-_CALIBRATED = (
+_CALIBRATED_CARDS = (
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNOISE|OSCNOI\d\d|COSMICS"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)"
     r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|E?GAIN|CCDGAIN|SAT(URATE|LEVEL)|RAW\w*GAIN|RAWSAT\w+"
@@ -66,7 +66,7 @@ WORLD = re.compile(_WORLD)
 _CARD = 80
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
-BELIEVED = {
+BELIEVED_CARDS = {
     r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER": "the versions that made it; another version is no fault",
     r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
     r"CCDFCAM|AMPNAM\d\d|DATSEC|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says,"
@@ -101,30 +101,34 @@ class CardOrigins:
     history: re.Pattern
 
 
-REDUCED = CardOrigins(
+REDUCED_ORIGINS = CardOrigins(
     re.compile(
-        f"{_STORED}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
+        f"{_STORED_CARDS}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
         r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
     ),
-    re.compile(f"{_WRITTEN}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_PLACED}"),
-    re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
+    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_PLACED_CARDS}"),
+    re.compile(
+        f"{_STORED_CARDS}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"
+    ),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
 """The origins of the cards of a reduced frame."""
 
-COMBINED = CardOrigins(
-    re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
-    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
-    re.compile(rf"{_STORED}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"),
+COMBINED_ORIGINS = CardOrigins(
+    re.compile(rf"{_STORED_CARDS}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
+    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|{_COMBINED_CARDS}|EXPTIME"),
+    re.compile(
+        rf"{_STORED_CARDS}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
+    ),
     # Warnings on the pixels among them, in any words.
     re.compile("ccdflow: "),
 )
 """The origins of the cards of a combined bias, dark or flat."""
 
-CALIBRATED = CardOrigins(
-    re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
-    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_CALIBRATED}"),
-    re.compile(f"{_STORED}|{_CALIBRATED}"),
+CALIBRATED_ORIGINS = CardOrigins(
+    re.compile(f"{_STORED_CARDS}|{_VERSIONS}|GAIN|SATURATE"),
+    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|{_CALIBRATED_CARDS}"),
+    re.compile(f"{_STORED_CARDS}|{_CALIBRATED_CARDS}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
 """The origins of the cards of a calibrated frame."""

@@ -17,28 +17,28 @@ from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
 
 # All numbers but the strip are those of detector/pixels/, written again on purpose.
 # Rows that give the usual rate and noise.
-_SAMPLE = 128
+_SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
-_STRIP = 1 << 17
+_STRIP_PIXELS = 1 << 17
 # Chance that a good pixel departs from its line like a bad one.
-_CHANCE = 1e-6
+_FALSE_ALARMS = 1e-6
 # The rate of a hot pixel is this many standard errors above the median.
-_SIGMA = 5.0
+_BAD_SIGMA = 5.0
 # A value this many standard errors above the others is a hit by a cosmic ray.
-_HIT = 6.0
+_HIT_SIGMA = 6.0
 # A pixel this many errors above the usual rate gets weights by its own light.
-_OWN_RATE_SIGMA = 3.0
+_OWN_LIGHT_SIGMA = 3.0
 # Rounds of finding the usual line.
 _TIMES_USUAL = 2
 # Rounds of finding the line of such a pixel.
 _TIMES_OWN = 3
 # Errors are scaled by at least this factor: a smaller one is chance.
-_SCALED = 1.05
+_SAME_NOISE = 1.05
 
 
 def rows_of_usual_pixel(ny):
     """Return the rows that the usual pixel is measured in: int, (k,), k at most 128."""
-    return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE))).astype(int))
+    return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS))).astype(int))
 
 
 def strips_of(ny, nx):
@@ -53,7 +53,7 @@ def strips_of(ny, nx):
     -------
     list of slice
     """
-    step = max(32, _STRIP // nx // 32 * 32)
+    step = max(32, _STRIP_PIXELS // nx // 32 * 32)
     return [slice(low, min(low + step, ny)) for low in range(0, ny, step)]
 
 
@@ -114,7 +114,7 @@ class LinesThroughDarks:
             scales.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
         offset = lines.offset[np.isfinite(lines.offset)]
         scales.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
-        return [scale if scale > _SCALED else 1.0 for scale in scales]
+        return [scale if scale > _SAME_NOISE else 1.0 for scale in scales]
 
     def _plain(self, darks):
         """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
@@ -161,7 +161,7 @@ class LinesThroughDarks:
         """
         lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
-            needs_weights = (lines.rate > self.rate + _OWN_RATE_SIGMA * lines.error) | hits.any(
+            needs_weights = (lines.rate > self.rate + _OWN_LIGHT_SIGMA * lines.error) | hits.any(
                 axis=0
             )
         needs_weights |= ~np.isfinite(lines.rate)
@@ -182,7 +182,7 @@ class LinesThroughDarks:
             top, other_count = values.max(axis=0), len(members) - 1
             others = (values.sum(axis=0) - top) / other_count
             with np.errstate(invalid="ignore"):
-                limit = _HIT * np.sqrt(
+                limit = _HIT_SIGMA * np.sqrt(
                     (self.noise**2 + np.fmax(others, usual)) * (1 + 1 / other_count)
                 )
                 hits[members] = (values == top) & (top - others > limit)
@@ -209,7 +209,7 @@ class LinesThroughDarks:
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
                 error, model = spread**-0.5, offset + rate * times
                 light = np.where(
-                    rate > self.rate + _OWN_RATE_SIGMA * error, model, self.usual[:, None]
+                    rate > self.rate + _OWN_LIGHT_SIGMA * error, model, self.usual[:, None]
                 )
                 variance = self.noise**2 + np.maximum(light, 0)
             misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
@@ -255,13 +255,13 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         part = slice(strip.start + y.start, strip.stop + y.start), x
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
         excess = lines.rate - np.maximum(neighbours(rate), fit.rate)
-        limit = np.fmax(hot_rate, _SIGMA * fit.scales[0] * lines.error)
+        limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales[0] * lines.error)
         bits.add(HOT, excess, limit, part, least=0)
         for bit, values, freedom, scale in zip(
             (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
         ):
             if freedom:
-                bits.add(bit, values, scale * special.chdtri(freedom, _CHANCE), part, least=0)
+                bits.add(bit, values, scale * special.chdtri(freedom, _FALSE_ALARMS), part, least=0)
         _flag_filling_pixels(bits, part, lines, fit)
         empty = ~np.isfinite(lines.rate)
         bits.set(HOT, empty, empty, part)
@@ -274,9 +274,9 @@ def _flag_filling_pixels(bits, part, lines, fit):
     """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up."""
     offset = np.nan_to_num(lines.offset)
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
-    bits.add(HOT, square, _SIGMA**2, part, least=0)
+    bits.add(HOT, square, _BAD_SIGMA**2, part, least=0)
     if fit.freedom[0]:
-        limit = special.chdtri(fit.freedom[0] + 1, _CHANCE)
+        limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARMS)
         bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, least=0)
 
 
@@ -294,7 +294,7 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     """
     level, usual = float(np.nanmedian(rate)), float(np.nanmedian(error))
     surroundings = neighbours(np.nan_to_num(rate, nan=level))
-    limit = np.fmax(hot_rate, _SIGMA * np.fmax(error, usual))
+    limit = np.fmax(hot_rate, _BAD_SIGMA * np.fmax(error, usual))
     bits.add(HOT, rate - np.maximum(surroundings, level), limit, place, least=0)
     empty = ~np.isfinite(rate)
     bits.set(HOT, empty, empty, place)

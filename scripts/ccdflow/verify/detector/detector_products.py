@@ -18,14 +18,14 @@ from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Bits that a source may give, by the column of PIXELS.
-_ALLOWED = {
+_ALLOWED_BITS = {
     "DARK": HOT | BAD_COLUMN | VARIES,
     "FLAT": DEAD | BAD_COLUMN,
     "LEVELS": BAD_COLUMN,
     "DEEP": BAD_COLUMN,
 }
 # Sigma by which a pixel is low in all nights together.
-_LOW = 4.5
+_LOW_SIGMA = 4.5
 _TABLES = ("PIXELS", "WEAK")
 _COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
 
@@ -217,7 +217,7 @@ def history(nights, number, shape, share):
     bits = np.zeros(index.size, np.int16)
     times_bad, nights_looked = (np.zeros(index.size, np.int64) for _ in range(2))
     begun, last = np.full(index.size, len(nights)), np.full(index.size, -1)
-    for source in _ALLOWED:
+    for source in _ALLOWED_BITS:
         bad = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
             lines_of_image = lines[lines["IMAGE"] == number]
@@ -277,7 +277,7 @@ def _find_jointly_low(nights, number, shape, share):
     listed = sums < 0
     often, counted = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
     own_part = np.mean([weak_of_night[3] for weak_of_night in weak_of_nights])
-    limit = _LOW * np.sqrt(counted + counted * (counted - 1) * (1 - own_part))
+    limit = _LOW_SIGMA * np.sqrt(counted + counted * (counted - 1) * (1 - own_part))
     enough = often >= np.maximum(np.floor(share * counted + 1e-9), 2)
     low = enough & (sums.sum(axis=0, dtype=float) < -limit)
     names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
@@ -294,14 +294,14 @@ def _bits(lines, source):
 def _check_table(first, hdus):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
     lines = hdus["PIXELS"].data
-    if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED}:
+    if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
         raise Differs(f"LOOKED is {first['LOOKED']!r}, and darks or flats alone can tell")
     for name in _TABLES:
         _check_order(name, hdus[name].data)
     sigma = hdus["WEAK"].data["SIGMA"]
     if not (np.isfinite(sigma) & (sigma < 0)).all():
         raise Differs("column SIGMA of WEAK has numbers that are not below 0")
-    for name, allowed in _ALLOWED.items():
+    for name, allowed in _ALLOWED_BITS.items():
         bits = _bits(lines, name)
         if (bits & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.detector.pixel_bits import (
-    NEAR,
+    NEAR_LIMIT_PART,
     OpenBits,
     bad_parts,
     between_blocks,
@@ -25,37 +25,37 @@ from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
 
 # All numbers but the strip are those of detector/pixels/, written again on purpose.
 # This many rows are worked on at once.
-_STRIP = 256
+_STRIP_ROWS = 256
 # A rest of fewer rows belongs to the strip before it.
-_LOWEST = 8
+_FEWEST_ROWS = 8
 # A low pixel is this many sigma below its neighbours in a flat.
-_LOW = 4.5
+_LOW_SIGMA = 4.5
 # A weak pixel is this many sigma below its neighbours: several nights must confirm it.
-_WEAK = 2.5
+_WEAK_SIGMA = 2.5
 # Rows of a part of a column.
-_PART = 32
+_PART_ROWS = 32
 # A deep column is below both sides by this part of the light.
-_DEEP = 0.2
+_DEEP_PART = 0.2
 # A deep column is below both sides by this many sigma of the flat's structure.
-_DEEP_SIGMA = 5.0
+_STRUCTURE_SIGMA = 5.0
 # Columns of a side.
-_BESIDE = 15
+_COLUMNS_AROUND = 15
 # Columns between the column and a side.
-_BETWEEN = 3
+_COLUMNS_BETWEEN = 3
 # At most this part of all parts is deep: more are structure of the light.
 _MOST_DEEP = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # The means of the two levels differ at least by this factor.
-_APART = 1.5
+_LEAST_RATIO = 1.5
 # The faintest bright flat is at least this factor above the brightest faint one.
-_GAP = 1.1
+_LEAST_GAP = 1.1
 # A pixel that is not linear differs between the levels by this part of the light.
 _LEAST_DIFFERENCE = 0.002
 # A pixel that is not linear differs between the levels by this many sigma.
 _LEVEL_SIGMA = 4.5
 # Two flats differ by this many sigma at a hit.
-_DIFFER = 5.0
+_OUTLIER_SIGMA = 5.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Contrast:
     low_part: float
 
 
-def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
+def contrast_of(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -111,7 +111,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     columns = bad_parts(sums, len(sigma))
     bits.set(BAD_COLUMN, *columns)
     is_measured = np.isfinite(sigma) & ~columns[0]
-    low = np.count_nonzero(sigma[is_measured] < -_LOW) / max(1, np.count_nonzero(is_measured))
+    low = np.count_nonzero(sigma[is_measured] < -_LOW_SIGMA) / max(1, np.count_nonzero(is_measured))
     return Contrast(sigma, usual**-2, low)
 
 
@@ -133,7 +133,7 @@ def _weighted_contrast(flat, error):
 
 def _strips_of(ny):
     """Return the rows of an image in strips, the last no lower than a block that is mirrored."""
-    lows = [low for low in range(0, ny, _STRIP) if low == 0 or ny - low >= _LOWEST]
+    lows = [low for low in range(0, ny, _STRIP_ROWS) if low == 0 or ny - low >= _FEWEST_ROWS]
     return [slice(*ends) for ends in zip(lows, [*lows[1:], ny], strict=True)]
 
 
@@ -153,19 +153,19 @@ def deep_parts(pairs):
     deep = None
     for flat, error in pairs:
         deep_in_flat = np.array(
-            [_find_deep_parts(flat, np.isfinite(error), sign * NEAR) for sign in (1, -1)]
+            [_find_deep_parts(flat, np.isfinite(error), sign * NEAR_LIMIT_PART) for sign in (1, -1)]
         )
         deep, ny = deep_in_flat if deep is None else deep & deep_in_flat, len(flat)
-    return tuple(np.repeat(parts, _PART, axis=0)[:ny] for parts in deep)
+    return tuple(np.repeat(parts, _PART_ROWS, axis=0)[:ny] for parts in deep)
 
 
 def _find_deep_parts(flat, is_usable, lowering):
     """Return which parts of columns are deep in a flat, by a limit that is so much lower."""
-    firsts = range(0, len(flat), _PART)
-    levels = np.array([np.median(flat[low : low + _PART], axis=0) for low in firsts])
-    is_measured = np.array([is_usable[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
-    smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
-    distance, columns = _BESIDE // 2 + _BETWEEN + 1, np.arange(levels.shape[1])
+    firsts = range(0, len(flat), _PART_ROWS)
+    levels = np.array([np.median(flat[low : low + _PART_ROWS], axis=0) for low in firsts])
+    is_measured = np.array([is_usable[low : low + _PART_ROWS].mean(axis=0) > 0.5 for low in firsts])
+    smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
+    distance, columns = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])
     left = smooth[:, np.maximum(columns - distance, 0)]
     right = smooth[:, np.minimum(columns + distance, columns[-1])]
     darker = np.minimum(left, right)
@@ -173,7 +173,7 @@ def _find_deep_parts(flat, is_usable, lowering):
     if not is_measured.any():
         return is_measured
     ratio = levels[is_measured] / ((left + right)[is_measured] / 2)
-    limit = 1 - max(_DEEP, _DEEP_SIGMA * mad(ratio - np.median(ratio)))
+    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * mad(ratio - np.median(ratio)))
     deep = is_measured & (levels < (limit - lowering) * darker)
     return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(deep)
 
@@ -199,9 +199,11 @@ def faint_and_bright(levels):
         np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL])
     )
     faint, bright = np.sort(order[:cut]), np.sort(order[cut:])
-    is_apart = levels[bright].mean() >= _APART * levels[faint].mean()
+    is_apart = levels[bright].mean() >= _LEAST_RATIO * levels[faint].mean()
     return (
-        (faint, bright) if is_apart and min(levels[bright]) >= _GAP * max(levels[faint]) else None
+        (faint, bright)
+        if is_apart and min(levels[bright]) >= _LEAST_GAP * max(levels[faint])
+        else None
     )
 
 
@@ -232,10 +234,14 @@ def average_of(values, levels, noise):
     variance = np.maximum(mean, 0) * typical / gain + (read_noise * typical) ** 2
     less_levels = (values - levels) * typical
     range_of_values = np.minimum(np.ptp(over_levels, axis=0), np.ptp(less_levels, axis=0))
-    limit = _DIFFER * np.sqrt(2 * variance)
+    limit = _OUTLIER_SIGMA * np.sqrt(2 * variance)
     with np.errstate(invalid="ignore"):
         mean = np.where(range_of_values > limit, np.nan, mean)
-        return mean, variance / len(values), np.abs(range_of_values - limit) < NEAR * limit
+        return (
+            mean,
+            variance / len(values),
+            np.abs(range_of_values - limit) < NEAR_LIMIT_PART * limit,
+        )
 
 
 def open_bits_of_levels(parts, *, like_ccdmask):
@@ -292,4 +298,4 @@ def weak_pixels(sigma):
         Flat indices of the weak pixels, and of those that float32 may count among them, (k,) each.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
-    return tuple(np.flatnonzero(flat < -_WEAK - sign * NEAR) for sign in (1, -1))
+    return tuple(np.flatnonzero(flat < -_WEAK_SIGMA - sign * NEAR_LIMIT_PART) for sign in (1, -1))

@@ -9,9 +9,9 @@ from ccdflow.verify.comparing.card_order import check_order
 from ccdflow.verify.comparing.comparing import Differs, same_text
 
 # Cards of the first HDU: of all products, and by the beginning of the file's name.
-_COMMON = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
+_COMMON_CARDS = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
 _NOISE = r"MOD(RN|GN)(\d\d\d?)?"
-_FIRST = {
+_FIRST_HDU_CARDS = {
     "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|LOWSIGMA|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE}",
     "shutter_": r"BUNIT|NFLATS|EXPM(IN|AX)|CHI2|SHUTM(EAN|ERR)|SERIES\d\d|(BIAS|DARK)(IM|KY)\d\d"
     rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
@@ -54,7 +54,7 @@ _OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|D
 
 def sort_of(path):
     """Return the beginning of a product's name that gives its sort; None for another file."""
-    return next((start for start in _FIRST if path.name.startswith(start)), None)
+    return next((start for start in _FIRST_HDU_CARDS if path.name.startswith(start)), None)
 
 
 def check_measured(hdus, path):
@@ -74,7 +74,7 @@ def check_measured(hdus, path):
     _check_hdus(hdus, sort)
     for number, hdu in enumerate(hdus):
         pattern = _OF_TABLE if hdu.name in _TABLES[sort] else _OF_IMAGE
-        pattern = pattern if number else re.compile(f"{_COMMON}|{_FIRST[sort]}")
+        pattern = pattern if number else re.compile(f"{_COMMON_CARDS}|{_FIRST_HDU_CARDS[sort]}")
         for keyword, count in Counter(hdu.header.keys()).items():
             if not pattern.fullmatch(keyword) or count > 1:
                 words = "writes no" if count == 1 else "writes only one"

@@ -13,9 +13,9 @@ from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED, Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, same_figure, same_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
-from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
+from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
@@ -32,9 +32,9 @@ _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
-_DIGITS = 1e-4
+_SIGMA_ROUNDING = 1e-4
 # All rows.
-_ALL = slice(None)
+_ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def _check_noise(first, keywords, values, masters, place, results):
             card(open_product(bias).images[hdu].header, "RNOISE", tail)
         )
         if expected:
-            same_value(keywords[0], values[0], expected, part=DERIVED)
+            same_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
             break
     expected = number_of_card(
         card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
@@ -270,7 +270,7 @@ def _check_noise(first, keywords, values, masters, place, results):
         same_value(keywords[1], values[1], expected)
     elif values[1] is not None:
         gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
-        if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED:
+        if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
             raise Differs(
                 f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
@@ -336,7 +336,10 @@ def verify_night(first, hdus, results):
             raise Differs(f"{name} has lines of an image that the masters lack")
     if str(first["LOOKED"]).split() != sorted(looked):
         raise Differs(f"LOOKED is {' '.join(sorted(looked))}, and its card has {first['LOOKED']}")
-    compared = f"bits to {NEAR:g} of their limits, SIGMA to {NEAR:g}, with numpy and astropy"
+    compared = (
+        f"bits to {NEAR_LIMIT_PART:g} of their limits, SIGMA to {NEAR_LIMIT_PART:g},"
+        " with numpy and astropy"
+    )
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
@@ -367,13 +370,17 @@ def _check_weak(first, place, contrast, lines):
         if keyword in first or len(lines[0]):
             raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
         return 0.0
-    same_figure(first, keyword, contrast.own, part=_DIGITS)
+    same_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
     lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
     if lost:
         raise Differs(f"{lost} pixels of WEAK are not those that the flats show to be low")
     differences = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
-    if wrong := int(np.count_nonzero(differences > NEAR + _DIGITS * np.abs(lines[1]["SIGMA"]))):
+    if wrong := int(
+        np.count_nonzero(
+            differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(lines[1]["SIGMA"])
+        )
+    ):
         raise Differs(
             f"{wrong} numbers in SIGMA are not what the flats give", float(differences.max())
         )
@@ -432,7 +439,7 @@ def _parts_of(image, flat):
     tails = tails_of(image.header)
     member = flat.header(image.hdu)
     if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
-        return [(_ALL, _ALL)]
+        return [(_ALL_ROWS, _ALL_ROWS)]
     return [place_of(image.header, tail) for tail in tails]
 
 
@@ -440,7 +447,7 @@ def _pixels_and_errors(flats, image):
     """Yield pixels of combined flats and their errors, infinite where they do not count."""
     for flat in flats:
         pixels, errors, mask = (
-            rows_of(flat.path, which, _ALL, "flat")
+            rows_of(flat.path, which, _ALL_ROWS, "flat")
             for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
@@ -514,4 +521,4 @@ def _dark_rate(flat, hdu, place):
 
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first["EXPTIME"])
+    return rows_of(path, hdu, _ALL_ROWS, "dark") / float(open_product(path).first["EXPTIME"])

@@ -15,24 +15,24 @@ import numpy as np
 
 # All numbers are those of calibrate/signal.py, written again on purpose.
 # Rows and columns of a tile whose median is the smooth light.
-_TILE = 64
+_TILE_SIDE = 64
 # Rows of a tile that are sampled.
-_ROWS = 8
+_ROWS_OF_A_TILE = 8
 # One column in this many counts in those rows.
-_COLUMNS = 4
+_COLUMN_STEP = 4
 # A tile with fewer columns than this has all of them in its median.
-_WIDE = 32
+_WIDE_TILE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
-_STANDS_OUT = 4.0
+_SIGNIFICANT_SIGMA = 4.0
 # Standard deviations by which a pixel is off the surface through its neighbours.
-_SHARP = 3.0
+_SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
-_BRIGHT = 2500.0
+_OWN_ELECTRONS = 2500.0
 # One row in this many gives the least variance.
-_SAMPLED = 4
+_SAMPLED_ROWS = 4
 
 
-def tiles(ny, size=_TILE):
+def tiles(ny, size=_TILE_SIDE):
     """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at.
 
     Parameters
@@ -49,7 +49,7 @@ def tiles(ny, size=_TILE):
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
-        step = max(1, (high - low) // _ROWS)
+        step = max(1, (high - low) // _ROWS_OF_A_TILE)
         rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
     return edges, rows
 
@@ -67,11 +67,11 @@ class SmoothLight:
         Rows and columns of a tile, about.
     """
 
-    def __init__(self, sample, ny, size=_TILE):
+    def __init__(self, sample, ny, size=_TILE_SIDE):
         edges, rows = tiles(ny, size)
         nx = sample.shape[1]
         width = nx // max(1, round(nx / size))
-        count, step = nx // width, _COLUMNS if width >= _WIDE else 1
+        count, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE else 1
         ends = np.cumsum([0, *map(len, rows)])
         medians = np.array(
             [
@@ -183,8 +183,10 @@ def light_of_block(image, smooth, variance, flat, photon):
     mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
     difference = np.abs(mean - smooth)
     # Only pixels beyond a limit that the quietest ones of the block set are looked at.
-    least_variance = max(float(np.nanmin(variance[::_SAMPLED] / flat[::_SAMPLED] ** 2)), 0.0)
-    limit = _STANDS_OUT / 3 * least_variance**0.5
+    least_variance = max(
+        float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
+    )
+    limit = _SIGNIFICANT_SIGMA / 3 * least_variance**0.5
     # A little less than the limit: pixels just below it are near a decision.
     places = np.flatnonzero(difference > limit * 0.999)
     need = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
@@ -192,7 +194,7 @@ def light_of_block(image, smooth, variance, flat, photon):
         # Pixels outside all amplifiers may have no variance.
         square = difference.reshape(-1)[places] ** 2
         ratio = np.minimum(
-            square / (_STANDS_OUT**2 / 9 * need), square / limit**2 if limit else np.inf
+            square / (_SIGNIFICANT_SIGMA**2 / 9 * need), square / limit**2 if limit else np.inf
         )
     chosen = ratio > 0.99
     places, need, ratio = places[chosen], need[chosen], ratio[chosen]
@@ -257,8 +259,8 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     from_neighbours = edge / 2 - corner / 4
     of_surface = (5 * values + 2 * edge - corner) / 9
     expected = need + np.maximum(from_neighbours - smooth, 0) * photon
-    sharpness = (values - from_neighbours) ** 2 / (_SHARP**2 * 9 / 4 * expected)
-    brightness = of_surface / (_BRIGHT * photon)
+    sharpness = (values - from_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
+    brightness = of_surface / (_OWN_ELECTRONS * photon)
     light = np.where(sharpness > 1, np.where(brightness > 1, values, of_surface), from_neighbours)
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (values, of_surface, from_neighbours)]

@@ -8,27 +8,27 @@ from scipy import ndimage
 
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
-NEAR = 2e-3
+NEAR_LIMIT_PART = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
 # All numbers are those of detector/pixels/, written again on purpose.
 # Rows and columns of a block.
-_SIDE = 8
+_BLOCK_SIDE = 8
 # Rows of a part of a column.
-_ROWS = 32
+_PART_ROWS = 32
 # Parts one below the other that are summed.
-_LENGTHS = (1, 4, 16, 64)
+_LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Sigma by which such a sum is too high.
-_COLUMN_SIGMA = 5.5
+_BAD_SIGMA = 5.5
 # Sigma that one pixel adds to a sum, at most: no single pixel makes a column bad.
-_MOST_SIGMA = 3.0
+_MOST_SIGMA_OF_A_PIXEL = 3.0
 # Columns whose median is the usual sum.
-_COLUMNS = 31
+_COLUMNS_AROUND = 31
 # Blocks along each side of a flat, whose medians give its smooth light.
-_GRID = 24
+_BLOCKS_A_SIDE = 24
 # Degree of the polynomials through them.
 _DEGREE = 6
 # In a block of this many pixels, every fourth gives the median.
-_LARGE = 1000
+_MANY_PIXELS = 1000
 
 
 class OpenBits:
@@ -48,7 +48,7 @@ class OpenBits:
     def __init__(self, shape):
         self.must, self.may = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
 
-    def add(self, bit, value, limit, place=..., *, least=NEAR):
+    def add(self, bit, value, limit, place=..., *, least=NEAR_LIMIT_PART):
         """Give a bit to the pixels whose value is above a limit, and leave it open near to it.
 
         Parameters
@@ -62,7 +62,7 @@ class OpenBits:
         least : float
             What counts as near beside a part of the limit.
         """
-        near = NEAR * np.abs(limit) + least
+        near = NEAR_LIMIT_PART * np.abs(limit) + least
         with np.errstate(invalid="ignore"):
             self.set(bit, value > limit + near, value > limit - near, place)
 
@@ -102,9 +102,9 @@ def mad(values):
 def block_medians(image):
     """Return the medians of 8 x 8 pixels, mirrored at the far edges: (ny / 8, nx / 8)."""
     ny, nx = image.shape
-    padded = np.pad(image, ((0, -ny % _SIDE), (0, -nx % _SIDE)), mode="symmetric")
-    rows, columns = padded.shape[0] // _SIDE, padded.shape[1] // _SIDE
-    blocks = padded.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
+    padded = np.pad(image, ((0, -ny % _BLOCK_SIDE), (0, -nx % _BLOCK_SIDE)), mode="symmetric")
+    rows, columns = padded.shape[0] // _BLOCK_SIDE, padded.shape[1] // _BLOCK_SIDE
+    blocks = padded.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE).transpose(0, 2, 1, 3)
     return np.median(blocks.reshape(rows, columns, -1), axis=-1)
 
 
@@ -129,7 +129,7 @@ def between_blocks(medians, rows, nx):
 
 
 def _interpolation_weights(pixels, count):
-    positions = np.clip((pixels + 0.5) / _SIDE - 0.5, 0, count - 1)
+    positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)))
 
 
@@ -153,13 +153,14 @@ def lamp_of(flat):
     callable
     """
     parts = [
-        np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
+        np.array_split(np.arange(size), min(_BLOCKS_A_SIDE, max(1, size // _BLOCK_SIDE)))
+        for size in flat.shape
     ]
     medians = np.empty([len(part) for part in parts])
     for i, y in enumerate(parts[0]):
         for j, x in enumerate(parts[1]):
             block = flat[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
-            medians[i, j] = np.median(block[::2, ::2] if block.size > _LARGE else block)
+            medians[i, j] = np.median(block[::2, ::2] if block.size > _MANY_PIXELS else block)
     degrees = [min(_DEGREE, len(part) - 1) for part in parts]
     middles = [
         np.array([2 * part.mean() / max(size - 1, 1) - 1 for part in parts_of_axis])
@@ -186,8 +187,10 @@ def column_sums(sigma):
     numpy.ndarray of shape (k, nx), float64
         In sigma.
     """
-    kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
-    return np.array([kept[low : low + _ROWS].sum(axis=0) for low in range(0, len(kept), _ROWS)])
+    kept = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
+    return np.array(
+        [kept[low : low + _PART_ROWS].sum(axis=0) for low in range(0, len(kept), _PART_ROWS)]
+    )
 
 
 def bad_parts(sums, ny):
@@ -205,13 +208,15 @@ def bad_parts(sums, ny):
         (ny, nx), bool.
     """
     is_bad = np.zeros((2, *sums.shape), bool)
-    for length in {min(length, len(sums)) for length in _LENGTHS}:
+    for length in {min(length, len(sums)) for length in _LENGTHS_IN_PARTS}:
         firsts = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in firsts])
-        total /= (_ROWS * length) ** 0.5
-        total -= ndimage.median_filter(total, size=(1, min(_COLUMNS, sums.shape[1])))
+        total /= (_PART_ROWS * length) ** 0.5
+        total -= ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
         for row, low in zip(total, firsts, strict=True):
-            limit = _COLUMN_SIGMA * max(mad(row), 1.0)
-            for is_bad_by_limit, shift in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
+            limit = _BAD_SIGMA * max(mad(row), 1.0)
+            for is_bad_by_limit, shift in zip(
+                is_bad, (NEAR_LIMIT_PART * limit, -NEAR_LIMIT_PART * limit), strict=True
+            ):
                 is_bad_by_limit[low : low + length] |= row > limit + shift
-    return tuple(np.repeat(is_bad_by_limit, _ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)
+    return tuple(np.repeat(is_bad_by_limit, _PART_ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)

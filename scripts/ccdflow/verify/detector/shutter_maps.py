@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED, Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, same_figure, same_value
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
@@ -20,19 +20,19 @@ _MOST_CELLS = 16
 # Pixels along a side of a cell, at least.
 _LEAST_SIDE = 16
 # Rows that are read at once: a number of this module alone.
-_ROWS = 64
+_ROWS_AT_ONCE = 64
 # Exposures of a smaller relative difference count as one.
-_SAME = 0.01
+_SAME_EXPOSURE = 0.01
 # A lamp that scatters by more is not steady.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this.
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
-_MANY = 50
+_MANY_FREEDOMS = 50
 # A cell may differ from the map's by this part of its error.
-_PART = 1e-3
+_ERROR_PART = 1e-3
 # A cell may differ from the map's by this part of its value: the rounding of float32.
-_STEPS = 1e-6
+_VALUE_PART = 1e-6
 # The mean dead time may differ by this part, and by this many seconds: its fit is ill-conditioned.
 _MEAN_PART, _LEAST_MEAN = 1e-4, 1e-7
 
@@ -174,7 +174,7 @@ def verify_shutter(first, hdus, results):
     excess, error, chi2 = _fit_excess(series, known_mean)
     _check_cards(first, flats, chi2, (mean, mean_error))
     largest, cells = _compare_cells(hdus[1:], excess, error)
-    compared = f"cells to {_PART:g} of their errors with numpy"
+    compared = f"cells to {_ERROR_PART:g} of their errors with numpy"
     return {"compared": compared, "pixels": cells, "largest": largest}
 
 
@@ -194,7 +194,7 @@ def _compare_cells(hdus, excess, error):
         part = slice(first_cell, first_cell + stored.size)
         differences = np.abs(stored.ravel() - excess[part])
         for values, remade, name in ((stored, excess, "EXCESS"), (stored_error, error, "ERROR")):
-            limit = _PART * error[part] + _STEPS * np.abs(remade[part])
+            limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
             is_same = np.abs(values.ravel() - remade[part]) <= limit
             is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
             if wrong := int(np.count_nonzero(~is_same)):
@@ -223,7 +223,7 @@ def _noises(first, images, numbers, flats):
         if flats[0].bias is not None:
             bias = open_product(flats[0].bias).images[hdu].header
             if expected := number_of_card(card(bias, "RNOISE", tail)):
-                same_value(keywords[1], noise, expected, part=DERIVED)
+                same_value(keywords[1], noise, expected, part=DERIVED_ROUNDING)
         noises[hdu] = gain, noise
     return noises
 
@@ -254,8 +254,8 @@ def _cells_of(flats, numbers, images, noises):
     for hdu in numbers:
         ny, nx = images[hdu].shape
         sums, count = 0.0, 0.0
-        for low in range(0, ny, _ROWS):
-            rows = slice(low, min(low + _ROWS, ny))
+        for low in range(0, ny, _ROWS_AT_ONCE):
+            rows = slice(low, min(low + _ROWS_AT_ONCE, ny))
             values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
             is_finite = np.isfinite(values).all(axis=0)
             cell_rows = (
@@ -303,7 +303,7 @@ def _fit_excess(series, mean):
     chi2 = squares / freedom if freedom else np.nan
     factor = 1.0
     if freedom:
-        factor = chi2**0.5 if freedom >= _MANY else max(1.0, chi2**0.5)
+        factor = chi2**0.5 if freedom >= _MANY_FREEDOMS else max(1.0, chi2**0.5)
     return values / weights, weights**-0.5 * factor, chi2
 
 
@@ -311,7 +311,7 @@ def _mean_of(series):
     """Return the mean dead time that levels of a steady lamp show, and its error; NaN for none."""
     order, sets = np.argsort(series.seconds, kind="stable"), []
     for place in order:
-        if sets and series.seconds[place] <= series.seconds[sets[-1][0]] * (1 + _SAME):
+        if sets and series.seconds[place] <= series.seconds[sets[-1][0]] * (1 + _SAME_EXPOSURE):
             sets[-1].append(place)
         else:
             sets.append([place])
@@ -348,7 +348,7 @@ def _check_cards(first, flats, chi2, mean):
     seconds = [flat.seconds for flat in flats]
     same_figure(first, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
-        same_figure(first, keyword, value, part=DERIVED)
+        same_figure(first, keyword, value, part=DERIVED_ROUNDING)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
             same_figure(first, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)

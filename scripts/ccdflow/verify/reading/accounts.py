@@ -18,7 +18,7 @@ _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
 
 # Adu: a level of 16-bit pixels without a saturation of their own is saturated from here on.
-_HIGHEST = 65535.0
+_SATURATED_LEVEL = 65535.0
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def _amplifier(header, tail):
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
         level=_number_or_none(card("BIASLVL")),
         noise=_number_or_none(card("OVERRMS")),
-        full=card("AMPSAT", _HIGHEST) if card("OSCSAT") else None,
+        full=card("AMPSAT", _SATURATED_LEVEL) if card("OSCSAT") else None,
     )
 
 

@@ -13,8 +13,8 @@ from ccdflow.verify.comparing.amplifiers import card, places_without_level, tail
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
 from ccdflow.verify.comparing.comparing import (
-    DIGITS,
-    LEAST,
+    ABSOLUTE_ROUNDING,
+    RELATIVE_ROUNDING,
     Differs,
     other_bits,
     same_figure,
@@ -23,7 +23,7 @@ from ccdflow.verify.comparing.comparing import (
 )
 from ccdflow.verify.comparing.extensions import check_extensions
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
-from ccdflow.verify.comparing.source_cards import REDUCED, WORLD, same_cards
+from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, same_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
@@ -43,9 +43,9 @@ _NO_WORLD = re.compile("world coordinates that do not hold for this image left o
 # Relative, of the noise of an overscan: outliers are left out in another way.
 _NOISE_PART = 5e-3
 # Pixels by which coordinates of amplifiers that agree may differ.
-_PIXEL = 0.11
+_PIXEL_TOLERANCE = 0.11
 # Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
-_UNFOLLOWED = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
+_UNFOLLOWED_ERRORS = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
 _NOT_FOLLOWED = "world coordinates by their cards alone"
 
 
@@ -89,8 +89,8 @@ def verify_frame(headers, path, raw):
         source_headers = [
             source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])
         ]
-        same_cards(headers[number], source_headers, REDUCED)
-        check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED.own)
+        same_cards(headers[number], source_headers, REDUCED_ORIGINS)
+        check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.own)
         _check_sentences(headers[number], source_headers[0])
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
         same_text(headers[0], "RAWDATE", source.first["DATE"])
@@ -180,7 +180,7 @@ def _check_overscan(account, raw):
     """Compare the level and the noise in the header with those of the raw overscan."""
     for amplifier, level, noise in remade_frames.overscan_figures(account, raw):
         of_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
-        if abs(amplifier.level - level) > DIGITS * abs(level) + LEAST:
+        if abs(amplifier.level - level) > RELATIVE_ROUNDING * abs(level) + ABSOLUTE_ROUNDING:
             raise Differs(
                 f"the level{of_amplifier} is {level:.6g}, and its card has {amplifier.level}"
             )
@@ -280,7 +280,7 @@ def _check_solutions(header, raw, amplifier):
             sign, shift = _signs_shifts(amplifier)[int(match[1]) - 1]
             raw_value = raw.get(keyword, 0.0)
             if isinstance(raw_value, int | float):
-                same_figure(header, keyword, sign * raw_value + shift, least=_PIXEL)
+                same_figure(header, keyword, sign * raw_value + shift, least=_PIXEL_TOLERANCE)
         elif _STEP_CARD.fullmatch(keyword) and keyword in raw:
             written, raw_value = header[keyword], raw[keyword]
             if isinstance(raw_value, int | float) and abs(written) != abs(raw_value):
@@ -323,11 +323,11 @@ def _check_world(header, raw, amplifier):
             expected = raw_world.all_pix2world(pixels, 1)
             coordinates = world.all_pix2world(moved, 1)
             difference = world.all_world2pix(expected, 1, quiet=True) - moved
-        except _UNFOLLOWED:
+        except _UNFOLLOWED_ERRORS:
             return {_NOT_FOLLOWED}
     if not np.isfinite(expected).all():
         return {_NOT_FOLLOWED}
-    if not np.isfinite(coordinates).all() or not (np.abs(difference) < _PIXEL).all():
+    if not np.isfinite(coordinates).all() or not (np.abs(difference) < _PIXEL_TOLERANCE).all():
         raise Differs("world coordinates are not those that the raw frame gives its pixels")
     return set()
 

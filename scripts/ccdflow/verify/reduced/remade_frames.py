@@ -22,7 +22,7 @@ from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
 # Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
-_ROWS = 256
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def reduce_amplifier(raw, amplifier, account):
     """
     for kept, (y, x) in _regions(raw, amplifier):
         subtract, count = _subtraction(raw, amplifier, account, kept), kept[0].stop - kept[0].start
-        for low in range(0, count, _ROWS):
-            high = min(low + _ROWS, count)
+        for low in range(0, count, _ROWS_AT_ONCE):
+            high = min(low + _ROWS_AT_ONCE, count)
             part = slice(kept[0].start + low, kept[0].start + high), kept[1]
             pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
             first = y.start + (count - high if "y" in amplifier.flip else low)
