@@ -41,7 +41,7 @@ _ALIKE = (
     "trimsec",
 )
 _alike, _alike_but_night = value_picker("night", *_ALIKE), picker(*_ALIKE)
-# Exposures and temperatures of which the questions are kept: a sensor may have a million.
+# Exposures and temperatures whose questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds, _degrees = value_picker("exptime"), value_picker(*setups.DEGREES)
 # All that distinguishes measurements of a detector but night, camera and geometry.

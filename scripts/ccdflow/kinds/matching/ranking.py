@@ -23,7 +23,7 @@ from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 _LATER, _SCALED_UP = 2, 1
 # Masters that are sorted whole; of more, those that come first are sought.
 _FEW = 128
-# The five best of so many nights before a frame's are compared by themselves first.
+# The five best of this many nights before a frame's are compared by themselves first.
 _LAST_ONES = 16
 # A variance that is larger by more than this part is so whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
@@ -186,7 +186,7 @@ class Ranking:
         Of the frame.
     rules : Rules
     reach : float, optional
-        Masters at most so many days away are compared, as of `Terms.within`.
+        Masters at most that many days away are compared, as of `Terms.within`.
     """
 
     def __init__(self, terms, night, rules, reach=math.inf):

@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.shelf import Shelf, is_too_long
 from ccdflow.kinds.matching.temperatures import tenths
 
-# Questions of which the terms are kept: a night has a few, a sensor without a cooler a million.
+# Questions whose terms are kept: a night has a few, a sensor without a cooler a million.
 _MOST_TERMS = 64
 
 
@@ -228,7 +228,7 @@ class Terms:
         return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
 
     def within(self, day, reach, *, is_causal):
-        """Return the masters at most so many days from a day, and the undated ones.
+        """Return the masters at most that many days from a day, and the undated ones.
 
         A causal rule has later ones among them where ``reach`` is infinite only.
 

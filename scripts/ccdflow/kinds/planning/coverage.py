@@ -47,7 +47,7 @@ class Coverage:
     cells : dict of (str, str) to (int, str)
         By label and night: how many frames there are, and `OWN`; or 0 and `OTHER` where frames of
         the night took a master of another night; `MISSING` where some have none, also beside frames
-        of another setup, and frames of which no master could be made.
+        of another setup, and frames that could make no master.
     left_out : int
         Kinds of frames that are not shown.
     """
