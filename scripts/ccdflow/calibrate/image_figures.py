@@ -12,7 +12,7 @@ from ccdflow.files.multi_image_products import read_each_row
 
 # Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
 _READ_PIXELS = 1 << 16
-# Rows and columns of a master of which one counts: for a median, and for its highest values.
+# One row and column of a master in this many counts: for a median, and for its highest values.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
 # Part of a flat's pixels that is no brighter than the pixels that decide its saturation.
 _TOP_SHARE = 0.999

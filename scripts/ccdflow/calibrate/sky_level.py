@@ -136,5 +136,5 @@ def _error_classes(sigmas):
 
 
 def _share_within(limits):
-    """Return the parts of normal distributions within so many sigma to either side."""
+    """Return the parts of normal distributions within a number of sigma to either side."""
     return np.array([math.erf(limit / 2**0.5) for limit in limits])

@@ -33,7 +33,7 @@ from ccdflow.files.values import Broken, as_number
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
 _PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
-# A zone of so many and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
+# A zone of this and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
 # 870, and a quarter of an hour is 900 s.
 _LEAST_SECONDS = 900
 # A night has one date where half a day is taken off its local times.

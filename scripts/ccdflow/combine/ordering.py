@@ -15,7 +15,7 @@ class Ordering:
     """Sorts the values of each pixel, and reuses its buffers.
 
     A network of minima and maxima of whole rows sorts a few members at the speed of the cache. Its
-    cost for each value grows with the square of log n, so many members are transposed and sorted
+    cost for each value grows with the square of log n, hence many members are transposed and sorted
     by numpy.
 
     Parameters

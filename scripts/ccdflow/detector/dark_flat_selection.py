@@ -101,7 +101,7 @@ def _dark_figures(stats, limits):
 
 
 def _lost_outliers(lost, limit):
-    """Return the frames of which more than a part of the pixels has no value."""
+    """Return the frames in which more than a part of the pixels has no value."""
     left_out = []
     for index, each in enumerate(lost):
         if each.part > limit:

@@ -122,7 +122,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
 
 
 def _boxes(rows, boxes):
-    """Return the medians of boxes; NaN if there are too few pixels for so many boxes."""
+    """Return the medians of boxes; NaN if there are too few pixels for that number of boxes."""
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:
         return ()

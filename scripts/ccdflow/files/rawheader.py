@@ -237,7 +237,7 @@ def parse_usual_header(data):
 
 @lru_cache(maxsize=256)
 def _split_into_cards(count):
-    """Return a function that gives the cards in the bytes of a header of so many."""
+    """Return a function that gives the cards in the bytes of a header, by their number."""
     return Struct(f"{CARD}s" * count).unpack
 
 

@@ -54,7 +54,7 @@ class StoredImage:
 
         Parameters
         ----------
-        index : slice, array of int, or a tuple of such a one and a slice of columns
+        index : slice, array of int, or a tuple of one of these and a slice of columns
         """
         rows, *columns = index if isinstance(index, tuple) else (index,)
         values = (

@@ -197,7 +197,7 @@ def level_share(amplifier, recipe):
 
 
 def _pixels_of_a_level(amplifier):
-    """Return the number of overscan pixels of which a level is made."""
+    """Return the number of overscan pixels that make a level."""
     if amplifier.along == "frame":
         return sum(strip.size for strip in amplifier.overscan)
     return sum(strip.shape[int(amplifier.along == "rows")] for strip in amplifier.overscan)

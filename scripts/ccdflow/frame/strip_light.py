@@ -236,7 +236,7 @@ def is_lit(likeness, amplifier):
     ratio = likeness.data_noise / likeness.noise
     is_alike = 1 / _SAME_NOISE <= ratio <= _SAME_NOISE
     if amplifier.gain and likeness.noise**2 > _most_variance(likeness.level, gain):
-        # No level of this height has so many photons: it is a noisy readout.
+        # A level of this height has fewer photons: it is a noisy readout.
         return False
     return is_alike and abs(likeness.step) <= _SAME_LEVEL * light
 

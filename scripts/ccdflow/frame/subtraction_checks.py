@@ -309,7 +309,7 @@ def _level_shift(strip, disagree, recipe):
 
 
 def _remedy_for_columns(agreeing, width):
-    """Return the remedy for a strip of which some columns agree and the others do not."""
+    """Return the remedy for a strip in which some columns agree and the others do not."""
     if agreeing < _FEWEST_COLUMNS:
         return f"{_TOO_FEW[agreeing]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
     if agreeing < width / 2:

@@ -14,7 +14,7 @@ def trap(electrons, traps):
         Shape (ny, nx); changed in place.
     traps : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons. The charge of this row and of all above it in the
-        column passes the trap on its way to row 0 and loses so much, or all it has.
+        column passes the trap on its way to row 0 and loses that charge, or all it has.
     """
     for row, column, depth in traps:
         passed = electrons[int(row) :, int(column)]

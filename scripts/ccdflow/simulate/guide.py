@@ -30,7 +30,7 @@ _SINKING_RATE = 0.1
 _STARS = 400
 # (ny, nx) of that frame.
 _STARS_SHAPE = (4128, 2048)
-# Stars in the smallest frame: so many that a picture shows some.
+# Stars in the smallest frame: enough for a picture to show some.
 _LEAST_STARS = 6
 # Electrons of the faintest star, which one frame shows.
 _FAINTEST_STAR = 3e3

@@ -24,7 +24,7 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
     Returns
     -------
     ccdflow.detector.member_selection.Selection or None
-        None where no exposure has so many flats that agree.
+        None where no exposure has enough flats that agree.
     """
     for members in reversed(by_exposure(list(seconds))):
         if not minimum <= len(members) < len(stats):

@@ -19,7 +19,7 @@ BLOCK_SIDE = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
 
 PAIR_CLIP = 5.0
-"""Differences beyond so many sigma are cosmic rays, or pixels that do not follow the others."""
+"""Differences beyond this many sigma are cosmic rays, or pixels that do not follow the others."""
 
 HIGHEST_GAIN = 300.0
 """Electrons per adu that no detector has (12 bits for a million electrons are 250): flats that

@@ -124,7 +124,7 @@ def _put_results_near_nan(image, results, size, function):
 
 
 def _ranks(count):
-    """Return the ranks of the percentiles among so many values, as scipy's filters round them."""
+    """Return the ranks of the percentiles among some values, as scipy's filters round them."""
     return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
 

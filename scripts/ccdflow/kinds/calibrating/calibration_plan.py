@@ -41,7 +41,7 @@ _ALIKE_FACTS = (
     "trimsec",
 )
 _alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), picker(*_ALIKE_FACTS)
-# Exposures and temperatures of which the questions are kept: a sensor may have a million.
+# Exposures and temperatures whose questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # All that measurements of a detector are told apart by, but night, camera and geometry.

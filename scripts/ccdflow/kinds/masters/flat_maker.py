@@ -49,7 +49,7 @@ class FlatMaker(ExposedMasterMaker):
     def _select_alike(self, context, members):
         """Return the selection of the flats that look alike; if they do not, of one exposure."""
         reduction, images = recipe_and_images(context, members.rows[0])
-        # The first image of which an amplifier has signal.
+        # The first image with an amplifier that has signal.
         flags = members.flags
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         rows, sample = self._sample(members, image, reduction)

@@ -187,7 +187,7 @@ class Ranking:
         Of the frame.
     rules : Rules
     reach : float, optional
-        Masters at most so many days away are compared, as of `Terms.within`.
+        Masters at most that many days away are compared, as of `Terms.within`.
     """
 
     def __init__(self, terms, night, rules, reach=math.inf):

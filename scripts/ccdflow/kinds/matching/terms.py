@@ -228,7 +228,7 @@ class Terms:
         return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
 
     def within(self, day, reach, *, is_causal):
-        """Return the masters at most so many days from a day, and the undated ones.
+        """Return the masters at most that many days from a day, and the undated ones.
 
         A causal rule has later ones among them where ``reach`` is infinite only.
 

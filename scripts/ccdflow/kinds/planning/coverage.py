@@ -56,7 +56,7 @@ class Coverage:
     cells : dict of Cell to (int, str)
         How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
         the night took a master of another night; `NO_MASTERS` where some have none, also beside
-        frames of another setup, and frames of which no master could be made.
+        frames of another setup, and frames that could make no master.
     left_out : int
         Kinds of frames that are not shown.
     """

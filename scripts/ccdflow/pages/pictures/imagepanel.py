@@ -29,7 +29,7 @@ TICK = 4
 
 # The colour scale: its distance from the image, its width, the length of its arrows.
 _GAP, _BAR, _ARROW = pixels(0.08), pixels(0.12), 15
-# An image is smoothed unless it is enlarged so much that its pixels are seen.
+# An image is smoothed unless it is enlarged enough for its pixels to be seen.
 _ENLARGED_FACTOR = 3
 
 

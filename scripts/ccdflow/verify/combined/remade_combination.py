@@ -402,7 +402,7 @@ def _combine_by_noise(prepared, account, hdu, rows, surroundings):
     levels, charge = prepared.levels(account), prepared.charge(account)
     good = np.isfinite(stack) & ~masked
     is_empty = ~good.any(axis=0)
-    # Light near a dark's pixel; flats have so much of it that their own will do.
+    # Light near a dark's pixel; flats have enough of it for their own to do.
     light = None if account.levels or not account.masters else surroundings(rows)
     keep = {-1: good.copy(), 1: good.copy()}
     for sign, kept in keep.items():

@@ -178,7 +178,7 @@ def check_bits(mask, possible):
 
 
 def words_on_differing(count):
-    """Return the words for pixels that differ: at least so many, as one part may end the search."""
+    """Return the words for pixels that differ: at least these, as one part may end the search."""
     return f"at least {count} pixel{' differs' if count == 1 else 's differ'}"
 
 

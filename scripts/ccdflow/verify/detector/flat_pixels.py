@@ -160,7 +160,7 @@ def deep_parts(pairs):
 
 
 def _find_deep_parts(flat, is_usable, lowering):
-    """Return which parts of columns are deep in a flat, by a limit that is so much lower."""
+    """Return which parts of columns are deep in a flat, by a limit that is lower by a part."""
     firsts = range(0, len(flat), _PART_ROWS)
     levels = np.array([np.median(flat[low : low + _PART_ROWS], axis=0) for low in firsts])
     is_measured = np.array([is_usable[low : low + _PART_ROWS].mean(axis=0) > 0.5 for low in firsts])
