@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,14 +40,16 @@ RNG = np.random.default_rng(4)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (40, 64), (321, 100), (700, 1000), (1000, 333)])
-@pytest.mark.parametrize("block", [1, 7, 126, 5000])
-def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, block):
+@pytest.mark.parametrize(
+    ("block", "read"), [(1, ROWS), (7, 1), (126, ROWS), (126, 1), (5000, ROWS)]
+)
+def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, block, read):
     frame = RNG.normal(100, 5, shape).astype(np.float32)
-    small = SmallImage(shape)
+    small = SmallImage(shape, read)
     for first in range(0, shape[0], block):
         small.add(first, frame[first : first + block])
     small_one = small.result()
-    np.testing.assert_array_equal(small_one, small_image(frame.astype(">f4")))
+    np.testing.assert_array_equal(small_one, small_image(frame.astype(">f4"), read))
     step = pixels_per_small_pixel(shape)
     assert max(small_one.shape) <= MOST_SIDE_PIXELS
     assert small_one.shape == tuple(math.ceil(length / step) for length in shape)
@@ -57,6 +59,14 @@ def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, b
         for x in {0, small_one.shape[1] - 1}:
             wanted = frame[rows, x * step : (x + 1) * step].mean(dtype=float)
             assert small_one[y, x] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_small_images_of_other_numbers_and_of_columns_are_the_same():
+    frame = RNG.normal(100, 5, (700, 900)).astype(np.float32)
+    wanted = small_image(frame)
+    wide = np.repeat(frame, 2, axis=1)
+    for other in (frame.astype(">f4"), frame.astype(float), wide[:, ::2], np.asfortranarray(frame)):
+        np.testing.assert_array_equal(small_image(other), wanted)
 
 
 def grey_of(content):
@@ -189,7 +199,9 @@ def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
         path = run.results / paths.small_picture("2020-02-29", product)
         record = run.context.outcome(product)
         with fits.open(run.results / product) as hdus:
-            wanted = draw_small_picture(small_image(hdus[0].data), key=record.key)
+            rows = 1 if number < 4 else ROWS
+            small = small_image(hdus[0].data, rows)
+            wanted = draw_small_picture(small, key=record.key, rows=rows)
         assert path.read_bytes() == wanted
         names.discard(path.name)
     (left,) = names
@@ -288,9 +300,21 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     np.testing.assert_array_equal(grey_of(old), grey_of(content))
     path = tmp_path / paths.small_picture("2024-03-01", "reduced/a.fits")
     atomic_write.write_directly(path, old)
-    row = SimpleNamespace(night="2024-03-01")
+    row = SimpleNamespace(night="2024-03-01", facts={"type": "bias"})
     context = SimpleNamespace(results=tmp_path)
     assert values_shown(context, row, "reduced/a.fits", "k") == (read_shown(content), old)
+
+
+def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):
+    """A bias that turns out to be of the sky is drawn of as many rows as in a first run."""
+    run = run_of_five_frames(tmp_path)
+    (row,) = (each for each in run.context.rows_of("2020-02-29") if each.file == "f1.fits")
+    key = run.context.outcome("reduced/f1.fits").key
+    of_sky = replace(row, facts={**row.facts, "type": "science"})
+    for each, rows in ((row, 1), (of_sky, ROWS), (row, 1)):
+        shown, content = values_shown(run.context, each, "reduced/f1.fits", key)
+        path = run.results / paths.small_picture("2020-02-29", "reduced/f1.fits")
+        assert (shown.rows, path.read_bytes()) == (rows, content)
 
 
 def test_what_the_last_run_did(tmp_path):

@@ -1,7 +1,8 @@
 """A small image of a frame, taken from some of its rows while they pass.
 
 A pixel of the small image is the mean of a square of pixels of the frame, on `SQUARE_ROWS` of its
-rows. Rows are added in their order, so that the blocks in which a frame passes change no bit.
+rows. These are copied while they pass, and added at the end: the blocks in which a frame
+passes change no bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ MOST_SIDE_PIXELS = 256
 """The longer side of a small image has at most this many pixels."""
 
 SQUARE_ROWS = 2
-"""Rows of each square that are read: two of the LFC's eighteen are enough to see stars."""
+"""Rows of each square that are read of the sky: two of the LFC's eighteen show its stars."""
+
+ROWS_OF_CALIBRATIONS = 1
+"""The same of biases, darks and flats, which have no stars."""
+
+_LINE = np.dtype(np.float32)
 
 
 def pixels_per_small_pixel(shape):
@@ -57,16 +63,16 @@ class _Squares:
 
 
 @lru_cache(maxsize=8)
-def _squares(shape):
+def _squares(shape, rows):
     """Return the `_Squares` of frames of a shape, computed once."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
     read_rows = min(SQUARE_ROWS, step)
     row_step = step // read_rows
     whole, cut = divmod(nx, step)
-    rows = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
+    counts = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
     columns = np.array([step] * whole + [cut] * (cut > 0), np.float32)
     ones = np.ones(step, np.float32)
-    pixels = rows[:, None] * columns
+    pixels = counts[:, None] * columns
     return _Squares(
         step=step,
         read_rows=read_rows,
@@ -80,21 +86,22 @@ def _squares(shape):
 
 
 class SmallImage:
-    """Collects the small image of one frame.
+    """Collects the small image of one frame; a thread has one at a time.
 
     Parameters
     ----------
     shape : (int, int)
         Rows and columns of the frame.
+    rows : int, optional
+        Rows of each square that are read: `ROWS` or `ROWS_OF_CALIBRATIONS`.
     """
 
-    def __init__(self, shape):
-        self._squares = squares = _squares(tuple(shape))
-        ny, nx = squares.pixels.shape
-        # A row without pixels at the end of a square that is cut stays 0.
-        self._sums = np.zeros((ny * squares.read_rows, nx), np.float32)
-        self._uncut_sums = self._sums[:, : squares.whole]
-        self._cut_sums = self._sums[:, -1]
+    def __init__(self, shape, rows=ROWS):
+        self._squares = squares = _squares(tuple(shape), rows)
+        count, nx = -(-shape[0] // squares.row_step), shape[1]
+        memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
+        self._lines = np.frombuffer(memory, _LINE, count * nx).reshape(count, nx)
+        self._kept = 0
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -106,39 +113,53 @@ class SmallImage:
         rows : numpy.ndarray
             Shape (k, nx), any byte order.
         """
-        squares, start = self._squares, -first % self._squares.row_step
-        sampled = rows[start :: squares.row_step]
-        first_sampled, count = (first + start) // squares.row_step, len(sampled)
-        # Summed while they are in the processor's cache; a product with ones takes a third of the
-        # time of `reduceat`, and each row's is its own, whatever the block.
-        uncut = sampled[:, : squares.cut_start].reshape(count, squares.whole, squares.step)
-        np.matmul(uncut, squares.ones, out=self._uncut_sums[first_sampled : first_sampled + count])
+        step = self._squares.row_step
+        sampled = rows[-first % step :: step]
+        lines = self._lines[self._kept : self._kept + len(sampled)]
+        self._kept += len(sampled)
+        if sampled.dtype == _LINE and sampled.strides[1] == _LINE.itemsize:
+            # Numpy lets other threads go on during work on 500 items or more, and waiting for them
+            # after each block takes three times as long as the work. A line is one item here.
+            item = np.dtype((np.void, sampled.shape[1] * _LINE.itemsize))
+            sampled, lines = sampled.view(item), lines.view(item)
+        lines[...] = sampled
+
+    def result(self):
+        """Return the small image: float32, at most `SIDE` pixels along each side."""
+        squares, lines = self._squares, self._lines
+        # A row without pixels at the end of a square that is cut stays 0.
+        ny, nx = squares.pixels.shape
+        sums = np.zeros((ny * squares.read_rows, nx), np.float32)
+        of_lines = sums[: len(lines)]
+        # A product with ones takes a third of the time of `reduceat`.
+        uncut = lines[:, : squares.cut_start].reshape(len(lines), squares.whole, squares.step)
+        np.matmul(uncut, squares.ones, out=of_lines[:, : squares.whole])
         if squares.cut.size:
-            cut = sampled[:, squares.cut_start :]
-            np.matmul(cut, squares.cut, out=self._cut_sums[first_sampled : first_sampled + count])
+            np.matmul(lines[:, squares.cut_start :], squares.cut, out=of_lines[:, -1])
 
     def result(self):
         """Return the small image: float32, at most `MOST_SIDE_PIXELS` pixels along each side."""
-        read_rows = self._squares.read_rows
-        sums = self._sums[::read_rows]
-        for row in range(1, read_rows):
-            sums = sums + self._sums[row::read_rows]
-        return sums / self._squares.pixels
+        total = sums[:: squares.read_rows]
+        for row in range(1, squares.read_rows):
+            total = total + sums[row :: squares.read_rows]
+        return total / squares.pixels
 
 
-def small_image(image):
+def small_image(image, rows=ROWS):
     """Return the small image of a whole frame.
 
     Parameters
     ----------
     image : numpy.ndarray of float32 or float64, any byte order
         Shape (ny, nx); of a memory map only the rows that are needed are read.
+    rows : int, optional
+        See `SmallImage`.
 
     Returns
     -------
     numpy.ndarray of shape (rows, columns)
         float32.
     """
-    small = SmallImage(image.shape)
+    small = SmallImage(image.shape, rows)
     small.add(0, image)
     return small.result()

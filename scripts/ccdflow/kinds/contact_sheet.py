@@ -20,7 +20,12 @@ from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
-from ccdflow.kinds.sections.small_pictures import is_drawn, mapped_image_of, values_shown
+from ccdflow.kinds.sections.small_pictures import (
+    is_drawn,
+    mapped_image_of,
+    rows_read,
+    values_shown,
+)
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest
@@ -33,6 +38,7 @@ class Sheet(NightPicture):
     """The small pictures of a night's frames, reduced and calibrated, and their list."""
 
     name = "sheet"
+    version = 2
     rule = "contact_sheet"
     plans_some_nights = True
     words = ("contact sheet", "contact sheets")
@@ -150,7 +156,7 @@ def sheet_basis(context, night):
     """
     lines = []
     for row, *records in _rows_with_pictures(context, night):
-        lines.append([row.file, *(record.key for record in records)])
+        lines.append([row.file, rows_read(row), *(record.key for record in records)])
     return {"version": SHEET.version, "frames": lines}
 
 

@@ -30,7 +30,7 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
-from ccdflow.kinds.sections.small_pictures import is_drawn, write_small_picture
+from ccdflow.kinds.sections.small_pictures import is_drawn, rows_read, write_small_picture
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
@@ -216,7 +216,7 @@ def _stream(frame):
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
-        small = SmallImage(shape) if frame.is_looked_at else None
+        small = SmallImage(shape, rows_read(frame.row)) if frame.is_looked_at else None
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
@@ -242,7 +242,9 @@ def _whole(frame):
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     _refuse_lit_overscan(frame, made)
     parts = frame.header(headers.product_parts, made)
-    even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
+    even = None
+    if frame.is_looked_at:
+        even = frame.use_small_image(small_image(made.images[0].data, rows_read(frame.row)))
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [

@@ -13,9 +13,25 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.frame.small_images import small_image
+from ccdflow.frame.small_images import ROWS, ROWS_OF_CALIBRATIONS, small_image
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.run.rawframes.rawfolder import is_inside
+
+_CALIBRATIONS = ("bias", "dark", "flat")
+
+
+def rows_read(row):
+    """Return how many rows of each square the small picture of a frame is made of.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    int
+    """
+    return ROWS_OF_CALIBRATIONS if row.facts["type"] in _CALIBRATIONS else ROWS
 
 
 def is_drawn(context):
@@ -32,7 +48,7 @@ def write_small_picture(context, row, job, image):
     row : ccdflow.run.rawframes.rows.Row
     job : ccdflow.run.job.Job
     image : numpy.ndarray of shape (rows, columns)
-        Its small image, float32, adu.
+        Its small image, of `rows_read` rows of each square; float32, adu.
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
     is_of_raw_frames = context.lookup(
@@ -44,7 +60,8 @@ def write_small_picture(context, row, job, image):
     # The frame is complete without its picture. The job of the night's list makes the picture, or
     # reports the error.
     with suppress(OSError):
-        atomic_write.write_directly(path, draw_small_picture(image, key=job.key))
+        content = draw_small_picture(image, key=job.key, rows=rows_read(row))
+        atomic_write.write_directly(path, content)
 
 
 def values_shown(context, row, product, key, unit="adu"):
@@ -71,14 +88,14 @@ def values_shown(context, row, product, key, unit="adu"):
     OSError
         If the product cannot be read, or the picture not be written.
     """
-    path = context.results / paths.small_picture(row.night, product)
+    path, rows = context.results / paths.small_picture(row.night, product), rows_read(row)
     with suppress(FileNotFoundError):
         content = path.read_bytes()
         values = read_shown(content)
-        if values is not None and values.key == key:
+        if values is not None and values.key == key and values.rows in (rows, None):
             return values, content
     pixels = mapped_image_of(context, row, product)
-    content = draw_small_picture(small_image(pixels), key=key, unit=unit)
+    content = draw_small_picture(small_image(pixels, rows), key=key, unit=unit, rows=rows)
     atomic_write.write_directly(path, content)
     return read_shown(content), content
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from isal.isal_zlib import crc32
 
-_FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale")
+_FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale", "rows")
 _HEAD = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
 # Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
@@ -47,6 +47,8 @@ class Shown:
         asinh of the values that are drawn black and white.
     zscale : (float, float)
         Values between which the linear scale of IRAF's zscale goes.
+    rows : int or None
+        Rows of each square of the frame that were read; None in a file of an earlier version.
     width, height : int
         Pixels of the picture.
     """
@@ -58,11 +60,12 @@ class Shown:
     low: float = 0.0
     high: float = 1.0
     zscale: tuple[float, float] = (0.0, 1.0)
+    rows: int | None = None
     width: int = field(default=0, compare=False)
     height: int = field(default=0, compare=False)
 
 
-def draw_small_picture(image, *, key, unit="adu"):
+def draw_small_picture(image, *, key, unit="adu", rows=None):
     """Draw a small image.
 
     Parameters
@@ -73,6 +76,8 @@ def draw_small_picture(image, *, key, unit="adu"):
         Of the frame.
     unit : str, optional
         Unit of its values.
+    rows : int, optional
+        Rows of each square of the frame that were read.
 
     Returns
     -------
@@ -98,7 +103,7 @@ def draw_small_picture(image, *, key, unit="adu"):
     lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
     lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
-    shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]))
+    shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]), rows)
     return _png(lines.tobytes().translate(_greys(steps)), image.shape, shown)
 
 
