@@ -9,7 +9,7 @@ rule night:
         file=batch_file,
         before=batches_before,
     output:
-        record=f"{RESULTS}/{paths.DONE}/batches/{{name}}.{{key}}.json",
+        record=f"{RESULTS}/{paths.DONE_FOLDER}/batches/{{name}}.{{key}}.json",
     log:
         f"{RESULTS}/{paths.LOGS}/batches/{{name}}.{{key}}.log",
     wildcard_constraints:

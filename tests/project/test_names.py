@@ -29,6 +29,29 @@ NO_CONTENT = re.compile(
     r"whole|[a-z]*[^e]ed|planes|counts|views|words|\w+_words|writing|waiting|describe|assemble"
     r"|examine|propose|inflate|unpack|choosing\w*|unlit|marks|reader|extras|story|skies"
 )
+# Constants that name neither a unit nor a thing.
+BARE_CONSTANTS = {
+    "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
+    "BRIGHTEST", "COARSE", "COLDEST", "DARKEST", "DEEP", "DEEPEST", "DIFFER", "EXACT", "FAINT",
+    "FEW", "FEWER", "FEWEST", "FINE", "FINER", "HOTTEST", "INSIDE", "LARGE", "LARGEST", "LATER",
+    "LEAST", "LIMIT", "LONG", "LONGEST", "LOOSE", "LOW", "LOWEST", "MANY", "MORE", "MOST",
+    "MOSTLY", "MUTED", "NARROW", "NARROWEST", "NEAR", "NEAREST", "NOISIER", "NOISIEST", "OFF",
+    "PALE", "QUIETEST", "RECENT", "SAME", "SEVERAL", "SHARP", "SHARPER", "SHORT", "SMALL",
+    "SMALLEST", "SPARSE", "STRAY", "STRONG", "TALL", "TOGETHER", "USUAL", "WARMEST", "WEAK",
+    "WIDE", "WIDEST", "WITHOUT",
+}  # fmt: skip
+# Each module of a kind has its columns; a status has one word wherever it is shown.
+IN_SEVERAL_MODULES = {"COLUMNS", "SET_ASIDE", "UNDATED", "VERSION"}
+
+
+def constants(tree):
+    """Yield the names of the constants of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                for each in ast.walk(target):
+                    if isinstance(each, ast.Name) and each.id.isupper():
+                        yield each.id
 
 
 def names_given(tree):
@@ -146,3 +169,27 @@ def test_a_number_with_a_public_name_is_defined_once():
             for constant in numbers(tree):
                 places[constant].append(path.name)
     assert {constant: files for constant, files in places.items() if len(files) > 1} == {}
+
+
+def test_a_public_constant_has_one_meaning():
+    """``LIMIT`` was sigma in one module and seconds in another."""
+    places = defaultdict(list)
+    for path, _, tree in modules():
+        if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
+            for name in constants(tree):
+                if not name.startswith("_") and name not in IN_SEVERAL_MODULES:
+                    places[name].append(path.name)
+    assert len(places) > 300
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_constants_name_a_unit_or_a_thing():
+    """``MOST_LABELS``, not ``LABELS``; ``LOW_SIGMA``, not ``LOW``."""
+    bare = [
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for name in constants(tree)
+        if name.strip("_") in BARE_CONSTANTS
+    ]
+    assert bare == []

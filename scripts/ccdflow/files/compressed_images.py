@@ -30,7 +30,7 @@ TILE_VERSION = 2
 # The fastest level of gzip.
 _LEVEL = 1
 # Packed data of more bytes than this need offsets of 64 bits.
-_LARGE = (1 << 31) - 1
+_LARGEST_COUNT = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
 # Cards of the form of an HDU, such as NAXIS1.
@@ -254,7 +254,7 @@ class _Packer:
         cards : ccdflow.files.headertext.CardList
             Of the image, with those that describe the array.
         """
-        is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGE
+        is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGEST_COUNT
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")
         padding = bytes(-(len(rows) + len(heap)) % fits_structure.FITS_BLOCK_BYTES)
         data = b"".join([rows, heap, padding])

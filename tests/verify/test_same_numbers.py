@@ -1,0 +1,46 @@
+"""Numbers that verification repeats on purpose, under the names of their originals, are equal."""
+
+from importlib import import_module
+
+import pytest
+
+# Module of verification, module of the library, and the names that both have.
+REPEATED = (
+    ("calibrated.cosmic_rays", "detector.star_guard",
+     "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
+     " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"),
+    ("calibrated.cosmic_rays", "detector.cosmics",
+     "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR"),
+    ("calibrated.cosmic_rays", "detector.cosmic_rounds", "_ROUNDS _MARGIN_PIXELS"),
+    ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
+    ("comparing.noted_settings", "detector.cosmics",
+     "_CONTRAST_FACTORS _UNDERSAMPLED_FWHM _PROFILE_CONTRAST"),
+    ("comparing.noted_settings", "detector.pixels.response", "_LOW_SIGMA"),
+    ("detector.flat_pixels", "detector.pixels.response", "_LOW_SIGMA _WEAK_SIGMA"),
+    ("detector.flat_pixels", "detector.pixels.columns", "_PART_ROWS"),
+    ("detector.flat_pixels", "detector.pixels.deep_faults",
+     "_DEEP_PART _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN _MOST_DEEP"),
+    ("detector.flat_pixels", "detector.pixels.two_levels",
+     "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
+    ("detector.dark_pixels", "detector.pixels.bad_pixels",
+     "_SAMPLE_ROWS _FALSE_ALARMS _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"),
+    ("detector.pixel_bits", "detector.pixels.columns",
+     "_PART_ROWS _LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND"),
+    ("detector.pixel_bits", "detector.pixels.surroundings",
+     "_BLOCK_SIDE _BLOCKS_A_SIDE _DEGREE _MANY_PIXELS"),
+    ("detector.photon_light", "calibrate.signal",
+     "_TILE_SIDE _ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE _SIGNIFICANT_SIGMA _SHARP_SIGMA"
+     " _OWN_ELECTRONS _SAMPLED_ROWS"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
+    ("detector.shutter_maps", "detector.photons.night_transfer",
+     "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("copy", "original", "names"), REPEATED)
+def test_a_repeated_number_is_that_of_the_library(copy, original, names):
+    own, library = (import_module(f"ccdflow.{each}") for each in (f"verify.{copy}", original))
+    for name in names.split():
+        public = name.removeprefix("_")
+        number = getattr(library, name if hasattr(library, name) else public)
+        assert getattr(own, name) == number, name
