@@ -41,7 +41,7 @@ RNG = np.random.default_rng(4)
 
 @pytest.mark.parametrize("shape", [(1, 1), (40, 64), (321, 100), (700, 1000), (1000, 333)])
 @pytest.mark.parametrize(
-    ("block", "read"), [(1, ROWS), (7, 1), (126, ROWS), (126, 1), (5000, ROWS)]
+    ("block", "read"), [(1, SQUARE_ROWS), (7, 1), (126, SQUARE_ROWS), (126, 1), (5000, SQUARE_ROWS)]
 )
 def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, block, read):
     frame = RNG.normal(100, 5, shape).astype(np.float32)
@@ -53,7 +53,7 @@ def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, b
     step = pixels_per_small_pixel(shape)
     assert max(small_one.shape) <= MOST_SIDE_PIXELS
     assert small_one.shape == tuple(math.ceil(length / step) for length in shape)
-    offsets = [n * step // min(SQUARE_ROWS, step) for n in range(min(SQUARE_ROWS, step))]
+    offsets = [n * step // min(read, step) for n in range(min(read, step))]
     for y in {0, small_one.shape[0] // 2, small_one.shape[0] - 1}:
         rows = [y * step + each for each in offsets if y * step + each < shape[0]]
         for x in {0, small_one.shape[1] - 1}:
@@ -199,7 +199,7 @@ def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
         path = run.results / paths.small_picture("2020-02-29", product)
         record = run.context.outcome(product)
         with fits.open(run.results / product) as hdus:
-            rows = 1 if number < 4 else ROWS
+            rows = 1 if number < 4 else SQUARE_ROWS
             small = small_image(hdus[0].data, rows)
             wanted = draw_small_picture(small, key=record.key, rows=rows)
         assert path.read_bytes() == wanted
@@ -311,7 +311,7 @@ def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):
     (row,) = (each for each in run.context.rows_of("2020-02-29") if each.file == "f1.fits")
     key = run.context.outcome("reduced/f1.fits").key
     of_sky = replace(row, facts={**row.facts, "type": "science"})
-    for each, rows in ((row, 1), (of_sky, ROWS), (row, 1)):
+    for each, rows in ((row, 1), (of_sky, SQUARE_ROWS), (row, 1)):
         shown, content = values_shown(run.context, each, "reduced/f1.fits", key)
         path = run.results / paths.small_picture("2020-02-29", "reduced/f1.fits")
         assert (shown.rows, path.read_bytes()) == (rows, content)

@@ -564,13 +564,13 @@ def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_oth
     assert not any("Traceback" in line for line in watched_night.output.lines)
 
 
-@pytest.mark.parametrize("way", arrivals.WAYS[1:])
+@pytest.mark.parametrize("way", arrivals.WATCH_WAYS[1:])
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
     evening, tmp_path, way, is_emptied, monkeypatch
 ):
     """A disk is unmounted, with or without its mount point: nothing is lost, nothing is said so."""
-    monkeypatch.setattr(looks, "_LOOK", 0.1)
+    monkeypatch.setattr(looks, "_LOOK_SECONDS", 0.1)
     night = Night(evening, tmp_path, way=way)
     before, away = products(night.results), tmp_path / "away"
     with watch_at_work(night):

@@ -104,7 +104,7 @@ def lose_late_notes(box):
 
 
 def leave_record(box):
-    folder = box.results / paths.DONE
+    folder = box.results / paths.DONE_FOLDER
     folder.mkdir(exist_ok=True)
     (folder / "left").write_text("{}")
 

@@ -1,7 +1,7 @@
 """A small image of a frame, taken from some of its rows while they pass.
 
-A pixel of the small image is the mean of a square of pixels of the frame, on `SQUARE_ROWS` of its
-rows. These are copied while they pass, and added at the end: the blocks in which a frame
+A pixel of the small image is the mean of a square of pixels of the frame, on one or two of the
+square's rows. These are copied while they pass, and added at the end: the blocks in which a frame
 passes change no bit.
 """
 
@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ccdflow.files.thread_buffers import thread_buffer
+
 MOST_SIDE_PIXELS = 256
 """The longer side of a small image has at most this many pixels."""
 
@@ -19,7 +21,7 @@ SQUARE_ROWS = 2
 """Rows of each square that are read of the sky: two of the LFC's eighteen show its stars."""
 
 ROWS_OF_CALIBRATIONS = 1
-"""The same of biases, darks and flats, which have no stars."""
+"""Rows of each square that are read of biases, darks and flats, which have no stars."""
 
 _LINE = np.dtype(np.float32)
 
@@ -46,10 +48,10 @@ class _Squares:
         Rows of a square that are read, and the distance between them.
     whole, cut_start : int
         Squares of a row that are not cut, and the column behind them.
-    ones, cut : numpy.ndarray of float32
-        Shape (columns,), 1 for each column of a square, and of the one that is cut.
-    pixels : numpy.ndarray of float32
-        Shape (squares along y, squares along x): how many pixels of each square are read.
+    ones, cut : numpy.ndarray
+        Float32, 1 for each column of a square, and of the one that is cut.
+    pixels : numpy.ndarray
+        Pixels of each square that are read: float32.
     """
 
     step: int
@@ -66,7 +68,7 @@ class _Squares:
 def _squares(shape, rows):
     """Return the `_Squares` of frames of a shape, computed once."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
-    read_rows = min(SQUARE_ROWS, step)
+    read_rows = min(rows, step)
     row_step = step // read_rows
     whole, cut = divmod(nx, step)
     counts = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
@@ -93,10 +95,10 @@ class SmallImage:
     shape : (int, int)
         Rows and columns of the frame.
     rows : int, optional
-        Rows of each square that are read: `ROWS` or `ROWS_OF_CALIBRATIONS`.
+        Rows of each square that are read: `SQUARE_ROWS` or `ROWS_OF_CALIBRATIONS`.
     """
 
-    def __init__(self, shape, rows=ROWS):
+    def __init__(self, shape, rows=SQUARE_ROWS):
         self._squares = squares = _squares(tuple(shape), rows)
         count, nx = -(-shape[0] // squares.row_step), shape[1]
         memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
@@ -110,8 +112,8 @@ class SmallImage:
         ----------
         first : int
             Number of the first one, from 0. Blocks come in their order, and none is left out.
-        rows : numpy.ndarray
-            Shape (k, nx), any byte order.
+        rows : numpy.ndarray of float32 or float64, any byte order
+            Shape (k, nx).
         """
         step = self._squares.row_step
         sampled = rows[-first % step :: step]
@@ -125,7 +127,7 @@ class SmallImage:
         lines[...] = sampled
 
     def result(self):
-        """Return the small image: float32, at most `SIDE` pixels along each side."""
+        """Return the small image: float32, at most `MOST_SIDE_PIXELS` pixels along each side."""
         squares, lines = self._squares, self._lines
         # A row without pixels at the end of a square that is cut stays 0.
         ny, nx = squares.pixels.shape
@@ -136,16 +138,13 @@ class SmallImage:
         np.matmul(uncut, squares.ones, out=of_lines[:, : squares.whole])
         if squares.cut.size:
             np.matmul(lines[:, squares.cut_start :], squares.cut, out=of_lines[:, -1])
-
-    def result(self):
-        """Return the small image: float32, at most `MOST_SIDE_PIXELS` pixels along each side."""
         total = sums[:: squares.read_rows]
         for row in range(1, squares.read_rows):
             total = total + sums[row :: squares.read_rows]
         return total / squares.pixels
 
 
-def small_image(image, rows=ROWS):
+def small_image(image, rows=SQUARE_ROWS):
     """Return the small image of a whole frame.
 
     Parameters

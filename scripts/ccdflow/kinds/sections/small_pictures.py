@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.frame.small_images import ROWS, ROWS_OF_CALIBRATIONS, small_image
+from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.run.rawframes.rawfolder import is_inside
 
@@ -31,7 +31,7 @@ def rows_read(row):
     -------
     int
     """
-    return ROWS_OF_CALIBRATIONS if row.facts["type"] in _CALIBRATIONS else ROWS
+    return ROWS_OF_CALIBRATIONS if row.facts["type"] in _CALIBRATIONS else SQUARE_ROWS
 
 
 def is_drawn(context):
