@@ -147,8 +147,8 @@ def test_the_estimate_proves_only_what_the_exact_rule_keeps(dark, level):
     rng = np.random.default_rng(5)
     n, k = 6, 40_000
     noise = PixelNoise(
-        fixed=rng.uniform(1, 90, k),
-        slope=rng.uniform(0, 2, k),
+        read_variance=rng.uniform(1, 90, k),
+        photon_slope=rng.uniform(0, 2, k),
         levels=np.array([500.0, 900, 20_000, 1.0, 40, 7]),
         dark=rng.normal(10, 40, k) if dark else None,
         factors=np.linspace(0.1, 2, n) if dark else None,

@@ -63,8 +63,9 @@ def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(MasterMaker.warnings_of)
     assert {field.name for field in fields(reduction.Reduced)} >= {"warnings"}
     for owner, name in (
-        (reduction, "PIXELS"), (reduction, "HEADER"), (Kind, "version"), (Kind, "header"),
-        (header_store, "READING"),
+        (reduction, "PIXELS_VERSION"), (reduction, "HEADER_VERSION"), (Kind, "version"),
+        (Kind, "header"),
+        (header_store, "READING_VERSION"),
     ):  # fmt: skip
         assert isinstance(getattr(owner, name), int)
         assert re.search(rf"`(\w+\.)?{name}`", TEXT), name

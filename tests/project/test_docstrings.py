@@ -215,6 +215,7 @@ def test_described_parameters_are_those_of_the_function():
 WHOLE_TUPLES = {
     "versions", "_stamp", "_corners", "rank_of", "key", "_place", "header_form", "_setup", "_read",
     "cells", "_cells", "night_panel_box", "of_pixels", "_rank_of", "_named_by", "_line",
+    "_label_order",
 }  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def frames(tmp_path):
         ("combine", "out=a.fits a.fits b.fits --overwrite", "a file that is read"),
         ("combine", "out=b.fits a.fits c.fits --overwrite", "a file that is read"),
         ("combine", "out=new.fits a.fits a.fits", "is given twice"),
-        ("combine", "out=b.fits a.fits", "is there already; --overwrite"),
+        ("combine", "out=b.fits a.fits", "is there already; give another place, or --overwrite"),
         ("calibrate", "out=. a.fits --overwrite", "a file that is read"),
         ("calibrate", "out=. c.fits --overwrite", "a file that is read"),
         ("calibrate", "out=../of bias=b.fits b.fits ./b.fits", "several frames"),
@@ -331,7 +331,10 @@ def test_a_calibrated_frame_is_replaced_where_that_is_wanted(frames, monkeypatch
     assert calibrate.main(["out=new", "a.fits"]) == 0
     made = (frames / "new" / "a.fits").read_bytes()
     assert calibrate.main(["out=new", "a.fits", "--gain", "3"]) == 1
-    assert "new/a.fits: is there already; --overwrite" in capsys.readouterr().err
+    assert (
+        "new/a.fits: is there already; give another place, or --overwrite"
+        in capsys.readouterr().err
+    )
     assert (frames / "new" / "a.fits").read_bytes() == made
     assert calibrate.main(["out=new", "a.fits", "--gain", "3", "--overwrite"]) == 0
     assert (fits.getdata("new/a.fits") == 3 * ord("a")).all()

@@ -26,7 +26,7 @@ def folders(tmp_path):
 @pytest.fixture
 def together(monkeypatch):
     """Let other processes help from the second folder on, three folders at a time."""
-    for name, value in {"_ALONE": 1, "_CHUNK": 3, "_OWN_FOLDERS": 1}.items():
+    for name, value in {"_MOST_ALONE": 1, "_CHUNK": 3, "_OWN_FOLDERS": 1}.items():
         monkeypatch.setattr(folder_looks, name, value)
     questions, ask = [], helper_processes.ask
 

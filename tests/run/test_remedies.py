@@ -69,11 +69,11 @@ def remedies(path):
 
 
 def test_a_remedy_begins_with_what_to_do():
-    found, others = 0, []
+    number, others = 0, []
     for path in sorted(SCRIPTS.rglob("*.py")):
         for line, text in remedies(path):
-            found += 1
+            number += 1
             if text and text.split()[0].strip(",:;") not in VERBS and not text.startswith(OTHERS):
                 others.append(f"{path.relative_to(SCRIPTS)}:{line}: {text}")
     assert others == []
-    assert found > 200
+    assert number > 200

@@ -210,7 +210,7 @@ class _CellLines(NamedTuple):
 
     Attributes
     ----------
-    excess, error : numpy.ndarray of shape (n,)
+    excess, error : numpy.ndarray of float64, shape (n,)
         D of each cell and its error, in seconds.
     squares : float
         Sum of the squared residuals, each over its variance.

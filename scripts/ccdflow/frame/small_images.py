@@ -48,10 +48,10 @@ class _Squares:
         Rows of a square that are read, and the distance between them.
     whole, cut_start : int
         Squares of a row that are not cut, and the column behind them.
-    ones, cut : numpy.ndarray
-        Float32, 1 for each column of a square, and of the one that is cut.
-    pixels : numpy.ndarray
-        Pixels of each square that are read: float32.
+    ones, cut : numpy.ndarray of float32
+        Shape (columns,), 1 for each column of a square, and of the one that is cut.
+    pixels : numpy.ndarray of float32
+        Shape (squares along y, squares along x): how many pixels of each square are read.
     """
 
     step: int

@@ -189,7 +189,7 @@ class _WrittenFrame(NamedTuple):
     made : ccdflow.frame.reduction.Reduced
     headers : list of bytes
         Of the HDUs of its file.
-    samples : list of numpy.ndarray of shape (k, nx)
+    samples : list of numpy.ndarray of float32 or float64, shape (k, nx)
         Some rows of each image.
     even : object
         The figures of its small picture, None where it was not looked at.

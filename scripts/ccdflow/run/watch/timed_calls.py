@@ -14,7 +14,7 @@ from pathlib import Path
 
 # The threads of a call are looked at this many times within the limit.
 _LOOKS = 16
-# What the kernel tells of a thread: see proc_pid_status(5).
+# The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS = "/proc/self/task/{}/status"
 # The state of a thread that has the processor, or waits for nothing else.
 _RUNS = "R"
@@ -110,6 +110,16 @@ class Patience:
 
 
 class _Call:
+    """One call in a thread of its own.
+
+    Parameters
+    ----------
+    function : callable
+        Takes no argument.
+    has_helpers : bool
+        Whether the call starts threads, which are looked at as well.
+    """
+
     def __init__(self, function, *, has_helpers):
         self.value = self.error = None
         self.began = self._looked = time.monotonic()
@@ -150,7 +160,7 @@ def _turns_of(thread):
         lines = Path(_STATUS.format(thread)).read_text("ascii", "replace").splitlines()
     except OSError:
         return None
-    told = dict(line.partition(":")[::2] for line in lines)
-    if told.get("State", "").strip().startswith(_RUNS):
+    entries = dict(line.partition(":")[::2] for line in lines)
+    if entries.get("State", "").strip().startswith(_RUNS):
         return _RUNS
-    return tuple(told.get(f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary"))
+    return tuple(entries.get(f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary"))

@@ -220,12 +220,12 @@ class _SurfaceLight(NamedTuple):
 
     Attributes
     ----------
-    light : numpy.ndarray of shape (n,)
-    others : numpy.ndarray of shape (3, n)
+    light : numpy.ndarray of float32 or float64, shape (n,)
+    others : numpy.ndarray of float32 or float64, shape (3, n)
         The lights that it may be, where a limit is near.
-    near : numpy.ndarray of shape (n,)
+    near : numpy.ndarray of float32 or float64, shape (n,)
         Distance to the nearest limit, as a part of it.
-    most : numpy.ndarray of shape (n,)
+    most : numpy.ndarray of float32 or float64, shape (n,)
         The largest size of a value among the pixels around.
     """
 
