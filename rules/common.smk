@@ -69,7 +69,11 @@ wildcard_constraints:
 
 def record(product):
     """Return the output of a rule: the record of a product; in views the product itself."""
-    return f"{RESULTS}/{product}" if IS_VIEW else f"{RESULTS}/{paths.DONE_FOLDER}/{product}.{{key}}.json"
+    return (
+        f"{RESULTS}/{product}"
+        if IS_VIEW
+        else f"{RESULTS}/{paths.DONE_FOLDER}/{product}.{{key}}.json"
+    )
 
 
 def log_of(product):
