@@ -2,7 +2,8 @@
 
 Whole commands on the same reduced science frames of LFC size (float32, in the page cache), each
 with the masters that it made itself; ccdflow takes the floor's. Frames, floor and peers are those
-of ../shared/peers/calibration. Many frames are links to few: reading costs all of them little.
+of ../shared/peers/calibration. Many frames are links to few: reading costs all of them little. The
+products of one contender at a time are on the disk: 30 GB with ccdproc's uncertainties.
 """
 
 from __future__ import annotations

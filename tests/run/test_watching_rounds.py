@@ -569,7 +569,7 @@ def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_oth
 def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
     evening, tmp_path, way, is_emptied, monkeypatch
 ):
-    """A disk is unmounted, with or without its mount point: nothing is lost, nothing is said so."""
+    """A disk is unmounted, with or without its mount point: no product is lost, no line says so."""
     monkeypatch.setattr(looks, "_LOOK_SECONDS", 0.1)
     night = Night(evening, tmp_path, way=way)
     before, away = products(night.results), tmp_path / "away"

@@ -1,4 +1,4 @@
-"""Each reason to plan all nights is said: what a user changed, and the words that follow."""
+"""A run reports its reason to plan all nights: changes by a user, and the words of the line."""
 
 import ast
 import os
@@ -191,7 +191,7 @@ _WATCH = "of a short round of the watch: a whole one follows, which may open a f
 _NOTES = "the notes have a checksum and hold only beside inventory and ledger as they were"
 # The other reasons, and why no change of this small archive leads to them.
 NOT_REACHED = {
-    "no night was ever closed": "nothing is said of it, as the test of a first run holds",
+    "no night was ever closed": "a first run prints no line, and a test of its own holds that",
     "products are asked for by name": "the test of a named product has it",
     "there are nights that were never closed": _CLOSING,
     "the settings let nights depend on one another": _CLOSING,

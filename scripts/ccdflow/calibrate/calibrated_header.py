@@ -11,13 +11,13 @@ from ccdflow import maskbits
 from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
-# Cards of the form of an HDU; a # stands for a digit.
+# Cards that describe the form of an HDU. Each # means one digit.
 _STRUCTURE_CARDS = frozenset([
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
     "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
 ])  # fmt: skip
 # Cards of calibrated frames, by their content; of such names in the reduced frame none describes
-# this product. A # stands for a digit of an amplifier's or a map's number.
+# this product. Each # means one digit of the number of an amplifier or a map.
 _OWN_CARDS = frozenset([
     # Masters: file, key, days between, cut; scale and temperature of the dark; level of the flat.
     "BIASIM", "BIASKEY", "BIASDT", "BIASCUT", "DARKIM", "DARKKEY", "DARKDT", "DARKCUT",

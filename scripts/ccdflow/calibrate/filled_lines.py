@@ -49,9 +49,11 @@ def lines_filled(image, first, regions):
             _fill(image, part.y0 - first, part.y1 - first, columns)
         else:
             _fill(image.T, part.x0, part.x1, rows)
-    yield
-    for place, values in zip(places, own_values, strict=True):
-        image[place] = values
+    try:
+        yield
+    finally:
+        for place, values in zip(places, own_values, strict=True):
+            image[place] = values
 
 
 def _fill(lines, low, high, across):

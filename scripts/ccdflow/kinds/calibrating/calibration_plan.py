@@ -351,7 +351,7 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        # Frames of all nights of an epoch have the same setup: one night stands for all.
+        # Frames of all nights of an epoch have the same setup: it is computed once for an epoch.
         epoch = setups.epoch_of(context, row.camera, row.night)
         of_any_night = (
             epoch,

@@ -200,7 +200,7 @@ def _frame_with_master(line, block):
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # One frame stands for all of a filter and exposure. The first of them may lack this master.
+    # The lines show one frame of each filter and exposure. The first frame may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 

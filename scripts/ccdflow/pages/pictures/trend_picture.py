@@ -38,8 +38,8 @@ class TrendPoint:
     night : str
         Name of the night, as a rule ``YYYY-MM-DD``.
     camera, amplifier : str
-        What was measured: the camera, with what distinguishes groups of its biases where there are
-        several; the amplifier may be empty.
+        The subject of the series: the camera, and the values that distinguish its groups of biases
+        if it has several; the amplifier may be empty.
     level, read_noise : float
         In the unit of the picture; NaN where not known.
     noise_ratio : float
