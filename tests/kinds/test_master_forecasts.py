@@ -22,7 +22,7 @@ from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 ROOT = Path(__file__).parents[2]
 EFOSC2 = ROOT.parent / "shared" / "data" / "efosc2_2022"
@@ -41,7 +41,7 @@ def script(name):
 def look(raw, results, **config):
     """Return the plan of a raw folder as a dry run makes it."""
     values = settings.load_settings({"raw": str(raw), "results": str(results), **config})
-    return Planning.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
+    return PlanContext.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
 
 
 def masters(context, night):
@@ -161,7 +161,7 @@ def test_many_nights_have_a_paragraph_for_the_last_ones_and_counts(tmp_path):
         chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=day)
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    lines = ASSOCIATIONS.dry_run_lines(Planning.of(running.context))
+    lines = ASSOCIATIONS.dry_run_lines(PlanContext.of(running.context))
     assert lines[0] == ("plan of 3 earlier nights, from 2024-03-01: 9 frames, 9 of grade A")
     assert [line for line in lines if line.startswith("night ")] == [
         f"night 2024-03-0{day}  simcam 103x101 1x1" for day in (4, 5, 6)
@@ -269,7 +269,7 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     )  # fmt: skip
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    matrix = coverage.coverage_of(Planning.of(running.context))
+    matrix = coverage.coverage_of(PlanContext.of(running.context))
     assert matrix.nights == ("2024-03-01", "2024-03-02")
     assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
     assert matrix.cells["bias", "2024-03-01"] == (6, coverage.FROM_OWN_NIGHT)
@@ -277,7 +277,7 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     assert set(matrix.holes(coverage.FROM_OTHER_NIGHT)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
-    section = ASSOCIATIONS.overview(Planning.of(running.context))
+    section = ASSOCIATIONS.overview(PlanContext.of(running.context))
     assert section.summary == ("Missing: dark 200 s (2024-03-02).",)
     assert section.pictures[0].png.startswith(b"\x89PNG")
 
@@ -288,7 +288,7 @@ def test_frames_without_a_date_have_no_coverage_and_end_no_run(tmp_path):
         edit(path, **{"DATE-OBS": None})
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    context = Planning.of(running.context)
+    context = PlanContext.of(running.context)
     assert all(row.is_undated for row in context.store.rows.values())
     assert ASSOCIATIONS.index_basis(context)
     assert ASSOCIATIONS.overview(context) is None

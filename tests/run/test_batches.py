@@ -12,7 +12,7 @@ from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run import batch_resources, batches, ledger, plan
 from ccdflow.run.claims import BatchCount, Withdrawn
-from ccdflow.run.context import Context
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.header_store import HeaderStore
@@ -69,7 +69,7 @@ def make_session(tmp_path):
         job(INDEX, "report.html", "", list(groups))
         settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "bias": {}}
         settings |= {"types": "all", "frames_per_batch": most}
-        context = Context(
+        context = JobContext(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
             jobs=jobs, groups=groups,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import BatchCount
-from ccdflow.run.context import Context
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size, Step, Use
 from ccdflow.run.progress import Progress
 from ccdflow.run.rawframes.header_store import HeaderStore
@@ -429,7 +429,7 @@ def read_batch(path, chain):
     jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
     elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
     store = HeaderStore(rows, data["shared"])
-    context = Context(
+    context = JobContext(
         settings=settings,
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
@@ -536,7 +536,7 @@ class _Meter:
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     mode : {'auto', 'plain', 'none'}
         See `ccdflow.run.progress.Progress`.
     """
@@ -574,7 +574,7 @@ def record_batch(context, path):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Of the batch's process.
     path : path-like
         The batch's file.

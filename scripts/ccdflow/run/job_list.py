@@ -167,7 +167,7 @@ def check_product(context, product, results):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         After the plan was made.
     product : str
         Path relative to the results folder.

@@ -30,7 +30,7 @@ def paragraphs(context, nights, *, most_nights):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     nights : dict of str to list of ccdflow.run.job.Group
         The frames that are calibrated, by night.
     most_nights : int

@@ -38,7 +38,7 @@ def lines_on_night(context, night):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
         After the plan was made.
     night : str
 
