@@ -19,7 +19,7 @@ import sys
 
 from ccdflow import commandline, settings
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.planning import tonight
+from ccdflow.kinds.forecasting import tonight
 from ccdflow.pages import terminal
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext

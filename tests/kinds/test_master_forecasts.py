@@ -18,9 +18,9 @@ from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
-from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
+from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
+from ccdflow.kinds.reporting import master_ageing
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
-from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
 from ccdflow.run.context import PlanContext
 
@@ -47,7 +47,7 @@ def look(raw, results, **config):
 def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
     masters_by_frame = {}
-    for block in night_plan.blocks_of(context, night):
+    for block in night_forecast.blocks_of(context, night):
         for line in block.taken:
             use = line.use
             choice = (
@@ -152,7 +152,7 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
 
 def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
     context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
-    text = "\n".join(plan_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
+    text = "\n".join(forecast_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
     assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
 
 
@@ -194,7 +194,7 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
     """Within 3 % on simulated frames; two amplifiers of unlike noise are budgeted together."""
     chain = take(tmp_path, biases=12, darks=((60.0, 6), (20.0, 6)))
     done = run(tmp_path, chain)
-    for block in night_plan.blocks_of(done.context, "2024-03-01"):
+    for block in night_forecast.blocks_of(done.context, "2024-03-01"):
         assert len(block.noises) == 2
         for noise in block.noises:
             for product in noise.products:
@@ -471,7 +471,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS_FILE
-    assert plan_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
+    assert forecast_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):
