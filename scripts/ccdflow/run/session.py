@@ -18,7 +18,6 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import (
-    claims,
     failures,
     last_run,
     late_notes,
@@ -29,6 +28,7 @@ from ccdflow.run import (
     seal,
     tracebacks,
 )
+from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext, reduced_product
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import archive_counts, closed_nights, partial_plan
