@@ -21,7 +21,7 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels are found in at most this many rounds, fewer if none changes.
-_ROUNDS = 10
+_ITERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def _mean_of_lit_pixels(images):
     mean, previous_count = float("nan"), None
     good = [(image.mask == 0) & (image.count > 0) for image in images]
     limit = -np.inf
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         lit = [
             is_good & (image.image >= limit) for is_good, image in zip(good, images, strict=True)
         ]

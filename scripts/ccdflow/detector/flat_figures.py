@@ -39,7 +39,7 @@ _GAIN_LIGHT = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
 _GAIN_CLIP = 5.0
 # Rounds of that clipping.
-_GAIN_ROUNDS = 3
+_GAIN_ITERATIONS = 3
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
 # windows without a gain.
@@ -256,7 +256,7 @@ def measure_gain_of_flats(flat, amplifier):
     if squares.size < _GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
-    for _ in range(_GAIN_ROUNDS):
+    for _ in range(_GAIN_ITERATIONS):
         kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
         if not inverse * HIGHEST_GAIN > 1:
