@@ -28,6 +28,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
 
+# Stands for an answer that is not known yet: None is an answer.
+_UNKNOWN = object()
+
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
 calibrated_product = cache(paths.calibrated_frame)
@@ -107,9 +110,10 @@ class RunContents:
         object
             The result of ``make()``.
         """
-        if key not in self._lookups:
-            self._lookups[key] = make()
-        return self._lookups[key]
+        known = self._lookups.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._lookups[key] = make()
+        return known
 
     @property
     def lookups(self):
@@ -344,9 +348,11 @@ class _AnswersOnce:
 
     def answer(self, key, make):
         """Return the first result of ``make()`` for this key."""
-        if key not in self._answers:
-            self._answers[key] = make()
-        return self._answers[key]
+        # A plan asks thousands of times: each key is hashed once where the answer is known.
+        known = self._answers.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._answers[key] = make()
+        return known
 
     def answer_on(self, question, objects, make, *values):
         """Return the first result of ``make()`` for these objects."""
