@@ -1,11 +1,13 @@
 """Calibrated frames as files: pixels, headers, checksums, shared masters, faults."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 import warnings
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -505,6 +507,27 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monk
     assert reads == ["bias", "flat", "bias"]
     store.get(paths["flat"], "flat")
     assert reads == ["bias", "flat", "bias"]
+
+
+def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_path, monkeypatch):
+    """Until the search for garbage: a forked process would get a copy of the plane meanwhile."""
+    made, real = {}, master_store.variance_of
+
+    def noted(image, master, known):
+        plane = real(image, master, known)
+        made[master.kind] = weakref.ref(plane)
+        return plane
+
+    monkeypatch.setattr(master_store, "variance_of", noted)
+    gc.disable()
+    try:
+        used = uses(frame_and_masters[2], MasterStore())
+        run_with = (frame_and_masters[1], tmp_path / "s.fits", used, [readouts(level=1000.0)])
+        calibrate_file(*run_with, key="k")
+        assert {kind for kind, plane in made.items() if plane() is not None} == {"flat"}
+    finally:
+        gc.enable()
+    assert set(made) == {"dark", "flat"}
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
