@@ -16,7 +16,7 @@ import measure
 
 from ccdflow import kinds, paths, settings
 from ccdflow.run import ledger, plan, seal, session
-from ccdflow.run.context import Context
+from ccdflow.run.context import JobContext
 from ccdflow.run.rawframes.header_store import HeaderStore
 
 FRAMES, CALIBRATED = 100, 75
@@ -75,7 +75,7 @@ def leave_seal(raw, results):
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("simulated\n")
-    context = Context(
+    context = JobContext(
         settings=values,
         raw=raw,
         results=results,

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from ccdflow import kinds, settings
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.run import ledger, plan, session
-from ccdflow.run.context import Context, Planning
+from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import Facts
 from ccdflow.simulate import simulate_night
@@ -73,7 +73,7 @@ def _facts(kind, place, night, chance):
 def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     """Plan an archive; return the CPU seconds and the context."""
     config = settings.load_settings({**values, "calibrate": {"enabled": is_calibrated}})
-    context = Context(
+    context = JobContext(
         settings=config,
         raw=Path(config["raw"]),
         results=Path(config["results"]),
@@ -88,7 +88,7 @@ def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     before = sum(os.times()[:2])
     plan.make_plan(context)
     if tells:
-        ASSOCIATIONS.dry_run_lines(Planning.of(context))
+        ASSOCIATIONS.dry_run_lines(PlanContext.of(context))
     return sum(os.times()[:2]) - before, context
 
 

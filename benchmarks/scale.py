@@ -28,7 +28,7 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 from ccdflow import kinds
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, session
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
@@ -196,7 +196,7 @@ def seed_archive(archive, template, template_night):
         made[product] = (record, json.dumps(dict(record.data)))
     values = million.values_of(archive.raw, archive.results)
     run = session.start(values, chain=kinds.CHAIN, dry=False)
-    planning = Planning.of(run.context)
+    planning = PlanContext.of(run.context)
     sources, records = {}, []
     for job in run.plan.jobs.values():
         like = job.product.replace(job.night, template_night) if job.night else job.product

@@ -16,7 +16,8 @@ gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
-from ccdflow.run import batch_resources, batches, host, lasting_streams, steward, summary
+from ccdflow.run import host, lasting_streams, steward, summary
+from ccdflow.run.batches import batch_files, batch_resources
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 

@@ -30,7 +30,7 @@ def all_cores(wildcards):
 
 def batch_path(wildcards):
     """Return the file of a batch."""
-    return f"{RESULTS}/{batches.path_of(wildcards.name, wildcards.key)}"
+    return f"{RESULTS}/{batch_files.path_of(wildcards.name, wildcards.key)}"
 
 
 def batch_file(wildcards):
@@ -42,14 +42,14 @@ def batch_file(wildcards):
 def batches_before(wildcards):
     """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
     planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    before = planned.before if planned else batches.records_before(batch_path(wildcards))
+    before = planned.before if planned else batch_files.records_before(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in before]
 
 
 def size_of(wildcards):
     """Return the size of a batch, without planning: cluster nodes call this as well."""
     planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    return planned.size if planned else batches.size_of(batch_path(wildcards))
+    return planned.size if planned else batch_files.size_of(batch_path(wildcards))
 
 
 def cores_of(wildcards):

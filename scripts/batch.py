@@ -17,7 +17,8 @@ import sys
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches, lasting_streams
+from ccdflow.run import lasting_streams
+from ccdflow.run.batches import batch_work
 
 
 def say(text):
@@ -45,7 +46,7 @@ def main(arguments=None):
     except UserError as error:
         say(error)
         return 1
-    return batches.make_all(
+    return batch_work.make_all(
         options.batch, chain=CHAIN, threads=options.cores, parent=options.parent, say=say
     )
 

@@ -24,7 +24,7 @@ from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.run import read_only_plan
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 NAMES = ("raw", "results", "picture", "cameras", *settings.parts())
 
@@ -72,7 +72,7 @@ def run(options):
     context = None
     if "raw" in settings_given:
         look = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
-        context = Planning.of(look.context)
+        context = PlanContext.of(look.context)
     if options.what_if is None:
         return "\n".join(product_explanation.explain_product(results, product, context))
     return "\n".join(what_if(context, results, product, options.what_if, picture))
@@ -83,7 +83,7 @@ def what_if(context, results, product, master, picture):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning or None
+    context : ccdflow.run.context.PlanContext or None
         None where no raw folder was given.
     results : pathlib.Path
         The results folder.

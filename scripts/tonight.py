@@ -19,10 +19,10 @@ import sys
 
 from ccdflow import commandline, settings
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.planning import tonight
+from ccdflow.kinds.forecasting import tonight
 from ccdflow.pages import terminal
 from ccdflow.run import read_only_plan
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 NAMES = ("raw", "results", "night", "cameras", *settings.parts())
 
@@ -39,7 +39,7 @@ def run(options):
     commandline.path(options, "raw")
     settings_given = dict(options.given)
     night = settings_given.pop("night", None)
-    context = Planning.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
+    context = PlanContext.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
     lines = tonight.lines_on_night(context, night or tonight.last_night(context))
     if sys.stdout.isatty():
         lines = terminal.folded_lines(lines, shutil.get_terminal_size().columns)

@@ -11,7 +11,7 @@ from chain_runs import run, take
 from ccdflow.calibrate.master_effects import Effect, effects
 from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 FRAME = "calibrated/science_g1.fits"
 SHAPE, SKY, READ_NOISE = (32, 2048), 800.0, 6.0
@@ -118,7 +118,7 @@ def test_the_page_has_what_each_master_did_to_the_frames(tmp_path):
     done = run(tmp_path, take(tmp_path, sky=40.0))
     helps = done.records[FRAME].data["helps"]
     assert set(helps) == {"dark", "flat"}
-    section = SCIENCE.section(Planning.of(done.context), "2024-03-01")
+    section = SCIENCE.section(PlanContext.of(done.context), "2024-03-01")
     assert [row[0] for row in section.rows] == [
         f"{name} of 2024-03-01" for name in ("dark 20 s", "dark 60 s", "flat g", "flat r")
     ]

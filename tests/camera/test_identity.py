@@ -12,7 +12,7 @@ from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.identity import cards_between, differing_keywords, setting_of, value_of
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.two_populations import split_populations
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 PROFILE = LFC_LIKE.format(name="TESTCAM")
 
@@ -100,7 +100,7 @@ def members_of(tmp_path_factory):
     running = begin(top / "raw", top / "results", {"test": PROFILE})
     running.lock.close()
     members = {dialect: [] for dialect in UNLIKE}
-    for group in Planning.of(running.context).groups.values():
+    for group in PlanContext.of(running.context).groups.values():
         if group.kind == "bias":
             names = tuple(sorted(file.rpartition("/")[2] for file in group.files))
             members[nights[group.product.split("/")[1]]].append(names)

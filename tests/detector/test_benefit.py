@@ -13,7 +13,7 @@ from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.planning import night_plan, plan_sentences
+from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.pages.terminal import Tables, night_text
 
 SCIENCE = "calibrated/science_g1.fits"
@@ -118,8 +118,8 @@ def assert_all_tell_of_a_dark_left_out(done):
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
     row = next(row for row in section.rows if row[0] == "dark")
     assert row[1:4] == ("-", why, "B")
-    (block,) = night_plan.blocks_of(done.context, "2024-03-01")
-    plan = plan_sentences.paragraph(block)
+    (block,) = night_forecast.blocks_of(done.context, "2024-03-01")
+    plan = forecast_sentences.paragraph(block)
     assert f"  dark  none                           {why}   grade B" in plan
     # Without its dark the bias does not cancel, and no dark is asked for.
     assert "cancels" not in next(line for line in plan if line.startswith("  bias"))

@@ -24,7 +24,7 @@ from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
 from ccdflow.kinds.trends import RECENT_NIGHTS, TRENDS_TABLE
 from ccdflow.run import ledger
-from ccdflow.run.context import Context
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Step, Use
 
 BY_NAME = {trend.name: trend for trend in TRENDS}
@@ -264,7 +264,7 @@ def measured_context(nights):
         records[product] = ledger.Record(product, "detector", "k", data=data)
     values = settings_module.load_settings({"raw": "raw", "results": "results"})
     store = SimpleNamespace(rows={})
-    return Context(values, None, None, store, records, CHAIN, groups=groups)
+    return JobContext(values, None, None, store, records, CHAIN, groups=groups)
 
 
 def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():

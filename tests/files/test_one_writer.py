@@ -21,7 +21,7 @@ ALLOWED = {
     ("ccdflow/run/removal.py", "copy2"): 1,
     # Files that are locked: nothing is written to them.
     ("ccdflow/run/lock.py", "open"): 1,
-    ("ccdflow/run/claims.py", "open"): 1,
+    ("ccdflow/run/batches/claims.py", "open"): 1,
     # A table is written to memory.
     ("ccdflow/kinds/measuring/pixel_tables.py", "writeto"): 1,
     # The null device, in the place of a terminal that is closed.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.kinds.planning.budget import Applied, BudgetedFrame, budget_of, flat_noise, wishes
+from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame, budget_of, flat_noise, wishes
 
 LFC = BudgetedFrame(
     exptime=300.0,

@@ -11,7 +11,7 @@ from ccdflow.kinds.calibrating import calibration, calibration_plan
 from ccdflow.kinds.calibrating.calibration_plan import steps_of_class
 from ccdflow.kinds.matching import shelves
 from ccdflow.run import plan
-from ccdflow.run.context import Context, Planning
+from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.rows import Facts, digest
 
 
@@ -40,14 +40,14 @@ def _context_with(added, chain, folder):
     before = session.context
     added(before.store)
     names = ("settings", "raw", "results", "store", "ledger", "chain", "outdated")
-    return Context(*(getattr(before, name) for name in names), cameras=before.cameras)
+    return JobContext(*(getattr(before, name) for name in names), cameras=before.cameras)
 
 
 def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
     context = _context_with(many, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
-    planning, choices = Planning.of(context), set()
+    planning, choices = PlanContext.of(context), set()
     frames = [job for job in jobs.values() if job.kind == "science"]
     assert len(frames) == 3 + 120
     for job in frames:
@@ -85,7 +85,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
         product = f"calibrated/2024-03-01/{number}.fits"
         # As a job finds it, which has asked for no other frame.
         shelves._numbers_of.cache_clear()
-        own = calibration.Calibration(Planning.of(context), context.groups[product])
+        own = calibration.Calibration(PlanContext.of(context), context.groups[product])
         assert [how[3] for how in own.basis["how"] if how[0] == "dark"] == [0.0]
         assert jobs[product].key == digest(own.basis)
 
@@ -113,7 +113,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
     assert one.spare == other.spare
     assert {use.product for group in groups for use in group.steps[1].uses} <= set(one.needs)
     # The key differs by that of the reduced frame alone.
-    planning = Planning.of(context)
+    planning = PlanContext.of(context)
     bases = [calibration.Calibration(planning, group).basis for group in groups]
     assert bases[0] != bases[1]
     assert {**bases[0], "frame": ""} == {**bases[1], "frame": ""}

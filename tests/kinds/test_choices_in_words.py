@@ -14,11 +14,11 @@ from offered_masters import frame, master
 import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
+from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
@@ -32,8 +32,10 @@ def archive(tmp_path):
 
 def plan_lines(archive, night, **options):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = night_plan.blocks_of(archive.plan(**options), night, foretell=True)
-    return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
+    blocks = night_forecast.blocks_of(archive.plan(**options), night, foretell=True)
+    return [
+        " ".join(line.split()) for block in blocks for line in forecast_sentences.paragraph(block)
+    ]
 
 
 def line_of(lines, start):
@@ -155,7 +157,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
     archive.take("dark", AFTER, 20, exptime=300.0)
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()
-    (block,) = night_plan.blocks_of(context, NIGHT)
+    (block,) = night_forecast.blocks_of(context, NIGHT)
     assert [line.rival for line in block.taken] == [None, None, None]
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in table_lines(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
@@ -251,11 +253,11 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     archive.take("dark", BEFORE, 8, exptime=300.0)
     archive.take("bias", NIGHT, 12)
     archive.take("science", NIGHT, exptime=300.0)
-    (block,) = night_plan.blocks_of(archive.plan(), NIGHT)
+    (block,) = night_forecast.blocks_of(archive.plan(), NIGHT)
     (line,) = (line for line in block.taken if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "would add to the bias of the dark, which is another"
-    headings, rows = plan_sentences.table([block])
+    headings, rows = forecast_sentences.table([block])
     (row,) = (dict(zip(headings, row, strict=True)) for row in rows if row[0] == "bias")
     assert row["Master"] == f"3 of {BEFORE[5:]}"
     assert row["Second choice"] == f"12 of {NIGHT[5:]}"
@@ -294,7 +296,7 @@ def test_steps_have_the_hashes_of_their_values_in_order(archive):
     context = archive.plan()
     (group,) = SCIENCE.night_groups(context, NIGHT)
     bias, *_, flat = (
-        night_plan.plain_step(context, answer) for answer in answers_of(context, group)
+        night_forecast.plain_step(context, answer) for answer in answers_of(context, group)
     )
     assert bias._fields[:3] == ("kind", "product", "lag")
     assert (bias.kind, bias.lag, bias.scale, bias.rank, bias.rival) == ("bias", 0, 1.0, 0, "")
@@ -311,5 +313,5 @@ def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():
     noises = [
         SimpleNamespace(frame=each, products=(name,)) for each, name in ((one, "a"), (other, "b"))
     ]
-    assert plan_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
-    assert plan_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None
+    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
+    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None

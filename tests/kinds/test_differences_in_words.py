@@ -8,10 +8,10 @@ from header_archives import BEFORE, NIGHT, HeaderArchive
 from offered_masters import frame, master
 
 from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.forecasting import forecast_sentences, night_forecast, night_noise
+from ccdflow.kinds.forecasting.budget import BudgetedFrame, Wish
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import night_noise, night_plan, plan_sentences
-from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
 from ccdflow.run.job import Group, Step
 
 
@@ -22,8 +22,10 @@ def archive(tmp_path):
 
 def plan_lines(archive, night):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = night_plan.blocks_of(archive.plan(), night, foretell=True)
-    return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
+    blocks = night_forecast.blocks_of(archive.plan(), night, foretell=True)
+    return [
+        " ".join(line.split()) for block in blocks for line in forecast_sentences.paragraph(block)
+    ]
 
 
 def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
@@ -67,14 +69,14 @@ def test_another_gain_is_not_told_as_another_layout_as_well(archive):
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     missing = "no flat could be made: flat.fits: its signal to noise in a pixel is 16.6, below 30"
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
-    line = night_plan.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
+    line = night_forecast.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
-    block = night_plan.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
+    block = night_forecast.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
     assert noise.wishes == [
         Wish("flat", 5, has_more=False, gain=0.0, gain_of_reading=0.0, is_missing=True)
     ]
-    assert plan_sentences.wish_lines(block) == [
+    assert forecast_sentences.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"
     ]
 

@@ -18,11 +18,11 @@ from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
-from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
+from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
+from ccdflow.kinds.reporting import master_ageing
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
-from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 
 ROOT = Path(__file__).parents[2]
 EFOSC2 = ROOT.parent / "shared" / "data" / "efosc2_2022"
@@ -41,13 +41,13 @@ def script(name):
 def look(raw, results, **config):
     """Return the plan of a raw folder as a dry run makes it."""
     values = settings.load_settings({"raw": str(raw), "results": str(results), **config})
-    return Planning.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
+    return PlanContext.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
 
 
 def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
     masters_by_frame = {}
-    for block in night_plan.blocks_of(context, night):
+    for block in night_forecast.blocks_of(context, night):
         for line in block.taken:
             use = line.use
             choice = (
@@ -152,7 +152,7 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
 
 def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
     context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
-    text = "\n".join(plan_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
+    text = "\n".join(forecast_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
     assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
 
 
@@ -161,7 +161,7 @@ def test_many_nights_have_a_paragraph_for_the_last_ones_and_counts(tmp_path):
         chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=day)
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    lines = ASSOCIATIONS.dry_run_lines(Planning.of(running.context))
+    lines = ASSOCIATIONS.dry_run_lines(PlanContext.of(running.context))
     assert lines[0] == ("plan of 3 earlier nights, from 2024-03-01: 9 frames, 9 of grade A")
     assert [line for line in lines if line.startswith("night ")] == [
         f"night 2024-03-0{day}  simcam 103x101 1x1" for day in (4, 5, 6)
@@ -194,7 +194,7 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
     """Within 3 % on simulated frames; two amplifiers of unlike noise are budgeted together."""
     chain = take(tmp_path, biases=12, darks=((60.0, 6), (20.0, 6)))
     done = run(tmp_path, chain)
-    for block in night_plan.blocks_of(done.context, "2024-03-01"):
+    for block in night_forecast.blocks_of(done.context, "2024-03-01"):
         assert len(block.noises) == 2
         for noise in block.noises:
             for product in noise.products:
@@ -269,7 +269,7 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     )  # fmt: skip
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    matrix = coverage.coverage_of(Planning.of(running.context))
+    matrix = coverage.coverage_of(PlanContext.of(running.context))
     assert matrix.nights == ("2024-03-01", "2024-03-02")
     assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
     assert matrix.cells["bias", "2024-03-01"] == (6, coverage.FROM_OWN_NIGHT)
@@ -277,7 +277,7 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     assert set(matrix.holes(coverage.FROM_OTHER_NIGHT)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
-    section = ASSOCIATIONS.overview(Planning.of(running.context))
+    section = ASSOCIATIONS.overview(PlanContext.of(running.context))
     assert section.summary == ("Missing: dark 200 s (2024-03-02).",)
     assert section.pictures[0].png.startswith(b"\x89PNG")
 
@@ -288,7 +288,7 @@ def test_frames_without_a_date_have_no_coverage_and_end_no_run(tmp_path):
         edit(path, **{"DATE-OBS": None})
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    context = Planning.of(running.context)
+    context = PlanContext.of(running.context)
     assert all(row.is_undated for row in context.store.rows.values())
     assert ASSOCIATIONS.index_basis(context)
     assert ASSOCIATIONS.overview(context) is None
@@ -471,7 +471,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS_FILE
-    assert plan_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
+    assert forecast_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):

@@ -6,7 +6,7 @@ from small_frames import begin
 
 from ccdflow import kinds
 from ccdflow.kinds.measuring.detector_setups import setups_in_words
-from ccdflow.kinds.sections.master_names import master_names
+from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.run.job import Group
 
 

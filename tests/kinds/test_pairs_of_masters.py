@@ -15,10 +15,10 @@ from chain_runs import run, take
 from small_frames import begin
 
 from ccdflow import simulate
+from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import measured_flats
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
-from ccdflow.kinds.planning import night_plan
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
@@ -152,7 +152,7 @@ def test_the_noise_of_what_is_subtracted_is_what_header_and_plan_say(tmp_path, s
     stated = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
     assert stated == pytest.approx(variance, rel=0.1)
     assert (header["MBNOISE"] > 0) == same_night
-    (block,) = night_plan.blocks_of(done.context, "2024-03-10")
+    (block,) = night_forecast.blocks_of(done.context, "2024-03-10")
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
     outcome = verdicts.verify(

@@ -13,7 +13,7 @@ from ccdflow import simulate
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.run import ledger
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 from ccdflow.verify import verdicts
 
 # Columns and rows of the chip that are read, and its overscan, in the raw frame of the whole chip.
@@ -108,7 +108,7 @@ def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
     results = raw_of_whole_chip.parent / "results"
     begun = begin(raw_of_whole_chip, results, {"simcam": PROFILE})
     lines = [
-        " ".join(line.split()) for line in ASSOCIATIONS.dry_run_lines(Planning.of(begun.context))
+        " ".join(line.split()) for line in ASSOCIATIONS.dry_run_lines(PlanContext.of(begun.context))
     ]
     begun.lock.close()
     # A dark of the whole chip that is too short is so for the window as well.

@@ -12,8 +12,8 @@ from workflow.stand_ins import stand_in, use_stand_ins
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import trend_groups
-from ccdflow.kinds.sections import figures
-from ccdflow.run.context import Context
+from ccdflow.kinds.reporting import figures
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
@@ -332,7 +332,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
 def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_path):
     """So a new night does not draw the pages of all nights before it again."""
     nights = [f"2020-{month:02}-{day:02}" for month in (3, 4) for day in range(1, 21)]
-    context = Context({}, tmp_path, tmp_path, None, {}, ())
+    context = JobContext({}, tmp_path, tmp_path, None, {}, ())
     for night in reversed(nights):
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
             context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")

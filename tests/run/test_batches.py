@@ -10,9 +10,10 @@ import pytest
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batch_resources, batches, ledger, plan
-from ccdflow.run.claims import BatchCount, Withdrawn
-from ccdflow.run.context import Context
+from ccdflow.run import ledger, plan
+from ccdflow.run.batches import batch_files, batch_resources, batch_splitting, batch_work
+from ccdflow.run.batches.claims import BatchCount, Withdrawn
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.header_store import HeaderStore
@@ -69,7 +70,7 @@ def make_session(tmp_path):
         job(INDEX, "report.html", "", list(groups))
         settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "bias": {}}
         settings |= {"types": "all", "frames_per_batch": most}
-        context = Context(
+        context = JobContext(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
             jobs=jobs, groups=groups,
         )  # fmt: skip
@@ -88,7 +89,7 @@ def names(parts):
 
 def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
     session = make_session({f"2024-03-0{n}": 4 for n in range(1, 8)}, most=12)
-    parts = batches.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, each_night=False, write=False)
     assert names(parts) == [
         "2024-03-01_to_2024-03-02",
         "2024-03-03_to_2024-03-04",
@@ -100,14 +101,14 @@ def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
 
 def test_on_a_cluster_each_night_is_a_batch_with_what_is_made_of_it_alone(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, most=12)
-    parts = batches.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, each_night=True, write=False)
     assert names(parts) == ["2024-03-01", "2024-03-02"]
     assert kinds(session, parts[0]) == [FRAME] * 4 + [BIAS, PICTURE, QUALITY]
 
 
 def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2})
-    parts = batches.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, each_night=True, write=False)
     handed_on = {product for batch in parts for product in batch.products}
     left = {job.kind for product, job in session.plan.jobs.items() if product not in handed_on}
     assert left == {PAGE, INDEX}
@@ -115,7 +116,7 @@ def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
 
 def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_session):
     session = make_session({"2024-03-01": 25, "2024-03-02": 3}, most=10)
-    parts = batches.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, each_night=False, write=False)
     assert names(parts) == [
         "2024-03-01_part1of3",
         "2024-03-01_part2of3",
@@ -131,7 +132,7 @@ def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_sessi
 
 def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
-    parts = batches.split(session, each_night=True, write=True)
+    parts = batch_splitting.split(session, each_night=True, write=True)
     nights, later = parts[:2], parts[2:]
     assert [set(kinds(session, batch)) for batch in nights] == [{FRAME, PICTURE}] * 2
     assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
@@ -139,9 +140,9 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
         assert kinds(session, batch) == [BIAS, QUALITY]
         assert batch.before == tuple(each.done for each in nights)
         path = session.context.results / batch.path
-        assert batches.records_before(path) == [each.done for each in nights]
+        assert batch_files.records_before(path) == [each.done for each in nights]
         # What both nights have made is known there, and nothing else has to be read.
-        rows = batches.read_batch(path, CHAIN).context.store.rows
+        rows = batch_files.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
     products = [product for batch in parts for product in batch.products]
     assert len(products) == len(set(products)) == len(session.plan.jobs) - 3
@@ -154,7 +155,7 @@ def test_here_what_needs_two_batches_and_what_needs_that_is_a_process_if_it_is_m
     """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
     nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
     session = make_session(nights, most=most, shared_group=True)
-    parts = batches.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, each_night=False, write=False)
     own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes
     assert {batch.before for batch in own} <= {tuple(b.done for b in parts if b not in own)}
@@ -169,7 +170,7 @@ def test_records_of_batches_have_their_names(make_session):
     session.plan.jobs[product] = Job(
         "masters picture", product, key_of(product), "new", "2024-03-02", masters
     )
-    parts = batches.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, each_night=True, write=False)
     assert names(parts) == ["2024-03-01", "2024-03-02", "2024-03-02_masters_picture"]
     for batch in parts:
         # Snakemake gives back the name as the record has it.
@@ -179,8 +180,8 @@ def test_records_of_batches_have_their_names(make_session):
 def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_session):
     files = [f"2024-03-01/{n:03d}.fits.gz" for n in range(3)]
     session = make_session({"2024-03-01": 3}, done=files)
-    assert batches.split(session, each_night=False, write=False) == []
-    (batch,) = batches.split(session, each_night=True, write=False)
+    assert batch_splitting.split(session, each_night=False, write=False) == []
+    (batch,) = batch_splitting.split(session, each_night=True, write=False)
     assert sorted(kinds(session, batch)) == sorted([BIAS, PICTURE, QUALITY])
 
 
@@ -190,8 +191,8 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     nights = {f"2024-03-0{n}": 2 for n in range(1, 4)}
     files = [f"{night}/{n:03d}.fits.gz" for night in nights for n in range(2)]
     session = make_session(nights, done=files, most=most)
-    assert batches.are_wanted(session.plan) == (most < 9)
-    parts = batches.split(session, each_night=False, write=False)
+    assert batch_splitting.are_wanted(session.plan) == (most < 9)
+    parts = batch_splitting.split(session, each_night=False, write=False)
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
     assert not any(batch.before for batch in parts)
@@ -199,7 +200,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
 
 def test_a_key_stands_for_the_jobs(make_session):
     one, same, other = (
-        batches.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]
+        batch_splitting.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]
         for n in (3, 3, 4)
     )
     assert one.key == same.key != other.key
@@ -209,9 +210,9 @@ def test_a_key_stands_for_the_jobs(make_session):
 
 def test_a_batch_gives_back_what_its_jobs_need(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, done=["2024-03-01/003.fits.gz"])
-    first, _ = batches.split(session, each_night=True)
+    first, _ = batch_splitting.split(session, each_night=True)
     path = session.context.results / first.path
-    again = batches.read_batch(path, CHAIN)
+    again = batch_files.read_batch(path, CHAIN)
     assert list(again.plan.jobs) == list(first.products)
     assert [asdict(job) for job in again.plan.jobs.values()] == [
         asdict(session.plan.jobs[product]) for product in first.products
@@ -234,14 +235,14 @@ def test_a_batch_gives_back_what_its_jobs_need(make_session):
 
 def test_a_part_of_a_night_holds_only_its_own_rows(make_session):
     session = make_session({"2024-03-01": 6}, most=3)
-    second = batches.split(session, each_night=True)[1]
-    rows = batches.read_batch(session.context.results / second.path, CHAIN).context.store.rows
+    second = batch_splitting.split(session, each_night=True)[1]
+    rows = batch_files.read_batch(session.context.results / second.path, CHAIN).context.store.rows
     assert list(rows) == [f"2024-03-01/{n:03d}.fits.gz" for n in (3, 4, 5)]
 
 
 def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session):
     session = make_session({"2024-03-01": 3})
-    (batch,) = batches.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, each_night=True)
     context = session.context
     first, second = batch.products[:2]
     job = session.plan.jobs[first]
@@ -249,25 +250,25 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     job = session.plan.jobs[second]
     bad = Record(second, FRAME, job.key, ledger.SET_ASIDE, "bad")
     ledger.write_record(context.results, bad, job.done)
-    again = batches.read_batch(context.results / batch.path, CHAIN)
+    again = batch_files.read_batch(context.results / batch.path, CHAIN)
     assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == ledger.SET_ASIDE
-    assert batches.tally(again.context) == BatchCount(2, 1, 0)
+    assert batch_work.tally(again.context) == BatchCount(2, 1, 0)
 
 
 def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     session = make_session({"2024-03-01": 2})
-    (batch,) = batches.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, each_night=True)
     path, results = session.context.results / batch.path, session.context.results
     for product in batch.products:
-        assert not batches.record_batch(session.context, path)
+        assert not batch_work.record_batch(session.context, path)
         assert not (results / batch.done).exists()
         job = session.plan.jobs[product]
         ledger.write_record(results, Record(product, job.kind, job.key), job.done)
         # The session's own jobs are the plan's: the batch has those of the batch only.
-        context = batches.read_batch(path, CHAIN).context
-    assert batches.record_batch(context, path)
+        context = batch_files.read_batch(path, CHAIN).context
+    assert batch_work.record_batch(context, path)
     record = ledger.read_record(results / batch.done)
     assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
 
@@ -278,31 +279,31 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits", "reduced/gone.fits"},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits"},
     }
-    parts = batches.split(session, each_night=True)
-    waits = [batches.batches_awaited(session.context.results / batch.path) for batch in parts]
+    parts = batch_splitting.split(session, each_night=True)
+    waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
     assert waits == [[".ccdflow/orders/old.json"], []]
 
 
 def test_the_size_is_read_from_the_first_line_alone(make_session):
     session = make_session({"2024-03-01": 4})
-    (batch,) = batches.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, each_night=True)
     path = session.context.results / batch.path
     # Four frames of 30 x 50 and 30 x 40, once to reduce and once to combine.
-    assert batches.size_of(path) == Size(4, 4, 2, 2700, 8 * 2700) == batch.size
+    assert batch_files.size_of(path) == Size(4, 4, 2, 2700, 8 * 2700) == batch.size
     first, _ = path.read_text().splitlines()
     path.write_text(f"{first}\nnot JSON\n")
-    assert batches.size_of(path) == batch.size
+    assert batch_files.size_of(path) == batch.size
 
 
 def test_a_dry_run_writes_no_order(make_session):
     session = make_session({"2024-03-01": 4})
-    batches.split(session, each_night=True, write=False)
+    batch_splitting.split(session, each_night=True, write=False)
     assert not session.context.results.exists()
 
 
 @pytest.mark.parametrize(
     "read",
-    [lambda path: batches.read_batch(path, CHAIN), batches.batches_awaited],
+    [lambda path: batch_files.read_batch(path, CHAIN), batch_files.batches_awaited],
     ids=["all", "waits"],
 )
 def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
@@ -313,19 +314,19 @@ def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
 @pytest.mark.parametrize("change", ["another version", "an older one"])
 def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change, monkeypatch):
     session = make_session({"2024-03-01": 2})
-    (batch,) = batches.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, each_night=True)
     path = session.context.results / batch.path
     if change == "another version":
         # A group whose values have other names would be read as one without them.
-        monkeypatch.setattr(batches, "_form", lambda: "other")
+        monkeypatch.setattr(batch_files, "_form", lambda: "other")
     else:
         head, _, body = path.read_text().partition("\n")
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
-    for read in (batches.size_of, batches.records_before, batches.batches_awaited):
+    for read in (batch_files.size_of, batch_files.records_before, batch_files.batches_awaited):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
             read(path)
     lines = []
-    assert batches.make_all(path, chain=CHAIN, threads=1, say=lines.append) == 1
+    assert batch_work.make_all(path, chain=CHAIN, threads=1, say=lines.append) == 1
     assert [line.partition(": ")[0] for line in lines] == [str(path)]
     assert not any(
         (session.context.results / job.done).exists() for job in session.plan.jobs.values()
@@ -382,9 +383,9 @@ def test_time_is_shared_among_the_threads():
 
 def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     session = make_session({"a": 25}, most=10)
-    parts = batches.split(session, each_night=True)
+    parts = batch_splitting.split(session, each_night=True)
     bias = next(batch for batch in parts if "combined/a/bias.fits" in batch.products)
-    again = batches.read_batch(session.context.results / bias.path, CHAIN)
+    again = batch_files.read_batch(session.context.results / bias.path, CHAIN)
     first = paths.reduced_frame("a/000.fits.gz")
     assert first not in again.context.jobs
     assert again.context.outcome(first) is None
@@ -392,4 +393,4 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     ledger.write_record(session.context.results, Record(first, FRAME, job.key), job.done)
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
-    assert batches.tally(again.context) == BatchCount(0, 0, 0)
+    assert batch_work.tally(again.context) == BatchCount(0, 0, 0)

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
-from ccdflow.run import batches, claims, job
-from ccdflow.run.claims import BatchCount
+from ccdflow.run import job
+from ccdflow.run.batches import batch_files, claims
+from ccdflow.run.batches.claims import BatchCount
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HOLD = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from ccdflow.run import claims
+from ccdflow.run.batches import batch_files, claims
 claim = claims.claim({batch!r})
 print("held", flush=True)
 time.sleep(60)
@@ -179,8 +180,8 @@ def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
         assert claims.withdraw(tmp_path) == {}
         assert [path.name for path in batch.parent.iterdir()] == [batch.name]
         with pytest.raises(claims.Withdrawn):
-            batches.read_batch(batch, ())
-        assert batches.size_of(batch) == job.Size(0, 0, 0, 0, 0)
+            batch_files.read_batch(batch, ())
+        assert batch_files.size_of(batch) == job.Size(0, 0, 0, 0, 0)
     long_ago = time.time() - 40 * 86400
     os.utime(batch, (long_ago, long_ago))
     claims.withdraw(tmp_path)
@@ -230,7 +231,7 @@ def test_waiting_for_another_batch_does_not_take_it(tmp_path):
 def test_a_process_dies_with_its_parent(tmp_path):
     child = (
         f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
-        "from ccdflow.run import claims\n"
+        "from ccdflow.run.batches import batch_files, claims\n"
         "claims.die_with(os.getppid(), every=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
     )
     parent = (

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ccdflow.run.claims import BatchCount
+from ccdflow.run.batches.claims import BatchCount
 from ccdflow.run.progress import Progress, duration
 
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from ccdflow.kinds.kind import Chain
-from ccdflow.run import batches, job_list
+from ccdflow.run import job_list
+from ccdflow.run.batches import batch_splitting
 from ccdflow.run.job import Job, Size
 from ccdflow.run.plan import Plan
 
@@ -59,7 +60,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
     for seed in range(100):
         session, most = drawn(seed, tmp_path)
         jobs = session.plan.jobs
-        parts = batches.split(session, each_night=each_night, write=False)
+        parts = batch_splitting.split(session, each_night=each_night, write=False)
         home = {product: batch for batch in parts for product in batch.products}
         assert sum(len(batch.products) for batch in parts) == len(home)
         assert len({batch.name for batch in parts}) == len({batch.done for batch in parts})
@@ -118,7 +119,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     for seed in range(100):
         session, _ = drawn(seed, tmp_path)
         jobs, rng = session.plan.jobs, random.Random(seed)
-        parts = batches.split(session, each_night=each_night, write=False)
+        parts = batch_splitting.split(session, each_night=each_night, write=False)
         if not parts:
             continue
         listed = job_list.JobList("results", session, parts)

@@ -16,7 +16,7 @@ import pytest
 import ready_python
 
 from ccdflow import simulate
-from ccdflow.run import claims
+from ccdflow.run.batches import claims
 
 pytestmark = pytest.mark.slurm
 

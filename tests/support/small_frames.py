@@ -17,7 +17,7 @@ from ccdflow import settings
 from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.sections import Region
 from ccdflow.run import session, worker
-from ccdflow.run.context import Context
+from ccdflow.run.context import JobContext
 
 
 def region(text):
@@ -182,7 +182,7 @@ class Run:
     results: Path
     records: dict
     lines: list
-    context: Context
+    context: JobContext
 
     def open(self, product):
         """Open a product with astropy, all checksums compared."""

@@ -15,7 +15,7 @@ from edited_products import card, rewrite
 from verified_chain import MADE, copy_folders, make_chain, one
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.sections import verification
+from ccdflow.kinds.reporting import verification
 from ccdflow.run import host, ledger
 from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command, table, verdicts

@@ -187,12 +187,13 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         "from pathlib import Path\n"
         "from ccdflow import settings\n"
         "from ccdflow.kinds import CHAIN\n"
-        "from ccdflow.run import batches, session\n"
+        "from ccdflow.run import session\n"
+        "from ccdflow.run.batches import batch_splitting\n"
         "values = {'limits': {'settle': 0}}\n"
         f"values |= {{'raw': {str(raw)!r}, 'results': {str(results)!r}}}\n"
         "values = settings.load_settings(values)\n"
         "work = session.start(values, chain=CHAIN, dry=False)\n"
-        "parts = batches.split(work, each_night=True)\n"
+        "parts = batch_splitting.split(work, each_night=True)\n"
         "print([str(values['results'] + '/' + o.path) for o in parts][0])\n"
     )
     made = subprocess.run(

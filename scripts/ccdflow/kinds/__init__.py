@@ -42,7 +42,7 @@ def make(context, job, *, threads=1):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
     threads : int, optional
         Threads that the product may use for itself.

@@ -8,11 +8,11 @@ from itertools import chain
 from ccdflow import paths
 from ccdflow.files import atomic_write, tables
 from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_sentences
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
@@ -162,7 +162,7 @@ class Associations(Kind):
             groups = SCIENCE.calibrated_groups(context)
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
-        return plan_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
+        return forecast_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
     def closing(self, context, records):
         """Return the lines on darks that do more harm than good."""
@@ -193,7 +193,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         groups = SCIENCE.night_groups(context, night)
-        digests = _digests_by_steps(context, groups, night_plan.plain_step)
+        digests = _digests_by_steps(context, groups, night_forecast.plain_step)
         choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
@@ -236,17 +236,17 @@ class Associations(Kind):
         wishes = [
             f"{block.setup}: {text}" if several else text
             for block in blocks
-            for text in plan_sentences.wish_lines(block)
+            for text in forecast_sentences.wish_lines(block)
         ]
         to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
             for name, _, text in (
-                line.partition(": ") for line in plan_sentences.noise_lines(block)
+                line.partition(": ") for line in forecast_sentences.noise_lines(block)
             )
         ]
-        headings, rows = plan_sentences.table(blocks)
+        headings, rows = forecast_sentences.table(blocks)
         return Section(
             "choices",
             "Which master, and what the noise is made of",
@@ -323,7 +323,7 @@ def _nights_in_words(covered):
 
 
 def _coverage_words(covered):
-    """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
+    """Return sentences on the holes of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
     missing = covered.holes(coverage.NO_MASTERS)
     if not missing:
         return f"No frame of {_nights_in_words(covered)} lacks a master."
@@ -333,7 +333,7 @@ def _coverage_words(covered):
 
 
 def _coverage_notes(covered):
-    """Return the sentences below the picture of a `ccdflow.kinds.planning.coverage.Coverage`."""
+    """Return the sentences below the picture of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
     notes = [
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
@@ -385,7 +385,7 @@ def _harm_sentences(context, night):
 def _blocks(context, night):
     if not SCIENCE.configuration(context)["enabled"]:
         return []
-    return night_plan.blocks_of(context, night)
+    return night_forecast.blocks_of(context, night)
 
 
 def _candidates(context, groups):
@@ -451,7 +451,7 @@ def _table_cells(context, answer):
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]
     index = step.uses.index(use)
-    rival, _ = night_plan.rival_of(context, answer)
+    rival, _ = night_forecast.rival_of(context, answer)
     return [
         step.kind,
         use.product,

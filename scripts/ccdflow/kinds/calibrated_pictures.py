@@ -19,8 +19,8 @@ from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters.group_queries import groups_by_night
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
+from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger

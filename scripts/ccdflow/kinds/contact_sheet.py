@@ -18,14 +18,14 @@ from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sections.sheet_tiles import NightTiles
-from ccdflow.kinds.sections.small_pictures import (
+from ccdflow.kinds.reporting.sheet_tiles import NightTiles
+from ccdflow.kinds.reporting.small_pictures import (
     is_drawn,
     mapped_image_of,
     rows_read,
     values_shown,
 )
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest

@@ -15,7 +15,7 @@ from ccdflow.kinds.reducing.frame_sources import (
     shown_nights,
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
-from ccdflow.kinds.sections import frame_warnings, verification
+from ccdflow.kinds.reporting import frame_warnings, verification
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size

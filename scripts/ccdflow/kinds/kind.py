@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
-from ccdflow.run.context import AfterSources
+from ccdflow.run.context import PageContext
 from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
 
 
@@ -107,7 +107,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PlanContext
         product : str
             Path relative to the results folder.
 
@@ -127,6 +127,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         context : ccdflow.run.context.Context
+            PlanContext while planning; in the job that of `make`.
         job : ccdflow.run.job.Job
 
         Returns
@@ -155,7 +156,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PlanContext
         record : ccdflow.run.ledger.Record
             Of the refused product.
 
@@ -176,7 +177,8 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext or ccdflow.run.context.PageContext
+            PageContext for products of a night or of all nights.
         job : ccdflow.run.job.Job
         threads : int
             How many the product may use for itself.
@@ -198,7 +200,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
 
         Returns
@@ -212,7 +214,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
 
         Returns
@@ -228,7 +230,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
         records : list of ccdflow.run.ledger.Record
             All of this kind.
 
@@ -245,7 +247,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
         record : ccdflow.run.ledger.Record
             Of the product that was made.
 
@@ -261,7 +263,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PageContext
         records : list of ccdflow.run.ledger.Record
             All of this kind.
 
@@ -276,7 +278,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Planning
+        context : ccdflow.run.context.PlanContext
             After the plan was made.
 
         Returns
@@ -334,7 +336,7 @@ class Chain(tuple):
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
         threads : int, optional
             Threads that the product may use for itself.
@@ -345,6 +347,5 @@ class Chain(tuple):
         """
         kind = self.by_name(job.kind)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
-            # All sources of the job are made and no longer change, so answers on them are kept.
-            context = AfterSources.of(context)
+            context = PageContext.of(context)
         return kind.make(context, job, threads=threads)

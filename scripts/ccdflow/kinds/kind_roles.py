@@ -17,7 +17,16 @@ class PartlyPlanned:
     plans_some_nights = False
 
     def can_close(self, context):
-        """Return whether some nights can be planned without the closed ones."""
+        """Return whether some nights can be planned without the closed ones.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+
+        Returns
+        -------
+        bool
+        """
         return self.plans_some_nights
 
     def summary(self, context, night, records):
@@ -25,7 +34,7 @@ class PartlyPlanned:
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PlanContext
             Of a plan in which nothing is to be done.
         night : str
         records : list of ccdflow.run.ledger.Record
@@ -39,7 +48,12 @@ class PartlyPlanned:
         return {}
 
     def kept(self, context):
-        """Return the facts on all nights that a partial plan needs: plain values."""
+        """Return the facts on all nights that a partial plan needs: plain values.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+        """
         return None
 
     def restore(self, context, noted):
@@ -47,7 +61,7 @@ class PartlyPlanned:
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
             Before the plan is made.
         noted : object
         """
@@ -57,7 +71,7 @@ class PartlyPlanned:
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.JobContext
             After the plan was made.
         new : list of ccdflow.run.job.Group
             Masters and measurements of nights that are later than all others.
@@ -148,7 +162,7 @@ class OnPages:
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PageContext
         night : str
             YYYY-MM-DD, or the folder of undated frames.
 
@@ -163,7 +177,7 @@ class OnPages:
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
+        context : ccdflow.run.context.PageContext
         night : str
             YYYY-MM-DD, or the folder of undated frames.
 
@@ -182,5 +196,13 @@ class OnPages:
         """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
 
         The overview is made again when the result of `index_basis` has changed.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PageContext
+
+        Returns
+        -------
+        ccdflow.pages.contents.Section or None
         """
         return None

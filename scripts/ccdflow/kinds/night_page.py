@@ -13,9 +13,9 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reporting import frame_warnings
+from ccdflow.kinds.reporting.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sections import frame_warnings
-from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import OF_A_NIGHT

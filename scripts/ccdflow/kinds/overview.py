@@ -12,8 +12,8 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger

@@ -11,8 +11,8 @@ from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.sections.bias_sections import COMBINING_OFF_NOTE, bias_sections, trend
-from ccdflow.kinds.sections.figures import names_of_groups, night_figures
+from ccdflow.kinds.reporting.bias_sections import COMBINING_OFF_NOTE, bias_sections, trend
+from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger

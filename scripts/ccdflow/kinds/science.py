@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.kinds.sections import master_ageing
+from ccdflow.kinds.reporting import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import Lookup, calibrated_product, reduced_product, type_is_enabled

@@ -1,7 +1,18 @@
-"""The context of planning and jobs: the settings, the rows, and the record of each product."""
+"""The contexts of kinds: the settings, the rows, and the record of each product.
+
+Functions that plan, make and tell of a product ask the same questions of a `Context`. Its types
+differ in the record of a product (`Context.outcome`):
+
+| type | who gets it | the record of a product |
+| --- | --- | --- |
+| `PlanContext` | the plan | the one that it will have when the plan is done |
+| `JobContext` | a job of a frame or master, while others are at work | the one that it has now |
+| `PageContext` | a page, a table, the last lines | the one that it has; it no longer changes |
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cache
@@ -94,8 +105,8 @@ class SameObject:
 
 
 @dataclass(frozen=True)
-class Context:
-    """The context that jobs work with.
+class Context(ABC):
+    """The settings, rows, groups and records of a run; a kind gets one of its three types.
 
     Attributes
     ----------
@@ -177,8 +188,39 @@ class Context:
         """Return {night: the values noted under a name} of the closed nights."""
         return {} if self.closed is None else self.closed.summaries(name)
 
+    @classmethod
+    def of(cls, context):
+        """Return the context of this type for a run, with no answer yet.
+
+        It shares the contents of the other one: jobs that are planned, groups, rows, records.
+
+        Parameters
+        ----------
+        context : Context
+            Of any type.
+
+        Returns
+        -------
+        Context
+            Of the type that the method is called of.
+        """
+        return cls(**{each.name: getattr(context, each.name) for each in fields(Context)})
+
+    @abstractmethod
+    def outcome(self, product):
+        """Return the `ccdflow.run.ledger.Record` of a product, or None."""
+
+    @abstractmethod
+    def will_be_made(self, product):
+        """Return whether the making of a product is still to come."""
+
+    @abstractmethod
+    def is_set_aside(self, file):
+        """Return whether a raw frame is set aside."""
+
+    @abstractmethod
     def planned(self, name, make):
-        """Return the result of ``make()``; `Planning` and `AfterSources` keep the first by name.
+        """Return the result of ``make()``, which depends on outcomes; kept if these cannot change.
 
         Parameters
         ----------
@@ -191,42 +233,6 @@ class Context:
         object
             The result of ``make()``.
         """
-        return make()
-
-    def will_be_made(self, product):
-        """Return whether the plan will make a product; only planning knows of any."""
-        return False
-
-    def outcome(self, product):
-        """Return the record of a product: this run's if it is in the plan, else the ledger's.
-
-        None if there is no record: a job without a record has failed. A product whose job failed in
-        this run has no key, so that a page made without it is made again once it is there.
-        """
-        if not self._is_of_enabled_type(product):
-            return None
-        job = self.jobs.get(product) or self.elsewhere.get(product)
-        before = self.ledger.get(product)
-        if job is None:
-            return before
-        record = ledger.read_record(self.results / job.done)
-        if record is not None and record.status in (ledger.FAILED, ledger.GONE):
-            return replace(record, key="")
-        return record or _record_of_same_key(before, job)
-
-    def is_set_aside(self, file):
-        """Return whether a raw frame is set aside, be it by a job of this run.
-
-        The next run has no product of such a frame in its plan.
-        """
-        row = self.store.rows.get(file)
-        if row is not None and row.status == SET_ASIDE:
-            return True
-        product = reduced_product(file)
-        if product not in self.jobs and product not in self.elsewhere:
-            return False
-        record = self.outcome(product)
-        return record is not None and record.status == ledger.SET_ASIDE
 
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
@@ -288,28 +294,23 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Planning(Context):
-    """The context of planning: a product in the plan counts as made.
+class PlanContext(Context):
+    """The context of a plan: a product that the plan makes counts as made.
 
-    It shares its contents with the `Context` of the jobs.
+    It shares its contents with the `JobContext` of the run.
     """
 
-    _planned: dict[object, object] = field(default_factory=dict, repr=False)
+    _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _foreseen: dict[str, ledger.Record] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, context):
-        """Return the planning side of a context."""
-        return cls(**vars(context))
 
     def planned(self, name, make):
         """Return the first result of ``make()`` for this name."""
-        if name not in self._planned:
-            self._planned[name] = make()
-        return self._planned[name]
+        if name not in self._answers:
+            self._answers[name] = make()
+        return self._answers[name]
 
     def will_be_made(self, product):
-        """Return whether the plan will make a product."""
+        """Return whether the plan makes a product."""
         return product in self.jobs
 
     def is_set_aside(self, file):
@@ -317,7 +318,7 @@ class Planning(Context):
         return False
 
     def outcome(self, product):
-        """Return the record that a product has, or will have when the plan is done."""
+        """Return the record that a product has, or will have when the plan is done; or None."""
         # A plan asks about ten times for the record of a new product, so it is kept.
         known, job = self._foreseen.get(product), self.jobs.get(product)
         if known is not None and job is not None and known.key == job.key:
@@ -334,7 +335,60 @@ class Planning(Context):
 
 
 @dataclass(frozen=True)
-class AfterSources(Context):
+class _RecordedContext(Context):
+    """A context of products that are made: their records are those that jobs have left."""
+
+    def will_be_made(self, product):
+        """Return False: a job begins when all that it needs is made, or has failed."""
+        return False
+
+    def is_set_aside(self, file):
+        """Return whether a raw frame is set aside, be it by a job of this run.
+
+        The next run has no product of such a frame in its plan.
+        """
+        row = self.store.rows.get(file)
+        if row is not None and row.status == SET_ASIDE:
+            return True
+        product = reduced_product(file)
+        if product not in self.jobs and product not in self.elsewhere:
+            return False
+        record = self.outcome(product)
+        return record is not None and record.status == ledger.SET_ASIDE
+
+    def _record_now(self, product):
+        """Return the record of a product: this run's if it is in the plan, else the ledger's.
+
+        None if there is no record: a job without a record has failed. A product whose job failed in
+        this run has no key, so that a page made without it is made again once it is there.
+        """
+        if not self._is_of_enabled_type(product):
+            return None
+        job = self.jobs.get(product) or self.elsewhere.get(product)
+        before = self.ledger.get(product)
+        if job is None:
+            return before
+        record = ledger.read_record(self.results / job.done)
+        if record is not None and record.status in (ledger.FAILED, ledger.GONE):
+            return replace(record, key="")
+        return record or _record_of_same_key(before, job)
+
+
+@dataclass(frozen=True)
+class JobContext(_RecordedContext):
+    """The context of the jobs of a run, which all threads share: it keeps no answer on outcomes."""
+
+    def planned(self, name, make):
+        """Return the result of ``make()``: another job may have left a record since."""
+        return make()
+
+    def outcome(self, product):
+        """Return the record of a product as it is now, or None."""
+        return self._record_now(product)
+
+
+@dataclass(frozen=True)
+class PageContext(_RecordedContext):
     """The context of one product whose sources are all there: a page, a table, the last lines.
 
     It answers each question once. The sections of a page ask for the same masters a dozen times
@@ -344,21 +398,6 @@ class AfterSources(Context):
     _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def of(cls, context):
-        """Return the context of one product, with no answer yet.
-
-        Parameters
-        ----------
-        context : Context
-            Of the jobs of a run, or of its end.
-
-        Returns
-        -------
-        AfterSources
-        """
-        return cls(**{each.name: getattr(context, each.name) for each in fields(Context)})
-
     def planned(self, name, make):
         """Return the first result of ``make()`` for this name."""
         if name not in self._answers:
@@ -366,9 +405,9 @@ class AfterSources(Context):
         return self._answers[name]
 
     def outcome(self, product):
-        """Return the record of a product, as it was when it was asked for first."""
+        """Return the record of a product, as it was when it was asked for first; or None."""
         if product not in self._records:
-            self._records[product] = super().outcome(product)
+            self._records[product] = self._record_now(product)
         return self._records[product]
 
 

@@ -89,7 +89,7 @@ def leave_record(context, job, error):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
     error : BaseException
         Raised while the product was made.

@@ -19,7 +19,7 @@ class JobList:
         The results folder, as paths of records begin.
     session : ccdflow.run.session.Session, optional
         With the plan.
-    batches : sequence of ccdflow.run.batches.Batch
+    batches : sequence of ccdflow.run.batches.batch_splitting.Batch
         Batches that make some of the products.
     """
 
@@ -90,7 +90,7 @@ class JobList:
 
         Returns
         -------
-        ccdflow.run.batches.Batch or None
+        ccdflow.run.batches.batch_splitting.Batch or None
         """
         return next((b for b in self._batches if (b.name, b.key) == (name, key)), None)
 
@@ -167,7 +167,7 @@ def check_product(context, product, results):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         After the plan was made.
     product : str
         Path relative to the results folder.

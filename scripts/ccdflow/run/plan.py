@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.run import ledger
-from ccdflow.run.context import Context, Planning
+from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import Job
 from ccdflow.run.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
@@ -28,7 +28,7 @@ class Plan:
 
     Attributes
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     jobs : dict of str to ccdflow.run.job.Job
         By product, in the order in which they are to be made.
     retire : list of str
@@ -45,7 +45,7 @@ class Plan:
         Rows of missing raw files that go with their products, by product.
     """
 
-    context: Context
+    context: JobContext
     jobs: dict[str, Job]
     retire: list[str]
     planned_counts: dict[str, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Plan:
 
     def dry_run_lines(self):
         """Return the lines of a dry run on the plan's effects, of all kinds."""
-        context = Planning.of(self.context)
+        context = PlanContext.of(self.context)
         return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 
     def keep_only(self, products):
@@ -99,7 +99,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Its store is up to date; its ledger is brought up to date here where a product's times
         moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
     forced : set of str
@@ -115,7 +115,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable.update(problems)
     doubtful = set(ledger.products_to_verify(context.ledger))
-    planner = Planner(Planning.of(context), stamps, doubtful, forced)
+    planner = Planner(PlanContext.of(context), stamps, doubtful, forced)
     for kind in context.chain:
         kind.plan(planner)
     not_wanted = set(context.ledger) - context.planned_products
@@ -141,7 +141,7 @@ class Planner:
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     stamps : dict of str to tuple
         As `product_stamps` returns them.
     doubtful : set of str

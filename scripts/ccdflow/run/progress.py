@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 
-from ccdflow.run.claims import BatchCount
+from ccdflow.run.batches.claims import BatchCount
 
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.

@@ -18,7 +18,6 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import (
-    claims,
     failures,
     last_run,
     late_notes,
@@ -29,7 +28,8 @@ from ccdflow.run import (
     seal,
     tracebacks,
 )
-from ccdflow.run.context import AfterSources, Context, reduced_product
+from ccdflow.run.batches import claims
+from ccdflow.run.context import JobContext, PageContext, reduced_product
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import archive_counts, closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
@@ -251,7 +251,7 @@ def _no_collection():
 
 def _sealed_session(opening, valid_seal):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
-    empty = Context(
+    empty = JobContext(
         opening.settings, opening.raw, opening.results, header_store.HeaderStore(),
         ledger.Ledger(), opening.chain, cameras=opening.reading.cameras,
     )  # fmt: skip
@@ -324,7 +324,7 @@ def _begin(opening):
     )
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated_files(store, opening.reading))
-    context = Context(
+    context = JobContext(
         opening.settings, opening.raw, results, store, records, chain, outdated,
         cameras=opening.reading.cameras,
     )  # fmt: skip
@@ -381,7 +381,7 @@ def retire(context, products):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     products : iterable of str
         Paths relative to the results folder.
 
@@ -494,7 +494,7 @@ def _finish(session):
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
     # The ledger now holds the jobs' results.
-    ended = AfterSources.of(replace(context, jobs={}, elsewhere={}))
+    ended = PageContext.of(replace(context, jobs={}, elsewhere={}))
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     lines = moved + removal.lines_on_unmoved(session.unmoved)
     # The look for the seal has seen all files of the raw folder.
@@ -516,7 +516,7 @@ def _finish_whole(session):
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
     session_of_all = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
     session_of_all.why_whole = session.why_whole
-    ended = AfterSources.of(replace(session_of_all.context, jobs={}, elsewhere={}))
+    ended = PageContext.of(replace(session_of_all.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | session_of_all.unmoved
     lines = [
         *session_of_all.lines_on_nights(),
@@ -601,7 +601,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.PageContext
     failed, postponed : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and those left for the next one beside frames.
     passed : iterable of str, optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.run import batches
+from ccdflow.run.batches import batch_work
 
 # Words of Snakemake's own messages, beside those on jobs.
 _TRACEBACK = "Traceback (most recent call last)"
@@ -23,7 +23,7 @@ def signals_in(text):
 
 def is_of_full_disk(text):
     """Return whether a batch ended because its disk is full."""
-    return f"exit status {batches.DISK_FULL_STATUS}" in text
+    return f"exit status {batch_work.DISK_FULL_STATUS}" in text
 
 
 def is_of_late_records(text):

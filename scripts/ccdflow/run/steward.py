@@ -18,8 +18,6 @@ from pathlib import Path
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import (
-    batches,
-    claims,
     failures,
     job_list,
     ledger,
@@ -30,6 +28,7 @@ from ccdflow.run import (
     summary,
     worker,
 )
+from ccdflow.run.batches import batch_splitting, claims
 from ccdflow.run.host import error_line_with_settings
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.progress import Progress
@@ -151,7 +150,7 @@ class Steward:
             self.say(line)
         self.session = started
         # For a plan without jobs the kinds need not be imported.
-        if not host.is_local or (started.plan.jobs and batches.are_wanted(started.plan)):
+        if not host.is_local or (started.plan.jobs and batch_splitting.are_wanted(started.plan)):
             self._write_batches()
         self._start_counting()
         if dry:
@@ -182,7 +181,7 @@ class Steward:
         """Write the batches; a full disk ends the run with one line."""
         each_night = not self.host.is_local
         try:
-            self.batches = batches.split(
+            self.batches = batch_splitting.split(
                 self.session, each_night=each_night, write=not self.host.is_dry
             )
         except OSError as error:

@@ -53,7 +53,7 @@ def end(count, **more):
 
     Parameters
     ----------
-    count : ccdflow.run.claims.BatchCount
+    count : ccdflow.run.batches.claims.BatchCount
     **more
         ``what``, the words for the other products; ``error``, the line with the reason why the run
         could not begin, and ``busy``.

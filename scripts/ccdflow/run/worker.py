@@ -25,7 +25,7 @@ def attempt(context, job, *, make, threads=1):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
     make : callable
         ``make(context, job, threads=threads)`` puts the product in place and returns its
@@ -81,7 +81,7 @@ def work_plan(context, jobs, *, threads, on_done=None):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     jobs : iterable of ccdflow.run.job.Job
     threads : int
     on_done : callable, optional
@@ -102,7 +102,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     jobs : iterable of ccdflow.run.job.Job
         In the plan's order; the first job that is ready runs next.
     threads : int

@@ -96,7 +96,7 @@ def steps_of_class(context, kinds, row):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     kinds : sequence of ccdflow.kinds.masters.master.MasterKind
         All their groups are known.
     row : ccdflow.run.rawframes.rows.Row
@@ -121,7 +121,7 @@ class StepsOfClass:
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     answers : list of ccdflow.kinds.matching.shelves.StepsAlike
         By step.
     questions : Questions
@@ -197,7 +197,7 @@ def _name_of_step(context, step):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     step : ccdflow.run.job.Step
         It is kept, so that its id stays its own.
 

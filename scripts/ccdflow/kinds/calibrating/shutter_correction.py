@@ -51,7 +51,7 @@ def map_for(context, row):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     row : ccdflow.run.rawframes.rows.Row
         Of the frame.
 

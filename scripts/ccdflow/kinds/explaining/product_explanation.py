@@ -60,7 +60,7 @@ def explain_product(results, product, context=None):
     results : pathlib.Path
     product : str
         Relative to the results folder.
-    context : ccdflow.run.context.Planning, optional
+    context : ccdflow.run.context.PlanContext, optional
         The plan of the next run; without it the story has no line on today.
 
     Returns

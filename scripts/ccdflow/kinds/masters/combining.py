@@ -24,7 +24,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.run import ledger
-from ccdflow.run.context import Context, reduced_product
+from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
@@ -63,7 +63,7 @@ class CombineWork:
     """
 
     kind: Kind
-    context: Context
+    context: JobContext
     record: Record
     kept: list[tuple[str, Record]]
     left_out: list[tuple[str, member_selection.LeftOut]]

@@ -27,7 +27,7 @@ def groups_of(kind, context):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
 
     Returns
     -------

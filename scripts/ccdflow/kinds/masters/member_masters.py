@@ -27,7 +27,7 @@ from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.lost_lines import recorded_regions
 from ccdflow.maskbits import DEAD, NO_DATA, SATURATED
-from ccdflow.run.context import Context, reduced_product
+from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.ledger import Record
 
@@ -53,7 +53,7 @@ class Members:
         Their raw files and records.
     """
 
-    context: Context
+    context: JobContext
     group: Group
     records_of_files: list[tuple[str, Record]]
 

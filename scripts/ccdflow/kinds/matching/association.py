@@ -26,7 +26,7 @@ def step_of(context, kind, rows, night):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     kind : ccdflow.kinds.masters.master.MasterKind
         All its groups are known.
     rows : sequence of ccdflow.run.rawframes.rows.Row
@@ -44,7 +44,7 @@ def steps_of(context, names, rows, night):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     names : sequence of str
         Kinds of masters, in the order of the steps.
     rows : sequence of ccdflow.run.rawframes.rows.Row
@@ -63,7 +63,7 @@ def pair_masters(context, steps, rows, night):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     steps : tuple of ccdflow.run.job.Step
     rows : sequence of ccdflow.run.rawframes.rows.Row
         The frames.
@@ -133,7 +133,7 @@ def passed_over(context, name, group, nights):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
         After the plan was made.
     name : {'bias', 'dark', 'flat'}
     group : ccdflow.run.job.Group
@@ -245,7 +245,7 @@ def needs_of(context, steps):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     steps : iterable of ccdflow.run.job.Step
 
     Returns

@@ -199,7 +199,7 @@ def may_change(context, steps):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     steps : iterable of ccdflow.run.job.Step
 
     Returns

@@ -17,7 +17,7 @@ def pixels_for(context, row):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     row : ccdflow.run.rawframes.rows.Row
         Of the frame.
 

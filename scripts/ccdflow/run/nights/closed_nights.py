@@ -20,7 +20,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write, note_columns
 from ccdflow.run import late_notes, ledger
-from ccdflow.run.context import Planning
+from ccdflow.run.context import PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
 from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
@@ -247,16 +247,16 @@ def note_all_nights(context, state):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Of an empty plan; its inventory and ledger are as they are on the disk.
     state : ccdflow.run.seal.State
         From before the plan was made.
     """
     try:
+        # An answer on one frame of a night serves the others.
+        context = PlanContext.of(context)
         homes = _Homes(context)
         _check(context, homes)
-        # A lookup for one frame of a night serves the others.
-        context = Planning.of(context)
         notes = {night: _note(context, night, homes) for night in homes.nights}
         path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
         nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})

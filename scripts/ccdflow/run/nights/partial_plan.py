@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
-from ccdflow.run.context import Context, Lookup
+from ccdflow.run.context import JobContext, Lookup
 from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
@@ -306,7 +306,7 @@ class _Opening:
     def _context(self, store, records):
         """Return the context of a plan of the open nights."""
         settings, nights = self._settings, self._nights
-        context = Context(
+        context = JobContext(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, self._chain,
             frozenset(inventory.outdated_files(store, self._reading)),
             cameras=self._reading.cameras, closed=nights,
@@ -367,7 +367,7 @@ def plan_again(context):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Of a run that has ended.
 
     Returns
@@ -403,7 +403,7 @@ def save_partial_plan(context):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Of a plan of open nights.
     """
     context.closed.notes.save(context)

@@ -138,7 +138,7 @@ def note_flags(context):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
         Its store is changed in place.
     """
     store, records, texts = context.store, records_by_kind(context.ledger), {}

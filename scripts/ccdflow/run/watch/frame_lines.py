@@ -17,7 +17,7 @@ class FrameLines:
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     jobs : iterable of ccdflow.run.job.Job
         Of the round.
     say : callable

@@ -15,7 +15,7 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import Context, Lookup, Planning, is_of_enabled_type, reduced_product
+from ccdflow.run.context import JobContext, Lookup, PlanContext, is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
@@ -77,7 +77,7 @@ class ShortPlan:
 
     Attributes
     ----------
-    context : ccdflow.run.context.Context
+    context : ccdflow.run.context.JobContext
     jobs : list of ccdflow.run.job.Job
     rows : list of ccdflow.run.rawframes.rows.Row
         Of the new frames, as they were read.
@@ -87,7 +87,7 @@ class ShortPlan:
         Nights whose lists and pages are left to a later plan.
     """
 
-    context: Context
+    context: JobContext
     jobs: list[Job] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     leaves_masters: bool = False
@@ -221,7 +221,7 @@ class WarmState:
             put_off=set() if draws else set(nights_of_light),
         )  # fmt: skip
         stamps = ProductStamps(part.context.results)
-        planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
+        planner = Planner(PlanContext.of(part.context), stamps, set(), frozenset())
         for kind in _kinds_of(part.context.chain, light_rows, nights):
             kind.plan(planner)
         part.jobs = list(part.context.jobs.values())

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.candidates import LONG_VALUES
 from ccdflow.kinds.matching.setups import IN_SETUP, setup_of
-from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import OK, picker
@@ -232,7 +232,7 @@ def _label(row):
 def _name_of_kind(kind, facts, seconds):
     parts = [kind]
     if kind == "dark":
-        parts.append(night_plan.seconds_words(seconds))
+        parts.append(night_forecast.seconds_words(seconds))
     elif kind != "bias":
         parts.append(light_words((facts["filter"], facts["grism"])))
     return " ".join(filter(None, parts))

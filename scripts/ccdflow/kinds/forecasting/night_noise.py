@@ -13,6 +13,8 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
+from ccdflow.kinds.forecasting import budget, sky_prediction
+from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
@@ -20,8 +22,6 @@ from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR
 from ccdflow.kinds.matching.measured_flats import figure_of
 from ccdflow.kinds.matching.setups import about_members, middles_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
-from ccdflow.kinds.planning import budget, sky_prediction
-from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 from ccdflow.run.context import Lookup
@@ -42,7 +42,7 @@ class GroupNoise:
         Filter and grism.
     products : tuple of str
         The frames.
-    frame : ccdflow.kinds.planning.budget.BudgetedFrame
+    frame : ccdflow.kinds.forecasting.budget.BudgetedFrame
         One of the frames: all of them have the same budget.
     sky_is_measured : bool
         Whether the sky is that of these frames.
@@ -65,7 +65,7 @@ class GroupNoise:
 
     @property
     def budget(self):
-        """The `ccdflow.kinds.planning.budget.Budget`."""
+        """The `ccdflow.kinds.forecasting.budget.Budget`."""
         return budget.budget_of(self.frame)
 
     @property

@@ -1,6 +1,6 @@
-"""The plan of a night: its frames and the masters that they take; `night_noise` has their noise.
+"""The forecast of a night: its frames and their masters; `night_noise` has their noise.
 
-Values only; `plan_sentences` makes text and tables of them.
+Values only; `forecast_sentences` makes text and tables of them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
+from ccdflow.kinds.forecasting import night_noise
 from ccdflow.kinds.matching import association, match_sentences, shelves
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is_made
 from ccdflow.kinds.matching.setups import setup_of
-from ccdflow.kinds.planning import night_noise
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.context import SameObject
@@ -104,7 +104,7 @@ class Block:
     frames : tuple of (str, int)
         Filter and exposure, and how many there are.
     taken : tuple of PlannedMaster
-    noises : tuple of ccdflow.kinds.planning.night_noise.GroupNoise
+    noises : tuple of ccdflow.kinds.forecasting.night_noise.GroupNoise
         () where the gain is not known.
     passed_over : tuple of (str, str)
         Masters that no frame takes, in words, and why.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.errors import UserError
-from ccdflow.kinds.planning import night_plan, plan_sentences
+from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
@@ -38,7 +38,7 @@ def lines_on_night(context, night):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
         After the plan was made.
     night : str
 
@@ -59,10 +59,10 @@ def lines_on_night(context, night):
             allowed=f"one of {len(nights)} nights from {nights[0]} to {nights[-1]}",
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
-    blocks = night_plan.blocks_of(context, night, foretell=True)
+    blocks = night_forecast.blocks_of(context, night, foretell=True)
     text_lines = [_there_is(night, rows), *_aside(rows)]
     for block in blocks:
-        text_lines += plan_sentences.paragraph(block)
+        text_lines += forecast_sentences.paragraph(block)
     return [*text_lines, *_verdict(context, blocks)]
 
 

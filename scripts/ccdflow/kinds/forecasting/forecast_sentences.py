@@ -1,4 +1,4 @@
-"""The plan of a night in words: the paragraph of a dry run, and the table of a night's page."""
+"""The forecast of a night in words: the paragraph of a dry run, and the table of a night's page."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE_PIXELS
+from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.matching.shelf import day_of
-from ccdflow.kinds.planning import budget, night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 
@@ -30,7 +30,7 @@ def paragraphs(context, nights, *, most_nights):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
     nights : dict of str to list of ccdflow.run.job.Group
         The frames that are calibrated, by night.
     most_nights : int
@@ -54,13 +54,13 @@ def paragraphs(context, nights, *, most_nights):
             f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most_nights:]:
-        for block in night_plan.blocks_of(context, night, foretell=True):
+        for block in night_forecast.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
     return lines
 
 
 def paragraph(block):
-    """Return the lines of a `ccdflow.kinds.planning.night_plan.Block`."""
+    """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
     types = ", ".join(f"{count} {name}" for name, count in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
     if block.refused:
@@ -104,7 +104,7 @@ def _who(line, block):
     names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
     if names and sum(dict(block.frames)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
-    return f"{night_plan.files_words(line.groups)}: "
+    return f"{night_forecast.files_words(line.groups)}: "
 
 
 # -- masters ---------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def table(blocks):
 
     Parameters
     ----------
-    blocks : list of ccdflow.kinds.planning.night_plan.Block
+    blocks : list of ccdflow.kinds.forecasting.night_forecast.Block
 
     Returns
     -------
@@ -384,7 +384,7 @@ def table(blocks):
 
 
 def _table_rows(blocks):
-    """Return the rows of the table of a night's plan."""
+    """Return the rows of the table of a night's forecast."""
     rows = []
     for block in blocks:
         for line in block.taken:

@@ -1,0 +1,1 @@
+"""Contents of pages, tables and last lines, from the records and the rows."""

@@ -1,1 +1,0 @@
-"""The parts of pages of nights, from the records and the rows."""

@@ -1,0 +1,225 @@
+"""The file of a batch: everything its process needs, so that it reads neither inventory nor ledger.
+
+The first line holds the batch's size, for readers that want only that; the second line holds the
+jobs, rows and records.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+
+from ccdflow import __version__, paths
+from ccdflow.errors import UserError
+from ccdflow.files import atomic_write
+from ccdflow.run import ledger, plan
+from ccdflow.run.batches import claims
+from ccdflow.run.context import JobContext
+from ccdflow.run.job import Group, Job, Size, Step, Use
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import FACTS, Row, digest
+from ccdflow.run.session import Session
+
+
+def path_of(name, key):
+    """Return the path of a batch's file relative to the results folder.
+
+    Parameters
+    ----------
+    name : str
+        Of the batch.
+    key : str
+        Hash of its jobs.
+
+    Returns
+    -------
+    str
+    """
+    return f"{paths.BATCHES}/{name}.{key}.json"
+
+
+def write_batch(session, batch, *, queued=False):
+    """Write the file of a batch: all that its process reads.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    batch : ccdflow.run.batches.batch_splitting.Batch
+    queued : bool
+        Whether a job of the cluster may still queue for the batch after this process has ended.
+
+    Returns
+    -------
+    Path
+    """
+    context = session.context
+    jobs = [session.plan.jobs[product] for product in batch.products]
+    rows, groups = _rows_and_groups(context, jobs)
+    needed = {paths.reduced_frame(row.file) for row in rows} | {group.product for group in groups}
+    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
+    waits = [path for path, products in session.busy.items() if products & set(batch.products)]
+    data = {
+        "settings": context.settings,
+        "waits": [path for path in waits if path != batch.path],
+        "jobs": [asdict(job) for job in jobs],
+        "elsewhere": [asdict(job) for job in _elsewhere(session.plan.jobs, jobs, needed)],
+        "groups": [group.as_dict() for group in groups],
+        "rows": [row.as_dict() for row in rows],
+        "shared": {name: context.store.shared[name] for name in sorted(names)},
+        "records": [
+            context.ledger[product].as_dict()
+            for product in sorted(needed)
+            if product in context.ledger
+        ],
+    }
+    path = context.results / batch.path
+    compact = {"separators": (",", ":")}
+    head = {**asdict(batch.size), "before": batch.before, "queued": queued, "form": _form()}
+    body = json.dumps(data, **compact)
+    atomic_write.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
+    return path
+
+
+def _elsewhere(planned, jobs, needed):
+    """Return the jobs of other batches whose records these jobs read."""
+    products = {job.product for job in jobs}
+    products_read = needed.union(*(job.needs for job in jobs)) - products
+    return [planned[product] for product in sorted(products_read) if product in planned]
+
+
+def _rows_and_groups(context, jobs):
+    """Return the rows and groups that these jobs read."""
+    rows, groups = {}, {}
+    for job in jobs:
+        rows_of_job, groups_of_job = context.chain.by_name(job.kind).carries(context, job)
+        rows.update((row.file, row) for row in rows_of_job)
+        groups.update((group.product, group) for group in groups_of_job)
+    return [rows[file] for file in sorted(rows)], list(groups.values())
+
+
+@cache
+def _form():
+    """Return a hash of the names of fields that this version writes into a batch's file."""
+    classes = (Job, Group, Step, Use, Size, Row, ledger.Record)
+    names = [[each.name for each in fields(kept)] for kept in classes]
+    return digest([__version__, FACTS, names])
+
+
+def _head(path):
+    """Return the first line of a batch's file.
+
+    Raises
+    ------
+    UserError
+        If another version of ccdflow wrote it.
+    """
+    with Path(path).open(encoding="utf-8") as file:
+        return _checked_head(path, file.readline())
+
+
+def _checked_head(path, line):
+    """Return the head of a batch's file; raise `UserError` for one of another version."""
+    head = json.loads(line)
+    if isinstance(head, dict) and head.get("form") != _form():
+        raise UserError(
+            "another version of ccdflow wrote this batch",
+            file=path,
+            remedy="start the workflow again: it makes a new plan, and nothing is made twice",
+        )
+    return head
+
+
+def _body(path):
+    """Return the contents of a batch's file.
+
+    Raises
+    ------
+    ccdflow.run.batches.claims.Withdrawn
+        If the batch is gone.
+    UserError
+        If another version of ccdflow wrote it.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            line = file.readline()
+            if line != claims.WITHDRAWN_LINE:
+                _checked_head(path, line)
+                return json.loads(file.readline())
+    except FileNotFoundError:
+        pass
+    raise claims.Withdrawn(str(path))
+
+
+def size_of(path):
+    """Return the `Size` of a batch; only its first line is read.
+
+    A withdrawn batch has size zero.
+    """
+    head = _head(path)
+    if not isinstance(head, dict):
+        return Size()
+    return Size(**{name: head[name] for name in Size.__dataclass_fields__})
+
+
+def records_before(path):
+    """Return the records of the batches that come before one; read only its first line."""
+    head = _head(path)
+    return head["before"] if isinstance(head, dict) else []
+
+
+def read_batch(path, chain):
+    """Return the `Session` of a batch, with its unfinished jobs.
+
+    Parameters
+    ----------
+    path : path-like
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products: `ccdflow.kinds.CHAIN`.
+
+    Returns
+    -------
+    ccdflow.run.session.Session
+
+    Raises
+    ------
+    ccdflow.run.batches.claims.Withdrawn
+        If the batch is gone.
+    UserError
+        If another version of ccdflow wrote it.
+    """
+    data = _body(path)
+    settings = data["settings"]
+    rows = {}
+    for values in data["rows"]:
+        row = Row.from_dict(values)
+        rows[row.file] = row
+    records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
+    groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
+    jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
+    elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
+    store = HeaderStore(rows, data["shared"])
+    context = JobContext(
+        settings=settings,
+        raw=Path(settings["raw"]),
+        results=Path(settings["results"]),
+        store=store,
+        ledger=records,
+        chain=chain,
+        jobs=jobs,
+        elsewhere=elsewhere,
+        groups=groups,
+    )
+    results = context.results
+    undone = {
+        product: job
+        for product, job in jobs.items()
+        if ledger.readable_record(results / job.done) is None
+    }
+    return Session(plan.Plan(context, undone, []), is_dry=False)
+
+
+def batches_awaited(path):
+    """Return the paths, relative to the results folder, of batches to wait for."""
+    return _body(path)["waits"]

@@ -1,0 +1,228 @@
+"""Splitting of a plan into batches, by night and by kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ccdflow import paths
+from ccdflow.run.batches.batch_files import path_of, write_batch
+from ccdflow.run.job import Size
+from ccdflow.run.rawframes.rows import digest
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A part of the plan.
+
+    Attributes
+    ----------
+    name : str
+        The night or nights of the batch.
+    key : str
+        Hash of its jobs.
+    products : tuple of str
+    size : Size
+    before : tuple of str
+        Paths of the records of the batches that come first.
+    """
+
+    name: str
+    key: str
+    products: tuple[str, ...]
+    size: Size
+    before: tuple[str, ...] = ()
+
+    @property
+    def path(self):
+        """The path of the batch's file, relative to the results folder."""
+        return path_of(self.name, self.key)
+
+    @property
+    def done(self):
+        """The path of the record that marks the whole batch as done."""
+        return paths.done_record(f"batches/{self.name}", self.key)
+
+
+def split(session, *, each_night, write=True):
+    """Split the jobs of a run into batches, and write their files.
+
+    A job that needs products of one batch only joins that batch. A job that needs products of
+    several batches joins a batch of its own kind, which waits for them: one for each night on a
+    cluster, one for several nights elsewhere. The main process makes all kinds without a stage;
+    without a cluster also the jobs that need several batches, and what needs these, as long as
+    they are no more than a batch holds.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    each_night : bool
+        Make a batch for each night (for a cluster); otherwise gather nights until they hold
+        ``frames_per_batch`` frames. A night with more frames is split into parts.
+    write : bool
+        Whether the batches' files are written.
+
+    Returns
+    -------
+    list of Batch
+        Each batch follows those that it waits for.
+    """
+    most_jobs = session.context.settings["frames_per_batch"]
+    by_kind = _by_kind(session.plan)
+    parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=each_night)
+    if not each_night and sum(map(len, by_kind.values())) - len(home) > most_jobs:
+        parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=True)
+    places = {product: place for place, product in enumerate(session.plan.jobs)}
+    batches = {}
+    for name, jobs in parts.items():
+        ordered = sorted(jobs, key=lambda job: places[job.product])
+        # Thousands of jobs need the same masters.
+        needs = set().union(*(job.needs for job in ordered))
+        before = {home[need] for need in needs if need in home} - {name}
+        batch = _batch(
+            session.context, name, ordered, [batches[earlier] for earlier in sorted(before)]
+        )
+        batches[name] = batch
+        if write:
+            write_batch(session, batch, queued=each_night)
+    return list(batches.values())
+
+
+def are_wanted(planned):
+    """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
+
+    Frames to reduce count, or all else that a batch may hold: a changed setting may make all
+    calibrated frames again, and no other.
+
+    Parameters
+    ----------
+    planned : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    bool
+    """
+    frames, *other_kinds = map(len, _by_kind(planned).values())
+    return max(frames, sum(other_kinds)) > planned.context.settings["frames_per_batch"]
+
+
+def _by_kind(planned):
+    """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
+    chain = planned.context.chain
+    jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
+    for job in planned.jobs.values():
+        if job.kind in jobs:
+            jobs[job.kind].append(job)
+    return jobs
+
+
+def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
+    """Return ({name: jobs} of batches, {product: name of its batch}).
+
+    Parameters
+    ----------
+    planned : ccdflow.run.plan.Plan
+    by_kind : dict of str to list of ccdflow.run.job.Job
+    most_jobs : int
+        Jobs in a batch of several nights, at most.
+    each_night : bool
+        Make a batch for each night.
+    gather : bool
+        Whether jobs that need several batches get batches of their own.
+    """
+    frames, *later_kinds = by_kind.items()
+    parts = _parts(_by_night(frames[1]), most_jobs, each_night)
+    home = {job.product: name for name, jobs in parts.items() for job in jobs}
+    for kind, staged in later_kinds:
+        unjoined = _join(staged, planned.jobs, parts, home)
+        if not gather:
+            continue
+        # Jobs of nights without new frames wait for no other job.
+        free = [job for job in unjoined if not any(need in planned.jobs for need in job.needs)]
+        bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
+        for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
+            for nights, jobs_of_nights in _parts(_by_night(jobs), most_jobs, each_night).items():
+                name = f"{nights}{suffix}"
+                parts.setdefault(name, []).extend(jobs_of_nights)
+                home.update((job.product, name) for job in jobs_of_nights)
+    return parts, home
+
+
+def _join(jobs, planned, parts, home):
+    """Put jobs of a kind that need one batch into that batch; return those that need several.
+
+    A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
+    a product outside all batches is left to the main process.
+    """
+    unjoined = []
+    for job in jobs:
+        homes = set(map(home.get, job.needs))
+        if None in homes:
+            # A need may be made by no batch, or be left out of the plan: only planned needs count.
+            homes = {home.get(need) for need in job.needs if need in planned}
+        if None in homes:
+            continue
+        if len(homes) == 1:
+            name = homes.pop()
+            parts[name].append(job)
+            home[job.product] = name
+        else:
+            unjoined.append(job)
+    return unjoined
+
+
+def _batch(context, name, jobs, before):
+    key = digest([[job.product, job.key, job.attempt] for job in jobs])
+    products = tuple(job.product for job in jobs)
+    size = _size(context, jobs)
+    return Batch(name, key, products, size, tuple(each.done for each in before))
+
+
+def _by_night(jobs):
+    nights = {}
+    for job in jobs:
+        nights.setdefault(job.night, []).append(job)
+    return nights
+
+
+def _parts(nights, most_jobs, each_night):
+    """Return {name: jobs} of batches of one or more nights, or of a part of a night.
+
+    Parameters
+    ----------
+    nights : dict of str to list of ccdflow.run.job.Job
+        The jobs of each night, in the order of the nights.
+    most_jobs : int
+        Jobs in a batch, at most: a night with more is parted.
+    each_night : bool
+        Make a batch for each night, instead of bundles of nights.
+    """
+    parts, bundle, frames = {}, [], []
+    small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
+    # Use as few bundles as possible, all of about the same size.
+    target = 0 if each_night else small / max(1, math.ceil(small / most_jobs))
+    for night, jobs in nights.items():
+        if len(jobs) > most_jobs:
+            count = math.ceil(len(jobs) / most_jobs)
+            size = math.ceil(len(jobs) / count)
+            for number in range(count):
+                name = f"{_name([night])}_part{number + 1}of{count}"
+                parts[name] = jobs[number * size : (number + 1) * size]
+            continue
+        if bundle and len(frames) + len(jobs) > max(target, 1):
+            parts[_name(bundle)] = frames
+            bundle, frames = [], []
+        bundle, frames = [*bundle, night], [*frames, *jobs]
+    if bundle:
+        parts[_name(bundle)] = frames
+    return parts
+
+
+def _name(nights):
+    first, last = paths.segment(nights[0]), paths.segment(nights[-1])
+    return first if len(nights) == 1 else f"{first}_to_{last}"
+
+
+def _size(context, jobs):
+    by_name = context.chain.by_name
+    return Size.total(by_name(job.kind).size(context, job) for job in jobs)

@@ -1,0 +1,153 @@
+"""The work of a batch's process: it makes the jobs, shows the progress, and leaves a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.files import freed_pages
+from ccdflow.run import ledger, worker
+from ccdflow.run.batches import claims
+from ccdflow.run.batches.batch_files import batches_awaited, read_batch
+from ccdflow.run.batches.claims import BatchCount
+from ccdflow.run.progress import Progress
+
+BATCH = "batch"
+"""The kind of a record of a batch."""
+
+DISK_FULL_STATUS = 28
+"""Exit status for a full disk."""
+
+
+def make_all(path, *, chain, threads, parent=None, say=print):
+    """Make the products of a batch, once no other process works on it.
+
+    Parameters
+    ----------
+    path : path-like
+        The batch's file.
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products.
+    threads : int
+    parent : int, optional
+        The process that this one must not outlive.
+    say : callable
+        Called with one line for each event.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if each job has left a record or the batch was withdrawn; `DISK_FULL_STATUS`
+        if the disk is full; 1 if a job has left no record, or another version of ccdflow wrote the
+        batch.
+    """
+    freed_pages.keep()
+    if parent is not None:
+        claims.die_with(parent)
+    try:
+        claim = claims.claim(path, say=say)
+    except claims.Withdrawn as error:
+        say(f"{error}: not wanted any more")
+        return 0
+    try:
+        return _make_claimed(path, chain, threads, parent, say)
+    except claims.Withdrawn as error:
+        say(f"{error}: not wanted any more")
+        return 0
+    except UserError as error:
+        say(str(error))
+        return 1
+    finally:
+        if claim is not None:
+            claim.close()
+
+
+def _make_claimed(path, chain, threads, parent, say):
+    """Make the products of a batch that this process holds; return how it ended."""
+    session = read_batch(path, chain)
+    context = session.context
+    for awaited in batches_awaited(path):
+        claims.wait_for(context.results / awaited, say=say)
+    # A parent process shows the progress itself.
+    meter = _Meter(context, mode="plain" if parent is None else "none")
+    reporter = claims.Reporter(path, lambda: meter.progress.count)
+    reporter.start()
+    result = worker.work_plan(
+        context,
+        session.plan.jobs.values(),
+        threads=threads,
+        on_done=meter.tick,
+    )
+    meter.progress.end()
+    for product, reason in result.unrecorded.items():
+        say(f"{product}: its record cannot be written: {reason}")
+    if result.full:
+        say(result.full)
+        return DISK_FULL_STATUS
+    if not record_batch(context, path):
+        return 1
+    reporter.end()
+    return 0
+
+
+class _Meter:
+    """Counts the finished jobs of a batch, including those of earlier attempts.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    mode : {'auto', 'plain', 'none'}
+        See `ccdflow.run.progress.Progress`.
+    """
+
+    def __init__(self, context, *, mode):
+        made_before = tally(context)
+        self._first = context.chain.first.name
+        frames = sum(job.kind == self._first for job in context.jobs.values())
+        self.progress = Progress(frames, others=len(context.jobs) - frames, mode=mode)
+        self.progress.elsewhere(made_before)
+
+    def tick(self, record):
+        """Count one more job."""
+        is_frame = record.kind == self._first
+        self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
+
+
+def tally(context):
+    """Return the `BatchCount` of a batch's jobs that have left a record."""
+    frames = aside = other_products = 0
+    for job in context.jobs.values():
+        record = ledger.readable_record(context.results / job.done)
+        if record is None:
+            continue
+        if job.kind == context.chain.first.name:
+            frames += 1
+            aside += record.status != ledger.MADE
+        else:
+            other_products += 1
+    return BatchCount(frames, aside, other_products)
+
+
+def record_batch(context, path):
+    """Leave the record of a finished batch, if each of its jobs has left one.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        Of the batch's process.
+    path : path-like
+        The batch's file.
+
+    Returns
+    -------
+    bool
+    """
+    count = tally(context)
+    if count.frames + count.others < len(context.jobs):
+        return False
+    name, _, key = Path(path).stem.rpartition(".")
+    product = f"batches/{name}"
+    record = ledger.Record(product, BATCH, key, data=vars(count))
+    ledger.write_record(context.results, record, paths.done_record(product, key))
+    return True
