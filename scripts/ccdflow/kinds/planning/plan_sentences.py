@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _MOST_NAMED = 6
 _MOST_ON_A_PAGE = 30
 # In the reason of flats that are refused.
 _FAINT_WORDS = "signal to noise"
+# The reason of masters that lack nothing but a bias: no further frames of theirs are of use.
+_WAITS_FOR_BIAS = re.compile(r"no (dark|flat) could be made: \S+: no bias\b")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
@@ -287,6 +290,8 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
+            if _WAITS_FOR_BIAS.match(_why_missing(wish, noise, block)):
+                continue
             wish_in_words = _wish_in_words(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
             if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
