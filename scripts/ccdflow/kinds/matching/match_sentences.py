@@ -54,6 +54,9 @@ def degrees_words(about):
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
 
 
+# Below this factor a variance is told in percent.
+_MANY_TIMES = 1.02
+
 OTHER_TEMPERATURE = "of another temperature"
 """The fault of a dark that is warmer or colder than the frame."""
 
@@ -213,10 +216,23 @@ def _why_lost_by_variance(best, other):
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
         with_bias = "with its bias " if any(biases) else ""
-        return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
+        return f"{warmer}{with_bias}{_more_words(others / mine)}"
     if others < mine:
         return _why_less_lost(best, other, others / mine)
-    return "as good, and further away in time"
+    if abs(other.lag or 0) > abs(best.lag or 0):
+        return "as good, and further away in time"
+    return "as good: of these the first by name is taken"
+
+
+def _more_words(times):
+    """Return by how much a variance is above another one.
+
+    >>> _more_words(1.68), _more_words(1.00095)
+    ('adds 1.68 times the variance', 'adds 0.1 % more variance')
+    """
+    if times < _MANY_TIMES:
+        return f"adds {100 * (times - 1):.1g} % more variance"
+    return f"adds {times:.3g} times the variance"
 
 
 def _why_less_lost(best, other, part):

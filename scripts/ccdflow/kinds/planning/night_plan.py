@@ -262,9 +262,10 @@ def _lines(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
+                # Darks scaled up by 1.01 are on both sides of the limit of a grade.
+                how = use and (use.product, use.lag, round(use.scale, 3), use.grade, *use.remarks)
                 why = match_sentences.without_degrees(answer.why_none)
-                alike[use_taken or (answer.grade, why)].append((group, answer))
+                alike[how or (answer.grade, why)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
