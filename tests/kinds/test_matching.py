@@ -199,6 +199,9 @@ def test_nights_without_a_date_are_taken_last():
     assert (choice.lag, choice.grade) == (None, "B")
     own = best(BIAS, [undated, dated], frame=frame(night="undated"))
     assert (own.master, own.grade) == (undated, "A")
+    # The master has a date and the frame has none, or the other way round.
+    of_other = best(BIAS, [dated], frame=frame(night="undated"))
+    assert of_other.remarks == choice.remarks == ("of another night, days between unknown",)
 
 
 # -- random archives -------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ def lag_words(lag):
     """Return how many nights before or after the frame's a master was taken.
 
     >>> lag_words(1.0), lag_words(-57.0), lag_words(float("nan"))
-    ('1 night before', '57 nights later', 'of another night without a date')
+    ('1 night before', '57 nights later', 'of another night, days between unknown')
     """
     if math.isnan(lag):
-        return "of another night without a date"
+        # The frame or the master has no date: the words are true of both.
+        return "of another night, days between unknown"
     count = abs(int(lag))
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
 
@@ -204,7 +205,7 @@ def _why_lost_by_rule(best, other, rules):
     if best.scale == 1 != other.scale and not is_near:
         return f"would be scaled by {other.scale:.3g}"
     if other.lag is None is not best.lag:
-        return "of a night without a date"
+        return "of another night, days between unknown"
     return ""
 
 
