@@ -13,7 +13,12 @@ from typing import NamedTuple
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, shelves
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
-from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is_made
+from ccdflow.kinds.matching.measured_flats import (
+    competing_flats,
+    figure_of,
+    is_made,
+    with_measured_variance,
+)
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.planning import night_noise
 from ccdflow.kinds.science import SCIENCE
@@ -449,6 +454,9 @@ def _rival_of(context, answer):
         if is_later and not is_taken_later and rules.direction != "nearest":
             continue
         if candidate.product != use.product and is_made(context, candidate):
+            if use.is_measured:
+                # Flats that do not compete are ordered by number: both figures are measured ones.
+                candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
 
