@@ -53,6 +53,7 @@ class Lookup(StrEnum):
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
     KIN = "kin"
+    REFUSALS = "refusals foreseen"
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
 
@@ -349,7 +350,7 @@ class Planning(Context):
 
     def _refusals(self):
         """Return {(product, key): reason}; looks at the plan have contexts of their own."""
-        return self.lookup(("refusals foreseen",), dict)
+        return self.lookup((Lookup.REFUSALS,), dict)
 
 
 @dataclass(frozen=True)

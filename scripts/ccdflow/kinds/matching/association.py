@@ -290,7 +290,7 @@ def bias_without_dark(context, step):
 def _biases_without_dark(context, steps):
     """Return the steps of biases that a frame takes if its dark does harm and is left out."""
     kinds = {step.kind for step in steps}
-    if not context.settings["calibrate"]["skip_harmful"] or DARK not in kinds:
+    if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
         return []
     biases = [step for step in steps if step.kind == BIAS]
     alone = [bias_without_dark(context, step) for step in biases]
