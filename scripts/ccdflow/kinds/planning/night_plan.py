@@ -214,9 +214,26 @@ def files_words(groups):
     -------
     str
     """
-    first_files = [Path(group.files[0]).name for group in groups[:2]]
+    first_files = names_of_files(groups)[:2]
     unnamed = len(groups) - 2
     return ", ".join(first_files) + (f" and {unnamed} more" if unnamed > 0 else "")
+
+
+def names_of_files(groups):
+    """Return the names of the files of some frames; their paths where two have one name.
+
+    Parameters
+    ----------
+    groups : sequence of ccdflow.run.job.Group
+        Of one frame each.
+
+    Returns
+    -------
+    list of str
+    """
+    files = [group.files[0] for group in groups]
+    names = [Path(file).name for file in files]
+    return names if len(set(names)) == len(names) else files
 
 
 def name_of_exposure(context, group):

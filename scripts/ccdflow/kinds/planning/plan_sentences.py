@@ -52,8 +52,9 @@ def paragraphs(context, nights, *, most_nights):
         counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
+        count = len(names) - most_nights
         lines.append(
-            f"plan of {len(names) - most_nights} earlier nights, from {names[0]}:"
+            f"plan of {count} earlier night{'s' * (count != 1)}, from {names[0]}:"
             f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most_nights:]:
@@ -393,7 +394,7 @@ def _table_rows(blocks):
     rows = []
     for block in blocks:
         for line in block.taken:
-            file_names = [Path(group.files[0]).name for group in line.groups]
+            file_names = night_plan.names_of_files(line.groups)
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
