@@ -225,6 +225,25 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     assert frame not in archive.left(steps=["flat"])
 
 
+def test_a_runner_up_that_does_not_compete_is_told_as_measured_as_well(archive):
+    """A flat of a later night is further away: its figure stands beside a measured one."""
+    archive.take("bias", OWN, 5)
+    archive.flats(OWN, 20_000.0)
+    archive.flats(LATER, 2_500.0)
+    frame = archive.take("science", OLD, electrons=100.0)
+    done = archive.run()
+    (row,) = [
+        row
+        for row in table_rows(done.results / "associations.csv")
+        if row["frame"] == frame and row["step"] == "flat"
+    ]
+    assert (row["master"].split("/")[1], row["variance_is"]) == (OWN, "measured")
+    assert row["runner_up"].split("/")[1] == LATER
+    # Of five flats: by number both would add 6.7e-6.
+    assert float(row["predicted_variance"]) == pytest.approx(1 / (5 * 20_000), rel=0.1)
+    assert float(row["runner_up_variance"]) == pytest.approx(1 / (5 * 2_500), rel=0.1)
+
+
 def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):
     """The second best is one that there is: those of last night are saturated throughout."""
     archive.flats(EARLY, 8_800)

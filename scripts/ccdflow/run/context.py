@@ -64,6 +64,7 @@ class Lookup(StrEnum):
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
     KIN = "kin"
+    REFUSALS = "refusals foreseen"
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
 
@@ -330,8 +331,27 @@ class PlanContext(Context):
         before = self.ledger.get(product)
         if job is None or (before is not None and before.key == job.key):
             return before
-        foreseen = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
+        foreseen = ledger.Record(product, job.kind, job.key)
+        if reason := self._refusals().get((product, job.key)):
+            foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason)
+        self._foreseen[product] = foreseen
         return foreseen
+
+    def foresee_refusal(self, product, reason):
+        """Note that a product's job will make none, where that is known beforehand.
+
+        Parameters
+        ----------
+        product : str
+        reason : str
+            Why it will be refused: a part of what its key is the hash of.
+        """
+        if (job := self.jobs.get(product)) is not None:
+            self._refusals()[product, job.key] = reason
+
+    def _refusals(self):
+        """Return {(product, key): reason}; looks at the plan have contexts of their own."""
+        return self.lookup((Lookup.REFUSALS,), dict)
 
 
 @dataclass(frozen=True)

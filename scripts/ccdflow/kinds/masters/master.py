@@ -92,6 +92,8 @@ class MasterKind(Kind):
             needs = [*map(reduced_product, group.files), *masters]
             basis = self.group_basis(context, group)
             planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
+            if missing := basis.get("missing"):
+                context.foresee_refusal(group.product, missing)
 
     def basis(self, context, job):
         """Return the sources of a master: its members as they turned out."""

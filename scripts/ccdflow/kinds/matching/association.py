@@ -253,7 +253,7 @@ def needs_of(context, steps):
     needs, spare : list of str
     """
     needs, spare = [], []
-    for step in steps:
+    for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark, which are kept as elsewhere.
         own, others = context.planned(
             ("needs of step", id(step)), lambda step=step: (_needs_of_step(context, step), step)
@@ -263,6 +263,38 @@ def needs_of(context, steps):
         # Each spare dark brings the bias that belongs to it.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
     return needs, spare
+
+
+def bias_without_dark(context, step):
+    """Return the step of a bias for a frame whose dark turns out to be left out.
+
+    The dark's own bias cancels in the dark only: without the dark the best bias alone is taken.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+        Of the bias, with the dark.
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+        The same object where the order of the biases is the same.
+    """
+    # The step is kept beside its answer, so that its id stays its own.
+    name = "bias without dark", id(step)
+    rules = shelves.rules(context)
+    return context.planned(name, lambda: (step, pairs.bias_alone_first(step, rules)))[1]
+
+
+def _biases_without_dark(context, steps):
+    """Return the steps of biases that a frame takes if its dark does harm and is left out."""
+    kinds = {step.kind for step in steps}
+    if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
+        return []
+    biases = [step for step in steps if step.kind == BIAS]
+    alone = [bias_without_dark(context, step) for step in biases]
+    return [new for new, step in zip(alone, biases, strict=True) if new is not step]
 
 
 def _needs_of_step(context, step):

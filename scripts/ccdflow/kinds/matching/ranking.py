@@ -28,6 +28,8 @@ _FEW_MASTERS = 128
 _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
+# The remark on a scaled dark begins with it.
+_SCALED = "scaled "
 
 
 def rescale_candidate(candidate, seconds):
@@ -43,11 +45,11 @@ def rescale_candidate(candidate, seconds):
     -------
     Candidate
     """
-    if candidate.scale == 1:
+    if not is_scaled(candidate):
         return candidate
     scale = seconds / candidate.master.about.exptime
     remarks = [
-        scaled_words(scale) if remark.startswith("scaled ") else remark
+        scaled_words(scale) if remark.startswith(_SCALED) else remark
         for remark in candidate.remarks
     ]
     larger = (scale / candidate.scale) ** 2
@@ -63,9 +65,26 @@ def rescale_candidate(candidate, seconds):
     )
 
 
+def is_scaled(candidate):
+    """Return whether a candidate is multiplied by a factor.
+
+    Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked, whose
+    exposure is rounded for that.
+
+    Parameters
+    ----------
+    candidate : Candidate
+
+    Returns
+    -------
+    bool
+    """
+    return any(remark.startswith(_SCALED) for remark in candidate.remarks)
+
+
 def scaled_words(scale):
     """Return how a dark is scaled: ``scaled down by 0.5``."""
-    return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
+    return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
 def rank_candidates(shelf, kind, frame, noise, rules, seconds):
