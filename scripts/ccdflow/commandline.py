@@ -323,7 +323,7 @@ def no_more_words(options):
     if options.words:
         raise UserError(
             "is not understood",
-            value=options.words[0],
+            keyword=options.words[0],
             allowed=_as_words(options.names),
             remedy="see --help",
         )

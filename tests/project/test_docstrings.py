@@ -325,19 +325,65 @@ def test_every_error_has_its_condition():
     assert wrong == []
 
 
-def test_errors_have_a_remedy():
-    """Every error on purpose says what to do, also under another name or built by a base class."""
-    without = []
+def error_classes():
+    """Return the names of the library's errors: those with parts, and all that inherit them."""
+    names = {"CcdflowError"}
+    while (
+        more := {
+            node.name
+            for node in classes().values()
+            if {ast.unparse(base).rpartition(".")[2] for base in node.bases} & names
+        }
+        - names
+    ):
+        names |= more
+    return names
+
+
+def errors_made():
+    """Return [(place, {part: syntax tree})] of the library's errors, wherever one is made."""
+    errors = error_classes()
+    with_parts_of_their_own = {
+        place.rpartition(" ")[2] for place, *_ in constructors() if place.split(" ")[-1] in errors
+    } - {"CcdflowError"}
+    made = []
     for module in modules():
-        place = module.path.relative_to(SCRIPTS)
         for node in ast.walk(module.tree):
             name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            given = {keyword.arg for keyword in getattr(node, "keywords", ())}
-            is_error = name.rpartition(".")[2] in ("UserError", "FrameError", "DamagedProduct")
-            is_base = name == "super().__init__" and "allowed" in given
-            if is_error or is_base or name == "error":
-                without += [f"{place}:{node.lineno}"] if not given & {"remedy", None} else []
+            given = {each.arg: each.value for each in getattr(node, "keywords", ())}
+            is_error = name.rpartition(".")[2] in errors - with_parts_of_their_own
+            is_base = name == "super().__init__" and "remedy" in given
+            # `kind` and `error` are errors' classes that a function is given.
+            if is_error or is_base or (name in ("kind", "error") and "file" in given):
+                made.append((f"{module.path.relative_to(SCRIPTS)}:{node.lineno}", given))
+    return made
+
+
+def test_errors_have_a_remedy():
+    """Every error on purpose says what to do, also under another name or built by a base class."""
+    made = errors_made()
+    assert len(made) > 250
+    without = []
+    for place, given in made:
+        remedy = given.get("remedy")
+        nothing = [
+            node
+            for node in ast.walk(remedy or ast.Constant(None))
+            if isinstance(node, ast.Constant) and node.value in (None, "")
+        ]
+        if nothing and None not in given:
+            without.append(place)
     assert without == []
+
+
+def test_an_error_that_shows_a_value_names_its_card_or_setting():
+    """ "(found 2880)" alone tells nobody what is 2880: a card, a setting, a number of bytes."""
+    nameless = [
+        place
+        for place, given in errors_made()
+        if "value" in given and "keyword" not in given and None not in given
+    ]
+    assert nameless == []
 
 
 def test_no_docstring_and_no_comment_begins_with_what():

@@ -142,7 +142,7 @@ def test_files_that_would_become_one_product(sandbox):
         (b"", "arriving", "the file is empty"),
         (b"SIMPLE  = ", "arriving", "the file is truncated"),
         (frame_bytes(1, size=SMALL)[:-2880], "arriving", "the file is truncated: 2880 bytes, its"),
-        (b"no FITS", "set aside", "not a FITS file"),
+        (b"no FITS", "set aside", "SIMPLE: not a FITS file"),
         (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 50, "set aside", "gzip stream is damaged"),
     ],
     ids=range(5),

@@ -514,6 +514,7 @@ def _check_flat(data, absent, name):
         raise FrameError(
             "the flat holds no lit pixel",
             file=name,
+            keyword="highest pixel",
             value=float(np.max(data[~absent])),
             allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
             remedy="look at its members",
@@ -523,6 +524,7 @@ def _check_flat(data, absent, name):
         raise FrameError(
             "the flat is not normalised",
             file=name,
+            keyword="median",
             value=round(middle, 3),
             allowed=f"a median between {_LOWEST_MEDIAN:g} and {_HIGHEST_MEDIAN:g}",
             remedy="divide it by its mean",

@@ -276,6 +276,7 @@ def _mean_of_lit_pixels(images):
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
+            keyword="level",
             value=mean,
             allowed="light",
             remedy="look at its frames: they may hold no light, or be saturated",

@@ -388,6 +388,7 @@ def _header_at(stream, offset, name, *, first):
                     raise FrameError(
                         "not a FITS file: it does not begin with SIMPLE",
                         file=name,
+                        keyword="SIMPLE",
                         value=bytes(block[:8]).decode("ascii", "replace"),
                         remedy="move it out of the raw folder",
                     )

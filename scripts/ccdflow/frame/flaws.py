@@ -132,6 +132,7 @@ def flag_of(sample, offset, amplifier):
     if values.size == 0:
         raise FrameError(
             f"amplifier {amplifier.name} holds no finite value",
+            keyword="data",
             value=amplifier.data.to_fits(),
             remedy="look at the frame: its product would be all NaN",
         )

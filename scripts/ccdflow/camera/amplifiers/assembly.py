@@ -124,6 +124,7 @@ def _with_strips(draft, notes, *, file):
         raise FrameError(
             f"amplifier {draft.name}: the overscan does not lie beside the data",
             file=file,
+            keyword="overscan",
             value=f"overscan {' '.join(strip.to_fits() for strip in draft.overscan)}, "
             f"data {draft.data.to_fits()}",
             allowed="left or right of the data, or above or below them, and not both",
@@ -156,6 +157,7 @@ def _spanning(draft, strip, along, notes, *, file):
     raise FrameError(
         f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
         file=file,
+        keyword="overscan",
         value=f"overscan {strip.to_fits()}, data {data.to_fits()}",
         allowed=f"a strip that spans the data's {along}",
         remedy="give a longer strip in the camera's profile, or `along: frame` for one level",
@@ -169,6 +171,7 @@ def _check_overlaps(drafts, *, file):
             raise FrameError(
                 f"the data of amplifiers {first.name} and {second.name} overlap",
                 file=file,
+                keyword="data",
                 value=f"{first.data.to_fits()} and {second.data.to_fits()}",
                 allowed="each pixel in the data of one amplifier",
                 remedy="give the `data` of each amplifier in the camera's profile",
@@ -180,6 +183,7 @@ def _check_overlaps(drafts, *, file):
                     raise FrameError(
                         f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
                         file=file,
+                        keyword="overscan",
                         value=f"{strip.to_fits()} and {draft.data.to_fits()}",
                         allowed="strips beside the data of all amplifiers",
                         remedy="give `data` and `overscan` of each in the camera's profile",
@@ -201,6 +205,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         raise FrameError(
             "some amplifiers have a place and some have none",
             file=file,
+            keyword="place",
             value=", ".join(draft.name for draft in drafts if draft.place is None),
             remedy="give `place` for each amplifier in the camera's profile, or for none",
         )
@@ -242,6 +247,7 @@ def _check_size(draft, shape, *, file):
         raise FrameError(
             f"amplifier {draft.name}: place and data differ in size",
             file=file,
+            keyword="place",
             value=f"{shape[1]} x {shape[0]}",
             allowed=f"{draft.data.shape[1]} x {draft.data.shape[0]}",
             remedy="correct `place` or `data` in the camera's profile",
@@ -311,6 +317,7 @@ def _check_places(placed, shape, notes, *, file):
             raise FrameError(
                 f"amplifiers {first.name} and {second.name} would overlap in the image",
                 file=file,
+                keyword="place",
                 value=f"{first.place.to_fits()} and {second.place.to_fits()}",
                 allowed="places side by side",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",

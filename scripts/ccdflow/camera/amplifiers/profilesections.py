@@ -76,6 +76,7 @@ def _amplifiers_with_hdus(headers, specs, *, file):
             raise FrameError(
                 f"the file has no image in the HDUs of amplifier {spec.name}",
                 file=file,
+                keyword="hdu",
                 value=", ".join(map(str, hdus)),
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
                 remedy="name HDUs with images at `hdu:` in the profile",
@@ -105,6 +106,7 @@ def _only_hdu(headers, spec, *, file):
         raise FrameError(
             f"the file has no image in the HDU of amplifier {spec.name}",
             file=file,
+            keyword="hdu",
             value=spec.hdu,
             allowed=f"one of {list(images)}, or its EXTNAME",
             remedy="name an HDU with an image at `hdu:` in the profile",
