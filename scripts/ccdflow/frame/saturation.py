@@ -68,7 +68,20 @@ def _saturated_runs(full, first):
 
 
 def _flag_bleeding(mask, pixels, column, end, direction):
-    """Flag a column beyond the end of a run, while it is brighter than its surroundings."""
+    """Flag a column beyond the end of a run, while it is brighter than its surroundings.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of uint8
+        Shape (ny, nx), changed in place.
+    pixels : numpy.ndarray of any float type
+        Shape (ny, nx), adu.
+    column : int
+    end : int
+        Last row of the run, in the direction.
+    direction : {-1, 1}
+        Down or up.
+    """
     ny, nx = mask.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     row = end + direction

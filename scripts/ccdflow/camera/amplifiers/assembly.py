@@ -136,7 +136,18 @@ def _with_strips(draft, notes, *, file):
 
 
 def _spanning(draft, strip, along, notes, *, file):
-    """Return the strip, as long as the data along the axis that has one level for each step."""
+    """Return the strip, as long as the data along the axis that has one level for each step.
+
+    Parameters
+    ----------
+    draft : Draft
+    strip : Region
+    along : {'rows', 'columns'}
+    notes : list of str
+        Gets a line where a strip is lengthened.
+    file : str
+        Named in the error.
+    """
     data = draft.data
     if along == "rows":
         spanning = replace(strip, y0=data.y0, y1=data.y1)
@@ -255,7 +266,20 @@ def _check_size(draft, shape, *, file):
 
 
 def _on_detector(drafts, sections, factors, keyword, *, file):
-    """Return the places from sections of the unbinned detector, in its orientation."""
+    """Return the places from sections of the unbinned detector, in its orientation.
+
+    Parameters
+    ----------
+    drafts : list of Draft
+    sections : list of DirectedSection
+        One for each draft.
+    factors : dict of int to (int, int)
+        Binning of rows and columns, by HDU.
+    keyword : str
+        The card of the sections.
+    file : str
+        Named in the error.
+    """
     placed = []
     for draft, section in zip(drafts, sections, strict=True):
         by, bx = factors[draft.hdu]

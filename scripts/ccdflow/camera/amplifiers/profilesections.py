@@ -122,7 +122,20 @@ def _only_hdu(headers, spec, *, file):
 
 
 def _draft(headers, spec, index, shape, cards, *, file):
-    """Return the draft of an amplifier of a profile in the frame of these headers."""
+    """Return the draft of an amplifier of a profile in the frame of these headers.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    spec : AmplifierSpec
+    index : int
+        The HDU.
+    shape : (int, int)
+        Of its image: (ny, nx).
+    cards : Cards
+    file : str
+        Named in the error.
+    """
     header = headers[index]
 
     def region(spec_of, key):

@@ -180,7 +180,19 @@ def _clear_stars(hits, data, errors, width):
 
 
 def _find_sharper(data, smooth, errors, y, x, width):
-    """Return which pixels are sharper than a Gaussian of a width along any of four lines."""
+    """Return which pixels are sharper than a Gaussian of a width along any of four lines.
+
+    Parameters
+    ----------
+    data, smooth : numpy.ndarray
+        Shape (ny, nx): the pixels, and the median over a wide box.
+    errors : numpy.ndarray
+        Shape (ny, nx): standard errors.
+    y, x : numpy.ndarray of int
+        Shape (n,): the pixels in question.
+    width : float
+        Sigma of the stars, pixels.
+    """
 
     def shifted(values, dy, dx):
         ny, nx = values.shape

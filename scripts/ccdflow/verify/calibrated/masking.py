@@ -305,7 +305,23 @@ def add_neighbours(expected, mask, pixels, step):
 
 
 def _add_tail(expected, full, pixels, column, row, direction, step):
-    """Expect the bit along a column while it is brighter than its surroundings."""
+    """Expect the bit along a column while it is brighter than its surroundings.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Gets the bit.
+    full : numpy.ndarray of bool
+        Shape (ny, nx): saturated pixels.
+    pixels : numpy.ndarray
+        Shape (ny, nx), adu.
+    column, row : int
+        The first pixel beyond the saturated run.
+    direction : {-1, 1}
+        Down or up.
+    step : float
+        Half of the step in which pixels are stored; 0 for exact ones.
+    """
     ny, nx = full.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     slack, is_sure = _END_IS_OPEN + (_END_IS_OPEN_IN_STEPS if step else 0.0), True

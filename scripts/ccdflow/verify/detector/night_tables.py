@@ -252,7 +252,21 @@ def night_images(first, masters, results):
 
 
 def _check_noise(first, keywords, values, masters, place, results):
-    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv."""
+    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the table's first HDU.
+    keywords : (str, str)
+        Cards of read noise and gain.
+    values : (float, float or None)
+        Their values.
+    masters : list of NightMaster
+    place : (int, str)
+        HDU and tail of the amplifier.
+    results : pathlib.Path
+    """
     hdu, tail = place
     for master in masters:
         bias = master.master_paths.get("bias")
@@ -456,7 +470,21 @@ def _pixels_and_errors(flats, image):
 
 
 def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
-    """Find the bad pixels of an amplifier in darks again; ``bits`` gets them."""
+    """Find the bad pixels of an amplifier in darks again.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Gets the bad pixels.
+    image : NightImage
+    tail : str
+        Of the amplifier.
+    place : (slice, slice)
+        Its rows and columns.
+    darks : list of NightMaster
+    hot_rate : float
+        Electrons a second.
+    """
     noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
     y, x = place
@@ -482,7 +510,19 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
 
 
 def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
-    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one."""
+    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one.
+
+    Parameters
+    ----------
+    image : NightImage
+    tail : str
+        Of the amplifier.
+    place : (slice, slice)
+        Its rows and columns.
+    flat : NightMaster
+    like_ccdmask : bool
+        Whether the limits are those of IRAF's ccdmask.
+    """
     noise, gain = image.noises[tail]
     if not gain or not flat.level_is_out(image.hdu, tail):
         return None
