@@ -296,7 +296,7 @@ def _check_extension(header, name):
     kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
     if not isinstance(kind, str):
         raise FrameError(
-            "the extension does not say of what kind it is",
+            "the extension does not name its kind",
             file=name,
             keyword="XTENSION",
             value=kind,

@@ -117,7 +117,7 @@ def _only_hdu(headers, spec, *, file):
         f"the file has {len(images)} images",
         file=file,
         allowed="1",
-        remedy=f"say `hdu:` for amplifier {spec.name} in the camera's profile",
+        remedy=f"give `hdu:` for amplifier {spec.name} in the camera's profile",
     )
 
 

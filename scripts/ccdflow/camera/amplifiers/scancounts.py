@@ -261,7 +261,7 @@ def _outputs(reader, position, images):
         return shared
     if len(shared) != images:
         raise reader.contradiction(
-            f"the primary tells of {len(shared)} outputs for {images} images",
+            f"the primary header names {len(shared)} outputs for {images} images",
             "ESO DET OUTPUTS",
             len(shared),
         )
