@@ -118,7 +118,7 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
         assert out.unit == "electron"
 
 
-def test_product_is_whole_and_others_read_it(frame_and_masters, tmp_path):
+def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_masters, tmp_path):
     out, target = run(
         frame_and_masters,
         tmp_path,

@@ -133,7 +133,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     assert "frames without it" in next(line for line in done.lines if "dark does harm" in line)
 
 
-def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):
+def test_a_run_from_scratch_leaves_the_harmful_dark_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
     chain = take(tmp_path, detector=clean(), **COLD)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})

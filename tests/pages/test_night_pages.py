@@ -95,7 +95,7 @@ def test_a_camera_without_overscan_is_not_said_to_have_one(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp_path):
+def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
     fill(tmp_path / "raw", biases(count))
     run = made(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
