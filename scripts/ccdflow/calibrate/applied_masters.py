@@ -18,13 +18,13 @@ ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1
-"""Exposures that differ by less are equal."""
+"""Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
 
 EXACT_PART = 1e-3
-"""Exposures that differ by less than this part of them are equal, as well."""
+"""Exposures that differ by less than this fraction count as equal: cards may have measured times."""
 
 SCALE_UP = 2.5
-"""A dark is scaled up by no more than this unless the caller says otherwise."""
+"""A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
 
 # Gains that differ by less than this part are equal: cards have a few digits.
 _SAME_GAIN = 1e-3

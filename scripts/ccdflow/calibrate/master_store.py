@@ -39,7 +39,7 @@ _MOST_IDLE = 3
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
 # A flat is judged by about this many rows.
 _CHECKED_ROWS = 256
-# Planes of one sort that are kept for the exposures of a night.
+# Planes of one master that are kept, one for each exposure: most nights have one or two.
 _KEPT_PLANES = 2
 
 

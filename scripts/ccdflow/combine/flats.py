@@ -20,7 +20,8 @@ from ccdflow.combine.subtracted_masters import (
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
-# The lit pixels are found in at most this many rounds, fewer if none changes.
+# The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
+# this many rounds, fewer once the number of lit pixels stays.
 _ROUNDS = 10
 
 

@@ -22,7 +22,7 @@ from ccdflow.errors import FrameError, UserError
 DEFAULT_STACK_BYTES = 1_000_000_000
 """Bytes that pixels and results of a combination may take."""
 
-# Counts of members are int16.
+# The counts of members are stored as int16.
 _MAX_MEMBERS = np.iinfo(np.int16).max
 
 

@@ -38,21 +38,21 @@ _NEAR_LIMIT = 1e-4
 _CARD_ROUNDING = 0.01
 # A column bleeds if this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
-# Sigma by which its tail is brighter than the columns beside it.
+# The tail of a bleeding column is brighter than the columns beside it by this many sigma.
 _EXCESS_SIGMA = 5.0
-# Columns to either side with which it is compared.
+# A bleeding column is compared with the columns this far to its left and right.
 _COLUMNS_APART = 6
 # Part of the limit by which a tail's end is open: of pixels, and of those stored in steps.
 _END_IS_OPEN, _END_IS_OPEN_IN_STEPS = 1e-5, 0.1
 # Scatter is at least this, in the unit of the pixels.
 _LEAST_SCATTER = 1e-6
-# BPMSHARE by default.
+# Where the header lacks BPMSHARE: the fraction of nights in which a pixel must be bad.
 _LEAST_SHARE = 0.7
 # A header names at most this many measurements of bad pixels.
 _MOST_NAMED = 99
 # Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all.
 _MOST_DIFFERING, _PART_DIFFERING = 5, 0.05
-# Rows of the tail that are compared at once.
+# Rows of the tail of a bleeding column that are compared at once.
 _ROWS_AT_ONCE = 64
 
 

@@ -607,7 +607,7 @@ def _lower_median(stack, keep):
 def _noise_terms(models, rows, shape, lacking="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
     if not models:
-        # Of biases the noise of a value is in another card.
+        # The noise of a value of biases is in another card.
         raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:

@@ -27,7 +27,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used, as the cards IMUSE001 and so on have it."""
-# Bits of pixels of a flat that show nothing.
+# Bits of those pixels of a flat whose values say nothing about the detector.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
@@ -361,7 +361,7 @@ def _verdict_of_pairs(first, hdus):
     """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
     named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
     if named:
-        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters tell of pixels")
+        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters show pixels")
     for name in ("PIXELS", "WEAK"):
         if len(hdus[name].data):
             raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
