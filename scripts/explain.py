@@ -49,6 +49,7 @@ def run(options):
     if len(files) != 1:
         raise UserError(
             "one file is explained at a time",
+            keyword="FILE",
             value=" ".join(files) or "none",
             remedy="give one file",
         )
@@ -64,8 +65,9 @@ def run(options):
         product = file.resolve().relative_to(results.resolve()).as_posix()
     except ValueError:
         raise UserError(
-            "does not lie in the results folder",
+            "the file does not lie in the results folder",
             file=file,
+            keyword="results",
             value=str(results),
             remedy="give results=FOLDER with the folder of the file",
         ) from None

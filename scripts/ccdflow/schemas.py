@@ -114,7 +114,7 @@ def violation(error, *, file, words):
             file=file,
             keyword=f"{where}.{unknown}" if where else unknown,
             allowed=", ".join(known),
-            remedy=f"did you mean {close[0]!r}?" if close else None,
+            remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
         )
     if error.validator == "required":
         missing = next(key for key in schema["required"] if key not in value)

@@ -120,7 +120,7 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
         assert out.unit == "electron"
 
 
-def test_product_is_whole_and_others_read_it(frame_and_masters, tmp_path):
+def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_masters, tmp_path):
     out, target = run(
         frame_and_masters,
         tmp_path,
@@ -450,7 +450,7 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    problem = "the product is cut (found 2880)"
+    problem = "bytes: the product is cut (found 2880)"
     assert done.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0

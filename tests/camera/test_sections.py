@@ -25,7 +25,7 @@ def test_the_regions_of_the_lfc():
     assert Region.from_python("[:, -25:]", (70, 130)).to_fits() == "[106:130,1:70]"
 
 
-def test_notations_come_back_as_they_went():
+def test_notations_come_back_unchanged():
     region = Region(2, 40, 3, 17)
     assert Region.from_fits(region.to_fits()) == region
     assert Region.from_python("[2:40, 3:17]", (50, 60)) == region

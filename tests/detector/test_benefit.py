@@ -154,7 +154,7 @@ def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
     assert "times the variance" in row[-1]
 
 
-def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):
+def test_a_run_from_scratch_leaves_the_harmful_dark_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
     chain = take(tmp_path, detector=clean(), **COLD)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})

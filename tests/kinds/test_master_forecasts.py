@@ -340,7 +340,7 @@ def test_tonight_names_the_criterion_and_what_there_is(guide, tmp_path, capsys):
         (["raw=/nowhere", "raw=/there"], "raw: is given twice; write raw=VALUE once"),
         (["raw="], "raw: has no value; write raw=VALUE once"),
         (["raw=/nowhere"], "there is no such folder (found '/nowhere')"),
-        (["raw={guide}", "2016-01-15"], "is not understood (found '2016-01-15')"),
+        (["raw={guide}", "2016-01-15"], "2016-01-15: is not understood"),
         (
             ["raw={guide}", "night=1999-01-01"],
             "there is no frame of this night (found '1999-01-01')",

@@ -141,7 +141,7 @@ def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):
     # By a rule that wants the own night's the frame alone is made again.
     assert archive.left(same_night=True) == {
         frame: "its masters changed",
-        "associations.csv": "what it shows changed",
+        "associations.csv": "its content changed",
     }
 
 
@@ -177,7 +177,7 @@ def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tm
         assert (done.results / product).read_bytes() == (scratch.results / product).read_bytes()
 
 
-def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
+def test_a_late_faint_flat_leaves_the_frame_unchanged(archive):
     """It is looked at again, as the level of the new frame is not known before."""
     archive.flats(OLD, 2_000, 3)
     archive.flats(OWN, 6_000)

@@ -473,7 +473,7 @@ def test_figures_of_several_amplifiers_are_a_range(values, text):
     assert text_formatting.span(values) == text
 
 
-def test_what_is_not_as_it_should_be_stands_with_its_bias():
+def test_a_fault_stands_with_its_bias():
     bias = CombinedBias(
         "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
     )

@@ -39,7 +39,7 @@ _MOST_IDLE = 3
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
 # A flat is judged by about this many rows.
 _CHECKED_ROWS = 256
-# Planes of one sort that are kept for the exposures of a night.
+# Planes of one master that are kept, one for each exposure: most nights have one or two.
 _KEPT_PLANES = 2
 
 
@@ -514,6 +514,7 @@ def _check_flat(data, absent, name):
         raise FrameError(
             "the flat holds no lit pixel",
             file=name,
+            keyword="highest pixel",
             value=float(np.max(data[~absent])),
             allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
             remedy="look at its members",
@@ -523,6 +524,7 @@ def _check_flat(data, absent, name):
         raise FrameError(
             "the flat is not normalised",
             file=name,
+            keyword="median",
             value=round(middle, 3),
             allowed=f"a median between {_LOWEST_MEDIAN:g} and {_HIGHEST_MEDIAN:g}",
             remedy="divide it by its mean",

@@ -101,7 +101,7 @@ _KINDS = {
 }  # fmt: skip
 # A date or a time of day differs from frame to frame, whatever its card is called: READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
-# Whole degrees: one set point may be written with the noise of its converter.
+# Degrees. Set points are rounded to this step: cards may have the noise of the converter.
 _STEP_DEGREES = 1.0
 # A binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")

@@ -232,7 +232,7 @@ class Planner:
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
         if not why and is_open:
-            why = "what it shows may change"
+            why = "its content may change"
         if not why and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return

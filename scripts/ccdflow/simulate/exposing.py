@@ -155,7 +155,18 @@ def _check(image_type, exptime, filter, sky):
 
 
 def _light(detector, exptime, filter, sky, dust):
-    """Return incident light, response, and light that is detected: mean electrons, (ny, nx)."""
+    """Return incident light, response, and light that is detected: mean electrons, (ny, nx).
+
+    Parameters
+    ----------
+    detector : Detector
+    exptime : float
+        Seconds.
+    filter : str or None
+    sky : Sky or None
+        None for a closed shutter.
+    dust : sequence of Dust
+    """
     if sky is None:
         return np.zeros(detector.shape), np.ones(detector.shape), np.zeros(detector.shape)
     rate = sky.image(detector.shape)

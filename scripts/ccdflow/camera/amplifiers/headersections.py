@@ -214,7 +214,7 @@ def _refuse_numbered_strips(reader):
     strips = [card for card in (reader.text((key,)) for key in keywords) if card]
     if strips:
         raise reader.contradiction(
-            "overscan strips are numbered, and the data are not: which belong to them is not said",
+            "overscan strips are numbered, the data are not: no card says which belong together",
             ", ".join(keyword for keyword, _ in strips),
             " ".join(text for _, text in strips),
         )

@@ -327,7 +327,18 @@ class FramePlanner:
             yield product, night, key, frame.product, common.after, basis
 
     def _choose(self, row, product, class_, seconds, degrees):
-        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any."""
+        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+        product : str
+        class_ : _Class
+            The frames that are alike but for exposure and temperature.
+        seconds : float or None
+        degrees : tuple of float or None
+            Set and measured temperature.
+        """
         numbers = class_.steps.ask(seconds, degrees)
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
             if name in class_.by_questions:

@@ -156,7 +156,18 @@ def blocks_of(context, night, *, foretell=False):
 
 
 def _block(context, night, setup, groups, *, foretell):
-    """Return the `Block` of a night's frames of one setup."""
+    """Return the `Block` of a night's frames of one setup.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    setup : tuple
+    groups : list of ccdflow.run.job.Group
+        One for each frame.
+    foretell : bool
+        See `blocks_of_night`.
+    """
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, who=who)

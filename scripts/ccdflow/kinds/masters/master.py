@@ -148,7 +148,7 @@ class MasterKind(Kind):
         if before.get("members") != now.get("members"):
             return "its frames changed"
         if before.get("masters") != now.get("masters"):
-            return "what is subtracted from its frames changed"
+            return "the masters of its frames changed"
         for name, words in (("settings", "settings changed"), ("arithmetic", "new arithmetic")):
             if before.get(name) != now.get(name):
                 return words

@@ -340,7 +340,24 @@ def _sort_first(keys, ties):
 
 
 def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_known):
-    """Return the `Candidate` that a master is for a frame of a night, taken as it is."""
+    """Return the `Candidate` that a master is for a frame of a night, taken as it is.
+
+    Parameters
+    ----------
+    master : OfferedMaster
+    night : str
+        Of the frame.
+    lag : float
+        Days between the two nights; NaN where one is no date.
+    variance : float
+        That the master adds to a pixel of the frame.
+    ageing : float
+        The part of it that is due to the lag.
+    warmer : float
+        Degrees that the master is warmer; 0 where they are alike or unknown.
+    is_known : bool
+        Whether the temperatures of both are known.
+    """
     remarks = () if master.about.night == night else (match_sentences.lag_words(lag),)
     if not is_known:
         remarks += (TEMPERATURE_UNKNOWN,)

@@ -304,7 +304,18 @@ def terms_of(shelf, kind, frame, noise, rules, seconds):
 
 
 def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
-    """Return the `Terms` of darks for a frame."""
+    """Return the `Terms` of darks for a frame.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.candidates.ObservedAs
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    rules : ccdflow.kinds.matching.candidates.Rules
+    seconds : float or None
+        The exposure that masters are scaled for.
+    """
     wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes
     exact = is_same_exposure(exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
@@ -336,7 +347,18 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
 
 
 def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
-    """Return the `Terms` of biases or flats for a frame: it may take all of them."""
+    """Return the `Terms` of biases or flats for a frame: it may take all of them.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.candidates.ObservedAs
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    rules : ccdflow.kinds.matching.candidates.Rules
+    seconds : float or None
+        The exposure that masters are scaled for.
+    """
     degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
     warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs]
     count = len(warmer)

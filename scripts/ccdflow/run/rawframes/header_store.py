@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING_VERSION = 11
+READING_VERSION = 12
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
 # The indices of geometry and recipe in the plain values of a row.

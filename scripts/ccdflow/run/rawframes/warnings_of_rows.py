@@ -139,7 +139,7 @@ def why_no_bias(store, types):
         for row in rows
         if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
     )
-    remedy = "say under `types:` in a profile which frames are"
+    remedy = "write under `types:` in a profile which frames are"
     if short:
         name = short.most_common(1)[0][0]
         remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"
