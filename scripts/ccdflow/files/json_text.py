@@ -1,4 +1,4 @@
-"""Values as JSON text: an encoder that is made once, for notes and hashes of thousands of values."""
+"""Values as JSON text: an encoder that is made once, for thousands of notes and hashes."""
 
 from __future__ import annotations
 
