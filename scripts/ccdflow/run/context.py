@@ -28,6 +28,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
 
+# Stands for an answer that is not known yet: None is an answer.
+_UNKNOWN = object()
+
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
 calibrated_product = cache(paths.calibrated_frame)
@@ -168,9 +171,10 @@ class Context(ABC):
         object
             The result of ``make()``.
         """
-        if name not in self._lookups:
-            self._lookups[name] = make()
-        return self._lookups[name]
+        found = self._lookups.get(name, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._lookups[name] = make()
+        return found
 
     @property
     def lookups(self):
@@ -306,9 +310,11 @@ class PlanContext(Context):
 
     def planned(self, name, make):
         """Return the first result of ``make()`` for this name."""
-        if name not in self._answers:
-            self._answers[name] = make()
-        return self._answers[name]
+        # A plan asks thousands of times: each name is hashed once where the answer is known.
+        found = self._answers.get(name, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._answers[name] = make()
+        return found
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""

@@ -244,7 +244,7 @@ class Planner:
             pending, spare_ones = predecessors.pending + pending, predecessors.spare + spare_ones
         elif needs:
             # Most products come after a few others.
-            pending = (*[need for need in dict.fromkeys(needs) if need in jobs], *pending)
+            pending = (*filter(jobs.__contains__, dict.fromkeys(needs)), *pending)
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare_ones)
 

@@ -46,6 +46,9 @@ _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
+# They stand for values of a basis until its text is cut there; no text of a basis has them.
+_MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
+_FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
 
 class Questions:
@@ -414,24 +417,22 @@ class Likewise:
         Of one of them.
     """
 
-    _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
-
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
         self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
-        marked = self._basis_at(self._FRAME, self._DEGREES)
+        marked = self._basis_at(_FRAME, _DEGREES)
         if measured := self._basis.get("detector"):
-            marked["detector"] = self._MEASURED
-        before, _, behind_frame = canonical_text(marked).partition(canonical_text(self._FRAME))
-        self._between, _, self._after = behind_frame.partition(canonical_text(self._DEGREES))
+            marked["detector"] = _MEASURED
+        before, _, behind_frame = canonical_text(marked).partition(_FRAME_TEXT)
+        self._between, _, self._after = behind_frame.partition(_DEGREES_TEXT)
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
             text = calibration.context.planned(
                 ("text of measurements", measurements), lambda: canonical_text(measured)
             )
-            before = before.replace(canonical_text(self._MEASURED), text)
+            before = before.replace(_MEASURED_TEXT, text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy
 
     def basis(self, frame, degrees, open_entry):

@@ -261,7 +261,8 @@ def needs_of(context, steps):
         needs += own
         spare += others
         # Each spare dark brings the bias that belongs to it.
-        spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
+        known = {*needs, *spare} if step.pairs else ()
+        spare += [bias for _, bias in step.pairs if bias not in known]
     return needs, spare
 
 

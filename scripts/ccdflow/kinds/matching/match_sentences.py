@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 
 from ccdflow.kinds.matching.candidates import (
     EPOCH,
@@ -15,6 +16,7 @@ from ccdflow.kinds.matching.candidates import (
 )
 
 
+@lru_cache(maxsize=10_000)
 def lag_words(lag):
     """Return how many nights before or after the frame's a master was taken.
 

@@ -87,7 +87,7 @@ def scaled_words(scale):
     return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def rank_candidates(shelf, kind, frame, noise, rules, seconds):
+def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
     """Return the candidates on a shelf that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
@@ -103,12 +103,14 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     rules : Rules
     seconds : float or None
         The exposure that they are scaled for.
+    asked : hashable, optional
+        The frame's `ccdflow.kinds.matching.terms.question`, where it is known.
 
     Returns
     -------
     tuple of Candidate
     """
-    terms = terms_of(shelf, kind, frame, noise, rules, seconds)
+    terms = terms_of(shelf, kind, frame, noise, rules, seconds, asked)
     if (candidates := _rank_recent(terms, frame.night, rules)) is not None:
         return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)

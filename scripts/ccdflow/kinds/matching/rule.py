@@ -340,7 +340,7 @@ class FramesAlike:
             return self._source.unneeded
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
         if asked not in self._answers:
-            choice = self._choose(self.one(seconds, set_point, sensor), about)
+            choice = self._choose(self.one(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
             is_exact = not any(map(is_scaled, choice.candidates))
             self._answers[asked] = choice, is_exact
@@ -383,11 +383,11 @@ class FramesAlike:
         frame = self.one(None, set_point, sensor)
         return candidate_at(self._shelf, index, self._kind, frame, self._noise, self._rules)
 
-    def _choose(self, frame, seconds):
+    def _choose(self, frame, asked, seconds):
         candidates = ()
         if self._shelf is not None:
             candidates = rank_candidates(
-                self._shelf, self._kind, frame, self._noise, self._rules, seconds
+                self._shelf, self._kind, frame, self._noise, self._rules, seconds, asked
             )
         if candidates:
             return Choice(self._kind, candidates)

@@ -274,7 +274,7 @@ class Terms:
         return min(least, self.least[1][last])
 
 
-def terms_of(shelf, kind, frame, noise, rules, seconds):
+def terms_of(shelf, kind, frame, noise, rules, seconds, asked=None):
     """Return the `Terms` of a frame: the same object for all with the same question.
 
     Parameters
@@ -286,13 +286,17 @@ def terms_of(shelf, kind, frame, noise, rules, seconds):
     rules : ccdflow.kinds.matching.candidates.Rules
     seconds : float or None
         The exposure that masters are scaled for.
+    asked : hashable, optional
+        The frame's `question`, where it is known.
 
     Returns
     -------
     Terms
     """
-    degrees = frame.set_temperature, frame.temperature
-    name = question(shelf, kind, frame.exptime, degrees, rules)[0], seconds, noise
+    if asked is None:
+        degrees = frame.set_temperature, frame.temperature
+        asked, _ = question(shelf, kind, frame.exptime, degrees, rules)
+    name = asked, seconds, noise
     if name not in shelf.terms:
         if len(shelf.terms) >= _MOST_TERMS:
             shelf.terms.clear()
