@@ -139,7 +139,7 @@ class Associations(Kind):
             return set()
         summaries = context.summaries(_SUMMARY)
         closed = [night for night in summaries if summaries[night]["lines"]]
-        record = context.ledger.get(self.path_prefix)
+        record = context.earlier_record(self.path_prefix)
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")

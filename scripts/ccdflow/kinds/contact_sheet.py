@@ -74,7 +74,7 @@ class Sheet(NightPicture):
 
     def _is_whole(self, context, product):
         """Return whether the pictures of a list are as it names them."""
-        record = context.ledger.get(product)
+        record = context.earlier_record(product)
         if record is None or record.status != ledger.MADE:
             return True
         folder = _folder(context, product)

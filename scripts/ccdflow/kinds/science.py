@@ -122,7 +122,7 @@ class Science(Kind):
 
     def basis(self, context, job):
         """Return the sources of a calibrated frame, as they turned out."""
-        return Calibration(context, context.groups[job.product]).basis
+        return Calibration(context, context.group(job.product)).basis
 
     def what_changed(self, before, now):
         """Say why a calibrated frame is out of date."""
@@ -144,7 +144,7 @@ class Science(Kind):
 
     def make(self, context, job, *, threads):
         """Calibrate a frame, or refuse it."""
-        calibration = Calibration(context, context.groups[job.product])
+        calibration = Calibration(context, context.group(job.product))
         if (
             job.why == calibration_plan.MAY_CHANGE
             and (before := calibration.made_before) is not None
@@ -154,16 +154,16 @@ class Science(Kind):
 
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
-        group = context.groups[job.product]
-        before = [context.groups[p] for p in group.measurements if p in context.groups]
+        group = context.group(job.product)
+        before = [own for p in group.measurements if (own := context.find_group(p)) is not None]
         masters = masters_carried(context, group)
-        rows = [context.store.rows[group.files[0]]]
+        rows = [context.row(group.files[0])]
         rows += shutter_correction.rows_needed(context, group)
         return rows, [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of one frame."""
-        row = context.store.rows[context.groups[job.product].files[0]]
+        row = context.row(context.group(job.product).files[0])
         pixels = raw_pixels(context, row)
         return Size(frames=1, largest=pixels, pixels=pixels)
 
@@ -236,7 +236,7 @@ class Science(Kind):
 
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
-        file = context.groups[record.product].files[0]
+        file = context.group(record.product).files[0]
         if record.status != ledger.MADE:
             return [(file, "", [f"not calibrated: {record.reason}"])]
         data, figures = record.data, []
@@ -371,7 +371,7 @@ def _is_of_set_aside(context, record):
 
     Another line reports the raw frame, and the next run plans no such product.
     """
-    group = context.groups.get(record.product)
+    group = context.find_group(record.product)
     return group is not None and context.is_set_aside(group.files[0])
 
 
@@ -427,10 +427,10 @@ def _why_missing(context):
 
     def why(product, missing):
         """Return {step: why it is left out} of a product, {} where nothing is missing."""
-        group = context.groups.get(product)
+        group = context.find_group(product)
         if group is None or not missing:
             return {}
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         alike = (row.recipe, row.geometry, *map(id, group.steps))
         if alike not in known:
             known[alike] = Calibration(context, group).missing

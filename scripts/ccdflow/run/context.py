@@ -135,6 +135,9 @@ class Context(ABC):
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not plan, and whose rows are not in its store; None for none.
+    beyond : Context or ccdflow.run.nights.night_notes.NightNotes or None
+        Has the rows, records and groups that are found by name, and that nobody goes through:
+        those of closed nights, or of the nights that a watch does not plan. None for none.
     """
 
     settings: dict[str, object]
@@ -151,6 +154,7 @@ class Context(ABC):
     cameras: tuple[Camera, ...] = ()
     unreadable: dict[str, str] = field(default_factory=dict)
     closed: object = None
+    beyond: object = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
@@ -175,6 +179,74 @@ class Context(ABC):
     def lookups(self):
         """The results of lookups by name."""
         return self._lookups
+
+    def find_row(self, file):
+        """Return the row of a raw frame of any night, or None."""
+        row = self.store.rows.get(file)
+        return self.beyond.find_row(file) if row is None and self.beyond is not None else row
+
+    def row(self, file):
+        """Return the row of a raw frame of any night.
+
+        Parameters
+        ----------
+        file : str
+            Path relative to the raw folder.
+
+        Returns
+        -------
+        ccdflow.run.rawframes.rows.Row
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        row = self.store.rows.get(file)
+        if row is None and (row := self.find_row(file)) is None:
+            raise KeyError(file)
+        return row
+
+    def earlier_record(self, product):
+        """Return the record that the ledger has of a product of any night, or None."""
+        record = self.ledger.get(product)
+        if record is None and self.beyond is not None:
+            return self.beyond.earlier_record(product)
+        return record
+
+    def find_group(self, product):
+        """Return the group of a product of any night, or None."""
+        group = self.groups.get(product)
+        if group is None and self.beyond is not None:
+            return self.beyond.find_group(product)
+        return group
+
+    def group(self, product):
+        """Return the group of a product of any night.
+
+        Parameters
+        ----------
+        product : str
+
+        Returns
+        -------
+        ccdflow.run.job.Group
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        group = self.groups.get(product)
+        if group is None and (group := self.find_group(product)) is None:
+            raise KeyError(product)
+        return group
+
+    def is_planned(self, product):
+        """Return whether a product stays or is made by this run; all of closed nights stay."""
+        if product in self.planned_products:
+            return True
+        return self.closed is not None and self.closed.notes.earlier_record(product) is not None
 
     def is_closed(self, night):
         """Return whether nothing of a night is to be done, and its rows are not gone through."""
@@ -273,7 +345,11 @@ class Context(ABC):
 
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
-        return self._by_night().get(night, [])
+        rows = self._by_night().get(night)
+        if rows is None and self.is_closed(night):
+            by_file = self.closed.notes.rows(night)
+            return [by_file[file] for file in sorted(by_file)]
+        return [] if rows is None else rows
 
     def rows_in_order(self):
         """Yield all rows, sorted by night and file."""
@@ -323,11 +399,11 @@ class PlanContext(Context):
         known, job = self._foreseen.get(product), self.jobs.get(product)
         if known is not None and job is not None and known.key == job.key:
             return known
-        if product not in self.planned_products:
+        if product not in self.planned_products and not self.is_planned(product):
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
-        before = self.ledger.get(product)
+        before = self.earlier_record(product)
         if job is None or (before is not None and before.key == job.key):
             return before
         foreseen = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
@@ -347,7 +423,7 @@ class _RecordedContext(Context):
 
         The next run has no product of such a frame in its plan.
         """
-        row = self.store.rows.get(file)
+        row = self.find_row(file)
         if row is not None and row.status == SET_ASIDE:
             return True
         product = reduced_product(file)
@@ -365,7 +441,7 @@ class _RecordedContext(Context):
         if not self._is_of_enabled_type(product):
             return None
         job = self.jobs.get(product) or self.elsewhere.get(product)
-        before = self.ledger.get(product)
+        before = self.earlier_record(product)
         if job is None:
             return before
         record = ledger.read_record(self.results / job.done)

@@ -259,11 +259,11 @@ class Planner:
             for `want`; no basis of one that the ledger does not know.
         """
         context, name, count = self.context, kind.name, 0
-        jobs, records, plan_product = context.jobs, context.ledger, context.planned_products.add
+        jobs, plan_product = context.jobs, context.planned_products.add
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
         has_remains = bool(context.unreadable or self._records)
         for product, night, key, first, after, basis in wanted:
-            if has_remains or product in records:
+            if has_remains or context.earlier_record(product) is not None:
                 self.want(kind, product, night, basis, needs=(first,), after=after, key=key)
                 continue
             count += 1
@@ -285,7 +285,7 @@ class Planner:
         # The first version needs no look: no header is older.
         if kind.header <= 1:
             return
-        record = self.context.ledger[product]
+        record = self.context.earlier_record(product)
         # A product that was refused has no header.
         if record.status == ledger.MADE and kind.header_of(record) < kind.header:
             self.older_headers[kind.name] += 1
@@ -325,7 +325,7 @@ class Planner:
 
     def is_damaged(self, product):
         """Return whether a product exists but was changed after its making."""
-        record, stamp = self.context.ledger.get(product), self.stamps.get(product, ())
+        record, stamp = self.context.earlier_record(product), self.stamps.get(product, ())
         if record is None or not stamp or record.status != ledger.MADE:
             return False
         if stamp == record.stamp and product not in self._doubtful:
@@ -338,7 +338,7 @@ class Planner:
 
     def _why(self, kind, product, key, basis):
         """Return why a product is to be made, '' if it is current."""
-        record = self.context.ledger.get(product)
+        record = self.context.earlier_record(product)
         if record is None:
             return "new"
         if record.key != key:

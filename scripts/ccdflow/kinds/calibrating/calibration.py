@@ -57,7 +57,7 @@ class Calibration:
     @cached_property
     def row(self):
         """The frame's row of the inventory."""
-        return self.context.store.rows[self.group.files[0]]
+        return self.context.row(self.group.files[0])
 
     @cached_property
     def frame(self):
@@ -168,7 +168,7 @@ class Calibration:
     @property
     def made_before(self):
         """The `ccdflow.run.ledger.Record` of the calibrated frame; None without a current one."""
-        record = self.context.ledger.get(self.group.product)
+        record = self.context.earlier_record(self.group.product)
         if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product

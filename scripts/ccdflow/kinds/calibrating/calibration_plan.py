@@ -301,7 +301,7 @@ class FramePlanner:
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
         context, kind, classes = self._context, self._kind.name, self._classes
-        groups, records = context.groups, context.ledger
+        groups, earlier_record = context.groups, context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             alike = camera, row.geometry, row.recipe, _alike_key_of(values)
@@ -320,7 +320,7 @@ class FramePlanner:
                 class_.pixels,
             )  # fmt: skip
             key = likewise.key(frame.key, degrees)
-            if product in records:
+            if earlier_record(product) is not None:
                 open_entry = self._open(product) if common.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(likewise.basis, frame.key, degrees, open_entry)

@@ -115,7 +115,7 @@ class DetectorCorrection:
         """The figures of the nights of the same readout, oldest first."""
         setup, figures = detector_setup_of(self._context, self._row), []
         for record in self.records:
-            group = self._context.groups.get(record.product)
+            group = self._context.find_group(record.product)
             if group is not None and group.shared[: len(setup)] == setup:
                 figures += record.data.get("quality", ())
         return figures

@@ -91,10 +91,8 @@ def rows_needed(context, group):
     if _CORRECTED_SETTING not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
-    files = [
-        file for flat in flats if flat in context.groups for file in context.groups[flat].files
-    ]
-    return [context.store.rows[file] for file in files]
+    groups = filter(None, map(context.find_group, flats))
+    return [context.row(file) for own in groups for file in own.files]
 
 
 class Correction:

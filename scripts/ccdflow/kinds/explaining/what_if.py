@@ -101,7 +101,7 @@ def try_master(context, product, master):
     FrameError
         If the master cannot be applied to the frame.
     """
-    group = context.groups.get(product)
+    group = context.find_group(product)
     if group is None or group.kind != SCIENCE.name:
         raise UserError(
             "is no calibrated frame",

@@ -141,7 +141,7 @@ def blocks_of(context, night, *, foretell=False):
     """
     groups_by_setup = defaultdict(list)
     for group in SCIENCE.night_groups(context, night):
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         setup = setup_of(context, row, context.chain.by_name("bias"))
         groups_by_setup[setup].append(group)
     return [
@@ -168,7 +168,7 @@ def _block(context, night, setup, groups, *, foretell):
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
-        types=tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
+        types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
         taken=lines,
         noises=tuple(noises),
@@ -226,7 +226,7 @@ def name_of_exposure(context, group):
     -------
     str
     """
-    facts = context.store.rows[group.files[0]].facts
+    facts = context.row(group.files[0]).facts
     time = seconds_words(facts["exptime"])
     return light_words((facts["filter"], facts["grism"], time))
 
@@ -387,11 +387,11 @@ def _planned_master(context, kind, answers):
         kind,
         groups,
         answer,
-        context.groups.get(use.product),
+        context.find_group(use.product),
         factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
-        rival_master=context.groups.get(rival.product) if rival else None,
+        rival_master=context.find_group(rival.product) if rival else None,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),

@@ -57,13 +57,13 @@ def _sky_rates(context):
     rates = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):
-        if group.product not in context.ledger:
+        if context.earlier_record(group.product) is None:
             continue
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         known = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
         if len(known) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
-            record = context.ledger[group.product]
+            record = context.earlier_record(group.product)
             if record.status == ledger.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]
                 known += [] if sky is None else [sky / seconds]

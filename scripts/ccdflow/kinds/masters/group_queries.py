@@ -117,8 +117,8 @@ def masters_carried(context, group):
     groups = []
     for step in group.steps:
         for use in step.uses:
-            if use.product in context.groups:
-                groups.append(context.groups[use.product])
+            if (own := context.find_group(use.product)) is not None:
+                groups.append(own)
     return groups
 
 

@@ -140,7 +140,7 @@ def answers_of(context, group):
     -------
     tuple of Answer
     """
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     steps = group.steps
     # The steps are kept beside their answers, so that their ids stay their own.
     return context.planned(

@@ -145,7 +145,7 @@ def passed_over(context, name, group, nights):
     list of (ccdflow.kinds.matching.candidates.OfferedMaster, str)
     """
     kind = context.chain.by_name(name)
-    rows = [context.store.rows[file] for file in group.files]
+    rows = [context.row(file) for file in group.files]
     return shelves_of(context, kind).passed_over(rows, group.night, nights)
 
 

@@ -131,7 +131,7 @@ def _decide_flat(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    is_first_plan = not any(product in context.ledger for product in products)
+    is_first_plan = not any(context.earlier_record(product) for product in products)
     if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
         return step
@@ -158,7 +158,7 @@ def _as_measured(use, variance):
 def _foreseen(context, rivals, known):
     """Return {product: variance that it adds}; of one that is made again, the former one."""
     return {
-        use.product: known[use.product] or _variance(use, context.ledger.get(use.product))
+        use.product: known[use.product] or _variance(use, context.earlier_record(use.product))
         for use in rivals
     }
 
@@ -217,7 +217,7 @@ def may_change(context, steps):
 
 def _may_change(context, step):
     """Return whether flats of this run may change which one is taken."""
-    if not any(use.product in context.ledger for use in step.uses):
+    if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated by one of them.
         return False
     rivals = competing_flats(context, step)
@@ -266,12 +266,12 @@ def _variance(use, record, more=1.0):
 
 def _at_best(context, use):
     """Return the least variance that a flat may have after this run."""
-    before = context.ledger.get(use.product)
+    before = context.earlier_record(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))
     # A frame that was set aside stays in its group without a record, and brings no light.
     records = {
         file: record
-        for file in context.groups[use.product].files
+        for file in context.group(use.product).files
         if (record := context.outcome(reduced_product(file))) is not None
     }
     if not records or any(known.get(file) != record.key for file, record in records.items()):

@@ -76,7 +76,7 @@ def values_of_members(context, group):
         `setups.middles_of` the members; a list of their settings, each once; and the variance that
         the bias of a dark adds.
     """
-    rows = [context.store.rows[file] for file in group.files]
+    rows = [context.row(file) for file in group.files]
     bias = _bias_of(group)
     variance = 0.0 if bias is None else bias.variance
     return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
@@ -111,7 +111,7 @@ class Shelves:
         # An archive of years has thousands of masters: their rows and setups are asked for once.
         first_members = {}
         for product, group in self.groups.items():
-            first = context.store.rows[group.files[0]]
+            first = context.row(group.files[0])
             first_members[product] = first, setup_of(context, first, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
         self._chips = windows.Chips(context)

@@ -418,7 +418,7 @@ def _note(context, night, homes):
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
-            plain_row(context.store.rows[file])
+            plain_row(context.row(file))
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
         **{_SUMMARY_PREFIX + name: value for name, value in summaries.items()},
