@@ -222,6 +222,20 @@ def test_every_lookup_is_kept_or_made_anew_by_a_watch():
     assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
 
 
+def test_no_dictionary_answers_for_more_keys_than_it_holds():
+    """Who reads `rows[file]` must not ask whether `rows.values()` has it: methods have names."""
+    lookups = {"__missing__", "__contains__", "__getitem__", "get", "pop", "setdefault"}
+    wrong = {
+        node.name
+        for path, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base) for base in node.bases} & {"dict", "set", "list", "Ledger"}
+        and lookups & {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    }
+    assert wrong == set()
+
+
 def test_only_rules_know_snakemake():
     for path in LIBRARY.rglob("*.py"):
         assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path

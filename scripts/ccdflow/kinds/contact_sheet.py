@@ -59,7 +59,7 @@ class Sheet(NightPicture):
                     continue
                 if not self._is_whole(context, product):
                     # A list whose pictures are missing or changed counts as missing.
-                    planner.stamps.pop(product, None)
+                    planner.stamps.forget(product)
                 planner.want(
                     self,
                     product,

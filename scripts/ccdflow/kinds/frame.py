@@ -70,7 +70,7 @@ class Frame(Kind):
             if record.kind != self.name or product in context.products:
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
-            may_be_there = planner.stamps.get(product) or context.problem_of(product)
+            may_be_there = planner.stamps.of(product) or context.problem_of(product)
             if may_be_there and product not in planner.retire:
                 planner.keep(product)
 
@@ -88,7 +88,7 @@ class Frame(Kind):
                 context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
-        elif product in planner.stamps:
+        elif planner.stamps.of(product):
             planner.retire.add(product)
 
     def basis(self, context, job):
