@@ -19,8 +19,9 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reporting import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, calibrated_product, reduced_product, type_is_enabled
+from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_FRAME, Size
+from ccdflow.run.lookups import Lookup, Question
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 
 # The end of a run names at most this many frames.
@@ -183,8 +184,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.planned(
-            ("calibrated",), lambda: _without_set_aside(context, _all_groups(context))
+        return context.answer(
+            (Question.CALIBRATED,), lambda: _without_set_aside(context, _all_groups(context))
         )
 
     def night_groups(self, context, night):
@@ -200,8 +201,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.planned(
-            ("calibrated", night),
+        return context.answer(
+            (Question.CALIBRATED, night),
             lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
 
@@ -228,7 +229,7 @@ class Science(Kind):
             groups = self.night_groups(context, night)
             return [(group, context.outcome(group.product)) for group in groups]
 
-        return context.planned(("calibrated records", night), make)
+        return context.answer((Question.CALIBRATED_RECORDS, night), make)
 
     def products_on_page(self, context, night):
         """Return the calibrated frames of a night."""
@@ -358,7 +359,7 @@ def _groups_by_night(context):
             by_night.setdefault(group.night, []).append(group)
         return by_night
 
-    return context.lookup(("calibrated by night",), make)
+    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
 
 
 def _without_set_aside(context, groups):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Job
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
@@ -37,71 +37,6 @@ def forget_names():
     """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
     calibrated_product.cache_clear()
-
-
-class Lookup(StrEnum):
-    """The names of the lookups that a watch keeps from plan to plan, and of those that it makes.
-
-    The second item of a key of `is_of_masters` is the name of a kind.
-    """
-
-    GROUPS = "groups"
-    GROUPS_BY_NIGHT = "groups by night"
-    NIGHTS_OF_GROUPS = "nights of groups"
-    GROUPS_ELSEWHERE = "groups elsewhere"
-    BY_NIGHT = "by night"
-    SHELF = "shelf"
-    SHELVES = "shelves"
-    SETUP = "setup"
-    LAYOUT = "layout"
-    GEOMETRY = "geometry"
-    PROFILE = "profile"
-    SPELLED = "spelled"
-    DISTINGUISHING_CARDS = "cards that tell masters apart"
-    MAPS_BY_NIGHT = "maps by night"
-    PIXELS_BY_NIGHT = "pixels by night"
-    PIXELS_FOR = "pixels for"
-    DETECTOR_SETUP = "detector's setup"
-    RESPONSE = "response"
-    KIN = "kin"
-    ROWS_BY_PRODUCT = "rows by product"
-    ROWS_BY_NIGHT = "rows by night"
-
-    @property
-    def is_of_masters(self):
-        """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
-        return self in (
-            Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
-            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.SHELF,
-        )  # fmt: skip
-
-    @property
-    def is_of_setups(self):
-        """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
-        is_of_rows = self in (Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT)
-        return not is_of_rows and not self.is_of_masters
-
-
-class SameObject:
-    """A key of `Context.planned` for one object: equal for the same object alone, which it keeps.
-
-    An object's id is given to another one once it is gone; a key that holds it cannot be.
-
-    Parameters
-    ----------
-    held : object
-    """
-
-    __slots__ = ("_held",)
-
-    def __init__(self, held):
-        self._held = held
-
-    def __hash__(self):
-        return id(self._held)
-
-    def __eq__(self, other):
-        return isinstance(other, SameObject) and other._held is self._held
 
 
 @dataclass(frozen=True)
@@ -157,12 +92,13 @@ class Context(ABC):
     beyond: object = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
-    def lookup(self, name, make):
-        """Return the first result of ``make()`` for this name; it is constant in a run.
+    def lookup(self, key, make):
+        """Return the first result of ``make()`` for this key; it is constant in a run.
 
         Parameters
         ----------
-        name : hashable
+        key : tuple
+            A `ccdflow.run.lookups.Lookup`, and the values that it is about.
         make : callable
             Takes no argument.
 
@@ -171,13 +107,13 @@ class Context(ABC):
         object
             The result of ``make()``.
         """
-        if name not in self._lookups:
-            self._lookups[name] = make()
-        return self._lookups[name]
+        if key not in self._lookups:
+            self._lookups[key] = make()
+        return self._lookups[key]
 
     @property
     def lookups(self):
-        """The results of lookups by name."""
+        """The results of lookups by key."""
         return self._lookups
 
     def find_row(self, file):
@@ -291,14 +227,37 @@ class Context(ABC):
         """Return whether a raw frame is set aside."""
 
     @abstractmethod
-    def planned(self, name, make):
+    def answer(self, key, make):
         """Return the result of ``make()``, which depends on outcomes; kept if these cannot change.
 
         Parameters
         ----------
-        name : hashable
+        key : tuple
+            A `ccdflow.run.lookups.Question`, and the values that it is about.
         make : callable
             Takes no argument.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
+        """
+
+    @abstractmethod
+    def answer_on(self, question, objects, make, *values):
+        """Return the result of ``make()`` on some objects, and not on others that equal them.
+
+        Thousands of frames share the objects of their steps, and to compare these takes long.
+
+        Parameters
+        ----------
+        question : ccdflow.run.lookups.Question
+        objects : tuple
+            They are kept beside their answer, so that their ids stay their own.
+        make : callable
+            Takes no argument.
+        *values : hashable
+            Further values that the question is about.
 
         Returns
         -------
@@ -325,7 +284,7 @@ class Context(ABC):
 
     def _by_product(self):
         return self.lookup(
-            Lookup.ROWS_BY_PRODUCT,
+            (Lookup.ROWS_BY_PRODUCT,),
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
         )
 
@@ -366,24 +325,38 @@ class Context(ABC):
                 rows_by_night.setdefault(row.night, []).append(row)
             return rows_by_night
 
-        return self.lookup(Lookup.ROWS_BY_NIGHT, make)
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
 
 
 @dataclass(frozen=True)
-class PlanContext(Context):
+class _AnswersOnce:
+    """The answers of a context whose outcomes do not change: each is kept."""
+
+    _answers: dict[object, object] = field(default_factory=dict, repr=False)
+
+    def answer(self, key, make):
+        """Return the first result of ``make()`` for this key."""
+        if key not in self._answers:
+            self._answers[key] = make()
+        return self._answers[key]
+
+    def answer_on(self, question, objects, make, *values):
+        """Return the first result of ``make()`` for these objects."""
+        key = (question, *map(id, objects), *values)
+        known = self._answers.get(key)
+        if known is None:
+            known = self._answers[key] = make(), objects
+        return known[0]
+
+
+@dataclass(frozen=True)
+class PlanContext(_AnswersOnce, Context):
     """The context of a plan: a product that the plan makes counts as made.
 
     It shares its contents with the `JobContext` of the run.
     """
 
-    _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _foreseen: dict[str, ledger.Record] = field(default_factory=dict, repr=False)
-
-    def planned(self, name, make):
-        """Return the first result of ``make()`` for this name."""
-        if name not in self._answers:
-            self._answers[name] = make()
-        return self._answers[name]
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""
@@ -454,7 +427,11 @@ class _RecordedContext(Context):
 class JobContext(_RecordedContext):
     """The context of the jobs of a run, which all threads share: it keeps no answer on outcomes."""
 
-    def planned(self, name, make):
+    def answer(self, key, make):
+        """Return the result of ``make()``: another job may have left a record since."""
+        return make()
+
+    def answer_on(self, question, objects, make, *values):
         """Return the result of ``make()``: another job may have left a record since."""
         return make()
 
@@ -464,21 +441,14 @@ class JobContext(_RecordedContext):
 
 
 @dataclass(frozen=True)
-class PageContext(_RecordedContext):
+class PageContext(_AnswersOnce, _RecordedContext):
     """The context of one product whose sources are all there: a page, a table, the last lines.
 
     It answers each question once. The sections of a page ask for the same masters a dozen times
     for each frame, and a job would read the records of its sources each time.
     """
 
-    _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)
-
-    def planned(self, name, make):
-        """Return the first result of ``make()`` for this name."""
-        if name not in self._answers:
-            self._answers[name] = make()
-        return self._answers[name]
 
     def outcome(self, product):
         """Return the record of a product, as it was when it was asked for first; or None."""

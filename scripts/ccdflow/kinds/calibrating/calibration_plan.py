@@ -19,8 +19,8 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Step
+from ccdflow.run.lookups import Lookup, Question
 from ccdflow.run.plan import Predecessors
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -112,7 +112,7 @@ def steps_of_class(context, kinds, row):
     )
     answers = [shelf.steps_like(row) for shelf in ranked]
     asked_of = tuple([answer.asked_of for answer in answers])
-    questions = context.planned(("questions", asked_of), Questions)
+    questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
     return StepsOfClass(context, answers, questions)
 
 
@@ -388,9 +388,9 @@ class FramePlanner:
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
         ]
-        alike = ("calibration", row.camera, row.recipe, row.geometry, *answers)
+        alike = (Question.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
-        likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
+        likewise = context.answer(alike, lambda: Likewise(self._calibration(context, group)))
         return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
 
 
@@ -417,8 +417,8 @@ class Likewise:
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
-            text = calibration.context.planned(
-                ("text of measurements", measurements), lambda: canonical_text(measured)
+            text = calibration.context.answer(
+                (Question.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
             before = before.replace(canonical_text(self._MEASURED), text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy

@@ -18,8 +18,8 @@ from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.context import SameObject
 from ccdflow.run.job import Group, Use
+from ccdflow.run.lookups import Question
 
 # The masters not taken are named for at most this many frames.
 _MOST_PASSED_OVER = 4
@@ -435,7 +435,7 @@ def rival_of(context, answer):
     rival : ccdflow.run.job.Use or None
     why : str
     """
-    return context.planned(("rival", SameObject(answer)), lambda: _rival_of(context, answer))
+    return context.answer_on(Question.RIVAL, (answer,), lambda: _rival_of(context, answer))
 
 
 def _rival_of(context, answer):

@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.setups import about_members, middles_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64

@@ -7,6 +7,7 @@ from statistics import median
 
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 # Calibrated frames of a camera and filter that predict the sky of a frame.
@@ -45,7 +46,7 @@ def predicted_sky(context, row, seconds):
     -------
     float or None
     """
-    rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
+    rates = context.lookup((Lookup.SKY_RATES,), lambda: _sky_rates(context))
     known = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
     return median(known) * seconds if known else None
 

@@ -9,8 +9,9 @@ from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
-from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
+from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
+from ccdflow.run.lookups import Lookup
 
 
 class MasterKind(Kind):

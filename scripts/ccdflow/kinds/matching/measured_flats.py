@@ -15,6 +15,7 @@ from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Question
 
 BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
@@ -58,9 +59,7 @@ def competing_flats(context, step):
     """
     if step.kind != FLAT:
         return []
-    # The step is kept beside its answer, so that its id stays its own.
-    name = "competing", id(step)
-    return context.planned(name, lambda: (step, _competing(context, step)))[1]
+    return context.answer_on(Question.COMPETING, (step,), lambda: _competing(context, step))
 
 
 def _competing(context, step):
@@ -109,8 +108,7 @@ def order_by_measurement(context, step):
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
     decide = _pair_first if step.pairs else _decide_flat
-    # The step is kept beside its answer, so that its id stays its own.
-    return context.planned(("decided", id(step)), lambda: (step, decide(context, step)))[1]
+    return context.answer_on(Question.DECIDED, (step,), lambda: decide(context, step))
 
 
 def _pair_first(context, step):
@@ -207,9 +205,9 @@ def may_change(context, steps):
     bool
     """
     return any(
-        context.planned(
-            ("may change", id(step)), lambda step=step: (step, _may_change(context, step))
-        )[1]
+        context.answer_on(
+            Question.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
+        )
         for step in steps
         if step.kind == FLAT
     )

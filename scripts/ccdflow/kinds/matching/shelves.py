@@ -29,8 +29,8 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import Step, Use
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
@@ -101,7 +101,7 @@ class Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self.noises = context.lookup(("noises", kind.name), dict)
+        self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
         self._steps_by_choice, self._ageing_by_camera = {}, {}
         self._steps_alike, self._larger_by_window = {}, {}
         self._biases_of_darks = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import OF_A_MASTER, Size
+from ccdflow.run.lookups import Lookup
 
 
 class MeasurementKind(Kind):

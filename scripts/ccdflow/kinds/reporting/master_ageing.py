@@ -14,6 +14,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
+from ccdflow.run.lookups import Lookup
 
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
@@ -76,7 +77,7 @@ def candidates(context):
     -------
     dict of (str, tuple) to list
     """
-    return context.lookup("ageing", lambda: _candidates(context))
+    return context.lookup((Lookup.AGEING,), lambda: _candidates(context))
 
 
 def _candidates(context):

@@ -15,8 +15,9 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import JobContext, Lookup, PlanContext, is_of_enabled_type, reduced_product
+from ccdflow.run.context import JobContext, PlanContext, is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
@@ -129,8 +130,7 @@ class WarmState:
         return {
             name: value
             for name, value in self.context.lookups.items()
-            if isinstance(name[0], Lookup)
-            and (name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters))
+            if name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters)
         }
 
     # -- the plan ----------------------------------------------------------------------------------
@@ -263,8 +263,8 @@ class WarmState:
             elsewhere={},
             _lookups={
                 **self._kept,
-                Lookup.ROWS_BY_PRODUCT: by_product,
-                Lookup.ROWS_BY_NIGHT: by_night,
+                (Lookup.ROWS_BY_PRODUCT,): by_product,
+                (Lookup.ROWS_BY_NIGHT,): by_night,
             },
         )
 
