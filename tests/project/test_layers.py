@@ -13,7 +13,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.lookups import Lookup
+from ccdflow.run.lookups import Lookup, Question
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
