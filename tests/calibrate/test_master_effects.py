@@ -106,7 +106,9 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     assert master_help.lines_on_harm([master_help.sums_of_effects([better, unsure, dark])]) == []
     verdicts = [each.verdict for each in master_help.helps_of([better, unsure, dark, worse])]
     spectrum = one("flat", "flat_S", [110.0, 100.0, 0.0, 0.0, 1.0, 0.0])
-    section = master_help.section_on_effects(SimpleNamespace(groups={}), [better, spectrum, worse])
+    section = master_help.section_on_effects(
+        SimpleNamespace(find_group={}.get), [better, spectrum, worse]
+    )
     assert "2 of 3 masters do harm: flat_B, flat_S: more of its frames would help." in str(section)
     shown = {row[0]: row[4:6] for row in section.rows}
     assert shown["flat_S"] == ("–", "–")

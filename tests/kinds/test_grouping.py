@@ -56,7 +56,7 @@ def members(rows, *, outdated=(), records=None):
         store=SimpleNamespace(rows={each.file: each for each in rows}),
         settings={"types": ["bias", "dark", "flat", "science"]},
         outdated=set(outdated),
-        ledger=records or {},
+        earlier_record=(records or {}).get,
     )
     return [each.file for each in grouping.possible_members(BIAS_KIND, context)]
 

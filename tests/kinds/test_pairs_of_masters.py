@@ -80,7 +80,9 @@ def test_the_next_dark_has_a_bias_of_its_own():
     for refused, first in (((), "b10"), (("d10",), "b01"), (("d10", "b01"), "b10")):
         made = {product: ledger.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")}
         made |= dict.fromkeys(refused)
-        context = SimpleNamespace(outcome=made.get, planned=lambda name, make: make())
+        context = SimpleNamespace(
+            outcome=made.get, answer_on=lambda question, objects, make: make()
+        )
         assert measured_flats.order_by_measurement(context, bias).uses[0].product == first
     # Where one bias is best with all darks, there is nothing to note.
     same = dict.fromkeys(of_darks, biases[0])

@@ -13,7 +13,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup, Question
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -194,32 +194,50 @@ def test_no_circle_among_modules():
 
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
-    "ageing", "calibrated by night", "noises", "pairs of bias and dark", "place", "rows by night",
-    "rows by product", "sky rates", "small pictures", "verdicts",
+    Lookup.AGEING, Lookup.CALIBRATED_BY_NIGHT, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
+    Lookup.REFUSALS,
+    Lookup.ROWS_BY_NIGHT, Lookup.ROWS_BY_PRODUCT, Lookup.SKY_RATES, Lookup.SMALL_PICTURES,
+    Lookup.VERDICTS,
 }  # fmt: skip
 
 
-def names_of_lookups():
-    """Return the first word of the name of each lookup in the library."""
-    names = set()
-    for tree in trees().values():
+def keys_of_calls(*methods):
+    """Return the first item, as text, of the key of each call of some methods of a context."""
+    keys = set()
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            if is_call and node.func.attr == "lookup" and node.args:
-                name = node.args[0]
-                name = name.elts[0] if isinstance(name, ast.Tuple) else name
-                if isinstance(name, ast.Constant):
-                    names.add(name.value)
-                elif isinstance(name, ast.Attribute) and ast.unparse(name.value) == "Lookup":
-                    names.add(Lookup[name.attr])
-    return names
+            if is_call and node.func.attr in methods and path.name != "context.py":
+                keys.add(ast.unparse(getattr(node.args[0], "elts", node.args)[0]))
+    return keys
 
 
 def test_every_lookup_is_kept_or_made_anew_by_a_watch():
     """A lookup that no list names would silently be made anew for each frame."""
     kept = {name for name in Lookup if name.is_of_masters or name.is_of_setups}
     assert not kept & LOOKUPS_OF_FRAMES
-    assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
+    assert kept | LOOKUPS_OF_FRAMES == set(Lookup)
+
+
+def test_every_key_of_a_context_is_a_member_and_each_member_is_used():
+    rows = {"Lookup.ROWS_BY_PRODUCT", "Lookup.ROWS_BY_NIGHT"}
+    assert keys_of_calls("lookup") | rows == {f"Lookup.{each.name}" for each in Lookup}
+    asked = keys_of_calls("answer", "answer_on") - {"alike"} | {"Question.SOURCES_ALIKE"}
+    assert asked == {f"Question.{each.name}" for each in Question}
+
+
+def test_no_dictionary_answers_for_more_keys_than_it_holds():
+    """Who reads `rows[file]` must not ask whether `rows.values()` has it: methods have names."""
+    lookups = {"__missing__", "__contains__", "__getitem__", "get", "pop", "setdefault"}
+    wrong = {
+        node.name
+        for path, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base) for base in node.bases} & {"dict", "set", "list", "Ledger"}
+        and lookups & {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    }
+    assert wrong == set()
 
 
 def test_only_rules_know_snakemake():

@@ -17,7 +17,8 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import SameObject, calibrated_product, reduced_product
+from ccdflow.run.context import calibrated_product, reduced_product
+from ccdflow.run.lookups import Question
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -139,7 +140,7 @@ class Associations(Kind):
             return set()
         summaries = context.summaries(_SUMMARY)
         closed = [night for night in summaries if summaries[night]["lines"]]
-        record = context.ledger.get(self.path_prefix)
+        record = context.earlier_record(self.path_prefix)
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")
@@ -313,7 +314,7 @@ def _masters_of(context, night):
 
 
 def _coverage(context):
-    return context.planned(("coverage",), lambda: coverage.coverage_of(context))
+    return context.answer((Question.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
 def _nights_in_words(covered):
@@ -430,9 +431,11 @@ def _digests_by_steps(context, groups, values_of):
 
 def _digest_of_answer(context, values_of, answer):
     """Return the hash of an answer's values; frames of the same answer share it."""
-    return context.planned(
-        ("step line", values_of.__name__, SameObject(answer)),
+    return context.answer_on(
+        Question.STEP_LINE,
+        (answer,),
         lambda: digest(values_of(context, answer)),
+        values_of.__name__,
     )
 
 

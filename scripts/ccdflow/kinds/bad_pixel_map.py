@@ -74,7 +74,7 @@ class BadPixels(Kind):
 
     def basis(self, context, job):
         """Return the sources of a map: the measurements of all its nights."""
-        return self._basis(context, context.groups[job.product])
+        return self._basis(context, context.group(job.product))
 
     def _basis(self, context, group):
         """Return the sources of a map: its measurements, and the settings that combine them."""
@@ -88,7 +88,7 @@ class BadPixels(Kind):
 
     def make(self, context, job, *, threads):
         """Write the map: an image of the last night's mask, and a table."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         basis = self._basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
         made = list(filter(tells_of_pixels, measurements_of(context, group.measurements)))

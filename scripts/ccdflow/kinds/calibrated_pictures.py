@@ -25,6 +25,7 @@ from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Question
 from ccdflow.run.rawframes.rows import digest, value_picker
 
 _LEVEL_OF_FLATS = (
@@ -143,7 +144,7 @@ class CalibrationPicture(NightPicture):
     def carries(self, context, job):
         """Return the rows and groups of the drawn products."""
         groups = self.drawn_groups(context, job.night)
-        return [context.store.rows[file] for group in groups for file in group.files], groups
+        return [context.row(file) for group in groups for file in group.files], groups
 
     def page_basis(self, context, night):
         """Return the picture's key."""
@@ -262,16 +263,16 @@ class SciencePicture(CalibrationPicture):
 
     def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
-        return context.planned(
-            ("drawn", self.name, night), lambda: self._first_of_each_light(context, night)
+        return context.answer(
+            (Question.DRAWN, self.name, night), lambda: self._first_of_each_light(context, night)
         )
 
     def _first_of_each_light(self, context, night):
         """Return the first groups of each camera, filter and grism, as many as are asked for."""
         most_drawn = context.settings["pictures"]["per_type"]
-        drawn, count, rows = [], Counter(), context.store.rows
+        drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
-            kind = group.camera, _light_of(rows[group.files[0]].facts.values())
+            kind = group.camera, _light_of(context.row(group.files[0]).facts.values())
             if most_drawn == "all" or count[kind] < most_drawn:
                 count[kind] += 1
                 drawn.append(group)
@@ -280,7 +281,7 @@ class SciencePicture(CalibrationPicture):
     def row(self, context, group, name):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
-        record, row = context.outcome(group.product), context.store.rows[group.files[0]]
+        record, row = context.outcome(group.product), context.row(group.files[0])
         before = _pixels(context, reduced_product(group.files[0]), image.hdu)
         after = _pixels(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
@@ -326,7 +327,7 @@ def _image_row(headline, *images):
 
 
 def _first_image(context, group):
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     return product_images(geometry, recipe)[0]
 
@@ -426,7 +427,7 @@ def _frame_lines(context, groups, night):
     products = dict.fromkeys(
         use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use
     )
-    known = [made for product in products if (made := context.groups.get(product)) is not None]
+    known = [made for product in products if (made := context.find_group(product)) is not None]
     names = master_names(known, prefix=paths.FROM_NIGHT, night=night)
     for group in groups:
         yield _frame_line(context, group, uses.get(group.product), names)

@@ -59,7 +59,7 @@ class Sheet(NightPicture):
                     continue
                 if not self._is_whole(context, product):
                     # A list whose pictures are missing or changed counts as missing.
-                    planner.stamps.pop(product, None)
+                    planner.stamps.forget(product)
                 planner.want(
                     self,
                     product,
@@ -74,7 +74,7 @@ class Sheet(NightPicture):
 
     def _is_whole(self, context, product):
         """Return whether the pictures of a list are as it names them."""
-        record = context.ledger.get(product)
+        record = context.earlier_record(product)
         if record is None or record.status != ledger.MADE:
             return True
         folder = _folder(context, product)

@@ -77,7 +77,7 @@ class NightDetector(MeasurementKind):
             for master in kind.groups(context):
                 if context.is_closed(master.night_of_page):
                     continue
-                row = context.store.rows[master.files[0]]
+                row = context.row(master.files[0])
                 setup = detector_setup_of(context, row)
                 by_setup.setdefault((master.night_of_page, setup), []).append(master)
         groups, names = {}, names_of_setups(by_setup)
@@ -135,7 +135,7 @@ class NightDetector(MeasurementKind):
 
     def make(self, context, job, *, threads):
         """Measure a detector from the masters of a night and their members."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         basis = self.group_basis(context, group)
         key = digest(basis)
         night = NightMasters(context, group)
@@ -183,7 +183,7 @@ class NightDetector(MeasurementKind):
         """Return the differences to header or profile, of the newest night of each setup."""
         newest = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):
-            group = context.groups.get(record.product)
+            group = context.find_group(record.product)
             if record.status == ledger.MADE and group is not None:
                 newest[group.shared] = record
         names = setups_in_words(newest)

@@ -56,7 +56,7 @@ class Flat(ExposedMasterKind):
 
     def lacks(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         recipe, images = recipe_and_images(context, row)
         amplifiers = [amplifier for image in images for amplifier in image.amplifiers]
         if recipe.subtract and all(amplifier.overscan for amplifier in amplifiers):
@@ -68,7 +68,7 @@ class Flat(ExposedMasterKind):
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
-        if len({context.store.rows[file].facts["exptime"] for file in group.files}) > 1:
+        if len({context.row(file).facts["exptime"] for file in group.files}) > 1:
             # Flats of one exposure are combined where all together do not agree.
             basis["exposures"] = "one where all do not agree"
         return basis

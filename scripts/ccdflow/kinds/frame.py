@@ -19,6 +19,7 @@ from ccdflow.kinds.reporting import frame_warnings, verification
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size
+from ccdflow.run.lookups import Question
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
@@ -70,7 +71,7 @@ class Frame(Kind):
             if record.kind != self.name or product in context.products:
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
-            may_be_there = planner.stamps.get(product) or context.problem_of(product)
+            may_be_there = planner.stamps.of(product) or context.problem_of(product)
             if may_be_there and product not in planner.retire:
                 planner.keep(product)
 
@@ -88,7 +89,7 @@ class Frame(Kind):
                 context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
-        elif product in planner.stamps:
+        elif planner.stamps.of(product):
             planner.retire.add(product)
 
     def basis(self, context, job):
@@ -176,7 +177,7 @@ class Frame(Kind):
                 if row.status == OK and is_of_enabled_type(row, context.settings)
             ]
 
-        return context.planned(("reduced frames", night), make)
+        return context.answer((Question.REDUCED_FRAMES, night), make)
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the facts of their headers."""

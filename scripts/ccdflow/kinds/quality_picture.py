@@ -52,7 +52,7 @@ class QualityPicture(NightPicture):
     def carries(self, context, job):
         """Return the groups of the night, and their members."""
         groups = BIAS_KIND.night_groups(context, job.night)
-        return [context.store.rows[file] for group in groups for file in group.files], groups
+        return [context.row(file) for group in groups for file in group.files], groups
 
     def products_on_page(self, context, night):
         """Return the picture of a night that has groups of biases."""

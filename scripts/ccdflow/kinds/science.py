@@ -19,8 +19,9 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reporting import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, calibrated_product, reduced_product, type_is_enabled
+from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_FRAME, Size
+from ccdflow.run.lookups import Lookup, Question
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 
 # The end of a run names at most this many frames.
@@ -122,7 +123,7 @@ class Science(Kind):
 
     def basis(self, context, job):
         """Return the sources of a calibrated frame, as they turned out."""
-        return Calibration(context, context.groups[job.product]).basis
+        return Calibration(context, context.group(job.product)).basis
 
     def what_changed(self, before, now):
         """Say why a calibrated frame is out of date."""
@@ -144,7 +145,7 @@ class Science(Kind):
 
     def make(self, context, job, *, threads):
         """Calibrate a frame, or refuse it."""
-        calibration = Calibration(context, context.groups[job.product])
+        calibration = Calibration(context, context.group(job.product))
         if (
             job.why == calibration_plan.MAY_CHANGE
             and (before := calibration.made_before) is not None
@@ -154,16 +155,16 @@ class Science(Kind):
 
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
-        group = context.groups[job.product]
-        before = [context.groups[p] for p in group.measurements if p in context.groups]
+        group = context.group(job.product)
+        before = [own for p in group.measurements if (own := context.find_group(p)) is not None]
         masters = masters_carried(context, group)
-        rows = [context.store.rows[group.files[0]]]
+        rows = [context.row(group.files[0])]
         rows += shutter_correction.rows_needed(context, group)
         return rows, [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of one frame."""
-        row = context.store.rows[context.groups[job.product].files[0]]
+        row = context.row(context.group(job.product).files[0])
         pixels = raw_pixels(context, row)
         return Size(frames=1, largest=pixels, pixels=pixels)
 
@@ -183,8 +184,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.planned(
-            ("calibrated",), lambda: _without_set_aside(context, _all_groups(context))
+        return context.answer(
+            (Question.CALIBRATED,), lambda: _without_set_aside(context, _all_groups(context))
         )
 
     def night_groups(self, context, night):
@@ -200,8 +201,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.planned(
-            ("calibrated", night),
+        return context.answer(
+            (Question.CALIBRATED, night),
             lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
 
@@ -228,7 +229,7 @@ class Science(Kind):
             groups = self.night_groups(context, night)
             return [(group, context.outcome(group.product)) for group in groups]
 
-        return context.planned(("calibrated records", night), make)
+        return context.answer((Question.CALIBRATED_RECORDS, night), make)
 
     def products_on_page(self, context, night):
         """Return the calibrated frames of a night."""
@@ -236,7 +237,7 @@ class Science(Kind):
 
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
-        file = context.groups[record.product].files[0]
+        file = context.group(record.product).files[0]
         if record.status != ledger.MADE:
             return [(file, "", [f"not calibrated: {record.reason}"])]
         data, figures = record.data, []
@@ -358,7 +359,7 @@ def _groups_by_night(context):
             by_night.setdefault(group.night, []).append(group)
         return by_night
 
-    return context.lookup(("calibrated by night",), make)
+    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
 
 
 def _without_set_aside(context, groups):
@@ -371,7 +372,7 @@ def _is_of_set_aside(context, record):
 
     Another line reports the raw frame, and the next run plans no such product.
     """
-    group = context.groups.get(record.product)
+    group = context.find_group(record.product)
     return group is not None and context.is_set_aside(group.files[0])
 
 
@@ -427,10 +428,10 @@ def _why_missing(context):
 
     def why(product, missing):
         """Return {step: why it is left out} of a product, {} where nothing is missing."""
-        group = context.groups.get(product)
+        group = context.find_group(product)
         if group is None or not missing:
             return {}
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         alike = (row.recipe, row.geometry, *map(id, group.steps))
         if alike not in known:
             known[alike] = Calibration(context, group).missing

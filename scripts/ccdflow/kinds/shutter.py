@@ -114,19 +114,18 @@ class Shutter(MeasurementKind):
         for flat in FLAT_KIND.groups(context):
             if context.is_closed(flat.night_of_page):
                 continue
-            setup = detector_setup_of(context, context.store.rows[flat.files[0]])
+            setup = detector_setup_of(context, context.row(flat.files[0]))
             alike.setdefault((flat.night_of_page, setup), []).append(flat)
         groups, named = {}, names_of_setups(alike)
         for (night, setup), flats in alike.items():
             series = {}
             for flat in flats:
                 series.setdefault(_light_of(flat), []).append(flat)
-            rows = context.store.rows
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for alike in series.values()
                 if _can_tell_shutter(
-                    [exposure_of(rows[file]) for flat in alike for file in flat.files]
+                    [exposure_of(context.row(file)) for flat in alike for file in flat.files]
                 )
                 for flat in alike
             )
@@ -160,7 +159,7 @@ class Shutter(MeasurementKind):
 
     def make(self, context, job, *, threads):
         """Measure the dead time from the flats of a night."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         basis = self.group_basis(context, group)
         key = digest(basis)
         night = NightMasters(context, group, flats=_usable_flats(context, group))
@@ -332,7 +331,7 @@ def _usable_flats(context, group):
         }
         members = [
             file
-            for file in context.groups[use.product].files
+            for file in context.group(use.product).files
             if file not in unusable
             and (frame := context.outcome(reduced_product(file))) is not None
             and frame.status == ledger.MADE
@@ -351,7 +350,7 @@ def _light_of(flat):
 def _by_light(context, records):
     by_light = {}
     for record in records:
-        by_light.setdefault(_light_of(context.groups[record.product]), []).append(record)
+        by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
     return list(by_light.values())
 
 
@@ -475,7 +474,7 @@ class _Dark:
 
     def __init__(self, night, flat, image):
         context = night.context
-        steps = {step.kind: step for step in context.groups[flat.product].steps}
+        steps = {step.kind: step for step in context.group(flat.product).steps}
         uses = {kind: first_use(context, step) for kind, step in steps.items()}
         self._pixels = None
         if uses.get("dark") is not None and uses.get("bias") is not None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Job
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
@@ -40,72 +40,6 @@ def forget_names():
     """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
     calibrated_product.cache_clear()
-
-
-class Lookup(StrEnum):
-    """The names of the lookups that a watch keeps from plan to plan, and of those that it makes.
-
-    The second item of a key of `is_of_masters` is the name of a kind.
-    """
-
-    GROUPS = "groups"
-    GROUPS_BY_NIGHT = "groups by night"
-    NIGHTS_OF_GROUPS = "nights of groups"
-    GROUPS_ELSEWHERE = "groups elsewhere"
-    BY_NIGHT = "by night"
-    SHELF = "shelf"
-    SHELVES = "shelves"
-    SETUP = "setup"
-    LAYOUT = "layout"
-    GEOMETRY = "geometry"
-    PROFILE = "profile"
-    SPELLED = "spelled"
-    DISTINGUISHING_CARDS = "cards that tell masters apart"
-    MAPS_BY_NIGHT = "maps by night"
-    PIXELS_BY_NIGHT = "pixels by night"
-    PIXELS_FOR = "pixels for"
-    DETECTOR_SETUP = "detector's setup"
-    RESPONSE = "response"
-    KIN = "kin"
-    REFUSALS = "refusals foreseen"
-    ROWS_BY_PRODUCT = "rows by product"
-    ROWS_BY_NIGHT = "rows by night"
-
-    @property
-    def is_of_masters(self):
-        """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
-        return self in (
-            Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
-            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.SHELF,
-        )  # fmt: skip
-
-    @property
-    def is_of_setups(self):
-        """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
-        is_of_rows = self in (Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT)
-        return not is_of_rows and not self.is_of_masters
-
-
-class SameObject:
-    """A key of `Context.planned` for one object: equal for the same object alone, which it keeps.
-
-    An object's id is given to another one once it is gone; a key that holds it cannot be.
-
-    Parameters
-    ----------
-    held : object
-    """
-
-    __slots__ = ("_held",)
-
-    def __init__(self, held):
-        self._held = held
-
-    def __hash__(self):
-        return id(self._held)
-
-    def __eq__(self, other):
-        return isinstance(other, SameObject) and other._held is self._held
 
 
 @dataclass(frozen=True)
@@ -139,6 +73,9 @@ class Context(ABC):
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not plan, and whose rows are not in its store; None for none.
+    beyond : Context or ccdflow.run.nights.night_notes.NightNotes or None
+        Has the rows, records and groups that are found by name, and that nobody goes through:
+        those of closed nights, or of the nights that a watch does not plan. None for none.
     """
 
     settings: dict[str, object]
@@ -155,14 +92,16 @@ class Context(ABC):
     cameras: tuple[Camera, ...] = ()
     unreadable: dict[str, str] = field(default_factory=dict)
     closed: object = None
+    beyond: object = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
-    def lookup(self, name, make):
-        """Return the first result of ``make()`` for this name; it is constant in a run.
+    def lookup(self, key, make):
+        """Return the first result of ``make()`` for this key; it is constant in a run.
 
         Parameters
         ----------
-        name : hashable
+        key : tuple
+            A `ccdflow.run.lookups.Lookup`, and the values that it is about.
         make : callable
             Takes no argument.
 
@@ -171,15 +110,83 @@ class Context(ABC):
         object
             The result of ``make()``.
         """
-        found = self._lookups.get(name, _UNKNOWN)
+        found = self._lookups.get(key, _UNKNOWN)
         if found is _UNKNOWN:
-            found = self._lookups[name] = make()
+            found = self._lookups[key] = make()
         return found
 
     @property
     def lookups(self):
-        """The results of lookups by name."""
+        """The results of lookups by key."""
         return self._lookups
+
+    def find_row(self, file):
+        """Return the row of a raw frame of any night, or None."""
+        row = self.store.rows.get(file)
+        return self.beyond.find_row(file) if row is None and self.beyond is not None else row
+
+    def row(self, file):
+        """Return the row of a raw frame of any night.
+
+        Parameters
+        ----------
+        file : str
+            Path relative to the raw folder.
+
+        Returns
+        -------
+        ccdflow.run.rawframes.rows.Row
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        row = self.store.rows.get(file)
+        if row is None and (row := self.find_row(file)) is None:
+            raise KeyError(file)
+        return row
+
+    def earlier_record(self, product):
+        """Return the record that the ledger has of a product of any night, or None."""
+        record = self.ledger.get(product)
+        if record is None and self.beyond is not None:
+            return self.beyond.earlier_record(product)
+        return record
+
+    def find_group(self, product):
+        """Return the group of a product of any night, or None."""
+        group = self.groups.get(product)
+        if group is None and self.beyond is not None:
+            return self.beyond.find_group(product)
+        return group
+
+    def group(self, product):
+        """Return the group of a product of any night.
+
+        Parameters
+        ----------
+        product : str
+
+        Returns
+        -------
+        ccdflow.run.job.Group
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        group = self.groups.get(product)
+        if group is None and (group := self.find_group(product)) is None:
+            raise KeyError(product)
+        return group
+
+    def is_planned(self, product):
+        """Return whether a product stays or is made by this run; all of closed nights stay."""
+        if product in self.planned_products:
+            return True
+        return self.closed is not None and self.closed.notes.earlier_record(product) is not None
 
     def is_closed(self, night):
         """Return whether nothing of a night is to be done, and its rows are not gone through."""
@@ -224,14 +231,37 @@ class Context(ABC):
         """Return whether a raw frame is set aside."""
 
     @abstractmethod
-    def planned(self, name, make):
+    def answer(self, key, make):
         """Return the result of ``make()``, which depends on outcomes; kept if these cannot change.
 
         Parameters
         ----------
-        name : hashable
+        key : tuple
+            A `ccdflow.run.lookups.Question`, and the values that it is about.
         make : callable
             Takes no argument.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
+        """
+
+    @abstractmethod
+    def answer_on(self, question, objects, make, *values):
+        """Return the result of ``make()`` on some objects, and not on others that equal them.
+
+        Thousands of frames share the objects of their steps, and to compare these takes long.
+
+        Parameters
+        ----------
+        question : ccdflow.run.lookups.Question
+        objects : tuple
+            They are kept beside their answer, so that their ids stay their own.
+        make : callable
+            Takes no argument.
+        *values : hashable
+            Further values that the question is about.
 
         Returns
         -------
@@ -258,7 +288,7 @@ class Context(ABC):
 
     def _by_product(self):
         return self.lookup(
-            Lookup.ROWS_BY_PRODUCT,
+            (Lookup.ROWS_BY_PRODUCT,),
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
         )
 
@@ -278,7 +308,11 @@ class Context(ABC):
 
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
-        return self._by_night().get(night, [])
+        rows = self._by_night().get(night)
+        if rows is None and self.is_closed(night):
+            by_file = self.closed.notes.rows(night)
+            return [by_file[file] for file in sorted(by_file)]
+        return [] if rows is None else rows
 
     def rows_in_order(self):
         """Yield all rows, sorted by night and file."""
@@ -295,26 +329,40 @@ class Context(ABC):
                 rows_by_night.setdefault(row.night, []).append(row)
             return rows_by_night
 
-        return self.lookup(Lookup.ROWS_BY_NIGHT, make)
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
 
 
 @dataclass(frozen=True)
-class PlanContext(Context):
+class _AnswersOnce:
+    """The answers of a context whose outcomes do not change: each is kept."""
+
+    _answers: dict[object, object] = field(default_factory=dict, repr=False)
+
+    def answer(self, key, make):
+        """Return the first result of ``make()`` for this key."""
+        # A plan asks thousands of times: each key is hashed once where the answer is known.
+        found = self._answers.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._answers[key] = make()
+        return found
+
+    def answer_on(self, question, objects, make, *values):
+        """Return the first result of ``make()`` for these objects."""
+        key = (question, *map(id, objects), *values)
+        known = self._answers.get(key)
+        if known is None:
+            known = self._answers[key] = make(), objects
+        return known[0]
+
+
+@dataclass(frozen=True)
+class PlanContext(_AnswersOnce, Context):
     """The context of a plan: a product that the plan makes counts as made.
 
     It shares its contents with the `JobContext` of the run.
     """
 
-    _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _foreseen: dict[str, ledger.Record] = field(default_factory=dict, repr=False)
-
-    def planned(self, name, make):
-        """Return the first result of ``make()`` for this name."""
-        # A plan asks thousands of times: each name is hashed once where the answer is known.
-        found = self._answers.get(name, _UNKNOWN)
-        if found is _UNKNOWN:
-            found = self._answers[name] = make()
-        return found
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""
@@ -330,11 +378,11 @@ class PlanContext(Context):
         known, job = self._foreseen.get(product), self.jobs.get(product)
         if known is not None and job is not None and known.key == job.key:
             return known
-        if product not in self.planned_products:
+        if product not in self.planned_products and not self.is_planned(product):
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
-        before = self.ledger.get(product)
+        before = self.earlier_record(product)
         if job is None or (before is not None and before.key == job.key):
             return before
         foreseen = ledger.Record(product, job.kind, job.key)
@@ -373,7 +421,7 @@ class _RecordedContext(Context):
 
         The next run has no product of such a frame in its plan.
         """
-        row = self.store.rows.get(file)
+        row = self.find_row(file)
         if row is not None and row.status == SET_ASIDE:
             return True
         product = reduced_product(file)
@@ -391,7 +439,7 @@ class _RecordedContext(Context):
         if not self._is_of_enabled_type(product):
             return None
         job = self.jobs.get(product) or self.elsewhere.get(product)
-        before = self.ledger.get(product)
+        before = self.earlier_record(product)
         if job is None:
             return before
         record = ledger.read_record(self.results / job.done)
@@ -404,7 +452,11 @@ class _RecordedContext(Context):
 class JobContext(_RecordedContext):
     """The context of the jobs of a run, which all threads share: it keeps no answer on outcomes."""
 
-    def planned(self, name, make):
+    def answer(self, key, make):
+        """Return the result of ``make()``: another job may have left a record since."""
+        return make()
+
+    def answer_on(self, question, objects, make, *values):
         """Return the result of ``make()``: another job may have left a record since."""
         return make()
 
@@ -414,21 +466,14 @@ class JobContext(_RecordedContext):
 
 
 @dataclass(frozen=True)
-class PageContext(_RecordedContext):
+class PageContext(_AnswersOnce, _RecordedContext):
     """The context of one product whose sources are all there: a page, a table, the last lines.
 
     It answers each question once. The sections of a page ask for the same masters a dozen times
     for each frame, and a job would read the records of its sources each time.
     """
 
-    _answers: dict[object, object] = field(default_factory=dict, repr=False)
     _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)
-
-    def planned(self, name, make):
-        """Return the first result of ``make()`` for this name."""
-        if name not in self._answers:
-            self._answers[name] = make()
-        return self._answers[name]
 
     def outcome(self, product):
         """Return the record of a product, as it was when it was asked for first; or None."""

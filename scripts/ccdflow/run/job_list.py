@@ -178,7 +178,7 @@ def check_product(context, product, results):
     UserError
         If it cannot, with the reason.
     """
-    if product in context.planned_products or product == paths.INVENTORY:
+    if context.is_planned(product) or product == paths.INVENTORY:
         return
     row = context.row_of(product) if product in context.products else None
     raise UserError(

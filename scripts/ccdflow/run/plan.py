@@ -104,8 +104,8 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
     forced : set of str
         Kinds and products that are made again though they are current.
-    stamps : dict of str to tuple, optional
-        As `product_stamps` returns them, of which an archive with closed nights has some.
+    stamps : ccdflow.run.product_stamps.ProductStamps, optional
+        Of some products, where nights are closed.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         for product in planner.retire | not_wanted | planner.strays()
         if not context.problem_of(product)
     )
-    leaving = tuple(product for product in retire if stamps.get(product))
+    leaving = tuple(product for product in retire if stamps.of(product))
     return Plan(
         context,
         context.jobs,
@@ -142,8 +142,7 @@ class Planner:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    stamps : dict of str to tuple
-        As `product_stamps` returns them.
+    stamps : ccdflow.run.product_stamps.ProductStamps
     doubtful : set of str
         Products that must show their checksum.
     forced : set of str
@@ -166,7 +165,7 @@ class Planner:
 
     def keep_all_of(self, kind):
         """Keep each product of a kind unchanged, as the kind is off."""
-        for product in {*self.stamps, *self.context.ledger}:
+        for product in {*self.stamps.names, *self.context.ledger}:
             if kind.has_name(product):
                 self.keep(product)
 
@@ -259,11 +258,11 @@ class Planner:
             for `want`; no basis of one that the ledger does not know.
         """
         context, name, count = self.context, kind.name, 0
-        jobs, records, plan_product = context.jobs, context.ledger, context.planned_products.add
+        jobs, plan_product = context.jobs, context.planned_products.add
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
         has_remains = bool(context.unreadable or self._records)
         for product, night, key, first, after, basis in wanted:
-            if has_remains or product in records:
+            if has_remains or context.earlier_record(product) is not None:
                 self.want(kind, product, night, basis, needs=(first,), after=after, key=key)
                 continue
             count += 1
@@ -285,7 +284,7 @@ class Planner:
         # The first version needs no look: no header is older.
         if kind.header <= 1:
             return
-        record = self.context.ledger[product]
+        record = self.context.earlier_record(product)
         # A product that was refused has no header.
         if record.status == ledger.MADE and kind.header_of(record) < kind.header:
             self.older_headers[kind.name] += 1
@@ -325,7 +324,7 @@ class Planner:
 
     def is_damaged(self, product):
         """Return whether a product exists but was changed after its making."""
-        record, stamp = self.context.ledger.get(product), self.stamps.get(product, ())
+        record, stamp = self.context.earlier_record(product), self.stamps.of(product)
         if record is None or not stamp or record.status != ledger.MADE:
             return False
         if stamp == record.stamp and product not in self._doubtful:
@@ -338,7 +337,7 @@ class Planner:
 
     def _why(self, kind, product, key, basis):
         """Return why a product is to be made, '' if it is current."""
-        record = self.context.ledger.get(product)
+        record = self.context.earlier_record(product)
         if record is None:
             return "new"
         if record.key != key:
@@ -346,10 +345,10 @@ class Planner:
         if record.status == ledger.REFUSED:
             if why := kind.try_again(self.context, record):
                 return why
-            if product in self.stamps:
+            if self.stamps.of(product):
                 self.retire.add(product)
             return ""
-        if not self.stamps.get(product):
+        if not self.stamps.of(product):
             return "product missing"
         return "product damaged" if self.is_damaged(product) else ""
 
@@ -359,8 +358,8 @@ class Planner:
         Their names belong to ccdflow, and they would be taken for current products.
         """
         context, strays = self.context, set()
-        for product in set(self.stamps) - context.planned_products - set(context.ledger):
+        for product in set(self.stamps.names) - context.planned_products - set(context.ledger):
             kind = context.chain.kind_of(product)
-            if kind is not None and self.stamps[product] and kind.is_stray(context, product):
+            if kind is not None and self.stamps.of(product) and kind.is_stray(context, product):
                 strays.add(product)
         return strays

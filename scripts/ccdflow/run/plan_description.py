@@ -251,7 +251,7 @@ def sources(plan, job):
     context = plan.context
     if job.kind == context.chain.first.name:
         return shown_name(context.row_of(job.product).file)
-    group = context.groups.get(job.product)
+    group = context.find_group(job.product)
     if group is not None:
         if not group.files:
             return "all nights"

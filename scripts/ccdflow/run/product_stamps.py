@@ -10,21 +10,23 @@ from ccdflow.files import atomic_write
 from ccdflow.run.rawframes import rawfolder
 
 
-class ProductStamps(dict):
-    """The stamp of each product by its path in the results folder; () for a missing one.
+class ProductStamps:
+    """The size and times of products by their path in the results folder; () for a missing one.
 
-    A stamp is read once: when it is first needed, or with its whole folder.
+    A stamp is read once: when it is first asked for, or with its whole folder.
 
     Parameters
     ----------
     results : pathlib.Path
     folders : iterable of str, optional
         Folders of products whose files are all read at once.
+    known : dict of str to tuple, optional
+        The stamps of all products there are: none is read later.
     """
 
-    def __init__(self, results, folders=()):
-        super().__init__()
-        self._results = results
+    def __init__(self, results, folders=(), *, known=None):
+        self._results, self._is_complete = results, known is not None
+        self._known = {} if known is None else known
         for name in folders:
             if not paths.is_of_small_pictures(name):
                 self._read_folder(name.rstrip("/"))
@@ -35,26 +37,27 @@ class ProductStamps(dict):
             with os.scandir(self._results / folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and not entry.is_dir():
-                        self[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
+                        self._known[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
         except FileNotFoundError:
             pass
 
-    def __missing__(self, product):
-        self[product] = atomic_write.stamp_of(self._results / product)
-        return self[product]
+    @property
+    def names(self):
+        """The products whose stamps are known: those of the folders, and those asked for."""
+        return self._known.keys()
 
-    def __contains__(self, product):
-        return bool(self[product])
+    def of(self, product):
+        """Return the stamp of a product."""
+        stamp = self._known.get(product)
+        if stamp is None:
+            if self._is_complete:
+                return ()
+            stamp = self._known[product] = atomic_write.stamp_of(self._results / product)
+        return stamp
 
-    def get(self, product, default=None):
-        """Return the stamp of a product, or the default if it has no stamp."""
-        return self[product] or default
-
-    def pop(self, product, default=None):
-        """Forget a product: it counts as missing."""
-        before = self.get(product, default)
-        self[product] = ()
-        return before
+    def forget(self, product):
+        """Let a product count as missing."""
+        self._known[product] = ()
 
 
 def product_stamps(results, chain, raw):
@@ -69,8 +72,7 @@ def product_stamps(results, chain, raw):
 
     Returns
     -------
-    stamps : dict of str to tuple of int
-        By product; () for a file at the top that is not there.
+    stamps : ProductStamps
     problems : dict of str to str
         Why a folder (its path ends in ``/``) cannot be looked into.
     """
@@ -82,7 +84,7 @@ def product_stamps(results, chain, raw):
             sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
             sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
-    return sweep.stamps, sweep.problems
+    return ProductStamps(Path(results), known=sweep.stamps), sweep.problems
 
 
 class _Sweep:

@@ -404,8 +404,8 @@ def retire(context, products):
                 raise
             unmoved[product] = error
             continue
-        record = context.ledger.get(product)
-        if product not in context.planned_products or (record and record.status != ledger.REFUSED):
+        record = context.earlier_record(product)
+        if not context.is_planned(product) or (record and record.status != ledger.REFUSED):
             context.ledger.pop(product, None)
     return unmoved
 

@@ -26,6 +26,7 @@ from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.ledger import Record
+from ccdflow.run.lookups import Question
 from ccdflow.run.rawframes.rows import digest
 
 MASTER_STORE = MasterStore()
@@ -57,7 +58,7 @@ class Calibration:
     @cached_property
     def row(self):
         """The frame's row of the inventory."""
-        return self.context.store.rows[self.group.files[0]]
+        return self.context.row(self.group.files[0])
 
     @cached_property
     def frame(self):
@@ -161,14 +162,15 @@ class Calibration:
     @property
     def _measurement_basis(self):
         """The measurements of its detector and shutter: frames of all filters have the same."""
-        return self.context.planned(
-            ("measured", self.group.measurements), lambda: self.detector.basis + self.shutter.basis
+        return self.context.answer(
+            (Question.BASIS_OF_MEASUREMENTS, self.group.measurements),
+            lambda: self.detector.basis + self.shutter.basis,
         )
 
     @property
     def made_before(self):
         """The `ccdflow.run.ledger.Record` of the calibrated frame; None without a current one."""
-        record = self.context.ledger.get(self.group.product)
+        record = self.context.earlier_record(self.group.product)
         if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product

@@ -19,8 +19,8 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Step
+from ccdflow.run.lookups import Lookup, Question
 from ccdflow.run.plan import Predecessors
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -115,7 +115,7 @@ def steps_of_class(context, kinds, row):
     )
     answers = [shelf.steps_like(row) for shelf in ranked]
     asked_of = tuple([answer.asked_of for answer in answers])
-    questions = context.planned(("questions", asked_of), Questions)
+    questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
     return StepsOfClass(context, answers, questions)
 
 
@@ -304,7 +304,7 @@ class FramePlanner:
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
         context, kind, classes = self._context, self._kind.name, self._classes
-        groups, records = context.groups, context.ledger
+        groups, earlier_record = context.groups, context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             alike = camera, row.geometry, row.recipe, _alike_key_of(values)
@@ -323,7 +323,7 @@ class FramePlanner:
                 class_.pixels,
             )  # fmt: skip
             key = likewise.key(frame.key, degrees)
-            if product in records:
+            if earlier_record(product) is not None:
                 open_entry = self._open(product) if common.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(likewise.basis, frame.key, degrees, open_entry)
@@ -402,9 +402,9 @@ class FramePlanner:
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
         ]
-        alike = ("calibration", row.camera, row.recipe, row.geometry, *answers)
+        alike = (Question.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
-        likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
+        likewise = context.answer(alike, lambda: Likewise(self._calibration(context, group)))
         return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
 
 
@@ -429,8 +429,8 @@ class Likewise:
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
-            text = calibration.context.planned(
-                ("text of measurements", measurements), lambda: canonical_text(measured)
+            text = calibration.context.answer(
+                (Question.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
             before = before.replace(_MEASURED_TEXT, text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy

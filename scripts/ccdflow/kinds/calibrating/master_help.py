@@ -280,7 +280,7 @@ def section_on_effects(context, records):
     if not helps:
         return None
     harmful = [master for master in helps if master.harms]
-    groups = [g for m in helps if (g := context.groups.get(m.product)) is not None]
+    groups = [g for m in helps if (g := context.find_group(m.product)) is not None]
     names = master_names(groups)
     names_of_harmful = ", ".join(_name(master, names) for master in harmful)
     sentence = (

@@ -18,7 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, reduced_product
+from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Lookup
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
@@ -91,10 +92,8 @@ def rows_needed(context, group):
     if _CORRECTED_SETTING not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
-    files = [
-        file for flat in flats if flat in context.groups for file in context.groups[flat].files
-    ]
-    return [context.store.rows[file] for file in files]
+    groups = filter(None, map(context.find_group, flats))
+    return [context.row(file) for own in groups for file in own.files]
 
 
 class Correction:

@@ -391,7 +391,7 @@ def _lines_on_today(product, context):
         if job
         else "  today    up to date: the next run leaves it as it is"
     ]
-    group = context.groups.get(product)
+    group = context.find_group(product)
     for step in group.steps if group is not None and job is not None else ():
         use = first_use(context, step)
         master = use.product if use is not None else step.missing or "not needed"
@@ -399,7 +399,7 @@ def _lines_on_today(product, context):
     if context.chain.kind_of(product) is None:
         # A table of the whole archive, such as inventory.csv or verification.csv.
         lines = ["  today    no product of the plan: runs and scripts write it by themselves"]
-    elif product not in context.planned_products:
+    elif not context.is_planned(product):
         lines = [
             "  today    not asked for any more by the configuration, or its raw file is not there"
         ]

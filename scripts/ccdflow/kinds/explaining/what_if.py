@@ -103,7 +103,7 @@ def try_master(context, product, master):
     FrameError
         If the master cannot be applied to the frame.
     """
-    group = context.groups.get(product)
+    group = context.find_group(product)
     if group is None or group.kind != SCIENCE.name:
         raise UserError(
             "is no calibrated frame",
@@ -150,7 +150,7 @@ def rule_line(context, product, master):
 
     Parameters
     ----------
-    context : ccdflow.run.context.Planning
+    context : ccdflow.run.context.PlanContext
         With its groups.
     product : str
         The calibrated frame.

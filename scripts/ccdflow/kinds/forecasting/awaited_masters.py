@@ -49,7 +49,7 @@ def masters_awaited(context, night, frames, masters):
         return [list(_ANY_LIGHT)] if frames or masters else []
     awaited, known = {}, set()
     for group in (*frames, *masters):
-        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        row, seconds = context.row(group.files[0]), longest_of(context, group)
         for step in group.steps:
             question = (id(step), *_light_and_seconds(step.kind, row, seconds))
             if step.kind in MASTER_KINDS and question not in known:
@@ -79,7 +79,7 @@ def longest_of(context, group):
     float
         Seconds.
     """
-    rows = (context.store.rows[file] for file in group.files)
+    rows = (context.row(file) for file in group.files)
     return max((number_or_none(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
 
 
@@ -125,7 +125,7 @@ def waiting_for(context, new):
     """
     offered = {_ANY_LIGHT[:3]: math.inf} if new else {}
     for group in new:
-        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        row, seconds = context.row(group.files[0]), longest_of(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)
         seconds = seconds if group.kind == DARK else math.inf
         for name in ((group.kind, "", ""), (group.kind, group.camera, light)):

@@ -245,7 +245,7 @@ def _is_elsewhere(answer):
 
 def _holes(context, group, answers):
     """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     for answer in answers:
         use, seconds = answer.use, row.facts["exptime"]
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):

@@ -394,7 +394,7 @@ def _table_rows(blocks):
     rows = []
     for block in blocks:
         for line in block.taken:
-            file_names = night_plan.names_of_files(line.groups)
+            file_names = night_forecast.names_of_files(line.groups)
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]

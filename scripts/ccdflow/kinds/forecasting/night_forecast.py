@@ -23,8 +23,8 @@ from ccdflow.kinds.matching.measured_flats import (
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.context import SameObject
 from ccdflow.run.job import Group, Use
+from ccdflow.run.lookups import Question
 
 # The masters not taken are named for at most this many frames.
 _MOST_PASSED_OVER = 4
@@ -146,7 +146,7 @@ def blocks_of(context, night, *, foretell=False):
     """
     groups_by_setup = defaultdict(list)
     for group in SCIENCE.night_groups(context, night):
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         setup = setup_of(context, row, context.chain.by_name("bias"))
         groups_by_setup[setup].append(group)
     return [
@@ -184,7 +184,7 @@ def _block(context, night, setup, groups, *, foretell):
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
-        types=tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
+        types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
         taken=lines,
         noises=tuple(noises),
@@ -259,7 +259,7 @@ def name_of_exposure(context, group):
     -------
     str
     """
-    facts = context.store.rows[group.files[0]].facts
+    facts = context.row(group.files[0]).facts
     time = seconds_words(facts["exptime"])
     return light_words((facts["filter"], facts["grism"], time))
 
@@ -421,11 +421,11 @@ def _planned_master(context, kind, answers):
         kind,
         groups,
         answer,
-        context.groups.get(use.product),
+        context.find_group(use.product),
         factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
-        rival_master=context.groups.get(rival.product) if rival else None,
+        rival_master=context.find_group(rival.product) if rival else None,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
@@ -469,7 +469,7 @@ def rival_of(context, answer):
     rival : ccdflow.run.job.Use or None
     why : str
     """
-    return context.planned(("rival", SameObject(answer)), lambda: _rival_of(context, answer))
+    return context.answer_on(Question.RIVAL, (answer,), lambda: _rival_of(context, answer))
 
 
 def _rival_of(context, answer):

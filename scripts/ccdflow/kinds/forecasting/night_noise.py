@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.setups import about_members, middles_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
@@ -92,7 +92,7 @@ def noise_of_group(context, name, groups, *, foretell):
     GroupNoise or None
     """
     group = groups[0]
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     amplifiers = context.store.geometry(row.geometry).amplifiers
     if not all(a.gain for a in amplifiers) or not isinstance(row.facts["exptime"], int | float):
         return None
@@ -127,7 +127,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     sky : float or None
         Electrons a second.
     """
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     seconds, noise = row.facts["exptime"], detector_noise_of(context, row)
     uses = {answer.kind: answer.use for answer in answers}
@@ -160,7 +160,7 @@ def _may_have_master(answer):
 def _degrees_of(context, groups):
     """Return the temperatures of some frames in words: ``-90 C``, or ``-90 C and -85 C``."""
     bias = context.chain.by_name("bias")
-    rows = [context.store.rows[group.files[0]] for group in groups]
+    rows = [context.row(group.files[0]) for group in groups]
     texts = (
         match_sentences.degrees_words(
             about_members(context, row, middles_of([row]), bias, night="")
@@ -202,7 +202,7 @@ def _response(context, group, use):
         return 1.0
 
     def make():
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         data = stored_image(path, product_images(geometry, recipe)[0].hdu)
         sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
@@ -227,7 +227,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         Exposure of the frame.
     """
     members = record.data.get("members") if record is not None else None
-    group = context.groups.get(use.product)
+    group = context.find_group(use.product)
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
     if kind == FLAT:
@@ -272,7 +272,7 @@ def has_bias(context, dark, bias):
 
 def _bias_of(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
-    group = context.groups.get(dark.product)
+    group = context.find_group(dark.product)
     biases = (
         [first_use(context, step) for step in group.steps if step.kind == BIAS] if group else []
     )

@@ -7,6 +7,7 @@ from statistics import median
 
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 # Calibrated frames of a camera and filter that predict the sky of a frame.
@@ -45,7 +46,7 @@ def predicted_sky(context, row, seconds):
     -------
     float or None
     """
-    rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
+    rates = context.lookup((Lookup.SKY_RATES,), lambda: _sky_rates(context))
     known = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
     return median(known) * seconds if known else None
 
@@ -57,13 +58,13 @@ def _sky_rates(context):
     rates = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):
-        if group.product not in context.ledger:
+        if context.earlier_record(group.product) is None:
             continue
-        row = context.store.rows[group.files[0]]
+        row = context.row(group.files[0])
         known = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
         if len(known) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
-            record = context.ledger[group.product]
+            record = context.earlier_record(group.product)
             if record.status == ledger.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]
                 known += [] if sky is None else [sky / seconds]

@@ -72,7 +72,7 @@ class CombineWork:
     @property
     def group(self):
         """The `ccdflow.run.job.Group`."""
-        return self.context.groups[self.record.product]
+        return self.context.group(self.record.product)
 
     @property
     def maker(self):
@@ -191,7 +191,7 @@ def combine_group(kind, context, job, *, threads):
     ccdflow.errors.CcdflowError
         If a member cannot be read.
     """
-    group = context.groups[job.product]
+    group = context.group(job.product)
     members = group_queries.reduced_members(context, group)
     if missing := kind.lacks(context, group):
         selection = member_selection.Selection(
@@ -225,7 +225,7 @@ def _work_and_data(kind, context, job, members, selection, threads):
     selection : ccdflow.detector.member_selection.Selection
     threads : int
     """
-    group = context.groups[job.product]
+    group = context.group(job.product)
     basis = kind.group_basis(context, group)
     members_kept = [members[index] for index in selection.kept]
     left_out = disagreement.explain_left_out(context, members, members_kept, selection.left_out)

@@ -59,9 +59,9 @@ class ExposedMasterKind(MasterKind):
         without = [
             summaries.get(product, {})
             if context.is_settled(product)
-            else self.why_without(context, context.groups[product])
+            else self.why_without(context, context.group(product))
             for product in (record.product for record in made)
-            if product in context.groups
+            if context.find_group(product) is not None
         ]
         for kind in self.before:
             reasons = [each[kind] for each in without if kind in each]

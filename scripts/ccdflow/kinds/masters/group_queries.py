@@ -6,7 +6,8 @@ from bisect import bisect_right
 
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, reduced_product
+from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Lookup, Question
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
@@ -117,8 +118,8 @@ def masters_carried(context, group):
     groups = []
     for step in group.steps:
         for use in step.uses:
-            if use.product in context.groups:
-                groups.append(context.groups[use.product])
+            if (own := context.find_group(use.product)) is not None:
+                groups.append(own)
     return groups
 
 
@@ -141,8 +142,9 @@ def basis_lines(kind, context, groups):
         if record is not None:
             key = record.key
             if not context.is_settled(group.product):
-                key = context.planned(
-                    group.product, lambda group=group: digest(kind.group_basis(context, group))
+                key = context.answer(
+                    (Question.HASH_OF_GROUP, group.product),
+                    lambda group=group: digest(kind.group_basis(context, group)),
                 )
             failed = ["failed", record.reason] if record.status == ledger.FAILED else []
             memory = _for_want_of_memory(context, record)

@@ -9,8 +9,9 @@ from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
-from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
+from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
+from ccdflow.run.lookups import Lookup
 
 
 class MasterKind(Kind):
@@ -97,7 +98,7 @@ class MasterKind(Kind):
 
     def basis(self, context, job):
         """Return the sources of a master: its members as they turned out."""
-        return self.group_basis(context, context.groups[job.product])
+        return self.group_basis(context, context.group(job.product))
 
     def group_basis(self, context, group):
         """Return the sources of the master of a group.
@@ -164,14 +165,14 @@ class MasterKind(Kind):
 
     def carries(self, context, job):
         """Return the rows of the members, and the group with the masters it needs."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         masters = group_queries.masters_carried(context, group)
-        return [context.store.rows[file] for file in group.files], [group, *masters]
+        return [context.row(file) for file in group.files], [group, *masters]
 
     def size(self, context, job):
         """Return the size of a group."""
-        files = context.groups[job.product].files
-        pixels = [raw_pixels(context, context.store.rows[file]) for file in files]
+        files = context.group(job.product).files
+        pixels = [raw_pixels(context, context.row(file)) for file in files]
         return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
 
     # -- closed nights -----------------------------------------------------------------------------

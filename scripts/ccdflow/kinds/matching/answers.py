@@ -14,6 +14,7 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
 from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
+from ccdflow.run.lookups import Question
 
 LEFT_OUT = "left out: more noise than structure"
 """Reason to leave out a dark that does harm."""
@@ -140,13 +141,15 @@ def answers_of(context, group):
     -------
     tuple of Answer
     """
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     steps = group.steps
-    # The steps are kept beside their answers, so that their ids stay their own.
-    return context.planned(
-        ("answers", row.recipe, row.geometry, id(steps)),
-        lambda: (_answers(context, row, steps), steps),
-    )[0]
+    return context.answer_on(
+        Question.ANSWERS,
+        (steps,),
+        lambda: _answers(context, row, steps),
+        row.recipe,
+        row.geometry,
+    )
 
 
 def used_by(context, group):
@@ -192,9 +195,9 @@ def _answer(context, step):
             association.first_use(context, step),
             measured_flats.order_by_measurement(context, step),
         )
-        return step, Answer(own, use, association.why_missing(context, step))
+        return Answer(own, use, association.why_missing(context, step))
 
-    return context.planned(("answer", id(step)), make)[1]
+    return context.answer_on(Question.ANSWER, (step,), make)
 
 
 def _has_overscan(context, row):

@@ -15,7 +15,7 @@ from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, shelves
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup, Question
 
 MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
@@ -77,10 +77,10 @@ def pair_masters(context, steps, rows, night):
     if BIAS not in by_kind or DARK not in by_kind:
         return steps
     pair = by_kind[BIAS], by_kind[DARK]
-    # Frames of all filters share these steps, which are kept, so that their ids stay their own.
-    best = context.planned(
-        ("best pair", *map(id, pair)), lambda: (_best_pair(context, pair, rows, night), pair)
-    )[0]
+    # Frames of all filters share these steps.
+    best = context.answer_on(
+        Question.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
+    )
     by_kind |= {step.kind: step for step in best}
     return tuple(by_kind[step.kind] for step in steps)
 
@@ -88,7 +88,7 @@ def pair_masters(context, steps, rows, night):
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
     of_bias, of_dark, rules, same = context.lookup(
-        ("pairs of bias and dark",),
+        (Lookup.PAIRS,),
         lambda: (
             *[shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
             shelves.rules(context),
@@ -98,12 +98,14 @@ def _best_pair(context, pair, rows, night):
     bias = pair[0]
 
     def uses_of(products):
-        # Frames of a night and its darks of all exposures ask for the same biases. The step names
-        # the frames, and is kept, so that its id stays its own.
-        return context.planned(
-            ("biases of darks", id(bias), *products),
-            lambda: (of_bias.uses_for(products, rows, night), bias),
-        )[0]
+        # Frames of a night and its darks of all exposures ask for the same biases. The step stands
+        # for the frames.
+        return context.answer_on(
+            Question.BIASES_OF_DARKS,
+            (bias,),
+            lambda: of_bias.uses_for(products, rows, night),
+            *products,
+        )
 
     own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
     # Equal steps share one object.
@@ -145,7 +147,7 @@ def passed_over(context, name, group, nights):
     list of (ccdflow.kinds.matching.candidates.OfferedMaster, str)
     """
     kind = context.chain.by_name(name)
-    rows = [context.store.rows[file] for file in group.files]
+    rows = [context.row(file) for file in group.files]
     return shelves_of(context, kind).passed_over(rows, group.night, nights)
 
 
@@ -164,8 +166,7 @@ def first_use(context, step):
     -------
     ccdflow.run.job.Use or None
     """
-    # The step is kept beside its answer, so that its id stays its own.
-    return context.planned(("taken", id(step)), lambda: (step, _taken_uses(context, step)))[1]
+    return context.answer_on(Question.TAKEN, (step,), lambda: _taken_uses(context, step))
 
 
 def _taken_uses(context, step):
@@ -254,10 +255,10 @@ def needs_of(context, steps):
     """
     needs, spare = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
-        # Frames of all filters share the steps of bias and dark, which are kept as elsewhere.
-        own, others = context.planned(
-            ("needs of step", id(step)), lambda step=step: (_needs_of_step(context, step), step)
-        )[0]
+        # Frames of all filters share the steps of bias and dark.
+        own, others = context.answer_on(
+            Question.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
+        )
         needs += own
         spare += others
         # Each spare dark brings the bias that belongs to it.
@@ -282,10 +283,10 @@ def bias_without_dark(context, step):
     ccdflow.run.job.Step
         The same object where the order of the biases is the same.
     """
-    # The step is kept beside its answer, so that its id stays its own.
-    name = "bias without dark", id(step)
     rules = shelves.rules(context)
-    return context.planned(name, lambda: (step, pairs.bias_alone_first(step, rules)))[1]
+    return context.answer_on(
+        Question.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
+    )
 
 
 def _biases_without_dark(context, steps):

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 from ccdflow.kinds.matching.association import shelves_of
 from ccdflow.kinds.matching.candidates import DetectorNoise
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
@@ -46,7 +46,7 @@ def restore_noises(context, kind, kept):
         tuple(map(tuple, setup)): DetectorNoise(*noise)
         for setup, noise in (kept or {}).get("noises", ())
     }
-    context.lookup(("noises", kind.name), lambda: noises)
+    context.lookup((Lookup.NOISES, kind.name), lambda: noises)
 
 
 def check_kept(context, kind, kept, *, is_new):

@@ -15,6 +15,7 @@ from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Question
 
 BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
@@ -58,9 +59,7 @@ def competing_flats(context, step):
     """
     if step.kind != FLAT:
         return []
-    # The step is kept beside its answer, so that its id stays its own.
-    name = "competing", id(step)
-    return context.planned(name, lambda: (step, _competing(context, step)))[1]
+    return context.answer_on(Question.COMPETING, (step,), lambda: _competing(context, step))
 
 
 def _competing(context, step):
@@ -109,8 +108,7 @@ def order_by_measurement(context, step):
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
     decide = _pair_first if step.pairs else _decide_flat
-    # The step is kept beside its answer, so that its id stays its own.
-    return context.planned(("decided", id(step)), lambda: (step, decide(context, step)))[1]
+    return context.answer_on(Question.DECIDED, (step,), lambda: decide(context, step))
 
 
 def _pair_first(context, step):
@@ -131,7 +129,7 @@ def _decide_flat(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    is_first_plan = not any(product in context.ledger for product in products)
+    is_first_plan = not any(context.earlier_record(product) for product in products)
     if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
         return step
@@ -174,7 +172,7 @@ def _as_measured(use, variance):
 def _foreseen(context, rivals, known):
     """Return {product: variance that it adds}; of one that is made again, the former one."""
     return {
-        use.product: known[use.product] or _variance(use, context.ledger.get(use.product))
+        use.product: known[use.product] or _variance(use, context.earlier_record(use.product))
         for use in rivals
     }
 
@@ -223,9 +221,9 @@ def may_change(context, steps):
     bool
     """
     return any(
-        context.planned(
-            ("may change", id(step)), lambda step=step: (step, _may_change(context, step))
-        )[1]
+        context.answer_on(
+            Question.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
+        )
         for step in steps
         if step.kind == FLAT
     )
@@ -233,7 +231,7 @@ def may_change(context, steps):
 
 def _may_change(context, step):
     """Return whether flats of this run may change which one is taken."""
-    if not any(use.product in context.ledger for use in step.uses):
+    if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated by one of them.
         return False
     rivals = competing_flats(context, step)
@@ -282,12 +280,12 @@ def _variance(use, record, more=1.0):
 
 def _at_best(context, use):
     """Return the least variance that a flat may have after this run."""
-    before = context.ledger.get(use.product)
+    before = context.earlier_record(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))
     # A frame that was set aside stays in its group without a record, and brings no light.
     records = {
         file: record
-        for file in context.groups[use.product].files
+        for file in context.group(use.product).files
         if (record := context.outcome(reduced_product(file))) is not None
     }
     if not records or any(known.get(file) != record.key for file, record in records.items()):

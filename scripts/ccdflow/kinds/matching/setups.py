@@ -10,7 +10,7 @@ from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching.candidates import EPOCH, ObservedAs
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 

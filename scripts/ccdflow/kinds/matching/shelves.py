@@ -29,8 +29,8 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import Step, Use
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
@@ -76,7 +76,7 @@ def values_of_members(context, group):
         `setups.middles_of` the members; a list of their settings, each once; and the variance that
         the bias of a dark adds.
     """
-    rows = [context.store.rows[file] for file in group.files]
+    rows = [context.row(file) for file in group.files]
     bias = _bias_of(group)
     variance = 0.0 if bias is None else bias.variance
     return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
@@ -101,7 +101,7 @@ class Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self.noises = context.lookup(("noises", kind.name), dict)
+        self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
         self._steps_by_choice, self._ageing_by_camera = {}, {}
         self._steps_alike, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
@@ -111,7 +111,7 @@ class Shelves:
         # An archive of years has thousands of masters: their rows and setups are asked for once.
         first_members = {}
         for product, group in self.groups.items():
-            first = context.store.rows[group.files[0]]
+            first = context.row(group.files[0])
             first_members[product] = first, setup_of(context, first, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
         self._chips = windows.Chips(context)

@@ -22,7 +22,7 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
@@ -72,7 +72,7 @@ def window_place_of(context, row):
     facts = row.facts
     known = (row.geometry, row.recipe, *(facts[name] for name in ("part", "datasec", "trimsec")))
     known += (_origin_of(row), facts["ccdsum"])
-    return context.lookup(("place", *known), lambda: _place(context, row))
+    return context.lookup((Lookup.PLACE, *known), lambda: _place(context, row))
 
 
 def _place(context, row):

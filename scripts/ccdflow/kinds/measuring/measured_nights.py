@@ -9,7 +9,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup
+from ccdflow.run.lookups import Lookup
 
 
 def pixels_for(context, row):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
-from ccdflow.run.context import Lookup
 from ccdflow.run.job import OF_A_MASTER, Size
+from ccdflow.run.lookups import Lookup
 
 
 class MeasurementKind(Kind):
@@ -30,7 +30,7 @@ class MeasurementKind(Kind):
 
     def basis(self, context, job):
         """Return the sources of a measurement: its masters as they turned out."""
-        return self.group_basis(context, context.groups[job.product])
+        return self.group_basis(context, context.group(job.product))
 
     def group_basis(self, context, group):
         """Return the sources of the measurement of a group.
@@ -50,14 +50,14 @@ class MeasurementKind(Kind):
 
     def carries(self, context, job):
         """Return the members of its masters, the masters, and theirs."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         masters = masters_carried(context, group)
         before = [each for master in masters for each in masters_carried(context, master)]
-        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
+        return [context.row(file) for file in group.files], [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of a measurement: that of one frame to combine for each member."""
-        group = context.groups[job.product]
+        group = context.group(job.product)
         ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
         return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
 

@@ -104,7 +104,7 @@ class NightMasters:
         -------
         ccdflow.run.ledger.Record or None
         """
-        group = self.context.groups[record.product]
+        group = self.context.group(record.product)
         for step in group.steps:
             if step.kind == kind and (use := association.first_use(self.context, step)):
                 return self.context.outcome(use.product)
@@ -210,7 +210,7 @@ class NightMasters:
         """Return the darks of the temperature that has most exposures, shortest first."""
         by_temperature = {}
         for record in self.darks:
-            shared = dict(self.context.groups[record.product].shared)
+            shared = dict(self.context.group(record.product).shared)
             by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
         best = max(by_temperature.values(), key=len, default=[])
         return sorted(best, key=lambda record: record.data["seconds"])

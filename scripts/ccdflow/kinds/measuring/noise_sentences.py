@@ -191,8 +191,8 @@ def lamp_sentences(context, records):
 def _calibrated_frames(context, records):
     """Yield (group, row, data) of the frames that were calibrated."""
     for record in records:
-        group = context.groups.get(record.product)
+        group = context.find_group(record.product)
         if record.status != ledger.MADE or group is None:
             continue
         # The data are JSON text until they are read: once.
-        yield group, context.store.rows[group.files[0]], dict(record.data.items())
+        yield group, context.row(group.files[0]), dict(record.data.items())

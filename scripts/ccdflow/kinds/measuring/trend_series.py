@@ -211,7 +211,7 @@ def darks_of(context, group):
         for use in step.uses if step.kind == "dark" else ():
             record = context.outcome(use.product)
             if record is not None and record.status == ledger.MADE:
-                shared = dict(context.groups[use.product].shared)
+                shared = dict(context.group(use.product).shared)
                 seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
     degrees, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))

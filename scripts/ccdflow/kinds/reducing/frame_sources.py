@@ -7,6 +7,7 @@ import math
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Question
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
@@ -77,7 +78,9 @@ def frames_digest(context, night):
     -------
     str
     """
-    return context.planned(("frames", night), lambda: digest(frames_basis(context, night)))
+    return context.answer(
+        (Question.HASH_OF_FRAMES, night), lambda: digest(frames_basis(context, night))
+    )
 
 
 def shown_nights(context):
@@ -87,7 +90,7 @@ def shown_nights(context):
     def make():
         return sorted({row.night for row in rows.values() if row.status != ARRIVING_STATUS})
 
-    return context.planned(("shown nights",), make)
+    return context.answer((Question.SHOWN_NIGHTS,), make)
 
 
 def raw_pixels(context, row):

@@ -14,6 +14,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
+from ccdflow.run.lookups import Lookup
 
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
@@ -76,7 +77,7 @@ def candidates(context):
     -------
     dict of (str, tuple) to list
     """
-    return context.lookup("ageing", lambda: _candidates(context))
+    return context.lookup((Lookup.AGEING,), lambda: _candidates(context))
 
 
 def _candidates(context):
@@ -99,7 +100,7 @@ def _candidates(context):
 
 def _series_of(context, kind, group, known):
     """Return the name of the series of a group; ``known`` keeps it for thousands alike."""
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     alike = (
         setups.setup_of(context, row, kind),
         setups.epoch_of(context, row.camera, group.night_of_page),
@@ -142,7 +143,7 @@ def master_series(context):
             continue
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
-        row = context.store.rows[groups[-1].files[0]]
+        row = context.row(groups[-1].files[0])
         in_use = getattr(shelves.detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
             all_series.append(MasterSeries(kind, name, tuple(pairs), in_use))
@@ -158,7 +159,7 @@ def _read(context, kind, group):
     path = context.results / group.product
     if record is None or record.status != ledger.MADE or not path.is_file():
         return None
-    row = context.store.rows[group.files[0]]
+    row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = product_images(geometry, recipe)[0]
     first = image.amplifiers[0]

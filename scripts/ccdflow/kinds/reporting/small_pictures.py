@@ -15,6 +15,7 @@ from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rawfolder import is_inside
 
 _CALIBRATIONS = ("bias", "dark", "flat")
@@ -52,7 +53,7 @@ def write_small_picture(context, row, job, image):
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
     is_of_raw_frames = context.lookup(
-        ("small pictures", row.night),
+        (Lookup.SMALL_PICTURES, row.night),
         lambda: is_inside(path.rpartition("/")[0], context.raw),
     )
     if is_of_raw_frames:

@@ -13,6 +13,7 @@ from ccdflow import paths
 from ccdflow.files import line_checksums
 from ccdflow.pages.contents import Section
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lookups import Lookup
 
 # At most this many products that are not verified get a line.
 _MOST_LINES = 20
@@ -32,7 +33,7 @@ def verdicts_of(context, night):
     -------
     list of [str, str, str, str]
     """
-    by_product = context.lookup(("verdicts",), lambda: _read(context.results))
+    by_product = context.lookup((Lookup.VERDICTS,), lambda: _read(context.results))
     if not by_product:
         return []
     files = [row.file for row in context.rows_of(night)]

@@ -69,9 +69,9 @@ def write_batch(session, batch, *, queued=False):
         "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
         "records": [
-            context.ledger[product].as_dict()
+            record.as_dict()
             for product in sorted(needed)
-            if product in context.ledger
+            if (record := context.earlier_record(product)) is not None
         ],
     }
     path = context.results / batch.path

@@ -135,8 +135,8 @@ class ClosedNights:
             Plain; None where there is none.
         """
         if name not in self._parsed:
-            self._parsed[name] = _Parsed(self.cells(name))
-        return self._parsed[name].get(night)
+            self._parsed[name] = _ParsedCells(self.cells(name))
+        return self._parsed[name].value(night)
 
     def take(self, name, night):
         """Return the value of a column for one night, once: neither it nor its text is kept.
@@ -188,19 +188,18 @@ class ClosedNights:
         return list(self._columns)
 
 
-class _Parsed(dict):
+class _ParsedCells:
     """The values of cells: each is parsed when it is asked for."""
 
     def __init__(self, cells):
-        super().__init__()
-        self._cells = cells
+        self._cells, self._values = cells, {}
 
-    def get(self, night, default=None):
-        """Return the value for a night."""
-        if night not in self:
+    def value(self, night):
+        """Return the value for a night, None for none."""
+        if night not in self._values:
             cell = self._cells.get(night)
-            self[night] = json.loads(cell) if cell else default
-        return self[night]
+            self._values[night] = json.loads(cell) if cell else None
+        return self._values[night]
 
 
 def read_closed_nights(results):
@@ -418,7 +417,7 @@ def _note(context, night, homes):
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
-            plain_row(context.store.rows[file])
+            plain_row(context.row(file))
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
         **{_SUMMARY_PREFIX + name: value for name, value in summaries.items()},

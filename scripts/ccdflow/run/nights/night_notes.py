@@ -1,4 +1,4 @@
-"""Rows and records of single nights, as notes have them; mappings that find those of closed nights.
+"""Rows and records of single nights, as notes have them.
 
 A plan of some nights (`ccdflow.run.nights.partial_plan`) goes through the rows and records of the
 open nights. Those of closed nights are read where somebody asks for one by name.
@@ -114,7 +114,7 @@ class NightNotes:
         """Return the nights of the frames in a raw folder."""
         return self._in_folder.get(folder, [])
 
-    def row(self, file):
+    def find_row(self, file):
         """Return the row of a frame of a closed night, or None."""
         if (row := self._first_rows.get(file)) is not None:
             return row
@@ -134,7 +134,11 @@ class NightNotes:
             self._first_rows |= self._firsts[night]
         return self._firsts[night]
 
-    def record(self, product):
+    def find_group(self, product):
+        """Return None: a context of open nights holds the groups of closed ones itself."""
+        return None
+
+    def earlier_record(self, product):
         """Return the record of a product of a closed night, or None."""
         raw_folder, segment = paths.home_of(posixpath.dirname(product))
         if raw_folder is not None:
@@ -152,7 +156,7 @@ class NightNotes:
         """Write the table, and the rows and records that changed since they were read."""
         store, records = context.store, context.ledger
         rows, made = changed_values(store.rows, store.saved), changed_values(records, records.saved)
-        gone = set(records.saved) - set(dict.keys(records))
+        gone = set(records.saved) - set(records)
         table = self.results / paths.INVENTORY
         if rows:
             line = tables.TableLines(cells)
@@ -196,103 +200,24 @@ def _folder_of(file):
     return folder if "/" in folder else f"{folder}/"
 
 
-class OpenRows(dict):
-    """The rows of open nights; rows of closed nights are found by name.
-
-    Parameters
-    ----------
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
-        By raw file, of the open nights.
-    night_notes : NightNotes
-    """
-
-    def __init__(self, rows, night_notes):
-        super().__init__(rows)
-        self._notes = night_notes
-
-    def __missing__(self, file):
-        row = self._notes.row(file)
-        if row is None:
-            raise KeyError(file)
-        return row
-
-    def get(self, file, default=None):
-        """Return a row of any night."""
-        if dict.__contains__(self, file):
-            return dict.__getitem__(self, file)
-        return self._notes.row(file) or default
-
-    def __contains__(self, file):
-        return dict.__contains__(self, file) or self._notes.row(file) is not None
-
-
-class OpenLedger(ledger.Ledger):
-    """The records of open nights and of the archive; records of closed ones are found by name.
+def open_ledger(night_notes, nights):
+    """Return the records of open nights and of the archive.
 
     Parameters
     ----------
     night_notes : NightNotes
     nights : sequence of str
         The open nights.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Ledger
     """
-
-    def __init__(self, night_notes, nights):
-        super().__init__()
-        self._notes = night_notes
-        for night in ("", *nights):
-            for product, record in night_notes.records(night).items():
-                dict.__setitem__(self, product, record)
-        self.saved = dict(self)
-
-    def __missing__(self, product):
-        record = self._notes.record(product)
-        if record is None:
-            raise KeyError(product)
-        return record
-
-    def get(self, product, default=None):
-        """Return a record of any night."""
-        if dict.__contains__(self, product):
-            return dict.__getitem__(self, product)
-        return self._notes.record(product) or default
-
-    def __contains__(self, product):
-        return dict.__contains__(self, product) or self._notes.record(product) is not None
-
-
-class WantedProducts(set):
-    """Products that are to be there: all of closed nights are."""
-
-    def __init__(self, night_notes):
-        super().__init__()
-        self._notes = night_notes
-
-    def __contains__(self, product):
-        return set.__contains__(self, product) or self._notes.record(product) is not None
-
-
-class RowsByNight(dict):
-    """The rows of each night, sorted by file; rows of closed nights are read when asked for.
-
-    Parameters
-    ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
-        Of the open nights.
-    night_notes : NightNotes
-    """
-
-    def __init__(self, rows, night_notes):
-        super().__init__()
-        self._notes = night_notes
-        for row in sorted(rows, key=lambda row: row.file):
-            self.setdefault(row.night, []).append(row)
-
-    def get(self, night, default=None):
-        """Return the rows of any night."""
-        if night in self or not self._notes.nights.is_closed(night):
-            return dict.get(self, night, default)
-        rows = self._notes.rows(night)
-        return [rows[file] for file in sorted(rows)]
+    opened = ledger.Ledger()
+    for night in ("", *nights):
+        opened.update(night_notes.records(night))
+    opened.saved = dict(opened)
+    return opened
 
 
 def changed_values(now, saved):

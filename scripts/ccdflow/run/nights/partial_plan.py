@@ -18,17 +18,14 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
-from ccdflow.run.context import JobContext, Lookup
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
     NightNotes,
-    OpenLedger,
-    OpenRows,
-    RowsByNight,
-    WantedProducts,
     changed_values,
     home_of_record,
+    open_ledger,
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.product_stamps import ProductStamps
@@ -247,7 +244,7 @@ class _Opening:
         nights.opened = set(opened)
         if not nights.closed:
             raise NeedsWholePlan("all nights have changed, or need what has changed")
-        store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
+        store, records = self._store(opened), open_ledger(self._notes, sorted(opened))
         records_taken = self._take_in(store, records)
         inventory.update(
             store, self._reading, only=self._changes.stamps, cores=cores, progress=progress
@@ -297,7 +294,7 @@ class _Opening:
         for night in sorted(opened):
             rows |= self._notes.rows(night)
         store = HeaderStore(
-            rows=OpenRows(rows, self._notes), shared=dict(self._notes.shared),
+            rows=rows, shared=dict(self._notes.shared),
             table=self._notes.table, saved=dict(rows),
         )  # fmt: skip
         store.verdicts = {row.file: row.reason for row in rows.values() if row.status == SET_ASIDE}
@@ -309,8 +306,7 @@ class _Opening:
         context = JobContext(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, self._chain,
             frozenset(inventory.outdated_files(store, self._reading)),
-            cameras=self._reading.cameras, closed=nights,
-            planned_products=WantedProducts(self._notes),
+            cameras=self._reading.cameras, closed=nights, beyond=self._notes,
         )  # fmt: skip
         _restore_closed_nights(context)
         return context
@@ -343,7 +339,7 @@ class _Opening:
 
     def _check_copies(self, context, new):
         """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
-        prints = {context.store.rows[file].fingerprint for group in new for file in group.files}
+        prints = {context.row(file).fingerprint for group in new for file in group.files}
         known = self._nights.column("prints")
         for night in self._nights.closed:
             if not prints.isdisjoint(known[night].split()):
@@ -352,12 +348,11 @@ class _Opening:
 
 def _restore_closed_nights(context):
     """Give a context what the notes of its closed nights have."""
-    nights, rows = context.closed, context.store.rows.values()
+    nights = context.closed
     for night in nights.closed:
         for group in nights.groups_of(night):
             context.groups[group.product] = group
     nights.products = frozenset(context.groups)
-    context.lookup(Lookup.ROWS_BY_NIGHT, lambda: RowsByNight(rows, nights.notes))
     for kind in context.chain:
         kind.restore(context, nights.first["kept"][kind.name])
 
@@ -390,7 +385,6 @@ def plan_again(context):
     )
     if context.closed is None:
         return plan.make_plan(fresh)
-    fresh = replace(fresh, planned_products=WantedProducts(context.closed.notes))
     _restore_closed_nights(fresh)
     return plan.make_plan(fresh, stamps=ProductStamps(context.results))
 

@@ -42,7 +42,7 @@ class FrameLines:
         for job in jobs:
             kind = self._chain.by_name(job.kind)
             if kind.reach == OF_A_FRAME:
-                file, former = self._file(job.product), context.ledger.get(job.product)
+                file, former = self._file(job.product), context.earlier_record(job.product)
                 self._left.setdefault(file, set()).add(job.product)
                 if former is not None and former.status == ledger.MADE:
                     self._again.add(file)
@@ -50,7 +50,7 @@ class FrameLines:
                 self._lists.add(job.night)
 
     def _file(self, product):
-        group = self._context.groups.get(product)
+        group = self._context.find_group(product)
         return self._context.row_of(product).file if group is None else group.files[0]
 
     def add(self, record):
@@ -69,7 +69,7 @@ class FrameLines:
             if kind.reach == OF_A_FRAME:
                 file = self._file(record.product)
                 self._left.get(file, set()).discard(record.product)
-                night = self._context.store.rows[file].night
+                night = self._context.row(file).night
                 if not self._left.get(file) and night not in self._lists:
                     self._line(file)
             elif kind.reports_frames:

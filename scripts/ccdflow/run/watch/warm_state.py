@@ -15,8 +15,9 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import JobContext, Lookup, PlanContext, is_of_enabled_type, reduced_product
+from ccdflow.run.context import JobContext, PlanContext, is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
+from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
@@ -26,49 +27,6 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
-
-
-class PartOfAll(dict):
-    """Some entries of a mapping: they are gone through, all others are found by name.
-
-    Parameters
-    ----------
-    some : dict
-    everything : dict
-        Changes are made in both mappings.
-    """
-
-    def __init__(self, some, everything):
-        super().__init__(some)
-        self.everything = everything
-
-    def __missing__(self, name):
-        return self.everything[name]
-
-    def __contains__(self, name):
-        return name in self.everything
-
-    def get(self, name, default=None):
-        """Return an entry of all."""
-        return self.everything.get(name, default)
-
-    def __setitem__(self, name, value):
-        self.everything[name] = value
-        super().__setitem__(name, self.everything[name])
-
-    def __delitem__(self, name):
-        del self.everything[name]
-        super().pop(name, None)
-
-    def pop(self, name, default=None):
-        """Remove an entry of all."""
-        super().pop(name, None)
-        return self.everything.pop(name, default)
-
-    def update(self, values):
-        """Put in several entries."""
-        for name, value in values.items():
-            self[name] = value
 
 
 @dataclass
@@ -172,8 +130,7 @@ class WarmState:
         return {
             name: value
             for name, value in self.context.lookups.items()
-            if isinstance(name[0], Lookup)
-            and (name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters))
+            if name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters)
         }
 
     # -- the plan ----------------------------------------------------------------------------------
@@ -224,6 +181,7 @@ class WarmState:
         planner = Planner(PlanContext.of(part.context), stamps, set(), frozenset())
         for kind in _kinds_of(part.context.chain, light_rows, nights):
             kind.plan(planner)
+        self._take_back(part.context, planner.dropped.values())
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
         return part
@@ -235,10 +193,10 @@ class WarmState:
 
     def _read(self, new_frames):
         """Return the rows of raw frames, and the store that they were read into."""
-        known = self.context.store.rows
         if any(self._is_taken(file) for file in new_frames):
             raise NeedsWholePlan("another raw file has the same product")
-        before = {file: known[file] for file in new_frames if file in known}
+        earlier_rows = map(self.context.find_row, new_frames)
+        before = {row.file: row for row in earlier_rows if row is not None}
         store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=new_frames)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
@@ -297,17 +255,30 @@ class WarmState:
         by_product = _ByProduct(self._files, everything.store.rows)
         return replace(
             everything,
-            store=replace(everything.store, rows=PartOfAll(rows_by_file, everything.store.rows)),
-            ledger=PartOfAll({}, everything.ledger),
-            groups=PartOfAll(groups, everything.groups),
+            store=replace(everything.store, rows=rows_by_file),
+            ledger={},
+            groups=groups,
+            beyond=everything,
             jobs={},
             elsewhere={},
             _lookups={
                 **self._kept,
-                Lookup.ROWS_BY_PRODUCT: by_product,
-                Lookup.ROWS_BY_NIGHT: by_night,
+                (Lookup.ROWS_BY_PRODUCT,): by_product,
+                (Lookup.ROWS_BY_NIGHT,): by_night,
             },
         )
+
+    def _take_back(self, part, dropped_rows):
+        """Put the rows, records and groups that a plan of some nights changed among all."""
+        everything = self.context
+        everything.store.rows.update(part.store.rows)
+        for row in dropped_rows:
+            everything.store.rows.pop(row.file, None)
+        everything.groups.update(part.groups)
+        for product, record in part.ledger.items():
+            everything.ledger[product] = record
+        # From now on jobs and rounds change the records of all.
+        part.ledger.clear()
 
     # -- the work ----------------------------------------------------------------------------------
 

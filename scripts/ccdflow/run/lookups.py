@@ -1,0 +1,110 @@
+"""The keys of lookups and answers that a context keeps."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Lookup(StrEnum):
+    """The first item of a key of `ccdflow.run.context.Context.lookup`.
+
+    A lookup depends on rows, groups and settings, which are constant in a run. A watch keeps those
+    of masters and setups from plan to plan, and makes all others anew for each new frame.
+    """
+
+    # On the groups of one kind; the second item of the key is the name of the kind.
+    GROUPS = "groups"
+    GROUPS_BY_NIGHT = "groups by night"
+    NIGHTS_OF_GROUPS = "nights of groups"
+    GROUPS_ELSEWHERE = "groups elsewhere"
+    BY_NIGHT = "by night"
+    SHELF = "shelf"
+    # On setups, cameras and masters.
+    SHELVES = "shelves"
+    SETUP = "setup"
+    LAYOUT = "layout"
+    GEOMETRY = "geometry"
+    PROFILE = "profile"
+    SPELLED = "spelled"
+    DISTINGUISHING_CARDS = "cards that tell masters apart"
+    MAPS_BY_NIGHT = "maps by night"
+    PIXELS_BY_NIGHT = "pixels by night"
+    PIXELS_FOR = "pixels for"
+    DETECTOR_SETUP = "detector's setup"
+    RESPONSE = "response"
+    KIN = "kin"
+    # On all frames.
+    ROWS_BY_PRODUCT = "rows by product"
+    ROWS_BY_NIGHT = "rows by night"
+    CALIBRATED_BY_NIGHT = "calibrated by night"
+    AGEING = "ageing"
+    NOISES = "noises"
+    PAIRS = "pairs of bias and dark"
+    PLACE = "place"
+    REFUSALS = "refusals foreseen"
+    SKY_RATES = "sky rates"
+    SMALL_PICTURES = "small pictures"
+    VERDICTS = "verdicts"
+
+    @property
+    def is_of_masters(self):
+        """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
+        return self in _OF_MASTERS
+
+    @property
+    def is_of_setups(self):
+        """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
+        return self in _OF_SETUPS
+
+
+_OF_MASTERS = frozenset(
+    {
+        Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS, Lookup.GROUPS_ELSEWHERE,
+        Lookup.BY_NIGHT, Lookup.SHELF,
+    }
+)  # fmt: skip
+
+_OF_SETUPS = frozenset(
+    {
+        Lookup.SHELVES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
+        Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
+        Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
+        Lookup.KIN,
+    }
+)  # fmt: skip
+
+
+class Question(StrEnum):
+    """The first item of a key of `ccdflow.run.context.Context.answer` and ``answer_on``.
+
+    An answer depends on the records of products, so that a job asks anew each time.
+    """
+
+    # On all frames, or on those of a night.
+    COVERAGE = "coverage"
+    SHOWN_NIGHTS = "shown nights"
+    HASH_OF_FRAMES = "hash of frames"
+    REDUCED_FRAMES = "reduced frames"
+    CALIBRATED = "calibrated"
+    CALIBRATED_RECORDS = "calibrated records"
+    DRAWN = "drawn"
+    # On a group, its masters or measurements.
+    HASH_OF_GROUP = "hash of group"
+    SOURCES_ALIKE = "sources alike"
+    QUESTIONS_ASKED = "questions asked"
+    MEASUREMENTS = "measurements"
+    BASIS_OF_MEASUREMENTS = "basis of measurements"
+    TEXT_OF_MEASUREMENTS = "text of measurements"
+    # On the objects of steps.
+    ANSWER = "answer"
+    ANSWERS = "answers"
+    RIVAL = "rival"
+    STEP_LINE = "step line"
+    BEST_PAIR = "best pair"
+    BIASES_OF_DARKS = "biases of darks"
+    BIAS_WITHOUT_DARK = "bias without dark"
+    COMPETING = "competing"
+    DECIDED = "decided"
+    MAY_CHANGE = "may change"
+    NEEDS = "needs"
+    TAKEN = "taken"
