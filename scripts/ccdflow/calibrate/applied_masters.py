@@ -21,7 +21,7 @@ EXACT_SECONDS = 0.1
 """Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
 
 EXACT_PART = 1e-3
-"""Exposures that differ by less than this fraction count as equal: cards may have measured times."""
+"""Exposures that differ by less than this fraction count as equal: cards may be measured times."""
 
 SCALE_UP = 2.5
 """A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
