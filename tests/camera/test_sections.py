@@ -110,7 +110,7 @@ def test_relations_of_regions():
 def test_a_region_of_a_profile_says_its_notation():
     assert read_region({"fits": "[1:2,3:4]"}) == RegionSpec("fits", "[1:2,3:4]")
     for value in ("[1:2,3:4]", ["[1:2,3:4]"], {"fits": "[1:2,3:4]", "python": "[1:2, 3:4]"}, None):
-        with pytest.raises(UserError, match=r"must say which notation.*fits.*python"):
+        with pytest.raises(UserError, match=r"must name its notation.*fits.*python"):
             read_region(value, file="lfc.yaml", keyword="amplifiers[0].data")
 
 

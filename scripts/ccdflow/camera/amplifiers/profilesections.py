@@ -149,7 +149,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
                     file=file,
                     keyword=keyword,
                     value=spec_of.text,
-                    remedy="name another card, or give the region itself",
+                    remedy="name another card in the camera's profile, or give the region itself",
                 )
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)

@@ -115,8 +115,8 @@ def _refuse_spelling(store, file, twin, *, is_file):
         if row.status != ARRIVING_STATUS:
             reason = (
                 f"{TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
-                " as the disk of the results does"
-                " not tell capitals: rename one of them, or keep the results on another disk"
+                " as the disk of the results does not distinguish capitals: rename one of them,"
+                " or keep the results on another disk"
             )
             store.rows[name] = _row_set_aside(row, reason)
 

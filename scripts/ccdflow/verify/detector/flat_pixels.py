@@ -26,7 +26,7 @@ from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
 # All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
 # is noticed here.
 
-# This many rows are worked on at once.
+# Rows that are worked on at once.
 _STRIP_ROWS = 256
 # A rest of fewer rows belongs to the strip before it.
 _FEWEST_ROWS = 8
