@@ -175,6 +175,14 @@ def test_no_number_is_refused(value):
         settings.load_settings({"bias": {"clip": value}})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_number_in_a_list_is_refused(value):
+    """A saturation of .nan was accepted, and each frame ended in an unforeseen error."""
+    values = {"amplifiers": [{"saturation": 65_000}, {"saturation": value}]}
+    with pytest.raises(UserError, match=r"^cam\.yaml: amplifiers\[1\]\.saturation: not a number"):
+        schemas.check_values(values, "camera.schema.json", file="cam.yaml")
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

@@ -46,20 +46,23 @@ def check_values(values, schema, *, file, words=None):
         raise violation(errors[0], file=file, words=words or {})
 
 
-def _refuse_no_number(values, file, above):
+def _refuse_no_number(values, file, where):
     """Raise `UserError` for YAML's .nan and .inf: they pass every comparison of a schema."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            _refuse_no_number(value, file, f"{above}{key}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise UserError(
-                "not a number",
-                file=file,
-                keyword=f"{above}{key}",
-                value=value,
-                allowed="a number",
-                remedy="write it in digits, such as 3.5",
-            )
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _refuse_no_number(value, file, f"{where}.{key}" if where else str(key))
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            _refuse_no_number(value, file, f"{where}[{number}]")
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise UserError(
+            "not a number",
+            file=file,
+            keyword=where,
+            value=values,
+            allowed="a number",
+            remedy="write it in digits, such as 3.5",
+        )
 
 
 @cache

@@ -27,8 +27,10 @@ from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
+from ccdflow.camera.sections import Region
 from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, checksum, multi_image_products
+from ccdflow.frame.readout import Readout
 from ccdflow.run import forked_frames
 
 
@@ -368,6 +370,40 @@ def test_masters_that_do_not_fit_are_one_line(frame_and_masters, tmp_path, probl
         calibrate()
     assert "\n" not in str(error.value)
     assert not (tmp_path / "o.fits").exists()
+
+
+def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
+    """A saturated pixel has the highest level of the members: it is not part of the mean of 1."""
+    random = np.random.default_rng(8)
+    flat = random.normal(1, 0.01, (40, 60)).astype(np.float32)
+    flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
+    mask[:, :31] = maskbits.SATURATED
+    image = master_store.master_image_of(flat, "flat", mask=mask)
+    y, x = np.divmod(image.flags.index, 60)
+    assert (image.flags.value == maskbits.UNCALIBRATED).all()
+    assert x.max() == 30
+    assert len(x) == 40 * 31
+    with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):
+        master_store.master_image_of(flat, "flat")
+    with pytest.raises(FrameError, match=r"no lit pixel \(found 2\.84\)"):
+        master_store.master_image_of(flat[:, :31], "flat", mask=mask[:, :31])
+
+
+def test_infinite_values_in_most_of_a_tile_leave_the_errors_beside_it(tmp_path):
+    """The signal of a tile is the median of its finite values, and of its neighbours' if none."""
+    random = np.random.default_rng(3)
+    reduced = random.normal(100, 8, (192, 192)).astype(np.float32)
+    known = [Readout(Region(0, 192, 0, 192), gain=1.5, read_noise=4.0)]
+    _, sound, _ = calibrate_arrays(reduced, known, FrameMasters())
+    for value in (np.inf, -np.inf, np.nan):
+        reduced[64:128, 64:128] = value
+        reduced[64:80, 64:74] = 100
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            data, error, mask = calibrate_arrays(reduced, known, FrameMasters())
+        good = mask == 0
+        assert (good == np.isfinite(data)).all()
+        np.testing.assert_allclose(error[good], sound[good], rtol=0.03)
 
 
 @pytest.mark.parametrize(
