@@ -142,7 +142,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
     on_parts = cosmic_rounds.hits_of_rounds(image, *rest)
     monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", 0.0)
     on_all = cosmic_rounds.hits_of_rounds(image, *rest)
-    monkeypatch.setattr(cosmic_rounds, "_ROUNDS", 1)
+    monkeypatch.setattr(cosmic_rounds, "_ITERATIONS", 1)
     once = cosmic_rounds.hits_of_rounds(image, *rest)
     assert on_all.sum() > once.sum() + 20
     assert np.array_equal(on_parts, on_all)

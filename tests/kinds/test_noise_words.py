@@ -25,7 +25,9 @@ def context_and_records(*frames):
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
         records.append(ledger.Record(product, "science", "key", data=data))
-    context = SimpleNamespace(row=rows.__getitem__, find_group=groups.get, outcome={}.get)
+    context = SimpleNamespace(
+        row=rows.__getitem__, groups=groups, find_group=groups.get, outcome={}.get
+    )
     return context, records
 
 

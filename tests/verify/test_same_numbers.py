@@ -11,7 +11,7 @@ REPEATED = (
      " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"),
     ("calibrated.cosmic_rays", "detector.cosmics",
      "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR"),
-    ("calibrated.cosmic_rays", "detector.cosmic_rounds", "_ROUNDS _MARGIN_PIXELS"),
+    ("calibrated.cosmic_rays", "detector.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
     ("comparing.noted_settings", "detector.cosmics",
      "_CONTRAST_FACTORS _UNDERSAMPLED_FWHM _PROFILE_CONTRAST"),

@@ -182,7 +182,7 @@ REACHED = {
     "{} is no plain name": lambda box, _: odd_name(box),
     "{} was not noted of all nights": lambda box, _: rewrite(box, change_cells=no_summary),
     "the nights that have to be opened do not come to an end": lambda box, patch: (
-        take(box, NIGHTS[1], "OBJECT") or patch.setattr(partial_plan, "_ROUNDS", 0)
+        take(box, NIGHTS[1], "OBJECT") or patch.setattr(partial_plan, "_MOST_ATTEMPTS", 0)
     ),
 }
 

@@ -17,7 +17,7 @@ _STAR_SIGMA = 3.0
 # The variance of a normal distribution that is cut there.
 _CLIPPED_VARIANCE = 0.97334
 # Rounds of clipping.
-_CLIPPING_ROUNDS = 4
+_CLIPPING_ITERATIONS = 4
 # Logarithmic classes of standard errors: the expected noise is computed for each, not each pixel.
 _ERROR_CLASSES = 400
 # Bisections of the expected median: 1e-7 of the range.
@@ -78,7 +78,7 @@ def _clipped_rms(steps):
     squares = np.square(steps, dtype=np.float64)
     sigma = MAD_TO_SIGMA * float(median(squares)) ** 0.5
     sigma = sigma or float(np.mean(squares)) ** 0.5
-    for _ in range(_CLIPPING_ROUNDS):
+    for _ in range(_CLIPPING_ITERATIONS):
         kept = squares[squares <= (_STAR_SIGMA * sigma) ** 2]
         sigma = (float(np.mean(kept)) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
@@ -115,7 +115,7 @@ def expected_noise(sigmas):
         is_below = _share_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
         low, high = (middle, high) if is_below else (low, middle)
     sigma = (low + high) / 2
-    for _ in range(_CLIPPING_ROUNDS):
+    for _ in range(_CLIPPING_ITERATIONS):
         limit = _STAR_SIGMA * sigma / sizes
         within = _share_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5

@@ -21,8 +21,8 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
-# this many rounds, fewer once the number of lit pixels stays.
-_ROUNDS = 10
+# this many iterations, fewer once the number of lit pixels stays.
+_ITERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def _mean_of_lit_pixels(images):
     mean, previous_count = float("nan"), None
     good = [(image.mask == 0) & (image.count > 0) for image in images]
     limit = -np.inf
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         lit = [
             is_good & (image.image >= limit) for is_good, image in zip(good, images, strict=True)
         ]

@@ -15,7 +15,7 @@ CLIP_SIGMA = 5.0
 # Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
 # Clipping ends after this many rounds, or when a round leaves out nothing.
-_MOST_ROUNDS = 50
+_MOST_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def clipped_moments(values):
     if sigma == 0:  # more than half of the values agree
         mean, sigma = _moments(values)
     count = 0
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MOST_ITERATIONS):
         # Most whole numbers may agree: values one off are not outliers.
         is_kept = np.abs(values - mean) <= CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
         before, count = count, int(np.count_nonzero(is_kept))

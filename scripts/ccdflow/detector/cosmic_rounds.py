@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Rounds of L.A.Cosmic: the default of astroscrappy.
-_ROUNDS = 4
+_ITERATIONS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
 # 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
 _REACH_PIXELS = 8
@@ -75,12 +75,12 @@ def hits_of_rounds(data, variance, bad, settings):
     hits = find(data, variance, bad)
     new, planes = hits, _Replaced(data, variance, bad)
     reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
-    for _ in range(_ROUNDS - 1):
+    for _ in range(_ITERATIONS - 1):
         boxes = planes.replace(hits, new)
         firsts, at_edges = _parts(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
         if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
-            return find(data, variance, bad, _ROUNDS)
+            return find(data, variance, bad, _ITERATIONS)
         further = np.zeros_like(hits)
         if len(firsts):
             _find_inside(find, planes.planes, firsts, reach, further)

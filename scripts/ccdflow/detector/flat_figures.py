@@ -39,7 +39,7 @@ _GAIN_LIGHT = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
 _GAIN_CLIP = 5.0
 # Rounds of that clipping.
-_GAIN_ROUNDS = 3
+_GAIN_ITERATIONS = 3
 # The scatter in a block is too large beyond this many sigma, once in 3 million blocks by chance:
 # each flat of a twilight has stars of its own, and their wings pass the clipping of pixels.
 _GAIN_BLOCK_SIGMA = 5.0
@@ -260,7 +260,7 @@ def measure_gain_of_flats(flat, amplifier):
         return UNKNOWN_FIGURE
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     limit = _largest_block_scatter(squares.shape[1])
-    for _ in range(_GAIN_ROUNDS):
+    for _ in range(_GAIN_ITERATIONS):
         expected = inverse * photons + fixed
         kept = squares <= _GAIN_CLIP**2 * expected
         kept &= (squares / expected).mean(axis=1, keepdims=True) <= limit

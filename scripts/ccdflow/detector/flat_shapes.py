@@ -30,7 +30,7 @@ _EVEN_PART = 0.9
 # The noise of a pixel is measured in one sampled row of this many.
 _NOISE_STEP = 4
 # Rounds in which the slopes are taken off.
-_ROUNDS = 4
+_ITERATIONS = 4
 # The standard error of a median over that of a mean.
 _MEDIAN_OVER_MEAN = 1.25
 
@@ -79,7 +79,7 @@ def odd_shape(sample):
     y, x = np.divmod(np.flatnonzero(is_lit), SHAPE_BOXES)
     plane = np.stack([np.ones(len(x)), x, y], axis=1)
     levelled = boxes[:, is_lit]
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         # The median of flats with several slopes has kinks, until the slopes are taken off.
         ratios = (levelled / np.median(levelled, axis=0)).T
         slopes = plane @ np.linalg.lstsq(plane, ratios, rcond=None)[0]

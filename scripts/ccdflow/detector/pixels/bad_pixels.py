@@ -37,7 +37,7 @@ _OWN_LIGHT_SIGMA = 3
 _BAD_SIGMA = 5
 # Fits of the usual line, the second with the weights of the light that the first finds; a pixel
 # that stands out has one more, with the weights of its own light.
-_ROUNDS = 2
+_ITERATIONS = 2
 
 
 def _chi_square(freedom, probability):
@@ -117,7 +117,7 @@ class DarkFit:
         self.scales = (1.0, 1.0, 1.0, 1.0)
         # The noise follows from the light of a usual pixel: the light of the pixel itself would
         # bias the line.
-        for _ in range(_ROUNDS):
+        for _ in range(_ITERATIONS):
             lines = self._fit(sample, refine=False)
             self.rate = float(np.nanmedian(lines.rate))
             middle = float(np.nanmedian(lines.offset))
@@ -204,7 +204,7 @@ class DarkFit:
         with np.errstate(divide="ignore", invalid="ignore"):
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
-            for _ in range(_ROUNDS + 1):
+            for _ in range(_ITERATIONS + 1):
                 offset, rate, error, offset_error = _line(self.exposures, means, counts / variance)
                 model = offset + rate * self.exposures[:, None]
                 has_own_light = rate > self.rate + _OWN_LIGHT_SIGMA * error

@@ -20,7 +20,7 @@ _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
 _SAMPLED_SIDE = 500
 # The mean of the pixels within the noise about the last mean is taken this many times.
-_ROUNDS = 20
+_ITERATIONS = 20
 _BARS = "#b0cbdf"
 
 
@@ -203,7 +203,7 @@ def _draw_histogram(raster, box, combined):
 
 def _peak(values, centre, predicted):
     """Return the middle of the pixels within the noise: structure above it moves the median."""
-    for _ in range(_ROUNDS if predicted else 0):
+    for _ in range(_ITERATIONS if predicted else 0):
         near = values[np.abs(values - centre) < 1.5 * max(predicted)]
         if not near.size:
             break

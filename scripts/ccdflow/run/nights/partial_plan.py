@@ -35,8 +35,8 @@ from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-# After this many rounds of opening further nights all nights are planned.
-_ROUNDS = 5
+# After this many attempts to plan with further nights open all nights are planned.
+_MOST_ATTEMPTS = 5
 
 
 def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progress, made=None):
@@ -71,7 +71,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     changes = _Changes(settings, archive_state, nights, known)
     opened = changes.nights()
     nights.changed = frozenset(opened)
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_ATTEMPTS):
         opening = _Opening(settings, reading, chain, known, changes, made)
         opened_plan, further_nights = opening.plan(opened, cores=cores, progress=progress)
         if not further_nights:

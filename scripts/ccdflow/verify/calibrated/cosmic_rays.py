@@ -15,7 +15,7 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 # so that a wrong one there is noticed here.
 
 # Rounds of L.A.Cosmic.
-_ROUNDS = 4
+_ITERATIONS = 4
 # Relative and absolute tolerance of CRFWHM, pixels; the same where pixels are stored in steps.
 _WIDTH_TOLERANCE, _WIDTH_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 # Pixels of a row and of a column whose medians are the surroundings of a star.
@@ -119,7 +119,7 @@ def hits_of(header, image, errors, mask):
         CCDData(data, unit=units.electron, mask=unusable),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
-        niter=_ROUNDS,
+        niter=_ITERATIONS,
         cleantype="medmask",
         satlevel=np.inf,
         invar=np.square(errors),

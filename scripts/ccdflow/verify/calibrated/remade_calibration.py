@@ -33,7 +33,7 @@ _SKY_LAG = 4
 # A difference beyond this many sigma is left out of the noise of the sky.
 _SKY_CLIP = 3.0
 # Rounds in which differences are left out.
-_SKY_ROUNDS = 4
+_SKY_ITERATIONS = 4
 # Quantiles that take the place of all predicted errors.
 _SKY_QUANTILES = 4001
 # Variance of a normal distribution that is cut at three sigma.
@@ -276,7 +276,7 @@ def _predicted_noise(noise, smooth, row, nx):
 def _scatter(steps):
     squares = steps**2
     sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
-    for _ in range(_SKY_ROUNDS):
+    for _ in range(_SKY_ITERATIONS):
         kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
         sigma = (float(np.mean(kept)) / _KEPT_VARIANCE) ** 0.5
     return sigma
@@ -294,7 +294,7 @@ def _expected_scatter(errors):
         sigma = (low + high) / 2
         is_below = special.erf(sigma / MAD_TO_SIGMA / errors / 2**0.5).mean() < 0.5
         low, high = (sigma, high) if is_below else (low, sigma)
-    for _ in range(_SKY_ROUNDS):
+    for _ in range(_SKY_ITERATIONS):
         limit = _SKY_CLIP * sigma / errors
         squares = errors**2 * special.gammainc(1.5, limit**2 / 2)
         kept_share = special.erf(limit / 2**0.5)

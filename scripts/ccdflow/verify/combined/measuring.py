@@ -31,7 +31,7 @@ _BOX_SHAPE = (4, 32)
 # A value beyond this many sigma is an outlier: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
 # Rounds of clipping at most: it ends before, where a round rejects nothing.
-_CLIP_ROUNDS = 20
+_CLIP_ITERATIONS = 20
 # Scatter of rounding to whole numbers: sigma is no smaller.
 _LEAST_SIGMA = 12**-0.5
 # Consecutive differences share a frame, so their variances are correlated by 1/4: the variance of
@@ -49,7 +49,7 @@ _GAIN_LIGHT = 30
 # A gain needs this many pixels: fewer leave an error above 5 %.
 _GAIN_PIXELS = 1000
 # Rounds of clipping for a gain: twice the number of the products', so that it has settled.
-_GAIN_ROUNDS = 6
+_GAIN_ITERATIONS = 6
 # The median of the square of a standard normal value (chi square of one degree of freedom).
 _MEDIAN_OF_SQUARES = 0.4549
 # The squares of differences, of neighbours in a row and of flats, have this many times the squared
@@ -149,7 +149,7 @@ def scatter(values):
     mean = float(np.median(values))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - mean))) or float(values.std())
     kept = values
-    for _ in range(_CLIP_ROUNDS):
+    for _ in range(_CLIP_ITERATIONS):
         previous_size = kept.size
         kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)]
         if kept.size < 2:
@@ -365,7 +365,7 @@ def gain_of_pairs(frames, levels, noise):
         return np.nan, np.nan
     # The reciprocal gain: photons are in the unit of the flats.
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARES
-    for _ in range(_GAIN_ROUNDS):
+    for _ in range(_GAIN_ITERATIONS):
         kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
     return 1 / inverse, (_SQUARES_VARIANCE * _PAIR_CORRELATION / np.count_nonzero(kept)) ** 0.5
