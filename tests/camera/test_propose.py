@@ -65,6 +65,14 @@ def test_the_overscan_of_the_lfc_is_that_which_the_guide_found_by_eye(names, tmp
     assert amplifier.overscan[0].to_fits() == "[2056:2080,1:160]"
 
 
+def test_a_camera_without_filters_is_not_asked_for_one():
+    header, flat = simulated(LFC, FLAT)
+    del header["FILTER"]
+    lines = propose([header], [flat], file="a.fits").yaml.splitlines()
+    wanted = "# No card was found for filter: name it here; a camera without filters needs none."
+    assert wanted in lines
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("leaked", [0, 4])
 def test_a_sound_header_needs_no_profile(side, leaked):
