@@ -178,7 +178,7 @@ def remember_reported(results, after):
     try:
         notes.write_atomically(results / REPORTED, json.dumps(statuses))
     except OSError as error:
-        print(f"ccdflow: what was reported cannot be kept ({error})", file=sys.stderr)
+        print(f"ccdflow: the report cannot be kept ({error})", file=sys.stderr)
 
 
 def named_files(files, after):

@@ -49,6 +49,7 @@ def run(options):
     if len(files) != 1:
         raise UserError(
             "one file is explained at a time",
+            keyword="FILE",
             value=" ".join(files) or "none",
             remedy="give one file",
         )
@@ -64,8 +65,9 @@ def run(options):
         product = file.resolve().relative_to(results.resolve()).as_posix()
     except ValueError:
         raise UserError(
-            "does not lie in the results folder",
+            "the file does not lie in the results folder",
             file=file,
+            keyword="results",
             value=str(results),
             remedy="give results=FOLDER with the folder of the file",
         ) from None
@@ -79,7 +81,7 @@ def run(options):
 
 
 def what_if(context, results, product, master, picture):
-    """Return the three numbers, and draw the picture.
+    """Return the three numbers and what the rule says of the master, and draw the picture.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def what_if(context, results, product, master, picture):
         )
     # Imported here, because it draws: the story alone does not wait for that.
     from ccdflow.kinds.explaining.what_if import picture as picture_of
-    from ccdflow.kinds.explaining.what_if import try_master
+    from ccdflow.kinds.explaining.what_if import rule_line, try_master
 
     master = Path(master) if Path(master).is_file() else results / master
     change = try_master(context, product, master)
@@ -131,7 +133,9 @@ def what_if(context, results, product, master, picture):
             file=picture,
             remedy="give picture=FILE in a folder that can be written",
         ) from None
-    return [f"{product} with {master.name}:", *change.lines(), f"  picture  {picture}"]
+    rule = rule_line(context, product, master)
+    lines = [*change.lines(), *([rule] if rule else []), f"  picture  {picture}"]
+    return [f"{product} with {master.name}:", *lines]
 
 
 def main(arguments=None):

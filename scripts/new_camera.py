@@ -204,6 +204,7 @@ def run(options):
     if len(options.words) not in (1, 2):
         raise UserError(
             "one or two frames are needed",
+            keyword="FRAME",
             value=" ".join(options.words) or "none",
             remedy="name a bias and a flat, or one of them",
         )

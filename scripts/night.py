@@ -63,6 +63,7 @@ def tables_of(results, night):
         raise UserError(
             "there is no such night",
             file=str(results / paths.INVENTORY),
+            keyword="night",
             value=night,
             allowed=f"{nights[0]} to {nights[-1]}, {len(nights)} in all"
             if nights

@@ -85,6 +85,7 @@ def dated_changelog(text, version, day):
         raise UserError(
             "the first section is of something else",
             file=CHANGES,
+            keyword="## of the first section",
             value=heading and heading[1],
             allowed=wanted,
             remedy=f"begin it with '## {wanted}'",
@@ -119,6 +120,7 @@ def replace_version(text, pattern, version, *, name):
         raise UserError(
             "names no version, or several",
             file=name,
+            keyword="version",
             value=count,
             allowed="one",
             remedy="write it once",

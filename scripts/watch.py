@@ -45,7 +45,7 @@ def parse(arguments=None):
     )  # fmt: skip
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
-        help="events: the kernel tells of frames; polling: for folders of other machines",
+        help="events: the kernel reports frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
         "--limit", type=commandline.seconds("--limit", least=0.01),

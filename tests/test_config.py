@@ -1,9 +1,12 @@
 """The configuration: file and schema in step, every key explained, a wrong value one line."""
 
 import copy
+import datetime
 import re
+from collections import Counter
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -172,6 +175,14 @@ def test_no_number_is_refused(value):
         settings.load_settings({"bias": {"clip": value}})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_number_in_a_list_is_refused(value):
+    """A saturation of .nan was accepted, and each frame ended in an unforeseen error."""
+    values = {"amplifiers": [{"saturation": 65_000}, {"saturation": value}]}
+    with pytest.raises(UserError, match=r"^cam\.yaml: amplifiers\[1\]\.saturation: not a number"):
+        schemas.check_values(values, "camera.schema.json", file="cam.yaml")
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -232,6 +243,45 @@ def test_raw_beside_the_products_is_allowed(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
 def test_every_camera_of_the_project_passes_its_schema(path):
     schemas.check_values(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
+
+
+def nodes(values):
+    """Yield a value and all below it."""
+    yield values
+    below = values.values() if isinstance(values, dict) else values
+    for each in below if isinstance(values, dict | list) else ():
+        yield from nodes(each)
+
+
+def schemas_in(schema):
+    """Yield a schema and all that it is made of."""
+    if isinstance(schema, dict):
+        yield schema
+        names = ("additionalProperties", "propertyNames", "items", "if", "then", "else")
+        parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+        for part in (*parts, *map(schema.get, names)):
+            yield from schemas_in(part)
+
+
+@pytest.mark.parametrize("name", ["config.schema.json", "camera.schema.json"])
+def test_the_quick_check_of_values_agrees_with_jsonschema(name):
+    schema = schemas.read_schema(name)
+    found = {repr(part): part for part in schemas_in(schema)}
+    cameras = sorted((ROOT / "config" / "cameras").glob("*.yaml"))
+    documents = [DEFAULTS, *(yaml.safe_load(path.read_text("utf-8")) for path in cameras)]
+    odd = [None, True, False, 0, 1, -1, 1.0, 2.5, 1e300, "", "a b", "1", [], {}, [[]], {"": None}]
+    odd += [[1, 1], [1, True], [0, False], ["a", "a"], ["a", 1], [1, 1.0], {1: 2}, [None]]
+    odd += [datetime.date(2024, 1, 1), [1, 2, 3, 4, 5], {"value": 1, "unknown": 2}]
+    values = {repr(node): node for document in documents for node in nodes(document)}
+    values = [*odd, *values.values()]
+    validator, counts = jsonschema.Draft202012Validator(schema), Counter()
+    for part in found.values():
+        of_part = validator.evolve(schema=part)
+        for value in values:
+            expected = of_part.is_valid(value)
+            assert schemas.is_match(value, part) == expected, (value, part)
+            counts[expected] += 1
+    assert min(counts.values()) > 500
 
 
 def test_the_former_name_of_a_number_is_understood_with_a_warning():

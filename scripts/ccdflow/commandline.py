@@ -112,7 +112,18 @@ def seconds(name, *, least):
 
 
 def _number_parser(kind, name, *, least, allowed, most=math.inf):
-    """Return a function that reads a number from a word; `UserError` if it is not in range."""
+    """Return a function that reads a number from a word; `UserError` if it is not in range.
+
+    Parameters
+    ----------
+    kind : {int, float}
+    name : str
+        Of the option.
+    least, most : float
+        The limits, both allowed.
+    allowed : str
+        The limits in words.
+    """
 
     def read(word):
         try:
@@ -323,7 +334,7 @@ def no_more_words(options):
     if options.words:
         raise UserError(
             "is not understood",
-            value=options.words[0],
+            keyword=options.words[0],
             allowed=_as_words(options.names),
             remedy="see --help",
         )

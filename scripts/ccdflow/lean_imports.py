@@ -122,7 +122,16 @@ def _module_of_frame(by_file, frame):
 
 
 def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
-    """Import as Python does; the names of `_ANNOTATIONS` become empty classes."""
+    """Import as Python does; the names of `_ANNOTATIONS` become empty classes.
+
+    Parameters
+    ----------
+    name : str
+    globals_, locals_ : dict or None
+    names : tuple of str
+    level : int
+        As of `builtins.__import__`.
+    """
     if name == _UNITS and names == _ANNOTATIONS:
         return SimpleNamespace(**{unit: type(unit, (), {}) for unit in _ANNOTATIONS})
     return builtins.__import__(name, globals_, locals_, names, level)

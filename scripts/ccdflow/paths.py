@@ -25,6 +25,9 @@ _USUAL_ENDINGS = (".fits", ".fits.gz")
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 """Suffixes of packings that are not read: such files are named in a warning."""
 
+NAMELESS_PACKINGS = (".fz", ".ftz")
+"""Suffixes of packed FITS files: a name with such a suffix and no FITS ending is not read."""
+
 INVENTORY = "inventory.csv"
 """The table of raw frames."""
 
@@ -166,8 +169,19 @@ def is_shown_only(product):
     return str(path) in (*tables, BEFORE_AFTER, REPORT_PAGE)
 
 
+def lacks_ending(name):
+    """Return whether a file name has a packing of FITS files, but not their ending before it.
+
+    >>> lacks_ending("n1/a001.fz"), lacks_ending("a001.fits.fz"), lacks_ending("a001.gz")
+    (True, False, False)
+    """
+    return name.lower().endswith(NAMELESS_PACKINGS) and not is_fits(name)
+
+
 def is_passed_over(name):
-    """Return whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
+    """Return whether a file looks like a raw frame but is not read: hidden, packed or named so."""
+    if not name.startswith(".") and lacks_ending(name):
+        return True
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
         return False
     shown = name.lstrip(".")

@@ -1,14 +1,18 @@
-"""Checks of a YAML file's values against a JSON schema; errors name file, key, value, allowed."""
+"""Checks of a YAML file's values against a JSON schema; errors name file, key, value, allowed.
+
+Nearly all values are valid, which `is_match` shows; jsonschema is imported for those that are not,
+to say why. Its import and checks would take a tenth of a second of each start.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
 import math
+import re
 from functools import cache
+from itertools import combinations
 from pathlib import Path
-
-import jsonschema
 
 from ccdflow.errors import UserError
 
@@ -35,25 +39,30 @@ def check_values(values, schema, *, file, words=None):
         For the first violation.
     """
     _refuse_no_number(values, file, "")
+    if is_match(values, read_schema(schema)):
+        return
     errors = sorted(_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path)))
     if errors:
         raise violation(errors[0], file=file, words=words or {})
 
 
-def _refuse_no_number(values, file, above):
+def _refuse_no_number(values, file, where):
     """Raise `UserError` for YAML's .nan and .inf: they pass every comparison of a schema."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            _refuse_no_number(value, file, f"{above}{key}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise UserError(
-                "not a number",
-                file=file,
-                keyword=f"{above}{key}",
-                value=value,
-                allowed="a number",
-                remedy="write it in digits, such as 3.5",
-            )
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _refuse_no_number(value, file, f"{where}.{key}" if where else str(key))
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            _refuse_no_number(value, file, f"{where}[{number}]")
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise UserError(
+            "not a number",
+            file=file,
+            keyword=where,
+            value=values,
+            allowed="a number",
+            remedy="write it in digits, such as 3.5",
+        )
 
 
 @cache
@@ -84,7 +93,126 @@ def _part_without_references(part, definitions):
 
 @cache
 def _validator(schema):
+    # Only here: see above.
+    import jsonschema
+
     return jsonschema.Draft202012Validator(read_schema(schema))
+
+
+# -- the quick check -------------------------------------------------------------------------------
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_TYPES = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "number": _is_number,
+    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+}
+
+
+def _is_of_type(value, names, _):
+    return any(_TYPES[name](value) for name in ([names] if isinstance(names, str) else names))
+
+
+def _is_equal(one, other):
+    """Return whether two values are equal: to JSON, True is not 1, and 1 is 1.0."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_equal(one[key], other[key]) for key in one)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return one == other
+
+
+def _is_of_then_or_else(value, condition, schema):
+    return is_match(value, schema.get("then" if is_match(value, condition) else "else", True))
+
+
+def _has_only(value, others, schema):
+    """Return whether the keys that the properties do not name are as ``others`` has them."""
+    known = schema.get("properties", {})
+    return all(is_match(value[key], others) for key in value if key not in known)
+
+
+def _are_different(values, is_wanted, _):
+    return not is_wanted or not any(_is_equal(*pair) for pair in combinations(values, 2))
+
+
+def _of(is_concerned, check):
+    """Return a check that all values pass of which a keyword says nothing."""
+    return lambda value, given, schema: not is_concerned(value) or check(value, given, schema)
+
+
+def _always(value, given, schema):
+    return True
+
+
+_is_array, _is_object, _is_string = map(_TYPES.get, ("array", "object", "string"))
+
+# The checks of the keywords: each gets the value, what the keyword states, and the schema.
+_CHECKS = {
+    **dict.fromkeys(("$schema", "title", "description", "default", "then", "else"), _always),
+    "type": _is_of_type,
+    "enum": lambda value, given, _: any(_is_equal(value, each) for each in given),
+    "const": lambda value, given, _: _is_equal(value, given),
+    "anyOf": lambda value, given, _: any(is_match(value, each) for each in given),
+    "if": _is_of_then_or_else,
+    "minimum": _of(_is_number, lambda value, given, _: value >= given),
+    "maximum": _of(_is_number, lambda value, given, _: value <= given),
+    "exclusiveMinimum": _of(_is_number, lambda value, given, _: value > given),
+    "minLength": _of(_is_string, lambda value, given, _: len(value) >= given),
+    "pattern": _of(_is_string, lambda value, given, _: re.search(given, value) is not None),
+    "minItems": _of(_is_array, lambda value, given, _: len(value) >= given),
+    "maxItems": _of(_is_array, lambda value, given, _: len(value) <= given),
+    "items": _of(_is_array, lambda value, given, _: all(is_match(each, given) for each in value)),
+    "uniqueItems": _of(_is_array, _are_different),
+    "minProperties": _of(_is_object, lambda value, given, _: len(value) >= given),
+    "maxProperties": _of(_is_object, lambda value, given, _: len(value) <= given),
+    "required": _of(_is_object, lambda value, given, _: all(key in value for key in given)),
+    "properties": _of(
+        _is_object,
+        lambda value, given, _: all(is_match(value[k], given[k]) for k in given if k in value),
+    ),
+    "additionalProperties": _of(_is_object, _has_only),
+    "propertyNames": _of(
+        _is_object, lambda value, given, _: all(is_match(key, given) for key in value)
+    ),
+}
+
+
+def is_match(value, schema):
+    """Return whether a value is valid by a schema, as jsonschema's Draft 2020-12 says.
+
+    Parameters
+    ----------
+    value : object
+        As YAML gives it.
+    schema : dict or bool
+        As `read_schema` returns it.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    KeyError
+        If the schema has a keyword that is not known here.
+    """
+    if isinstance(schema, bool):
+        return schema
+    return all(_CHECKS[keyword](value, given, schema) for keyword, given in schema.items())
+
+
+# -- the words of an error -------------------------------------------------------------------------
 
 
 def violation(error, *, file, words):
@@ -114,7 +242,7 @@ def violation(error, *, file, words):
             file=file,
             keyword=f"{where}.{unknown}" if where else unknown,
             allowed=", ".join(known),
-            remedy=f"did you mean {close[0]!r}?" if close else None,
+            remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
         )
     if error.validator == "required":
         missing = next(key for key in schema["required"] if key not in value)

@@ -1,11 +1,13 @@
 """Calibrated frames as files: pixels, headers, checksums, shared masters, faults."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 import warnings
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,8 +27,10 @@ from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
+from ccdflow.camera.sections import Region
 from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, checksum, multi_image_products
+from ccdflow.frame.readout import Readout
 from ccdflow.run import forked_frames
 
 
@@ -118,7 +122,7 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
         assert out.unit == "electron"
 
 
-def test_product_is_whole_and_others_read_it(frame_and_masters, tmp_path):
+def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_masters, tmp_path):
     out, target = run(
         frame_and_masters,
         tmp_path,
@@ -368,6 +372,40 @@ def test_masters_that_do_not_fit_are_one_line(frame_and_masters, tmp_path, probl
     assert not (tmp_path / "o.fits").exists()
 
 
+def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
+    """A saturated pixel has the highest level of the members: it is not part of the mean of 1."""
+    random = np.random.default_rng(8)
+    flat = random.normal(1, 0.01, (40, 60)).astype(np.float32)
+    flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
+    mask[:, :31] = maskbits.SATURATED
+    image = master_store.master_image_of(flat, "flat", mask=mask)
+    _, x = np.divmod(image.flags.index, 60)
+    assert (image.flags.value == maskbits.UNCALIBRATED).all()
+    assert x.max() == 30
+    assert len(x) == 40 * 31
+    with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):
+        master_store.master_image_of(flat, "flat")
+    with pytest.raises(FrameError, match=r"no lit pixel \(found 2\.84\)"):
+        master_store.master_image_of(flat[:, :31], "flat", mask=mask[:, :31])
+
+
+def test_infinite_values_in_most_of_a_tile_leave_the_errors_beside_it(tmp_path):
+    """The signal of a tile is the median of its finite values, and of its neighbours' if none."""
+    random = np.random.default_rng(3)
+    reduced = random.normal(100, 8, (192, 192)).astype(np.float32)
+    known = [Readout(Region(0, 192, 0, 192), gain=1.5, read_noise=4.0)]
+    _, sound, _ = calibrate_arrays(reduced, known, FrameMasters())
+    for value in (np.inf, -np.inf, np.nan):
+        reduced[64:128, 64:128] = value
+        reduced[64:80, 64:74] = 100
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            data, error, mask = calibrate_arrays(reduced, known, FrameMasters())
+        good = mask == 0
+        assert (good == np.isfinite(data)).all()
+        np.testing.assert_allclose(error[good], sound[good], rtol=0.03)
+
+
 @pytest.mark.parametrize(
     ("words", "dark", "flat", "without"),
     [
@@ -448,7 +486,7 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    problem = "the product is cut (found 2880)"
+    problem = "bytes: the product is cut (found 2880)"
     assert done.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
@@ -505,6 +543,27 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monk
     assert reads == ["bias", "flat", "bias"]
     store.get(paths["flat"], "flat")
     assert reads == ["bias", "flat", "bias"]
+
+
+def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_path, monkeypatch):
+    """Until the search for garbage: a forked process would get a copy of the plane meanwhile."""
+    made, real = {}, master_store.variance_of
+
+    def noted(image, master, known):
+        plane = real(image, master, known)
+        made[master.kind] = weakref.ref(plane)
+        return plane
+
+    monkeypatch.setattr(master_store, "variance_of", noted)
+    gc.disable()
+    try:
+        used = uses(frame_and_masters[2], MasterStore())
+        run_with = (frame_and_masters[1], tmp_path / "s.fits", used, [readouts(level=1000.0)])
+        calibrate_file(*run_with, key="k")
+        assert {kind for kind, plane in made.items() if plane() is not None} == {"flat"}
+    finally:
+        gc.enable()
+    assert set(made) == {"dark", "flat"}
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])

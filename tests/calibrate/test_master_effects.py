@@ -34,7 +34,7 @@ def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
     return frame.astype(np.float32), masters
 
 
-def test_each_master_changes_the_noise_by_what_it_takes_and_adds():
+def test_each_master_changes_the_noise_by_the_parts_that_the_master_takes_and_adds():
     true = {"bias": 4.0, "dark": 0.0, "flat": 0.01}
     measured = effects(*sample(np.random.default_rng(1), **true))
     added = {"bias": 36 / 9, "dark": 36 / 9, "flat": SKY**2 / (9 * 20_000)}

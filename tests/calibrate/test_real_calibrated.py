@@ -130,7 +130,7 @@ def test_the_measured_noise_of_the_sky_is_the_predicted_one(calibrated):
         assert cards["SKYRMS"] == pytest.approx(cards["SKYPRED"], rel=0.03)
 
 
-def test_a_wrong_gain_is_said_and_the_pixels_keep_it(calibrated):
+def test_a_wrong_gain_is_reported_and_the_pixels_keep_that_gain(calibrated):
     gain, run = calibrated
     (flat,) = (r for r in run.records.values() if r.kind == "flat")
     (figures,) = flat.data["quality"]

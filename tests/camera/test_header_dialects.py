@@ -779,6 +779,24 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
     assert "no frame is of type bias (5 science)" in why
 
 
+def test_a_camera_whose_overscan_no_card_names_has_a_line(tmp_path):
+    """Its level would stay in all frames, and no other line of the run would say so."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number in range(3):
+        cards = usual(sections=number == 0)
+        (raw / f"f{number}.fits").write_bytes(frame(pixels(number), cards))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    assert [line for line in run.lines if line.startswith("no overscan")] == [
+        "no overscan subtracted: probe: f1.fits (the first of 2 frames): no card names one. If the "
+        "camera has one, `make new-camera FRAME=BIAS FLAT=FLAT` finds it; if not, `overscan: none`"
+        " in a profile ends this line"
+    ]
+    profile = "recognise: {INSTRUME: PROBE}\noverscan: none\n"
+    run = run_jobs(raw, tmp_path / "other", {"probe": profile}, kinds=("frame",))
+    assert [line for line in run.lines if line.startswith("no overscan")] == []
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

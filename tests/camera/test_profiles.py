@@ -162,11 +162,11 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
         ("recognise: {A: b}\ntypes: [{type: zero, imagetyp: Z}]", r"types\[0\].type: .*bias, dark"),
         (
             'recognise: {A: b}\namplifiers: [{data: "[1:2,3:4]"}]',
-            r"amplifiers\[0\].data: a region must say which notation.*fits.*python",
+            r"amplifiers\[0\].data: a region must name its notation.*fits.*python",
         ),
         (
             'recognise: {A: b}\namplifiers: [{overscan: ["[1:2,3:4]"]}]',
-            r"overscan\[0\]: a region must say",
+            r"overscan\[0\]: a region must name",
         ),
         (
             'recognise: {A: b}\namplifiers: [{data: {fits: "[:, 2:]"}}]',

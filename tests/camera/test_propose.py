@@ -52,7 +52,7 @@ def as_profile(proposal, folder):
 
 
 @pytest.mark.parametrize("names", [(FLAT,), (BIAS,), (OBJECT,), (BIAS, FLAT), (FLAT, BIAS)])
-def test_the_lfc_is_found_as_the_guide_found_it_by_eye(names, tmp_path):
+def test_the_overscan_of_the_lfc_is_that_which_the_guide_found_by_eye(names, tmp_path):
     header, *frames = [part for name in names for part in simulated(LFC, name)][:2]
     other = [simulated(LFC, names[1])[1]] if len(names) == 2 else None
     proposal = propose([header], frames, other=other, file="a.fits")
@@ -63,6 +63,14 @@ def test_the_lfc_is_found_as_the_guide_found_it_by_eye(names, tmp_path):
     assert "light leaks in; left out" in findings
     (amplifier,) = as_profile(proposal, tmp_path).geometry([header], file="a.fits").amplifiers
     assert amplifier.overscan[0].to_fits() == "[2056:2080,1:160]"
+
+
+def test_a_camera_without_filters_is_not_asked_for_one():
+    header, flat = simulated(LFC, FLAT)
+    del header["FILTER"]
+    lines = propose([header], [flat], file="a.fits").yaml.splitlines()
+    wanted = "# No card was found for filter: name it here; a camera without filters needs none."
+    assert wanted in lines
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -204,7 +212,7 @@ def test_four_extensions(tmp_path):
     assert proposal.yaml.count("hdu:") == 1
 
 
-def test_too_faint_a_frame_leaves_it_to_the_header():
+def test_too_faint_a_frame_leaves_the_sections_to_the_header():
     """As LRIS: a star in one extension, no light next to the overscan the header tells of."""
     headers, arrays = [fits.Header({"NAXIS": 0, "PRECOL": 6, "POSTPIX": 12})], [None]
     for index in range(2):

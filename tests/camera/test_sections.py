@@ -25,7 +25,7 @@ def test_the_regions_of_the_lfc():
     assert Region.from_python("[:, -25:]", (70, 130)).to_fits() == "[106:130,1:70]"
 
 
-def test_notations_come_back_as_they_went():
+def test_notations_come_back_unchanged():
     region = Region(2, 40, 3, 17)
     assert Region.from_fits(region.to_fits()) == region
     assert Region.from_python("[2:40, 3:17]", (50, 60)) == region
@@ -110,7 +110,7 @@ def test_relations_of_regions():
 def test_a_region_of_a_profile_says_its_notation():
     assert read_region({"fits": "[1:2,3:4]"}) == RegionSpec("fits", "[1:2,3:4]")
     for value in ("[1:2,3:4]", ["[1:2,3:4]"], {"fits": "[1:2,3:4]", "python": "[1:2, 3:4]"}, None):
-        with pytest.raises(UserError, match=r"must say which notation.*fits.*python"):
+        with pytest.raises(UserError, match=r"must name its notation.*fits.*python"):
             read_region(value, file="lfc.yaml", keyword="amplifiers[0].data")
 
 

@@ -369,7 +369,7 @@ def test_a_truncated_member_is_named(write):
     with Path(members[2].path).open("r+b") as file:
         file.truncate(members[2].offset + 500)
     for threads in (1, 2):
-        with pytest.raises(FrameError, match=r"red002\.fits: ends before its pixels do"):
+        with pytest.raises(FrameError, match=r"red002\.fits: bytes: ends before its pixels do"):
             combine(members, limits=CombineLimits(threads))
     with pytest.raises(FrameError, match=r"red002\.fits: .*ends before its pixels do.*found"):
         locate(members[2].path)
@@ -415,7 +415,7 @@ def test_what_is_no_float_image_is_refused(tmp_path):
 def test_members_have_to_fit_each_other(write):
     first = write(noise(2))
     other = Member("other.fits", 0, (17, 24))
-    with pytest.raises(UserError, match=r"other\.fits: shape or pixel type differs"):
+    with pytest.raises(UserError, match=r"other\.fits: shape, dtype: shape or pixel type differs"):
         combine([*first, other])
     with pytest.raises(UserError, match="nothing to combine"):
         combine([])

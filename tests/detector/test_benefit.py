@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -133,7 +134,27 @@ def assert_all_tell_of_a_dark_left_out(done):
     assert "frames without it" in next(line for line in done.lines if "dark does harm" in line)
 
 
-def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):
+def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
+    """The bias of the dark cancels in the dark only: tonight's many biases add less without it."""
+    few = COLD | {"biases": 8, "flats": (), "science": (("g", 60.0, 1),)}
+    chain = take(tmp_path, detector=clean(), **few)
+    next_night = few | {"biases": 12, "darks": ()}
+    take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="next", detector=clean(), **next_night)
+    own, frame = BIAS.replace("03-01", "03-02"), "calibrated/next/science_g1.fits"
+    done = run(tmp_path, chain, calibrate={"skip_harmful": True})
+    header = done.open(frame)[0].header
+    assert ("DARKIM" in header, header["BIASIM"]) == (False, own)
+    assert run(tmp_path, chain, calibrate={"skip_harmful": True}).records == {}
+    with (done.results / paths.ASSOCIATIONS_FILE).open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["frame"] == frame]
+    (bias,) = [row for row in rows if row["step"] == "bias"]
+    assert (bias["master"], bias["runner_up"], bias["reason"]) == (own, BIAS, "own night")
+    section = ASSOCIATIONS.section(done.context, "2024-03-02")
+    (row,) = [row for row in section.rows if row[0] == "bias"]
+    assert "times the variance" in row[-1]
+
+
+def test_a_run_from_scratch_leaves_the_harmful_dark_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
     chain = take(tmp_path, detector=clean(), **COLD)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})

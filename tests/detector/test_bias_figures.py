@@ -1,6 +1,7 @@
 """What was injected comes back within its statistical error, and the right frames are left out."""
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,9 @@ from ccdflow.detector.frame_figures import (
     Estimate,
     FrameStatistics,
     frame_statistics,
+    white_part,
 )
-from ccdflow.detector.member_selection import Thresholds, select_members
+from ccdflow.detector.member_selection import Thresholds, select_members, unlike_the_rest
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"
@@ -281,6 +283,26 @@ def test_each_amplifier_has_its_own_figures():
     assert len(pairs) == 7
     assert np.sqrt(np.mean(np.square(pairs))) == pytest.approx(first.read_noise)
     assert all(type(value) in (str, int, float) for value in row.values())
+
+
+def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatch):
+    combined, names = two_amplifiers(), set()
+    left = AmplifierValues("left", (0, 96, 0, 130), gain=1.1, read_noise=11.0)
+    one = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2])
+    sample = combined.sample.copy()
+    sample[5] = sample[5][:, ::-1] + np.linspace(0, 60, sample.shape[2], dtype=np.float32)
+    strangers = unlike_the_rest(sample)
+    assert [each.index for each in strangers] == [5]
+
+    def noted(image):
+        names.add(threading.current_thread().name)
+        return white_part(image)
+
+    monkeypatch.setattr("ccdflow.detector.bias_figures.white_part", noted)
+    three = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2], threads=3)
+    assert dataclasses.asdict(three) == dataclasses.asdict(one)
+    assert len(names) > 1
+    assert unlike_the_rest(sample, threads=3) == strangers
 
 
 def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as_clipped():

@@ -130,7 +130,7 @@ def test_a_bright_column_at_the_edge_is_no_ray():
     assert hit_pixels[30, 0]
 
 
-def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
+def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkeypatch):
     """Tracks four pixels wide, which take more rounds than one."""
     shape = (160, 170)
     rng = np.random.default_rng(8)

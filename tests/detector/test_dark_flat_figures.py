@@ -367,6 +367,31 @@ def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, le
     assert measured.error < 0.02 * gain
 
 
+def test_stars_of_twilight_flats_do_not_lower_the_gain():
+    """Each flat has others, and their wings scatter as if the photons were more."""
+    random, shape, gain = np.random.default_rng(6), (128, 512), 1.5
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    levels, frames, clean = 20_000 * np.array([1.0, 1.2, 1.4, 1.7]), [], []
+    for one in levels:
+        light = np.full(shape, one * gain)
+        noise = random.normal(0, 5, shape)
+        clean.append((random.poisson(light) / gain + noise) / one)
+        for _ in range(12):
+            y0, x0, flux = *random.uniform(0, shape), 10 ** random.uniform(3.5, 5.5)
+            light += flux / (4.4 * np.pi) * np.exp(-((y - y0) ** 2 + (x - x0) ** 2) / 4.4)
+        frames.append((random.poisson(light) / gain + noise) / one)
+
+    def gain_of(sample):
+        members = SimpleNamespace(
+            sample=np.array(sample, np.float32), levels=levels, sample_rows=np.arange(128)
+        )
+        return measure_gain_of_flats(members, AmplifierNoise("A", (0, 128, 0, 512), 5.0))
+
+    measured, without = gain_of(frames), gain_of(clean)
+    assert without.value == pytest.approx(gain, abs=3 * without.error)
+    assert measured.value == pytest.approx(gain, rel=0.025)
+
+
 def test_too_little_light_tells_no_gain():
     random = np.random.default_rng(4)
     levels = np.full(3, 300.0)

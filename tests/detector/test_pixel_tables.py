@@ -108,7 +108,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("how", ODD)
-def test_astropy_reads_what_is_not_as_it_was_written(tmp_path, how):
+def test_a_table_that_was_changed_is_left_to_astropy(tmp_path, how):
     path = _write(tmp_path)
     before = path.read_bytes()
     path.write_bytes(ODD[how](before))

@@ -102,7 +102,7 @@ def test_a_step_waits_for_five_nights():
     assert all(steps == [20] for n, steps in seen.items() if steps)
 
 
-def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_it():
+def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_the_step():
     rng = np.random.default_rng(7)
     values = 10 + 0.1 * rng.standard_normal(60)
     values[30:] += 2
@@ -198,7 +198,7 @@ def test_what_is_no_step(days, values):
     assert [t.name for t in TRENDS if t.steps(days, values, noise=1.0)] == []
 
 
-def test_a_small_step_is_none_however_sure_it_is():
+def test_a_small_step_is_none_whatever_its_significance():
     rng = np.random.default_rng(9)
     values = 100 + 0.01 * rng.standard_normal(100)
     values[50:] += 1

@@ -111,7 +111,7 @@ def test_hits_dust_and_masked_pixels_are_no_faults():
     assert np.count_nonzero(nonlinear_pixels(frames)) <= 2
 
 
-def test_a_detector_that_is_not_linear_throughout_has_no_bad_pixels_for_it():
+def test_a_detector_that_is_not_linear_throughout_has_no_bad_pixels_for_that():
     rng = np.random.default_rng(3)
     frames = light(rng)
     assert np.count_nonzero(nonlinear_pixels(frames * (1 - 2e-6 * frames))) <= 2

@@ -181,7 +181,7 @@ def test_all_tiles_have_the_same_rows(tmp_path, shape, rows):
 
 
 @pytest.mark.parametrize("compress", ["lossless", "quantised"])
-def test_other_programs_open_it(tmp_path, compress):
+def test_other_programs_open_a_compressed_image(tmp_path, compress):
     arrays = images()
     arrays[0][262:] = 7.0
     path = tmp_path / "a.fits"
@@ -200,7 +200,7 @@ def test_other_programs_open_it(tmp_path, compress):
 
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
 @pytest.mark.parametrize("compress", ["lossless", "quantised"])
-def test_fitsverify_finds_no_fault_in_it(tmp_path, compress):
+def test_fitsverify_finds_no_fault_in_a_compressed_image(tmp_path, compress):
     write(tmp_path / "a.fits", images(), compress=compress, odd=False)
     command = ["fitsverify", "-q", tmp_path / "a.fits"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -246,8 +246,14 @@ def test_a_cut_file_is_found(tmp_path, plain):
     [
         (b"", "the file is empty"),
         (b"\x1f\x8b", "gzip stream ends early: the file is truncated"),
-        (b"hello world" * 300, "not a FITS file: it does not begin with SIMPLE (found 'hello wo')"),
-        (gzip.compress(b"x" * 4000), "not a FITS file: it does not begin with SIMPLE (found 'xxxx"),
+        (
+            b"hello world" * 300,
+            "SIMPLE: not a FITS file: it does not begin with SIMPLE (found 'hello wo')",
+        ),
+        (
+            gzip.compress(b"x" * 4000),
+            "SIMPLE: not a FITS file: it does not begin with SIMPLE (found 'xxxx",
+        ),
         (image() + b"more", "the file holds more than the 8640 bytes that its headers promise"),
         (packed(image()) + b"more", "gzip stream is damaged (something else follows it)"),
         (packed(image() + b"more"), "the file holds more than the 8640 bytes that its headers"),
@@ -393,7 +399,7 @@ def _sparse(path, first):
         ("more than promised", "the file holds more than the 8640 bytes that its headers promise"),
         ("as promised, and too much", "NAXIS: the header asks for 7200 MB of pixels"),
         ("no end of the header", "the header has no END card within"),
-        ("not FITS", "not a FITS file"),
+        ("not FITS", "SIMPLE: not a FITS file"),
         ("trailer lies", "the file holds more than the 8640 bytes that its headers promise"),
         ("plain", "the file holds more than the 8640 bytes that its headers promise"),
     ],

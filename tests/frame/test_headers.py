@@ -509,7 +509,7 @@ def test_alternative_coordinates_move_too_and_what_does_not_move_is_left_as_it_i
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_coordinates_that_cannot_be_read_go_when_they_would_have_to_move(flip):
+def test_unreadable_coordinates_go_where_sound_ones_would_move(flip):
     raw = SKIES["CD"] | {"CRPIX1": "in the middle"}
     header = placed(raw, amplifier("5:60,1:40", flip_x=flip))
     assert not {"CRPIX1", "CTYPE1", "CD1_1"} & set(header)
@@ -596,7 +596,7 @@ def complaints(path):
 
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
 @pytest.mark.parametrize("layout", ["image", "extensions"])
-def test_fitsverify_has_nothing_to_say_that_it_had_not_of_the_raw_frame(layout, tmp_path):
+def test_fitsverify_reports_no_fault_that_the_raw_frame_lacks(layout, tmp_path):
     path = mosaic(tmp_path / "raw/four.fits")
     cards = bias_cards(0, OBSERVER="x" * 200, EPOCH=2000.0, DATE="2020-01-01")
     more = ["HIERARCH ESO OBS ID = 7", "OBSTYPE = 'A'", "OBSTYPE =  2", "COMMENT x", "lower   = 3"]
@@ -619,7 +619,9 @@ def test_fitsverify_has_nothing_to_say_that_it_had_not_of_the_raw_frame(layout, 
         "isis_blue_2016/r2324594.fit.gz",
     ],
 )
-def test_fitsverify_finds_no_more_in_real_frames_than_it_found(name, tmp_path, real_frames):
+def test_fitsverify_finds_no_more_in_products_of_real_frames_than_in_the_raw_ones(
+    name, tmp_path, real_frames
+):
     folder = tmp_path / "raw"
     folder.mkdir()
     (folder / name.split("/")[1]).symlink_to((real_frames / name).resolve())

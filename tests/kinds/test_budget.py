@@ -53,7 +53,7 @@ def test_the_budget_is_the_variance_of_pixels_drawn_from_it(seconds):
     assert (budget_of(exposure).parts["bias"] == 0) == (scale == 1)
 
 
-def test_the_bias_of_a_dark_that_is_not_the_frames_adds_to_it():
+def test_the_bias_of_a_dark_that_is_not_the_frames_adds_to_the_budget():
     """Variance of R - B - k (D - B') over drawn pixels: k = 1 does not cancel two biases."""
     for k in (1.0, 0.5):
         rng, rn = np.random.default_rng(8), LFC.read_noise
@@ -88,7 +88,7 @@ def test_the_parts_of_the_guides_frame():
     assert budget_of(replace(LFC, sky=10.0)).cap == "read noise"
 
 
-def test_ageing_is_in_it():
+def test_ageing_is_in_the_budget():
     dark = Applied(3, exptime=300.0, ageing=5.0)
     old = replace(LFC, masters={**LFC.masters, "dark": dark})
     assert budget_of(old).total == pytest.approx(budget_of(LFC).total + 5.0)

@@ -5,6 +5,7 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -210,6 +211,50 @@ def test_a_group_of_settings_is_given_to_the_scripts_as_to_a_run(archive, monkey
         read_only_plan.settings_of({**given, "calibrate": "true"})
     words = ["raw=raw", "results=results", "calibrate={scale_up: 1}"]
     assert tonight.parse(words).given["calibrate"] == "{scale_up: 1}"
+
+
+def test_darks_scaled_by_about_the_same_factor_have_a_line_for_each_grade(archive):
+    """Up to 1 % too short a dark is of grade B: by three digits both are scaled by 1.01."""
+    archive.calibrations(NIGHT, dark=60.0)
+    for seconds in (60.6, 60.61):
+        archive.take("science", NIGHT, exptime=seconds)
+    darks = [line for line in plan_lines(archive, NIGHT) if "scaled up by 1.01" in line]
+    assert [(line.partition(": ")[0].partition(" V ")[2], line[-1]) for line in darks] == [
+        ("60.6 s", "B"),
+        ("60.61 s", "C"),
+    ]
+
+
+def test_a_variance_that_is_hardly_larger_is_told_in_percent_and_a_tie_as_one(archive):
+    """Of 1 March and of 3 March, for a frame of 2 March: 'further away' would be false."""
+    rules = Rules(direction="nearest")
+    first = Use("combined/2024-03-01/bias.fits", 1, 1.0, 10.5625, "B", ())
+    assert match_sentences.why_lost(first, replace(first, lag=2, variance=10.5725), rules) == (
+        "adds 0.09 % more variance"
+    )
+    assert match_sentences.why_lost(first, replace(first, lag=2, variance=17.7), rules) == (
+        "adds 1.68 times the variance"
+    )
+    assert match_sentences.why_lost(first, replace(first, lag=-1), rules) == (
+        "as good: of these the first by name is taken"
+    )
+    assert match_sentences.why_lost(first, replace(first, lag=-2), rules) == (
+        "as good, and further away in time"
+    )
+
+
+def test_darks_without_any_bias_are_promised_to_no_frame(archive):
+    """A dark is less its bias. Without one it is known beforehand that there will be no dark."""
+    archive.calibrations(NIGHT, without=["bias"])
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = plan_lines(archive, NIGHT)
+    dark = f"combined/{NIGHT}/dark_testcam_64x8_300s.fits"
+    refused = f"no dark could be made: {dark}: no bias: there is none at all grade C"
+    assert line_of(lines, "dark") == f"dark none {refused}"
+    # Biases are what is wanted: the darks that there are will do.
+    assert line_of(lines, "to gain most") == (
+        "to gain most: 10 biases of this night (there is none that fits)"
+    )
 
 
 def test_a_frame_without_temperature_is_told_of_the_darks_of_several(archive):

@@ -72,6 +72,19 @@ def test_one_readout_mode_in_two_spellings(archive):
     assert before <= set(archive.plan().groups)
 
 
+@pytest.mark.parametrize("card", ["CCDSUM", "BINNING"])
+def test_one_binning_in_two_spellings(archive, card):
+    """The program of the camera was renewed: what was 2 1 is 2x1, of some frames and of none."""
+    archive.calibrations(NIGHT, **{card: "2 1"})
+    file = archive.take("science", NIGHT, exptime=300.0, **{card: "2x1"})
+    assert archive.chosen(file) == OWN
+    archive.take("flat", BEFORE, 3, exptime=3.0, **{card: "1 1"})
+    assert archive.chosen(file) == OWN
+    archive.take("flat", NIGHT, 3, exptime=3.0, **{card: "2x1"})
+    flats = [group for group in archive.plan().groups.values() if group.kind == "flat"]
+    assert sorted(len(group.files) for group in flats) == [3, 8]
+
+
 def test_filters_are_names_and_their_case_counts(archive):
     """Johnson's V and Stroemgren's v are two filters: the refusal names what there is."""
     archive.calibrations(NIGHT, FILTER="v")

@@ -340,7 +340,7 @@ def test_tonight_names_the_criterion_and_what_there_is(guide, tmp_path, capsys):
         (["raw=/nowhere", "raw=/there"], "raw: is given twice; write raw=VALUE once"),
         (["raw="], "raw: has no value; write raw=VALUE once"),
         (["raw=/nowhere"], "there is no such folder (found '/nowhere')"),
-        (["raw={guide}", "2016-01-15"], "is not understood (found '2016-01-15')"),
+        (["raw={guide}", "2016-01-15"], "2016-01-15: is not understood"),
         (
             ["raw={guide}", "night=1999-01-01"],
             "there is no frame of this night (found '1999-01-01')",
@@ -434,13 +434,30 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     what = ["--what-if", DARKS[20], f"picture={png}"]
     assert script("explain").main([*words, *what]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["level", "scatter", "noise", "picture"]
+    starts = [line.split()[0] for line in lines[1:]]
+    assert starts == ["level", "scatter", "noise", "rule", "picture"]
+    assert lines[4] == "  rule     it may not be taken: would be scaled up 3 times"
     assert png.read_bytes().startswith(b"\x89PNG")
     for other in (done.results / SCIENCE, done.results / "nights/x.png", tmp_path / "notes.txt"):
         assert script("explain").main([*words, *what[:2], f"picture={other}"]) == 1
         assert "picture: the picture " in capsys.readouterr().err
     assert not (tmp_path / "notes.txt").exists()
     assert {path: path.stat().st_mtime_ns for path in done.results.rglob("*")} == before
+
+
+def test_what_if_says_what_the_rule_says_of_the_other_master(made):
+    """Another filter's flat changes the noise of a sky by nothing: the numbers do not tell."""
+    folder, done = made
+    context = look(folder / "raw", done.results, cameras=str(folder / "cameras"))
+
+    def rule(product):
+        return what_if.rule_line(context, SCIENCE, done.results / product)
+
+    assert rule(FLATS["r"]) == "  rule     it may not be taken: other filter"
+    assert rule(BIAS) == "  rule     this master is the one that the frame takes"
+    other = "calibrated/science_r1.fits"
+    line = what_if.rule_line(context, other, done.results / DARKS[60])
+    assert line == "  rule     it is not taken: would be scaled by 0.333"
 
 
 def test_what_if_is_the_arithmetic_of_the_other_master(made):

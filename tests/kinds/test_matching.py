@@ -78,6 +78,17 @@ def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_firs
     assert scales == {500.0: 0.5, 500.4: pytest.approx(0.5004, rel=1e-12)}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "scale", "words", "grade"),
+    [(200.4, 1.002, "up by 1.002", "B"), (199.6, 0.998, "down by 0.998", "B")],
+)
+def test_an_exposure_that_rounds_to_the_darks_is_scaled_all_the_same(seconds, scale, words, grade):
+    """By three digits 200.4 s are the 200 s of the dark: it is not exact, and says so."""
+    taken = best(DARK, [master(DARK, NIGHT, exptime=200.0)], frame=frame(exptime=seconds))
+    assert (taken.scale, taken.grade) == (pytest.approx(scale, rel=1e-12), grade)
+    assert taken.remarks[0] == f"scaled {words}"
+
+
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
     up, later = master(DARK, night_after(-1), exptime=200.0), master(DARK, night_after(9))
     assert best(DARK, [up, later]).master == up
@@ -172,6 +183,10 @@ def test_refusals_name_the_criterion_and_what_there_is():
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
+    # By three digits 150.3 s are 150 s, for which the dark of 60 s is not too short.
+    assert "60 s (3, 2016-01-16), too short; allowed" in (
+        Masters([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame(exptime=150.3)).missing
+    )
     assert (
         Masters([]).choose(BIAS, frame()).missing == "no bias of lfc 1x1 g1.1: there is none at all"
     )
@@ -184,6 +199,9 @@ def test_nights_without_a_date_are_taken_last():
     assert (choice.lag, choice.grade) == (None, "B")
     own = best(BIAS, [undated, dated], frame=frame(night="undated"))
     assert (own.master, own.grade) == (undated, "A")
+    # The master has a date and the frame has none, or the other way round.
+    of_other = best(BIAS, [dated], frame=frame(night="undated"))
+    assert of_other.remarks == choice.remarks == ("of another night, days between unknown",)
 
 
 # -- random archives -------------------------------------------------------------------------------

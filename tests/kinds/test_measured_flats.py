@@ -142,7 +142,7 @@ def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):
     # By a rule that wants the own night's the frame alone is made again.
     assert archive.left(same_night=True) == {
         frame: "its masters changed",
-        "associations.csv": "what it shows changed",
+        "associations.csv": "its content changed",
     }
 
 
@@ -178,7 +178,7 @@ def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tm
         assert (done.results / product).read_bytes() == (scratch.results / product).read_bytes()
 
 
-def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
+def test_a_late_faint_flat_leaves_the_frame_unchanged(archive):
     """It is looked at again, as the level of the new frame is not known before."""
     archive.flats(OLD, 2_000, 3)
     archive.flats(OWN, 6_000)
@@ -224,6 +224,25 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     assert archive.left(steps=["flat"])[frame] == why
     archive.run(steps=["flat"])
     assert frame not in archive.left(steps=["flat"])
+
+
+def test_a_runner_up_that_does_not_compete_is_told_as_measured_as_well(archive):
+    """A flat of a later night is further away: its figure stands beside a measured one."""
+    archive.take("bias", OWN, 5)
+    archive.flats(OWN, 20_000.0)
+    archive.flats(LATER, 2_500.0)
+    frame = archive.take("science", OLD, electrons=100.0)
+    done = archive.run()
+    (row,) = [
+        row
+        for row in table_rows(done.results / "associations.csv")
+        if row["frame"] == frame and row["step"] == "flat"
+    ]
+    assert (row["master"].split("/")[1], row["variance_is"]) == (OWN, "measured")
+    assert row["runner_up"].split("/")[1] == LATER
+    # Of five flats: by number both would add 6.7e-6.
+    assert float(row["predicted_variance"]) == pytest.approx(1 / (5 * 20_000), rel=0.1)
+    assert float(row["runner_up_variance"]) == pytest.approx(1 / (5 * 2_500), rel=0.1)
 
 
 def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):

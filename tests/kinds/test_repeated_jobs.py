@@ -18,7 +18,7 @@ def sandbox(tmp_path):
     return made
 
 
-def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(sandbox, monkeypatch):
+def test_an_unforeseen_error_that_a_job_raises_twice_is_a_verdict(sandbox, monkeypatch):
     sandbox.run()
     (sandbox.results / "reduced/n1/alpha1.fits").unlink()
 

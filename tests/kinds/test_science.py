@@ -291,7 +291,9 @@ def test_switched_off_nothing_is_made_or_touched(tmp_path):
 # -- what is made again ----------------------------------------------------------------------------
 
 
-def test_a_late_dark_makes_its_combined_dark_and_what_took_it_and_nothing_else(tmp_path):
+def test_a_late_dark_makes_its_combined_dark_and_its_frames_alone(
+    tmp_path,
+):
     chain = take(tmp_path, flat_exptime=60.0)
     late = tmp_path / "raw/dark20_3.fits"
     content = late.read_bytes()
@@ -311,7 +313,7 @@ def test_a_late_dark_makes_its_combined_dark_and_what_took_it_and_nothing_else(t
     assert plan_of(tmp_path, chain, dark={"minimum": 2})[1] == {}
 
 
-def test_a_late_bias_makes_again_what_is_made_of_it(tmp_path):
+def test_a_late_bias_makes_again_the_products_of_its_master(tmp_path):
     chain, _ = finished(tmp_path)
     late_copy(chain.raw / "bias1.fits", "bias7.fits")
     _, jobs = plan_of(tmp_path, chain)
@@ -335,7 +337,7 @@ def test_a_night_at_the_end_changes_no_calibrated_frame_before_it(tmp_path):
     assert not [product for product in jobs if "/one/" in product or NIGHT in product]
 
 
-def test_a_night_before_it_that_brings_what_was_missing_does(tmp_path):
+def test_an_earlier_night_helps_the_frames_that_lacked_a_master(tmp_path):
     first = take(tmp_path, folder="one", darks=())
     run(tmp_path, first)
     take(

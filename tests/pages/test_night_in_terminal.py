@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import night as script
+from ccdflow.camera.amplifiers.headersections import NO_OVERSCAN
 from ccdflow.pages import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,15 @@ def test_what_is_not_well_is_named_with_its_reason():
     output = text()
     assert "set aside   x1: the file is no FITS file\n" in output
     assert "incomplete  y1: the file is incomplete" in output
+
+
+def test_a_night_whose_overscan_no_card_names_says_so():
+    """A reader without a browser would believe the level subtracted."""
+    whole = [frame(note, "bias", reason=f"{note}: so; warning: odd") for note in NO_OVERSCAN]
+    assert len(whole) == 2
+    lines = text(frames=[*FRAMES, *whole]).splitlines()
+    assert "overscan    none was subtracted from 2 frames: no card names one" in lines
+    assert "overscan" not in text()
 
 
 def test_many_frames_set_aside_are_counted():
@@ -222,7 +232,7 @@ def text_of_page(others):
         ([], "results: is not given; write results=FOLDER"),
         (["results=/nix"], "there is no inventory"),
         (["results=HERE", "2020"], "allowed: 2019-12-31 to 2020-01-01, 2 in all"),
-        (["results=HERE", "a", "b"], "is not understood (found 'b')"),
+        (["results=HERE", "a", "b"], "b: is not understood"),
     ],
 )
 def test_a_wrong_call_is_one_line(tmp_path, capsys, words, message):

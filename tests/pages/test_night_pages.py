@@ -95,7 +95,7 @@ def test_a_camera_without_overscan_is_not_said_to_have_one(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp_path):
+def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
     fill(tmp_path / "raw", biases(count))
     run = made(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
@@ -154,8 +154,10 @@ def test_the_overview_counts_what_became_of_a_night(tmp_path):
     assert "1 night and 1 frame without a date, 5 frames: 4 reduced, 1 set aside. " in text
     assert "2020-02-29 test 4 biases 4 4 0 1 Without a date: 1 frame Night" in text
     assert "undated – 1 0 1 0" in text
-    assert re.search(r"Reason Frames Cameras not a FITS file[^.]* 1 – 1 frame set aside", text)
-    assert "bad.fits – – not a FITS file" in text
+    assert re.search(
+        r"Reason Frames Cameras SIMPLE: not a FITS file[^.]* 1 – 1 frame set aside", text
+    )
+    assert "bad.fits – – SIMPLE: not a FITS file" in text
 
 
 def light(frames, number, *, adu):

@@ -473,7 +473,7 @@ def test_figures_of_several_amplifiers_are_a_range(values, text):
     assert text_formatting.span(values) == text
 
 
-def test_what_is_not_as_it_should_be_stands_with_its_bias():
+def test_a_fault_stands_with_its_bias():
     bias = CombinedBias(
         "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
     )
@@ -549,7 +549,7 @@ def test_a_name_in_words_has_its_file_on_hovering():
         r'<a class="whole" href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page
     )
     assert link[0] == "../../c/f_a1b2c3.fits"
-    assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end tell")
+    assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end name")
 
 
 def relative_luminance(colour):

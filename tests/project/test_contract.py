@@ -1,5 +1,6 @@
 """The rows of docs/rebuilds.md and docs/bad-frames.md have tests, which tests/contract.md names."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,7 +16,10 @@ DEFINED = {
     for path in TESTS.rglob("test_*.py")
 }
 # The heading of the first column, and the fewest rows.
-TABLES = {"rebuilds.md": ("event", 40), "bad-frames.md": ("the reason begins with", 20)}
+TABLES = {
+    "rebuilds.md": ("event", 40),
+    "bad-frames.md": ("the reason, behind its card or setting", 20),
+}
 
 
 def rows(name):
@@ -69,10 +73,70 @@ def test_each_reason_is_one_that_the_library_gives():
     """Words of the first column of docs/bad-frames.md stand in the library's code."""
     paths = sorted((ROOT / "scripts" / "ccdflow").rglob("*.py"))
     text = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in paths))
-    named = []
-    for cells in rows("bad-frames.md"):
-        for reason in re.split(r", (?=the |gzip )", cells[0]):
-            words = reason.rpartition("): ")[2].rstrip(".: ").split("...")
-            named += [part.strip(" ,") for part in words]
-    assert len(named) > 20
+    named = [part for words in reasons() for part in words]
+    assert len(named) > 40
     assert [part for part in named if part not in text] == []
+
+
+def reasons():
+    """Return the words of each reason of docs/bad-frames.md, without what differs."""
+    parted = re.compile(r", (?=the |gzip |not |its |\.\.\. )")
+    return [
+        [part.strip(" ,") for part in reason.rpartition("): ")[2].rstrip(".: ").split("...")]
+        for cells in rows("bad-frames.md")
+        for reason in parted.split(cells[0])
+    ]
+
+
+def texts(node, constants):
+    """Return the texts that an expression may be: its constants, and '' for what it computes."""
+    if isinstance(node, ast.Constant):
+        return [str(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        return [
+            "".join(
+                getattr(each, "value", "") for each in node.values if isinstance(each, ast.Constant)
+            )
+        ]
+    if isinstance(node, ast.IfExp):
+        return texts(node.body, constants) + texts(node.orelse, constants)
+    return [constants.get(getattr(node, "attr", getattr(node, "id", "")), "")]
+
+
+def test_every_reason_to_set_a_raw_frame_aside_has_its_row():
+    """By its words, or by those of its remedy. A problem that is computed has none to look at."""
+    library = ROOT / "scripts" / "ccdflow"
+    trees = {
+        path: ast.parse(path.read_text())
+        for folder in ("files", "camera", "frame", "run/rawframes")
+        for path in sorted((library / folder).rglob("*.py"))
+        # Of products, not of raw frames.
+        if path.name != "checksum.py"
+    }
+    constants = {
+        target.id: node.value.value
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
+    }
+    seen, without = 0, []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if name not in ("FrameError", "UnreadableRawFile", "damaged_error", "contradiction"):
+                continue
+            given = {each.arg: each.value for each in node.keywords}
+            nothing = ast.Constant("")
+            remedy = given.get("remedy", ast.Name("AMPLIFIERS_REMEDY"))
+            keyword = " ".join(texts(given.get("keyword", nothing), constants))
+            for problem in texts(node.args[name == "damaged_error"], constants):
+                whole = f"{keyword}: {problem}; {' '.join(texts(remedy, constants))}"
+                has_row = any(all(part in whole for part in words) for words in reasons())
+                seen += problem != ""
+                without += (
+                    [f"{path.name}:{node.lineno}: {problem}"] if problem and not has_row else []
+                )
+    assert seen > 45
+    assert without == []

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize(("name", "least"), [("calibration", 10), ("detector", 6)])
@@ -17,3 +18,25 @@ def test_examples_give_their_figures(name, least):
     done = doctest.DocTestRunner().run(test, out=failures.append)
     assert (done.failed, failures) == (0, [])
     assert done.attempted >= least
+
+
+def test_the_documents_describe_every_camera_that_comes_with_ccdflow():
+    """An observer who finds a profile for the telescope looks there for the reasons."""
+    profiles = {path.stem for path in (ROOT / "config" / "cameras").glob("*.yaml")}
+    text = (DOCS / "cameras.md").read_text("utf-8")
+    described = re.findall(r"^\*\*`(\w+)`: ", text, re.MULTILINE)
+    assert sorted(described) == sorted(profiles)
+    numbers = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+    ]
+    assert f"those of {numbers[len(profiles)]} cameras" in (ROOT / "README.md").read_text("utf-8")

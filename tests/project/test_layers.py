@@ -195,6 +195,7 @@ def test_no_circle_among_modules():
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.CALIBRATED_BY_NIGHT, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
+    Lookup.REFUSALS,
     Lookup.ROWS_BY_NIGHT, Lookup.ROWS_BY_PRODUCT, Lookup.SKY_RATES, Lookup.SMALL_PICTURES,
     Lookup.VERDICTS,
 }  # fmt: skip

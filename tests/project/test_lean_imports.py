@@ -1,4 +1,4 @@
-"""A start leaves out threads of OpenBLAS and OpenMP, and packages that astropy can do without."""
+"""A start leaves out threads of OpenBLAS and OpenMP, and packages that it can do without."""
 
 import ast
 import json
@@ -15,10 +15,16 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import ccdflow.lean_imports
 import astropy.io.fits
+from pathlib import Path
+from ccdflow import settings
+from ccdflow.camera import profiles
+settings.load_settings({"strict": True})
+profiles.load_cameras(Path(sys.argv[1]).parent / "config" / "cameras")
 print(json.dumps([
     len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1,
     "numcodecs" in sys.modules,
     "astropy.units" in sys.modules,
+    "jsonschema" in sys.modules,
     os.environ.get("OPENBLAS_NUM_THREADS"),
     os.environ.get("OMP_NUM_THREADS"),
 ]))
@@ -38,7 +44,7 @@ def test_a_start_has_one_thread_and_others_still_get_what_they_import():
         [sys.executable, "-c", LOOK, str(ROOT / "scripts"), str(has_it)],
         env=environment, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
-    assert json.loads(lines[0]) == [1, False, False, None, "1"]
+    assert json.loads(lines[0]) == [1, False, False, False, None, "1"]
     assert lines[1:] == ["numcodecs.abc"] * has_it + ["byte astropy.units.quantity"]
 
 

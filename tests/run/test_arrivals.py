@@ -132,7 +132,7 @@ def test_frames_of_other_machines_are_looked_for(tmp_path, monkeypatch):
     ("error", "why"),
     [
         (OSError(28, "No space left on device"), "No space left on device"),
-        (AttributeError("inotify_init1"), "this system tells of no files"),
+        (AttributeError("inotify_init1"), "this system reports no changes of files"),
     ],
 )
 def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatch, error, why):

@@ -147,7 +147,7 @@ def test_a_batch_that_is_gone_is_withdrawn(tmp_path):
         claims.claim(tmp_path / "none.json")
 
 
-def test_a_batch_withdrawn_while_one_waits_for_it(tmp_path, holder):
+def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, holder):
     batch = put_batch(tmp_path)
     process = holder(batch)
 
@@ -217,7 +217,7 @@ def test_a_count_is_read_as_it_was_written(tmp_path):
     reporter.end()
 
 
-def test_waiting_for_another_batch_does_not_take_it(tmp_path):
+def test_waiting_for_another_batch_leaves_that_batch_unclaimed(tmp_path):
     batch = put_batch(tmp_path)
     claims.wait_for(batch)
     assert not claims.lock_path(batch).exists()

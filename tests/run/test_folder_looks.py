@@ -103,7 +103,8 @@ def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
 
 def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
     raw = tmp_path / "raw"
-    for name in ("._a.fits", "n1/.b.fits.gz", "n1/c.fits.Z", ".h/d.fits.Z", "n1/.DS_Store"):
+    names = ("._a.fits", "n1/.b.fits.gz", "n1/c.fits.Z", ".h/d.fits.Z", "n1/.DS_Store", "n1/e.fz")
+    for name in names:
         (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).write_bytes(b"x")
     # A walk does not follow the link, below which the look finds all once more.
@@ -115,3 +116,7 @@ def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
     assert [line.partition(" with ")[0] for line in lines[:1]] == ["passed over: 2 files"]
     assert "(the first: 'n1/c.fits.Z')" in lines[1]
     assert lines[1].startswith("passed over: 1 file packed")
+    assert lines[2:] == [
+        "passed over: 1 file without .fits in the name: rename a001.fz to a001.fits.fz (the first:"
+        " 'n1/e.fz')"
+    ]

@@ -142,7 +142,7 @@ def test_files_that_would_become_one_product(sandbox):
         (b"", "arriving", "the file is empty"),
         (b"SIMPLE  = ", "arriving", "the file is truncated"),
         (frame_bytes(1, size=SMALL)[:-2880], "arriving", "the file is truncated: 2880 bytes, its"),
-        (b"no FITS", "set aside", "not a FITS file"),
+        (b"no FITS", "set aside", "SIMPLE: not a FITS file"),
         (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 50, "set aside", "gzip stream is damaged"),
     ],
     ids=range(5),
@@ -386,7 +386,7 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sand
     assert stamps == before
 
 
-# -- results on a disk that does not tell capitals -----------------------------------------------
+# -- results on a disk that does not distinguish capitals ------------------------------------------
 
 
 @pytest.fixture
@@ -404,7 +404,9 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
     rows = load_store(sandbox.results).rows
     aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
     assert aside.keys() == {"A.fits", "a.fits.gz", "dark/y.fits"}
-    assert "as a.fits.gz, as the disk of the results does not tell capitals" in aside["A.fits"]
+    assert (
+        "as a.fits.gz, as the disk of the results does not distinguish capitals" in aside["A.fits"]
+    )
     assert "one in the folder of Dark/x.fits, as the disk" in aside["dark/y.fits"]
     assert (sandbox.results / "reduced/Dark/x.fits").is_file()
     assert sandbox.run().jobs == []

@@ -129,7 +129,7 @@ def test_whatever_a_job_raises_costs_its_own_product_only(context, error):
     assert type(error).__name__ in next(log).read_text()
 
 
-def test_a_full_disk_ends_it_early(context):
+def test_a_full_disk_ends_the_work_early(context):
     def make(context, job, *, threads):
         if job.product == product("5"):
             raise OSError(28, "No space left on device")

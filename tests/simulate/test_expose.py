@@ -121,7 +121,7 @@ def test_photon_transfer_gives_gain_and_read_noise(clean, number):
         assert mean / (variance - zero) == pytest.approx(own.gain, rel=5 * np.sqrt(2) * relative)
 
 
-def test_photons_follow_poisson_where_they_are_few(clean):
+def test_few_photons_follow_poisson(clean):
     """Skewness and zeros, which no normal deviate has."""
     taken = simulate.expose(clean, "flat", 10, rng=8, filter="g", sky=simulate.Sky(0.05))
     count = taken.electrons

@@ -241,7 +241,7 @@ def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, mon
         host.check_notes_folder(tmp_path / ".snakemake")
 
 
-def test_ctrl_c_while_the_plan_is_made_ends_it_at_once_with_one_line(monkeypatch):
+def test_ctrl_c_while_the_plan_is_made_ends_the_run_at_once_with_one_line(monkeypatch):
     """Snakemake would finish the plan first, and then show a traceback."""
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(host, "stop", lambda *words, **how: pytest.fail(f"{words} {how}"))

@@ -164,7 +164,7 @@ REACHED = {
     "an earlier run has left work, or a folder cannot be looked into": lambda box, _: leave_record(
         box
     ),
-    "the disk of the results does not tell capitals": lambda box, patch: (
+    "the disk of the results does not distinguish capitals": lambda box, patch: (
         later(box) or patch.setattr(session.rawnames, "is_folding", lambda _: True)
     ),
     "{} is gone": lambda box, _: (box.raw / NIGHTS[1] / "2.fits").unlink(),

@@ -455,7 +455,7 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
     check_as_at_first(sandbox, original)
 
 
-def test_raw_deleted_and_the_notes_on_it_lost(sandbox):
+def test_raw_deleted_and_its_notes_lost(sandbox):
     """Its product stays where it is: it may be all that is left."""
     gone = frame(FIRST, "alpha", 1)
     (sandbox.raw / gone).unlink()
@@ -667,7 +667,7 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original):
     check_as_at_first(sandbox, original)
 
 
-def test_new_frame_found_bad_while_it_is_inflated(sandbox):
+def test_new_frame_found_bad_while_inflated(sandbox):
     """Its night is finished without it in the same run."""
     # The header is in the first 8192 bytes, the damage is not.
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)

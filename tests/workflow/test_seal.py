@@ -166,7 +166,7 @@ def swap(one, other):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_changes_breaks_it(sandbox, change):
+def test_whatever_changes_breaks_the_seal(sandbox, change):
     change(sandbox)
     assert held(sandbox) is None
 
@@ -182,7 +182,7 @@ def test_a_link_that_leads_everywhere_is_not_followed(sandbox, target):
     assert held(sandbox) is None
 
 
-def test_a_release_or_a_new_version_breaks_it(sandbox, monkeypatch):
+def test_a_release_or_a_new_version_breaks_the_seal(sandbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ccdflow.__version__", "99.0")
         assert held(sandbox) is None
@@ -202,7 +202,7 @@ def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
     assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
 
 
-def test_a_kind_names_other_files_that_it_looks_at(sandbox, monkeypatch, tmp_path):
+def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path):
     beside = tmp_path / "mask.txt"
     beside.write_text("1")
     monkeypatch.setattr(Kind, "looks_at", lambda self, settings: [beside])
@@ -259,7 +259,7 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
     assert held(sandbox)
 
 
-def test_a_raw_file_deleted_while_it_was_to_be_read_again_leaves_one(sandbox):
+def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
     """It is missing for good, and nothing of it is read."""
     sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
     sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
@@ -272,7 +272,9 @@ def test_a_raw_file_deleted_while_it_was_to_be_read_again_leaves_one(sandbox):
     assert held(sandbox)
 
 
-def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(sandbox, monkeypatch):
+def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_old(
+    sandbox, monkeypatch
+):
     sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
     assert sandbox.run().jobs
     assert sandbox.run().jobs == []

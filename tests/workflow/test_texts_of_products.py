@@ -61,9 +61,7 @@ def test_a_master_that_is_refused_for_another_reason(sandbox):
 
 
 @pytest.mark.parametrize(("direction", "other"), [("causal", "2024-02-28"), ("nearest", NIGHTS[1])])
-def test_the_next_master_is_told_although_no_frame_waits_for_it(
-    tmp_path, monkeypatch, direction, other
-):
+def test_the_next_master_is_named_although_no_frame_waits(tmp_path, monkeypatch, direction, other):
     """The frame keeps its bias; of another night comes the runner-up, the last job to be done."""
     use_stand_ins(monkeypatch)
     config = {"calibrate": {"direction": direction}, "dark": {"enabled": False}}

@@ -124,7 +124,7 @@ use rule * from ccdflow
 """
 
 
-def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(sandbox, tmp_path):
+def test_a_module_of_another_workflow_makes_the_same_bytes(sandbox, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "Snakefile").write_text(MODULE.format(root=ROOT))

@@ -18,13 +18,13 @@ ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1
-"""Exposures that differ by less are equal."""
+"""Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
 
 EXACT_PART = 1e-3
-"""Exposures that differ by less than this part of them are equal, as well."""
+"""Exposures that differ by less than this fraction count as equal: cards may be measured times."""
 
 SCALE_UP = 2.5
-"""A dark is scaled up by no more than this unless the caller says otherwise."""
+"""A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
 
 # Gains that differ by less than this part are equal: cards have a few digits.
 _SAME_GAIN = 1e-3
@@ -237,16 +237,18 @@ def _check_dark(masters, limits, name):
         raise FrameError(
             "the dark still holds its bias, which would be subtracted twice",
             file=name,
-            value=dark.name,
-            allowed="a dark without its bias (card BIASKEY), or no bias",
+            keyword="BIASKEY",
+            value=f"absent in {dark.name}",
+            allowed="a dark without its bias, which has this card, or no bias",
             remedy="combine the darks again",
         )
     if k != 1:
         raise FrameError(
             "a dark that still holds its bias would be scaled, and its bias with it",
             file=name,
-            value=f"{dark.name}, scale {k:.4g}",
-            allowed="a dark without its bias (card BIASKEY), or one of the same exposure",
+            keyword="BIASKEY",
+            value=f"absent in {dark.name}, scale {k:.4g}",
+            allowed="a dark without its bias, which has this card, or one of the same exposure",
             remedy="combine the darks again",
         )
 
@@ -258,8 +260,9 @@ def _check_flat(masters, readouts, name):
         raise FrameError(
             "the flat still holds its bias level",
             file=name,
-            value=flat.name,
-            allowed="a flat with bias or overscan subtracted (cards BIASKEY or OVERSCAN)",
+            keyword="BIASKEY, OVERSCAN",
+            value=f"absent in {flat.name}",
+            allowed="a flat with bias or overscan subtracted (one of these cards)",
             remedy="combine the flats again with a bias",
         )
     if not level_is_out(masters, readouts):

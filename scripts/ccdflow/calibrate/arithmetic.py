@@ -18,7 +18,8 @@ from ccdflow.errors import FrameError
 
 # Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
 _SATURATION_MARGIN = 3.0
-# A pixel of more electrons a second is masked if its dark was scaled up.
+# Electrons a second. A pixel of more dark current is masked if its dark was scaled up: its noise
+# would be scaled as well.
 _HOT_RATE = 20.0
 
 

@@ -205,6 +205,7 @@ def _image_indices(units, readouts, name):
         raise DamagedProduct(
             "the reduced frame has another number of images than its camera",
             file=name,
+            keyword="images",
             value=len(indices),
             allowed=str(len(readouts)),
             remedy=MAKE_AGAIN,

@@ -39,7 +39,7 @@ _RENAMED_CARDS = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
-# Bits whose pixels are counted, in the words of a comment.
+# The comments of the cards that count masked pixels, by the bit of the mask.
 _SHORT_MEANING = {
     maskbits.SATURATED: "saturated",
     maskbits.HOT: "hot",

@@ -39,7 +39,7 @@ _MOST_IDLE = 3
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
 # A flat is judged by about this many rows.
 _CHECKED_ROWS = 256
-# Planes of one sort that are kept for the exposures of a night.
+# Planes of one master that are kept, one for each exposure: most nights have one or two.
 _KEPT_PLANES = 2
 
 
@@ -491,7 +491,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         )
     flags[absent] |= maskbits.UNCALIBRATED
     if kind == FLAT:
-        _check_flat(data, absent, name)
+        _check_flat(data, flags, name)
         flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
         absent |= data < LEAST_FLAT
@@ -504,17 +504,23 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     return MasterImage(data, SparseMask.of(flags), error, scatter)
 
 
-def _check_flat(data, absent, name):
+def _check_flat(data, flags, name):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
+
+    def lit_pixels(rows):
+        # A pixel that was saturated in all flats has their highest level, which is no response.
+        has_value = flags[rows] & maskbits.UNCALIBRATED == 0
+        return data[rows][has_value & (data[rows] >= maskbits.UNLIT_BELOW)]
+
     # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
-    sample = data[:: max(1, data.shape[0] // _CHECKED_ROWS)]
-    lit = sample[sample >= maskbits.UNLIT_BELOW]
-    lit = lit if lit.size else data[~absent & (data >= maskbits.UNLIT_BELOW)]
+    lit = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
+    lit = lit if lit.size else lit_pixels(slice(None))
     if not lit.size:
         raise FrameError(
             "the flat holds no lit pixel",
             file=name,
-            value=float(np.max(data[~absent])),
+            keyword="highest pixel",
+            value=round(float(np.nanmax(data)), 3),
             allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
             remedy="look at its members",
         )
@@ -523,6 +529,7 @@ def _check_flat(data, absent, name):
         raise FrameError(
             "the flat is not normalised",
             file=name,
+            keyword="median",
             value=round(middle, 3),
             allowed=f"a median between {_LOWEST_MEDIAN:g} and {_HIGHEST_MEDIAN:g}",
             remedy="divide it by its mean",

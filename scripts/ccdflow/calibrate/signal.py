@@ -88,7 +88,7 @@ class Background:
     ----------
     tiles : Tiles
     sample : numpy.ndarray of float32
-        (k, nx): the image on ``tiles.all_rows``; NaN is ignored.
+        (k, nx): the image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
         Columns of a tile, about.
     """
@@ -167,8 +167,10 @@ def _tile_medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
     step = _COLUMN_STEP if width >= _WIDE_TILE else 1
-    is_finite = np.isfinite(sample.min()) and np.isfinite(sample.max())
-    median = _row_medians if is_finite else np.nanmedian
+    median = _row_medians
+    if not (np.isfinite(sample.min()) and np.isfinite(sample.max())):
+        # An infinite value is none: it would make its tile, and those beside it, infinite.
+        sample, median = np.where(np.isfinite(sample), sample, np.float32(np.nan)), np.nanmedian
     medians = np.empty((len(tiles.rows), count))
     first = 0
     with warnings.catch_warnings():

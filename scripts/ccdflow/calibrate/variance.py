@@ -90,8 +90,10 @@ class PixelVariance:
                 np.square(flat.data[rows], out=term)
                 variances[rows] /= term
         if image.masters.scale == 1:
-            # The usual dark: these planes are in the sum and no longer needed.
+            # The usual dark: these planes are in the sum and no longer needed. This object lives
+            # until Python looks for cycles of references, which may be many frames later.
             image.plane("dark").forget(self._readouts)
+            self._planes.pop("dark", None)
         return variances
 
     def _master_share(self, kind):

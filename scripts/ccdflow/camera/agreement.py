@@ -10,7 +10,8 @@ from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, t
 from ccdflow.camera.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
-# Programs write the begin of an exposure, its end, or a moment after it.
+# Two cards of one time agree within this, beside the exposure: programs write its begin, its end,
+# or a moment after it.
 _TOLERANCE = timedelta(minutes=1)
 # Scales of time that are ahead of UT, by 69.2 s at most.
 _AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
@@ -30,7 +31,7 @@ class _Claim:
 
     keyword: str
     when: datetime
-    # As the card has it; else the time is written in this form.
+    # The text of the card; without it, the time is shown in the form below.
     text: str = ""
     reach: timedelta = timedelta()
     form: str = "%Y-%m-%dT%H:%M:%S"
@@ -150,7 +151,7 @@ def _julian(reader, when, keywords, allowed):
                 continue
             value, time = as_number(content.value), MJD_START + timedelta(days=days)
             if value % 1 and abs(time - when) <= allowed:
-                # Of nearly all frames: the digits of the card need not be counted.
+                # Nearly all frames end here: the digits of the card need not be counted.
                 continue
             text = str(content.value)
             if not value % 1:

@@ -232,7 +232,16 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
 
 
 def _type_of(headers, cards, rules, file, positions):
-    """Return the image type of a frame as `frame_type` does, and the warnings on its cards."""
+    """Return the image type of a frame as `frame_type` does, and the warnings on its cards.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    cards : Cards
+    rules : tuple of TypeRule
+    file : str
+    positions : FactPositions
+    """
     reader = HeaderReader(headers, cards, file=file, positions=positions)
     return frame_type(reader, rules), reader.warnings
 

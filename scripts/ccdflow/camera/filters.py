@@ -19,7 +19,7 @@ _NO_NAME = re.compile(
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
-# Between the words of a name.
+# Characters between the words of a name.
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
 # Several filters in one card: g,r or g; r or g & r. A slash or a space is part of many names, and
 # counts between the names of bands alone: g/r, g r.

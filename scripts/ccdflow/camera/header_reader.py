@@ -33,7 +33,7 @@ AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ"
 
 # The reading where no card is there.
 _EMPTY_READING = Reading()
-# Seconds of a bias. Slow shutters and clocks write some 0.1 s.
+# Seconds. A bias of a longer exposure has a warning: slow shutters and clocks write some 0.1 s.
 _LONGEST_BIAS = 1.0
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"

@@ -101,8 +101,10 @@ _KINDS = {
 }  # fmt: skip
 # A date or a time of day differs from frame to frame, whatever its card is called: READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
-# Whole degrees: one set point may be written with the noise of its converter.
+# Degrees. Set points are rounded to this step: cards may have the noise of the converter.
 _STEP_DEGREES = 1.0
+# A binning in another spelling than 2 1: 2x1, 2,1.
+_TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
 # Characters of a value of a setting; a hash takes the place of a longer one.
 _LONGEST_TEXT = 48
 
@@ -171,8 +173,17 @@ def _setting_as_text(kind, value):
 
 
 def cards_of(text):
-    """Return {keyword: value} of a text that `setting_of` made."""
-    return dict(card.split("=", 1) for card in text.split("|")) if text else {}
+    """Return {keyword: value} of a text that `setting_of` made, binnings in one spelling.
+
+    >>> cards_of("CCDSUM=2x1|GAIN=1.1") == cards_of("CCDSUM=2 1|GAIN=1.1")
+    True
+    """
+    cards = dict(card.split("=", 1) for card in text.split("|")) if text else {}
+    if _TWO_FACTORS.search(text):
+        for keyword, value in cards.items():
+            if is_of(keyword, ("binning",)):
+                cards[keyword] = _TWO_FACTORS.sub(r"=\1 \2", f"={value}")[1:]
+    return cards
 
 
 def differing_keywords(texts):

@@ -178,7 +178,7 @@ def check_profile(profile, *, file):
     UserError
         For the first violation: file, key, value, allowed values.
     """
-    sentences = {"region": ("a region must say which notation it is in", FORMS)}
+    sentences = {"region": ("a region must name its notation", FORMS)}
     schemas.check_values(profile, CAMERA_SCHEMA, file=file, words=sentences)
 
 

@@ -453,7 +453,7 @@ def read_region(value, *, file=None, keyword=None):
     """
     if not isinstance(value, dict) or len(value) != 1:
         raise UserError(
-            "a region must say which notation it is in",
+            "a region must name its notation",
             file=file,
             keyword=keyword,
             value=value,

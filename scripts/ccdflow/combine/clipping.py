@@ -16,7 +16,8 @@ from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
 from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A centre this many standard errors above the expected light is brighter, and counts itself.
+# From this many standard errors above the light of its surroundings on, a pixel has the noise of
+# its own light: chance alone reaches 3 in 1 of 700 pixels.
 _BRIGHT_SIGMA = 3.0
 
 # -- the noise of some pixels ----------------------------------------------------------------------

@@ -12,11 +12,13 @@ MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
 """Standard error of the median over that of the mean, for many values of a normal distribution."""
 
 FEW_FRAMES = 10
-"""With fewer members, ``clip_by="auto"`` clips by the noise model."""
+"""With fewer members, ``clip_by="auto"`` clips by the noise model: the scatter of nine values is
+uncertain by a quarter."""
 
-# Pixels: the faint rim of a star is no wider.
+# Rejection grows by at most this many pixels: the faint rim of a star or of a cosmic ray is no
+# wider.
 _MOST_GROWTH = 5
-# The sources of sigma, in the words of a recipe.
+# The source of the clipping sigma, in words, by the value of `clip_by`.
 _SIGMA = {
     "mad": "MAD",
     "std": "standard deviation",

@@ -21,7 +21,7 @@ _OF_ONE_FRAME = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
 )
-# Comments of CLIPDEV.
+# The comment of the card CLIPDEV, by its value.
 _SIGMA_FROM = {
     "mad": "sigma from the median absolute deviation",
     "std": "sigma from the standard deviation",
@@ -31,7 +31,8 @@ NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
 # Members whose numbers have three digits in keywords; of more members, all have five.
 _MOST_SHORT = 999
-# First letters of keywords with five digits, by those of keywords with three: eight letters in all.
+# The letters of a keyword before five digits, by its letters before three: FITS allows eight
+# characters.
 _LONG_PREFIXES = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 

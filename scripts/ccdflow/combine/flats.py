@@ -20,7 +20,8 @@ from ccdflow.combine.subtracted_masters import (
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
-# The lit pixels are found in at most this many rounds, fewer if none changes.
+# The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
+# this many iterations, fewer once the number of lit pixels stays.
 _ITERATIONS = 10
 
 
@@ -276,6 +277,7 @@ def _mean_of_lit_pixels(images):
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
+            keyword="level",
             value=mean,
             allowed="light",
             remedy="look at its frames: they may hold no light, or be saturated",

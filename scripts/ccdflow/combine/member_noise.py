@@ -20,14 +20,17 @@ from ccdflow.errors import FrameError
 SAMPLE_ROWS = 64
 """Levels and noise are measured in this many rows of each member."""
 
-# Fainter light, in the unit of the members, does not determine the gain.
+# Fainter light, in the unit of the members, does not determine the gain: most of its noise is read
+# noise.
 _LEAST_LIGHT = 100.0
-# The ratios of amplifiers' levels are measured in this many rows of the sample.
+# The ratios of amplifiers' levels are measured in this many rows of the sample: each is a median of
+# thousands of pixels.
 _RATIO_ROWS = 16
-# Pixels with less than this part of the level are not lit, and have no ratio.
+# Pixels with less than this fraction of the level are not lit, and have no ratio; a flat counts as
+# unlit below the same fraction of its mean.
 _LEAST_RATIO = 0.2
-# Measured noise that differs by less than this from the prediction, or by less than this many
-# standard errors, leaves the prediction.
+# The predicted noise stands unless the measured noise differs by more than both: this fraction, and
+# this many standard errors of the measurement.
 _LEAST_DIFFERENCE, _LEAST_ERRORS = 0.01, 3
 # Columns of a box whose median is the expected light of its pixels.
 _BOX_COLUMNS = 32

@@ -107,6 +107,7 @@ def locate(path, *, hdu=0, mask=False):
         raise FrameError(
             "cannot be combined: the file ends before its pixels do",
             file=path,
+            keyword="bytes",
             value=size,
             allowed=f"{needed} bytes or more",
             remedy="reduce its raw frame again",
@@ -180,6 +181,7 @@ def _pread(descriptor, member, start, out):
             raise FrameError(
                 "ends before its pixels do",
                 file=member.path,
+                keyword="bytes",
                 value=position,
                 remedy=MAKE_AGAIN,
             )

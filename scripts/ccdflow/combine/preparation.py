@@ -228,6 +228,7 @@ def _checked_terms(subtract):
         count = sum(term.is_charge for term in subtract)
         raise UserError(
             "more than one master of charge to subtract",
+            keyword="subtract",
             value=count,
             allowed="one dark",
             remedy="give the dark that fits the exposure best",
@@ -257,6 +258,7 @@ def _checked_term(term, n, shape):
         raise UserError(
             "a master has another shape than the frames",
             file=file,
+            keyword="shape",
             value=pixels.shape,
             allowed=str(tuple(shape)),
             remedy="give the master of this camera, window and binning",
@@ -299,6 +301,7 @@ def _mask_reader(masks, n, shape):
             raise UserError(
                 "a mask does not fit its frame",
                 file=source.path if isinstance(source, Member) else None,
+                keyword="mask",
                 value=(array.shape, str(array.dtype)),
                 allowed=f"whole numbers of shape {tuple(shape)}",
                 remedy="give the mask of this frame",

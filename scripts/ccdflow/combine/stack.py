@@ -22,7 +22,7 @@ from ccdflow.errors import FrameError, UserError
 DEFAULT_STACK_BYTES = 1_000_000_000
 """Bytes that pixels and results of a combination may take."""
 
-# Counts of members are int16.
+# The counts of members are stored as int16.
 _MAX_MEMBERS = np.iinfo(np.int16).max
 
 
@@ -323,6 +323,7 @@ def _checked_noise(noise, shape, uncertainty):
     if noise is not None and tuple(noise.shape) != tuple(shape):
         raise UserError(
             "the noise model is of another shape than the frames",
+            keyword="noise",
             value=noise.shape,
             allowed=str(tuple(shape)),
             remedy="give the noise model of these frames",
@@ -351,6 +352,7 @@ def check_members(members):
     if len(members) > _MAX_MEMBERS:
         raise UserError(
             "too many frames in one group",
+            keyword="frames",
             value=len(members),
             allowed=f"up to {_MAX_MEMBERS}",
             remedy="combine fewer at a time",
@@ -360,6 +362,7 @@ def check_members(members):
         raise UserError(
             "unknown pixel type",
             file=first.path,
+            keyword="dtype",
             value=first.dtype,
             allowed="'>f4' or '>f8'",
             remedy="give reduced frames, or convert the pixels to 32 bit floating point",
@@ -369,6 +372,7 @@ def check_members(members):
             raise UserError(
                 f"shape or pixel type differs from that of {first.path}",
                 file=member.path,
+                keyword="shape, dtype",
                 value=(member.shape, member.dtype),
                 allowed=f"{first.shape}, {first.dtype}",
                 remedy="combine frames of one camera, window and binning only",

@@ -12,10 +12,10 @@ from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-# Exposures that differ by less than these seconds, or this part, are equal: 300.02 s are 2.5 times
-# 120 s.
+# Exposures that differ by less than these seconds, or this fraction, count as equal, as some cards
+# have the measured time: 300.02 s are 2.5 times 120 s.
 _SAME_SECONDS, _SAME_PART = 0.1, 1e-3
-# Seconds: no exposure is longer.
+# Seconds, 68 years: a card with a longer exposure is damaged.
 _MOST_SECONDS = 2**31
 # Pixels that are noisier than the median one by this factor are hot.
 _HOT_NOISE = 3

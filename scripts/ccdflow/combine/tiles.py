@@ -31,7 +31,8 @@ MIN_WIDTH = 64
 
 # Pixels of a member that are read at once: with fewer the calls take longer than the pixels.
 _READ_PIXELS = 16_384
-# Doubtful values that are solved at once: few enough to reuse memory pages.
+# Values that may be clipped are decided in groups of this many: few enough that each group reuses
+# the memory of the last.
 _DOUBTFUL_VALUES = 16_000
 
 

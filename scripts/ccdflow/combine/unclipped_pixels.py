@@ -15,7 +15,8 @@ _COUNTED_FROM = 100
 # Distance between mean and median that is proved by counting, in sigma of a mean: it is exceeded by
 # one pixel in fifty, and a larger one would prove fewer pixels.
 _NEAR_PART = 0.6
-# Counting goes a little farther than the proof needs, whose margin is for rounding.
+# The limit of the counts is wider than the proof needs by this factor: values are rounded to
+# float32.
 _MORE_FACTOR = 1.01
 # Numbers that a byte can count.
 _BYTE = 255
@@ -65,7 +66,7 @@ def _is_unclipped_by_counts(values, centre, clip, flags):
     least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
     reach = np.maximum(largest - centre, centre - least)
     near = _NEAR_PART / n**0.5
-    # The MAD that would do, and the distance of the median on top of it.
+    # The least MAD with which nothing is clipped, plus the distance of the median.
     far = _MORE_FACTOR * ((1 + near) / (MAD_TO_SIGMA * clip) + near)
     low, high = centre - number(near) * reach, centre + number(near) * reach
     lower, upper = centre - number(far) * reach, centre + number(far) * reach

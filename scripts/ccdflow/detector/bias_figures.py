@@ -23,6 +23,7 @@ from ccdflow.detector.frame_figures import (
     white_part,
     without_outliers,
 )
+from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each
 
 # Drawn samples of few values: they give a ratio of variances to 1 %.
@@ -70,9 +71,9 @@ def measure_read_noise(frames):
     return _read_noise_of_pairs(_pair_scatters(frames))
 
 
-def _pair_scatters(frames):
+def _pair_scatters(frames, threads=1):
     """Return the `Moments` of the white part of each difference of consecutive frames."""
-    return [white_part(b - a) for a, b in pairwise(frames)]
+    return threaded_map(lambda pair: white_part(pair[1] - pair[0]), [*pairwise(frames)], threads)
 
 
 def _read_noise_of_pairs(parts):
@@ -128,7 +129,7 @@ def measure_structure(image, noise):
     return Structure(rows=clean.excess(noise, axis=1), columns=clean.excess(noise, axis=0))
 
 
-def member_structure(frames, noise):
+def member_structure(frames, noise, threads=1):
     """Measure the structure of a group's single frames: root mean square over the members.
 
     Parameters
@@ -137,12 +138,14 @@ def member_structure(frames, noise):
         Shape ``(n, k, nx)``, adu, of one amplifier.
     noise : float
         Read noise, adu.
+    threads : int, optional
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     Structure
     """
-    structures = [measure_structure(frame, noise) for frame in frames]
+    structures = threaded_map(lambda frame: measure_structure(frame, noise), frames, threads)
     return Structure(
         rows=_root_mean_square([structure.rows for structure in structures]),
         columns=_root_mean_square([structure.columns for structure in structures]),
@@ -431,7 +434,9 @@ class AmplifierQuality:
     pair_noise: tuple[float, ...]
 
 
-def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise=np.nan):
+def measure_amplifier(
+    combined, amplifier, levels=(), hours=None, overscan_noise=np.nan, threads=1
+):  # fmt: skip
     """Measure all of the table's figures for one amplifier.
 
     Parameters
@@ -444,6 +449,8 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         See `drift`.
     overscan_noise : float
         Noise of the overscan's pixels, adu: no frame has light there.
+    threads : int
+        Number of threads; the figures do not depend on it.
 
     Returns
     -------
@@ -460,10 +467,18 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     n = len(frames)
     # The figures of rows then describe columns.
     turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-    pairs = _pair_scatters(turned)
+    pairs = _pair_scatters(turned, threads)
     noise = _read_noise_of_pairs(pairs)
-    combined_noise = measure_combined_noise(turned, combined.recipe)
-    single = member_structure(frames, noise.value)
+    # These three take about as long as each other.
+    combined_noise, single, differing = threaded_map(
+        lambda measure: measure(),
+        [
+            lambda: measure_combined_noise(turned, combined.recipe),
+            lambda: member_structure(frames, noise.value),
+            lambda: disagreement(turned, np.fmin(noise.value, overscan_noise)),
+        ],
+        threads,
+    )
     image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, combined_noise.value)
     level = drift(levels, hours)
@@ -492,7 +507,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         combined_noise_error=combined_noise.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
-        disagreement=disagreement(turned, np.fmin(noise.value, overscan_noise)),
+        disagreement=differing,
         pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in pairs),
         clipped_fraction=max(
             0.0, 1 - missing - float(combined.count[region.slices].mean(dtype=np.float64)) / n

@@ -40,6 +40,9 @@ _GAIN_LIGHT = 20.0
 _GAIN_CLIP = 5.0
 # Rounds of that clipping.
 _GAIN_ITERATIONS = 3
+# The scatter in a block is too large beyond this many sigma, once in 3 million blocks by chance:
+# each flat of a twilight has stars of its own, and their wings pass the clipping of pixels.
+_GAIN_BLOCK_SIGMA = 5.0
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
 # windows without a gain.
@@ -256,8 +259,11 @@ def measure_gain_of_flats(flat, amplifier):
     if squares.size < _GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
+    limit = _largest_block_scatter(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
-        kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
+        expected = inverse * photons + fixed
+        kept = squares <= _GAIN_CLIP**2 * expected
+        kept &= (squares / expected).mean(axis=1, keepdims=True) <= limit
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
@@ -269,18 +275,24 @@ def measure_gain_of_flats(flat, amplifier):
     )
 
 
+def _largest_block_scatter(pixels):
+    """Return the largest scatter of a block over the expected: a chi^2 (Wilson and Hilferty)."""
+    part = 2 / (9 * (pixels - 1))
+    return (1 - part + _GAIN_BLOCK_SIGMA * part**0.5) ** 3
+
+
 def _differences_of_pair(first, second, inverse_levels, read_variance):
     """Return squared differences of the pixels of two flats, and the parts of their variance.
 
     Returns
     -------
     squares, photons, fixed : numpy.ndarray
-        Shape ``(k,)``, of the pixels with enough light: the expectation of the first is the second
-        over the gain, plus the third.
+        Shape ``(k, pixels of a block)``, of the blocks with enough light: the expectation of the
+        first is the second over the gain, plus the third.
     """
     rows, columns = (size // step for size, step in zip(first.shape, _GAIN_BLOCK, strict=True))
     if not rows or not columns:
-        return (np.empty(0),) * 3
+        return (np.empty((0, _GAIN_BLOCK[0] * _GAIN_BLOCK[1])),) * 3
 
     def blocks(values):
         part = values[: rows * _GAIN_BLOCK[0], : columns * _GAIN_BLOCK[1]]
@@ -302,7 +314,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
         np.abs(difference), axis=1
     )
     chosen = is_lit.all(axis=1) & is_usual
-    photons, squares = photons[chosen].ravel(), np.square(difference[chosen]).ravel()
+    photons, squares = photons[chosen], np.square(difference[chosen])
     return squares, photons, np.full(squares.shape, fixed)
 
 

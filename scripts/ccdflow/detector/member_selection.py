@@ -8,6 +8,7 @@ import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.frame_figures import COARSE_BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
+from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
@@ -304,7 +305,7 @@ def same_pixels(frames, names):
     return copies
 
 
-def unlike_the_rest(frames, thresholds=None):
+def unlike_the_rest(frames, thresholds=None, threads=1):
     """Find frames that differ more from the group's median than the others do.
 
     Such a frame has another fixed structure, even if its own figures equal those of the group: a
@@ -316,6 +317,8 @@ def unlike_the_rest(frames, thresholds=None):
         Shape ``(n, k, nx)``: the same pixels of `n` biases or darks, of one amplifier, in adu.
     thresholds : Thresholds, optional
         The defaults if not given.
+    threads : int, optional
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -328,7 +331,9 @@ def unlike_the_rest(frames, thresholds=None):
     if len(frames) < 3 or min(frames.shape[1:]) < COARSE_BOXES:
         return []
     middle = median_of_each(frames)
-    spreads = np.array([white_part(frame - middle).sigma for frame in frames])
+    spreads = np.array(
+        threaded_map(lambda frame: white_part(frame - middle).sigma, frames, threads)
+    )
     finite = spreads[np.isfinite(spreads)]
     if not len(finite):
         return []

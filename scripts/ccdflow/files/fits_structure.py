@@ -179,7 +179,19 @@ def _structural(header, keyword):
 
 
 def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
-    """Return a structural whole number of a header; raise if it is missing or odd."""
+    """Return a structural whole number of a header; raise if it is missing or odd.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    name : str
+        Of the file, named in the error.
+    low, high : int
+        The limits, both allowed.
+    default : int, optional
+        The value of an absent card; without it the card is required.
+    """
     value = _structural(header, keyword) if has_card(header, keyword) else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
@@ -284,7 +296,7 @@ def _check_extension(header, name):
     kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
     if not isinstance(kind, str):
         raise FrameError(
-            "the extension does not say of what kind it is",
+            "the extension does not name its kind",
             file=name,
             keyword="XTENSION",
             value=kind,

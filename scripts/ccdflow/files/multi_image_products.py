@@ -88,7 +88,9 @@ def read_units(path, *, name=None):
             f"cannot be read ({error.strerror})", file=name, remedy=MAKE_AGAIN
         ) from None
     if offset != size or not units:
-        raise DamagedProduct("the product is cut", file=name, value=size, remedy=MAKE_AGAIN)
+        raise DamagedProduct(
+            "the product is cut", file=name, keyword="bytes", value=size, remedy=MAKE_AGAIN
+        )
     return units
 
 

@@ -11,9 +11,9 @@ import json
 import os
 from pathlib import Path
 
-from ccdflow.files import notes
+from ccdflow.files import json_text, notes
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json_text.compact_encoder()
 # The last line: where the line before it begins, which says where the columns are.
 _END = b"%019d\n"
 

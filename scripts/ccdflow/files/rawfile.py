@@ -324,9 +324,19 @@ def read_layout(path, *, name=None, memory=None):
 
 
 def _read_hdus(stream, length, memory, name, parsed):
-    """Return the HDUs of a file of ``length`` bytes, as far as their headers go on.
+    """Return the HDUs of a file, as far as their headers go on.
 
-    ``parsed`` gets the headers one by one, so that those before a fault are known.
+    Parameters
+    ----------
+    stream : binary file
+    length : float
+        Bytes of the file as unpacked; infinite where it is not known.
+    memory : int or None
+        The most bytes that an image may take; None for any.
+    name : str
+        Named in errors.
+    parsed : list of astropy.io.fits.Header
+        Gets the headers one by one, so that those before a fault are known.
     """
     hdus, offset, header_bytes, largest = [], 0, 0, 0
     while not hdus or offset < length:
@@ -388,6 +398,7 @@ def _header_at(stream, offset, name, *, first):
                     raise FrameError(
                         "not a FITS file: it does not begin with SIMPLE",
                         file=name,
+                        keyword="SIMPLE",
                         value=bytes(block[:8]).decode("ascii", "replace"),
                         remedy="move it out of the raw folder",
                     )

@@ -175,7 +175,18 @@ class TableLines:
 
 
 def _merge_lines(old, head, rows, before, line):
-    """Yield the lines of the old table, with the new lines in their places."""
+    """Yield the lines of the old table, with the new lines in their places.
+
+    Parameters
+    ----------
+    old : binary file
+        The table on the disk.
+    head : bytes
+        Its first line.
+    rows, before : dict of str to object
+        The rows by name: now, and when the table was written.
+    line : TableLines
+    """
     if old.readline() != head:
         raise _NotAsBefore
     yield head

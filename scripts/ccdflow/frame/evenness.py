@@ -22,7 +22,7 @@ _MOST_STARS, _FEWEST_STARS = 2e-4, 2
 _LEAST_NOISE = 1e-3
 # No box of an even frame is darker or brighter than its median by more than this fraction.
 _MOST_UNEVEN = 0.5
-# Boxes along each side.
+# The light of an image is compared between this many boxes along each side.
 _BOXES_A_SIDE = 4
 
 

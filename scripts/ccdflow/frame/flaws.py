@@ -12,9 +12,10 @@ from ccdflow.robust import has_median_of
 NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
 
-# Converters with fewer bits are no longer in use.
+# A highest value is taken for that of a converter from this many bits on: fewer are no longer in
+# use.
 _FEWEST_BITS = 12
-# Pixels of a sample along the shorter side, about.
+# A sample has about this many pixels along the shorter side: some thousands in all, for medians.
 _SAMPLES = 64
 
 
@@ -132,6 +133,7 @@ def flag_of(sample, offset, amplifier):
     if values.size == 0:
         raise FrameError(
             f"amplifier {amplifier.name} holds no finite value",
+            keyword="data",
             value=amplifier.data.to_fits(),
             remedy="look at the frame: its product would be all NaN",
         )

@@ -178,7 +178,21 @@ def _common_cards(layout, amplifiers):
 
 
 def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
-    """Write the versions, the raw file and the recipe of a reduced frame."""
+    """Write the versions, the raw file and the recipe of a reduced frame.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    reduced : ccdflow.frame.reduction.Reduced
+    file : str
+        The raw file, relative to the raw folder.
+    fingerprint : str
+        CRC-32 and length of the raw FITS file.
+    key : str
+        Digest of all that the product depends on.
+    """
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
     cards.set("RAWFILE", printable_text(file))
@@ -196,7 +210,17 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
 
 
 def _write_image_cards(cards, headers, product_image, recipe, reduced):
-    """Write the cards of one image: its amplifiers, its unit, and the places of its pixels."""
+    """Write the cards of one image: its amplifiers, its unit, and the places of its pixels.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    headers : list of astropy.io.fits.Header
+        Of the raw frame.
+    product_image : ccdflow.frame.products.ProductImage
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    reduced : ccdflow.frame.reduction.Reduced
+    """
     for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
         cards.drop(keyword)
     _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
@@ -254,7 +278,18 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
 
 
 def _set_numbered(cards, number, name, numbered, value, comment):
-    """Set a card of an amplifier: `name`, or `numbered` and its number if there are several."""
+    """Set a card of an amplifier: `name`, or `numbered` and its number if there are several.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    number : int or None
+        Of the amplifier; None if the image has only one.
+    name, numbered : str
+        The keyword without a number, and the one that a number follows.
+    value : object
+    comment : str
+    """
     digits = "" if number is None else f"{number:02d}"
     cards.set(f"{numbered[: 8 - len(digits)]}{digits}" if digits else name, value, comment)
 

@@ -47,6 +47,7 @@ class Negatives:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",
                 file=file,
+                keyword="pixels below 0",
                 value=f"{self._negative} of {self._size}",
                 allowed="a raw frame",
                 remedy=REDUCED_REMEDY,

@@ -176,7 +176,19 @@ def _measure_amplifier(stored, offset, amplifier, recipe):
 
 
 def _make_image(stored, product_image, overscans, recipe, without_level):
-    """Return an image of the product from its amplifiers' reduced pixels."""
+    """Return an image of the product from its amplifiers' reduced pixels.
+
+    Parameters
+    ----------
+    stored : dict of int to (numpy.ndarray, int)
+        As of `reduce_frame`.
+    product_image : ccdflow.frame.products.ProductImage
+    overscans : dict of str to ccdflow.frame.overscan.Overscan
+        By amplifier.
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    without_level : dict of str to tuple of ccdflow.camera.sections.Region
+        By amplifier: parts of the data whose overscan gives no level.
+    """
     dtype = np.dtype(recipe.dtype)
     ny, nx = product_image.shape
     buffer = thread_buffer(("image", product_image.hdu), ny * nx * dtype.itemsize)

@@ -9,11 +9,14 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # A column bleeds if at least this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
-# Sigma by which a bleeding column is brighter than the columns beside it.
+# A bleeding column is brighter than the columns beside it by this many sigma: noise alone is in 1
+# of 3.5 million pixels.
 _EXCESS_SIGMA = 5.0
-# Columns to either side with which it is compared.
+# A bleeding column is compared with the columns this far to its left and right, which its charge
+# does not reach.
 _COLUMNS_APART = 6
-# One column in this many gives the scatter, which is no smaller than the second number.
+# One column in this many gives the scatter of the pixels, for speed; the second number is the least
+# scatter, for images of one value.
 _SCATTER_STEP, _LEAST_SCATTER = 8, 1e-6
 # Rows beyond the end of a run that are compared at once.
 _ROWS_AT_ONCE = 64
@@ -68,7 +71,20 @@ def _saturated_runs(full, first):
 
 
 def _flag_bleeding(mask, pixels, column, end, direction):
-    """Flag a column beyond the end of a run, while it is brighter than its surroundings."""
+    """Flag a column beyond the end of a run, while it is brighter than its surroundings.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of uint8
+        Shape (ny, nx), changed in place.
+    pixels : numpy.ndarray of any float type
+        Shape (ny, nx), adu.
+    column : int
+    end : int
+        Last row of the run, in the direction.
+    direction : {-1, 1}
+        Down or up.
+    """
     ny, nx = mask.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     row = end + direction

@@ -31,7 +31,8 @@ narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
 
 # Adu. The pixels of an image with less noise are saturated or dead, but for a few.
 _DEAD_NOISE = 0.1
-# Errors of measuring the noise of rows by which the noise that was added exceeds `ADDED`.
+# The noise that the subtraction adds exceeds `ADDED_VARIANCE_PART` by this many errors of its
+# measurement: a sound frame has that by chance in 1 of 700.
 _ROW_NOISE_ERRORS = 3
 
 NOISIER_FACTOR = 1.5

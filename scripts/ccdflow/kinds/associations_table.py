@@ -250,7 +250,7 @@ class Associations(Kind):
         headings, rows = forecast_sentences.table(blocks)
         return Section(
             "choices",
-            "Which master, and what the noise is made of",
+            "Which master, and the terms of the noise",
             (to_gain,) if to_gain else (),
             (
                 *_harm_sentences(context, night),

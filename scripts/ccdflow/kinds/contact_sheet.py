@@ -214,7 +214,17 @@ def write_sheet(context, job):
 
 
 def _width(context, row, product, key, before):
-    """Return the width of the stars of a frame of the sky, measured before or now; {} for none."""
+    """Return the width of the stars of a frame of the sky, measured before or now; {} for none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+    product, key : str
+        The product that is measured, and its key.
+    before : dict of str to dict
+        The entries of the list on the disk, by raw file.
+    """
     if row.facts["type"] not in _SKY_TYPES:
         return {}
     known = before.get(row.file, {})

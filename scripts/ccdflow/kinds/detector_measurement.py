@@ -38,6 +38,7 @@ class NightDetector(MeasurementKind):
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
     version = 5
+    header = 2
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -152,6 +153,7 @@ class NightDetector(MeasurementKind):
             basis=basis,
             data={
                 "night": group.night,
+                "header": self.header,
                 "looked": findings.looked,
                 "shapes": [list(image.masks["flat"].shape) for image in findings.images],
                 "quality": [
@@ -162,8 +164,8 @@ class NightDetector(MeasurementKind):
         )
         cards = [
             ("CCDFCAM", group.camera, "camera"),
-            ("NIGHT", group.night, "night whose darks and flats tell"),
-            ("LOOKED", " ".join(findings.looked), "what of the night could tell"),
+            ("NIGHT", group.night, "night of its darks and flats"),
+            ("LOOKED", " ".join(findings.looked), "sources of the bad pixels"),
             *pixel_tables.weak_cards_of(findings.images),
             *measurement_cards.cards_of_pixels(night, findings, _settings(context)),
         ]
@@ -225,7 +227,7 @@ class NightDetector(MeasurementKind):
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
             " departure from linearity at half of the full well. Hot, varying and low pixels and"
             " those in bad columns are counted. A column that is missing, or a dash, was not"
-            " determined: no dark or no such flat of the night tells."
+            " determined: the night lacks the darks or flats for it."
         )
         return Section(
             "detector",

@@ -149,7 +149,7 @@ class Kind(PartlyPlanned, OnPages):
         -------
         str
         """
-        return "what it shows changed"
+        return "its content changed"
 
     def try_again(self, context, record):
         """Return why a product that was refused is tried again with the same key, or ''.

@@ -43,7 +43,7 @@ class Science(Kind):
     todo = "calibrate"
     stage = 6
     version = ARITHMETIC_VERSION
-    header = 3
+    header = 4
     path_prefix = "calibrated/"
     reach = OF_A_FRAME
     reports_frames = True
@@ -136,7 +136,7 @@ class Science(Kind):
         if before.get("settings") != now["settings"]:
             return "settings changed"
         if before.get("detector") != now.get("detector"):
-            return "what is known of its detector changed"
+            return "the figures of its detector changed"
         return (
             calibration_plan.MAY_CHANGE if calibration_plan.MAY_CHANGE in now else "new arithmetic"
         )
@@ -327,7 +327,7 @@ class Science(Kind):
             "ageing",
             "Ageing of masters",
             paragraphs=(
-                "What the archive says changes no choice by itself: write the value into the"
+                "A value of the archive changes no choice by itself: write the value into the"
                 " camera's profile if you agree with it.",
             ),
             headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),

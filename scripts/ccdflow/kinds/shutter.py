@@ -84,6 +84,7 @@ class Shutter(MeasurementKind):
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
     version = 2
+    header = 2
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -185,9 +186,8 @@ class Shutter(MeasurementKind):
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        record = ledger.Record(
-            job.product, self.name, key, basis=basis, data=_data(group, night, series, measured)
-        )
+        data = {**_data(group, night, series, measured), "header": self.header}
+        record = ledger.Record(job.product, self.name, key, basis=basis, data=data)
         images = []
         for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
@@ -396,7 +396,7 @@ def _cards(group, data):
     """Return the cards of the first HDU of a map."""
     cards = [
         ("CCDFCAM", group.camera, "camera"),
-        ("NIGHT", group.night, "night whose flats tell"),
+        ("NIGHT", group.night, "night of its flats"),
         ("BUNIT", "s", "dead time less its mean, a pixel is a cell"),
         ("NFLATS", data["flats"], "flats"),
         ("EXPMIN", min(data["exposures"]), "[s] shortest of them"),

@@ -15,7 +15,7 @@ SET_ASIDE = "set aside"
 # The end of a file's name if another product has the same values in its name.
 _LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _OF_LETTERS = (
-    " (the six letters at its end tell the part of the detector, or the setting, by which it"
+    " (the six letters at its end name the part of the detector, or the setting, by which it"
     " differs from others of the same name)"
 )
 

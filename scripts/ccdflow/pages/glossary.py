@@ -19,11 +19,11 @@ OF_SECTIONS = {
     },
     "choices": {
         "Frames": "The frames that a master is for",
-        "Step": "What is corrected: bias, dark or flat",
+        "Step": "The master of this step: bias, dark or flat",
         "Master": "The combined frame that is taken",
         "How": "Nights between, factor on the exposure, and what it adds to the noise",
         "Second choice": "The master that would have been taken next",
-        "Why it was not taken": "What the second choice does worse",
+        "Why it was not taken": "Fault of the second choice",
         "Grade": _GRADE,
     },
     "calibrated": {
@@ -80,13 +80,13 @@ OF_SECTIONS = {
         "Masters": "Camera and type of the masters that are compared",
         "Between them": "Variance of their difference beyond noise",
         "A day adds": "Growth of that variance with a day between them",
-        "For the profile": "What the archive says, as it would stand in the camera's profile",
-        "In use": "What masters are chosen with",
+        "For the profile": "The archive's value, as a line of the camera's profile",
+        "In use": "The value by which masters are chosen",
     },
     "verified": {
         "product": "File, relative to the results folder",
         "verdict": "verified, differs, or cannot be made again",
-        "why": "What differs, or why it cannot be made again",
+        "why": "The difference, or why it cannot be made again",
     },
 }
 """For each section of a page: the meaning of its headings."""

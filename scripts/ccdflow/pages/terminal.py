@@ -77,6 +77,7 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
                 ("masters", _wrap(_masters(tables), width)),
                 ("calibrated", _wrap(_counts_of_grades(tables.steps), width)),
                 ("warnings", _wrap(_warnings(tables), width)),
+                ("overscan", _wrap(_frames_without_overscan(tables.frames), width)),
                 ("set aside", _wrap(_names_of_frames(tables.frames, "set aside"), width)),
                 ("incomplete", _wrap(_names_of_frames(tables.frames, "arriving"), width)),
             )
@@ -370,6 +371,8 @@ def _warnings(tables):
 
 
 _WARNING = "warning: "
+# The notes of `ccdflow.camera.amplifiers.headersections.NO_OVERSCAN`.
+_NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 
 def _frame_warnings(frames):
@@ -388,6 +391,12 @@ def _frame_warnings(frames):
         + f": {those[0][1]}"
         for those in sorted(kinds.values(), key=len, reverse=True)
     ]
+
+
+def _frames_without_overscan(frames):
+    """Return [the line] on frames of which no overscan was subtracted, as no card names one."""
+    whole = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
+    return [f"none was subtracted from {_frames_of(whole)}: no card names one"] if whole else []
 
 
 def _names_of_frames(frames, status):

@@ -186,7 +186,7 @@ class FolderLooks:
         """Note what a folder holds, and which folders are to be looked at."""
         if answer is None:
             raise NotPlain(
-                f"{folder.path}: a link, temporary file or tree that only a plan tells of"
+                f"{folder.path}: a link, temporary file or tree that only a plan reports"
             )
         text, folders, passed_over = answer
         self._looked += 1

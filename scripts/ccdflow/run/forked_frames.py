@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ccdflow.errors import CcdflowError, UserError
 
-# The function of a frame, inherited by forked processes.
-_inherited = []
-# Held while a forked process is at work on a frame.
-_at_work = threading.Lock()
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error that no frame accounts for: it ends the whole work."""
+
+    error: Exception
+
+
+class _FrameNumbers:
+    """The numbers of the frames that are still to be done; threads take them from here."""
+
+    def __init__(self, first, stop):
+        self._lock = threading.Lock()
+        self._next, self._stop = first, stop
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self._lock:
+            if self._next >= self._stop:
+                raise StopIteration
+            self._next += 1
+            return self._next - 1
+
+    def end(self):
+        """Give out no more frames."""
+        with self._lock:
+            self._stop = 0
 
 
 def map_forked(work, paths, cores):
     """Work on each frame, in forked processes where there are several frames and cores.
 
-    The first frame brings into memory what all share, such as masters. Threads would wait for one
-    another between the many short steps of a block.
+    The first frame brings into memory what all share, such as masters. This process works as well:
+    if it only waited, one more process would hold them. Threads would wait for one another between
+    the many short steps of a block.
 
     Parameters
     ----------
@@ -40,53 +66,101 @@ def map_forked(work, paths, cores):
     UserError
         If one of the processes is killed.
     """
-    first, other_paths = _result_or_error(work, paths[0]), paths[1:]
-    workers = min(cores, len(other_paths))
+    results = [_result_or_error(work, paths[0])]
+    helpers = min(cores, len(paths) - 1) - 1
     # A process with threads, such as that of a test, cannot be forked safely.
-    if workers < 2 or threading.active_count() > 1:
-        return [first, *(_result_or_error(work, path) for path in other_paths)]
-    context = multiprocessing.get_context("fork")
-    link = os.pipe()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(work, link)
-    )
-    # Ctrl-C is for the parent, which gives out no more frames: the processes inherit the block.
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        results = pool.map(_do_inherited_work, other_paths)
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        return [first, *results]
-    except BrokenProcessPool:
+    if helpers < 1 or threading.active_count() > 1:
+        return [*results, *(_result_or_error(work, path) for path in paths[1:])]
+    results += [None] * (len(paths) - 1)
+    numbers = _FrameNumbers(1, len(paths))
+    with _helper_processes(work, paths, helpers) as links:
+        threads = [
+            threading.Thread(target=_hand_out, args=(link, numbers, results)) for link in links
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for number in numbers:
+                results[number] = _result_or_error(work, paths[number])
+        finally:
+            # After Ctrl-C or an error, too, a frame that has been begun is finished.
+            numbers.end()
+            for thread in threads:
+                thread.join()
+    for result in results:
+        if isinstance(result, _Failure):
+            raise result.error
+    if None in results:
         raise UserError(
             "a process that worked on frames was killed, perhaps for lack of memory",
             keyword="--cores",
             value=cores,
             remedy="give fewer cores, and the frames that are missing once more",
-        ) from None
+        )
+    return results
+
+
+@contextmanager
+def _helper_processes(work, paths, count):
+    """Fork processes that work on frames; yield the connection to each, and end them."""
+    context = multiprocessing.get_context("fork")
+    pairs = [context.Pipe() for _ in range(count)]
+    own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    processes = [
+        context.Process(target=_serve, args=(link, [*own, *theirs], work, paths)) for link in theirs
+    ]
+    # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for process in processes:
+            process.start()
+        for link in theirs:
+            link.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        yield own
     finally:
-        pool.shutdown(cancel_futures=True)
-        for end in link:
-            os.close(end)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        for link in own:
+            link.close()
+        for process in processes:
+            if process.pid is not None:
+                process.join()
 
 
-def _start_worker(work, link):
-    """Keep the function of a forked process, and end the process with its parent."""
-    _inherited[:] = [work]
-    reading, writing = link
-    os.close(writing)
-    threading.Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
+def _serve(link, links, work, paths):
+    """Work on the frames whose numbers come through a connection, until it is closed.
+
+    It is closed, between two frames, also when the process that forked this one is killed.
+    """
+    for other in links:
+        if other is not link:
+            other.close()
+    while True:
+        try:
+            number = link.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            result = _result_or_error(work, paths[number])
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            result = _Failure(error)
+        try:
+            link.send(result)
+        except OSError:
+            return
 
 
-def _end_with_parent(reading):
-    """End this process, between two frames, once its parent has gone, in whatever way."""
-    os.read(reading, 1)
-    with _at_work:
-        os._exit(1)
-
-
-def _do_inherited_work(path):
-    with _at_work:
-        return _result_or_error(_inherited[0], path)
+def _hand_out(link, numbers, results):
+    """Give frames to a process one by one; end the work if it fails or is killed."""
+    for number in numbers:
+        try:
+            link.send(number)
+            results[number] = link.recv()
+        except (EOFError, OSError):
+            numbers.end()
+        if isinstance(results[number], _Failure):
+            numbers.end()
 
 
 def _result_or_error(work, path):

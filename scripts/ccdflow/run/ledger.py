@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, checksum, notes
+from ccdflow.files import atomic_write, checksum, json_text, notes
 from ccdflow.run import late_notes
 
 MADE = "made"
@@ -124,8 +124,8 @@ def forget_texts():
 
 # Faster than `json.loads`, which also looks for blanks around a text: these texts have no blanks.
 _decode = json.JSONDecoder().raw_decode
-_compact = json.JSONEncoder(separators=(",", ":")).encode
-canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_compact = json_text.compact_encoder()
+canonical = json_text.compact_encoder(sort_keys=True)
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.

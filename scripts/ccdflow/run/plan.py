@@ -231,7 +231,7 @@ class Planner:
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
         if not why and is_open:
-            why = "what it shows may change"
+            why = "its content may change"
         if not why and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return
@@ -243,7 +243,7 @@ class Planner:
             pending, spare_ones = predecessors.pending + pending, predecessors.spare + spare_ones
         elif needs:
             # Most products come after a few others.
-            pending = (*[need for need in dict.fromkeys(needs) if need in jobs], *pending)
+            pending = (*filter(jobs.__contains__, dict.fromkeys(needs)), *pending)
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare_ones)
 

@@ -45,6 +45,7 @@ from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import (
     files_passed_over,
+    no_overscan_lines,
     passed_over_lines,
     warning_lines,
 )
@@ -616,7 +617,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
     lines += set_aside_lines(rows, most_lines=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
-    lines += warning_lines(rows)
+    lines += warning_lines(rows) + no_overscan_lines(rows)
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {

@@ -352,7 +352,7 @@ class Steward:
     def _interruptions(self):
         """Yield the lines on a run that was ended before its work."""
         if self.was_interrupted:
-            yield "the run was told to end; all finished products are whole: run again for the rest"
+            yield "the run was stopped; all finished products are whole: run again for the rest"
         undone = [each for each in self.batches if not self.jobs.is_made(each)]
         if not undone:
             return

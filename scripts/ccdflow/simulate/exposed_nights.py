@@ -130,6 +130,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
     if len(set(files)) < len(files):
         raise UserError(
             "two simulated frames have one name",
+            keyword="file",
             value=max(files, key=files.count),
             remedy="give each exposure of the plan a name of its own",
         )

@@ -155,7 +155,18 @@ def _check(image_type, exptime, filter, sky):
 
 
 def _light(detector, exptime, filter, sky, dust):
-    """Return incident light, response, and light that is detected: mean electrons, (ny, nx)."""
+    """Return incident light, response, and light that is detected: mean electrons, (ny, nx).
+
+    Parameters
+    ----------
+    detector : Detector
+    exptime : float
+        Seconds.
+    filter : str or None
+    sky : Sky or None
+        None for a closed shutter.
+    dust : sequence of Dust
+    """
     if sky is None:
         return np.zeros(detector.shape), np.ones(detector.shape), np.zeros(detector.shape)
     rate = sky.image(detector.shape)
@@ -222,5 +233,6 @@ def row_drift(rng, ny, rms):
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)
     drift = walk / max(walk.std(), 1e-9) + 0.3 * rng.standard_normal(ny)
-    drift *= rms / drift.std()
+    # A single row has no drift about its mean.
+    drift *= rms / max(drift.std(), 1e-9)
     return drift - drift.mean()

@@ -188,7 +188,17 @@ def _add_leak_only(camera, block, leak):
 
 
 def _electrons(camera, detector, frame, drawn, response):
-    """Return the mean electrons of each pixel, float32 (ny, naxis1); None for a bias."""
+    """Return the mean electrons of each pixel, float32 (ny, naxis1); None for a bias.
+
+    Parameters
+    ----------
+    camera : SimulatedCamera
+    detector : Detector
+    frame : LogLine
+    drawn : Realisation
+    response : numpy.ndarray
+        Shape (ny, nx): flat field of the frame's filter.
+    """
     if frame.exptime == 0:
         return None
     electrons = np.zeros((camera.ny, camera.naxis1), dtype=np.float32)
@@ -225,6 +235,19 @@ def add_light(image, signal, stars):
 
 
 def _add_star(image, y, x, total, *, sigma):
+    """Add a star of Gaussian profile.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx), electrons, changed in place.
+    y, x : float
+        The centre, pixels from 0.
+    total : float
+        Electrons of the star.
+    sigma : float
+        Pixels.
+    """
     rows, columns = box(y, x, 6 * sigma, image.shape)
     profile_y = np.exp(-(((np.arange(rows.start, rows.stop) - y) / sigma) ** 2) / 2)
     profile_x = np.exp(-(((np.arange(columns.start, columns.stop) - x) / sigma) ** 2) / 2)

@@ -138,7 +138,18 @@ def simulate_biases(
 
 
 def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
-    """Write the frames that are missing, and the truth about all of them."""
+    """Write the frames that are missing, and the truth about all of them.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    frames : list of LogLine
+    camera : SimulatedCamera
+    seed : int
+    overwrite : bool
+    workers : int
+        Processes.
+    """
     check_number("seed", seed, least=0)
     check_number("workers", workers, least=1)
     parameters = {
@@ -173,6 +184,17 @@ def _responses(camera, drawn, seed):
 
 def _write_frames(folder, frames, camera, drawn, *, seed, workers):
     """Render and write frames, some of those that were drawn.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    frames : list of LogLine
+    camera : SimulatedCamera
+    drawn : dict of LogLine to Realisation
+        Of all frames.
+    seed : int
+    workers : int
+        Processes.
 
     Returns
     -------
@@ -286,7 +308,17 @@ def _claim_archive(folder, camera, seed):
 
 
 def _write_archive_night(folder, count, camera, seed, night):
-    """Write the missing frames of a night; return how many they are."""
+    """Write the missing frames of a night; return how many they are.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    count : int
+        Frames of the night.
+    camera : SimulatedCamera
+    seed : int
+    night : datetime.date
+    """
     frames = archive_frames(night, count)
     present = set()
     if (folder / night.isoformat()).is_dir():

@@ -106,7 +106,19 @@ def _gaussian_part(pixels, centre, sigma):
 
 
 def _moffat(rows, columns, y, x, fwhm, beta):
-    """Return the integral of a Moffat profile of flux 1 over each pixel of a box."""
+    """Return the integral of a Moffat profile of flux 1 over each pixel of a box.
+
+    Parameters
+    ----------
+    rows, columns : slice
+        The box.
+    y, x : float
+        The centre, pixels from 0.
+    fwhm : float
+        Pixels.
+    beta : float
+        Exponent of the profile.
+    """
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
     dy = np.arange(rows.start, rows.stop) - y
     dx = np.arange(columns.start, columns.stop) - x

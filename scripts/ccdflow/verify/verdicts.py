@@ -10,8 +10,10 @@ import time
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
+from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.verify.comparing.comparing import Differs, check_sums
@@ -45,22 +47,46 @@ def _import_module(name):
     return module
 
 
-def _verify_frame(headers, path, raw, results, whole):
-    return _import_module("reduced.reduced_verdict").verify_frame(headers, path, raw)
+class _Question(NamedTuple):
+    """A product, and the folders to make it again from.
+
+    Attributes
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of the product.
+    path : pathlib.Path
+        Of the product.
+    raw, results : pathlib.Path
+        Folders.
+    whole : bool
+        Whether all rows of a combined frame are made again.
+    """
+
+    headers: list[fits.Header]
+    path: Path
+    raw: Path
+    results: Path
+    whole: bool
 
 
-def _verify_combined(headers, path, raw, results, whole):
-    return _import_module("combined.combined_verdict").verify_combined(
-        headers, path, results, whole
-    )
+def _verify_frame(asked):
+    module = _import_module("reduced.reduced_verdict")
+    return module.verify_frame(asked.headers, asked.path, asked.raw)
 
 
-def _verify_calibrated(headers, path, raw, results, whole):
-    return _import_module("calibrated.calibrated_verdict").verify_calibrated(headers, path, results)
+def _verify_combined(asked):
+    module = _import_module("combined.combined_verdict")
+    return module.verify_combined(asked.headers, asked.path, asked.results, asked.whole)
 
 
-def _verify_measured(headers, path, raw, results, whole):
-    return _import_module("detector.detector_products").verify_detector(headers, path, results)
+def _verify_calibrated(asked):
+    module = _import_module("calibrated.calibrated_verdict")
+    return module.verify_calibrated(asked.headers, asked.path, asked.results)
+
+
+def _verify_measured(asked):
+    module = _import_module("detector.detector_products")
+    return module.verify_detector(asked.headers, asked.path, asked.results)
 
 
 VERIFIERS = {
@@ -118,7 +144,20 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
 
 
 def _compare(product, raw, results, whole, made, content):
-    """Return the fields of a verdict; raise `Differs` where ccdproc makes another product."""
+    """Return the fields of a verdict; raise `Differs` where ccdproc makes another product.
+
+    Parameters
+    ----------
+    product : str
+        Relative to the results folder.
+    raw, results : pathlib.Path
+        Folders.
+    whole : bool
+        Whether all rows of a combined frame are made again.
+    made : NotedProduct
+    content : bytes or None
+        Of the product's file; None if it was not read yet.
+    """
     path = results / product
     content = path.read_bytes() if content is None else content
     datasum, cards = check_sums(content)
@@ -140,13 +179,26 @@ def _compare(product, raw, results, whole, made, content):
 
 
 def _verify_by_sources(product, headers, raw, results, whole, made):
-    """Return the fields of a verdict by the files that a product names."""
+    """Return the fields of a verdict by the files that a product names.
+
+    Parameters
+    ----------
+    product : str
+        Relative to the results folder.
+    headers : list of astropy.io.fits.Header
+    raw, results : pathlib.Path
+        Folders.
+    whole : bool
+        Whether all rows of a combined frame are made again.
+    made : NotedProduct
+    """
     try:
         if made.kind not in VERIFIERS:
             reason = f"nothing verifies a product of the kind {made.kind!r}"
             raise CannotRemake(reason, MODEL)
         _check_name(headers[0], product, made.kind)
-        return VERIFIERS[made.kind](headers, results / product, raw, results, whole)
+        asked = _Question(headers, results / product, raw, results, whole)
+        return VERIFIERS[made.kind](asked)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)
     except _UNREADABLE_ERRORS as error:

@@ -124,6 +124,7 @@ def _with_strips(draft, notes, *, file):
         raise FrameError(
             f"amplifier {draft.name}: the overscan does not lie beside the data",
             file=file,
+            keyword="overscan",
             value=f"overscan {' '.join(strip.to_fits() for strip in draft.overscan)}, "
             f"data {draft.data.to_fits()}",
             allowed="left or right of the data, or above or below them, and not both",
@@ -135,7 +136,18 @@ def _with_strips(draft, notes, *, file):
 
 
 def _spanning(draft, strip, along, notes, *, file):
-    """Return the strip, as long as the data along the axis that has one level for each step."""
+    """Return the strip, as long as the data along the axis that has one level for each step.
+
+    Parameters
+    ----------
+    draft : Draft
+    strip : Region
+    along : {'rows', 'columns'}
+    notes : list of str
+        Gets a line where a strip is lengthened.
+    file : str
+        Named in the error.
+    """
     data = draft.data
     if along == "rows":
         spanning = replace(strip, y0=data.y0, y1=data.y1)
@@ -156,6 +168,7 @@ def _spanning(draft, strip, along, notes, *, file):
     raise FrameError(
         f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
         file=file,
+        keyword="overscan",
         value=f"overscan {strip.to_fits()}, data {data.to_fits()}",
         allowed=f"a strip that spans the data's {along}",
         remedy="give a longer strip in the camera's profile, or `along: frame` for one level",
@@ -169,6 +182,7 @@ def _check_overlaps(drafts, *, file):
             raise FrameError(
                 f"the data of amplifiers {first.name} and {second.name} overlap",
                 file=file,
+                keyword="data",
                 value=f"{first.data.to_fits()} and {second.data.to_fits()}",
                 allowed="each pixel in the data of one amplifier",
                 remedy="give the `data` of each amplifier in the camera's profile",
@@ -180,6 +194,7 @@ def _check_overlaps(drafts, *, file):
                     raise FrameError(
                         f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
                         file=file,
+                        keyword="overscan",
                         value=f"{strip.to_fits()} and {draft.data.to_fits()}",
                         allowed="strips beside the data of all amplifiers",
                         remedy="give `data` and `overscan` of each in the camera's profile",
@@ -201,6 +216,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         raise FrameError(
             "some amplifiers have a place and some have none",
             file=file,
+            keyword="place",
             value=", ".join(draft.name for draft in drafts if draft.place is None),
             remedy="give `place` for each amplifier in the camera's profile, or for none",
         )
@@ -242,6 +258,7 @@ def _check_size(draft, shape, *, file):
         raise FrameError(
             f"amplifier {draft.name}: place and data differ in size",
             file=file,
+            keyword="place",
             value=f"{shape[1]} x {shape[0]}",
             allowed=f"{draft.data.shape[1]} x {draft.data.shape[0]}",
             remedy="correct `place` or `data` in the camera's profile",
@@ -249,7 +266,20 @@ def _check_size(draft, shape, *, file):
 
 
 def _on_detector(drafts, sections, factors, keyword, *, file):
-    """Return the places from sections of the unbinned detector, in its orientation."""
+    """Return the places from sections of the unbinned detector, in its orientation.
+
+    Parameters
+    ----------
+    drafts : list of Draft
+    sections : list of DirectedSection
+        One for each draft.
+    factors : dict of int to (int, int)
+        Binning of rows and columns, by HDU.
+    keyword : str
+        The card of the sections.
+    file : str
+        Named in the error.
+    """
     placed = []
     for draft, section in zip(drafts, sections, strict=True):
         by, bx = factors[draft.hdu]
@@ -311,6 +341,7 @@ def _check_places(placed, shape, notes, *, file):
             raise FrameError(
                 f"amplifiers {first.name} and {second.name} would overlap in the image",
                 file=file,
+                keyword="place",
                 value=f"{first.place.to_fits()} and {second.place.to_fits()}",
                 allowed="places side by side",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",

@@ -31,6 +31,9 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 DETECTOR_CARDS = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 """Cards of sections in pixels of the detector, by the name that a profile gives them."""
 
+NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
+"""Beginnings of notes on a frame of which no overscan is subtracted, as its cards name none."""
+
 # BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 # DATASEC1, TSEC_A2.
@@ -214,7 +217,7 @@ def _refuse_numbered_strips(reader):
     strips = [card for card in (reader.text((key,)) for key in keywords) if card]
     if strips:
         raise reader.contradiction(
-            "overscan strips are numbered, and the data are not: which belong to them is not said",
+            "overscan strips are numbered, the data are not: no card says which belong together",
             ", ".join(keyword for keyword, _ in strips),
             " ".join(text for _, text in strips),
         )
@@ -223,9 +226,9 @@ def _refuse_numbered_strips(reader):
 def _note_no_overscan(reader, kept, *, cut):
     """Note that no card names an overscan, and what was trimmed instead."""
     if not cut:
-        reader.notes.append("no card names science pixels or overscan: the frame is left whole")
+        reader.notes.append(f"{NO_OVERSCAN[0]}: the frame is left whole")
     elif kept != reader.frame:
-        reader.notes.append(f"no card names an overscan: trimmed to {kept.to_fits()} only")
+        reader.notes.append(f"{NO_OVERSCAN[1]}: trimmed to {kept.to_fits()} only")
         lines = _left_over(reader.shape, kept)
         if lines:
             reader.notes.append(

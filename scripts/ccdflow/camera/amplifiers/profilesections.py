@@ -76,6 +76,7 @@ def _amplifiers_with_hdus(headers, specs, *, file):
             raise FrameError(
                 f"the file has no image in the HDUs of amplifier {spec.name}",
                 file=file,
+                keyword="hdu",
                 value=", ".join(map(str, hdus)),
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
                 remedy="name HDUs with images at `hdu:` in the profile",
@@ -105,6 +106,7 @@ def _only_hdu(headers, spec, *, file):
         raise FrameError(
             f"the file has no image in the HDU of amplifier {spec.name}",
             file=file,
+            keyword="hdu",
             value=spec.hdu,
             allowed=f"one of {list(images)}, or its EXTNAME",
             remedy="name an HDU with an image at `hdu:` in the profile",
@@ -115,12 +117,25 @@ def _only_hdu(headers, spec, *, file):
         f"the file has {len(images)} images",
         file=file,
         allowed="1",
-        remedy=f"say `hdu:` for amplifier {spec.name} in the camera's profile",
+        remedy=f"give `hdu:` for amplifier {spec.name} in the camera's profile",
     )
 
 
 def _draft(headers, spec, index, shape, cards, *, file):
-    """Return the draft of an amplifier of a profile in the frame of these headers."""
+    """Return the draft of an amplifier of a profile in the frame of these headers.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    spec : AmplifierSpec
+    index : int
+        The HDU.
+    shape : (int, int)
+        Of its image: (ny, nx).
+    cards : Cards
+    file : str
+        Named in the error.
+    """
     header = headers[index]
 
     def region(spec_of, key):
@@ -134,7 +149,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
                     file=file,
                     keyword=keyword,
                     value=spec_of.text,
-                    remedy="name another card, or give the region itself",
+                    remedy="name another card in the camera's profile, or give the region itself",
                 )
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)

@@ -261,7 +261,7 @@ def _outputs(reader, position, images):
         return shared
     if len(shared) != images:
         raise reader.contradiction(
-            f"the primary tells of {len(shared)} outputs for {images} images",
+            f"the primary header names {len(shared)} outputs for {images} images",
             "ESO DET OUTPUTS",
             len(shared),
         )
@@ -319,7 +319,19 @@ def _check_output(reader, output, data):
 
 
 def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
-    """Return the amplifier of a block of the frame that is read out to the given side."""
+    """Return the amplifier of a block of the frame that is read out to the given side.
+
+    Parameters
+    ----------
+    reader : HduReader
+    name : str
+    block : Region
+    numbers : (int, int, int, int)
+        Columns left and right of the data, rows below and above, for an output at the lower left.
+    side : (bool, bool)
+        Whether the output is at the right, and at the top.
+    detector : tuple of (str, DirectedSection)
+    """
     left, right, below, above = numbers
     if side[0]:
         left, right = right, left

@@ -120,7 +120,23 @@ def _axis(data, strip):
 
 
 def _claim(header, strip, axis, length, factor, shape, is_alone):
-    """Return the card by which a strip holds data; None where no card says so."""
+    """Return the card by which a strip holds data; None where no card says so.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    strip : Region
+    axis : {0, 1}
+        0 for a strip left or right of the data, 1 for one below or above.
+    length : int
+        Columns (axis 0) or rows of the frame.
+    factor : int
+        Binning along the axis.
+    shape : (int, int)
+        Of the frame: (ny, nx).
+    is_alone : bool
+        Whether the HDU has no other amplifier.
+    """
     if _confirms(header, strip, axis, length, shape):
         return None
     text, stated = _read_stated(header, "DATASEC", axis, shape)
@@ -147,7 +163,18 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
 
 
 def _confirms(header, strip, axis, length, shape):
-    """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan."""
+    """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    strip : Region
+    axis : {0, 1}
+    length : int
+        Columns (axis 0) or rows of the frame.
+    shape : (int, int)
+        Of the frame: (ny, nx).
+    """
     first, last = _span(strip, axis)
     _, bias = _read_stated(header, "BIASSEC", axis, shape)
     if bias is not None and bias[0] <= first and last <= bias[1] <= length:
@@ -181,7 +208,21 @@ _SENTENCES = {
 
 
 def _contradiction(draft, strip, axis, size, length, claim, *, file):
-    """Return the error on a strip that holds data by a card."""
+    """Return the error on a strip that holds data by a card.
+
+    Parameters
+    ----------
+    draft : Draft
+    strip : Region
+    axis : {0, 1}
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 that the profile is made for; None for any.
+    length : int
+        Columns (axis 0) or rows of the frame.
+    claim : _CardOnStrip
+    file : str
+        Named in the error.
+    """
     says = _says(claim, axis, length)
     return FrameError(
         f"the overscan of the camera's profile holds data by this card: {says}, and amplifier"
@@ -195,7 +236,19 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
 
 
 def _doubt(draft, strip, axis, size, length, claim):
-    """Return the warning on a strip that may hold data by a card; a semicolon would part it."""
+    """Return the warning on a strip that may hold data by a card; a semicolon would part it.
+
+    Parameters
+    ----------
+    draft : Draft
+    strip : Region
+    axis : {0, 1}
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 that the profile is made for; None for any.
+    length : int
+        Columns (axis 0) or rows of the frame.
+    claim : _CardOnStrip
+    """
     return (
         f"warning: {claim.keyword}: {_DOUBT} (found {claim.text}, allowed:"
         f" {_allowed_section(axis)}): {_says(claim, axis, length)}, and amplifier {draft.name} has"

@@ -172,7 +172,20 @@ def _see_both_axes(flat, columns, read_noise):
 
 
 def _findings_on_blank(index, flat, columns, claimed, in_header):
-    """Return the finding on an image that is saturated or dead throughout."""
+    """Return the finding on an image that is saturated or dead throughout.
+
+    Parameters
+    ----------
+    index : int
+        The HDU.
+    flat : numpy.ndarray of any integer or float type
+        Shape (ny, nx), adu.
+    columns : AxisLevels
+    claimed : tuple of (str, Region)
+        The sections of the header, by keyword.
+    in_header : tuple of ccdflow.camera.geometry.Amplifier
+        The geometry by the header alone.
+    """
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])

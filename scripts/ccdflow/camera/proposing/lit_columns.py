@@ -297,6 +297,17 @@ def _edges(levels, start, stop, groups, least_light):
 
     Columns next to the data that light leaks into are noisy, so the dark run begins after them;
     the data end where the light falls by the largest part.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray of float64
+        Shape (n,), adu: the mean of each column.
+    start, stop : int
+        The dark run, half-open.
+    groups : list of (int, int)
+        Its ranges of equal level.
+    least_light : float
+        adu: a step below it is no end of the light.
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None

@@ -111,6 +111,7 @@ def _image(image, shape, file):
         raise UserError(
             "the two frames are not of the same size",
             file=file,
+            keyword="(ny, nx)",
             value=f"{np.shape(image)} and {shape}",
             remedy="give a bias and a flat of one window and binning",
         )

@@ -127,7 +127,8 @@ def _comments_on_missing(facts, headers, camera):
         if value in (None, "")
     ]
     if missing:
-        lines.append(f"# No card was found for {', '.join(missing)}: name it here.")
+        wheel = "; a camera without filters needs none" if "filter" in missing else ""
+        lines.append(f"# No card was found for {', '.join(missing)}: name it here{wheel}.")
         lines.append("# keywords:")
         lines += [f"#   {name}: KEYWORD" for name in missing]
     cards = dict(camera.cards)

@@ -46,6 +46,9 @@ _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
+# They stand for values of a basis until its text is cut there; no text of a basis has them.
+_MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
+_FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
 
 class Questions:
@@ -327,7 +330,18 @@ class FramePlanner:
             yield product, night, key, frame.product, common.after, basis
 
     def _choose(self, row, product, class_, seconds, degrees):
-        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any."""
+        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+        product : str
+        class_ : _Class
+            The frames that are alike but for exposure and temperature.
+        seconds : float or None
+        degrees : tuple of float or None
+            Set and measured temperature.
+        """
         numbers = class_.steps.ask(seconds, degrees)
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
             if name in class_.by_questions:
@@ -403,24 +417,22 @@ class Likewise:
         Of one of them.
     """
 
-    _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
-
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
         self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
-        marked = self._basis_at(self._FRAME, self._DEGREES)
+        marked = self._basis_at(_FRAME, _DEGREES)
         if measured := self._basis.get("detector"):
-            marked["detector"] = self._MEASURED
-        before, _, behind_frame = canonical_text(marked).partition(canonical_text(self._FRAME))
-        self._between, _, self._after = behind_frame.partition(canonical_text(self._DEGREES))
+            marked["detector"] = _MEASURED
+        before, _, behind_frame = canonical_text(marked).partition(_FRAME_TEXT)
+        self._between, _, self._after = behind_frame.partition(_DEGREES_TEXT)
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
             text = calibration.context.answer(
                 (Question.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
-            before = before.replace(canonical_text(self._MEASURED), text)
+            before = before.replace(_MEASURED_TEXT, text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy
 
     def basis(self, frame, degrees, open_entry):

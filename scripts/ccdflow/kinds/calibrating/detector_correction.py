@@ -157,7 +157,7 @@ class DetectorCorrection:
             cards += [
                 ("BPMIM", newest.product, "newest measurement of bad pixels"),
                 ("BPMKEY", newest.key, "its CCDFKEY"),
-                ("BPMNTS", len(usable), "measurements that tell which pixels are bad"),
+                ("BPMNTS", len(usable), "nights whose bad pixels are in the mask"),
             ]
             if len(usable) > 1:
                 text = "part of the nights in which a bad pixel is bad"

@@ -22,6 +22,8 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files.multi_image_products import read_units
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
+from ccdflow.kinds.matching import association, match_sentences, shelves
+from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
@@ -141,6 +143,42 @@ def try_master(context, product, master):
     (now, calibrated), (then, calibrated_then) = frames
     noises = [each.images[0].get("sky_rms") or 0.0 for each in (calibrated, calibrated_then)]
     return WhatIf(now, then, calibrated_then.unit, *noises)
+
+
+def rule_line(context, product, master):
+    """Return what the rule says of another master for a frame, in a line; '' if it says nothing.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PlanContext
+        With its groups.
+    product : str
+        The calibrated frame.
+    master : path-like
+        A combined bias, dark or flat.
+
+    Returns
+    -------
+    str
+    """
+    group, path = context.groups[product], Path(master).resolve()
+    kind = _kind_of(context, master)
+    if not path.is_relative_to(context.results.resolve()):
+        return ""
+    name = path.relative_to(context.results.resolve()).as_posix()
+    answer = next((each for each in answers_of(context, group) if each.kind == kind), None)
+    if answer is None:
+        return ""
+    if answer.use is not None and answer.use.product == name:
+        return "  rule     this master is the one that the frame takes"
+    others = {use.product: use for use in answer.step.uses}
+    if name in others and answer.use is not None:
+        why = match_sentences.why_lost(answer.use, others[name], shelves.rules(context))
+        return f"  rule     it is not taken: {why}"
+    night = path.parent.name
+    refused = association.passed_over(context, kind, group, {night})
+    reasons = [why for offered, why in refused if offered.product == name]
+    return f"  rule     it may not be taken: {reasons[0]}" if reasons else ""
 
 
 def _calibrate_with(path, target, work, chain):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _MOST_NAMED = 6
 _MOST_ON_A_PAGE = 30
 # In the reason of flats that are refused.
 _FAINT_WORDS = "signal to noise"
+# The reason of masters that lack nothing but a bias: no further frames of theirs are of use.
+_WAITS_FOR_BIAS = re.compile(r"no (dark|flat) could be made: \S+: no bias\b")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
@@ -49,8 +52,9 @@ def paragraphs(context, nights, *, most_nights):
         counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
+        count = len(names) - most_nights
         lines.append(
-            f"plan of {len(names) - most_nights} earlier nights, from {names[0]}:"
+            f"plan of {count} earlier night{'s' * (count != 1)}, from {names[0]}:"
             f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most_nights:]:
@@ -287,6 +291,8 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
+            if _WAITS_FOR_BIAS.match(_why_missing(wish, noise, block)):
+                continue
             wish_in_words = _wish_in_words(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
             if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
@@ -388,7 +394,7 @@ def _table_rows(blocks):
     rows = []
     for block in blocks:
         for line in block.taken:
-            file_names = [Path(group.files[0]).name for group in line.groups]
+            file_names = night_forecast.names_of_files(line.groups)
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]

@@ -14,7 +14,12 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.forecasting import night_noise
 from ccdflow.kinds.matching import association, match_sentences, shelves
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
-from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is_made
+from ccdflow.kinds.matching.measured_flats import (
+    competing_flats,
+    figure_of,
+    is_made,
+    with_measured_variance,
+)
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
@@ -151,7 +156,18 @@ def blocks_of(context, night, *, foretell=False):
 
 
 def _block(context, night, setup, groups, *, foretell):
-    """Return the `Block` of a night's frames of one setup."""
+    """Return the `Block` of a night's frames of one setup.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    setup : tuple
+    groups : list of ccdflow.run.job.Group
+        One for each frame.
+    foretell : bool
+        See `blocks_of_night`.
+    """
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, who=who)
@@ -209,9 +225,26 @@ def files_words(groups):
     -------
     str
     """
-    first_files = [Path(group.files[0]).name for group in groups[:2]]
+    first_files = names_of_files(groups)[:2]
     unnamed = len(groups) - 2
     return ", ".join(first_files) + (f" and {unnamed} more" if unnamed > 0 else "")
+
+
+def names_of_files(groups):
+    """Return the names of the files of some frames; their paths where two have one name.
+
+    Parameters
+    ----------
+    groups : sequence of ccdflow.run.job.Group
+        Of one frame each.
+
+    Returns
+    -------
+    list of str
+    """
+    files = [group.files[0] for group in groups]
+    names = [Path(file).name for file in files]
+    return names if len(set(names)) == len(names) else files
 
 
 def name_of_exposure(context, group):
@@ -262,9 +295,10 @@ def _lines(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
+                # Darks scaled up by 1.01 are on both sides of the limit of a grade.
+                how = use and (use.product, use.lag, round(use.scale, 3), use.grade, *use.remarks)
                 why = match_sentences.without_degrees(answer.why_none)
-                alike[use_taken or (answer.grade, why)].append((group, answer))
+                alike[how or (answer.grade, why)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
@@ -448,6 +482,9 @@ def _rival_of(context, answer):
         if is_later and not is_taken_later and rules.direction != "nearest":
             continue
         if candidate.product != use.product and is_made(context, candidate):
+            if use.is_measured:
+                # Flats that do not compete are ordered by number: both figures are measured ones.
+                candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
 

@@ -115,7 +115,18 @@ def noise_of_group(context, name, groups, *, foretell):
 
 
 def _budgeted_frame(context, group, answers, *, read_noise, sky):
-    """Return the `BudgetedFrame` of a frame; ``read_noise`` and ``sky`` as far as known."""
+    """Return the `BudgetedFrame` of a frame; read noise and sky as far as known.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+    answers : list of ccdflow.kinds.matching.answers.Answer
+    read_noise : float or None
+        Electrons, of the bias that the frame takes.
+    sky : float or None
+        Electrons a second.
+    """
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     seconds, noise = row.facts["exptime"], detector_noise_of(context, row)
@@ -202,7 +213,19 @@ def _response(context, group, use):
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):
-    """Return a master as the budget takes it."""
+    """Return a master as the budget takes it.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : {'bias', 'dark', 'flat'}
+    use : ccdflow.run.job.Use
+    record : ccdflow.run.ledger.Record or None
+        Of the master; None if it was not made yet.
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    seconds : float
+        Exposure of the frame.
+    """
     members = record.data.get("members") if record is not None else None
     group = context.find_group(use.product)
     frames = len(members or (group.files if group else (None,)))

@@ -58,7 +58,11 @@ class BiasMaker(MasterMaker):
         levels = _levels(work, amplifier, frames, subtracted=subtracted)
         noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
         overscan = float(np.median(noises))
-        figures = asdict(bias_figures.measure_amplifier(combined, values, levels, hours, overscan))
+        figures = asdict(
+            bias_figures.measure_amplifier(
+                combined, values, levels, hours, overscan, threads=work.threads
+            )
+        )
         pairs = figures.pop("pair_noise")
         if amplifier.name in work.flags:
             # All frames are flagged: members of a group have equal flags. Nothing but the level is

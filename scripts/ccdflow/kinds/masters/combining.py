@@ -213,7 +213,18 @@ def combine_group(kind, context, job, *, threads):
 
 
 def _work_and_data(kind, context, job, members, selection, threads):
-    """Return the `CombineWork` of a selection, and the dict of its record's entries."""
+    """Return the `CombineWork` of a selection, and the dict of its record's entries.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    members : list of (str, ccdflow.run.ledger.Record)
+        Raw file and reduced frame of each member.
+    selection : ccdflow.detector.member_selection.Selection
+    threads : int
+    """
     group = context.group(job.product)
     basis = kind.group_basis(context, group)
     members_kept = [members[index] for index in selection.kept]
@@ -236,7 +247,18 @@ def _work_and_data(kind, context, job, members, selection, threads):
 
 
 def _combine_selected(kind, context, job, members, selection, threads):
-    """Return the record of the master of a selection, or of its refusal."""
+    """Return the record of the master of a selection, or of its refusal.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    members : list of (str, ccdflow.run.ledger.Record)
+        Raw file and reduced frame of each member.
+    selection : ccdflow.detector.member_selection.Selection
+    threads : int
+    """
     work, data = _work_and_data(
         kind, context, job=job, members=members, selection=selection, threads=threads
     )

@@ -34,15 +34,13 @@ def groups_of(kind, context):
     dict of str to ccdflow.run.job.Group
     """
     alike = _rows_alike(kind, context)
+    names = [name_of_group(kind, camera, shared) for _, camera, shared, *_ in alike]
     # Some file systems ignore case: filters r and R.
-    names = Counter(
-        (night, paths.folded_name(name_of_group(kind, camera, shared)))
-        for night, camera, shared, *_ in alike
-    )
-    groups = {}
-    for (night, camera, shared, geometry, recipe), rows in alike.items():
-        name = name_of_group(kind, camera, shared)
-        if names[night, paths.folded_name(name)] > 1:
+    folded = [(key[0], paths.folded_name(name)) for key, name in zip(alike, names, strict=True)]
+    counts, groups = Counter(folded), {}
+    for (key, rows), name, as_folded in zip(alike.items(), names, folded, strict=True):
+        night, camera, shared, geometry, recipe = key
+        if counts[as_folded] > 1:
             name += "_" + digest([geometry, recipe, shared])[:6]
         product = paths.combined_master(night, name)
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}

@@ -93,6 +93,8 @@ class MasterKind(Kind):
             needs = [*map(reduced_product, group.files), *masters]
             basis = self.group_basis(context, group)
             planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
+            if missing := basis.get("missing"):
+                context.foresee_refusal(group.product, missing)
 
     def basis(self, context, job):
         """Return the sources of a master: its members as they turned out."""
@@ -147,7 +149,7 @@ class MasterKind(Kind):
         if before.get("members") != now.get("members"):
             return "its frames changed"
         if before.get("masters") != now.get("masters"):
-            return "what is subtracted from its frames changed"
+            return "the masters of its frames changed"
         for name, words in (("settings", "settings changed"), ("arithmetic", "new arithmetic")):
             if before.get(name) != now.get(name):
                 return words

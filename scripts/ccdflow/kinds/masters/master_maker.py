@@ -71,7 +71,7 @@ class MasterMaker:
                 *member_selection.same_pixels(
                     frames, [printable_text(file) for file in work.files]
                 ),
-                *member_selection.unlike_the_rest(turned),
+                *member_selection.unlike_the_rest(turned, threads=work.threads),
             ]
             for out in outs:
                 strangers.setdefault(out.index, replace(out, text=where + out.text))

@@ -183,6 +183,9 @@ def _answers(context, row, steps):
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
+        if uses.get(BIAS) is not None:
+            by_kind = {step.kind: step for step in steps}
+            answers[BIAS] = _answer(context, association.bias_without_dark(context, by_kind[BIAS]))
     return tuple(answers.values())
 
 

@@ -254,7 +254,7 @@ def needs_of(context, steps):
     needs, spare : list of str
     """
     needs, spare = [], []
-    for step in steps:
+    for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
         own, others = context.answer_on(
             Question.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
@@ -262,8 +262,41 @@ def needs_of(context, steps):
         needs += own
         spare += others
         # Each spare dark brings the bias that belongs to it.
-        spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
+        known = {*needs, *spare} if step.pairs else ()
+        spare += [bias for _, bias in step.pairs if bias not in known]
     return needs, spare
+
+
+def bias_without_dark(context, step):
+    """Return the step of a bias for a frame whose dark turns out to be left out.
+
+    The dark's own bias cancels in the dark only: without the dark the best bias alone is taken.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+        Of the bias, with the dark.
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+        The same object where the order of the biases is the same.
+    """
+    rules = shelves.rules(context)
+    return context.answer_on(
+        Question.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
+    )
+
+
+def _biases_without_dark(context, steps):
+    """Return the steps of biases that a frame takes if its dark does harm and is left out."""
+    kinds = {step.kind for step in steps}
+    if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
+        return []
+    biases = [step for step in steps if step.kind == BIAS]
+    alone = [bias_without_dark(context, step) for step in biases]
+    return [new for new, step in zip(alone, biases, strict=True) if new is not step]
 
 
 def _needs_of_step(context, step):

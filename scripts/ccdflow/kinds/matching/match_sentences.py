@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 
 from ccdflow.kinds.matching.candidates import (
     EPOCH,
@@ -15,14 +16,16 @@ from ccdflow.kinds.matching.candidates import (
 )
 
 
+@lru_cache(maxsize=10_000)
 def lag_words(lag):
     """Return how many nights before or after the frame's a master was taken.
 
     >>> lag_words(1.0), lag_words(-57.0), lag_words(float("nan"))
-    ('1 night before', '57 nights later', 'of another night without a date')
+    ('1 night before', '57 nights later', 'of another night, days between unknown')
     """
     if math.isnan(lag):
-        return "of another night without a date"
+        # The frame or the master has no date: the words are true of both.
+        return "of another night, days between unknown"
     count = abs(int(lag))
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
 
@@ -53,6 +56,9 @@ def degrees_words(about):
         return "" if known is None else f"{round(known, 2):g} C"
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
 
+
+# Below this factor a variance is told in percent.
+_MANY_TIMES = 1.02
 
 OTHER_TEMPERATURE = "of another temperature"
 """The fault of a dark that is warmer or colder than the frame."""
@@ -201,7 +207,7 @@ def _why_lost_by_rule(best, other, rules):
     if best.scale == 1 != other.scale and not is_near:
         return f"would be scaled by {other.scale:.3g}"
     if other.lag is None is not best.lag:
-        return "of a night without a date"
+        return "of another night, days between unknown"
     return ""
 
 
@@ -213,10 +219,23 @@ def _why_lost_by_variance(best, other):
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
         with_bias = "with its bias " if any(biases) else ""
-        return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
+        return f"{warmer}{with_bias}{_more_words(others / mine)}"
     if others < mine:
         return _why_less_lost(best, other, others / mine)
-    return "as good, and further away in time"
+    if abs(other.lag or 0) > abs(best.lag or 0):
+        return "as good, and further away in time"
+    return "as good: of these the first by name is taken"
+
+
+def _more_words(times):
+    """Return by how much a variance is above another one.
+
+    >>> _more_words(1.68), _more_words(1.00095)
+    ('adds 1.68 times the variance', 'adds 0.1 % more variance')
+    """
+    if times < _MANY_TIMES:
+        return f"adds {100 * (times - 1):.1g} % more variance"
+    return f"adds {times:.3g} times the variance"
 
 
 def _why_less_lost(best, other, part):

@@ -149,6 +149,22 @@ def _decide_flat(context, step):
     return replace(step, uses=(*step.uses[:index], *uses, *rest))
 
 
+def with_measured_variance(context, use):
+    """Return a flat with the variance that it was measured to add, where that is known.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    use : ccdflow.run.job.Use
+
+    Returns
+    -------
+    ccdflow.run.job.Use
+    """
+    variance = None if use.is_measured else _measured_figures(context, use)
+    return use if variance is None else _as_measured(use, variance)
+
+
 def _as_measured(use, variance):
     return replace(use, variance=variance, is_measured=True)
 

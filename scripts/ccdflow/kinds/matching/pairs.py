@@ -162,6 +162,32 @@ def _with_pairs(bias, best, pairs):
     return Step(bias.kind, uses, bias.needed, bias.missing, kept)
 
 
+def bias_alone_first(step, rules):
+    """Return the step of a bias in the order of what each bias adds where no dark is subtracted.
+
+    Parameters
+    ----------
+    step : ccdflow.run.job.Step
+        As `best_pair_first` returned it: the bias of the best pair goes first.
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+        The same object where the order is the same.
+    """
+    if not step.uses:
+        return step
+    rank = rank_of(step.uses[0], rules)
+    alone = [use for use in step.uses if rank_of(use, rules) == rank]
+    rest = [use for use in step.uses if rank_of(use, rules) != rank]
+    alone.sort(key=lambda use: (use.variance, abs(use.lag or 0), use.product))
+    uses = (*alone, *rest)
+    if uses == step.uses and not step.pairs:
+        return step
+    return Step(step.kind, uses, step.needed, step.missing)
+
+
 def rank_of(use, rules):
     """Return all that ranks a bias or flat before its variance does.
 

@@ -28,6 +28,8 @@ _FEW_MASTERS = 128
 _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
+# The remark on a scaled dark begins with it.
+_SCALED = "scaled "
 
 
 def rescale_candidate(candidate, seconds):
@@ -43,11 +45,11 @@ def rescale_candidate(candidate, seconds):
     -------
     Candidate
     """
-    if candidate.scale == 1:
+    if not is_scaled(candidate):
         return candidate
     scale = seconds / candidate.master.about.exptime
     remarks = [
-        scaled_words(scale) if remark.startswith("scaled ") else remark
+        scaled_words(scale) if remark.startswith(_SCALED) else remark
         for remark in candidate.remarks
     ]
     larger = (scale / candidate.scale) ** 2
@@ -63,12 +65,29 @@ def rescale_candidate(candidate, seconds):
     )
 
 
+def is_scaled(candidate):
+    """Return whether a candidate is multiplied by a factor.
+
+    Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked, whose
+    exposure is rounded for that.
+
+    Parameters
+    ----------
+    candidate : Candidate
+
+    Returns
+    -------
+    bool
+    """
+    return any(remark.startswith(_SCALED) for remark in candidate.remarks)
+
+
 def scaled_words(scale):
     """Return how a dark is scaled: ``scaled down by 0.5``."""
-    return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
+    return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def rank_candidates(shelf, kind, frame, noise, rules, seconds):
+def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
     """Return the candidates on a shelf that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
@@ -84,12 +103,14 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     rules : Rules
     seconds : float or None
         The exposure that they are scaled for.
+    asked : hashable, optional
+        The frame's `ccdflow.kinds.matching.terms.question`, where it is known.
 
     Returns
     -------
     tuple of Candidate
     """
-    terms = terms_of(shelf, kind, frame, noise, rules, seconds)
+    terms = terms_of(shelf, kind, frame, noise, rules, seconds, asked)
     if (candidates := _rank_recent(terms, frame.night, rules)) is not None:
         return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
@@ -321,7 +342,24 @@ def _sort_first(keys, ties):
 
 
 def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_known):
-    """Return the `Candidate` that a master is for a frame of a night, taken as it is."""
+    """Return the `Candidate` that a master is for a frame of a night, taken as it is.
+
+    Parameters
+    ----------
+    master : OfferedMaster
+    night : str
+        Of the frame.
+    lag : float
+        Days between the two nights; NaN where one is no date.
+    variance : float
+        That the master adds to a pixel of the frame.
+    ageing : float
+        The part of it that is due to the lag.
+    warmer : float
+        Degrees that the master is warmer; 0 where they are alike or unknown.
+    is_known : bool
+        Whether the temperatures of both are known.
+    """
     remarks = () if master.about.night == night else (match_sentences.lag_words(lag),)
     if not is_known:
         remarks += (TEMPERATURE_UNKNOWN,)

@@ -15,7 +15,12 @@ from dataclasses import replace
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, ObservedAs, Rules
-from ccdflow.kinds.matching.ranking import candidate_at, rank_candidates, rescale_candidate
+from ccdflow.kinds.matching.ranking import (
+    candidate_at,
+    is_scaled,
+    rank_candidates,
+    rescale_candidate,
+)
 from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
@@ -151,19 +156,23 @@ class Masters:
             return f"would be scaled up {scale:.2g} times"
         return ""
 
-    def why_none(self, kind, frame):
+    def why_none(self, kind, frame, seconds=None):
         """Return which criterion no master meets, and the masters that come nearest.
 
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : ObservedAs
+        seconds : float, optional
+            The exposure that the words name, where frames of about the same one share them.
 
         Returns
         -------
         str
         """
-        wanted = match_sentences.wanted_words(kind, frame)
+        # The criteria are those of the frame's own exposure: a rounded one may meet them.
+        named = frame if seconds is None else replace(frame, exptime=seconds)
+        wanted = match_sentences.wanted_words(kind, named)
         own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
         if not own:
             of = " of this camera" if self._by_kind[kind] else " at all"
@@ -174,7 +183,7 @@ class Masters:
             others = [m for m in others if m.about.light == frame.light]
         parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda master: _distance(kind, master, frame))
+            nearest = min(others, key=lambda master: _distance(kind, master, named))
             words, how = (
                 match_sentences.words_of(nearest, kind),
                 match_sentences.differences_in_words(nearest.about, frame),
@@ -331,9 +340,9 @@ class FramesAlike:
             return self._source.unneeded
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
         if asked not in self._answers:
-            choice = self._choose(self.one(seconds, set_point, sensor), about)
+            choice = self._choose(self.one(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
-            is_exact = all(each.scale == 1 for each in choice.candidates)
+            is_exact = not any(map(is_scaled, choice.candidates))
             self._answers[asked] = choice, is_exact
         choice, is_exact = self._answers[asked]
         if is_exact or self._kind != DARK:
@@ -374,16 +383,16 @@ class FramesAlike:
         frame = self.one(None, set_point, sensor)
         return candidate_at(self._shelf, index, self._kind, frame, self._noise, self._rules)
 
-    def _choose(self, frame, seconds):
+    def _choose(self, frame, asked, seconds):
         candidates = ()
         if self._shelf is not None:
             candidates = rank_candidates(
-                self._shelf, self._kind, frame, self._noise, self._rules, seconds
+                self._shelf, self._kind, frame, self._noise, self._rules, seconds, asked
             )
         if candidates:
             return Choice(self._kind, candidates)
-        wanted = replace(frame, exptime=seconds)
-        return Choice(self._kind, missing=self._source.masters.why_none(self._kind, wanted))
+        why = self._source.masters.why_none(self._kind, frame, seconds)
+        return Choice(self._kind, missing=why)
 
 
 def _distance(kind, master, frame):

@@ -274,7 +274,7 @@ class Terms:
         return min(least, self.least[1][last])
 
 
-def terms_of(shelf, kind, frame, noise, rules, seconds):
+def terms_of(shelf, kind, frame, noise, rules, seconds, asked=None):
     """Return the `Terms` of a frame: the same object for all with the same question.
 
     Parameters
@@ -286,13 +286,17 @@ def terms_of(shelf, kind, frame, noise, rules, seconds):
     rules : ccdflow.kinds.matching.candidates.Rules
     seconds : float or None
         The exposure that masters are scaled for.
+    asked : hashable, optional
+        The frame's `question`, where it is known.
 
     Returns
     -------
     Terms
     """
-    degrees = frame.set_temperature, frame.temperature
-    name = question(shelf, kind, frame.exptime, degrees, rules)[0], seconds, noise
+    if asked is None:
+        degrees = frame.set_temperature, frame.temperature
+        asked, _ = question(shelf, kind, frame.exptime, degrees, rules)
+    name = asked, seconds, noise
     if name not in shelf.terms:
         if len(shelf.terms) >= _MOST_TERMS:
             shelf.terms.clear()
@@ -304,7 +308,18 @@ def terms_of(shelf, kind, frame, noise, rules, seconds):
 
 
 def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
-    """Return the `Terms` of darks for a frame."""
+    """Return the `Terms` of darks for a frame.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.candidates.ObservedAs
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    rules : ccdflow.kinds.matching.candidates.Rules
+    seconds : float or None
+        The exposure that masters are scaled for.
+    """
     wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes
     exact = is_same_exposure(exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
@@ -336,7 +351,18 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
 
 
 def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
-    """Return the `Terms` of biases or flats for a frame: it may take all of them."""
+    """Return the `Terms` of biases or flats for a frame: it may take all of them.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.candidates.ObservedAs
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    rules : ccdflow.kinds.matching.candidates.Rules
+    seconds : float or None
+        The exposure that masters are scaled for.
+    """
     degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
     warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs]
     count = len(warmer)

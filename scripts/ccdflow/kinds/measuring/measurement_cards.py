@@ -34,7 +34,7 @@ def cards_of_pixels(night, findings, settings):
         cards += [
             (f"IMCOM{place:03d}", printable_text(record.product), "combined dark or flat"),
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
-            (f"IMUSE{place:03d}", night.use_of(record), "how it tells of bad pixels"),
+            (f"IMUSE{place:03d}", night.use_of(record), "how it shows bad pixels"),
         ]
     if not findings.looked:
         return cards

@@ -75,7 +75,23 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
 
 
 def _flag_hot(night, image, place, record, gain, hot_rate, mask):
-    """Flag pixels that are hot in the only combined dark."""
+    """Flag pixels that are hot in the only combined dark.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    image : ccdflow.frame.products.ProductImage
+    place : ccdflow.camera.sections.Region
+        Of an amplifier in the image.
+    record : ccdflow.run.ledger.Record
+        Of the combined dark.
+    gain : float
+        Electrons per adu.
+    hot_rate : float
+        Electrons a second: more than this above the surroundings is hot.
+    mask : numpy.ndarray
+        Shape (ny, nx), changed in place.
+    """
     path, seconds = night.context.results / record.product, record.data["seconds"]
     part = place.slices
     factor = np.float32(gain / seconds)

@@ -18,7 +18,7 @@ from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UN
 _MOST_LOW = 0.02
 # A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
-_ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
+_ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
 _UNUSABLE_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 
 

@@ -145,6 +145,18 @@ def _quality(context, group):
 
 
 def _add(series, group, setup, amplifier, name, point):
+    """Add the point of a night to its series, unless its value is not finite.
+
+    Parameters
+    ----------
+    series : dict of tuple to FigureSeries
+        By camera, setup, amplifier and figure; changed in place.
+    group : ccdflow.run.job.Group
+    setup, amplifier, name : str
+        Name of the figure.
+    point : (float, float, float)
+        Value, error and read noise.
+    """
     if math.isfinite(point[0]):
         key = group.camera, setup, amplifier, name
         if key not in series:

@@ -81,9 +81,7 @@ def _elsewhere(context, night):
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
     if not BIAS_KIND.configuration(context)["enabled"]:
-        return (
-            f"{COMBINING_OFF_NOTE}; what was combined before is as it was, and is not shown here."
-        )
+        return f"{COMBINING_OFF_NOTE}; earlier combined biases stay, and are not shown here."
     nights = nights_elsewhere(BIAS_KIND, context, night)
     if not nights:
         return ""

@@ -198,7 +198,20 @@ def _columns_left_out(strip):
 
 
 def _draw_points(panel, axis, first, last, strips, used, level):
-    """Draw the levels of columns or rows: used, left out, and others."""
+    """Draw the levels of columns or rows: used, left out, and others.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
+    first, last : int
+        The range shown, half-open.
+    strips : list of ccdflow.camera.proposing.lit_columns.Strip
+    used : set of int
+        Ends of the strips that become overscan.
+    level : float
+        adu: the zero of the scale.
+    """
     positions = np.arange(first, last)
     in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
     left_out = {x for strip in strips for x, _ in strip.left_out}
@@ -223,7 +236,18 @@ def _draw_points(panel, axis, first, last, strips, used, level):
 
 
 def _name_strips(panel, seen, axis, level, room):
-    """Write each amplifier's name at its strip, where there is more than one."""
+    """Write each amplifier's name at its strip, where there is more than one.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+    seen : ccdflow.camera.proposing.image_examination.ImageFindings
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
+    level : float
+        adu: the zero of the scale.
+    room : float
+        adu between a strip and its name.
+    """
     if len(seen.amplifiers) < 2:
         return
     strips = {(strip.start, strip.stop): strip for strip in axis.strips}
@@ -244,7 +268,16 @@ def _name_strips(panel, seen, axis, level, room):
 
 
 def _draw_claim(panel, seen, axis, first, last):
-    """Draw the ends of the overscan that the header claims."""
+    """Draw the ends of the overscan that the header claims.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+    seen : ccdflow.camera.proposing.image_examination.ImageFindings
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
+    first, last : int
+        The range shown, half-open.
+    """
     region = dict(seen.claimed).get("BIASSEC")
     if region is None:
         return

@@ -147,7 +147,18 @@ def _sampled_lines_of(image, *axes):
 
 
 def _draw_line_profile(raster, box, image, unit, *, axis):
-    """Draw the typical value of each column (axis 0) or row (axis 1)."""
+    """Draw the typical value of each column (axis 0) or row (axis 1).
+
+    Parameters
+    ----------
+    raster : Raster
+    box : (float, float, float, float)
+        Left, top, width and height, inches.
+    image : numpy.ndarray
+        Shape (ny, nx).
+    unit : str
+    axis : {0, 1}
+    """
     values = middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, across = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))

@@ -135,7 +135,18 @@ def _draw_axes(raster, corners, shape, *, has_rows):
 
 
 def _draw_scale(raster, corners, scale, unit, ends):
-    """Draw the colour scale; an arrow where values lie beyond its end."""
+    """Draw the colour scale; an arrow where values lie beyond its end.
+
+    Parameters
+    ----------
+    raster : Raster
+    corners : (int, int, int, int)
+        Left, top, right and bottom of the image, pixels of the picture.
+    scale : ccdflow.pages.pictures.scales.Linear or ccdflow.pages.pictures.scales.Asinh
+    unit : str
+    ends : (bool, bool)
+        Whether values lie below the scale, and above it.
+    """
     _, top, right, bottom = corners
     left, right = right + _GAP, right + _GAP + _BAR
     middle = (left + right) / 2

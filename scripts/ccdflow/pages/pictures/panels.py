@@ -146,6 +146,7 @@ def check_image(image, title, name):
         raise UserError(
             f"the {title} is no image of rows and columns",
             file=name,
+            keyword="shape",
             value=image.shape,
             allowed="two axes, none of them empty",
             remedy="give an image of one amplifier or frame",
@@ -166,6 +167,7 @@ def check_frame(frame):
         raise UserError(
             "the level of the overscan goes along none of these",
             file=frame.name,
+            keyword="along",
             value=frame.along,
             allowed="'rows', 'columns' or 'frame'",
             remedy="give the axis that the reduction of the frame used",
@@ -176,6 +178,7 @@ def check_frame(frame):
             raise UserError(
                 "a region does not lie inside the frame",
                 file=frame.name,
+                keyword="region",
                 value=fits_section((y0, y1, x0, x1)),
                 allowed=fits_section((0, ny, 0, nx)),
                 remedy="give regions in pixels of the raw frame",

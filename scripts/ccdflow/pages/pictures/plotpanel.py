@@ -387,12 +387,33 @@ def _width(entry):
 
 
 def _dashes(raster, left, right, y, colour):
+    """Draw a dashed horizontal line.
+
+    Parameters
+    ----------
+    raster : Raster
+    left, right, y : int
+        Pixels of the picture.
+    colour : str
+    """
     for x in range(left, right, 12):
         raster.fill(x, y - 1, min(x + 8, right), y + 1, colour)
 
 
 def _dot(raster, x, y, colour, mark, size):
-    """Draw a mark with a white inside if it is hollow."""
+    """Draw a mark with a white inside if it is hollow.
+
+    Parameters
+    ----------
+    raster : Raster
+    x, y : float
+        The centre, pixels of the picture.
+    colour : str
+    mark : str
+        Shape, with ``, hollow`` behind it for a hollow one.
+    size : float
+        Points.
+    """
     half = size * DPI / 72 / 2
     shape, _, hollow = mark.partition(", ")
     corners = [(x + half * across, y + half * down) for across, down in _CORNERS[shape]]

@@ -137,7 +137,19 @@ def _draw_lines(axes, panel, where):
 
 
 def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):
-    """Draw an upright line at some nights, with their names if they are wanted."""
+    """Draw an upright line at some nights, with their names if they are wanted.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    where : dict of str to float
+        Position of each night.
+    nights : iterable of str
+    color, linestyle : str
+        As of matplotlib.
+    named : bool
+        Whether the names are written.
+    """
     for night in nights:
         axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
         if named:

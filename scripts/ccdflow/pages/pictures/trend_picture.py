@@ -138,7 +138,24 @@ def positions(nights):
 
 
 def _draw_trend(axes, points, key, which, where, number, *, alone, unit):
-    """Draw one line; levels less their median, so that unlike levels share a scale."""
+    """Draw one line; levels less their median, so that unlike levels share a scale.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    points : list of TrendPoint
+    key : str
+        Name of the figure.
+    which : (str, str)
+        Camera and amplifier.
+    where : dict of str to float
+        Position of each night.
+    number : int
+        Of the line, for its style.
+    alone : bool
+        Whether there is only one camera, which needs no name.
+    unit : str
+    """
     chosen = sorted(
         (where[point.night], getattr(point, key))
         for point in points

@@ -64,7 +64,13 @@ def make_all(path, *, chain, threads, parent=None, say=print):
 
 
 def _make_claimed(path, chain, threads, parent, say):
-    """Make the products of a batch that this process holds; return how it ended."""
+    """Make the products of a batch that this process holds; return how it ended.
+
+    Parameters
+    ----------
+    path, chain, threads, parent, say
+        As for `make_all`.
+    """
     session = read_batch(path, chain)
     context = session.context
     for awaited in batches_awaited(path):

@@ -14,7 +14,7 @@ from json.decoder import scanstring
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write, json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -23,7 +23,7 @@ from ccdflow.run.rawframes import header_store
 # Late notes are merged above this many bytes (those of a night of 100 frames) and this part of the
 # notes: merging copies all notes. A watch has late notes as objects of several times these bytes.
 _MANY_ROWS, _MERGED_PART = 150_000, 0.02
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json_text.compact_encoder()
 
 
 def merge_late_notes(results):

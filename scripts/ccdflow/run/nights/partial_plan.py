@@ -102,7 +102,7 @@ def read_nights(settings, reading, archive_state):
     results = Path(settings["results"])
     nights = closed_nights.read_closed_nights(results)
     if reading.is_folding:
-        raise NeedsWholePlan("the disk of the results does not tell capitals")
+        raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
     if nights.first["general"] != archive_state.general:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write, json_text, notes
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING_VERSION = 11
+READING_VERSION = 12
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
 # The indices of geometry and recipe in the plain values of a row.
@@ -149,7 +149,7 @@ OLDER_VERSIONS = (-1,)
 """The stamp of a row that an older version read."""
 
 _decode = json.JSONDecoder().raw_decode
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json_text.compact_encoder()
 
 
 class RowReader:

@@ -396,6 +396,16 @@ def _check_pixels(raw, layout, before, now, settings):
 
     A young file is read again by the next run. If its bytes are then the same as now, they need not
     be inflated once more.
+
+    Parameters
+    ----------
+    raw : ccdflow.files.rawfile.RawFile
+    layout : ccdflow.files.fits_structure.RawLayout
+    before : Row or None
+        The row of the last run.
+    now : float
+        Seconds since 1970.
+    settings : Settings
     """
     is_young, packed = _is_young(raw.stamp, now, settings), ""
     was_young = before is not None and before.stamp == () and before.packed != ""

@@ -96,6 +96,7 @@ def look_through(raw, results=None):
         raise UserError(
             problem,
             file=str(raw / name),
+            keyword="raw",
             value=str(raw),
             remedy="check its permissions and its disk, and run again",
         )

@@ -27,6 +27,7 @@ def check_name(file):
         raise FrameError(
             "the file's name has a line break, a control character or is not valid UTF-8",
             file=shown_name(file),
+            keyword="name",
             value=file.encode("unicode_escape").decode("ascii"),
             remedy="rename it",
         )
@@ -39,6 +40,7 @@ def check_name(file):
         raise FrameError(
             "the file's name is too long for the notes that are kept under it",
             file=file,
+            keyword="name",
             value=f"{longest} bytes, {length} with its folders; letters beyond ASCII count thrice",
             allowed=f"{paths.NAME_MAX} bytes, {_PATH_MAX} with its folders and with what is added",
             remedy="rename it",
@@ -113,8 +115,8 @@ def _refuse_spelling(store, file, twin, *, is_file):
         if row.status != ARRIVING_STATUS:
             reason = (
                 f"{TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
-                " as the disk of the results does"
-                " not tell capitals: rename one of them, or keep the results on another disk"
+                " as the disk of the results does not distinguish capitals: rename one of them,"
+                " or keep the results on another disk"
             )
             store.rows[name] = _row_set_aside(row, reason)
 

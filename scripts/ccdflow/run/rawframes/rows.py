@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter, itemgetter
 
 from ccdflow.camera.nights import undated_night
+from ccdflow.files import json_text
 
 OK = "ok"
 """The frame can be reduced."""
@@ -282,11 +282,8 @@ def digest(value):
     return digest_of(canonical_text(value))
 
 
-# Writes a value as text, of which the hash is taken. No value contains itself, so the check for
-# that is left out: it would take a third of the time.
-canonical_text = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=True, check_circular=False
-).encode
+# Writes a value as text, of which the hash is taken.
+canonical_text = json_text.compact_encoder(sort_keys=True)
 
 
 def digest_of(text):

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from ccdflow import paths
+from ccdflow.camera.amplifiers.headersections import NO_OVERSCAN
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
 
 MOST_LINES = 12
@@ -66,6 +67,32 @@ def _line_on_undated(store):
     ]
 
 
+def no_overscan_lines(store):
+    """Return a line for each camera of whose frames no card names an overscan.
+
+    A camera whose profile has `overscan: none` gets none: its overscan was thought of.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+
+    Returns
+    -------
+    list of str
+    """
+    files = {}
+    for file, row in store.rows.items():
+        if row.status == OK and not row.gone and any(note in row.reason for note in NO_OVERSCAN):
+            files.setdefault(row.camera, []).append(file)
+    return [
+        f"no overscan subtracted: {camera}: {min(those)}"
+        + (f" (the first of {len(those)} frames)" if len(those) > 1 else "")
+        + ": no card names one. If the camera has one, `make new-camera FRAME=BIAS FLAT=FLAT` finds"
+        " it; if not, `overscan: none` in a profile ends this line"
+        for camera, those in sorted(files.items())
+    ]
+
+
 def files_passed_over(raw):
     """Return the files that look like raw frames and are not read; links are not followed.
 
@@ -98,16 +125,18 @@ def passed_over_lines(files):
     -------
     list of str
     """
-    hidden, packed = [], []
+    hidden, packed, unnamed = [], [], []
     for file in files:
         *folders, name = file.split("/")
         if not any(folder.startswith(".") for folder in folders):
-            (hidden if name.startswith(".") else packed).append(file)
+            alike = unnamed if paths.lacks_ending(name) else packed
+            (hidden if name.startswith(".") else alike).append(file)
     return [
         f"passed over: {_count_files(names)} {why} (the first: {min(names)!a})"
         for names, why in (
             (hidden, "with a leading dot in the name"),
             (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
+            (unnamed, "without .fits in the name: rename a001.fz to a001.fits.fz"),
         )
         if names
     ]
@@ -139,7 +168,7 @@ def why_no_bias(store, types):
         for row in rows
         if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
     )
-    remedy = "say under `types:` in a profile which frames are"
+    remedy = "write under `types:` in a profile which frames are"
     if short:
         name = short.most_common(1)[0][0]
         remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"

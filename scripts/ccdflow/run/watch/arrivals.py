@@ -194,7 +194,7 @@ def source(raw, way, wait):
         return Polling(wait), error.strerror or str(error)
     except AttributeError:
         # Only Linux has such events.
-        return Polling(wait), "this system tells of no files"
+        return Polling(wait), "this system reports no changes of files"
 
 
 def mount_of(path, mounts="/proc/self/mountinfo"):

@@ -233,7 +233,17 @@ def _image_of(opened, hdu, header):
 
 
 def _verify_errors(header, error_header, image, stored, smooth):
-    """Compare the standard errors of an image, and return how they were compared."""
+    """Compare the standard errors of an image, and return how they were compared.
+
+    Parameters
+    ----------
+    header, error_header : astropy.io.fits.Header
+        Of the image, and of its UNCERT extension.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    stored : ccdflow.verify.calibrated.masking.StoredPlanes
+    smooth : numpy.ndarray
+        Shape (ny, nx): the smoothed pixels.
+    """
     _check_noise(header, image, stored.noise)
     # Pixels that are stored in steps are not those that the errors are made of.
     exact_pixels = None if "QUANSTEP" in header else stored.pixels
@@ -323,6 +333,15 @@ def _check_gain(header, first, image, reduced, results):
     """Compare a measured gain with the gains of the detector's nights, or with the flat's.
 
     It is the mean of some nights by their errors, so that it lies between them.
+
+    Parameters
+    ----------
+    header, first : astropy.io.fits.Header
+        Of the image, and of the first HDU.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    reduced : astropy.io.fits.Header
+        Of the reduced frame's image.
+    results : pathlib.Path
     """
     flat = image.planes.get("flat")
     for tail in tails_of(header):

@@ -11,8 +11,9 @@ from scipy import ndimage
 from ccdflow.verify.comparing.comparing import same_value
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again
-# on purpose.
+# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again,
+# so that a wrong one there is noticed here.
+
 # Rounds of L.A.Cosmic.
 _ITERATIONS = 4
 # Relative and absolute tolerance of CRFWHM, pixels; the same where pixels are stored in steps.
@@ -39,20 +40,24 @@ _STAR_EXCESS_SIGMA = 4.0
 _SHARP_SHARE = 0.5
 # Standard errors by which the peak of a star that gives the width is above the sky.
 _PEAK_SIGMA = 30.0
-# Standard errors by which the four neighbours of such a peak are above the sky.
+# Standard errors by which the four neighbours of the peak of a star that gives the width are above
+# the sky.
 _FLANK_SIGMA = 3.0
 # Fewest stars that give the width.
 _FEWEST_STARS = 5
 # Least sigma of stars, pixels: no optics are sharper.
 _LEAST_WIDTH = 0.45
 _NEIGHBOUR_BOX = np.ones((3, 3), bool)
-# Pixels mirrored at each edge.
+# The image is continued by this many pixels beyond each edge, mirrored, as the filters leave its
+# edges out.
 _MARGIN_PIXELS = 6
-# Lines at each edge in which hits may not count.
+# Rows and columns at each edge whose hits do not count if there are many: edges are often bad.
 _EDGE_LINES = 3
-# Part of a line at an edge that hits cover before they do not count.
+# A row or column at an edge may have this fraction of its pixels hit; with more, none of its hits
+# counts.
 _EDGE_SHARE = 0.02
-# Part of the whole image that was hit, times this factor, is added to that part of a line.
+# The allowed fraction of a row or column at an edge grows by the fraction of the whole image that
+# was hit, times this factor.
 _EDGE_FACTOR = 4
 # Fewest hits of a line that do not count.
 _FEWEST_ON_EDGE = 5
@@ -180,7 +185,19 @@ def _clear_stars(hits, data, errors, width):
 
 
 def _find_sharper(data, smooth, errors, y, x, width):
-    """Return which pixels are sharper than a Gaussian of a width along any of four lines."""
+    """Return which pixels are sharper than a Gaussian of a width along any of four lines.
+
+    Parameters
+    ----------
+    data, smooth : numpy.ndarray
+        Shape (ny, nx): the pixels, and the median over a wide box.
+    errors : numpy.ndarray
+        Shape (ny, nx): standard errors.
+    y, x : numpy.ndarray of int
+        Shape (n,): the pixels in question.
+    width : float
+        Sigma of the stars, pixels.
+    """
 
     def shifted(values, dy, dx):
         ny, nx = values.shape

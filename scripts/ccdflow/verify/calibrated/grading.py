@@ -20,8 +20,9 @@ _GRADES = (
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
     (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
     (re.compile(r"dark temperature unknown"), "B"),
-    (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)|of another night without a date)"),
-     "B"),
+    # Version 1.x wrote "without a date", of masters and of frames that have none.
+    (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)"
+                r"|of another night(, days between unknown| without a date))"), "B"),
     (re.compile(r"(bias|dark|flat) cut to its pixels \[\d+:\d+,\d+:\d+\]"), "B"),
     (re.compile(rf"(bias|dark|flat) {_NUMBER} C (warm|cold)er"), "B"),
     (re.compile(r"no UNCERT: gain or read noise of an amplifier is unknown"), "A"),

@@ -38,21 +38,21 @@ _NEAR_LIMIT = 1e-4
 _CARD_ROUNDING = 0.01
 # A column bleeds if this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
-# Sigma by which its tail is brighter than the columns beside it.
+# The tail of a bleeding column is brighter than the columns beside it by this many sigma.
 _EXCESS_SIGMA = 5.0
-# Columns to either side with which it is compared.
+# A bleeding column is compared with the columns this far to its left and right.
 _COLUMNS_APART = 6
 # Part of the limit by which a tail's end is open: of pixels, and of those stored in steps.
 _END_IS_OPEN, _END_IS_OPEN_IN_STEPS = 1e-5, 0.1
 # Scatter is at least this, in the unit of the pixels.
 _LEAST_SCATTER = 1e-6
-# BPMSHARE by default.
+# Where the header lacks BPMSHARE: the fraction of nights in which a pixel must be bad.
 _LEAST_SHARE = 0.7
 # A header names at most this many measurements of bad pixels.
 _MOST_NAMED = 99
 # Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all.
 _MOST_DIFFERING, _PART_DIFFERING = 5, 0.05
-# Rows of the tail that are compared at once.
+# Rows of the tail of a bleeding column that are compared at once.
 _ROWS_AT_ONCE = 64
 
 
@@ -305,7 +305,23 @@ def add_neighbours(expected, mask, pixels, step):
 
 
 def _add_tail(expected, full, pixels, column, row, direction, step):
-    """Expect the bit along a column while it is brighter than its surroundings."""
+    """Expect the bit along a column while it is brighter than its surroundings.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Gets the bit.
+    full : numpy.ndarray of bool
+        Shape (ny, nx): saturated pixels.
+    pixels : numpy.ndarray
+        Shape (ny, nx), adu.
+    column, row : int
+        The first pixel beyond the saturated run.
+    direction : {-1, 1}
+        Down or up.
+    step : float
+        Half of the step in which pixels are stored; 0 for exact ones.
+    """
     ny, nx = full.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     slack, is_sure = _END_IS_OPEN + (_END_IS_OPEN_IN_STEPS if step else 0.0), True

@@ -89,7 +89,18 @@ def plane_of(path, hdu, kind, cut=None):
 
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
-    """Read a `MasterPlane`; size and time of its file only keep an old one from being taken."""
+    """Read a `MasterPlane`.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    hdu : int
+    kind : {'bias', 'dark', 'flat'}
+    section : ((int, int), (int, int)) or None
+        Rows and columns of the part, half-open; None for all.
+    size, time : int
+        Of the file: a file that was replaced is read again.
+    """
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as opened:
         data = _native_array(opened[hdu].data, np.float32)

@@ -305,6 +305,17 @@ def _expected_scatter(errors):
 def _same_unless_unknown(
     header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING
 ):
+    """Compare a card with a figure; a figure that is not finite is written as `unknown`.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    value : float
+        The figure as made again.
+    part, least : float
+        Tolerance: fraction of the value, and the least of it.
+    """
     if header.get(keyword) != "unknown" or np.isfinite(value):
         same_value(keyword, header.get(keyword), value, part=part, least=least)
 

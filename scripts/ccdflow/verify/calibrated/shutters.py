@@ -13,9 +13,9 @@ from ccdflow.verify.reading.accounts import NamedMaster, product_of
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, MODEL, CannotRemake
 
-# Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
+# Cells along an axis of a map, at most: docs/detector.md.
 _MOST_CELLS = 16
-# Cells of a map along an axis, and the least pixels along a side of one.
+# Pixels along a side of a cell, at least.
 _LEAST_SIDE = 16
 
 

@@ -21,7 +21,7 @@ from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
-# Response below which a pixel is not lit, and errors by which a hot one is above the median.
+# A pixel of a smaller response is not lit; a hot pixel is above the median by this many errors.
 _UNLIT_BELOW, _HOT_SIGMA = 0.2, 5.0
 
 

@@ -35,7 +35,7 @@ from ccdflow.verify.reading.mask_bits import HOT, UNLIT
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# Bands of rows of an image that are made again.
+# Bands of rows of an image that are made again, at most: a sample, for speed.
 _MOST_BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8

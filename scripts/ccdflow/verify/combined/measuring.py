@@ -253,7 +253,18 @@ def combination(values, account):
 
 
 def _combination(values, method, clip, deviation, iterations):
-    """Return the clipped mean or median of values (n, k) along the first axis."""
+    """Return the clipped mean or median of values (n, k) along the first axis.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float64
+        Shape (n, k).
+    method : {'average', 'median'}
+    clip : float or None
+        Limit in units of the deviation; None for no clipping.
+    deviation : {'mad', 'std'}
+    iterations : int
+    """
     kept = np.where(np.isfinite(values), values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

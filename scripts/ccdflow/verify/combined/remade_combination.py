@@ -229,7 +229,18 @@ def _subtract_master(values, kind, master, factor):
 
 
 def _masks(paths, hdu, rows, values, account):
-    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them."""
+    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them.
+
+    Parameters
+    ----------
+    paths : list of pathlib.Path
+        Of the members.
+    hdu : int
+    rows : slice or numpy.ndarray of int
+    values : list of numpy.ndarray
+        Pixels of those rows of each member: (ny, nx).
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    """
     bits = np.zeros((len(paths), *values[0].shape), np.int16)
     if not account.masters and not account.levels:
         return bits
@@ -272,7 +283,20 @@ def _ceiling(header):
 
 
 def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
-    """Combine by ccdproc; ``counts`` is whether the number of kept values is wanted."""
+    """Combine by ccdproc.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of float64
+        Shape (n, ny, nx).
+    masked : numpy.ndarray of bool
+        The same shape, True for pixels that do not count.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    scale : float
+        The largest value, for the tolerance.
+    counts : bool
+        Whether the number of kept values is wanted.
+    """
     # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:
@@ -395,7 +419,17 @@ def _values_that_count(values, masked):
 
 
 def _combine_by_noise(prepared, account, hdu, rows, surroundings):
-    """Combine with limits of the noise model, moved a little to either side."""
+    """Combine with limits of the noise model, moved a little to either side.
+
+    Parameters
+    ----------
+    prepared : PreparedRows
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    hdu : int
+    rows : slice or numpy.ndarray of int
+    surroundings : callable
+        Called with rows; returns the light around each of their pixels, (ny, nx).
+    """
     stack, masked = prepared.stack, prepared.is_masked
     lacking = "MODRN" if account.has_light else "CLIPRN"
     fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], lacking)
@@ -445,6 +479,21 @@ def _variances(image, kept, model, levels, charge, light):
 
     The light of a pixel is that of its surroundings, or its own where it is brighter by three
     standard errors.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float64
+        Shape (ny, nx): the combined pixels.
+    kept : numpy.ndarray of bool
+        Shape (n, ny, nx): values that are in the mean.
+    model : (numpy.ndarray, numpy.ndarray)
+        Fixed variance and its slope with light, each (ny, nx).
+    levels : numpy.ndarray
+        Level that each member was divided by: (n, 1, 1).
+    charge : numpy.ndarray
+        Charge of the subtracted dark in each member.
+    light : numpy.ndarray or None
+        Shape (ny, nx): light of the surroundings; None if each pixel's own counts.
     """
     (fixed, slope), inverse, count = model, 1 / levels, kept.sum(axis=0)
     squares = np.where(kept, inverse**2, 0).sum(axis=0)
@@ -467,7 +516,18 @@ def _variances(image, kept, model, levels, charge, light):
 
 
 def _with_variances(remade, prepared, account, hdu, rows, surroundings):
-    """Add the variances of the noise model to rows of darks or flats that ccdproc combined."""
+    """Add the variances of the noise model to rows of darks or flats that ccdproc combined.
+
+    Parameters
+    ----------
+    remade : RemadeRows
+    prepared : PreparedRows
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    hdu : int
+    rows : slice or numpy.ndarray of int
+    surroundings : callable
+        Called with rows; returns the light around each of their pixels, (ny, nx).
+    """
     if not account.masters and not account.levels:
         return remade
     if account.method != "average" or not account.models.get(hdu):
@@ -519,7 +579,19 @@ def kept_by_scatter(stack, masked, account, part=1.0):
 
 
 def _light_of_noise(centre, light, fixed, slope, count):
-    """Return the light that sets a pixel's noise: its surroundings', or its own if brighter."""
+    """Return the light that sets a pixel's noise: its surroundings', or its own if brighter.
+
+    Parameters
+    ----------
+    centre : numpy.ndarray
+        Shape (ny, nx): the pixel's own light.
+    light : numpy.ndarray or None
+        Shape (ny, nx): light of the surroundings; None if each pixel's own counts.
+    fixed, slope : numpy.ndarray
+        Shape (ny, nx): fixed variance, and its slope with light.
+    count : int
+        Members.
+    """
     if light is None:
         return centre
     reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / count)
@@ -535,7 +607,7 @@ def _lower_median(stack, keep):
 def _noise_terms(models, rows, shape, lacking="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
     if not models:
-        # Of biases the noise of a value is in another card.
+        # The noise of a value of biases is in another card.
         raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:

@@ -16,10 +16,10 @@ ROUNDING = 1 / 12
 _MANY_VALUES = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.
 _MOST_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
-# A level's variance may be off by this part (6 % of its noise), and by this, adu^2. The variance of
-# one level for the whole frame may be off by half of a pixel's rounding.
+# A level's variance may be off by this fraction (6 % of its noise), and by this many adu^2. The
+# variance of one level for the whole frame may be off by half of a pixel's rounding.
 _LEVEL_PART, _LEAST_LEVEL = 0.12, 0.002
-# The recipe of the overscan.
+# The cards of the overscan recipe, which all amplifiers share.
 _SHARED_CARDS = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
 

@@ -6,9 +6,9 @@ import re
 
 from ccdflow.verify.comparing.comparing import Differs
 
-# Cards that stand anywhere.
+# Cards that may stand anywhere in a header.
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
-# IMCMB012 is IMCMB and 012.
+# A keyword and its number: IMCMB012 is IMCMB and 012.
 _NUMBER = re.compile(r"(\D*?)(\d+)$")
 _MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 

@@ -16,7 +16,7 @@ _LOW_SIGMA = 4.5
 _CONTRAST_FACTORS = (1, 2, 4)
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5
-# The contrast for such a profile is this part of the usual one.
+# Stars that are compared with their own profile have this fraction of the usual contrast.
 _PROFILE_CONTRAST = 0.3
 
 

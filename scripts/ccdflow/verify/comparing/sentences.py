@@ -148,7 +148,18 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, number):
-    """Compare a number of a sentence with its card: NREJECT in %, all others in its unit."""
+    """Compare a number of a sentence with its card: NREJECT in %, all others in its unit.
+
+    Parameters
+    ----------
+    text : str
+        The sentence.
+    header : astropy.io.fits.Header
+    keyword, tail : str
+        The card is their sum; the tail is that of an amplifier.
+    number : float
+        As in the sentence.
+    """
     if keyword == "NREJECT":
         y, x = place_of(header, tail)
         values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)

@@ -15,7 +15,9 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
 
-# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
+# is noticed here.
+
 # Rows that give the usual rate and noise.
 _SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
@@ -28,9 +30,9 @@ _BAD_SIGMA = 5.0
 _HIT_SIGMA = 6.0
 # A pixel this many errors above the usual rate gets weights by its own light.
 _OWN_LIGHT_SIGMA = 3.0
-# Rounds of finding the usual line.
+# Rounds of finding the line of a pixel with the usual weights.
 _TIMES_USUAL = 2
-# Rounds of finding the line of such a pixel.
+# Rounds of finding the line of a pixel with weights by its own light.
 _TIMES_OWN = 3
 # Errors are scaled by at least this factor: a smaller one is chance.
 _SAME_NOISE = 1.05

@@ -295,7 +295,7 @@ def _check_table(first, hdus):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
     lines = hdus["PIXELS"].data
     if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
-        raise Differs(f"LOOKED is {first['LOOKED']!r}, and darks or flats alone can tell")
+        raise Differs(f"LOOKED is {first['LOOKED']!r}, and only darks and flats show bad pixels")
     for name in _TABLES:
         _check_order(name, hdus[name].data)
     sigma = hdus["WEAK"].data["SIGMA"]

@@ -23,8 +23,10 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
 
-# All numbers but the strip are those of detector/pixels/, written again on purpose.
-# This many rows are worked on at once.
+# All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
+# is noticed here.
+
+# Rows that are worked on at once.
 _STRIP_ROWS = 256
 # A rest of fewer rows belongs to the strip before it.
 _FEWEST_ROWS = 8
@@ -38,11 +40,11 @@ _PART_ROWS = 32
 _DEEP_PART = 0.2
 # A deep column is below both sides by this many sigma of the flat's structure.
 _STRUCTURE_SIGMA = 5.0
-# Columns of a side.
+# The light to either side of a deep column is the median of this many columns.
 _COLUMNS_AROUND = 15
-# Columns between the column and a side.
+# Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
-# At most this part of all parts is deep: more are structure of the light.
+# Deep parts of columns are at most this fraction of all parts: more are structure of the light.
 _MOST_DEEP = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2

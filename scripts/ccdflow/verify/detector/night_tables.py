@@ -27,7 +27,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used, as the cards IMUSE001 and so on have it."""
-# Bits of pixels of a flat that show nothing.
+# Bits of those pixels of a flat whose values say nothing about the detector.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
@@ -252,7 +252,21 @@ def night_images(first, masters, results):
 
 
 def _check_noise(first, keywords, values, masters, place, results):
-    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv."""
+    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the table's first HDU.
+    keywords : (str, str)
+        Cards of read noise and gain.
+    values : (float, float or None)
+        Their values.
+    masters : list of NightMaster
+    place : (int, str)
+        HDU and tail of the amplifier.
+    results : pathlib.Path
+    """
     hdu, tail = place
     for master in masters:
         bias = master.master_paths.get("bias")
@@ -347,7 +361,7 @@ def _verdict_of_pairs(first, hdus):
     """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
     named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
     if named:
-        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters tell of pixels")
+        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters show pixels")
     for name in ("PIXELS", "WEAK"):
         if len(hdus[name].data):
             raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
@@ -456,7 +470,21 @@ def _pixels_and_errors(flats, image):
 
 
 def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
-    """Find the bad pixels of an amplifier in darks again; ``bits`` gets them."""
+    """Find the bad pixels of an amplifier in darks again.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Gets the bad pixels.
+    image : NightImage
+    tail : str
+        Of the amplifier.
+    place : (slice, slice)
+        Its rows and columns.
+    darks : list of NightMaster
+    hot_rate : float
+        Electrons a second.
+    """
     noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
     y, x = place
@@ -482,7 +510,19 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
 
 
 def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
-    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one."""
+    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one.
+
+    Parameters
+    ----------
+    image : NightImage
+    tail : str
+        Of the amplifier.
+    place : (slice, slice)
+        Its rows and columns.
+    flat : NightMaster
+    like_ccdmask : bool
+        Whether the limits are those of IRAF's ccdmask.
+    """
     noise, gain = image.noises[tail]
     if not gain or not flat.level_is_out(image.hdu, tail):
         return None

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-# All numbers are those of calibrate/signal.py, written again on purpose.
+# All numbers are those of calibrate/signal.py, written again, so that a wrong one there is noticed
+# here.
+
 # Rows and columns of a tile whose median is the smooth light.
 _TILE_SIDE = 64
 # Rows of a tile that are sampled.
 _ROWS_OF_A_TILE = 8
-# One column in this many counts in those rows.
+# One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # A tile with fewer columns than this has all of them in its median.
 _WIDE_TILE = 32

@@ -10,22 +10,24 @@ from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
 NEAR_LIMIT_PART = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
-# All numbers are those of detector/pixels/, written again on purpose.
+# All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
+# here.
+
 # Rows and columns of a block.
 _BLOCK_SIDE = 8
 # Rows of a part of a column.
 _PART_ROWS = 32
-# Parts one below the other that are summed.
+# Numbers of parts, one below the other in a column, whose values are summed.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
-# Sigma by which such a sum is too high.
+# The sum of parts of a bad column is too high by this many sigma.
 _BAD_SIGMA = 5.5
-# Sigma that one pixel adds to a sum, at most: no single pixel makes a column bad.
+# One pixel adds at most this many sigma to the sum of a part: no single pixel makes a column bad.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
-# Columns whose median is the usual sum.
+# The median of this many columns is the usual sum of parts.
 _COLUMNS_AROUND = 31
 # Blocks along each side of a flat, whose medians give its smooth light.
 _BLOCKS_A_SIDE = 24
-# Degree of the polynomials through them.
+# Degree of the polynomials through the medians of the blocks of a flat.
 _DEGREE = 6
 # In a block of this many pixels, every fourth gives the median.
 _MANY_PIXELS = 1000

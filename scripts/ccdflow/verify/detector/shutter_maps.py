@@ -14,7 +14,9 @@ from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# Numbers without another note are those of detector/dead_time.py, written again on purpose.
+# Numbers without another note are those of detector/dead_time.py, written again, so that a wrong
+# one there is noticed here.
+
 # Cells along an axis of a map, at most.
 _MOST_CELLS = 16
 # Pixels along a side of a cell, at least.

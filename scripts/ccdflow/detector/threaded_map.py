@@ -1,0 +1,26 @@
+"""The frames of a sample measured side by side: numpy gives the interpreter free meanwhile."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+
+def threaded_map(function, values, threads):
+    """Return the results of a function for each of some values, in their order.
+
+    Parameters
+    ----------
+    function : callable
+        Its result for one value does not depend on the others.
+    values : sequence
+    threads : int
+        Number of threads; the results do not depend on it.
+
+    Returns
+    -------
+    list
+    """
+    if threads < 2 or len(values) < 2:
+        return list(map(function, values))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, values))
