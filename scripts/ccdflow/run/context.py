@@ -110,10 +110,10 @@ class Context(ABC):
         object
             The result of ``make()``.
         """
-        found = self._lookups.get(key, _UNKNOWN)
-        if found is _UNKNOWN:
-            found = self._lookups[key] = make()
-        return found
+        known = self._lookups.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._lookups[key] = make()
+        return known
 
     @property
     def lookups(self):
@@ -341,10 +341,10 @@ class _AnswersOnce:
     def answer(self, key, make):
         """Return the first result of ``make()`` for this key."""
         # A plan asks thousands of times: each key is hashed once where the answer is known.
-        found = self._answers.get(key, _UNKNOWN)
-        if found is _UNKNOWN:
-            found = self._answers[key] = make()
-        return found
+        known = self._answers.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._answers[key] = make()
+        return known
 
     def answer_on(self, question, objects, make, *values):
         """Return the first result of ``make()`` for these objects."""
@@ -386,7 +386,7 @@ class PlanContext(_AnswersOnce, Context):
         if job is None or (before is not None and before.key == job.key):
             return before
         foreseen = ledger.Record(product, job.kind, job.key)
-        if reason := self._refusals().get((product, job.key)):
+        if reason := _refusals_foreseen(self).get((product, job.key)):
             foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason)
         self._foreseen[product] = foreseen
         return foreseen
@@ -401,11 +401,11 @@ class PlanContext(_AnswersOnce, Context):
             Why it will be refused: a part of what its key is the hash of.
         """
         if (job := self.jobs.get(product)) is not None:
-            self._refusals()[product, job.key] = reason
+            _refusals_foreseen(self)[product, job.key] = reason
 
-    def _refusals(self):
-        """Return {(product, key): reason}; looks at the plan have contexts of their own."""
-        return self.lookup((Lookup.REFUSALS,), dict)
+def _refusals_foreseen(context):
+    """Return {(product, key): reason}; looks at the plan have contexts of their own."""
+    return context.lookup((Lookup.REFUSALS,), dict)
 
 
 @dataclass(frozen=True)
