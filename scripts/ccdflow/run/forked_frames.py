@@ -107,8 +107,7 @@ def _helper_processes(work, paths, count):
     pairs = [context.Pipe() for _ in range(count)]
     own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     processes = [
-        context.Process(target=_serve, args=(link, [*own, *theirs], work, paths))
-        for link in theirs
+        context.Process(target=_serve, args=(link, [*own, *theirs], work, paths)) for link in theirs
     ]
     # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
