@@ -20,7 +20,13 @@ class _Failure:
 
 
 class _FrameNumbers:
-    """The numbers of the frames that are still to be done; threads take them from here."""
+    """The numbers of the frames that are still to be done; threads take them from here.
+
+    Parameters
+    ----------
+    first, stop : int
+        The first number, and the one after the last.
+    """
 
     def __init__(self, first, stop):
         self._lock = threading.Lock()
