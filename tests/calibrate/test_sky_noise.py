@@ -36,3 +36,15 @@ def test_the_expected_noise_is_the_measured_one(sizes):
 def test_pixels_without_an_error_tell_nothing():
     assert expected_noise(np.array([3.0, np.nan, 0.0, 3.0])) == pytest.approx(3.0, rel=1e-4)
     assert math.isnan(expected_noise(np.zeros(5)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_pixels_are_no_noise_and_raise_no_warning():
+    random = np.random.default_rng(2)
+    image = random.normal(200, 5, (64, 300)).astype(np.float32)
+    sound = level_and_noise(image[:-1:2], image[1::2])
+    image[20:40, 100:200] = np.inf
+    image[3] = -np.inf
+    figures = level_and_noise(image[:-1:2], image[1::2])
+    assert figures["sky_rms"] == pytest.approx(sound["sky_rms"], rel=0.03)
+    assert figures["sky"] == pytest.approx(sound["sky"], abs=0.3)

@@ -13,20 +13,22 @@ from ccdflow.kinds.measuring.noise_sentences import (
 from ccdflow.run import ledger
 
 
-def context_and_records(*frames):
+def context_and_records(*frames, shape=(100, 90)):
     """A context and the records of frames: (filter, grism, measured, predicted, missing)."""
     rows, groups, records = {}, {}, []
     for number, (band, grism, measured, predicted, missing) in enumerate(frames):
         file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
         facts = {"type": "science", "filter": band, "grism": grism}
-        rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts)
+        rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts, geometry="one")
         steps = [SimpleNamespace(kind=kind, needed=True) for kind in ("bias", "dark", "flat")]
         groups[product] = SimpleNamespace(files=(file,), night="2024-03-05", steps=steps)
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
         records.append(ledger.Record(product, "science", "key", data=data))
+    geometry = SimpleNamespace(shape=shape, extension_shapes=())
+    store = SimpleNamespace(rows=rows, geometry={"one": geometry}.get)
     context = SimpleNamespace(
-        row=rows.__getitem__, groups=groups, find_group=groups.get, outcome={}.get
+        store=store, row=rows.__getitem__, groups=groups, find_group=groups.get, outcome={}.get
     )
     return context, records
 
@@ -58,6 +60,16 @@ def test_noise_within_ten_percent_is_none_to_speak_of():
     # One odd frame of three is not the camera.
     assert noise_sentences(*context_and_records(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
     assert len(noise_sentences(*context_and_records(*frames, ("V", "", 11.2, 10.0, ())))) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "least"), [((300, 2), 50.0), ((1, 320), 15.9), ((300, 12), 17.7), ((300, 30), 10.0)]
+)
+def test_noise_of_a_few_pixels_is_said_only_if_chance_cannot_make_it(shape, least):
+    """Of 300 x 2 pixels 32 differences are measured: a sound frame's was 29 % too small."""
+    for percent in (least - 0.5, least + 0.5):
+        archive = context_and_records(("g", "", 10 - percent / 10, 10.0, ()), shape=shape)
+        assert len(noise_sentences(*archive)) == (percent > least)
 
 
 def test_spectra_over_a_flat_have_the_lamp_in_them():

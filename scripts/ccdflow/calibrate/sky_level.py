@@ -31,6 +31,22 @@ def sampled_pairs_of_rows(ny):
     )
 
 
+def count_of_differences(shape):
+    """Return the number of differences of which `level_and_noise` is made for an image.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx).
+
+    Returns
+    -------
+    int
+    """
+    ny, nx = shape
+    return len(sampled_pairs_of_rows(ny)) * (nx - min(_COLUMN_LAG, nx - 1))
+
+
 def level_and_noise(first, second):
     """Return level and noise of the sky of a median pixel.
 
@@ -64,7 +80,8 @@ def level_and_noise(first, second):
     if not values.size:
         return {"sky": None, "sky_rms": None}
     lag = min(_COLUMN_LAG, first.shape[1] - 1)
-    steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
+    with np.errstate(invalid="ignore"):  # infinite values have no difference
+        steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
     return {"sky": float(median(values)), "sky_rms": rms}

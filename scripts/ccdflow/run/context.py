@@ -403,6 +403,7 @@ class PlanContext(_AnswersOnce, Context):
         if (job := self.jobs.get(product)) is not None:
             _refusals_foreseen(self)[product, job.key] = reason
 
+
 def _refusals_foreseen(context):
     """Return {(product, key): reason}; looks at the plan have contexts of their own."""
     return context.lookup((Lookup.REFUSALS,), dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import median
 
+from ccdflow.calibrate import sky_level
 from ccdflow.camera.filters import is_open
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import count, figure, light_words
@@ -16,6 +17,10 @@ VERSION = 3
 
 MOST_OFF = 0.1
 """The measured noise is reported if it differs from its prediction by more than this part."""
+
+# In a small image chance alone does that: the ratio must be off by this many of its errors. From
+# 25 columns on, `MOST_OFF` is more.
+_CHANCE_SIGMA = 4.0
 
 
 def is_spectrum(row):
@@ -60,12 +65,15 @@ def nights_off(context, records, *, spectra=True):
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
     by_night = defaultdict(list)
+    chances, limits = {}, defaultdict(lambda: MOST_OFF)
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
             continue
         if row.facts["type"] == "flat":
             # No flat divides a flat: the response of its pixels adds to its noise, as it must.
             continue
+        if row.geometry not in chances:
+            chances[row.geometry] = _chance_of(context, row)
         for image in data["images"]:
             measured, predicted = image["sky_rms"], image["sky_predicted"]
             if measured and predicted:
@@ -76,14 +84,22 @@ def nights_off(context, records, *, spectra=True):
                     measured / predicted, is_spectrum(row), _steps_not_taken(group, data)
                 )
                 by_night[of].append((measured / predicted, measured, predicted, row.file, reason))
+                limits[of] = max(limits[of], chances[row.geometry])
     nights = []
     for of, frames in sorted(by_night.items()):
         middle = median(ratio for ratio, *_ in frames)
         ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
-        if abs(middle - 1) > MOST_OFF:
+        if abs(middle - 1) > limits[of]:
             files = len({file for *_, file, _ in frames})
             nights.append([*of, files, ratio, measured, predicted, reason])
     return nights
+
+
+def _chance_of(context, row):
+    """Return the part by which the measured noise of a frame may be off by chance alone."""
+    geometry = context.store.geometry(row.geometry)
+    shapes = [shape for _, shape in geometry.extension_shapes] or [geometry.shape]
+    return _CHANCE_SIGMA / (2 * min(map(sky_level.count_of_differences, shapes))) ** 0.5
 
 
 def _steps_not_taken(group, data):
