@@ -82,7 +82,7 @@ def test_an_unknown_word_is_one_line(name, capsys):
         ("simulate", "raw: is not given; write raw=FOLDER"),
         ("combine", "out: is not given; write out=FILE"),
         ("calibrate", "out: is not given; write out=FOLDER"),
-        ("new_camera", "one or two frames are needed (found 'none')"),
+        ("new_camera", "FRAME: one or two frames are needed (found 'none')"),
     ],
 )
 def test_a_missing_word_is_one_line(name, missing, capsys):
