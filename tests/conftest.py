@@ -35,6 +35,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # The 4,800 tests and all modules stay to the end. Looking through them for garbage takes a sixth of
 # the time of their collection, and again and again while they run.
 gc.disable()
+# New objects after which they are looked through, 700 by default: trees of the library's code,
+# which some tests make, are looked through a thousand times else.
+_NEW_OBJECTS = 50_000
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -99,6 +102,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
     gc.enable()
 
 

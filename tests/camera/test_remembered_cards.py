@@ -1,6 +1,7 @@
 """The memory of earlier headers changes no row, whichever card differs."""
 
 import random
+from operator import itemgetter
 
 import pytest
 from forgetful_rows import rows_read, rows_read_without_memory
@@ -131,6 +132,44 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         ("dark", True), ("flat", False), ("flat", False), ("dark", False),
     ]  # fmt: skip
     assert looked == ["dark", "flat", "dark"]
+
+
+def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
+    """A frame was set aside: "dictionary changed size during iteration"."""
+    cards = ("IMAGETYP", "EXPTIME", "OBJECT")
+    others = ["flat", "object"]
+
+    def kind(headers):
+        imagetyp = headers[0]["IMAGETYP"]
+        return [
+            headers[0][name] for name in cards[: 1 + ["dark", "flat", "object"].index(imagetyp)]
+        ]
+
+    def of(imagetyp, exptime="1"):
+        values = (quoted(imagetyp), exptime, quoted("M 1"))
+        texts = [*(card(*pair) for pair in zip(cards, values, strict=True)), f"{'END':80}"]
+        return remembered("kind", kind, [parse_header("".join(texts).encode())])
+
+    def pick_slowly(*places):
+        def pick(texts):
+            # What another thread does meanwhile.
+            if is_looked_at and others:
+                of(others.pop())
+            return itemgetter(*places)(texts)
+
+        return pick
+
+    monkeypatch.setattr(rawheader, "itemgetter", pick_slowly)
+    remembered, is_looked_at = rawheader.Remembered(), False
+    of("dark")
+    is_looked_at = True
+    assert of("flat", "2") == ["flat", 2]
+    assert others == []
+    assert [of("dark"), of("flat", "2"), of("object")] == [
+        ["dark"],
+        ["flat", 2],
+        ["object", 1, "M 1"],
+    ]
 
 
 @pytest.mark.parametrize(

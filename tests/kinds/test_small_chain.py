@@ -28,12 +28,30 @@ def mean(images):
 
 
 def test_it_takes_less_than_a_second_and_is_the_same_each_time(tmp_path):
+    small_chain.forget()
     began = time.process_time()
     small_chain.make(tmp_path / "one")
     assert time.process_time() - began < 1
+    small_chain.forget()
     small_chain.make(tmp_path / "two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(names) == 6 + 7 + 8 + 3 + 1
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_night_that_was_taken_before_is_the_same_without_exposing_it(tmp_path, monkeypatch):
+    small_chain.forget()
+    first = small_chain.make(tmp_path / "one", seed=5)
+    del first.taken["bias1.fits"]
+    with monkeypatch.context() as patch:
+        patch.setattr(small_chain.simulate, "expose_night", None)
+        second = small_chain.make(tmp_path / "two", seed=5)
+        with pytest.raises(TypeError):
+            small_chain.make(tmp_path / "three", seed=6)
+    assert len(second.taken) == len(first.taken) + 1
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

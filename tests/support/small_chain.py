@@ -12,6 +12,8 @@ with two amplifiers and faults of every kind, as raw files::
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -183,8 +185,37 @@ def make(
         one = {"image_type": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]
     plan = [_shot(place, *shot, suffix, dark_days) for place, shot in enumerate(shots)]
-    taken = simulate.expose_night(folder, detector, plan, seed=seed)
+    taken = _taken_once(Path(folder), detector, plan, seed)
     return Chain(Path(folder), simulate.profile(detector), detector, taken)
+
+
+# Files and exposures of the last nights, by all that they follow from: half of the nights that the
+# tests of a file take were taken by another of them before.
+_nights = {}
+# A night is about ten megabytes: four are kept.
+_NIGHTS_KEPT = 4
+
+
+def forget():
+    """Forget the nights that were taken: the next one is exposed anew."""
+    _nights.clear()
+
+
+def _taken_once(folder, detector, plan, seed):
+    """Take a night, or write the files of one that was taken before; return {file: exposure}."""
+    basis = hashlib.blake2b(pickle.dumps((detector, plan, seed))).digest()
+    if basis in _nights:
+        contents, taken = _nights[basis] = _nights.pop(basis)
+        for name, content in contents.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return dict(taken)
+    taken = simulate.expose_night(folder, detector, plan, seed=seed)
+    contents = {name: (folder / name).read_bytes() for name in (*taken, "truth.npz")}
+    _nights[basis] = contents, taken
+    if len(_nights) > _NIGHTS_KEPT:
+        del _nights[next(iter(_nights))]
+    return dict(taken)
 
 
 def _shot(place, name, number, options, suffix, dark_days):

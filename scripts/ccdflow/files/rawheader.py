@@ -433,6 +433,9 @@ class Remembered:
     Frames of a night differ in few cards, of which most functions read none. The cards that a
     function reads are noted while it works: with the same keywords in all headers, and the same
     texts in those cards, it has the same result. An exception is not remembered.
+
+    Threads may share one: what one of them keeps while another one looks is at worst worked out
+    again.
     """
 
     def __init__(self):
@@ -472,17 +475,16 @@ class Remembered:
 
     def _keep(self, key, positions, texts, result):
         """Keep a result under the texts of the cards that were seen."""
-        table = self._tables.get(key)
-        if table is None:
-            if len(self._tables) >= _MOST_TABLES:
-                self._tables.clear()
-            table = self._tables[key] = {}
-        if positions not in table and len(table) >= _MOST_SETS:
-            # A result that depends on fewer cards may stand under more.
-            positions = positions.union(*table)
-            table.clear()
+        table = self._tables.get(key, {})
         if positions not in table:
-            table[positions] = itemgetter(*sorted(positions)) if positions else _no_texts, {}
+            if len(table) >= _MOST_SETS:
+                # A result that depends on fewer cards may stand under more.
+                positions, table = positions.union(*table), {}
+            if len(self._tables) >= _MOST_TABLES and key not in self._tables:
+                self._tables.clear()
+            pick = itemgetter(*sorted(positions)) if positions else _no_texts
+            # A new table, because another thread may be going through the old one.
+            table = self._tables[key] = {**table, positions: (pick, {})}
         pick, answers = table[positions]
         if len(answers) >= _MOST_ANSWERS:
             answers.clear()
