@@ -27,16 +27,4 @@ def test_the_documents_describe_every_camera_that_comes_with_ccdflow():
     described = re.findall(r"^\*\*`(\w+)`: ", text, re.MULTILINE)
     assert sorted(described) == sorted(profiles)
     numbers = {6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-    ]
     assert f"those of {numbers[len(profiles)]} cameras" in (ROOT / "README.md").read_text("utf-8")
