@@ -302,7 +302,7 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     assert sentence not in last
     assert "Combined bias: 8 biases, noise of a pixel" in last
     assert f"{row['group']}.fits" in last
-    assert "1 combined bias made of 1 group of biases." in text_of(run, "report.html")
+    assert "1 combined bias made." in text_of(run, "report.html")
 
 
 def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):

@@ -388,7 +388,7 @@ def test_the_overview_links_every_night_and_adds_up():
     assert "./nights/run%3A%203/report.html" in page.values("href")
     assert page.rows == {"nights": 2, "aside": 1, "reasons": 1}
     assert "2 nights, 10 frames: 6 reduced, 2 set aside, 2 neither." in page.text
-    assert "1 combined bias made of 2 groups of biases." in page.text
+    assert "1 combined bias made, 1 group of biases without one." in page.text
     assert "Two folders were left out." in page.text
     assert "6 biases" in page.text
     assert "1 of unknown type" in page.text

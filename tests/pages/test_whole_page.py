@@ -77,6 +77,17 @@ def test_a_unit_stands_in_brackets_behind_its_heading(pages):
     assert [name for name in headings if re.search(rf"(?:, | ){units}$", name)] == []
 
 
+def test_a_calibrated_frame_in_its_table_leads_to_its_file(pages):
+    text = pages[0].read_text("utf-8")
+    section = re.search(r'(?s)<section aria-labelledby="calibrated">.*?</section>', text)[0]
+    table = re.search(r"(?s)<tbody>.*?</tbody>", section)[0]
+    links = re.findall(r'<th [^>]*><a [^>]*href="([^"]+)"', table)
+    frames = [link for link in links if "/calibrated/" in link]
+    assert len(frames) == table.count("<tr")
+    assert len(frames) >= 2
+    assert all((pages[0].parent / link).resolve().is_file() for link in frames)
+
+
 def test_explain_tells_that_products_of_a_detector_are_no_frames(pages):
     results = pages[1].parent
     explanations = {}

@@ -26,17 +26,5 @@ def test_the_documents_describe_every_camera_that_comes_with_ccdflow():
     text = (DOCS / "cameras.md").read_text("utf-8")
     described = re.findall(r"^\*\*`(\w+)`: ", text, re.MULTILINE)
     assert sorted(described) == sorted(profiles)
-    numbers = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-    ]
+    numbers = {6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
     assert f"those of {numbers[len(profiles)]} cameras" in (ROOT / "README.md").read_text("utf-8")

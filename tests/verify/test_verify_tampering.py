@@ -461,6 +461,10 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     stranger = results / "reduced" / "other" / "mine.fits"
     stranger.parent.mkdir()
     shutil.copy(results / one(results, FRAME), stranger)
+    # Runs put products there whose frames went bad, or whose camera was edited.
+    aside = results / "set_aside" / one(results, FRAME)
+    aside.parent.mkdir(parents=True)
+    shutil.copy(results / one(results, FRAME), aside)
     (results / one(results, SCIENCE)).unlink()
     lines, status = report_of(copy, every=True)
     assert status == 1

@@ -457,7 +457,8 @@ def _frame_line(context, group, uses, names):
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remarks]
-    return _FrameLine(file, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
+    linked = Named(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
+    return _FrameLine(linked, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
 
 
 def _master_cell(use, names):

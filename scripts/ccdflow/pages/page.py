@@ -238,13 +238,14 @@ def _index_summary(page):
     totals = _totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
+    lacking = totals.groups - totals.combined
     sentences = [
         f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
         f"{count(totals.combined, 'combined bias', 'combined biases')} made"
-        + (f" of {count(totals.groups, 'group')} of biases." if totals.groups else "."),
+        + (f", {count(lacking, 'group')} of biases without one." if lacking else "."),
     ]
     if totals.calibrated or totals.uncalibrated:
         sentences.append(_calibrated_words(totals))

@@ -60,6 +60,8 @@ def kind_of(product):
 def made_of(results, noted):
     """Return {product: `NotedProduct`} of all to be verified, and the FITS files of no run.
 
+    Files below ``set_aside/`` are neither: runs put them there, and their frames are no longer so.
+
     Parameters
     ----------
     results : path-like
@@ -72,7 +74,8 @@ def made_of(results, noted):
     made : dict of str to NotedProduct
     strangers : list of str
     """
-    files = files_of(results)
+    aside = f"{paths.SET_ASIDE_FOLDER}/"
+    files = [name for name in files_of(results) if not name.startswith(aside)]
     if not noted:
         return {product: NotedProduct(kind_of(product)) for product in files}, []
     return dict(noted), [name for name in files if name not in noted]
