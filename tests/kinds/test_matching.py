@@ -183,6 +183,8 @@ def test_refusals_name_the_criterion_and_what_there_is():
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
+    unscaled = Masters([dark], Rules(scale_up=1)).choose(DARK, frame()).missing
+    assert "too short; allowed: not scaled up, and a temperature within 0.5 C" in unscaled
     # By three digits 150.3 s are 150 s, for which the dark of 60 s is not too short.
     assert "60 s (3, 2016-01-16), too short; allowed" in (
         Masters([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame(exptime=150.3)).missing

@@ -202,8 +202,10 @@ class Masters:
             f"{match_sentences.some_masters(masters_at_fault, kind)}, {fault}"
             for fault, masters_at_fault in by_fault.items()
         )
+        most = self.rules.scale_up
+        limit = f"scaled up {most:g} times at most" if most > 1 else "not scaled up"
         return (
-            f"there are {kinds}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
+            f"there are {kinds}; allowed: {limit}, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
