@@ -258,7 +258,7 @@ def schemas_in(schema):
 @pytest.mark.parametrize("name", ["config.schema.json", "camera.schema.json"])
 def test_the_quick_check_of_values_agrees_with_jsonschema(name):
     schema = schemas.read_schema(name)
-    found = {repr(part): part for part in schemas_in(schema)}
+    parts = {repr(part): part for part in schemas_in(schema)}
     cameras = sorted((ROOT / "config" / "cameras").glob("*.yaml"))
     documents = [DEFAULTS, *(yaml.safe_load(path.read_text("utf-8")) for path in cameras)]
     odd = [None, True, False, 0, 1, -1, 1.0, 2.5, 1e300, "", "a b", "1", [], {}, [[]], {"": None}]
@@ -267,7 +267,7 @@ def test_the_quick_check_of_values_agrees_with_jsonschema(name):
     values = {repr(node): node for document in documents for node in nodes(document)}
     values = [*odd, *values.values()]
     validator, counts = jsonschema.Draft202012Validator(schema), Counter()
-    for part in found.values():
+    for part in parts.values():
         of_part = validator.evolve(schema=part)
         for value in values:
             expected = of_part.is_valid(value)
