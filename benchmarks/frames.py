@@ -257,10 +257,14 @@ def measure_contender(contender, frames, work, *, number):
 
 
 def link_frames(frames, folder):
-    """Make a folder of hard links to some frames, which every contender takes as its raw folder."""
+    """Make a folder of links to some frames, which every contender takes as its raw folder.
+
+    A hard link would renew the time of the file's status. ccdflow reads a file that came within the
+    last two minutes once more, as it may still be written to; nobody's archive is so young.
+    """
     folder = measure.empty(folder)
     for path in frames:
-        (folder / path.name).hardlink_to(path)
+        (folder / path.name).symlink_to(path)
     return folder
 
 

@@ -7,7 +7,7 @@ from camera_headers import header, profile
 
 from ccdflow.camera.cameras import generic_camera, identify
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.camera.reduction_marks import refuse_reduced
+from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
 from ccdflow.errors import FrameError, UserError
 
 # -- recognition ------------------------------------------------------------------------------
@@ -129,3 +129,13 @@ def test_reduced_frames_are_refused(cards, program):
 )  # fmt: skip
 def test_raw_frames_are_not_refused(cards):
     assert refuse_reduced([header(12, 9, **cards)], file="a.fits") is None
+
+
+@pytest.mark.parametrize("keyword", ["IMAGETYP", "OBSTYPE", "FRAME"])
+def test_masters_are_known_by_the_cards_of_their_type_alone(keyword):
+    headers = [header(), header(12, 9, **{keyword: "Master bias"})]
+    assert is_called_master(headers)
+    with pytest.raises(FrameError, match="masters"):
+        refuse_reduced(headers, file="a.fits")
+    assert refuse_reduced(headers, file="a.fits", is_master_sought=False) is None
+    assert not is_called_master([header(12, 9, **{keyword: 14}), header(OBJECT="Master bias")])

@@ -4,16 +4,21 @@ import dataclasses
 import gzip
 import json
 import warnings
+from collections import Counter
 
 import pytest
 from astropy.io import fits
+from forgetful_rows import rows_read, rows_read_without_memory
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
+from ccdflow.camera import facts
 from ccdflow.files import cards, fits_structure, rawfile
 from ccdflow.run import helper_processes, session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rows import digest
+from ccdflow.settings import load_settings
+from ccdflow.simulate import simulate_biases
 
 
 @pytest.fixture
@@ -74,6 +79,25 @@ def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()
     }
+
+
+def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, monkeypatch):
+    """The number is in the card FRAME, where other programs write the type of a frame."""
+    simulate_biases(tmp_path / "raw", 4, scale=0.02)
+    values = load_settings({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")})
+    calls = Counter()
+
+    def counted(module, name):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: calls.update([name]) or function(*args))
+
+    counted(inventory, "_geometry_and_recipe")
+    counted(facts, "_type_of")
+    found, shared = rows_read(values)
+    assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}
+    assert (found, shared) == rows_read_without_memory(values)
+    assert calls == {"_geometry_and_recipe": 5, "_type_of": 5}
+    assert [row["status"] for row in found.values()] == ["ok"] * 4
 
 
 def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeypatch):

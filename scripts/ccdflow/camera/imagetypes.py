@@ -181,9 +181,12 @@ def frame_type(reader, rules):
 
 
 def _types_of_cards(reader):
-    """Return the image types of all cards in their order, as (as written, as understood or '')."""
+    """Return the image types of cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
+        if spec.keyword in _AMBIGUOUS_CARDS and any(kind for _, kind in types):
+            # It would add nothing, and a number of the frame there is another in each header.
+            continue
         order = reader.order("imagetyp")
         if spec.hdu is not None:
             order = hdu_indices(reader.headers, spec.hdu)

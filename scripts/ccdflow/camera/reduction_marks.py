@@ -99,13 +99,39 @@ REDUCED_REMEDY = (
 """The remedy for a frame that another program has reduced already."""
 
 
-def refuse_reduced(headers, *, file):
+def is_called_master(headers):
+    """Return whether a card with the type of a frame says that it is a master.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+
+    Returns
+    -------
+    bool
+    """
+    return any(_master_card(header) for header in headers)
+
+
+def _master_card(header):
+    """Return (keyword, value) of the first card that calls the frame a master, or None."""
+    for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
+        kind = card_value(header, keyword)
+        if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
+            return keyword, kind
+    return None
+
+
+def refuse_reduced(headers, *, file, is_master_sought=True):
     """Refuse a frame that was reduced already.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
     file : str
+    is_master_sought : bool, optional
+        False where `is_called_master` said no: a card that it reads may hold the frame's number,
+        and what is found without it holds for all frames with otherwise equal cards.
 
     Raises
     ------
@@ -125,10 +151,8 @@ def refuse_reduced(headers, *, file):
             combined = as_number(card_value(header, keyword))
             if combined is not None and combined > 1:
                 raise reduced_error("a program that combines frames", keyword, combined, file)
-        for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
-            kind = card_value(header, keyword)
-            if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
-                raise reduced_error("a program that makes masters", keyword, kind, file)
+        if is_master_sought and (found := _master_card(header)):
+            raise reduced_error("a program that makes masters", *found, file)
         _refuse_rates(header, file)
         for line in commentary(header, "HISTORY"):
             if _HISTORY.search(line) and not _DENIED_STEP.search(line):

@@ -17,7 +17,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
-from ccdflow.camera.reduction_marks import refuse_reduced
+from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import file_errors, rawfile
@@ -353,6 +353,8 @@ def _read(raw, file, before, settings, basis, now, values):
         values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
         remembered = basis.remembered(camera.name)
         values |= _row_values(file, camera, headers, remembered)
+        if not camera.raw and is_called_master(headers):
+            refuse_reduced(headers, file=file)
         values["geometry"], values["recipe"], notes = remembered(
             "arranged",
             lambda headers: _geometry_and_recipe(file, camera, headers, settings),
@@ -440,7 +442,7 @@ def _row_values(file, camera, headers, remembered):
 def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
     if not camera.raw:
-        refuse_reduced(headers, file=file)
+        refuse_reduced(headers, file=file, is_master_sought=False)
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)
     for hdu, _ in where.raw_shapes:
