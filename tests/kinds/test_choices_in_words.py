@@ -16,7 +16,7 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
-from ccdflow.kinds.matching import match_sentences
+from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
@@ -150,6 +150,21 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     alone = Masters([master("bias", NIGHT, setup=other)])
     missing = alone.choose("bias", wanted).missing
     assert missing == "no bias of cami 32x32: there is none of this camera"
+
+
+def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
+    """The words on a night look at the masters of the nights that they name, at no others."""
+    setups = [(("camera", "cami"), ("binning", text)) for text in ("1x1", "2x2")]
+    nights = [f"{2000 + n // 300}-{n % 300 // 28 + 1:02}-{n % 28 + 1:02}" for n in range(3000)]
+    masters = Masters([master("bias", night, setup=s) for night in nights for s in setups])
+    asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
+    monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
+    passed = [each for each, _ in masters.passed_over("bias", wanted, some)]
+    assert [each.about.night for each in passed] == [nights[10], nights[2000]]
+    assert [each.about.setup for each in passed] == [setups[1]] * 2
+    assert len(asked) == 4
+    fitting = masters.fitting("bias", wanted, some)
+    assert [each.about.night for each in fitting] == [nights[10], nights[2000]]
 
 
 def test_the_tables_runner_up_is_the_pages(archive):

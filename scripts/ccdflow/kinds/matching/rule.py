@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
+from functools import cached_property
+from operator import itemgetter
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
@@ -100,10 +102,8 @@ class Masters:
         list of (OfferedMaster, str)
         """
         passed = []
-        for master in self._by_kind[kind]:
-            if not _is_of_camera(master, frame) or master.about.night not in nights:
-                continue
-            if why := self.why_not(kind, frame, master):
+        for master in self._of_nights(kind, nights):
+            if _is_of_camera(master, frame) and (why := self.why_not(kind, frame, master)):
                 passed.append((master, why))
         return passed
 
@@ -120,8 +120,23 @@ class Masters:
         -------
         list of OfferedMaster
         """
-        own = [master for master in self._by_kind[kind] if master.about.night in nights]
+        own = self._of_nights(kind, nights)
         return [master for master in own if not self.why_not(kind, frame, master)]
+
+    def _of_nights(self, kind, nights):
+        """Return the masters of a kind that are of some nights, in the order of products."""
+        # An archive of years has thousands of nights, and who asks names a few.
+        numbered = [each for night in nights for each in self._by_night.get((kind, night), ())]
+        return [master for _, master in sorted(numbered, key=itemgetter(0))]
+
+    @cached_property
+    def _by_night(self):
+        """{(kind, night): [(place in the order of products, master)]}."""
+        by_night = defaultdict(list)
+        for masters in self._by_kind.values():
+            for number, master in enumerate(masters):
+                by_night[master.kind, master.about.night].append((number, master))
+        return by_night
 
     def why_not(self, kind, frame, master):
         """Return in a few words which criterion a master does not meet; '' if it meets all.
