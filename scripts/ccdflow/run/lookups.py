@@ -49,29 +49,20 @@ class Lookup(StrEnum):
     @property
     def is_of_masters(self):
         """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
-        return self in _OF_MASTERS
+        return self in (
+            Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS, Lookup.GROUPS_ELSEWHERE,
+            Lookup.BY_NIGHT, Lookup.SHELF,
+        )  # fmt: skip
 
     @property
     def is_of_setups(self):
         """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
-        return self in _OF_SETUPS
-
-
-_OF_MASTERS = frozenset(
-    {
-        Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS, Lookup.GROUPS_ELSEWHERE,
-        Lookup.BY_NIGHT, Lookup.SHELF,
-    }
-)  # fmt: skip
-
-_OF_SETUPS = frozenset(
-    {
-        Lookup.SHELVES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
-        Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
-        Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
-        Lookup.KIN,
-    }
-)  # fmt: skip
+        return self in (
+            Lookup.SHELVES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
+            Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
+            Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
+            Lookup.KIN,
+        )  # fmt: skip
 
 
 class Question(StrEnum):
