@@ -220,8 +220,8 @@ def test_every_lookup_is_kept_or_made_anew_by_a_watch():
 
 
 def test_every_key_of_a_context_is_a_member_and_each_member_is_used():
-    rows = {"Lookup.ROWS_BY_PRODUCT", "Lookup.ROWS_BY_NIGHT"}
-    assert keys_of_calls("lookup") | rows == {f"Lookup.{each.name}" for each in Lookup}
+    own = {"Lookup.ROWS_BY_PRODUCT", "Lookup.ROWS_BY_NIGHT", "Lookup.REFUSALS"}
+    assert keys_of_calls("lookup") | own == {f"Lookup.{each.name}" for each in Lookup}
     asked = keys_of_calls("answer", "answer_on") - {"alike"} | {"Question.SOURCES_ALIKE"}
     assert asked == {f"Question.{each.name}" for each in Question}
 
