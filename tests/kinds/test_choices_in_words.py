@@ -261,9 +261,9 @@ def test_a_variance_that_is_hardly_larger_is_told_in_percent_and_a_tie_as_one(ar
 def test_frames_of_one_name_are_told_by_their_folders():
     """A night that was copied to another folder: its names say nothing."""
     groups = [SimpleNamespace(files=(file,)) for file in ("a/x.fits", "b/x.fits", "b/y.fits")]
-    assert night_plan.names_of_files(groups[1:]) == ["x.fits", "y.fits"]
-    assert night_plan.names_of_files(groups) == ["a/x.fits", "b/x.fits", "b/y.fits"]
-    assert night_plan.files_words(groups) == "a/x.fits, b/x.fits and 1 more"
+    assert night_forecast.names_of_files(groups[1:]) == ["x.fits", "y.fits"]
+    assert night_forecast.names_of_files(groups) == ["a/x.fits", "b/x.fits", "b/y.fits"]
+    assert night_forecast.files_words(groups) == "a/x.fits, b/x.fits and 1 more"
 
 
 def test_one_earlier_night_is_no_nights(archive):
@@ -272,7 +272,7 @@ def test_one_earlier_night_is_no_nights(archive):
         archive.take("science", night, exptime=300.0)
     context = archive.plan()
     by_night = {night: SCIENCE.night_groups(context, night) for night in nights}
-    first = plan_sentences.paragraphs(context, by_night, most_nights=2)[0]
+    first = forecast_sentences.paragraphs(context, by_night, most_nights=2)[0]
     assert first == f"plan of 1 earlier night, from {BEFORE}: 1 frame, 1 of grade C"
 
 

@@ -43,8 +43,8 @@ def forget_names():
 
 
 @dataclass(frozen=True)
-class Context(ABC):
-    """The settings, rows, groups and records of a run; a kind gets one of its three types.
+class RunContents:
+    """The settings, rows, groups and earlier records of a run: the same in all its contexts.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Context(ABC):
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not plan, and whose rows are not in its store; None for none.
-    beyond : Context or ccdflow.run.nights.night_notes.NightNotes or None
+    beyond : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
         Has the rows, records and groups that are found by name, and that nobody goes through:
         those of closed nights, or of the nights that a watch does not plan. None for none.
     """
@@ -200,6 +200,59 @@ class Context(ABC):
         """Return {night: the values noted under a name} of the closed nights."""
         return {} if self.closed is None else self.closed.summaries(name)
 
+    def _by_product(self):
+        return self.lookup(
+            (Lookup.ROWS_BY_PRODUCT,),
+            lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
+        )
+
+    @property
+    def products(self):
+        """The names of all possible reduced frames."""
+        return self._by_product().keys()
+
+    def row_of(self, product):
+        """Return the row of a reduced frame's raw frame."""
+        return self._by_product()[product]
+
+    @property
+    def nights(self):
+        """The nights of all rows, in no order."""
+        return self._by_night().keys()
+
+    def rows_of(self, night):
+        """Return the rows of a night, sorted by file."""
+        rows = self._by_night().get(night)
+        if rows is None and self.is_closed(night):
+            by_file = self.closed.notes.rows(night)
+            return [by_file[file] for file in sorted(by_file)]
+        return [] if rows is None else rows
+
+    def rows_in_order(self):
+        """Yield all rows, sorted by night and file."""
+        by_night = self._by_night()
+        for night in sorted(by_night):
+            yield from by_night[night]
+
+    def _by_night(self):
+        """Return {night: its rows, sorted by file}."""
+
+        def make():
+            rows_by_night = {}
+            for row in sorted(self.store.rows.values(), key=lambda row: row.file):
+                rows_by_night.setdefault(row.night, []).append(row)
+            return rows_by_night
+
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
+
+
+@dataclass(frozen=True)
+class Context(RunContents, ABC):
+    """The contents of a run, and the outcome of each product; a kind gets one of the three types.
+
+    A type says what the record of a product is, and whether an answer on records may be kept.
+    """
+
     @classmethod
     def of(cls, context):
         """Return the context of this type for a run, with no answer yet.
@@ -285,51 +338,6 @@ class Context(ABC):
             return True
         row = self._by_product().get(product)
         return row is None or is_of_enabled_type(row, self.settings)
-
-    def _by_product(self):
-        return self.lookup(
-            (Lookup.ROWS_BY_PRODUCT,),
-            lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
-        )
-
-    @property
-    def products(self):
-        """The names of all possible reduced frames."""
-        return self._by_product().keys()
-
-    def row_of(self, product):
-        """Return the row of a reduced frame's raw frame."""
-        return self._by_product()[product]
-
-    @property
-    def nights(self):
-        """The nights of all rows, in no order."""
-        return self._by_night().keys()
-
-    def rows_of(self, night):
-        """Return the rows of a night, sorted by file."""
-        rows = self._by_night().get(night)
-        if rows is None and self.is_closed(night):
-            by_file = self.closed.notes.rows(night)
-            return [by_file[file] for file in sorted(by_file)]
-        return [] if rows is None else rows
-
-    def rows_in_order(self):
-        """Yield all rows, sorted by night and file."""
-        by_night = self._by_night()
-        for night in sorted(by_night):
-            yield from by_night[night]
-
-    def _by_night(self):
-        """Return {night: its rows, sorted by file}."""
-
-        def make():
-            rows_by_night = {}
-            for row in sorted(self.store.rows.values(), key=lambda row: row.file):
-                rows_by_night.setdefault(row.night, []).append(row)
-            return rows_by_night
-
-        return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
 
 
 @dataclass(frozen=True)
