@@ -93,11 +93,11 @@ def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, mo
 
     counted(inventory, "_geometry_and_recipe")
     counted(facts, "_type_of")
-    found, shared = rows_read(values)
+    of_files, shared = rows_read(values)
     assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}
-    assert (found, shared) == rows_read_without_memory(values)
+    assert (of_files, shared) == rows_read_without_memory(values)
     assert calls == {"_geometry_and_recipe": 5, "_type_of": 5}
-    assert [row["status"] for row in found.values()] == ["ok"] * 4
+    assert [row["status"] for row in of_files.values()] == ["ok"] * 4
 
 
 def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeypatch):

@@ -151,8 +151,8 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
             combined = as_number(card_value(header, keyword))
             if combined is not None and combined > 1:
                 raise reduced_error("a program that combines frames", keyword, combined, file)
-        if is_master_sought and (found := _master_card(header)):
-            raise reduced_error("a program that makes masters", *found, file)
+        if is_master_sought and (card := _master_card(header)):
+            raise reduced_error("a program that makes masters", *card, file)
         _refuse_rates(header, file)
         for line in commentary(header, "HISTORY"):
             if _HISTORY.search(line) and not _DENIED_STEP.search(line):
