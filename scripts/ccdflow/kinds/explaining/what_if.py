@@ -161,7 +161,7 @@ def rule_line(context, product, master):
     -------
     str
     """
-    group, path = context.groups[product], Path(master).resolve()
+    group, path = context.group(product), Path(master).resolve()
     kind = _kind_of(context, master)
     if not path.is_relative_to(context.results.resolve()):
         return ""

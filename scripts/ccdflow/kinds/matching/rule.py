@@ -102,7 +102,7 @@ class Masters:
         list of (OfferedMaster, str)
         """
         passed = []
-        for master in self._of_nights(kind, nights):
+        for master in self._select_nights(kind, nights):
             if _is_of_camera(master, frame) and (why := self.why_not(kind, frame, master)):
                 passed.append((master, why))
         return passed
@@ -120,10 +120,10 @@ class Masters:
         -------
         list of OfferedMaster
         """
-        own = self._of_nights(kind, nights)
+        own = self._select_nights(kind, nights)
         return [master for master in own if not self.why_not(kind, frame, master)]
 
-    def _of_nights(self, kind, nights):
+    def _select_nights(self, kind, nights):
         """Return the masters of a kind that are of some nights, in the order of products."""
         # An archive of years has thousands of nights, and who asks names a few.
         numbered = [each for night in nights for each in self._by_night.get((kind, night), ())]
