@@ -182,12 +182,12 @@ atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
 
 
 def is_no_crash(message):
-    """Tell whether a message is shown as it is: a traceback becomes one line."""
+    """Return whether a message is shown as it is; a traceback becomes one line."""
     return not RUN.messages.report_crash(message.getMessage())
 
 
 def is_shown(message):
-    """Tell whether a message of Snakemake is shown; its log file has all of them."""
+    """Return whether a message of Snakemake is shown; its log file has all of them."""
     text, event = message.getMessage(), getattr(message, "event", "")
     RUN.messages.hear(text)
     return RUN.messages.is_shown(
