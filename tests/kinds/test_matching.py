@@ -9,8 +9,8 @@ from offered_masters import LFC, NIGHT, frame, master
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.candidates import DetectorNoise, Rules
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 
 FRAME = frame()
@@ -323,10 +323,10 @@ def test_random_archives(seed):
         rules = Rules(
             rng.choice(["causal", "nearest"]), rng.random() < 0.3, rng.choice([1.0, 2.5]), 0.5
         )
-        shelf = Masters(masters, rules, lambda setup: noise)
+        known = Masters(masters, rules, lambda setup: noise)
         shuffled = Masters(rng.sample(masters, len(masters)), rules, lambda setup: noise)
         for kind in (BIAS, DARK, FLAT):
-            choice = shelf.choose(kind, asked)
+            choice = known.choose(kind, asked)
             assert shuffled.choose(kind, asked) == choice
             if not choice.needed:
                 assert kind == DARK
@@ -342,9 +342,9 @@ def test_random_archives(seed):
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
     broken_keys = []
-    shelf = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
+    known = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
     for kind in (BIAS, DARK, FLAT):
-        for one in shelf.choose(kind, asked).candidates:
+        for one in known.choose(kind, asked).candidates:
             about = one.master.about
             off = apart(about, asked) or 0.0
             is_exact = one.scale == 1
@@ -394,9 +394,9 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
             replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
             for m in added
         ]
-        shelf, grown = Masters(masters), Masters(masters + added)
+        known, grown = Masters(masters), Masters(masters + added)
         for kind in (BIAS, DARK, FLAT):
-            before, after = shelf.choose(kind, asked), grown.choose(kind, asked)
+            before, after = known.choose(kind, asked), grown.choose(kind, asked)
             changed += before.best != after.best
             assert not before.candidates or after.best == before.best
     # The added nights do serve frames that had nothing.
@@ -458,19 +458,19 @@ def cost(kind, one, asked, drift):
 def regrets(rng, kind):
     """Return the variances of an archive: oracle, rule (causal, nearest), nearest in time."""
     masters, frames, noise, drift = drifting(rng)
-    shelves = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
+    both = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
     sums = [0.0] * 4
     for asked in frames:
         costs = {m.product: c for m in masters if (c := cost(kind, m, asked, drift)) is not None}
         if not costs:
-            assert all(shelf.choose(kind, asked).best is None for shelf in shelves)
+            assert all(each.choose(kind, asked).best is None for each in both)
             continue
         days = {
             m.product: (abs(day_of(m.about.night) - day_of(asked.night)), m.product)
             for m in masters
             if m.product in costs
         }
-        taken = [costs[shelf.choose(kind, asked).best.master.product] for shelf in shelves]
+        taken = [costs[each.choose(kind, asked).best.master.product] for each in both]
         variances = (min(costs.values()), *taken, costs[min(days, key=days.get)])
         sums = [a + b + PHOTONS + READ_NOISE**2 for a, b in zip(sums, variances, strict=True)]
     return sums

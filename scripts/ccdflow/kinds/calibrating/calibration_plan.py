@@ -14,7 +14,7 @@ from functools import partial
 from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association, measured_flats, setups, shelves
+from ccdflow.kinds.matching import association, master_library, measured_flats, setups
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
@@ -73,7 +73,7 @@ class Questions:
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
-        answers : sequence of ccdflow.kinds.matching.shelves.StepsAlike
+        answers : sequence of ccdflow.kinds.matching.master_library.StepsAlike
 
         Returns
         -------
@@ -109,11 +109,11 @@ def steps_of_class(context, kinds, row):
     -------
     StepsOfClass
     """
-    ranked = context.lookup(
-        (Lookup.SHELVES, *[kind.name for kind in kinds]),
-        lambda: [association.shelves_of(context, kind) for kind in kinds],
+    libraries = context.lookup(
+        (Lookup.MASTER_LIBRARIES, *[kind.name for kind in kinds]),
+        lambda: [association.library_of(context, kind) for kind in kinds],
     )
-    answers = [shelf.steps_like(row) for shelf in ranked]
+    answers = [library.steps_like(row) for library in libraries]
     asked_of = tuple([answer.asked_of for answer in answers])
     questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
     return StepsOfClass(context, answers, questions)
@@ -125,7 +125,7 @@ class StepsOfClass:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    answers : list of ccdflow.kinds.matching.shelves.StepsAlike
+    answers : list of ccdflow.kinds.matching.master_library.StepsAlike
         By step.
     questions : Questions
         Frames of all nights ask the same questions of the same masters.
@@ -455,7 +455,9 @@ class Likewise:
 
     def _warmer(self, degrees):
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
-        return None if self._dark is None else shelves.degrees_warmer_than(self._dark, degrees)
+        return (
+            None if self._dark is None else master_library.degrees_warmer_than(self._dark, degrees)
+        )
 
     def _basis_at(self, frame, warmer):
         how = [

@@ -19,9 +19,9 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR
+from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import figure_of
 from ccdflow.kinds.matching.setups import about_members, middles_of
-from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 from ccdflow.run.lookups import Lookup

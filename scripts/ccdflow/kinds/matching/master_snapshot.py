@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from ccdflow.kinds.matching.association import shelves_of
+from ccdflow.kinds.matching.association import library_of
 from ccdflow.kinds.matching.candidates import DetectorNoise
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -24,12 +24,12 @@ def kept_of(context, kind):
     dict or None
         Plain values; None where no frame looked for such a master.
     """
-    shelves = context.lookups.get((Lookup.SHELF, kind.name))
-    if shelves is None:
+    library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
+    if library is None:
         # Nobody asked for a master: what was kept before holds.
         return None if context.closed is None else context.closed.first["kept"][kind.name]
-    noises = [[setup, astuple(noise)] for setup, noise in shelves.noises.items()]
-    return {"noises": noises, "telling": shelves.card_hashes}
+    noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]
+    return {"noises": noises, "telling": library.card_hashes}
 
 
 def restore_noises(context, kind, kept):
@@ -67,10 +67,10 @@ def check_kept(context, kind, kept, *, is_new):
     NeedsWholePlan
         If they are others: the choices of closed nights may change.
     """
-    is_asked = is_new or (Lookup.SHELF, kind.name) in context.lookups
+    is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
     if kept is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return
-    now = shelves_of(context, kind).card_hashes
+    now = library_of(context, kind).card_hashes
     if any(now.get(setup) != masters for setup, masters in kept["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

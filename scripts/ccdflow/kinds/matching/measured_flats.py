@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.calibrate.applied_masters import FLAT
+from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
-from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Question

@@ -1,4 +1,4 @@
-"""Which masters of a shelf go first for a frame: arrays only."""
+"""Which masters of a setup go first for a frame: arrays only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.candidates import (
     TEMPERATURE_UNKNOWN,
     Candidate,
 )
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 
 # Tiers of candidates. A master of a later night counts only where the frame's own and all earlier
@@ -87,8 +87,8 @@ def scaled_words(scale):
     return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
-    """Return the candidates on a shelf that a frame may take, the best first.
+def rank_candidates(columns, kind, frame, noise, rules, seconds, asked=None):
+    """Return the candidates of a setup that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
     and those further away only where they may be better in spite of their ageing: the answer is
@@ -96,7 +96,7 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
     frame : ObservedAs
     noise : DetectorNoise
@@ -110,7 +110,7 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
     -------
     tuple of Candidate
     """
-    terms = terms_of(shelf, kind, frame, noise, rules, seconds, asked)
+    terms = terms_of(columns, kind, frame, noise, rules, seconds, asked)
     if (candidates := _rank_recent(terms, frame.night, rules)) is not None:
         return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
@@ -169,14 +169,14 @@ def _rank_recent(terms, night, rules):
     )  # fmt: skip
 
 
-def candidate_at(shelf, index, kind, frame, noise, rules):
+def candidate_at(columns, index, kind, frame, noise, rules):
     """Return the `Candidate` that a bias or flat is for a frame, as `rank_candidates` makes it.
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     index : int
-        Of the master on its shelf.
+        Of the master in the columns.
     kind : {'bias', 'flat'}
     frame : ObservedAs
     noise : DetectorNoise
@@ -186,8 +186,8 @@ def candidate_at(shelf, index, kind, frame, noise, rules):
     -------
     Candidate
     """
-    terms, master = terms_of(shelf, kind, frame, noise, rules, None), shelf.masters[index]
-    lag = number_or_nan(day_of(frame.night)) - float(shelf.days[index])
+    terms, master = terms_of(columns, kind, frame, noise, rules, None), columns.masters[index]
+    lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.about.night == frame.night:
         lag = 0.0
     ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[index])
@@ -199,7 +199,7 @@ def candidate_at(shelf, index, kind, frame, noise, rules):
 
 
 class Ranking:
-    """Masters of a shelf in the order in which a frame takes them.
+    """Masters of a setup in the order in which a frame takes them.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class Ranking:
         self._is_causal = rules.direction != "nearest"
         some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
         self._lags = self._day - terms.days[some]
-        self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
+        self._own = terms.nights[some] == terms.columns.numbers.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
         undated = _none_if_unset(np.isnan(apart))
@@ -271,7 +271,7 @@ class Ranking:
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
-        """Return the days beyond which no master of the shelf comes among the first of these.
+        """Return the days beyond which no other master comes among the first of these.
 
         These are all masters of the weeks around. Where masters that are further away may go first
         for another reason than their variance, it is infinite.
@@ -295,8 +295,8 @@ class Ranking:
         """Return the first of them as `Candidate`."""
         terms, order, some = self._terms, self._order, self._some
         indices = order + some.start if isinstance(some, slice) else some[order]
-        columns = RankedMaster(
-            [terms.shelf.masters[index] for index in terms.indices[indices].tolist()],
+        values = RankedMaster(
+            [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[indices].tolist(),
@@ -307,7 +307,7 @@ class Ranking:
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
         )
-        return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
+        return tuple(map(_candidate, map(RankedMaster._make, zip(*values, strict=True))))
 
 
 def _none_if_unset(flags):

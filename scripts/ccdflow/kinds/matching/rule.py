@@ -17,13 +17,13 @@ from operator import itemgetter
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, ObservedAs, Rules
+from ccdflow.kinds.matching.master_columns import columns_of_masters, is_too_long
 from ccdflow.kinds.matching.ranking import (
     candidate_at,
     is_scaled,
     rank_candidates,
     rescale_candidate,
 )
-from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
 
@@ -43,11 +43,11 @@ class Masters:
         self.rules = rules or Rules()
         self._noise = noise or (lambda setup: DetectorNoise())
         self._by_kind = defaultdict(list)
-        shelves = defaultdict(list)
+        by_setup = defaultdict(list)
         for master in sorted(masters, key=lambda master: master.product):
             self._by_kind[master.kind].append(master)
-            shelves[_shelf_name(master.kind, master.about)].append(master)
-        self._shelves = {name: shelf_of(offers) for name, offers in shelves.items()}
+            by_setup[_setup_key(master.kind, master.about)].append(master)
+        self._columns = {key: columns_of_masters(offers) for key, offers in by_setup.items()}
         self._alike = {}
 
     def choose(self, kind, frame):
@@ -77,11 +77,11 @@ class Masters:
         -------
         FramesAlike
         """
-        name = _shelf_name(kind, frame)
-        if name not in self._alike:
-            source = MasterSource(self, kind, self._shelves.get(name), self._noise(frame.setup))
-            self._alike[name] = source, {}
-        source, nights = self._alike[name]
+        key = _setup_key(kind, frame)
+        if key not in self._alike:
+            source = MasterSource(self, kind, self._columns.get(key), self._noise(frame.setup))
+            self._alike[key] = source, {}
+        source, nights = self._alike[key]
         if frame.night not in nights:
             nights[frame.night] = FramesAlike(source, frame, nights)
         return nights[frame.night]
@@ -245,14 +245,14 @@ class MasterSource:
     ----------
     masters : Masters
     kind : {'bias', 'dark', 'flat'}
-    shelf : ccdflow.kinds.matching.shelf.Shelf or None
+    columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
     noise : DetectorNoise
     """
 
-    def __init__(self, masters, kind, shelf, noise):
+    def __init__(self, masters, kind, columns, noise):
         self.masters, self.rules = masters, masters.rules
-        self.kind, self.shelf, self.noise = kind, shelf, noise
+        self.kind, self.columns, self.noise = kind, columns, noise
         self.unneeded = Choice(kind, needed=False)
 
 
@@ -271,7 +271,7 @@ class FramesAlike:
     def __init__(self, source, frame, nights):
         self.frame = frame
         self._source, self._nights = source, nights
-        self._kind, self._shelf, self._noise = source.kind, source.shelf, source.noise
+        self._kind, self._columns, self._noise = source.kind, source.columns, source.noise
         self._rules = source.rules
         self._answers, self._single = {}, {}
 
@@ -307,8 +307,8 @@ class FramesAlike:
 
     @property
     def asked_of(self):
-        """All that questions depend on: the kind, the shelf by its identity, and the noise."""
-        return self._kind, id(self._shelf), self._noise
+        """All that questions depend on: the kind, the columns by their identity, and the noise."""
+        return self._kind, id(self._columns), self._noise
 
     def of_exposure(self, seconds):
         """Return all of an exposure that the choice depends on: hashable.
@@ -325,7 +325,7 @@ class FramesAlike:
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # A short exposure needs no dark. An unknown exposure is a question of its own.
             return False
-        return question_of_exposure(self._shelf, self._kind, seconds, self._rules)[0]
+        return question_of_exposure(self._columns, self._kind, seconds, self._rules)[0]
 
     def of_degrees(self, set_point, sensor):
         """Return all of the temperatures that the choice depends on: hashable.
@@ -339,7 +339,7 @@ class FramesAlike:
         -------
         tuple
         """
-        return question_of_degrees(self._shelf, self._kind, (set_point, sensor), self._rules)
+        return question_of_degrees(self._columns, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
         """Return the `Choice` of the frame: the same object for all that have the same answer.
@@ -355,7 +355,9 @@ class FramesAlike:
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._source.unneeded
-        asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
+        asked, about = question(
+            self._columns, self._kind, seconds, (set_point, sensor), self._rules
+        )
         if asked not in self._answers:
             choice = self._choose(self.one(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
@@ -386,7 +388,7 @@ class FramesAlike:
         list of Candidate
         """
         degrees, single = (set_point, sensor), self._single
-        asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)
+        asked, _ = question(self._columns, self._kind, None, degrees, self._rules)
         for product in products:
             if (product, asked) not in single:
                 single[product, asked] = self._candidate(product, *degrees)
@@ -394,17 +396,17 @@ class FramesAlike:
         return [candidate for candidate in candidates if candidate is not None]
 
     def _candidate(self, product, set_point, sensor):
-        index = None if self._shelf is None else self._shelf.index_of(product)
+        index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
         frame = self.one(None, set_point, sensor)
-        return candidate_at(self._shelf, index, self._kind, frame, self._noise, self._rules)
+        return candidate_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, asked, seconds):
         candidates = ()
-        if self._shelf is not None:
+        if self._columns is not None:
             candidates = rank_candidates(
-                self._shelf, self._kind, frame, self._noise, self._rules, seconds, asked
+                self._columns, self._kind, frame, self._noise, self._rules, seconds, asked
             )
         if candidates:
             return Choice(self._kind, candidates)
@@ -424,7 +426,8 @@ def _is_of_camera(master, frame):
     return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
 
 
-def _shelf_name(kind, about):
+def _setup_key(kind, about):
+    """Return what the masters in the same columns have in common: kind, setup, light of a flat."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 

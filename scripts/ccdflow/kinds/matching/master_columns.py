@@ -24,7 +24,7 @@ def day_of(night):
 
 
 @dataclass(frozen=True)
-class Shelf:
+class MasterColumns:
     """Masters of one kind, setup and filter, in columns: oldest first, undated ones last.
 
     Attributes
@@ -73,7 +73,7 @@ class Shelf:
     terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
     def index_of(self, product):
-        """Return the index of a master on the shelf, None where it is not there."""
+        """Return the index of a master in the columns, None where it is not there."""
         if not self._by_product:
             # A master of several nights has an entry for each of them: the first one counts.
             for index in np.argsort(self.product_order):
@@ -142,8 +142,18 @@ class Shelf:
         return self._warmer[degrees]
 
 
-def shelf_of(masters):
-    """Return the `Shelf` of masters of a kind, setup and filter, given in the order of products."""
+def columns_of_masters(masters):
+    """Return the `MasterColumns` of masters of a kind, setup and filter.
+
+    Parameters
+    ----------
+    masters : iterable of OfferedMaster
+        In the order of products.
+
+    Returns
+    -------
+    MasterColumns
+    """
     masters = tuple(masters)
     days = _column([day_of(master.about.night) for master in masters])
     order = np.argsort(days, kind="stable")
@@ -152,7 +162,7 @@ def shelf_of(masters):
     exptimes = _column([about.exptime for about in abouts])
     nights, numbers = _number_values(about.night for about in abouts)
     pairs, degrees = _number_values((about.set_temperature, about.temperature) for about in abouts)
-    return Shelf(
+    return MasterColumns(
         masters=masters,
         product_order=order,
         days=days,

@@ -89,7 +89,7 @@ def _bias_of(group):
     return uses[0] if uses else None
 
 
-class Shelves:
+class MasterLibrary:
     """The masters of a kind in the plan, and the noise of their detector.
 
     Parameters
