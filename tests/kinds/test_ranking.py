@@ -17,8 +17,8 @@ from ccdflow.kinds.matching.master_columns import columns_of_masters, day_of
 from ccdflow.kinds.matching.ranking import (
     Ranking,
     _rank_recent,
-    rank_candidates,
-    rescale_candidate,
+    rank_masters,
+    rescale_use,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.kinds.matching.terms import question, terms_of
@@ -35,8 +35,8 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
     columns = columns_of_masters(masters)
     frame = ObservedAs((), night, exptime, "g", **temperatures)
-    candidates = rank_candidates(columns, kind, frame, NOISE, rules or Rules(), exptime)
-    return [(each.master.product, each.grade, each.lag, each.scale) for each in candidates]
+    uses = rank_masters(columns, kind, frame, NOISE, rules or Rules(), exptime)
+    return [(use.product, use.grade, use.lag, use.scale) for use in uses]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_frames_with_the_same_candidates_ask_the_same_question():
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     columns = columns_of_masters([master("dark", exptime=100.0)])
     frame = ObservedAs((), NIGHT, 50.0, "g")
-    (half,) = rank_candidates(columns, "dark", frame, NOISE, Rules(), 50.0)
-    quarter = rescale_candidate(half, 25.0)
+    (half,) = rank_masters(columns, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = rescale_use(half, 100.0, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
     assert "scaled down by 0.25" in quarter.remarks
@@ -161,7 +161,7 @@ def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     for _ in range(200):
         _, _, frame, _, rules, _ = asked = columns_and_question(rng)
         terms = terms_of(*asked)
-        assert rank_candidates(*asked) == Ranking(terms, frame.night, rules).candidates()
+        assert rank_masters(*asked) == Ranking(terms, frame.night, rules).uses()
         near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
@@ -192,8 +192,8 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         rules, asked = Rules(same_night=rng.random() < 0.2), ObservedAs((), night, 60.0, "g", -20.0)
         question_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
         terms = terms_of(*question_of_frame)
-        expected = Ranking(terms, night, rules).candidates()
-        assert rank_candidates(*question_of_frame) == expected
+        expected = Ranking(terms, night, rules).uses()
+        assert rank_masters(*question_of_frame) == expected
         last_ones = _rank_recent(terms, night, rules)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1

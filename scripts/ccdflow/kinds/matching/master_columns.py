@@ -80,6 +80,10 @@ class MasterColumns:
                 self._by_product.setdefault(self.masters[index].product, int(index))
         return self._by_product.get(product)
 
+    def exptime_of(self, product):
+        """Return the seconds of a master in the columns, None where they are unknown."""
+        return self.masters[self.index_of(product)].about.exptime
+
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it.
 

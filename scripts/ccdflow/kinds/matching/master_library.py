@@ -29,7 +29,7 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.job import Step, Use
+from ccdflow.run.job import Step
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -102,7 +102,7 @@ class MasterLibrary:
         self.kind = kind
         self._context = context
         self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
-        self._steps_by_choice, self._ageing_by_camera = {}, {}
+        self._steps_with_cuts, self._ageing_by_camera = {}, {}
         self._steps_alike, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
         masters, masters_below_minimum = [], []
@@ -294,8 +294,7 @@ class MasterLibrary:
             return []
         frame = self._setup_with_settings(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
-        candidates = alike.candidates(products, frame.set_temperature, frame.temperature)
-        return [_use(candidate, None) for candidate in candidates]
+        return alike.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -346,61 +345,60 @@ class MasterLibrary:
     def _chosen(self, alike, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         of_window, larger = alike[0][0], alike[1:]
-        choice = of_window.choose(seconds, *degrees)
-        if choice.candidates and not larger:
+        step = of_window.choose(seconds, *degrees)
+        if step.uses and not larger:
             # Most frames take this way: they need no part of a larger window.
-            return self._step_of_choices((id(choice),), choice)
-        cut_choices = []
-        if choice.needed:
-            cut_choices = [
-                (of_larger.choose(seconds, *degrees), region) for of_larger, region in larger
-            ]
-            cut_choices = [pair for pair in cut_choices if pair[0].candidates]
+            return step
+        cuts = []
+        if step.needed:
+            cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
+            cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
         missing = ""
-        if not cut_choices and not choice.candidates:
-            missing = self._why_missing(of_window.one(seconds, *degrees), choice)
-        key = (id(choice), missing, *[(id(cut), region) for cut, region in cut_choices])
-        return self._step_of_choices(key, choice, cut_choices, missing)
-
-    def _step_of_choices(self, key, choice, cut_choices=(), missing=""):
-        """Return the `Step` with the masters of some choices: the same object for the same key."""
-        known = self._steps_by_choice.get(key)
+        if not cuts and not step.uses:
+            missing = self._why_missing(of_window.one(seconds, *degrees), step)
+        key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
+        known = self._steps_with_cuts.get(key)
         if known is None:
-            step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
-            # The choices are kept, so that their ids stay their own.
-            known = self._steps_by_choice[key] = step, choice, cut_choices
+            with_cuts = Step(step.kind, self._with_cuts(step.uses, cuts), step.needed, missing)
+            # The steps of the key are kept, so that their ids stay their own.
+            known = self._steps_with_cuts[key] = with_cuts, step, cuts
         return known[0]
 
-    def _uses(self, choice, cut_choices):
-        """Return the `Use` of each master of a choice, and of choices among larger windows."""
-        uses = {}
-        if not cut_choices:
-            # Candidates of one window are in the order of the rule already.
-            for candidate in choice.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, None))
-            return tuple(uses.values())
-        for choice_of_window, region in ((choice, None), *cut_choices):
-            for candidate in choice_of_window.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, region))
-        uses_in_order = list(uses.values())
+    def _with_cuts(self, uses, cuts):
+        """Return the masters of a window, and those that are cut from larger ones.
+
+        Parameters
+        ----------
+        uses : tuple of ccdflow.run.job.Use
+        cuts : list of (ccdflow.run.job.Step, ccdflow.camera.sections.Region)
+            The masters of each larger window, and the region that is used of them.
+        """
+        if not cuts:
+            return uses
+        by_product = {use.product: use for use in uses}
+        for step, region in cuts:
+            for use in step.uses:
+                if use.product not in by_product:
+                    by_product[use.product] = _cut_use(use, region)
+        uses_in_order = list(by_product.values())
         if self._is_causal:
             # A later master of the same window comes after an earlier master of a larger one: so a
             # night that is added changes no frame that had a master.
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
-    def _why_missing(self, frame, choice):
+    def _why_missing(self, frame, step):
         """Return why there is no master for a frame; where one has too few members, its name."""
-        below_minimum = choice
-        if choice.needed:
+        below_minimum = step
+        if step.needed:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
-        if not below_minimum.candidates:
+        if not below_minimum.uses:
             return match_sentences.with_degrees(
-                match_sentences.with_exposure(choice.missing, frame), frame
+                match_sentences.with_exposure(step.missing, frame), frame
             )
-        of_night = (candidate for candidate in below_minimum.candidates if candidate.lag == 0)
-        master = next(of_night, below_minimum.best).master
-        product, count = master.product, master.frames
+        of_night = (use.product for use in below_minimum.uses if use.lag == 0)
+        product = next(of_night, below_minimum.uses[0].product)
+        count = len(self.groups[product].files)
         return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
 
     def passed_over(self, rows, night, nights):
@@ -571,14 +569,12 @@ def _is_later(use):
     return (use.lag or 0) < 0
 
 
-def _use(candidate, cut):
-    """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
-    master, lag, scale, variance, grade, remarks, warmer, ageing = candidate
-    about, section = master.about, ""
-    degrees = (about.set_temperature, about.temperature) if master.kind == DARK else ()
-    if cut is not None:
-        section = cut.to_fits()
-        remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
-    return Use(
-        master.product, lag, scale, variance, grade, remarks, degrees, section, warmer, 0.0, ageing
+def _cut_use(use, region):
+    """Return the `Use` of a master of a larger window, of which a region is applied."""
+    section = region.to_fits()
+    return replace(
+        use,
+        grade=max(use.grade, "B"),
+        remarks=(*use.remarks, f"cut to its pixels {section}"),
+        cut=section,
     )

@@ -207,7 +207,7 @@ def rank_of(use, rules):
 
 
 def _ranks_of_darks(uses, rules):
-    """Return the rank of each dark, as `ranking.rank_candidates` would order them."""
+    """Return the rank of each dark, as `ranking.rank_masters` would order them."""
     ranks = [(*rank_of(use, rules), use.scale > STRETCHED_FACTOR) for use in uses]
     exact = [use.scale == 1 for use in uses]
     if not all(exact):
@@ -216,7 +216,7 @@ def _ranks_of_darks(uses, rules):
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)
         ]
-        # The rule of `ranking.rank_candidates`: exact darks of another season compete with scaled
+        # The rule of `ranking.rank_masters`: exact darks of another season compete with scaled
         # darks of these weeks.
         if not any(map(and_, exact, near)):
             exact = list(map(or_, exact, near))

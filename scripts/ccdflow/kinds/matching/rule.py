@@ -16,16 +16,12 @@ from operator import itemgetter
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, ObservedAs, Rules
+from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_too_long
-from ccdflow.kinds.matching.ranking import (
-    candidate_at,
-    is_scaled,
-    rank_candidates,
-    rescale_candidate,
-)
+from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
+from ccdflow.run.job import Step
 
 
 class Masters:
@@ -51,7 +47,7 @@ class Masters:
         self._alike = {}
 
     def choose(self, kind, frame):
-        """Return the `Choice` of masters of a kind for a frame.
+        """Return the masters of a kind for a frame, the best first.
 
         Parameters
         ----------
@@ -60,7 +56,7 @@ class Masters:
 
         Returns
         -------
-        Choice
+        ccdflow.run.job.Step
         """
         how = frame.exptime, frame.set_temperature, frame.temperature
         return self.alike(kind, frame).choose(*how)
@@ -253,7 +249,7 @@ class MasterSource:
     def __init__(self, masters, kind, columns, noise):
         self.masters, self.rules = masters, masters.rules
         self.kind, self.columns, self.noise = kind, columns, noise
-        self.unneeded = Choice(kind, needed=False)
+        self.unneeded = Step(kind, needed=False)
 
 
 class FramesAlike:
@@ -342,7 +338,7 @@ class FramesAlike:
         return question_of_degrees(self._columns, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
-        """Return the `Choice` of the frame: the same object for all that have the same answer.
+        """Return the `Step` of the frame: the same object for all that have the same answer.
 
         Parameters
         ----------
@@ -351,7 +347,7 @@ class FramesAlike:
 
         Returns
         -------
-        Choice
+        ccdflow.run.job.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._source.unneeded
@@ -359,22 +355,24 @@ class FramesAlike:
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
         if asked not in self._answers:
-            choice = self._choose(self.one(seconds, set_point, sensor), asked, about)
+            step = self._choose(self.one(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
-            is_exact = not any(map(is_scaled, choice.candidates))
-            self._answers[asked] = choice, is_exact
-        choice, is_exact = self._answers[asked]
+            is_exact = not any(map(is_scaled, step.uses))
+            self._answers[asked] = step, is_exact
+        step, is_exact = self._answers[asked]
         if is_exact or self._kind != DARK:
-            return choice
+            return step
         asked = (asked, seconds)
         if asked not in self._answers:
-            rescaled_ones = [rescale_candidate(each, seconds) for each in choice.candidates]
-            rescaled = Choice(choice.kind, tuple(rescaled_ones), choice.needed, choice.missing)
-            self._answers[asked] = rescaled, True
+            rescaled = [
+                rescale_use(use, self._columns.exptime_of(use.product), seconds)
+                for use in step.uses
+            ]
+            self._answers[asked] = Step(step.kind, tuple(rescaled)), True
         return self._answers[asked][0]
 
-    def candidates(self, products, set_point, sensor):
-        """Return the `Candidate` of masters by their products, of those that are there.
+    def uses(self, products, set_point, sensor):
+        """Return the `Use` of masters by their products, of those that are there.
 
         Parameters
         ----------
@@ -385,33 +383,35 @@ class FramesAlike:
 
         Returns
         -------
-        list of Candidate
+        list of ccdflow.run.job.Use
         """
         degrees, single = (set_point, sensor), self._single
         asked, _ = question(self._columns, self._kind, None, degrees, self._rules)
         for product in products:
             if (product, asked) not in single:
-                single[product, asked] = self._candidate(product, *degrees)
-        candidates = [single[product, asked] for product in products]
-        return [candidate for candidate in candidates if candidate is not None]
+                single[product, asked] = self._use(product, *degrees)
+        uses = [single[product, asked] for product in products]
+        return [use for use in uses if use is not None]
 
-    def _candidate(self, product, set_point, sensor):
+    def _use(self, product, set_point, sensor):
         index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
         frame = self.one(None, set_point, sensor)
-        return candidate_at(self._columns, index, self._kind, frame, self._noise, self._rules)
+        return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, asked, seconds):
-        candidates = ()
+        uses = {}
         if self._columns is not None:
-            candidates = rank_candidates(
+            # A master of several nights competes once for each: the best of them counts.
+            for use in rank_masters(
                 self._columns, self._kind, frame, self._noise, self._rules, seconds, asked
-            )
-        if candidates:
-            return Choice(self._kind, candidates)
+            ):
+                uses.setdefault(use.product, use)
+        if uses:
+            return Step(self._kind, tuple(uses.values()))
         why = self._source.masters.why_none(self._kind, frame, seconds)
-        return Choice(self._kind, missing=why)
+        return Step(self._kind, missing=why)
 
 
 def _distance(kind, master, frame):

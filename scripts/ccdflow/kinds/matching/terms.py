@@ -93,7 +93,7 @@ def question_of_degrees(columns, kind, degrees, rules):
 
 
 class RankedMaster(NamedTuple):
-    """A master that is among the best, and its numbers: see `Candidate`.
+    """A master that is among the best, and its numbers: see `ccdflow.run.job.Use`.
 
     Attributes
     ----------
