@@ -18,8 +18,8 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
-from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use

@@ -9,9 +9,9 @@ from offered_masters import LFC, NIGHT, frame, master
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.answers import Answer
-from ccdflow.kinds.matching.candidates import DetectorNoise, Rules
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 
 FRAME = frame()

@@ -6,19 +6,19 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds.matching.candidates import (
-    EXACT_NIGHTS,
-    DetectorNoise,
-    ObservedAs,
-    OfferedMaster,
-    Rules,
-)
 from ccdflow.kinds.matching.master_columns import columns_of_masters, day_of
 from ccdflow.kinds.matching.ranking import (
     Ranking,
     _rank_recent,
     rank_masters,
     rescale_use,
+)
+from ccdflow.kinds.matching.rule_values import (
+    EXACT_NIGHTS,
+    DetectorNoise,
+    ObservedAs,
+    OfferedMaster,
+    Rules,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.kinds.matching.terms import question, terms_of

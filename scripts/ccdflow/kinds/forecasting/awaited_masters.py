@@ -15,7 +15,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import MASTER_KINDS
-from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, STRETCHED_FACTOR
+from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES, STRETCHED_FACTOR
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated

@@ -18,9 +18,9 @@ from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR
 from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import figure_of
+from ccdflow.kinds.matching.rule_values import STRETCHED_FACTOR
 from ccdflow.kinds.matching.setups import about_members, middles_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
@@ -222,7 +222,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     use : ccdflow.run.job.Use
     record : ccdflow.run.ledger.Record or None
         Of the master; None if it was not made yet.
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
         Exposure of the frame.
     """

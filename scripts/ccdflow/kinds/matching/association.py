@@ -131,7 +131,7 @@ def library_of(context, kind):
 
 
 def passed_over(context, name, group, nights):
-    """Return [(`candidates.OfferedMaster`, why)] of masters that a frame may not take.
+    """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def passed_over(context, name, group, nights):
 
     Returns
     -------
-    list of (ccdflow.kinds.matching.candidates.OfferedMaster, str)
+    list of (ccdflow.kinds.matching.rule_values.OfferedMaster, str)
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
+from ccdflow.kinds.matching.rule_values import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
 
@@ -113,7 +113,7 @@ class MasterColumns:
         ----------
         degrees : (float or None, float or None)
             Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------
@@ -134,7 +134,7 @@ class MasterColumns:
         ----------
         degrees : (float or None, float or None)
             Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------

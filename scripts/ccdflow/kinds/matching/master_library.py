@@ -12,7 +12,7 @@ from ccdflow.camera import identity
 from ccdflow.camera.sections import Region
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences, rule, windows
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     MOST_CANDIDATES,
     WARMING_WITH_LEVEL,
@@ -42,7 +42,7 @@ _sections_of = picker("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):
-    """Return the `candidates.Rules` of the configuration."""
+    """Return the `rule_values.Rules` of the configuration."""
     calibrate = context.settings["calibrate"]
     return _rules(
         calibrate["direction"],
@@ -490,7 +490,7 @@ class StepsAlike:
 
 
 def detector_noise_of(context, row):
-    """Return the `candidates.DetectorNoise` of a frame's detector, from profile and header.
+    """Return the `rule_values.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
     ----------
@@ -500,7 +500,7 @@ def detector_noise_of(context, row):
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.DetectorNoise
+    ccdflow.kinds.matching.rule_values.DetectorNoise
     """
     usual = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple
 
 from ccdflow.kinds.matching.association import library_of
-from ccdflow.kinds.matching.candidates import DetectorNoise
+from ccdflow.kinds.matching.rule_values import DetectorNoise
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 

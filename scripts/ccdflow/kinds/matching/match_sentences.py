@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     EXACT_NIGHTS,
     LONG_VALUES,
@@ -181,7 +181,7 @@ def why_lost(best, other, rules):
     ----------
     best, other : ccdflow.run.job.Use
         The first one is taken.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------

@@ -11,7 +11,7 @@ from dataclasses import fields
 from itertools import takewhile
 from operator import and_, attrgetter, or_
 
-from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
+from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
 from ccdflow.run.job import Step, Use
 
 # Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
@@ -63,7 +63,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     ----------
     steps : (ccdflow.run.job.Step, ccdflow.run.job.Step)
         Bias and dark, each the best alone first.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
     ageing : float
         As `variance_of_biases` takes it.
     bias_of : callable
@@ -115,7 +115,7 @@ def _competing_biases(uses, of_darks, rules, uses_of):
         The biases of the frame, the best alone first.
     of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
     uses_of : callable
         See `best_pair_first`.
     """
@@ -169,7 +169,7 @@ def bias_alone_first(step, rules):
     ----------
     step : ccdflow.run.job.Step
         As `best_pair_first` returned it: the bias of the best pair goes first.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -194,7 +194,7 @@ def rank_of(use, rules):
     Parameters
     ----------
     use : ccdflow.run.job.Use
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------

@@ -10,12 +10,12 @@ import numpy as np
 from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
 )
-from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 from ccdflow.run.job import Use
 

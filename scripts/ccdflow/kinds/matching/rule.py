@@ -16,9 +16,9 @@ from operator import itemgetter
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_too_long
 from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
+from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
 from ccdflow.run.job import Step

@@ -8,7 +8,7 @@ from statistics import median
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching.candidates import EPOCH, ObservedAs
+from ccdflow.kinds.matching.rule_values import EPOCH, ObservedAs
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -222,7 +222,7 @@ def epoch_of(context, camera, night):
 
 
 def observed_as(context, rows, kind, *, night):
-    """Return the `candidates.ObservedAs` of a frame, or of a group by its members' shared values.
+    """Return the `rule_values.ObservedAs` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def observed_as(context, rows, kind, *, night):
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.ObservedAs
+    ccdflow.kinds.matching.rule_values.ObservedAs
     """
     return about_members(context, rows[0], middles_of(rows), kind, night=night)
 
@@ -247,7 +247,7 @@ def middles_of(rows):
 
 
 def about_members(context, first, middles, kind, *, night, setup=None, entries=()):
-    """Return the `candidates.ObservedAs` of a group, as `observed_as` does.
+    """Return the `rule_values.ObservedAs` of a group, as `observed_as` does.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def about_members(context, first, middles, kind, *, night, setup=None, entries=(
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.ObservedAs
+    ccdflow.kinds.matching.rule_values.ObservedAs
     """
     setup = setup_of(context, first, kind) if setup is None else setup
     if epoch := epoch_of(context, first.camera, night):

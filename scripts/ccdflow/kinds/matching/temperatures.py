@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import SENSOR_SPREAD_DEGREES
+from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
 
 
 def temperatures_apart(about, frame):
@@ -90,7 +90,7 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     set_points, sensors : numpy.ndarray of shape (n,), float64
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------

@@ -11,8 +11,8 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.master_columns import MasterColumns, is_too_long
+from ccdflow.kinds.matching.rule_values import STRETCHED_FACTOR, OfferedMaster
 from ccdflow.kinds.matching.temperatures import tenths
 
 # The terms of at most this many questions are kept. A night asks a few; an archive of a sensor
@@ -34,7 +34,7 @@ def question(columns, kind, seconds, degrees, rules):
     seconds : float or None
     degrees : (float or None, float or None)
         Set point and sensor.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -53,7 +53,7 @@ def question_of_exposure(columns, kind, seconds, rules):
     columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     seconds : float or None
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -78,7 +78,7 @@ def question_of_degrees(columns, kind, degrees, rules):
     kind : {'bias', 'dark', 'flat'}
     degrees : (float or None, float or None)
         Set point and sensor.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -281,9 +281,9 @@ def terms_of(columns, kind, frame, noise, rules, seconds, asked=None):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     asked : hashable, optional
@@ -314,9 +314,9 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
@@ -357,9 +357,9 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
