@@ -32,7 +32,7 @@ class Lookup(StrEnum):
     PIXELS_FOR = "pixels for"
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
-    KIN = "kin"
+    CHIP_RECIPE = "recipe of a chip"
     # On all frames.
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
@@ -61,7 +61,7 @@ class Lookup(StrEnum):
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
             Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
-            Lookup.KIN,
+            Lookup.CHIP_RECIPE,
         )  # fmt: skip
 
 

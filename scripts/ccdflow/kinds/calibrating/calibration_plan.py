@@ -136,9 +136,9 @@ class StepsOfClass:
         self._context, self._answers = context, answers
         self._alike = {}
 
-    def of(self, night):
+    def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
-        answers = [answer.of(night) for answer in self._answers]
+        answers = [answer.of_night(night) for answer in self._answers]
         return StepsOfClass(self._context, answers, self.questions)
 
     def ask(self, seconds, degrees):
@@ -377,7 +377,7 @@ class FramePlanner:
         if of_any_night not in self._first_of_epochs:
             first = steps_of_class(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
-        steps = self._first_of_epochs[of_any_night].of(row.night)
+        steps = self._first_of_epochs[of_any_night].of_night(row.night)
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if name not in self._measured:

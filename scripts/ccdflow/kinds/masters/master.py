@@ -191,7 +191,7 @@ class MasterKind(Kind):
 
     def kept(self, context):
         """Return the noises of detectors, and the cards that distinguish masters."""
-        return master_snapshot.kept_of(context, self)
+        return master_snapshot.snapshot_of(context, self)
 
     def restore(self, context, noted):
         """Give a context the result of `kept`."""
@@ -201,7 +201,7 @@ class MasterKind(Kind):
         """Return no night; raise `NeedsWholePlan` where other cards distinguish masters."""
         noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
-        master_snapshot.check_kept(context, self, noted, is_new=is_new)
+        master_snapshot.check_snapshot(context, self, noted, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.rule_values import STRETCHED_FACTOR, OfferedMaster
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
 
@@ -66,9 +66,9 @@ class MasterColumns:
     exposures: np.ndarray
     temperatures: tuple[np.ndarray, np.ndarray]
     pairs: np.ndarray
-    _warm: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
+    _temperature_flags: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
-    _flags: dict[float | None, bytes] = field(default_factory=dict)
+    _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
     _by_product: dict[str, int] = field(default_factory=dict)
     terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
@@ -98,15 +98,16 @@ class MasterColumns:
         bytes
             A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
         """
-        if seconds not in self._flags:
+        if seconds not in self._exposure_flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = seconds / self.exposures
             exact = is_same_exposure(self.exposures, seconds)
-            flags = exact + 2 * (ratio > STRETCHED_FACTOR) + 4 * is_too_long(ratio, rules.scale_up)
-            self._flags[seconds] = flags.astype(np.uint8).tobytes()
-        return self._flags[seconds]
+            is_too_short = is_scaled_too_far(ratio, rules.scale_up)
+            flags = exact + 2 * (ratio > HARMLESS_SCALE_UP) + 4 * is_too_short
+            self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
+        return self._exposure_flags[seconds]
 
-    def warm(self, degrees, rules):
+    def temperature_flags(self, degrees, rules):
         """Return which of the temperatures are another than a frame's, and which are unknown.
 
         Parameters
@@ -120,12 +121,12 @@ class MasterColumns:
         bytes
             A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
         """
-        if degrees not in self._warm:
+        if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
                 off = temperature_differences(*self.temperatures, degrees)
                 flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
-            self._warm[degrees] = flags.astype(np.uint8).tobytes()
-        return self._warm[degrees]
+            self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
+        return self._temperature_flags[degrees]
 
     def warmer(self, degrees, rules):
         """Return by how many degrees each of the temperatures is warmer than a frame.
@@ -191,7 +192,7 @@ def _column(values):
     return np.array([number_or_nan(value) for value in values])
 
 
-def is_too_long(scale, scale_up):
+def is_scaled_too_far(scale, scale_up):
     """Return whether a dark would be scaled up by more than is allowed, to a thousandth.
 
     Parameters

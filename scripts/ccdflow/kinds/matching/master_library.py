@@ -25,7 +25,7 @@ from ccdflow.kinds.matching.setups import (
     TEMPERATURE_FACTS,
     about_members,
     epoch_of,
-    middles_of,
+    medians_of,
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
@@ -73,13 +73,13 @@ def values_of_members(context, group):
     Returns
     -------
     list
-        `setups.middles_of` the members; a list of their settings, each once; and the variance that
+        `setups.medians_of` the members; a list of their settings, each once; and the variance that
         the bias of a dark adds.
     """
     rows = [context.row(file) for file in group.files]
     bias = _bias_of(group)
     variance = 0.0 if bias is None else bias.variance
-    return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
+    return [medians_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
 
 
 def _bias_of(group):
@@ -118,11 +118,11 @@ class MasterLibrary:
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             (first, setup), count = first_members[group.product], len(group.files)
-            middles, _, variance = self._members[group.product]
+            medians, _, variance = self._members[group.product]
             self._chips.add(first, setup)
             offered = masters if count >= self.minimum else masters_below_minimum
             for night in group.nights or (group.night,):
-                about = self._setup_with_settings(first, middles, night, setup)
+                about = self._setup_with_settings(first, medians, night, setup)
                 offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
@@ -206,7 +206,7 @@ class MasterLibrary:
             for larger_setup, entries, region in self._larger_by_window[window]
         ]
 
-    def _setup_with_settings(self, first, middles, night, setup=None):
+    def _setup_with_settings(self, first, medians, night, setup=None):
         """Return the setup of a frame or master, with the settings that distinguish masters.
 
         ``setup`` is that of the first member where it is known.
@@ -218,7 +218,7 @@ class MasterLibrary:
             lambda: self._card_entries(setup, setting),
         )
         return about_members(
-            self._context, first, middles, self.kind, night=night, setup=setup, entries=entries
+            self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
     def _card_entries(self, setup, setting, *, of_larger=None):
@@ -251,7 +251,7 @@ class MasterLibrary:
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
-        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
             return step
@@ -292,7 +292,7 @@ class MasterLibrary:
         """
         if not products:
             return []
-        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
         return alike.uses(products, frame.set_temperature, frame.temperature)
 
@@ -311,11 +311,11 @@ class MasterLibrary:
         key = settings, epoch_of(self._context, row.camera, row.night)
         if key not in self._steps_alike:
             self._steps_alike[key] = self._find_steps_like(row)
-        return self._steps_alike[key].of(row.night)
+        return self._steps_alike[key].of_night(row.night)
 
     def _find_steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
-        frame = self._setup_with_settings(row, middles_of([row]), row.night)
+        frame = self._setup_with_settings(row, medians_of([row]), row.night)
         self._note_noise(frame.setup, row)
         alike = self._alike((frame, None), *self._larger_windows(frame, row))
         return StepsAlike(self.kind.name, alike, self._chosen, {})
@@ -355,7 +355,7 @@ class MasterLibrary:
             cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
         missing = ""
         if not cuts and not step.uses:
-            missing = self._why_missing(of_window.one(seconds, *degrees), step)
+            missing = self._why_missing(of_window.frame_with(seconds, *degrees), step)
         key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
@@ -414,7 +414,7 @@ class MasterLibrary:
         -------
         list of (OfferedMaster, str)
         """
-        frame, kind = self._setup_with_settings(rows[0], middles_of(rows), night), self.kind.name
+        frame, kind = self._setup_with_settings(rows[0], medians_of(rows), night), self.kind.name
         frames_in_larger = {
             larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
         }
@@ -450,11 +450,11 @@ class StepsAlike:
     chosen: Callable[..., Step]
     nights: dict[str, StepsAlike]
 
-    def of(self, night):
+    def of_night(self, night):
         """Return those of such frames of another night of their epoch."""
         steps = self.nights.get(night)
         if steps is None:
-            alike = [(each.of(night), cut) for each, cut in self.alike]
+            alike = [(each.of_night(night), cut) for each, cut in self.alike]
             steps = StepsAlike(self.kind, alike, self.chosen, self.nights)
             self.nights[night] = steps
         return steps

@@ -10,7 +10,7 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
-def kept_of(context, kind):
+def snapshot_of(context, kind):
     """Return the values of all masters of a kind that a plan of some nights needs.
 
     Parameters
@@ -32,24 +32,24 @@ def kept_of(context, kind):
     return {"noises": noises, "telling": library.card_hashes}
 
 
-def restore_noises(context, kind, kept):
-    """Give a context of some nights the result of `kept_of`.
+def restore_noises(context, kind, snapshot):
+    """Give a context of some nights the result of `snapshot_of`.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
         Before the plan is made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    kept : dict or None
+    snapshot : dict or None
     """
     noises = {
         tuple(map(tuple, setup)): DetectorNoise(*noise)
-        for setup, noise in (kept or {}).get("noises", ())
+        for setup, noise in (snapshot or {}).get("noises", ())
     }
     context.lookup((Lookup.NOISES, kind.name), lambda: noises)
 
 
-def check_kept(context, kind, kept, *, is_new):
+def check_snapshot(context, kind, snapshot, *, is_new):
     """Compare the cards that distinguish the masters of a kind with the cards of before.
 
     Parameters
@@ -57,8 +57,8 @@ def check_kept(context, kind, kept, *, is_new):
     context : ccdflow.run.context.Context
         After the plan was made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    kept : dict or None
-        As `kept_of` returned it.
+    snapshot : dict or None
+        As `snapshot_of` returned it.
     is_new : bool
         Whether there are new masters of the kind.
 
@@ -68,9 +68,9 @@ def check_kept(context, kind, kept, *, is_new):
         If they are others: the choices of closed nights may change.
     """
     is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
-    if kept is None or not is_asked:
+    if snapshot is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return
     now = library_of(context, kind).card_hashes
-    if any(now.get(setup) != masters for setup, masters in kept["telling"].items()):
+    if any(now.get(setup) != masters for setup, masters in snapshot["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

@@ -10,9 +10,9 @@ from functools import lru_cache
 from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     EXACT_NIGHTS,
+    HARMLESS_SCALE_UP,
     LONG_VALUES,
     SENSOR_SPREAD_DEGREES,
-    STRETCHED_FACTOR,
 )
 
 
@@ -197,7 +197,7 @@ def _why_lost_by_rule(best, other, rules):
         return "of a later night"
     if other.cut and not best.cut:
         return "of a larger window"
-    if other.scale > STRETCHED_FACTOR >= best.scale:
+    if other.scale > HARMLESS_SCALE_UP >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if is_after and other.lag < best.lag:
         return "further away in time"

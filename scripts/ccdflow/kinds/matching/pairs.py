@@ -11,7 +11,7 @@ from dataclasses import fields
 from itertools import takewhile
 from operator import and_, attrgetter, or_
 
-from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
+from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.run.job import Step, Use
 
 # Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
@@ -208,7 +208,7 @@ def rank_of(use, rules):
 
 def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, as `ranking.rank_masters` would order them."""
-    ranks = [(*rank_of(use, rules), use.scale > STRETCHED_FACTOR) for use in uses]
+    ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
     exact = [use.scale == 1 for use in uses]
     if not all(exact):
         # A rank begins with the nights to a later master that does not compete.

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.master_columns import columns_of_masters, is_too_long
+from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
@@ -163,7 +163,7 @@ class Masters:
             return "an exposure is unknown"
         scale = frame.exptime / about.exptime
         is_exact = is_same_exposure(about.exptime, frame.exptime)
-        if is_too_long(scale, self.rules.scale_up) and not is_exact:
+        if is_scaled_too_far(scale, self.rules.scale_up) and not is_exact:
             return f"would be scaled up {scale:.2g} times"
         return ""
 
@@ -227,7 +227,7 @@ class Masters:
         faults = [match_sentences.OTHER_TEMPERATURE] if is_warm else []
         if frame.exptime is None or not about.exptime:
             faults.append("an exposure is unknown")
-        elif not is_same_exposure(about.exptime, frame.exptime) and is_too_long(
+        elif not is_same_exposure(about.exptime, frame.exptime) and is_scaled_too_far(
             frame.exptime / about.exptime, self.rules.scale_up
         ):
             faults.append("too short")
@@ -271,7 +271,7 @@ class FramesAlike:
         self._rules = source.rules
         self._answers, self._single = {}, {}
 
-    def one(self, seconds, set_point, sensor):
+    def frame_with(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
 
         Parameters
@@ -289,7 +289,7 @@ class FramesAlike:
             like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
         )
 
-    def of(self, night):
+    def of_night(self, night):
         """Return the frames of another night that are like these."""
         alike = self._nights.get(night)
         if alike is None:
@@ -355,7 +355,7 @@ class FramesAlike:
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
         if asked not in self._answers:
-            step = self._choose(self.one(seconds, set_point, sensor), asked, about)
+            step = self._choose(self.frame_with(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
             is_exact = not any(map(is_scaled, step.uses))
             self._answers[asked] = step, is_exact
@@ -397,7 +397,7 @@ class FramesAlike:
         index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
-        frame = self.one(None, set_point, sensor)
+        frame = self.frame_with(None, set_point, sensor)
         return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, asked, seconds):

@@ -10,7 +10,7 @@ SENSOR_SPREAD_DEGREES = 2.0
 WARMING_WITH_LEVEL = 1.0
 """A bias whose level no overscan removes changes by this many electrons a degree."""
 
-STRETCHED_FACTOR = 1.01
+HARMLESS_SCALE_UP = 1.01
 """A dark scaled up by at most this factor is as good as one that is scaled down."""
 
 EPOCH = "epoch"

@@ -83,7 +83,7 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    unrest where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
+    scatter where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.master_columns import MasterColumns, is_too_long
-from ccdflow.kinds.matching.rule_values import STRETCHED_FACTOR, OfferedMaster
+from ccdflow.kinds.matching.master_columns import MasterColumns, is_scaled_too_far
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 from ccdflow.kinds.matching.temperatures import tenths
 
 # The terms of at most this many questions are kept. A night asks a few; an archive of a sensor
@@ -87,7 +87,7 @@ def question_of_degrees(columns, kind, degrees, rules):
     if columns is None:
         return b""
     if kind == DARK:
-        return columns.warm(degrees, rules)
+        return columns.temperature_flags(degrees, rules)
     # Temperatures are rounded to 0.1: without a cooler each frame would be a question of its own.
     return columns.warmer(tuple(map(tenths, degrees)), rules)
 
@@ -324,11 +324,11 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     exact = is_same_exposure(exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
     scale[~exact & ~(exptimes > 0)] = np.nan
-    up = ~exact & (wanted / exptimes > STRETCHED_FACTOR)
-    flags = columns.warm((frame.set_temperature, frame.temperature), rules)
+    up = ~exact & (wanted / exptimes > HARMLESS_SCALE_UP)
+    flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
     flags = np.frombuffer(flags, np.uint8)[columns.pairs]
     usable = np.isfinite(scale) & (flags & 1 == 0)
-    usable &= exact | ~is_too_long(wanted / exptimes, rules.scale_up)
+    usable &= exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
     one = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
