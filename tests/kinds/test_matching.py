@@ -202,6 +202,13 @@ def test_refusals_name_the_criterion_and_what_there_is():
     )
 
 
+def test_a_master_of_several_nights_is_named_once_by_its_best_night():
+    darks = [master(DARK, night_after(-days), exptime=1000.0) for days in (3, 1)]
+    masters = Masters([replace(each, product="of both nights") for each in darks])
+    (use,) = masters.choose(DARK, frame()).uses
+    assert (use.product, use.lag, use.scale) == ("of both nights", 1, 0.3)
+
+
 def test_nights_without_a_date_are_taken_last():
     undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night_after(-900))
     assert best(BIAS, [undated, dated]).product == dated.product

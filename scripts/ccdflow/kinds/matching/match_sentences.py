@@ -241,11 +241,11 @@ def _more_words(times):
 def _why_less_lost(best, other, part):
     """Return why a master that adds a smaller part of the variance lost."""
     if best.is_measured:
-        return f"adds {part:.2g} times the variance, too small a gain"
+        return f"adds {part:.2g} times the variance, too small a difference"
     if other.is_measured:
         return "the electrons of the one that is taken are not known"
     # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
-    return "would add to the bias of the dark, which is another"
+    return "not the bias that the dark had subtracted"
 
 
 def is_later(use):
