@@ -9,7 +9,7 @@ from small_frames import begin
 from ccdflow.kinds import science
 from ccdflow.kinds.calibrating import calibration, calibration_plan
 from ccdflow.kinds.calibrating.calibration_plan import steps_of_class
-from ccdflow.kinds.matching import shelves
+from ccdflow.kinds.matching import master_library
 from ccdflow.run import plan
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.rows import Facts, digest
@@ -84,7 +84,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
     for number in range(2):
         product = f"calibrated/2024-03-01/{number}.fits"
         # As a job finds it, which has asked for no other frame.
-        shelves._numbers_of.cache_clear()
+        master_library._numbers_of.cache_clear()
         own = calibration.Calibration(PlanContext.of(context), context.groups[product])
         assert [how[3] for how in own.basis["how"] if how[0] == "dark"] == [0.0]
         assert jobs[product].key == digest(own.basis)

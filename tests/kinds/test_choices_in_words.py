@@ -18,8 +18,8 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
-from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
@@ -334,7 +334,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     (block,) = night_forecast.blocks_of(archive.plan(), NIGHT)
     (line,) = (line for line in block.taken if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
-    assert line.why_lost == "would add to the bias of the dark, which is another"
+    assert line.why_lost == "not the bias that the dark had subtracted"
     headings, rows = forecast_sentences.table([block])
     (row,) = (dict(zip(headings, row, strict=True)) for row in rows if row[0] == "bias")
     assert row["Master"] == f"3 of {BEFORE[5:]}"
@@ -345,6 +345,8 @@ def test_a_flat_that_is_measured_lost_to_one_that_is_not():
     own, old = Use("own", 0, 1.0, 1e-5, "A"), Use("old", 1, 1.0, 1e-6, "B", is_measured=True)
     words = "the electrons of the one that is taken are not known"
     assert match_sentences.why_lost(own, old, Rules()) == words
+    words = "adds 0.1 times the variance, too small a difference"
+    assert match_sentences.why_lost(replace(own, is_measured=True), old, Rules()) == words
 
 
 @pytest.mark.parametrize(

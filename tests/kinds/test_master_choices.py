@@ -156,7 +156,7 @@ def test_the_same_set_point_goes_first_by_the_predicted_variance(archive, degree
     assert archive.chosen(file)["bias"] == night
 
 
-def test_the_unrest_of_a_sensor_is_no_other_temperature(archive):
+def test_the_scatter_of_a_sensor_is_no_other_temperature(archive):
     """ISIS reads 159.8 to 161.5 K in one night; no card has a set point."""
     archive.calibrations(NIGHT, CCD_TEMP=159.8)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=161.5)

@@ -8,9 +8,10 @@ import pytest
 from offered_masters import LFC, NIGHT, frame, master
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.kinds.matching.candidates import DetectorNoise, Rules
+from ccdflow.kinds.matching.answers import Answer
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 
 FRAME = frame()
@@ -22,13 +23,17 @@ def night_after(offset):
 
 def best(kind, masters, *, frame=FRAME, noise=None, **rules):
     noise = noise or DetectorNoise(read_noise=10.0)
-    return Masters(masters, Rules(**rules), lambda setup: noise).choose(kind, frame).best
+    return first_use(Masters(masters, Rules(**rules), lambda setup: noise), kind, frame)
+
+
+def first_use(masters, kind, asked):
+    return next(iter(masters.choose(kind, asked).uses), None)
 
 
 def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
     tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
     choice = best(BIAS, [tonight, week])
-    assert choice.master == week
+    assert choice.product == week.product
     # 100 / 50 e2, and a week of 0.01 e2 a day.
     assert choice.variance == pytest.approx(2.07)
     assert (choice.lag, choice.grade, choice.remarks) == (7, "B", ("7 nights before",))
@@ -37,33 +42,33 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
 def test_and_do_not_on_one_that_drifts():
     tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
     drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
-    assert best(BIAS, [tonight, week], noise=drifts).master == tonight
-    assert best(BIAS, [tonight, week], same_night=True).master == tonight
+    assert best(BIAS, [tonight, week], noise=drifts).product == tonight.product
+    assert best(BIAS, [tonight, week], same_night=True).product == tonight.product
 
 
 def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
     later, earlier = master(BIAS, night_after(1), frames=50), master(BIAS, night_after(-30))
-    assert best(BIAS, [later, earlier]).master == earlier
-    assert best(BIAS, [later, earlier], direction="nearest").master == later
+    assert best(BIAS, [later, earlier]).product == earlier.product
+    assert best(BIAS, [later, earlier], direction="nearest").product == later.product
     far = master(BIAS, night_after(2), frames=500)
     choice = best(BIAS, [far, later])
-    assert (choice.master, choice.lag, choice.grade) == (later, -1, "B")
+    assert (choice.product, choice.lag, choice.grade) == (later.product, -1, "B")
 
 
 def test_the_darks_of_the_guide_two_months_later_are_taken_for_want_of_others():
     darks = [master(DARK, "2016-03-13", exptime=t, filter="r'") for t in (7.0, 70.0, 300.0)]
     choice = best(DARK, darks, frame=frame(exptime=300.062))
-    assert (choice.master, choice.scale, choice.lag) == (darks[2], 1.0, -57)
+    assert (choice.product, choice.scale, choice.lag) == (darks[2].product, 1.0, -57)
     assert (choice.grade, choice.remarks) == ("B", ("57 nights later", "temperature unknown"))
-    assert best(DARK, darks, frame=frame(exptime=70.011)).master == darks[1]
+    assert best(DARK, darks, frame=frame(exptime=70.011)).product == darks[1].product
 
 
 def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
     exact, long = master(DARK, NIGHT, frames=3), master(DARK, NIGHT, frames=99, exptime=1000.0)
     short = master(DARK, NIGHT, frames=999, exptime=200.0)
-    assert best(DARK, [exact, long, short]).master == exact
+    assert best(DARK, [exact, long, short]).product == exact.product
     down = best(DARK, [long, short])
-    assert (down.master, down.scale, down.grade) == (long, 0.3, "B")
+    assert (down.product, down.scale, down.grade) == (long.product, 0.3, "B")
     up = best(DARK, [short])
     assert (up.scale, up.grade) == (1.5, "C")
     assert up.remarks == ("scaled up by 1.5", "temperature unknown")
@@ -74,7 +79,7 @@ def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
 @pytest.mark.parametrize("order", [(500.0, 500.4), (500.4, 500.0)])
 def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_first(order):
     masters = Masters([master(DARK, NIGHT, exptime=1000.0)])
-    scales = {s: masters.choose(DARK, frame(exptime=s)).best.scale for s in order}
+    scales = {s: first_use(masters, DARK, frame(exptime=s)).scale for s in order}
     assert scales == {500.0: 0.5, 500.4: pytest.approx(0.5004, rel=1e-12)}
 
 
@@ -91,13 +96,13 @@ def test_an_exposure_that_rounds_to_the_darks_is_scaled_all_the_same(seconds, sc
 
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
     up, later = master(DARK, night_after(-1), exptime=200.0), master(DARK, night_after(9))
-    assert best(DARK, [up, later]).master == up
-    assert best(DARK, [up, later], direction="nearest").master == later
+    assert best(DARK, [up, later]).product == up.product
+    assert best(DARK, [up, later], direction="nearest").product == later.product
     # A dark that may not be scaled so far is none at all.
     short = master(DARK, night_after(-1), exptime=20.0)
-    assert best(DARK, [short, later]).master == later
+    assert best(DARK, [short, later]).product == later.product
     later_up = master(DARK, night_after(2), exptime=200.0)
-    assert best(DARK, [later_up, later]).master == later
+    assert best(DARK, [later_up, later]).product == later.product
 
 
 def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_weeks():
@@ -105,44 +110,45 @@ def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_week
     asked = frame(exptime=60.0)
 
     def taken(*masters):
-        return best(DARK, masters, frame=asked, noise=noise).master
+        return best(DARK, masters, frame=asked, noise=noise).product
 
     old = master(DARK, night_after(-304), frames=3, exptime=60.0)
     tonight = master(DARK, NIGHT, frames=20, exptime=62.0)
-    assert taken(old, tonight) == tonight
+    assert taken(old, tonight) == tonight.product
     # With one of this month at hand the exact ones go first; of equal age the exact one does.
     month, older = (master(DARK, night_after(-n), frames=3, exptime=60.0) for n in (30, 31))
-    assert taken(month, tonight) == month
-    assert taken(older, tonight) == tonight
+    assert taken(month, tonight) == month.product
+    assert taken(older, tonight) == tonight.product
     assert (
-        taken(old, replace(tonight, about=replace(tonight.about, night=night_after(-304)))) == old
+        taken(old, replace(tonight, about=replace(tonight.about, night=night_after(-304))))
+        == old.product
     )
     # By what both add, not by age alone.
     many = master(DARK, night_after(-40), frames=99, exptime=60.0)
     few = master(DARK, NIGHT, frames=3, exptime=62.0)
-    assert taken(many, few) == many
+    assert taken(many, few) == many.product
     # A dark that is scaled up, or of a later night, does not compete.
     short = master(DARK, NIGHT, frames=99, exptime=50.0)
     later = master(DARK, night_after(1), frames=99, exptime=60.0)
-    assert taken(old, short, later) == old
+    assert taken(old, short, later) == old.product
 
 
 def test_a_scaled_dark_is_ranked_by_the_noise_of_the_bias_that_it_leaves():
     noise, asked = DetectorNoise(read_noise=5.0), frame(exptime=290.0)
     long = replace(master(DARK, NIGHT, frames=5, exptime=3000.0), bias_variance=25 / 3)
     short = replace(master(DARK, NIGHT, frames=20, exptime=300.0), bias_variance=25 / 3)
-    assert best(DARK, [long, short], frame=asked, noise=noise).master == short
+    assert best(DARK, [long, short], frame=asked, noise=noise).product == short.product
     # With many biases it is the other way round.
     long, short = (replace(each, bias_variance=25 / 999) for each in (long, short))
-    assert best(DARK, [long, short], frame=asked, noise=noise).master == long
+    assert best(DARK, [long, short], frame=asked, noise=noise).product == long.product
 
 
 def test_temperatures_are_compared_by_set_point_where_there_is_one():
     cold = master(DARK, NIGHT, set_temperature=-20.0, temperature=-19.2)
-    warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0)
+    warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0, name="_warm")
     wanted = frame(set_temperature=-20.0, temperature=-20.0)
     choice = best(DARK, [warm, cold], frame=wanted)
-    assert (choice.master, choice.grade) == (cold, "A")
+    assert (choice.product, choice.grade) == (cold.product, "A")
     assert best(DARK, [warm], frame=wanted) is None
     assert best(DARK, [warm], frame=frame()).remarks == ("temperature unknown",)
     # The cooler failed: the sensor is far from the set point that the header still claims.
@@ -154,7 +160,8 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 def test_a_short_exposure_needs_no_dark():
     cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
     choice = Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
-    assert (choice.needed, choice.grade, choice.missing) == (False, "A", "")
+    assert (choice.needed, choice.uses, choice.missing) == (False, (), "")
+    assert Answer(choice).grade == "A"
     assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
 
 
@@ -177,7 +184,8 @@ def test_refusals_name_the_criterion_and_what_there_is():
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, gain unknown instead of g1.1"
     )
-    assert choice.grade == "C"
+    assert (choice.needed, choice.uses) == (True, ())
+    assert Answer(choice, missing=choice.missing).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
     assert Masters([dark]).choose(DARK, frame()).missing == (
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
@@ -194,13 +202,20 @@ def test_refusals_name_the_criterion_and_what_there_is():
     )
 
 
+def test_a_master_of_several_nights_is_named_once_by_its_best_night():
+    darks = [master(DARK, night_after(-days), exptime=1000.0) for days in (3, 1)]
+    masters = Masters([replace(each, product="of both nights") for each in darks])
+    (use,) = masters.choose(DARK, frame()).uses
+    assert (use.product, use.lag, use.scale) == ("of both nights", 1, 0.3)
+
+
 def test_nights_without_a_date_are_taken_last():
     undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night_after(-900))
-    assert best(BIAS, [undated, dated]).master == dated
+    assert best(BIAS, [undated, dated]).product == dated.product
     choice = best(BIAS, [undated])
     assert (choice.lag, choice.grade) == (None, "B")
     own = best(BIAS, [undated, dated], frame=frame(night="undated"))
-    assert (own.master, own.grade) == (undated, "A")
+    assert (own.product, own.grade) == (undated.product, "A")
     # The master has a date and the frame has none, or the other way round.
     of_other = best(BIAS, [dated], frame=frame(night="undated"))
     assert of_other.remarks == choice.remarks == ("of another night, days between unknown",)
@@ -323,34 +338,35 @@ def test_random_archives(seed):
         rules = Rules(
             rng.choice(["causal", "nearest"]), rng.random() < 0.3, rng.choice([1.0, 2.5]), 0.5
         )
-        shelf = Masters(masters, rules, lambda setup: noise)
+        known = Masters(masters, rules, lambda setup: noise)
         shuffled = Masters(rng.sample(masters, len(masters)), rules, lambda setup: noise)
         for kind in (BIAS, DARK, FLAT):
-            choice = shelf.choose(kind, asked)
+            choice = known.choose(kind, asked)
             assert shuffled.choose(kind, asked) == choice
             if not choice.needed:
                 assert kind == DARK
                 assert asked.exptime is not None
                 assert asked.exptime < 14
                 continue
-            products = [candidate.master.product for candidate in choice.candidates]
+            products = [use.product for use in choice.uses]
             assert products == by_the_rule(kind, masters, asked, noise, rules)
-            assert all(c.master.about.setup == asked.setup for c in choice.candidates)
+            setups = {each.product: each.about.setup for each in masters}
+            assert all(setups[product] == asked.setup for product in products)
             assert bool(choice.missing) == (not products)
 
 
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
-    broken_keys = []
-    shelf = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
+    broken_keys, offers = [], {each.product: each for each in masters}
+    known = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
     for kind in (BIAS, DARK, FLAT):
-        for one in shelf.choose(kind, asked).candidates:
-            about = one.master.about
+        for one in known.choose(kind, asked).uses:
+            about = offers[one.product].about
             off = apart(about, asked) or 0.0
             is_exact = one.scale == 1
             same = abs((about.exptime or 0) - (asked.exptime or 0))
             broken = {
-                "kind": one.master.kind != kind,
+                "kind": offers[one.product].kind != kind,
                 "setup": about.setup != asked.setup,
                 "filter": kind == FLAT and about.filter != asked.filter,
                 "temperature": kind == DARK and off > rules.temperature_tolerance,
@@ -394,11 +410,11 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
             replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
             for m in added
         ]
-        shelf, grown = Masters(masters), Masters(masters + added)
+        known, grown = Masters(masters), Masters(masters + added)
         for kind in (BIAS, DARK, FLAT):
-            before, after = shelf.choose(kind, asked), grown.choose(kind, asked)
-            changed += before.best != after.best
-            assert not before.candidates or after.best == before.best
+            before, after = first_use(known, kind, asked), first_use(grown, kind, asked)
+            changed += before != after
+            assert before is None or after == before
     # The added nights do serve frames that had nothing.
     assert changed > 20
 
@@ -458,19 +474,19 @@ def cost(kind, one, asked, drift):
 def regrets(rng, kind):
     """Return the variances of an archive: oracle, rule (causal, nearest), nearest in time."""
     masters, frames, noise, drift = drifting(rng)
-    shelves = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
+    both = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
     sums = [0.0] * 4
     for asked in frames:
         costs = {m.product: c for m in masters if (c := cost(kind, m, asked, drift)) is not None}
         if not costs:
-            assert all(shelf.choose(kind, asked).best is None for shelf in shelves)
+            assert all(first_use(each, kind, asked) is None for each in both)
             continue
         days = {
             m.product: (abs(day_of(m.about.night) - day_of(asked.night)), m.product)
             for m in masters
             if m.product in costs
         }
-        taken = [costs[shelf.choose(kind, asked).best.master.product] for shelf in shelves]
+        taken = [costs[first_use(each, kind, asked).product] for each in both]
         variances = (min(costs.values()), *taken, costs[min(days, key=days.get)])
         sums = [a + b + PHOTONS + READ_NOISE**2 for a, b in zip(sums, variances, strict=True)]
     return sums

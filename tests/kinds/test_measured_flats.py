@@ -17,7 +17,7 @@ from small_frames import LFC_LIKE, begin, run_jobs, write_raw
 
 from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.association import needs_of
-from ccdflow.kinds.matching.measured_flats import first_of
+from ccdflow.kinds.matching.measured_flats import preferred_flat
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 
@@ -101,7 +101,7 @@ def night_of(done, product):
     ],
 )
 def test_the_first_of_some_flats(measured, first):
-    assert first_of(["own", "old", "older"], measured) == first
+    assert preferred_flat(["own", "old", "older"], measured) == first
 
 
 def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():

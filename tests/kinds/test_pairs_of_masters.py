@@ -17,8 +17,8 @@ from small_frames import begin
 from ccdflow import simulate
 from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import measured_flats
-from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
+from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts

@@ -6,20 +6,20 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.master_columns import columns_of_masters, day_of
+from ccdflow.kinds.matching.ranking import (
+    Ranking,
+    _rank_recent,
+    rank_masters,
+    rescale_use,
+)
+from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
     DetectorNoise,
     ObservedAs,
     OfferedMaster,
     Rules,
 )
-from ccdflow.kinds.matching.ranking import (
-    Ranking,
-    _rank_recent,
-    rank_candidates,
-    rescale_candidate,
-)
-from ccdflow.kinds.matching.shelf import day_of, shelf_of
 from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.kinds.matching.terms import question, terms_of
 
@@ -33,10 +33,10 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 
 
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
-    shelf = shelf_of(masters)
+    columns = columns_of_masters(masters)
     frame = ObservedAs((), night, exptime, "g", **temperatures)
-    candidates = rank_candidates(shelf, kind, frame, NOISE, rules or Rules(), exptime)
-    return [(each.master.product, each.grade, each.lag, each.scale) for each in candidates]
+    uses = rank_masters(columns, kind, frame, NOISE, rules or Rules(), exptime)
+    return [(use.product, use.grade, use.lag, use.scale) for use in uses]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,10 @@ def test_a_night_has_the_day_of_its_date(night, day):
 
 
 def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
-    shelf = shelf_of([master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)])
-    flags = list(shelf.exposure_flags(60.0, Rules(scale_up=2.5)))
+    columns = columns_of_masters(
+        [master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)]
+    )
+    flags = list(columns.exposure_flags(60.0, Rules(scale_up=2.5)))
     # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
     assert flags == [2 + 4, 2, 1, 1, 0]
 
@@ -99,31 +101,31 @@ def test_a_dark_of_another_temperature_is_no_candidate():
 
 
 def test_frames_with_the_same_candidates_ask_the_same_question():
-    shelf = shelf_of([master("dark", exptime=t) for t in (60.0, 300.0)])
+    columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)])
 
     def asked(seconds):
-        return question(shelf, "dark", seconds, (None, None), Rules())
+        return question(columns, "dark", seconds, (None, None), Rules())
 
     assert asked(60.01) == asked(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
     assert asked(60.2)[0] != asked(60.01)[0]
     # The exposure of a flat is no question.
-    flats = [question(shelf, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    flats = [question(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
     assert flats[0] == flats[1]
 
 
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
-    shelf = shelf_of([master("dark", exptime=100.0)])
+    columns = columns_of_masters([master("dark", exptime=100.0)])
     frame = ObservedAs((), NIGHT, 50.0, "g")
-    (half,) = rank_candidates(shelf, "dark", frame, NOISE, Rules(), 50.0)
-    quarter = rescale_candidate(half, 25.0)
+    (half,) = rank_masters(columns, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = rescale_use(half, 100.0, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
     assert "scaled down by 0.25" in quarter.remarks
 
 
-def shelf_and_question(rng):
-    """Return a random question to a shelf of years: many masters are equal but for their night."""
+def columns_and_question(rng):
+    """Return a random question to years of masters: many masters are equal but for their night."""
     kind = rng.choice(["bias", "dark", "flat"])
     nights = [
         "undated"
@@ -150,16 +152,16 @@ def shelf_and_question(rng):
         (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
         rng.choice(degrees), rng.choice(degrees),
     )  # fmt: skip
-    return shelf_of(masters), kind, asked, noise, rules, asked.exptime
+    return columns_of_masters(masters), kind, asked, noise, rules, asked.exptime
 
 
 def test_masters_further_away_are_left_out_only_where_they_cannot_win():
-    """Against a comparison of all masters of the shelf, ties included."""
+    """Against a comparison of all masters, ties included."""
     rng, reaches = random.Random(3), Counter()
     for _ in range(200):
-        _, _, frame, _, rules, _ = asked = shelf_and_question(rng)
+        _, _, frame, _, rules, _ = asked = columns_and_question(rng)
         terms = terms_of(*asked)
-        assert rank_candidates(*asked) == Ranking(terms, frame.night, rules).candidates()
+        assert rank_masters(*asked) == Ranking(terms, frame.night, rules).uses()
         near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
@@ -188,10 +190,10 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
         noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
         rules, asked = Rules(same_night=rng.random() < 0.2), ObservedAs((), night, 60.0, "g", -20.0)
-        question_of_frame = shelf_of(masters), kind, asked, noise, rules, 60.0
+        question_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
         terms = terms_of(*question_of_frame)
-        expected = Ranking(terms, night, rules).candidates()
-        assert rank_candidates(*question_of_frame) == expected
+        expected = Ranking(terms, night, rules).uses()
+        assert rank_masters(*question_of_frame) == expected
         last_ones = _rank_recent(terms, night, rules)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1
@@ -202,7 +204,7 @@ def test_the_index_of_a_master_of_several_nights_is_its_first():
     nights = "2024-03-12", "2024-03-10", "2024-03-11"
     masters = [master("bias", night) for night in nights]
     both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
-    shelf = shelf_of([masters[1], both, masters[2]])
-    index = shelf.index_of(masters[1].product)
-    assert shelf.masters[index].about.night == "2024-03-10"
-    assert shelf.index_of("bias of another setup") is None
+    columns = columns_of_masters([masters[1], both, masters[2]])
+    index = columns.index_of(masters[1].product)
+    assert columns.masters[index].about.night == "2024-03-10"
+    assert columns.index_of("bias of another setup") is None

@@ -1,6 +1,6 @@
 """Frames and masters as the rule of matching sees them, for tests."""
 
-from ccdflow.kinds.matching.candidates import ObservedAs, OfferedMaster
+from ccdflow.kinds.matching.rule_values import ObservedAs, OfferedMaster
 
 LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
 

@@ -10,7 +10,7 @@ from ccdflow.files import atomic_write, tables
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.matching import association, shelves
+from ccdflow.kinds.matching import association, master_library
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
@@ -273,7 +273,7 @@ ASSOCIATIONS = Associations()
 
 def _rule_words(context):
     """Return the rule by which masters are chosen, in a sentence or two."""
-    rules = shelves.rules(context)
+    rules = master_library.rules(context)
     usual = _USUAL_RULE
     if rules.direction == "nearest":
         usual = (
@@ -465,6 +465,6 @@ def _table_cells(context, answer):
         "" if rival is None else rival.product,
         "" if rival is None else float(f"{rival.variance:.6g}"),
         "measured" if use.is_measured else "nominal",
-        "; ".join(reasons_of(answer, shelves.rules(context))),
+        "; ".join(reasons_of(answer, master_library.rules(context))),
         use.grade,
     ]

@@ -12,7 +12,7 @@ from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.measuring.trend_series import (
     DARKS_OF,
     darks_of,

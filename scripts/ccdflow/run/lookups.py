@@ -18,9 +18,9 @@ class Lookup(StrEnum):
     NIGHTS_OF_GROUPS = "nights of groups"
     GROUPS_ELSEWHERE = "groups elsewhere"
     BY_NIGHT = "by night"
-    SHELF = "shelf"
+    MASTER_LIBRARY = "master library"
     # On setups, cameras and masters.
-    SHELVES = "shelves"
+    MASTER_LIBRARIES = "master libraries"
     SETUP = "setup"
     LAYOUT = "layout"
     GEOMETRY = "geometry"
@@ -32,7 +32,7 @@ class Lookup(StrEnum):
     PIXELS_FOR = "pixels for"
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
-    KIN = "kin"
+    CHIP_RECIPE = "recipe of a chip"
     # On all frames.
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
@@ -51,17 +51,17 @@ class Lookup(StrEnum):
         """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
-            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.SHELF,
+            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.MASTER_LIBRARY,
         )  # fmt: skip
 
     @property
     def is_of_setups(self):
         """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
         return self in (
-            Lookup.SHELVES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
+            Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
             Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
-            Lookup.KIN,
+            Lookup.CHIP_RECIPE,
         )  # fmt: skip
 
 

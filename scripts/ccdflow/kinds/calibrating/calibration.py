@@ -19,7 +19,7 @@ from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
-from ccdflow.kinds.matching import answers, shelves
+from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
@@ -82,7 +82,7 @@ class Calibration:
 
     def degrees(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
-        return shelves.degrees_of_use(use, self.row)
+        return master_library.degrees_of_use(use, self.row)
 
     @property
     def grade(self):

@@ -14,7 +14,7 @@ from functools import partial
 from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association, measured_flats, setups, shelves
+from ccdflow.kinds.matching import association, master_library, measured_flats, setups
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
@@ -73,7 +73,7 @@ class Questions:
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
-        answers : sequence of ccdflow.kinds.matching.shelves.StepsAlike
+        answers : sequence of ccdflow.kinds.matching.master_library.StepsAlike
 
         Returns
         -------
@@ -109,11 +109,11 @@ def steps_of_class(context, kinds, row):
     -------
     StepsOfClass
     """
-    ranked = context.lookup(
-        (Lookup.SHELVES, *[kind.name for kind in kinds]),
-        lambda: [association.shelves_of(context, kind) for kind in kinds],
+    libraries = context.lookup(
+        (Lookup.MASTER_LIBRARIES, *[kind.name for kind in kinds]),
+        lambda: [association.library_of(context, kind) for kind in kinds],
     )
-    answers = [shelf.steps_like(row) for shelf in ranked]
+    answers = [library.steps_like(row) for library in libraries]
     asked_of = tuple([answer.asked_of for answer in answers])
     questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
     return StepsOfClass(context, answers, questions)
@@ -125,7 +125,7 @@ class StepsOfClass:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    answers : list of ccdflow.kinds.matching.shelves.StepsAlike
+    answers : list of ccdflow.kinds.matching.master_library.StepsAlike
         By step.
     questions : Questions
         Frames of all nights ask the same questions of the same masters.
@@ -136,9 +136,9 @@ class StepsOfClass:
         self._context, self._answers = context, answers
         self._alike = {}
 
-    def of(self, night):
+    def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
-        answers = [answer.of(night) for answer in self._answers]
+        answers = [answer.of_night(night) for answer in self._answers]
         return StepsOfClass(self._context, answers, self.questions)
 
     def ask(self, seconds, degrees):
@@ -377,7 +377,7 @@ class FramePlanner:
         if of_any_night not in self._first_of_epochs:
             first = steps_of_class(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
-        steps = self._first_of_epochs[of_any_night].of(row.night)
+        steps = self._first_of_epochs[of_any_night].of_night(row.night)
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if name not in self._measured:
@@ -455,7 +455,9 @@ class Likewise:
 
     def _warmer(self, degrees):
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
-        return None if self._dark is None else shelves.degrees_warmer_than(self._dark, degrees)
+        return (
+            None if self._dark is None else master_library.degrees_warmer_than(self._dark, degrees)
+        )
 
     def _basis_at(self, frame, warmer):
         how = [

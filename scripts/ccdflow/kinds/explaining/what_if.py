@@ -22,7 +22,7 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files.multi_image_products import read_units
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
-from ccdflow.kinds.matching import association, match_sentences, shelves
+from ccdflow.kinds.matching import association, master_library, match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
@@ -173,7 +173,7 @@ def rule_line(context, product, master):
         return "  rule     this master is the one that the frame takes"
     others = {use.product: use for use in answer.step.uses}
     if name in others and answer.use is not None:
-        why = match_sentences.why_lost(answer.use, others[name], shelves.rules(context))
+        why = match_sentences.why_lost(answer.use, others[name], master_library.rules(context))
         return f"  rule     it is not taken: {why}"
     night = path.parent.name
     refused = association.passed_over(context, kind, group, {night})

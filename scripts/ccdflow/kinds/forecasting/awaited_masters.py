@@ -15,7 +15,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import MASTER_KINDS
-from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, STRETCHED_FACTOR
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
@@ -95,7 +95,7 @@ def _waits(step, camera, light, seconds):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that is scaled up comes after these.
-        yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / STRETCHED_FACTOR
+        yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / HARMLESS_SCALE_UP
 
 
 def _measurements_awaited(context, night, group):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
-from ccdflow.kinds.matching.candidates import LONG_VALUES
+from ccdflow.kinds.matching.rule_values import LONG_VALUES
 from ccdflow.kinds.matching.setups import IN_SETUP, setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words

@@ -12,7 +12,7 @@ from ccdflow.detector.flat_figures import APERTURE_PIXELS
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.forecasting import night_noise
-from ccdflow.kinds.matching import association, match_sentences, shelves
+from ccdflow.kinds.matching import association, master_library, match_sentences
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.measured_flats import (
     competing_flats,
@@ -400,7 +400,7 @@ def plain_step(context, answer):
         scale=use.scale,
         variance=use.variance,
         is_measured=use.is_measured,
-        reasons=reasons_of(answer, shelves.rules(context)),
+        reasons=reasons_of(answer, master_library.rules(context)),
         rank=step.uses.index(use),
         rival="" if rival is None else rival.product,
         why_lost=why_lost,
@@ -423,7 +423,7 @@ def _planned_master(context, kind, answers):
         answer,
         context.find_group(use.product),
         factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
-        reasons=tuple(reasons_of(answer, shelves.rules(context))),
+        reasons=tuple(reasons_of(answer, master_library.rules(context))),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
         why_lost=why,
@@ -474,7 +474,7 @@ def rival_of(context, answer):
 
 def _rival_of(context, answer):
     """Return the next candidate that competes and why it lost; (None, '') without one."""
-    step, use, rules = answer.step, answer.use, shelves.rules(context)
+    step, use, rules = answer.step, answer.use, master_library.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
     for candidate in after:
         is_later = candidate.lag is not None and candidate.lag < 0

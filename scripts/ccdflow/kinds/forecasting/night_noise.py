@@ -18,10 +18,10 @@ from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR
+from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import figure_of
-from ccdflow.kinds.matching.setups import about_members, middles_of
-from ccdflow.kinds.matching.shelves import detector_noise_of
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
+from ccdflow.kinds.matching.setups import about_members, medians_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 from ccdflow.run.lookups import Lookup
@@ -163,7 +163,7 @@ def _degrees_of(context, groups):
     rows = [context.row(group.files[0]) for group in groups]
     texts = (
         match_sentences.degrees_words(
-            about_members(context, row, middles_of([row]), bias, night="")
+            about_members(context, row, medians_of([row]), bias, night="")
         )
         for row in rows
     )
@@ -222,7 +222,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     use : ccdflow.run.job.Use
     record : ccdflow.run.ledger.Record or None
         Of the master; None if it was not made yet.
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
         Exposure of the frame.
     """
@@ -241,7 +241,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     # More darks of a shorter exposure would be scaled up as well, and so help less.
-    joins = use.lag == 0 and use.scale <= STRETCHED_FACTOR
+    joins = use.lag == 0 and use.scale <= HARMLESS_SCALE_UP
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 

@@ -6,7 +6,7 @@ from ccdflow.files import checksum
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
-from ccdflow.kinds.matching import association, master_snapshot, shelves
+from ccdflow.kinds.matching import association, master_library, master_snapshot
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
@@ -184,14 +184,14 @@ class MasterKind(Kind):
     def summary(self, context, night, records):
         """Return the facts by which masters are chosen."""
         members = {
-            group.product: shelves.values_of_members(context, group)
+            group.product: master_library.values_of_members(context, group)
             for group in self.night_groups(context, night)
         }
-        return {shelves.name_of_members(self): members}
+        return {master_library.name_of_members(self): members}
 
     def kept(self, context):
         """Return the noises of detectors, and the cards that distinguish masters."""
-        return master_snapshot.kept_of(context, self)
+        return master_snapshot.snapshot_of(context, self)
 
     def restore(self, context, noted):
         """Give a context the result of `kept`."""
@@ -201,7 +201,7 @@ class MasterKind(Kind):
         """Return no night; raise `NeedsWholePlan` where other cards distinguish masters."""
         noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
-        master_snapshot.check_kept(context, self, noted, is_new=is_new)
+        master_snapshot.check_snapshot(context, self, noted, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
-from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
+from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
 from ccdflow.run.lookups import Question
 
@@ -74,7 +74,7 @@ def reasons_of(answer, rules):
     ----------
     answer : Answer
         With a master.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------

@@ -12,8 +12,8 @@ import math
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import measured_flats, pairs, shelves
-from ccdflow.kinds.matching.shelves import Shelves
+from ccdflow.kinds.matching import master_library, measured_flats, pairs
+from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import ledger
 from ccdflow.run.lookups import Lookup, Question
 
@@ -36,7 +36,7 @@ def step_of(context, kind, rows, night):
     -------
     ccdflow.run.job.Step
     """
-    return shelves_of(context, kind).step(rows, night)
+    return library_of(context, kind).step(rows, night)
 
 
 def steps_of(context, names, rows, night):
@@ -90,8 +90,8 @@ def _best_pair(context, pair, rows, night):
     of_bias, of_dark, rules, same = context.lookup(
         (Lookup.PAIRS,),
         lambda: (
-            *[shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
-            shelves.rules(context),
+            *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
+            master_library.rules(context),
             {},
         ),
     )
@@ -115,7 +115,7 @@ def _best_pair(context, pair, rows, night):
     )
 
 
-def shelves_of(context, kind):
+def library_of(context, kind):
     """Return the masters of a kind, to be asked which of them a frame takes.
 
     Parameters
@@ -125,13 +125,13 @@ def shelves_of(context, kind):
 
     Returns
     -------
-    ccdflow.kinds.matching.shelves.Shelves
+    ccdflow.kinds.matching.master_library.MasterLibrary
     """
-    return context.lookup((Lookup.SHELF, kind.name), lambda: Shelves(context, kind))
+    return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
 def passed_over(context, name, group, nights):
-    """Return [(`candidates.OfferedMaster`, why)] of masters that a frame may not take.
+    """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------
@@ -144,11 +144,11 @@ def passed_over(context, name, group, nights):
 
     Returns
     -------
-    list of (ccdflow.kinds.matching.candidates.OfferedMaster, str)
+    list of (ccdflow.kinds.matching.rule_values.OfferedMaster, str)
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]
-    return shelves_of(context, kind).passed_over(rows, group.night, nights)
+    return library_of(context, kind).passed_over(rows, group.night, nights)
 
 
 # -- the masters that are taken --------------------------------------------------------------------
@@ -283,7 +283,7 @@ def bias_without_dark(context, step):
     ccdflow.run.job.Step
         The same object where the order of the biases is the same.
     """
-    rules = shelves.rules(context)
+    rules = master_library.rules(context)
     return context.answer_on(
         Question.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
     )

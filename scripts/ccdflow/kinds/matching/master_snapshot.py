@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from ccdflow.kinds.matching.association import shelves_of
-from ccdflow.kinds.matching.candidates import DetectorNoise
+from ccdflow.kinds.matching.association import library_of
+from ccdflow.kinds.matching.rule_values import DetectorNoise
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
-def kept_of(context, kind):
+def snapshot_of(context, kind):
     """Return the values of all masters of a kind that a plan of some nights needs.
 
     Parameters
@@ -24,32 +24,32 @@ def kept_of(context, kind):
     dict or None
         Plain values; None where no frame looked for such a master.
     """
-    shelves = context.lookups.get((Lookup.SHELF, kind.name))
-    if shelves is None:
+    library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
+    if library is None:
         # Nobody asked for a master: what was kept before holds.
         return None if context.closed is None else context.closed.first["kept"][kind.name]
-    noises = [[setup, astuple(noise)] for setup, noise in shelves.noises.items()]
-    return {"noises": noises, "telling": shelves.card_hashes}
+    noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]
+    return {"noises": noises, "telling": library.card_hashes}
 
 
-def restore_noises(context, kind, kept):
-    """Give a context of some nights the result of `kept_of`.
+def restore_noises(context, kind, snapshot):
+    """Give a context of some nights the result of `snapshot_of`.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
         Before the plan is made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    kept : dict or None
+    snapshot : dict or None
     """
     noises = {
         tuple(map(tuple, setup)): DetectorNoise(*noise)
-        for setup, noise in (kept or {}).get("noises", ())
+        for setup, noise in (snapshot or {}).get("noises", ())
     }
     context.lookup((Lookup.NOISES, kind.name), lambda: noises)
 
 
-def check_kept(context, kind, kept, *, is_new):
+def check_snapshot(context, kind, snapshot, *, is_new):
     """Compare the cards that distinguish the masters of a kind with the cards of before.
 
     Parameters
@@ -57,8 +57,8 @@ def check_kept(context, kind, kept, *, is_new):
     context : ccdflow.run.context.Context
         After the plan was made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    kept : dict or None
-        As `kept_of` returned it.
+    snapshot : dict or None
+        As `snapshot_of` returned it.
     is_new : bool
         Whether there are new masters of the kind.
 
@@ -67,10 +67,10 @@ def check_kept(context, kind, kept, *, is_new):
     NeedsWholePlan
         If they are others: the choices of closed nights may change.
     """
-    is_asked = is_new or (Lookup.SHELF, kind.name) in context.lookups
-    if kept is None or not is_asked:
+    is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
+    if snapshot is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return
-    now = shelves_of(context, kind).card_hashes
-    if any(now.get(setup) != masters for setup, masters in kept["telling"].items()):
+    now = library_of(context, kind).card_hashes
+    if any(now.get(setup) != masters for setup, masters in snapshot["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

@@ -7,12 +7,12 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     EXACT_NIGHTS,
+    HARMLESS_SCALE_UP,
     LONG_VALUES,
     SENSOR_SPREAD_DEGREES,
-    STRETCHED_FACTOR,
 )
 
 
@@ -175,13 +175,13 @@ def differences(theirs, ours):
 
 
 def why_lost(best, other, rules):
-    """Return why one candidate goes before another, in a few words.
+    """Return why one master goes before another, in a few words.
 
     Parameters
     ----------
-    best, other : Candidate or ccdflow.run.job.Use
-        Both have ``lag``, ``scale`` and ``variance``; the first one is taken.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    best, other : ccdflow.run.job.Use
+        The first one is taken.
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -195,9 +195,9 @@ def _why_lost_by_rule(best, other, rules):
     is_after = rules.direction != "nearest" and is_later(other)
     if is_after and not is_later(best):
         return "of a later night"
-    if getattr(other, "cut", "") and not getattr(best, "cut", ""):
+    if other.cut and not best.cut:
         return "of a larger window"
-    if other.scale > STRETCHED_FACTOR >= best.scale:
+    if other.scale > HARMLESS_SCALE_UP >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if is_after and other.lag < best.lag:
         return "further away in time"
@@ -214,7 +214,7 @@ def _why_lost_by_rule(best, other, rules):
 def _why_lost_by_variance(best, other):
     """Return by how much the variance of one master is above that of another, or why less lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
-    biases = [getattr(use, "left", 0.0) for use in (best, other)]
+    biases = [use.left for use in (best, other)]
     mine, others = best.variance + biases[0], other.variance + biases[1]
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
@@ -240,12 +240,12 @@ def _more_words(times):
 
 def _why_less_lost(best, other, part):
     """Return why a master that adds a smaller part of the variance lost."""
-    if getattr(best, "is_measured", False):
-        return f"adds {part:.2g} times the variance, too small a gain"
-    if getattr(other, "is_measured", False):
+    if best.is_measured:
+        return f"adds {part:.2g} times the variance, too small a difference"
+    if other.is_measured:
         return "the electrons of the one that is taken are not known"
     # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
-    return "would add to the bias of the dark, which is another"
+    return "not the bias that the dark had subtracted"
 
 
 def is_later(use):

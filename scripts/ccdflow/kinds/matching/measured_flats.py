@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.calibrate.applied_masters import FLAT
+from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
-from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Question
@@ -133,10 +133,10 @@ def _decide_flat(context, step):
     if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
         return step
-    known = {use.product: _measured_figures(context, use) for use in rivals}
+    known = {use.product: _measured_variance(context, use) for use in rivals}
     if is_first_plan and not any(known.values()):
         return step
-    first = first_of(products, _foreseen(context, rivals, known))
+    first = preferred_flat(products, _expected_variances(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):
         return step
     uses = [
@@ -161,7 +161,7 @@ def with_measured_variance(context, use):
     -------
     ccdflow.run.job.Use
     """
-    variance = None if use.is_measured else _measured_figures(context, use)
+    variance = None if use.is_measured else _measured_variance(context, use)
     return use if variance is None else _as_measured(use, variance)
 
 
@@ -169,7 +169,7 @@ def _as_measured(use, variance):
     return replace(use, variance=variance, is_measured=True)
 
 
-def _foreseen(context, rivals, known):
+def _expected_variances(context, rivals, known):
     """Return {product: variance that it adds}; of one that is made again, the former one."""
     return {
         use.product: known[use.product] or _variance(use, context.earlier_record(use.product))
@@ -177,7 +177,7 @@ def _foreseen(context, rivals, known):
     }
 
 
-def first_of(products, variances):
+def preferred_flat(products, variances):
     """Return which of some flats goes first; None without flats.
 
     Parameters
@@ -193,10 +193,12 @@ def first_of(products, variances):
 
     Examples
     --------
-    >>> first_of(["own", "old"], {"own": 8e-5, "old": 5e-6})
+    >>> preferred_flat(["own", "old"], {"own": 8e-5, "old": 5e-6})
     'old'
-    >>> first_of(["own", "old"], {"own": 8e-5, "old": 6e-5}), first_of(["own", "old"], {"old": 0.1})
-    ('own', 'own')
+    >>> preferred_flat(["own", "old"], {"own": 8e-5, "old": 6e-5})
+    'own'
+    >>> preferred_flat(["own", "old"], {"old": 0.1})
+    'own'
     """
     if not products:
         return None
@@ -238,14 +240,14 @@ def _may_change(context, step):
     pending = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending:
         return False
-    known = {use.product: _measured_figures(context, use) for use in rivals}
-    products, now = [use.product for use in rivals], _foreseen(context, rivals, known)
-    first = first_of(products, now)
-    if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
+    known = {use.product: _measured_variance(context, use) for use in rivals}
+    products, now = [use.product for use in rivals], _expected_variances(context, rivals, known)
+    first = preferred_flat(products, now)
+    if pending[0] is rivals[0] and first not in (products[0], preferred_flat(products[1:], now)):
         # All other flats are compared with this one, which may still be refused.
         return True
-    best = ({**now, use.product: _at_best(context, use)} for use in pending)
-    return any(first_of(products, values) != first for values in best)
+    best = ({**now, use.product: _least_variance(context, use)} for use in pending)
+    return any(preferred_flat(products, values) != first for values in best)
 
 
 def is_made(context, use):
@@ -268,7 +270,7 @@ def _has_record(context, product):
     return record is not None and record.status == ledger.MADE
 
 
-def _measured_figures(context, use):
+def _measured_variance(context, use):
     return _variance(use, context.outcome(use.product))
 
 
@@ -278,7 +280,7 @@ def _variance(use, record, more=1.0):
     return None if quality is None else 1 / (more * quality**2) + use.ageing
 
 
-def _at_best(context, use):
+def _least_variance(context, use):
     """Return the least variance that a flat may have after this run."""
     before = context.earlier_record(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))

@@ -11,7 +11,7 @@ from dataclasses import fields
 from itertools import takewhile
 from operator import and_, attrgetter, or_
 
-from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES, STRETCHED_FACTOR
+from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.run.job import Step, Use
 
 # Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
@@ -63,7 +63,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     ----------
     steps : (ccdflow.run.job.Step, ccdflow.run.job.Step)
         Bias and dark, each the best alone first.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
     ageing : float
         As `variance_of_biases` takes it.
     bias_of : callable
@@ -115,7 +115,7 @@ def _competing_biases(uses, of_darks, rules, uses_of):
         The biases of the frame, the best alone first.
     of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
     uses_of : callable
         See `best_pair_first`.
     """
@@ -169,7 +169,7 @@ def bias_alone_first(step, rules):
     ----------
     step : ccdflow.run.job.Step
         As `best_pair_first` returned it: the bias of the best pair goes first.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -194,7 +194,7 @@ def rank_of(use, rules):
     Parameters
     ----------
     use : ccdflow.run.job.Use
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -207,8 +207,8 @@ def rank_of(use, rules):
 
 
 def _ranks_of_darks(uses, rules):
-    """Return the rank of each dark, as `ranking.rank_candidates` would order them."""
-    ranks = [(*rank_of(use, rules), use.scale > STRETCHED_FACTOR) for use in uses]
+    """Return the rank of each dark, as `ranking.rank_masters` would order them."""
+    ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
     exact = [use.scale == 1 for use in uses]
     if not all(exact):
         # A rank begins with the nights to a later master that does not compete.
@@ -216,7 +216,7 @@ def _ranks_of_darks(uses, rules):
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)
         ]
-        # The rule of `ranking.rank_candidates`: exact darks of another season compete with scaled
+        # The rule of `ranking.rank_masters`: exact darks of another season compete with scaled
         # darks of these weeks.
         if not any(map(and_, exact, near)):
             exact = list(map(or_, exact, near))

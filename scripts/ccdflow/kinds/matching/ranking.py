@@ -1,4 +1,4 @@
-"""Which masters of a shelf go first for a frame: arrays only."""
+"""Which masters of a setup go first for a frame: arrays only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from bisect import bisect_right
 
 import numpy as np
 
+from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
-    Candidate,
 )
-from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
+from ccdflow.run.job import Use
 
-# Tiers of candidates. A master of a later night counts only where the frame's own and all earlier
+# Tiers of masters. A master of a later night counts only where the frame's own and all earlier
 # nights have none: else a night that is added would change older frames. A dark that is scaled up
 # comes after all others.
 _LATER_TIER, _SCALED_UP_TIER = 2, 1
@@ -32,54 +33,49 @@ _SURELY_MORE = 1 + 1e-9
 _SCALED = "scaled "
 
 
-def rescale_candidate(candidate, seconds):
-    """Return a scaled candidate for another exposure.
+def rescale_use(use, exptime, seconds):
+    """Return a scaled dark for another exposure.
 
     Parameters
     ----------
-    candidate : Candidate
+    use : ccdflow.run.job.Use
+    exptime : float
+        Seconds of the dark itself.
     seconds : float
-        The exposure.
+        The exposure that it is scaled for.
 
     Returns
     -------
-    Candidate
+    ccdflow.run.job.Use
     """
-    if not is_scaled(candidate):
-        return candidate
-    scale = seconds / candidate.master.about.exptime
+    if not is_scaled(use):
+        return use
+    scale = seconds / exptime
     remarks = [
-        scaled_words(scale) if remark.startswith(_SCALED) else remark
-        for remark in candidate.remarks
+        scaled_words(scale) if remark.startswith(_SCALED) else remark for remark in use.remarks
     ]
-    larger = (scale / candidate.scale) ** 2
-    return Candidate(
-        candidate.master,
-        candidate.lag,
-        scale,
-        candidate.variance * larger,
-        candidate.grade,
-        tuple(remarks),
-        candidate.warmer,
-        candidate.ageing * larger,
-    )
+    larger = (scale / use.scale) ** 2
+    return Use(
+        use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
+        use.cut, use.warmer, use.left, use.ageing * larger, use.is_measured,
+    )  # fmt: skip
 
 
-def is_scaled(candidate):
-    """Return whether a candidate is multiplied by a factor.
+def is_scaled(use):
+    """Return whether a master is multiplied by a factor.
 
     Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked, whose
     exposure is rounded for that.
 
     Parameters
     ----------
-    candidate : Candidate
+    use : ccdflow.run.job.Use
 
     Returns
     -------
     bool
     """
-    return any(remark.startswith(_SCALED) for remark in candidate.remarks)
+    return any(remark.startswith(_SCALED) for remark in use.remarks)
 
 
 def scaled_words(scale):
@@ -87,8 +83,8 @@ def scaled_words(scale):
     return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
-    """Return the candidates on a shelf that a frame may take, the best first.
+def rank_masters(columns, kind, frame, noise, rules, seconds, asked=None):
+    """Return the masters of a setup that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
     and those further away only where they may be better in spite of their ageing: the answer is
@@ -96,7 +92,7 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
     frame : ObservedAs
     noise : DetectorNoise
@@ -108,23 +104,24 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds, asked=None):
 
     Returns
     -------
-    tuple of Candidate
+    tuple of ccdflow.run.job.Use
+        A master of several nights may be there more than once.
     """
-    terms = terms_of(shelf, kind, frame, noise, rules, seconds, asked)
-    if (candidates := _rank_recent(terms, frame.night, rules)) is not None:
-        return candidates
+    terms = terms_of(columns, kind, frame, noise, rules, seconds, asked)
+    if (uses := _rank_recent(terms, frame.night, rules)) is not None:
+        return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
     if reach > EXACT_NIGHTS:
         ranking = Ranking(terms, frame.night, rules, reach)
-    return ranking.candidates()
+    return ranking.uses()
 
 
 def _rank_recent(terms, night, rules):
-    """Return the candidates where they are among the last unscaled masters up to a night.
+    """Return the first masters where they are among the last unscaled ones up to a night.
 
-    Most frames of an archive with masters of each night are of these. The others are those that
-    older, later, scaled or undated masters may be candidates of.
+    Most frames of an archive with masters of each night are of these. The others are those for
+    which older, later, scaled or undated masters may be among the first.
 
     Parameters
     ----------
@@ -134,7 +131,7 @@ def _rank_recent(terms, night, rules):
 
     Returns
     -------
-    tuple of Candidate or None
+    tuple of ccdflow.run.job.Use or None
         None where the other masters have to be compared.
     """
     day, unscaled = day_of(night), terms.unscaled
@@ -160,7 +157,7 @@ def _rank_recent(terms, night, rules):
             return None
     return tuple(
         [
-            _unscaled_candidate(
+            _unscaled_use(
                 unscaled.masters[index], night, lag, variance, ageing,
                 warmer=unscaled.warmer[index], is_known=unscaled.known[index],
             )
@@ -169,14 +166,14 @@ def _rank_recent(terms, night, rules):
     )  # fmt: skip
 
 
-def candidate_at(shelf, index, kind, frame, noise, rules):
-    """Return the `Candidate` that a bias or flat is for a frame, as `rank_candidates` makes it.
+def use_at(columns, index, kind, frame, noise, rules):
+    """Return the `Use` of a bias or flat for a frame, as `rank_masters` makes it.
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     index : int
-        Of the master on its shelf.
+        Of the master in the columns.
     kind : {'bias', 'flat'}
     frame : ObservedAs
     noise : DetectorNoise
@@ -184,22 +181,20 @@ def candidate_at(shelf, index, kind, frame, noise, rules):
 
     Returns
     -------
-    Candidate
+    ccdflow.run.job.Use
     """
-    terms, master = terms_of(shelf, kind, frame, noise, rules, None), shelf.masters[index]
-    lag = number_or_nan(day_of(frame.night)) - float(shelf.days[index])
+    terms, master = terms_of(columns, kind, frame, noise, rules, None), columns.masters[index]
+    lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.about.night == frame.night:
         lag = 0.0
     ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[index])
     variance = float(terms.fixed[index]) + ageing
     warmer = float(terms.warmer[index])
-    return _unscaled_candidate(
-        master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True
-    )
+    return _unscaled_use(master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True)
 
 
 class Ranking:
-    """Masters of a shelf in the order in which a frame takes them.
+    """Masters of a setup in the order in which a frame takes them.
 
     Parameters
     ----------
@@ -216,7 +211,7 @@ class Ranking:
         self._is_causal = rules.direction != "nearest"
         some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
         self._lags = self._day - terms.days[some]
-        self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
+        self._own = terms.nights[some] == terms.columns.numbers.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
         undated = _none_if_unset(np.isnan(apart))
@@ -271,7 +266,7 @@ class Ranking:
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
-        """Return the days beyond which no master of the shelf comes among the first of these.
+        """Return the days beyond which no other master comes among the first of these.
 
         These are all masters of the weeks around. Where masters that are further away may go first
         for another reason than their variance, it is infinite.
@@ -291,12 +286,12 @@ class Ranking:
         # One day more allows for the rounding.
         return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
 
-    def candidates(self):
-        """Return the first of them as `Candidate`."""
+    def uses(self):
+        """Return the `Use` of each of the first of them."""
         terms, order, some = self._terms, self._order, self._some
         indices = order + some.start if isinstance(some, slice) else some[order]
-        columns = RankedMaster(
-            [terms.shelf.masters[index] for index in terms.indices[indices].tolist()],
+        values = RankedMaster(
+            [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[indices].tolist(),
@@ -307,7 +302,7 @@ class Ranking:
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
         )
-        return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
+        return tuple(map(_use_of, map(RankedMaster._make, zip(*values, strict=True))))
 
 
 def _none_if_unset(flags):
@@ -341,8 +336,8 @@ def _sort_first(keys, ties):
     return some[np.lexsort([ties[some], *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
 
 
-def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_known):
-    """Return the `Candidate` that a master is for a frame of a night, taken as it is.
+def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
+    """Return the `Use` of a master for a frame of a night, taken as it is.
 
     Parameters
     ----------
@@ -367,11 +362,12 @@ def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_know
         remarks += (match_sentences.warmer_words(warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
-    return Candidate(master, lag, 1.0, variance, grade, remarks, warmer, ageing)
+    degrees = _degrees_of(master)
+    return Use(master.product, lag, 1.0, variance, grade, remarks, degrees, "", warmer, 0.0, ageing)
 
 
-def _candidate(ranked):
-    """Return the `Candidate` that a `RankedMaster` is, with its remarks."""
+def _use_of(ranked):
+    """Return the `Use` of a `RankedMaster`, with its remarks."""
     remarks = []
     if not ranked.is_own:
         remarks.append(match_sentences.lag_words(ranked.lag))
@@ -383,7 +379,13 @@ def _candidate(ranked):
         remarks.append(match_sentences.warmer_words(ranked.warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
-    return Candidate(
-        ranked.master, lag, ranked.scale, ranked.variance, grade, tuple(remarks), ranked.warmer,
-        ranked.ageing,
+    return Use(
+        ranked.master.product, lag, ranked.scale, ranked.variance, grade, tuple(remarks),
+        _degrees_of(ranked.master), "", ranked.warmer, 0.0, ranked.ageing,
     )  # fmt: skip
+
+
+def _degrees_of(master):
+    """Return a dark's set point and its sensor's temperature; () of other masters."""
+    about = master.about
+    return (about.set_temperature, about.temperature) if master.kind == DARK else ()

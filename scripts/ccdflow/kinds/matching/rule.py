@@ -16,16 +16,12 @@ from operator import itemgetter
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, ObservedAs, Rules
-from ccdflow.kinds.matching.ranking import (
-    candidate_at,
-    is_scaled,
-    rank_candidates,
-    rescale_candidate,
-)
-from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
+from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
+from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
+from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
+from ccdflow.run.job import Step
 
 
 class Masters:
@@ -43,15 +39,15 @@ class Masters:
         self.rules = rules or Rules()
         self._noise = noise or (lambda setup: DetectorNoise())
         self._by_kind = defaultdict(list)
-        shelves = defaultdict(list)
+        by_setup = defaultdict(list)
         for master in sorted(masters, key=lambda master: master.product):
             self._by_kind[master.kind].append(master)
-            shelves[_shelf_name(master.kind, master.about)].append(master)
-        self._shelves = {name: shelf_of(offers) for name, offers in shelves.items()}
+            by_setup[_setup_key(master.kind, master.about)].append(master)
+        self._columns = {key: columns_of_masters(offers) for key, offers in by_setup.items()}
         self._alike = {}
 
     def choose(self, kind, frame):
-        """Return the `Choice` of masters of a kind for a frame.
+        """Return the masters of a kind for a frame, the best first.
 
         Parameters
         ----------
@@ -60,7 +56,7 @@ class Masters:
 
         Returns
         -------
-        Choice
+        ccdflow.run.job.Step
         """
         how = frame.exptime, frame.set_temperature, frame.temperature
         return self.alike(kind, frame).choose(*how)
@@ -77,11 +73,11 @@ class Masters:
         -------
         FramesAlike
         """
-        name = _shelf_name(kind, frame)
-        if name not in self._alike:
-            source = MasterSource(self, kind, self._shelves.get(name), self._noise(frame.setup))
-            self._alike[name] = source, {}
-        source, nights = self._alike[name]
+        key = _setup_key(kind, frame)
+        if key not in self._alike:
+            source = MasterSource(self, kind, self._columns.get(key), self._noise(frame.setup))
+            self._alike[key] = source, {}
+        source, nights = self._alike[key]
         if frame.night not in nights:
             nights[frame.night] = FramesAlike(source, frame, nights)
         return nights[frame.night]
@@ -167,7 +163,7 @@ class Masters:
             return "an exposure is unknown"
         scale = frame.exptime / about.exptime
         is_exact = is_same_exposure(about.exptime, frame.exptime)
-        if is_too_long(scale, self.rules.scale_up) and not is_exact:
+        if is_scaled_too_far(scale, self.rules.scale_up) and not is_exact:
             return f"would be scaled up {scale:.2g} times"
         return ""
 
@@ -231,7 +227,7 @@ class Masters:
         faults = [match_sentences.OTHER_TEMPERATURE] if is_warm else []
         if frame.exptime is None or not about.exptime:
             faults.append("an exposure is unknown")
-        elif not is_same_exposure(about.exptime, frame.exptime) and is_too_long(
+        elif not is_same_exposure(about.exptime, frame.exptime) and is_scaled_too_far(
             frame.exptime / about.exptime, self.rules.scale_up
         ):
             faults.append("too short")
@@ -245,15 +241,15 @@ class MasterSource:
     ----------
     masters : Masters
     kind : {'bias', 'dark', 'flat'}
-    shelf : ccdflow.kinds.matching.shelf.Shelf or None
+    columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
     noise : DetectorNoise
     """
 
-    def __init__(self, masters, kind, shelf, noise):
+    def __init__(self, masters, kind, columns, noise):
         self.masters, self.rules = masters, masters.rules
-        self.kind, self.shelf, self.noise = kind, shelf, noise
-        self.unneeded = Choice(kind, needed=False)
+        self.kind, self.columns, self.noise = kind, columns, noise
+        self.unneeded = Step(kind, needed=False)
 
 
 class FramesAlike:
@@ -271,11 +267,11 @@ class FramesAlike:
     def __init__(self, source, frame, nights):
         self.frame = frame
         self._source, self._nights = source, nights
-        self._kind, self._shelf, self._noise = source.kind, source.shelf, source.noise
+        self._kind, self._columns, self._noise = source.kind, source.columns, source.noise
         self._rules = source.rules
         self._answers, self._single = {}, {}
 
-    def one(self, seconds, set_point, sensor):
+    def frame_with(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
 
         Parameters
@@ -293,7 +289,7 @@ class FramesAlike:
             like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
         )
 
-    def of(self, night):
+    def of_night(self, night):
         """Return the frames of another night that are like these."""
         alike = self._nights.get(night)
         if alike is None:
@@ -307,8 +303,8 @@ class FramesAlike:
 
     @property
     def asked_of(self):
-        """All that questions depend on: the kind, the shelf by its identity, and the noise."""
-        return self._kind, id(self._shelf), self._noise
+        """All that questions depend on: the kind, the columns by their identity, and the noise."""
+        return self._kind, id(self._columns), self._noise
 
     def of_exposure(self, seconds):
         """Return all of an exposure that the choice depends on: hashable.
@@ -325,7 +321,7 @@ class FramesAlike:
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # A short exposure needs no dark. An unknown exposure is a question of its own.
             return False
-        return question_of_exposure(self._shelf, self._kind, seconds, self._rules)[0]
+        return question_of_exposure(self._columns, self._kind, seconds, self._rules)[0]
 
     def of_degrees(self, set_point, sensor):
         """Return all of the temperatures that the choice depends on: hashable.
@@ -339,10 +335,10 @@ class FramesAlike:
         -------
         tuple
         """
-        return question_of_degrees(self._shelf, self._kind, (set_point, sensor), self._rules)
+        return question_of_degrees(self._columns, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
-        """Return the `Choice` of the frame: the same object for all that have the same answer.
+        """Return the `Step` of the frame: the same object for all that have the same answer.
 
         Parameters
         ----------
@@ -351,28 +347,32 @@ class FramesAlike:
 
         Returns
         -------
-        Choice
+        ccdflow.run.job.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._source.unneeded
-        asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
+        asked, about = question(
+            self._columns, self._kind, seconds, (set_point, sensor), self._rules
+        )
         if asked not in self._answers:
-            choice = self._choose(self.one(seconds, set_point, sensor), asked, about)
+            step = self._choose(self.frame_with(seconds, set_point, sensor), asked, about)
             # The answer serves all exposures that round alike, so it holds nothing of this one.
-            is_exact = not any(map(is_scaled, choice.candidates))
-            self._answers[asked] = choice, is_exact
-        choice, is_exact = self._answers[asked]
+            is_exact = not any(map(is_scaled, step.uses))
+            self._answers[asked] = step, is_exact
+        step, is_exact = self._answers[asked]
         if is_exact or self._kind != DARK:
-            return choice
+            return step
         asked = (asked, seconds)
         if asked not in self._answers:
-            rescaled_ones = [rescale_candidate(each, seconds) for each in choice.candidates]
-            rescaled = Choice(choice.kind, tuple(rescaled_ones), choice.needed, choice.missing)
-            self._answers[asked] = rescaled, True
+            rescaled = [
+                rescale_use(use, self._columns.exptime_of(use.product), seconds)
+                for use in step.uses
+            ]
+            self._answers[asked] = Step(step.kind, tuple(rescaled)), True
         return self._answers[asked][0]
 
-    def candidates(self, products, set_point, sensor):
-        """Return the `Candidate` of masters by their products, of those that are there.
+    def uses(self, products, set_point, sensor):
+        """Return the `Use` of masters by their products, of those that are there.
 
         Parameters
         ----------
@@ -383,33 +383,35 @@ class FramesAlike:
 
         Returns
         -------
-        list of Candidate
+        list of ccdflow.run.job.Use
         """
         degrees, single = (set_point, sensor), self._single
-        asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)
+        asked, _ = question(self._columns, self._kind, None, degrees, self._rules)
         for product in products:
             if (product, asked) not in single:
-                single[product, asked] = self._candidate(product, *degrees)
-        candidates = [single[product, asked] for product in products]
-        return [candidate for candidate in candidates if candidate is not None]
+                single[product, asked] = self._use(product, *degrees)
+        uses = [single[product, asked] for product in products]
+        return [use for use in uses if use is not None]
 
-    def _candidate(self, product, set_point, sensor):
-        index = None if self._shelf is None else self._shelf.index_of(product)
+    def _use(self, product, set_point, sensor):
+        index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
-        frame = self.one(None, set_point, sensor)
-        return candidate_at(self._shelf, index, self._kind, frame, self._noise, self._rules)
+        frame = self.frame_with(None, set_point, sensor)
+        return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, asked, seconds):
-        candidates = ()
-        if self._shelf is not None:
-            candidates = rank_candidates(
-                self._shelf, self._kind, frame, self._noise, self._rules, seconds, asked
-            )
-        if candidates:
-            return Choice(self._kind, candidates)
+        uses = {}
+        if self._columns is not None:
+            # A master of several nights competes once for each: the best of them counts.
+            for use in rank_masters(
+                self._columns, self._kind, frame, self._noise, self._rules, seconds, asked
+            ):
+                uses.setdefault(use.product, use)
+        if uses:
+            return Step(self._kind, tuple(uses.values()))
         why = self._source.masters.why_none(self._kind, frame, seconds)
-        return Choice(self._kind, missing=why)
+        return Step(self._kind, missing=why)
 
 
 def _distance(kind, master, frame):
@@ -424,7 +426,8 @@ def _is_of_camera(master, frame):
     return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
 
 
-def _shelf_name(kind, about):
+def _setup_key(kind, about):
+    """Return what the masters in the same columns have in common: kind, setup, light of a flat."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 

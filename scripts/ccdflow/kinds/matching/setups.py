@@ -8,7 +8,7 @@ from statistics import median
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching.candidates import EPOCH, ObservedAs
+from ccdflow.kinds.matching.rule_values import EPOCH, ObservedAs
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -222,7 +222,7 @@ def epoch_of(context, camera, night):
 
 
 def observed_as(context, rows, kind, *, night):
-    """Return the `candidates.ObservedAs` of a frame, or of a group by its members' shared values.
+    """Return the `rule_values.ObservedAs` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -236,26 +236,26 @@ def observed_as(context, rows, kind, *, night):
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.ObservedAs
+    ccdflow.kinds.matching.rule_values.ObservedAs
     """
-    return about_members(context, rows[0], middles_of(rows), kind, night=night)
+    return about_members(context, rows[0], medians_of(rows), kind, night=night)
 
 
-def middles_of(rows):
+def medians_of(rows):
     """Return the exposure and the temperatures in the middle of some frames."""
-    return [_middle(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
+    return [_median(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
-def about_members(context, first, middles, kind, *, night, setup=None, entries=()):
-    """Return the `candidates.ObservedAs` of a group, as `observed_as` does.
+def about_members(context, first, medians, kind, *, night, setup=None, entries=()):
+    """Return the `rule_values.ObservedAs` of a group, as `observed_as` does.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     first : ccdflow.run.rawframes.rows.Row
         Of its first member.
-    middles : list of (float or None)
-        `middles_of` all members.
+    medians : list of (float or None)
+        `medians_of` all members.
     kind : ccdflow.kinds.kind.Kind
         Of the master that is looked for.
     night : str
@@ -267,7 +267,7 @@ def about_members(context, first, middles, kind, *, night, setup=None, entries=(
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.ObservedAs
+    ccdflow.kinds.matching.rule_values.ObservedAs
     """
     setup = setup_of(context, first, kind) if setup is None else setup
     if epoch := epoch_of(context, first.camera, night):
@@ -275,10 +275,10 @@ def about_members(context, first, middles, kind, *, night, setup=None, entries=(
     return ObservedAs(
         setup=(*setup, *entries) if entries else setup,
         night=night,
-        exptime=middles[0],
+        exptime=medians[0],
         filter=_as_written(first.facts["filter"], first.facts["grism"]),
-        set_temperature=middles[1],
-        temperature=middles[2],
+        set_temperature=medians[1],
+        temperature=medians[2],
         wheels=filter_and_grism(first.facts),
     )
 
@@ -310,7 +310,7 @@ def _in_any_order(filter_name, grism):
     return light_words((in_any_order(filter_name), grism))
 
 
-def _middle(rows, name):
+def _median(rows, name):
     """Return the median of a fact of rows, None where none has it."""
     values = [value for row in rows if (value := number_or_none(row.facts[name])) is not None]
     if len(values) <= 1:

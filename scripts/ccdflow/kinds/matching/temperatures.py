@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import SENSOR_SPREAD_DEGREES
+from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
 
 
 def temperatures_apart(about, frame):
@@ -83,14 +83,14 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    unrest where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
+    scatter where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
 
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------

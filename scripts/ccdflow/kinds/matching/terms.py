@@ -1,4 +1,4 @@
-"""The variance that each master of a shelf adds to a frame, but for the nights between: arrays."""
+"""The variance that each master of a setup adds to a frame, but for the nights between: arrays."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
-from ccdflow.kinds.matching.shelf import Shelf, is_too_long
+from ccdflow.kinds.matching.master_columns import MasterColumns, is_scaled_too_far
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 from ccdflow.kinds.matching.temperatures import tenths
 
 # The terms of at most this many questions are kept. A night asks a few; an archive of a sensor
@@ -20,7 +20,7 @@ from ccdflow.kinds.matching.temperatures import tenths
 _MOST_TERMS = 64
 
 
-def question(shelf, kind, seconds, degrees, rules):
+def question(columns, kind, seconds, degrees, rules):
     """Return all that a frame's answer depends on, and the exposure by which masters are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
@@ -29,31 +29,31 @@ def question(shelf, kind, seconds, degrees, rules):
 
     Parameters
     ----------
-    shelf : Shelf or None
+    columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     seconds : float or None
     degrees : (float or None, float or None)
         Set point and sensor.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     question : hashable
     seconds : float or None
     """
-    asked, about = question_of_exposure(shelf, kind, seconds, rules)
-    return (asked, question_of_degrees(shelf, kind, degrees, rules)), about
+    asked, about = question_of_exposure(columns, kind, seconds, rules)
+    return (asked, question_of_degrees(columns, kind, degrees, rules)), about
 
 
-def question_of_exposure(shelf, kind, seconds, rules):
+def question_of_exposure(columns, kind, seconds, rules):
     """Return the part of `question` that is about the exposure, and the exposure itself.
 
     Parameters
     ----------
-    shelf : Shelf or None
+    columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     seconds : float or None
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -62,38 +62,38 @@ def question_of_exposure(shelf, kind, seconds, rules):
     """
     if kind != DARK:
         return None, None
-    if shelf is None or seconds is None:
+    if columns is None or seconds is None:
         return seconds, seconds
     # The exposure alone decides the rounding: other frames of the archive do not change it.
     rounded = float(f"{seconds:.3g}")
-    return (rounded, shelf.exposure_flags(seconds, rules)), rounded
+    return (rounded, columns.exposure_flags(seconds, rules)), rounded
 
 
-def question_of_degrees(shelf, kind, degrees, rules):
+def question_of_degrees(columns, kind, degrees, rules):
     """Return the part of `question` that is about the temperatures.
 
     Parameters
     ----------
-    shelf : Shelf or None
+    columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     degrees : (float or None, float or None)
         Set point and sensor.
-    rules : ccdflow.kinds.matching.candidates.Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     bytes
     """
-    if shelf is None:
+    if columns is None:
         return b""
     if kind == DARK:
-        return shelf.warm(degrees, rules)
+        return columns.temperature_flags(degrees, rules)
     # Temperatures are rounded to 0.1: without a cooler each frame would be a question of its own.
-    return shelf.warmer(tuple(map(tenths, degrees)), rules)
+    return columns.warmer(tuple(map(tenths, degrees)), rules)
 
 
 class RankedMaster(NamedTuple):
-    """A master of the shelf that is among the best, and its numbers: see `Candidate`.
+    """A master that is among the best, and its numbers: see `ccdflow.run.job.Use`.
 
     Attributes
     ----------
@@ -148,13 +148,13 @@ class Unscaled(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """All that ranks the masters of a shelf for frames of any night: those that may be taken.
+    """All that ranks the masters of a setup for frames of any night: those that may be taken.
 
     Attributes
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     indices : numpy.ndarray of int of shape (n,)
-        Of each master its index on the shelf: oldest first, undated ones last.
+        Of each master its index in the columns: oldest first, undated ones last.
     dated : numpy.ndarray of shape (k,), float64
         The days of those that have one.
     scale : numpy.ndarray of shape (n,), float64
@@ -170,7 +170,7 @@ class Terms:
     is_dark : bool
     """
 
-    shelf: Shelf
+    columns: MasterColumns
     indices: np.ndarray
     scale: np.ndarray
     exact: np.ndarray
@@ -186,7 +186,7 @@ class Terms:
     @cached_property
     def days(self):
         """The days of the masters, NaN where they have none."""
-        return self.shelf.days[self.indices]
+        return self.columns.days[self.indices]
 
     @cached_property
     def dated(self):
@@ -196,12 +196,12 @@ class Terms:
     @cached_property
     def nights(self):
         """The numbers of the masters' nights."""
-        return self.shelf.nights[self.indices]
+        return self.columns.nights[self.indices]
 
     @cached_property
     def ties(self):
         """The masters' positions in the order of products."""
-        return self.shelf.product_order[self.indices]
+        return self.columns.product_order[self.indices]
 
     @cached_property
     def unscaled(self):
@@ -209,7 +209,7 @@ class Terms:
         own = np.flatnonzero(self.exact & np.isfinite(self.days))
         variances = (self.fixed[own] + self.warming[own]) + self.left[own]
         return Unscaled(
-            masters=[self.shelf.masters[index] for index in self.indices[own].tolist()],
+            masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
             days=self.days[own].tolist(),
             fixed=self.fixed[own].tolist(),
             warming=self.warming[own].tolist(),
@@ -274,16 +274,16 @@ class Terms:
         return min(least, self.least[1][last])
 
 
-def terms_of(shelf, kind, frame, noise, rules, seconds, asked=None):
+def terms_of(columns, kind, frame, noise, rules, seconds, asked=None):
     """Return the `Terms` of a frame: the same object for all with the same question.
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     asked : hashable, optional
@@ -295,54 +295,54 @@ def terms_of(shelf, kind, frame, noise, rules, seconds, asked=None):
     """
     if asked is None:
         degrees = frame.set_temperature, frame.temperature
-        asked, _ = question(shelf, kind, frame.exptime, degrees, rules)
+        asked, _ = question(columns, kind, frame.exptime, degrees, rules)
     name = asked, seconds, noise
-    if name not in shelf.terms:
-        if len(shelf.terms) >= _MOST_TERMS:
-            shelf.terms.clear()
+    if name not in columns.terms:
+        if len(columns.terms) >= _MOST_TERMS:
+            columns.terms.clear()
         terms = _terms_of_darks if kind == DARK else _terms_of_others
         # A header may say an exposure of 1e-300 s: a scale beyond all limits.
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            shelf.terms[name] = terms(shelf, kind, frame, noise, rules, seconds)
-    return shelf.terms[name]
+            columns.terms[name] = terms(columns, kind, frame, noise, rules, seconds)
+    return columns.terms[name]
 
 
-def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
+def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     """Return the `Terms` of darks for a frame.
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
-    wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes
+    wanted, exptimes = number_or_nan(frame.exptime), columns.exptimes
     exact = is_same_exposure(exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
     scale[~exact & ~(exptimes > 0)] = np.nan
-    up = ~exact & (wanted / exptimes > STRETCHED_FACTOR)
-    flags = shelf.warm((frame.set_temperature, frame.temperature), rules)
-    flags = np.frombuffer(flags, np.uint8)[shelf.pairs]
+    up = ~exact & (wanted / exptimes > HARMLESS_SCALE_UP)
+    flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
+    flags = np.frombuffer(flags, np.uint8)[columns.pairs]
     usable = np.isfinite(scale) & (flags & 1 == 0)
-    usable &= exact | ~is_too_long(wanted / exptimes, rules.scale_up)
+    usable &= exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
     one = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
-    left = (1 - scale) ** 2 * shelf.bias_variances
+    left = (1 - scale) ** 2 * columns.bias_variances
     none = np.zeros(np.count_nonzero(usable))
     return Terms(
-        shelf=shelf,
+        columns=columns,
         indices=np.flatnonzero(usable),
         scale=scale[usable],
         exact=exact[usable],
         up=up[usable],
         known=(flags & 2 > 0)[usable],
         warmer=none,
-        fixed=(scale**2 * one / shelf.frames)[usable],
+        fixed=(scale**2 * one / columns.frames)[usable],
         warming=none,
         left=left[usable],
         a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
@@ -350,29 +350,29 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
     )
 
 
-def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
+def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     """Return the `Terms` of biases or flats for a frame: it may take all of them.
 
     Parameters
     ----------
-    shelf : Shelf
+    columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.candidates.ObservedAs
-    noise : ccdflow.kinds.matching.candidates.DetectorNoise
-    rules : ccdflow.kinds.matching.candidates.Rules
+    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
     degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
-    warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs]
+    warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.pairs]
     count = len(warmer)
-    fixed = noise.read_noise**2 / shelf.frames
+    fixed = noise.read_noise**2 / columns.frames
     a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
-        fixed = 1 / (shelf.frames * noise.flat_level)
+        fixed = 1 / (columns.frames * noise.flat_level)
         a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
-        shelf=shelf,
+        columns=columns,
         indices=np.arange(count),
         scale=np.ones(count),
         exact=np.ones(count, bool),

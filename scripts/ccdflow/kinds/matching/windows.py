@@ -28,11 +28,11 @@ from ccdflow.run.lookups import Lookup
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
-_OF_WINDOW = ("size", "window", "part", "layout")
+_WINDOW_VALUES = ("size", "window", "part", "layout")
 # Relative difference of two gains that are one: cards have few digits.
 _SAME_GAIN = 1e-3
 # The kinds of cards that say where a window lies.
-_WHERE = ("place", "section")
+_PLACE_KINDS = ("place", "section")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Chips:
         """
         origin = _origin_of(row)
         if row.facts["part"] or origin:
-            of_chip = self._windows.setdefault(_kin_of(self._context, row, setup), {})
+            of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
             of_chip.setdefault((setup, origin), row)
 
     def larger(self, context, row, setup, kind):
@@ -185,7 +185,7 @@ class Chips:
         origin = _origin_of(row)
         if not (row.facts["part"] or origin):
             return []
-        others = self._windows.get(_kin_of(self._context, row, setup), {})
+        others = self._windows.get(_chip_of(self._context, row, setup), {})
         if not others.keys() - {(setup, origin)}:
             return []
         facts = row.facts
@@ -214,14 +214,17 @@ def placed_as(cards, larger):
     -------
     dict of str to str
     """
-    own = {name: value for name, value in cards.items() if not identity.is_of(name, _WHERE)}
-    return own | {name: value for name, value in larger.items() if identity.is_of(name, _WHERE)}
+    others = {
+        name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_KINDS)
+    }
+    places = {name: value for name, value in larger.items() if identity.is_of(name, _PLACE_KINDS)}
+    return others | places
 
 
-def _kin_of(context, row, setup):
+def _chip_of(context, row, setup):
     """Return the shared values of frames of all windows of one chip."""
-    shared = tuple(each for each in setup if each[0] not in _OF_WINDOW)
-    recipe = context.lookup((Lookup.KIN, row.recipe), lambda: _without_order(context, row))
+    shared = tuple(each for each in setup if each[0] not in _WINDOW_VALUES)
+    recipe = context.lookup((Lookup.CHIP_RECIPE, row.recipe), lambda: _without_order(context, row))
     return shared, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
 
 

@@ -12,7 +12,7 @@ from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import rounded_exposure
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.run import ledger
 
 DARKS_OF = "darks of measurements"

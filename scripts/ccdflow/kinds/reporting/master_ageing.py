@@ -11,8 +11,8 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_sentences, setups, shelves
-from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching import association, master_library, match_sentences, setups
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.run import ledger
 from ccdflow.run.lookups import Lookup
 
@@ -144,7 +144,7 @@ def master_series(context):
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
         row = context.row(groups[-1].files[0])
-        in_use = getattr(shelves.detector_noise_of(context, row), f"{kind}_ageing")
+        in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
             all_series.append(MasterSeries(kind, name, tuple(pairs), in_use))
     return all_series

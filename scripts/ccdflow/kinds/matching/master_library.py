@@ -12,7 +12,7 @@ from ccdflow.camera import identity
 from ccdflow.camera.sections import Region
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences, rule, windows
-from ccdflow.kinds.matching.candidates import (
+from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     MOST_CANDIDATES,
     WARMING_WITH_LEVEL,
@@ -25,11 +25,11 @@ from ccdflow.kinds.matching.setups import (
     TEMPERATURE_FACTS,
     about_members,
     epoch_of,
-    middles_of,
+    medians_of,
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.job import Step, Use
+from ccdflow.run.job import Step
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -42,7 +42,7 @@ _sections_of = picker("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):
-    """Return the `candidates.Rules` of the configuration."""
+    """Return the `rule_values.Rules` of the configuration."""
     calibrate = context.settings["calibrate"]
     return _rules(
         calibrate["direction"],
@@ -73,13 +73,13 @@ def values_of_members(context, group):
     Returns
     -------
     list
-        `setups.middles_of` the members; a list of their settings, each once; and the variance that
+        `setups.medians_of` the members; a list of their settings, each once; and the variance that
         the bias of a dark adds.
     """
     rows = [context.row(file) for file in group.files]
     bias = _bias_of(group)
     variance = 0.0 if bias is None else bias.variance
-    return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
+    return [medians_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
 
 
 def _bias_of(group):
@@ -89,7 +89,7 @@ def _bias_of(group):
     return uses[0] if uses else None
 
 
-class Shelves:
+class MasterLibrary:
     """The masters of a kind in the plan, and the noise of their detector.
 
     Parameters
@@ -102,7 +102,7 @@ class Shelves:
         self.kind = kind
         self._context = context
         self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
-        self._steps_by_choice, self._ageing_by_camera = {}, {}
+        self._steps_with_cuts, self._ageing_by_camera = {}, {}
         self._steps_alike, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
         masters, masters_below_minimum = [], []
@@ -118,11 +118,11 @@ class Shelves:
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             (first, setup), count = first_members[group.product], len(group.files)
-            middles, _, variance = self._members[group.product]
+            medians, _, variance = self._members[group.product]
             self._chips.add(first, setup)
             offered = masters if count >= self.minimum else masters_below_minimum
             for night in group.nights or (group.night,):
-                about = self._setup_with_settings(first, middles, night, setup)
+                about = self._setup_with_settings(first, medians, night, setup)
                 offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
@@ -206,7 +206,7 @@ class Shelves:
             for larger_setup, entries, region in self._larger_by_window[window]
         ]
 
-    def _setup_with_settings(self, first, middles, night, setup=None):
+    def _setup_with_settings(self, first, medians, night, setup=None):
         """Return the setup of a frame or master, with the settings that distinguish masters.
 
         ``setup`` is that of the first member where it is known.
@@ -218,7 +218,7 @@ class Shelves:
             lambda: self._card_entries(setup, setting),
         )
         return about_members(
-            self._context, first, middles, self.kind, night=night, setup=setup, entries=entries
+            self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
     def _card_entries(self, setup, setting, *, of_larger=None):
@@ -251,7 +251,7 @@ class Shelves:
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
-        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
             return step
@@ -292,10 +292,9 @@ class Shelves:
         """
         if not products:
             return []
-        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
-        candidates = alike.candidates(products, frame.set_temperature, frame.temperature)
-        return [_use(candidate, None) for candidate in candidates]
+        return alike.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -312,11 +311,11 @@ class Shelves:
         key = settings, epoch_of(self._context, row.camera, row.night)
         if key not in self._steps_alike:
             self._steps_alike[key] = self._find_steps_like(row)
-        return self._steps_alike[key].of(row.night)
+        return self._steps_alike[key].of_night(row.night)
 
     def _find_steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
-        frame = self._setup_with_settings(row, middles_of([row]), row.night)
+        frame = self._setup_with_settings(row, medians_of([row]), row.night)
         self._note_noise(frame.setup, row)
         alike = self._alike((frame, None), *self._larger_windows(frame, row))
         return StepsAlike(self.kind.name, alike, self._chosen, {})
@@ -346,61 +345,60 @@ class Shelves:
     def _chosen(self, alike, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         of_window, larger = alike[0][0], alike[1:]
-        choice = of_window.choose(seconds, *degrees)
-        if choice.candidates and not larger:
+        step = of_window.choose(seconds, *degrees)
+        if step.uses and not larger:
             # Most frames take this way: they need no part of a larger window.
-            return self._step_of_choices((id(choice),), choice)
-        cut_choices = []
-        if choice.needed:
-            cut_choices = [
-                (of_larger.choose(seconds, *degrees), region) for of_larger, region in larger
-            ]
-            cut_choices = [pair for pair in cut_choices if pair[0].candidates]
+            return step
+        cuts = []
+        if step.needed:
+            cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
+            cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
         missing = ""
-        if not cut_choices and not choice.candidates:
-            missing = self._why_missing(of_window.one(seconds, *degrees), choice)
-        key = (id(choice), missing, *[(id(cut), region) for cut, region in cut_choices])
-        return self._step_of_choices(key, choice, cut_choices, missing)
-
-    def _step_of_choices(self, key, choice, cut_choices=(), missing=""):
-        """Return the `Step` with the masters of some choices: the same object for the same key."""
-        known = self._steps_by_choice.get(key)
+        if not cuts and not step.uses:
+            missing = self._why_missing(of_window.frame_with(seconds, *degrees), step)
+        key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
+        known = self._steps_with_cuts.get(key)
         if known is None:
-            step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
-            # The choices are kept, so that their ids stay their own.
-            known = self._steps_by_choice[key] = step, choice, cut_choices
+            with_cuts = Step(step.kind, self._with_cuts(step.uses, cuts), step.needed, missing)
+            # The steps of the key are kept, so that their ids stay their own.
+            known = self._steps_with_cuts[key] = with_cuts, step, cuts
         return known[0]
 
-    def _uses(self, choice, cut_choices):
-        """Return the `Use` of each master of a choice, and of choices among larger windows."""
-        uses = {}
-        if not cut_choices:
-            # Candidates of one window are in the order of the rule already.
-            for candidate in choice.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, None))
-            return tuple(uses.values())
-        for choice_of_window, region in ((choice, None), *cut_choices):
-            for candidate in choice_of_window.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, region))
-        uses_in_order = list(uses.values())
+    def _with_cuts(self, uses, cuts):
+        """Return the masters of a window, and those that are cut from larger ones.
+
+        Parameters
+        ----------
+        uses : tuple of ccdflow.run.job.Use
+        cuts : list of (ccdflow.run.job.Step, ccdflow.camera.sections.Region)
+            The masters of each larger window, and the region that is used of them.
+        """
+        if not cuts:
+            return uses
+        by_product = {use.product: use for use in uses}
+        for step, region in cuts:
+            for use in step.uses:
+                if use.product not in by_product:
+                    by_product[use.product] = _cut_use(use, region)
+        uses_in_order = list(by_product.values())
         if self._is_causal:
             # A later master of the same window comes after an earlier master of a larger one: so a
             # night that is added changes no frame that had a master.
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
-    def _why_missing(self, frame, choice):
+    def _why_missing(self, frame, step):
         """Return why there is no master for a frame; where one has too few members, its name."""
-        below_minimum = choice
-        if choice.needed:
+        below_minimum = step
+        if step.needed:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
-        if not below_minimum.candidates:
+        if not below_minimum.uses:
             return match_sentences.with_degrees(
-                match_sentences.with_exposure(choice.missing, frame), frame
+                match_sentences.with_exposure(step.missing, frame), frame
             )
-        of_night = (candidate for candidate in below_minimum.candidates if candidate.lag == 0)
-        master = next(of_night, below_minimum.best).master
-        product, count = master.product, master.frames
+        of_night = (use.product for use in below_minimum.uses if use.lag == 0)
+        product = next(of_night, below_minimum.uses[0].product)
+        count = len(self.groups[product].files)
         return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
 
     def passed_over(self, rows, night, nights):
@@ -416,7 +414,7 @@ class Shelves:
         -------
         list of (OfferedMaster, str)
         """
-        frame, kind = self._setup_with_settings(rows[0], middles_of(rows), night), self.kind.name
+        frame, kind = self._setup_with_settings(rows[0], medians_of(rows), night), self.kind.name
         frames_in_larger = {
             larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
         }
@@ -452,11 +450,11 @@ class StepsAlike:
     chosen: Callable[..., Step]
     nights: dict[str, StepsAlike]
 
-    def of(self, night):
+    def of_night(self, night):
         """Return those of such frames of another night of their epoch."""
         steps = self.nights.get(night)
         if steps is None:
-            alike = [(each.of(night), cut) for each, cut in self.alike]
+            alike = [(each.of_night(night), cut) for each, cut in self.alike]
             steps = StepsAlike(self.kind, alike, self.chosen, self.nights)
             self.nights[night] = steps
         return steps
@@ -492,7 +490,7 @@ class StepsAlike:
 
 
 def detector_noise_of(context, row):
-    """Return the `candidates.DetectorNoise` of a frame's detector, from profile and header.
+    """Return the `rule_values.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
     ----------
@@ -502,7 +500,7 @@ def detector_noise_of(context, row):
 
     Returns
     -------
-    ccdflow.kinds.matching.candidates.DetectorNoise
+    ccdflow.kinds.matching.rule_values.DetectorNoise
     """
     usual = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
@@ -571,14 +569,12 @@ def _is_later(use):
     return (use.lag or 0) < 0
 
 
-def _use(candidate, cut):
-    """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
-    master, lag, scale, variance, grade, remarks, warmer, ageing = candidate
-    about, section = master.about, ""
-    degrees = (about.set_temperature, about.temperature) if master.kind == DARK else ()
-    if cut is not None:
-        section = cut.to_fits()
-        remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
-    return Use(
-        master.product, lag, scale, variance, grade, remarks, degrees, section, warmer, 0.0, ageing
+def _cut_use(use, region):
+    """Return the `Use` of a master of a larger window, of which a region is applied."""
+    section = region.to_fits()
+    return replace(
+        use,
+        grade=max(use.grade, "B"),
+        remarks=(*use.remarks, f"cut to its pixels {section}"),
+        cut=section,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.candidates import STRETCHED_FACTOR, OfferedMaster
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
 
@@ -24,7 +24,7 @@ def day_of(night):
 
 
 @dataclass(frozen=True)
-class Shelf:
+class MasterColumns:
     """Masters of one kind, setup and filter, in columns: oldest first, undated ones last.
 
     Attributes
@@ -66,19 +66,23 @@ class Shelf:
     exposures: np.ndarray
     temperatures: tuple[np.ndarray, np.ndarray]
     pairs: np.ndarray
-    _warm: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
+    _temperature_flags: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
-    _flags: dict[float | None, bytes] = field(default_factory=dict)
+    _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
     _by_product: dict[str, int] = field(default_factory=dict)
     terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
     def index_of(self, product):
-        """Return the index of a master on the shelf, None where it is not there."""
+        """Return the index of a master in the columns, None where it is not there."""
         if not self._by_product:
             # A master of several nights has an entry for each of them: the first one counts.
             for index in np.argsort(self.product_order):
                 self._by_product.setdefault(self.masters[index].product, int(index))
         return self._by_product.get(product)
+
+    def exptime_of(self, product):
+        """Return the seconds of a master in the columns, None where they are unknown."""
+        return self.masters[self.index_of(product)].about.exptime
 
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it.
@@ -94,34 +98,35 @@ class Shelf:
         bytes
             A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
         """
-        if seconds not in self._flags:
+        if seconds not in self._exposure_flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = seconds / self.exposures
             exact = is_same_exposure(self.exposures, seconds)
-            flags = exact + 2 * (ratio > STRETCHED_FACTOR) + 4 * is_too_long(ratio, rules.scale_up)
-            self._flags[seconds] = flags.astype(np.uint8).tobytes()
-        return self._flags[seconds]
+            is_too_short = is_scaled_too_far(ratio, rules.scale_up)
+            flags = exact + 2 * (ratio > HARMLESS_SCALE_UP) + 4 * is_too_short
+            self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
+        return self._exposure_flags[seconds]
 
-    def warm(self, degrees, rules):
+    def temperature_flags(self, degrees, rules):
         """Return which of the temperatures are another than a frame's, and which are unknown.
 
         Parameters
         ----------
         degrees : (float or None, float or None)
             Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------
         bytes
             A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
         """
-        if degrees not in self._warm:
+        if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
                 off = temperature_differences(*self.temperatures, degrees)
                 flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
-            self._warm[degrees] = flags.astype(np.uint8).tobytes()
-        return self._warm[degrees]
+            self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
+        return self._temperature_flags[degrees]
 
     def warmer(self, degrees, rules):
         """Return by how many degrees each of the temperatures is warmer than a frame.
@@ -130,7 +135,7 @@ class Shelf:
         ----------
         degrees : (float or None, float or None)
             Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------
@@ -142,8 +147,18 @@ class Shelf:
         return self._warmer[degrees]
 
 
-def shelf_of(masters):
-    """Return the `Shelf` of masters of a kind, setup and filter, given in the order of products."""
+def columns_of_masters(masters):
+    """Return the `MasterColumns` of masters of a kind, setup and filter.
+
+    Parameters
+    ----------
+    masters : iterable of OfferedMaster
+        In the order of products.
+
+    Returns
+    -------
+    MasterColumns
+    """
     masters = tuple(masters)
     days = _column([day_of(master.about.night) for master in masters])
     order = np.argsort(days, kind="stable")
@@ -152,7 +167,7 @@ def shelf_of(masters):
     exptimes = _column([about.exptime for about in abouts])
     nights, numbers = _number_values(about.night for about in abouts)
     pairs, degrees = _number_values((about.set_temperature, about.temperature) for about in abouts)
-    return Shelf(
+    return MasterColumns(
         masters=masters,
         product_order=order,
         days=days,
@@ -177,7 +192,7 @@ def _column(values):
     return np.array([number_or_nan(value) for value in values])
 
 
-def is_too_long(scale, scale_up):
+def is_scaled_too_far(scale, scale_up):
     """Return whether a dark would be scaled up by more than is allowed, to a thousandth.
 
     Parameters

@@ -1,9 +1,8 @@
-"""The values of a choice of masters: noise, frames, masters, rules, candidates."""
+"""What a choice of masters is made from: rules, noise, frames, and the masters on offer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees."""
@@ -11,7 +10,7 @@ SENSOR_SPREAD_DEGREES = 2.0
 WARMING_WITH_LEVEL = 1.0
 """A bias whose level no overscan removes changes by this many electrons a degree."""
 
-STRETCHED_FACTOR = 1.01
+HARMLESS_SCALE_UP = 1.01
 """A dark scaled up by at most this factor is as good as one that is scaled down."""
 
 EPOCH = "epoch"
@@ -151,67 +150,3 @@ class OfferedMaster:
     about: ObservedAs
     frames: int
     bias_variance: float = 0.0
-
-
-class Candidate(NamedTuple):
-    """A master that a frame could be calibrated with.
-
-    Attributes
-    ----------
-    master : OfferedMaster
-    lag : int or None
-        Days from the master's night to the frame's: negative for a later night; None where one of
-        them has no date.
-    scale : float
-        The factor of the master.
-    variance : float
-        Electrons^2 in a pixel that it is predicted to add; of a flat, in units of the signal^2.
-    grade : {'A', 'B', 'C'}
-    remarks : tuple of str
-        What keeps it from grade A.
-    warmer : float
-        Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
-    ageing : float
-        The part of the variance that is for the days and degrees between.
-    """
-
-    master: OfferedMaster
-    lag: int | None
-    scale: float
-    variance: float
-    grade: str
-    remarks: tuple[str, ...] = ()
-    warmer: float = 0.0
-    ageing: float = 0.0
-
-
-@dataclass(slots=True, unsafe_hash=True)
-class Choice:
-    """The masters of one kind for a frame, the best one first.
-
-    Attributes
-    ----------
-    kind : {'bias', 'dark', 'flat'}
-    candidates : tuple of Candidate
-    needed : bool
-        False where the step changes nothing: the dark of an exposure that is too short to have any.
-    missing : str
-        Why there is no candidate, and the masters there are; '' where there is one.
-    """
-
-    kind: str
-    candidates: tuple[Candidate, ...] = ()
-    needed: bool = True
-    missing: str = ""
-
-    @property
-    def best(self):
-        """The candidate to be taken, or None."""
-        return self.candidates[0] if self.candidates else None
-
-    @property
-    def grade(self):
-        """The grade that this step gives the frame."""
-        if self.candidates:
-            return self.candidates[0].grade
-        return "C" if self.needed else "A"
