@@ -1,4 +1,4 @@
-"""What a choice of masters is made from: rules, noise, frames, and the masters on offer."""
+"""The values that a choice of masters is made from: rules, noise, frames, masters on offer."""
 
 from __future__ import annotations
 
