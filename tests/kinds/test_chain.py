@@ -344,7 +344,8 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     assert re.search(r"^    run:\n +make\(wildcards, params\.kind(, threads)?\)$", full[1], re.M)
     assert all(kind.words), "the kind has no words"
     assert kind.words[0] != kind.words[1], "the kind has no plural"
-    assert kind.todo in ("reduce", "make", "calibrate", "write")
+    assert kind.verb in ("reduce", "make", "calibrate", "write")
+    assert kind.is_report == (kind.verb == "write")
     assert kind.path_prefix, "the kind has no path prefix"
     if kind.type:
         blocks = schemas.read_schema("config.schema.json")["properties"]

@@ -26,7 +26,8 @@ class BadPixels(Kind):
     plans_some_nights = True
     words = ("map of bad pixels", "maps of bad pixels")
     short = "maps of bad pixels"
-    todo = "make"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     path_prefix = "detector/"
     version = 4

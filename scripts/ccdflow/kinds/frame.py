@@ -45,7 +45,8 @@ class Frame(Kind):
     counted = ("reduced frame", "reduced frames")
     is_always_counted = True
     short = "frames"
-    todo = "reduce"
+    verb = "reduce"
+    is_report = False
     stage = 1
     path_prefix = "reduced/"
     reach = OF_A_FRAME

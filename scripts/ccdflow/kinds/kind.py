@@ -29,8 +29,10 @@ class Kind(PartlyPlanned, OnPages):
         Whether the last line has its count even if that is 0 and none was refused.
     short : str
         The plural in the progress line.
-    todo : str
-        The verb for its making, in the first lines. Kinds with the verb "write" share a line.
+    verb : str
+        The verb for its making, in the first lines.
+    is_report : bool
+        Whether its products show others: text, tables, pictures. Such kinds share a line.
     takes_all_cores : bool
         Whether the making of a product spreads over all cores: no other job runs beside it then.
     stage : int
@@ -61,7 +63,8 @@ class Kind(PartlyPlanned, OnPages):
     counted = None
     is_always_counted = False
     short = "pages"
-    todo = "write"
+    verb = "write"
+    is_report = True
     takes_all_cores = False
     stage = 0
     version = 1

@@ -40,7 +40,8 @@ class Science(Kind):
     words = ("frame", "frames")
     counted = ("calibrated frame", "calibrated frames")
     short = "calibrated frames"
-    todo = "calibrate"
+    verb = "calibrate"
+    is_report = False
     stage = 6
     version = ARITHMETIC_VERSION
     header = 4

@@ -94,16 +94,18 @@ def _lines_on_jobs(plan):
     lines = []
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
-        if kind.todo == "reduce":
+        if kind is plan.context.chain.first:
             planned = counted_noun(plan.planned_counts[kind.name], kind.words)
-            lines.append(f"{len(jobs_of_kind)} of {planned} to reduce: {_reasons(jobs_of_kind)}")
-        elif kind.todo != "write":
+            lines.append(
+                f"{len(jobs_of_kind)} of {planned} to {kind.verb}: {_reasons(jobs_of_kind)}"
+            )
+        elif not kind.is_report:
             number = counted_noun(len(jobs_of_kind), kind.words)
-            lines.append(f"{number} to {kind.todo}: {_reasons(jobs_of_kind)}")
-    written = [kind for kind in kinds if kind.todo == "write"]
-    if written:
-        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
-        reasons = _reasons([job for kind in written for job in jobs[kind.name]])
+            lines.append(f"{number} to {kind.verb}: {_reasons(jobs_of_kind)}")
+    reports = [kind for kind in kinds if kind.is_report]
+    if reports:
+        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in reports)
+        reasons = _reasons([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
 

@@ -52,7 +52,8 @@ class MasterKind(Kind):
     not_in_name = ("part",)
     split_by_tolerance = ()
     leaves_out_bad_pixels = False
-    todo = "make"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     path_prefix = "combined/"
     reach = OF_A_MASTER

@@ -11,7 +11,8 @@ from ccdflow.run.lookups import Lookup
 class MeasurementKind(Kind):
     """A measurement of a detector by masters of a night and their members."""
 
-    todo = "make"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     stage = 5
     path_prefix = "detector/"
