@@ -26,7 +26,7 @@ class Flat(ExposedMasterKind):
     short = "combined flats"
     stage = 4
     version = 5
-    header = 6
+    header_version = 6
     type = "flat"
     block = "flat"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")

@@ -98,16 +98,16 @@ class Frame(Kind):
         return frame_basis(context.row_of(job.product))
 
     @property
-    def header(self):
+    def header_version(self):
         """The version of the header."""
         return reduction.HEADER_VERSION
 
     @property
     def versions(self):
         """The versions of pixels and header."""
-        return [reduction.PIXELS_VERSION, self.header]
+        return [reduction.PIXELS_VERSION, self.header_version]
 
-    def header_of(self, record):
+    def header_version_of(self, record):
         """Return the version of the header that a frame was given."""
         return ledger.common_basis(record).get("header", 1)
 

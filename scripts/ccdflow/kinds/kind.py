@@ -40,7 +40,7 @@ class Kind(PartlyPlanned, OnPages):
         makes products of stage 0 at the end.
     version : int
         Raised when a change alters the product's pixels or text: all of them are made again.
-    header : int
+    header_version : int
         Raised when a change alters the cards of a product and no pixel: a product that is there
         keeps the header it has until it is asked for with ``-R``.
     path_prefix : str
@@ -68,7 +68,7 @@ class Kind(PartlyPlanned, OnPages):
     takes_all_cores = False
     stage = 0
     version = 1
-    header = 1
+    header_version = 1
     path_prefix = ""
     reach = OF_ALL_NIGHTS
     reports_frames = False
@@ -81,7 +81,7 @@ class Kind(PartlyPlanned, OnPages):
     @property
     def versions(self):
         """The version numbers that a change of code raises: the next run then plans all nights."""
-        return [self.version, self.header]
+        return [self.version, self.header_version]
 
     # -- planning ----------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Kind(PartlyPlanned, OnPages):
         """
         return ""
 
-    def header_of(self, record):
+    def header_version_of(self, record):
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 

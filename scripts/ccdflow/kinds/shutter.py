@@ -84,7 +84,7 @@ class Shutter(MeasurementKind):
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
     version = 2
-    header = 2
+    header_version = 2
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -186,7 +186,7 @@ class Shutter(MeasurementKind):
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        data = {**_data(group, night, series, measured), "header": self.header}
+        data = {**_data(group, night, series, measured), "header": self.header_version}
         record = ledger.Record(job.product, self.name, key, basis=basis, data=data)
         images = []
         for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):

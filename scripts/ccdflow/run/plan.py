@@ -282,11 +282,11 @@ class Planner:
 
     def _note_header(self, kind, product):
         # The first version needs no look: no header is older.
-        if kind.header <= 1:
+        if kind.header_version <= 1:
             return
         record = self.context.earlier_record(product)
         # A product that was refused has no header.
-        if record.status == ledger.MADE and kind.header_of(record) < kind.header:
+        if record.status == ledger.MADE and kind.header_version_of(record) < kind.header_version:
             self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):

@@ -279,7 +279,7 @@ class Calibration:
         """Return the entries of the record of a calibrated frame."""
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
-            "header": self.kind.header,
+            "header": self.kind.header_version,
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing),

@@ -233,7 +233,7 @@ def _work_and_data(kind, context, job, members, selection, threads):
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
         "members": [file for file, _ in members_kept],
-        "header": kind.header,
+        "header": kind.header_version,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     return CombineWork(

@@ -57,7 +57,7 @@ class MasterKind(Kind):
     takes_all_cores = True
     path_prefix = "combined/"
     reach = OF_A_MASTER
-    header = 5
+    header_version = 5
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
