@@ -106,7 +106,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     before = products(old.results)
     plan = old.plan().plan
     assert set(plan.jobs) == NEW, "\n".join(lines_on_plan(plan))
-    assert plan.retire == []
+    assert plan.products_to_retire == []
     assert plan.planned_counts["frame"] == 13
     outcome = old.run()
     assert set(outcome.jobs) == NEW

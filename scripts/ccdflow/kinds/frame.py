@@ -73,7 +73,7 @@ class Frame(Kind):
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
             may_be_there = planner.stamps.of(product) or context.problem_of(product)
-            if may_be_there and product not in planner.retire:
+            if may_be_there and product not in planner.products_to_retire:
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
@@ -83,7 +83,7 @@ class Frame(Kind):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.gone == PRODUCT_IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
-            planner.retire.add(product)
+            planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
                 # The next run finds the row unread and without a product.
@@ -91,7 +91,7 @@ class Frame(Kind):
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
         elif planner.stamps.of(product):
-            planner.retire.add(product)
+            planner.products_to_retire.add(product)
 
     def basis(self, context, job):
         """Return the sources of a reduced frame."""

@@ -370,7 +370,7 @@ def reading_settings(settings):
 def _retire_planned(session):
     """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
     context = session.context
-    session.unmoved |= retire(context, session.plan.retire)
+    session.unmoved |= retire(context, session.plan.products_to_retire)
     for row in filter(None, map(session.plan.dropped.get, session.unmoved)):
         context.store.rows[row.file] = row
 
@@ -488,7 +488,9 @@ def finish(session):
 def _finish(session):
     """Return the closing lines, and whether a job failed."""
     context, moved, whole_plan = session.context, [], session.plan
-    is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.is_dry)
+    is_idle = not (
+        whole_plan.jobs or whole_plan.products_to_retire or session.busy or session.is_dry
+    )
     described = session.describe() if session.state_to_seal and is_idle else []
     if not session.is_dry:
         if session.lock is not None:
