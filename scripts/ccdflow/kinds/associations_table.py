@@ -52,8 +52,8 @@ class Associations(Kind):
     rule = "associations_table"
     plans_some_nights = True
     version = 6
-    words = ("table of masters", "tables of masters")
-    short = "tables"
+    nouns = ("table of masters", "tables of masters")
+    progress_noun = "tables"
     path_prefix = paths.ASSOCIATIONS_FILE
 
     @property

@@ -41,7 +41,7 @@ class Sheet(NightPicture):
     version = 2
     rule = "contact_sheet"
     plans_some_nights = True
-    words = ("contact sheet", "contact sheets")
+    nouns = ("contact sheet", "contact sheets")
     stage = 6
     file = paths.SHEET_FILE
     reports_frames = True

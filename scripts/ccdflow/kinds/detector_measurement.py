@@ -35,8 +35,8 @@ class NightDetector(MeasurementKind):
     name = "detector"
     rule = "measure_detector"
     plans_some_nights = True
-    words = ("measurement of a detector", "measurements of detectors")
-    short = "measurements of detectors"
+    nouns = ("measurement of a detector", "measurements of detectors")
+    progress_noun = "measurements of detectors"
     version = 5
     header_version = 2
     why_moved = "there are no such darks or flats any more"

@@ -41,10 +41,10 @@ class Frame(Kind):
     name = "frame"
     rule = "reduce"
     plans_some_nights = True
-    words = ("frame", "frames")
-    counted = ("reduced frame", "reduced frames")
+    nouns = ("frame", "frames")
+    counted_nouns = ("reduced frame", "reduced frames")
     is_always_counted = True
-    short = "frames"
+    progress_noun = "frames"
     verb = "reduce"
     is_report = False
     stage = 1

@@ -37,7 +37,7 @@ class NightPicture(Kind):
     """
 
     file = ""
-    short = "pictures"
+    progress_noun = "pictures"
     path_prefix = "nights/"
     reach = OF_A_NIGHT
 
@@ -82,7 +82,7 @@ class FramesPicture(NightPicture):
     name = "picture"
     rule = "picture"
     plans_some_nights = True
-    words = ("picture of frames", "pictures of frames")
+    nouns = ("picture of frames", "pictures of frames")
     stage = 1
     file = paths.BEFORE_AFTER
 

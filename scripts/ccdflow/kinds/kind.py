@@ -21,13 +21,13 @@ class Kind(PartlyPlanned, OnPages):
         As records and the ledger have it.
     rule : str
         The Snakemake rule that makes it.
-    words : (str, str)
+    nouns : (str, str)
         Singular and plural, for the first lines of a run.
-    counted : (str, str) or None
+    counted_nouns : (str, str) or None
         Singular and plural, for a run's last line; None: not counted there.
     is_always_counted : bool
         Whether the last line has its count even if that is 0 and none was refused.
-    short : str
+    progress_noun : str
         The plural in the progress line.
     verb : str
         The verb for its making, in the first lines.
@@ -59,10 +59,10 @@ class Kind(PartlyPlanned, OnPages):
 
     name = ""
     rule = ""
-    words = ("", "")
-    counted = None
+    nouns = ("", "")
+    counted_nouns = None
     is_always_counted = False
-    short = "pages"
+    progress_noun = "pages"
     verb = "write"
     is_report = True
     takes_all_cores = False

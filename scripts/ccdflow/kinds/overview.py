@@ -28,7 +28,7 @@ class Overview(Kind):
     name = "index"
     rule = "index_page"
     plans_some_nights = True
-    words = ("overview of all nights", "overviews")
+    nouns = ("overview of all nights", "overviews")
     path_prefix = paths.REPORT_PAGE
 
     def plan(self, planner):

@@ -28,7 +28,7 @@ class QualityPicture(NightPicture):
     name = "quality"
     rule = "quality_picture"
     plans_some_nights = True
-    words = ("picture of biases", "pictures of biases")
+    nouns = ("picture of biases", "pictures of biases")
     stage = 2
     file = "bias_quality.png"
 

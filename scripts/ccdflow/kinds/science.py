@@ -37,9 +37,9 @@ class Science(Kind):
     name = "science"
     rule = "calibrate"
     plans_some_nights = True
-    words = ("frame", "frames")
-    counted = ("calibrated frame", "calibrated frames")
-    short = "calibrated frames"
+    nouns = ("frame", "frames")
+    counted_nouns = ("calibrated frame", "calibrated frames")
+    progress_noun = "calibrated frames"
     verb = "calibrate"
     is_report = False
     stage = 6

@@ -81,8 +81,8 @@ class Shutter(MeasurementKind):
     name = "shutter"
     rule = "map_shutter"
     plans_some_nights = True
-    words = ("map of a shutter", "maps of shutters")
-    short = "maps of shutters"
+    nouns = ("map of a shutter", "maps of shutters")
+    progress_noun = "maps of shutters"
     version = 2
     header_version = 2
     why_moved = "there are no flats of several exposures any more"

@@ -633,13 +633,15 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
         lines += kind.closing(context, records_of_kind)
-        if kind.counted and (
+        if kind.counted_nouns and (
             records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
         ):
             number = sum(
                 r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
             )
-            counts.append(counted_noun(number + made_in_closed_nights[kind.name], kind.counted))
+            counts.append(
+                counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
+            )
     counts += _counts_of_frames(context, rows, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 
