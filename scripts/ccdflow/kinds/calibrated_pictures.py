@@ -141,14 +141,14 @@ class CalibrationPicture(NightPicture):
         )
         return write_text_product(context, job, basis, png)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows and groups of the drawn products."""
         groups = self.drawn_groups(context, job.night)
         return [context.row(file) for group in groups for file in group.files], groups
 
     def page_basis(self, context, night):
         """Return the picture's key."""
-        return self.keys_of_shown(context, night)
+        return self.keys_on_page(context, night)
 
     def pictures(self, context, night):
         """Return the picture for the page, () where it is not there.

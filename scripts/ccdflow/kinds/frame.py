@@ -127,7 +127,7 @@ class Frame(Kind):
         """Reduce a frame, or set it aside."""
         return make_reduced_frame(context, job)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the frame's own row."""
         return [context.row_of(job.product)], []
 
@@ -212,7 +212,7 @@ class Frame(Kind):
         )
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
-    def kept(self, context):
+    def facts_to_note(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
         warned, warned_files = _warnings_of_frames(context, records)

@@ -107,7 +107,7 @@ class FramesPicture(NightPicture):
         """Draw the frames of a night."""
         return draw_frames(context, job)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows of the night."""
         return context.rows_of(job.night), []
 

@@ -85,7 +85,7 @@ class Kind(PartlyPlanned, OnPages):
 
     # -- planning ----------------------------------------------------------------------------------
 
-    def looks_at(self, settings):
+    def further_files(self, settings):
         """Return the paths of further files on which the plan depends, for the seal.
 
         Raw files, profiles and products are looked at anyway. If nothing has changed since a run
@@ -195,10 +195,10 @@ class Kind(PartlyPlanned, OnPages):
         """
         raise NotImplementedError(f"kind {self.name} must define make()")
 
-    def let_go(self):
+    def free_memory(self):
         """Free memory that jobs share and that none has used lately."""
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.
 
         Parameters

@@ -58,7 +58,7 @@ class Science(Kind):
         """Return this kind's block of the settings."""
         return context.settings["calibrate"]
 
-    def let_go(self):
+    def free_memory(self):
         """Free the masters that no frame has been calibrated with lately."""
         MASTER_STORE.free_idle()
 
@@ -154,7 +154,7 @@ class Science(Kind):
             return before
         return calibration.make()
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.group(job.product)
         before = [own for p in group.measurements if (own := context.find_group(p)) is not None]

@@ -49,7 +49,7 @@ class MeasurementKind(Kind):
 
     # -- the job -----------------------------------------------------------------------------------
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the members of its masters, the masters, and theirs."""
         group = context.group(job.product)
         masters = masters_carried(context, group)

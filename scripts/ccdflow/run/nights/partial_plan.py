@@ -329,7 +329,9 @@ class _Opening:
         if new:
             self._check_order(new)
             self._check_copies(context, new)
-        return {night for kind in self._chain for night in kind.opens(context, new)} - nights.opened
+        return {
+            night for kind in self._chain for night in kind.nights_to_open(context, new)
+        } - nights.opened
 
     def _check_order(self, new):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""

@@ -377,7 +377,7 @@ class Watch:
         forget_names()
         ledger.forget_texts()
         for kind in self.chain:
-            kind.let_go()
+            kind.free_memory()
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
         # number of objects grows.
         gc.collect()
