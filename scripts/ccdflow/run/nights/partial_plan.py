@@ -72,10 +72,10 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
-        opening = _Opening(settings, reading, chain, known, changes, made)
-        opened_plan, further_nights = opening.plan(opened, cores=cores, progress=progress)
+        attempt = _PlanAttempt(settings, reading, chain, known, changes, made)
+        opened_plan, further_nights = attempt.plan(opened, cores=cores, progress=progress)
         if not further_nights:
-            return opened_plan, opening.files
+            return opened_plan, attempt.files
         opened |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
@@ -219,7 +219,7 @@ def _masters_without_steps(groups):
     return {group.product: (group.kind, group.shared, group.files) for group in groups}
 
 
-class _Opening:
+class _PlanAttempt:
     """A try to plan with some nights open.
 
     Parameters
