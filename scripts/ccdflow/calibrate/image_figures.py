@@ -159,10 +159,8 @@ class ImageSample:
         other_variances = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
         if not any(other_variances):
             return noises
-        bias_noise, other_variance = (
-            noises.get("bias_noise", 0.0),
-            sum(other_variances) / len(other_variances),
-        )
+        bias_noise = noises.get("bias_noise", 0.0)
+        other_variance = sum(other_variances) / len(other_variances)
         return noises | {"bias_noise": (bias_noise**2 + factor**2 * other_variance) ** 0.5}
 
     def _level_noises(self):

@@ -152,8 +152,9 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: only a plan shows what is to be done then.
     """
-    results, raw, tables = Path(settings["results"]), os.fspath(settings["raw"]), []
-    folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
+    results, raw = Path(settings["results"]), os.fspath(settings["raw"])
+    looks = FolderLooks(cores)
+    folders, tables = [Folder(raw, "raw/", is_raw=True)], []
     try:
         for name in _UNFINISHED_FOLDERS[has_records:]:
             _refuse_files(results / name)

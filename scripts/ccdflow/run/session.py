@@ -324,13 +324,18 @@ def _session_of_some_nights(run_start, archive_state):
 def _begin(run_start):
     """Return the session of a plan of all nights."""
     results, chain, forced = run_start.results, run_start.chain, run_start.forced
-    again = None if chain.first.name in forced else forced | run_start.requested
+    # None: all frames that are set aside are read again.
+    read_again = None if chain.first.name in forced else forced | run_start.requested
     busy = {} if run_start.is_dry else claims.withdraw(results)
     store, records = run_start.notes() if run_start.notes else read_notes(results)
     files, unmade = ledger.fold(results, records, verify=True, known=run_start.made)
     take_aside(store, unmade)
     gone = inventory.update(
-        store, run_start.reading, again=again, progress=run_start.progress, cores=run_start.cores
+        store,
+        run_start.reading,
+        again=read_again,
+        progress=run_start.progress,
+        cores=run_start.cores,
     )
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated_files(store, run_start.reading))
@@ -501,20 +506,22 @@ def _finish(session):
         whole_plan.jobs or whole_plan.products_to_retire or session.busy or session.is_dry
     )
     described = session.describe() if session.state_to_seal and is_idle else []
+    moved_lines = []
     if not session.is_dry:
         if session.lock is not None:
-            moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
+            moved_lines = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
     # The ledger now holds the jobs' results.
     ended = PageContext.of(replace(context, jobs={}, elsewhere={}))
+    lines = moved_lines + removal.lines_on_unmoved(session.unmoved)
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    lines = moved + removal.lines_on_unmoved(session.unmoved)
+    reported_failures = () if moved_lines else session.failed
     # The look for the seal has seen all files of the raw folder.
-    archive_state, failed = session.state_to_seal, () if moved else session.failed
-    passed = archive_state.passed_over if archive_state else None
-    lines += closing_lines(ended, failed, session.postponed, passed=passed)
+    archive_state = session.state_to_seal
+    passed_over = archive_state.passed_over if archive_state else None
+    lines += closing_lines(ended, reported_failures, session.postponed, passed=passed_over)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
-    if described and not session.failed and not moved:
+    if described and not session.failed and not moved_lines:
         seal.leave_seal(
             whole_plan, archive_state, described=described, closing=lines, is_failure=is_failure
         )
@@ -639,8 +646,9 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
     unmade |= {record.product for record in (*failed, *postponed)}
-    records, counts = records_by_kind(context.ledger), []
+    records = records_by_kind(context.ledger)
     of_closed_nights, made_in_closed_nights = archive_counts.records(context)
+    counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
         lines += kind.closing(context, records_of_kind)
