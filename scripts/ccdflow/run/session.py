@@ -123,7 +123,7 @@ class RunStart:
     Attributes
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
         Those on which the reading of headers depends.
     chain : ccdflow.kinds.kind.Chain
     is_dry : bool
@@ -135,7 +135,7 @@ class RunStart:
     """
 
     settings: dict[str, object]
-    reading: inventory.Settings
+    reading: inventory.ReadingSettings
     chain: tuple[object, ...]
     is_dry: bool
     lock: TextIO | None
@@ -371,7 +371,7 @@ def remove_logs(results):
 
 def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
-    return inventory.Settings(
+    return inventory.ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),

@@ -45,7 +45,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
     chain : ccdflow.kinds.kind.Chain
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now.
@@ -86,7 +86,7 @@ def read_nights(settings, reading, archive_state):
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now; None where there is work left over.
 
