@@ -30,7 +30,7 @@ def frame(**changes):
     raw = np.round(raw).astype(np.uint16)
     values = {
         "name": "ccd.014.0.fits.gz",
-        "kind": "flat",
+        "image_type": "flat",
         "raw": raw,
         "reduced": raw[:, :DATA] - np.float32(LEVEL),
         "strips": (OverscanStrip((0, NY, 75, NX)),),

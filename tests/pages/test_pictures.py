@@ -37,7 +37,7 @@ def frame(*, kind="flat", light=5000.0, **changes):
     reduced = (raw[:, :DATA] - np.median(raw[:, 75:], axis=1)[:, None]).astype(np.float32)
     values = {
         "name": "ccd.014.0.fits.gz",
-        "kind": kind,
+        "image_type": kind,
         "raw": raw,
         "reduced": reduced,
         "strips": (OverscanStrip((0, NY, 75, NX)),),
@@ -52,7 +52,7 @@ def transposed(upright):
     """Turn a frame so that its overscan lies in rows above the image."""
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
     return FramePanels(
-        name=upright.name, kind=upright.kind, raw=upright.raw.T, reduced=upright.reduced.T,
+        name=upright.name, image_type=upright.image_type, raw=upright.raw.T, reduced=upright.reduced.T,
         strips=(OverscanStrip(turn[0]),), data=(turn[1],), along="columns",
     )  # fmt: skip
 

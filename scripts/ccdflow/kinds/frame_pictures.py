@@ -270,7 +270,7 @@ def frame_panels(context, row):
     ]
     return panels.FramePanels(
         name=row.file,
-        kind=row.facts["type"],
+        image_type=row.facts["type"],
         raw=raw,
         reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
         strips=tuple(strips),

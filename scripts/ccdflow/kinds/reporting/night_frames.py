@@ -52,7 +52,7 @@ def page_frames(context, night, prefix):
             contents.ShownFrame(
                 file=row.file,
                 camera=row.camera,
-                kind=row.facts["type"],
+                image_type=row.facts["type"],
                 status=status or "not asked for",
                 reason=reason,
                 remark=outs.get(row.file, ""),

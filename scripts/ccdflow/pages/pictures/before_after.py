@@ -108,7 +108,7 @@ def _overview_height(panels):
 def _draw_row(raster, panels, top):
     """Draw a frame before and after, and its overscan."""
     frame = panels.frame
-    name = f"{frame.kind.capitalize()}: {drawable_text(frame.name)}"
+    name = f"{frame.image_type.capitalize()}: {drawable_text(frame.name)}"
     write_heading(raster, name, 0.15, top, WIDTH - 0.3)
     width = _overview_width(panels)
     height = width * panels.raw.ratio

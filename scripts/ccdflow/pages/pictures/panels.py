@@ -45,8 +45,8 @@ class FramePanels:
     ----------
     name : str
         The raw file, as the reader knows it.
-    kind : str
-        Image type: bias, dark, flat, science, arc, other.
+    image_type : str
+        bias, dark, flat, science, arc or other.
     raw : ndarray, shape (ny, nx)
         The pixels as they were read; NaN is drawn as blank.
     reduced : ndarray, shape (my, mx)
@@ -68,7 +68,7 @@ class FramePanels:
     """
 
     name: str
-    kind: str
+    image_type: str
     raw: np.ndarray = field(repr=False)
     reduced: np.ndarray = field(repr=False)
     strips: tuple[OverscanStrip, ...] = ()
