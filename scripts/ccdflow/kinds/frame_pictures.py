@@ -248,7 +248,7 @@ def frame_panels(context, row):
 
     Returns
     -------
-    ccdflow.pages.pictures.panels.FramePanels
+    ccdflow.pages.pictures.panels.FrameImages
     """
     panels = drawing_module("panels")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -268,7 +268,7 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    return panels.FramePanels(
+    return panels.FrameImages(
         name=row.file,
         image_type=row.facts["type"],
         raw=raw,
