@@ -97,6 +97,6 @@ def published():
     """Return the pages, pictures and tables in the results folder."""
     top = Path(RESULTS)
     files = (kind.path_prefix for kind in all_kinds() if not kind.path_prefix.endswith("/"))
-    found = [top / name for name in (paths.INVENTORY, *files)]
-    found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
-    return [str(path) for path in found if path.is_file()]
+    candidates = [top / name for name in (paths.INVENTORY, *files)]
+    candidates += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
+    return [str(path) for path in candidates if path.is_file()]

@@ -77,7 +77,7 @@ def parse(arguments=None):
         "--overwrite", action="store_true", help="replace calibrated frames that are there"
     )
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
+        "--cores", "--threads", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
     )
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
