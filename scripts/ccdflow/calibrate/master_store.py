@@ -427,7 +427,7 @@ def _master_of_header(kind, images, gains, header, name):
     def text(keyword):
         return str(card_value(header, keyword) or "")
 
-    key = text("BIASKEY")
+    bias_key = text("BIASKEY") or text("BIASIM")
     return Master(
         kind,
         images,
@@ -435,9 +435,9 @@ def _master_of_header(kind, images, gains, header, name):
         key=text("CCDFKEY"),
         frames=as_number(card_value(header, "NCOMBINE")),
         exptime=as_number(card_value(header, "EXPTIME")),
-        bias_key=key or text("BIASIM"),
+        bias_key=bias_key,
         bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
-        level_subtracted=bool(key or text("BIASIM")) or is_level_subtracted(header),
+        level_subtracted=bool(bias_key) or is_level_subtracted(header),
         level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",

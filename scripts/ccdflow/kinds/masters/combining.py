@@ -386,8 +386,8 @@ def _make_master(work):
     master = _MasterFile(work, hdus_of_members)
     for image, hdus, combined in work.maker.combined_images(work, hdus_of_members):
         _check_values(work, combined)
-        if strangers := work.maker.strangers(work, combined, image):
-            raise FramesDisagree(strangers)
+        if unlike := work.maker.unlike_members(work, combined, image):
+            raise FramesDisagree(unlike)
         master.add(image, hdus, combined)
     target = work.context.results / work.record.product
     content = master.write(target)

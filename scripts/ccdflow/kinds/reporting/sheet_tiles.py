@@ -152,7 +152,7 @@ class NightTiles:
 
     def strip(self):
         """Return the section with the strip of time; None where no frame has a time."""
-        panels = [panel for make in self._panels() if (panel := self._panel(*make)) is not None]
+        panels = [panel for figure in self._panels() if (panel := self._panel(*figure)) is not None]
         return strip_section(panels)
 
     def _panels(self):
