@@ -133,7 +133,7 @@ def calibrate(path, out, options, store):
         path,
         out / path.name,
         FrameMasters(**uses),
-        [[readout_of(unit, options)]],
+        [[readout_of(hdu, options)]],
         grading=Grading("B" if reasons else "A", reasons),
         form=ProductForm(
             uncertainty=not options.image_only,

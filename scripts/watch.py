@@ -40,9 +40,11 @@ def parse(arguments=None):
         "--cores", type=commandline.cores_type(), default=cores, help="frames at the same time"
     )
     parser.add_argument(
-        "--pause", type=commandline.seconds_type("--pause", least=0.01), default=watching.PAUSE_SECONDS,
+        "--pause",
+        type=commandline.seconds_type("--pause", least=0.01),
+        default=watching.PAUSE_SECONDS,
         help="between two looks, s",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
         help="events: the kernel reports frames; polling: for folders of other machines",

@@ -52,7 +52,8 @@ def transposed(upright):
     """Turn a frame so that its overscan lies in rows above the image."""
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
     return FrameImages(
-        name=upright.name, image_type=upright.image_type, raw=upright.raw.T, reduced=upright.reduced.T,
+        name=upright.name, image_type=upright.image_type,
+        raw=upright.raw.T, reduced=upright.reduced.T,
         strips=(OverscanStrip(turn[0]),), data=(turn[1],), along="columns",
     )  # fmt: skip
 

@@ -281,7 +281,8 @@ class Shutter(MeasurementKind):
             if (text := self._sentence_on_frames(context, group, record))
         ]
         return Section(
-            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts), (_EXPLANATION,),
+            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts),
+            (_EXPLANATION,),
             headings=("Detector", *_HEADINGS), rows=tuple(_table_cells(g, r) for g, r in maps),
         )  # fmt: skip
 

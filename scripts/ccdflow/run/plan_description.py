@@ -79,7 +79,8 @@ def unknown_lines(context):
         return []
     names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
     return [
-        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}): kept,"
+        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}):"
+        " kept,"
         " in no table and no combination, as the notes on the headers were lost; bring the raw file"
         " back, or delete the product"
     ]

@@ -501,7 +501,7 @@ def finish(session):
 
 def _finish(session):
     """Return the closing lines, and whether a job failed."""
-    context, moved, whole_plan = session.context, [], session.plan
+    context, whole_plan = session.context, session.plan
     is_idle = not (
         whole_plan.jobs or whole_plan.products_to_retire or session.busy or session.is_dry
     )
