@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from ccdflow.files import compressed_images  # noqa: E402
-from ccdflow.files.multi_image_products import Plane, read_units  # noqa: E402
+from ccdflow.files.multi_image_products import Plane, read_stored_hdus  # noqa: E402
 
 ROUNDS, ROWS = 3, 512
 WAYS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
@@ -31,12 +31,12 @@ ASTROPY = "astropy's CompImageHDU, GZIP_2, lossless"
 
 def ccdflow(frame, target, compress):
     """Write a frame as the workflow does, by blocks of rows."""
-    units, arrays = read_units(frame), []
+    stored_hdus, arrays = read_stored_hdus(frame), []
     with fits.open(frame, memmap=False) as hdus:
         arrays = [np.array(hdu.data, hdu.data.dtype.newbyteorder("=")) for hdu in hdus]
     planes = [
-        Plane(lambda words, unit=unit: unit.cards.to_bytes(words), unit.shape, unit.dtype)
-        for unit in units
+        Plane(lambda words, stored=stored: stored.cards.to_bytes(words), stored.shape, stored.dtype)
+        for stored in stored_hdus
     ]
     began = time.process_time()
     with compressed_images.writer(target, planes, compress=compress) as writer:
@@ -106,7 +106,7 @@ def main():
     parser.add_argument("frames", nargs="+", type=Path, metavar="FRAME")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
-    shape = read_units(options.frames[0])[0].shape
+    shape = read_stored_hdus(options.frames[0])[0].shape
     text = "\n".join(
         [
             "# Calibrated frames, compressed",

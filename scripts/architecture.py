@@ -191,7 +191,7 @@ def labels_of_kinds():
     return {
         kind.name: (
             f"rule {kind.rule}",
-            "master" if kind.type else "shown" * (kind.todo == "write"),
+            "master" if kind.type else "shown" * kind.is_report,
         )
         for kind in CHAIN
     }

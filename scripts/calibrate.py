@@ -31,7 +31,7 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError, action_of
 from ccdflow.files import atomic_write, compressed_images
 from ccdflow.files.cards import CardSpec, card_value
-from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 from ccdflow.run.forked_frames import map_forked
@@ -77,7 +77,7 @@ def parse(arguments=None):
         "--overwrite", action="store_true", help="replace calibrated frames that are there"
     )
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
+        "--cores", "--threads", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
     )
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
@@ -106,18 +106,18 @@ def calibrate(path, out, options, store):
     FrameError
         If the first HDU has no image.
     """
-    unit = read_units(path)[0]
-    if unit.shape is None:
+    hdu = read_stored_hdus(path)[0]
+    if hdu.shape is None:
         raise FrameError("no image in its first HDU", file=path, remedy="give a reduced frame")
     uses, reasons = {}, []
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
             chosen, cut = master_windows.master_for(
-                store, kind, master, unit, file=str(path), name=str(master)
+                store, kind, master, hdu, file=str(path), name=str(master)
             )
             if cut:
-                master_windows.check_cut(chosen, unit.header, file=str(path))
+                master_windows.check_cut(chosen, hdu.header, file=str(path))
                 reasons.append(f"{kind} cut to its pixels {cut}")
             if options.bias_is_out and kind == "bias":
                 # A bias that was combined by hand has no key of its own.
@@ -126,14 +126,14 @@ def calibrate(path, out, options, store):
                 chosen = replace(chosen, bias_key=uses["bias"].master.key, level_subtracted=True)
             uses[kind] = AppliedMaster(chosen, cut=cut)
             if kind == "dark":
-                scale = scale_of(unit.header, chosen, path)
-                degrees = degrees_of(unit.header, master)
+                scale = scale_of(hdu.header, chosen, path)
+                degrees = degrees_of(hdu.header, master)
                 uses[kind] = AppliedMaster(chosen, scale, degrees=degrees, cut=cut)
     return calibrate_file(
         path,
         out / path.name,
         FrameMasters(**uses),
-        [[readout_of(unit, options)]],
+        [[readout_of(hdu, options)]],
         grading=Grading("B" if reasons else "A", reasons),
         form=ProductForm(
             uncertainty=not options.image_only,
@@ -194,7 +194,7 @@ def degrees_of(header, dark):
     -------
     float or None
     """
-    dark_header = read_units(dark)[0].header
+    dark_header = read_stored_hdus(dark)[0].header
     for name in ("set_temperature", "temperature"):
         mine, its = (
             next(
@@ -209,12 +209,12 @@ def degrees_of(header, dark):
     return None
 
 
-def readout_of(unit, options):
+def readout_of(hdu, options):
     """Return the readout of a frame of one amplifier, by the options or its cards.
 
     Parameters
     ----------
-    unit : ccdflow.files.multi_image_products.ProductUnit
+    hdu : ccdflow.files.multi_image_products.StoredHdu
         The HDU with the image.
     options : argparse.Namespace
 
@@ -224,10 +224,10 @@ def readout_of(unit, options):
     """
     gain, noise = options.gain, options.read_noise
     if gain is None:
-        gain = card_number([unit.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
-    noise = as_number(card_value(unit.header, "RDNOISE")) if noise is None else noise
+        gain = card_number([hdu.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
+    noise = as_number(card_value(hdu.header, "RDNOISE")) if noise is None else noise
     is_known = gain and noise is not None
-    ny, nx = unit.shape
+    ny, nx = hdu.shape
     return Readout(
         Region(0, ny, 0, nx),
         gain=gain,

@@ -64,7 +64,7 @@ def parse(arguments=None):
         help="memory at most",
     )
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
+        "--cores", "--threads", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the file where it is there"

@@ -41,7 +41,11 @@ def parse(arguments=None):
     parser.add_argument("--instrument", default="LFC", help="value of the INSTRUME card")
     parser.add_argument("--overscan-side", default="right", choices=("right", "left"))
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores(), default=2, help="threads (default: 2)"
+        "--cores",
+        "--threads",
+        type=commandline.cores_type(),
+        default=2,
+        help="threads (default: 2)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, over whatever is there"

@@ -37,7 +37,9 @@ def parse(arguments=None):
         "--expected", action="append", default=[], choices=EXPECTABLE,
         help="why a product that cannot be made again is no failure; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--cores", type=commandline.cores(), default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--cores", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
+    )
     return commandline.parse_arguments(parser, arguments)
 
 

@@ -37,18 +37,20 @@ def parse(arguments=None):
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
-        "--cores", type=commandline.cores(), default=cores, help="frames at the same time"
+        "--cores", type=commandline.cores_type(), default=cores, help="frames at the same time"
     )
     parser.add_argument(
-        "--pause", type=commandline.seconds("--pause", least=0.01), default=watching.PAUSE_SECONDS,
+        "--pause",
+        type=commandline.seconds_type("--pause", least=0.01),
+        default=watching.PAUSE_SECONDS,
         help="between two looks, s",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
         help="events: the kernel reports frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=commandline.seconds("--limit", least=0.01),
+        "--limit", type=commandline.seconds_type("--limit", least=0.01),
         default=watching.SILENCE_SECONDS,
         help="a folder that has not answered for so long is named, s",
     )  # fmt: skip

@@ -64,7 +64,7 @@ end_at_once()
 import ccdflow.lean_imports  # noqa: E402, F401
 
 
-def cores(name="--cores"):
+def cores_type(name="--cores"):
     """Return the `type` of an option that is a number of cores: 1 or more."""
     return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
 
@@ -91,7 +91,7 @@ def number_type(name, *, above=None, allowed, kind=float):
     return _number_parser(kind, name, least=least, most=_LARGEST_NUMBER, allowed=allowed)
 
 
-def seconds(name, *, least):
+def seconds_type(name, *, least):
     """Return the `type` of an option that is a time in seconds, up to a day.
 
     Parameters

@@ -13,7 +13,7 @@ from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.files import cards, rawfile, rawheader
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, end_of_header, parse_header
-from ccdflow.files.rawheader import CARD, RawHeader, Remembered
+from ccdflow.files.rawheader import CARD_BYTES, RawHeader, Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.
 ODD = [
@@ -214,10 +214,10 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
 
 def test_the_end_of_a_header_is_found_on_the_limits_of_cards():
     cards = ("SIMPLE  =                    T", "COMMENT END     of it", "ENDTIME = 5", "END")
-    header = b"".join(card.encode().ljust(CARD) for card in cards).ljust(FITS_BLOCK_BYTES)
+    header = b"".join(card.encode().ljust(CARD_BYTES) for card in cards).ljust(FITS_BLOCK_BYTES)
     assert end_of_header(header + b"pixels") == FITS_BLOCK_BYTES
     assert end_of_header(header[:-1]) is None
-    assert end_of_header(header[: 3 * CARD]) is None
+    assert end_of_header(header[: 3 * CARD_BYTES]) is None
     assert end_of_header(b"") is None
 
 
@@ -228,12 +228,14 @@ A_BYTE = st.sampled_from(b" AZ0=/'&:\0\t\r\n\x80\xff\x7f")
 @given(
     st.lists(A_CARD, max_size=8),
     st.lists(st.tuples(st.integers(0, 700), A_BYTE), max_size=3),
-    st.sampled_from([b"END".ljust(CARD), b"END".ljust(CARD, b"\0"), b"END\t".ljust(CARD), b""]),
+    st.sampled_from(
+        [b"END".ljust(CARD_BYTES), b"END".ljust(CARD_BYTES, b"\0"), b"END\t".ljust(CARD_BYTES), b""]
+    ),
 )
 def test_a_header_by_its_bytes_is_that_by_its_text(cards_drawn, changes, end):
     """Bytes of cards are looked up before they are text: no byte may give another answer."""
-    drawn = [card[:CARD].ljust(CARD).encode("ascii", "replace") for card in cards_drawn]
-    data = bytearray(b"".join([*drawn, end, b"GAIN    = 7".ljust(CARD)]))
+    drawn = [card[:CARD_BYTES].ljust(CARD_BYTES).encode("ascii", "replace") for card in cards_drawn]
+    data = bytearray(b"".join([*drawn, end, b"GAIN    = 7".ljust(CARD_BYTES)]))
     for place, byte in changes:
         if place < len(data):
             data[place] = byte
@@ -243,9 +245,11 @@ def test_a_header_by_its_bytes_is_that_by_its_text(cards_drawn, changes, end):
 
 
 def test_a_usual_header_is_read_by_its_bytes_and_an_odd_one_is_not():
-    usual = b"".join(card.ljust(CARD) for card in (b"GAIN    = 1.5", b"OBJECT  = 'M 51'", b"END"))
+    usual = b"".join(
+        card.ljust(CARD_BYTES) for card in (b"GAIN    = 1.5", b"OBJECT  = 'M 51'", b"END")
+    )
     header = rawheader.parse_usual_header(usual)
     assert (header["GAIN"], header["OBJECT"], len(header)) == (1.5, "M 51", 2)
-    for odd in (b"CONTINUE  'x'", b"DP1     = 'AXIS.1: 2.5'", b"END".ljust(CARD, b"\0")):
-        assert rawheader.parse_usual_header(odd.ljust(CARD) + usual) is None
-    assert rawheader.parse_usual_header(usual[:-CARD]) is None
+    for odd in (b"CONTINUE  'x'", b"DP1     = 'AXIS.1: 2.5'", b"END".ljust(CARD_BYTES, b"\0")):
+        assert rawheader.parse_usual_header(odd.ljust(CARD_BYTES) + usual) is None
+    assert rawheader.parse_usual_header(usual[:-CARD_BYTES]) is None

@@ -131,7 +131,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
             file = f"2024-03-01/{number:02}.fits"
             store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
 
-    class Counted(calibration_plan.Likewise):
+    class Counted(calibration_plan.SharedBasis):
         """Counts how often the sources of frames are gathered."""
 
         number = 0
@@ -141,7 +141,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
             super().__init__(one)
 
     context = _context_with(twenty, chain, tmp_path)
-    monkeypatch.setattr(calibration_plan, "Likewise", Counted)
+    monkeypatch.setattr(calibration_plan, "SharedBasis", Counted)
     plan.make_plan(context)
     groups = [g for product, g in context.groups.items() if "2024-03-01/" in product]
     groups = [group for group in groups if group.kind == "science"]

@@ -106,7 +106,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     before = products(old.results)
     plan = old.plan().plan
     assert set(plan.jobs) == NEW, "\n".join(lines_on_plan(plan))
-    assert plan.retire == []
+    assert plan.products_to_retire == []
     assert plan.planned_counts["frame"] == 13
     outcome = old.run()
     assert set(outcome.jobs) == NEW
@@ -181,9 +181,9 @@ class Levels(Kind):
 
     name = "levels"
     rule = "levels"
-    words = ("list of levels", "lists of levels")
-    counted = words
-    short = "lists of levels"
+    nouns = ("list of levels", "lists of levels")
+    counted_nouns = nouns
+    progress_noun = "lists of levels"
     stage = 2
     path_prefix = "levels/"
 
@@ -342,14 +342,15 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     # `make` compares it with the kind of the job.
     assert re.findall(r"^    params:\n +kind=(.*),$", own[2], re.M) == [f'"{kind.name}"']
     assert re.search(r"^    run:\n +make\(wildcards, params\.kind(, threads)?\)$", full[1], re.M)
-    assert all(kind.words), "the kind has no words"
-    assert kind.words[0] != kind.words[1], "the kind has no plural"
-    assert kind.todo in ("reduce", "make", "calibrate", "write")
+    assert all(kind.nouns), "the kind has no words"
+    assert kind.nouns[0] != kind.nouns[1], "the kind has no plural"
+    assert kind.verb in ("reduce", "make", "calibrate", "write")
+    assert kind.is_report == (kind.verb == "write")
     assert kind.path_prefix, "the kind has no path prefix"
     if kind.type:
         blocks = schemas.read_schema("config.schema.json")["properties"]
         assert kind.block in blocks, "config/schemas/config.schema.json lacks its block"
-        assert kind.counted
+        assert kind.counted_nouns
     document = (ROOT / "docs" / "architecture.md").read_text()
     row = re.search(rf"^\| `{kind.name}` \| ", document, re.MULTILINE)
     assert row, "docs/architecture.md lacks its row"

@@ -33,7 +33,7 @@ def plan_of(tmp_path, chain, profile=None, **config):
     return session.plan, {
         job.product: job.why
         for job in session.plan.jobs.values()
-        if chain_of_kinds.by_name(job.kind).todo != "write"
+        if not chain_of_kinds.by_name(job.kind).is_report
     }
 
 

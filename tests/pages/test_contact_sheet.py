@@ -61,14 +61,14 @@ def page_of_night(folder, number):
     """Write the page of a night of so many frames, and return its path."""
     own = tiles(folder, number)
     points = tuple(
-        TimePoint(n / 60, 1000.0 + n, tile.kind, f"{tile.file}: {1000 + n} adu", n)
+        TimePoint(n / 60, 1000.0 + n, tile.image_type, f"{tile.file}: {1000 + n} adu", n)
         for n, tile in enumerate(own[:-1])
     )
     frames = [
         ShownFrame(
             tile.file,
             "cam",
-            tile.kind,
+            tile.image_type,
             object="M 51",
             filter="V",
             time=f"2024-03-01T20:{n % 60:02d}",

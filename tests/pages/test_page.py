@@ -58,7 +58,7 @@ def picture(name):
 
 def frames(number, kind="bias", **values):
     return tuple(
-        ShownFrame(f"{kind}/{each:03d}.fits.gz", **({"camera": "lfc", "kind": kind} | values))
+        ShownFrame(f"{kind}/{each:03d}.fits.gz", **({"camera": "lfc", "image_type": kind} | values))
         for each in range(number)
     )
 
@@ -115,7 +115,7 @@ def assembled(
             frames_section(frames),
             aside_section(frames),
             pictures_section(before_after),
-            combined_section(combined, biases=sum(frame.kind == "bias" for frame in frames)),
+            combined_section(combined, biases=sum(frame.image_type == "bias" for frame in frames)),
             noise_section(amplifiers, quality),
             provenance_section(recipes, provenance),
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.panels import (
-    FramePanels,
+    FrameImages,
     OverscanStrip,
     fits_section,
     shrink,
@@ -30,7 +30,7 @@ def frame(**changes):
     raw = np.round(raw).astype(np.uint16)
     values = {
         "name": "ccd.014.0.fits.gz",
-        "kind": "flat",
+        "image_type": "flat",
         "raw": raw,
         "reduced": raw[:, :DATA] - np.float32(LEVEL),
         "strips": (OverscanStrip((0, NY, 75, NX)),),
@@ -38,7 +38,7 @@ def frame(**changes):
         "header_biassec": "[69:100,1:239]",
         "header_region": (0, 239, DATA, NX),
     }
-    return FramePanels(**(values | changes))
+    return FrameImages(**(values | changes))
 
 
 def transposed():
@@ -85,7 +85,7 @@ def test_the_profile_of_integers_is_finer_than_one_unit():
 @pytest.mark.parametrize("along", ["columns", "frame"])
 def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns(along):
     upright = profile(frame())
-    turned = profile(FramePanels(**{**transposed().__dict__, "along": along}))
+    turned = profile(FrameImages(**{**transposed().__dict__, "along": along}))
     np.testing.assert_array_equal(upright.columns, turned.columns)
     np.testing.assert_array_equal(upright.lines, turned.lines)
     assert upright.limits == turned.limits

@@ -18,7 +18,7 @@ from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
-from ccdflow.pages.pictures.panels import FramePanels, OverscanStrip
+from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.trend_picture import TrendPoint, positions, trend_picture
 
 NY, NX, DATA = 240, 100, 68
@@ -37,7 +37,7 @@ def frame(*, kind="flat", light=5000.0, **changes):
     reduced = (raw[:, :DATA] - np.median(raw[:, 75:], axis=1)[:, None]).astype(np.float32)
     values = {
         "name": "ccd.014.0.fits.gz",
-        "kind": kind,
+        "image_type": kind,
         "raw": raw,
         "reduced": reduced,
         "strips": (OverscanStrip((0, NY, 75, NX)),),
@@ -45,14 +45,15 @@ def frame(*, kind="flat", light=5000.0, **changes):
         "header_biassec": "[69:100,1:239]",
         "header_region": (0, 239, DATA, NX),
     }
-    return FramePanels(**(values | changes))
+    return FrameImages(**(values | changes))
 
 
 def transposed(upright):
     """Turn a frame so that its overscan lies in rows above the image."""
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
-    return FramePanels(
-        name=upright.name, kind=upright.kind, raw=upright.raw.T, reduced=upright.reduced.T,
+    return FrameImages(
+        name=upright.name, image_type=upright.image_type,
+        raw=upright.raw.T, reduced=upright.reduced.T,
         strips=(OverscanStrip(turn[0]),), data=(turn[1],), along="columns",
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_names_in_the_recipes_are_those_of_the_code():
     assert {field.name for field in fields(reduction.Reduced)} >= {"warnings"}
     for owner, name in (
         (reduction, "PIXELS_VERSION"), (reduction, "HEADER_VERSION"), (Kind, "version"),
-        (Kind, "header"),
+        (Kind, "header_version"),
         (header_store, "READING_VERSION"),
     ):  # fmt: skip
         assert isinstance(getattr(owner, name), int)

@@ -217,7 +217,7 @@ WHOLE_TUPLES = {
     ("kinds/forecasting/coverage.py", "_label_order"),
     ("kinds/reducing/reduce_job.py", "header_form"),
     ("kinds/reporting/frame_warnings.py", "_setup"), ("kinds/reporting/master_ageing.py", "_read"),
-    ("kinds/reporting/master_ageing.py", "cells"), ("kinds/shutter.py", "_line"),
+    ("kinds/reporting/master_ageing.py", "cells"), ("kinds/shutter.py", "_table_cells"),
     ("kinds/trends.py", "_cells"), ("pages/pictures/trend_picture.py", "night_panel_box"),
     ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "of_pixels"),
     ("verify/comparing/card_order.py", "_rank_of"),

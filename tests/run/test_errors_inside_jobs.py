@@ -31,7 +31,7 @@ PLACES = {
     "read its rows": (rowio.RowStream, "blocks"),
     "read headers of members": (members, "read_hdus"),
     "find pixels of members": (member_reader, "locate"),
-    "read headers of products": (multi_image_products, "read_units"),
+    "read headers of products": (multi_image_products, "read_stored_hdus"),
     "read rows of products": (multi_image_products, "read_rows"),
     "read a master": (master_store.MasterStore, "get"),
     "read a night's bad pixels": (pixel_tables, "read_seen"),

@@ -15,8 +15,10 @@ from ccdflow.run.job import Job, Size
 from ccdflow.run.plan import Plan
 
 
-def kind(name, stage, todo):
-    return SimpleNamespace(name=name, stage=stage, todo=todo, size=lambda context, job: Size())
+def kind(name, stage, verb):
+    return SimpleNamespace(
+        name=name, stage=stage, is_report=verb == "write", size=lambda context, job: Size()
+    )
 
 
 # The kind in the middle has no stage: the main process makes its products and all made of them.
@@ -115,7 +117,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     each_night, tmp_path, monkeypatch
 ):
     saved = 0
-    written = {each.name for each in KINDS if each.todo == "write"}
+    written = {each.name for each in KINDS if each.is_report}
     for seed in range(100):
         session, _ = drawn(seed, tmp_path)
         jobs, rng = session.plan.jobs, random.Random(seed)

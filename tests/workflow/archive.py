@@ -307,7 +307,7 @@ class Model(RuleBasedStateMachine):
             assert own or by & set(outcome.jobs), f"{name} was written for nothing"
         for name in before.lost(after):
             by = {name, *self.lists(name)}
-            assert by & {*made.retire, *outcome.jobs}, f"{name} is lost"
+            assert by & {*made.products_to_retire, *outcome.jobs}, f"{name} is lost"
 
     @staticmethod
     def lists(name):

@@ -78,7 +78,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     assert late.is_loaded
 
 
-@pytest.mark.parametrize("name", ["versions", "looks_at"])
+@pytest.mark.parametrize("name", ["versions", "further_files"])
 def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
     """The facts that a seal has noted serve a chain alone that nobody has imported."""
     late = LateChain(lambda: kinds.CHAIN)
@@ -86,7 +86,7 @@ def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
     assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal
     beside = sandbox.results.parent / "mask.txt"
     beside.write_text("1")
-    changed = {"versions": [99, 99], "looks_at": lambda self, settings: [beside]}
+    changed = {"versions": [99, 99], "further_files": lambda self, settings: [beside]}
     monkeypatch.setattr(Kind, name, changed[name])
     assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal is None
 
@@ -205,7 +205,7 @@ def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
 def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path):
     beside = tmp_path / "mask.txt"
     beside.write_text("1")
-    monkeypatch.setattr(Kind, "looks_at", lambda self, settings: [beside])
+    monkeypatch.setattr(Kind, "further_files", lambda self, settings: [beside])
     assert sandbox.run().jobs == []
     assert held(sandbox)
     beside.write_text("2")

@@ -21,7 +21,7 @@ from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import checksum, compressed_images, headertext
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import Plane, read_rows, read_units
+from ccdflow.files.multi_image_products import Plane, read_rows, read_stored_hdus
 from ccdflow.frame import saturation
 
 ARITHMETIC_VERSION = 6
@@ -146,12 +146,12 @@ def calibrate_file(
     name = str(path) if name is None else name
     corrections, form = corrections or FrameCorrections(), form or ProductForm()
     grading = grading or calibrated_header.Grading()
-    units = read_units(path, name=name)
-    indices = _image_indices(units, readouts, name)
+    hdus = read_stored_hdus(path, name=name)
+    indices = _image_indices(hdus, readouts, name)
     all_readouts = tuple(readout for image in readouts for readout in image)
-    unit = str(card_value(units[indices[0]].header, "BUNIT") or "adu")
-    camera = str(card_value(units[0].header, "CCDFCAM") or "")
-    _check_steps_not_done(units, masters, name)
+    unit = str(card_value(hdus[indices[0]].header, "BUNIT") or "adu")
+    camera = str(card_value(hdus[0].header, "CCDFCAM") or "")
+    _check_steps_not_done(hdus, masters, name)
     check_masters(masters, all_readouts, camera=camera, unit=unit, limits=limits, name=name)
     reason = _why_uncertain(all_readouts, masters) if form.uncertainty else ""
     if reason:
@@ -160,7 +160,7 @@ def calibrate_file(
     with Path(path).open("rb", buffering=0) as file:
         images = []
         for number, (index, amplifiers) in enumerate(zip(indices, readouts, strict=True)):
-            shape = units[index].shape
+            shape = hdus[index].shape
             work = ImageCalibration(
                 shape, amplifiers, masters, index=number, unit=unit, noise=noise, name=name
             )
@@ -168,7 +168,7 @@ def calibrate_file(
             images.append(
                 _Image(
                     file.fileno(),
-                    units,
+                    hdus,
                     index,
                     name,
                     work,
@@ -178,7 +178,7 @@ def calibrate_file(
                 )
             )
         primary = calibrated_header.primary_cards(
-            units[0], masters, key=key, grading=grading, corrections=corrections
+            hdus[0], masters, key=key, grading=grading, corrections=corrections
         )
         planes = _planes(images, primary)
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
@@ -193,13 +193,13 @@ def calibrate_file(
     )
 
 
-def _image_indices(units, readouts, name):
+def _image_indices(hdus, readouts, name):
     """Return the indices of the HDUs with the frame's images."""
     indices = [
         number
-        for number, unit in enumerate(units)
-        if unit.shape is not None
-        and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
+        for number, hdu in enumerate(hdus)
+        if hdu.shape is not None
+        and not (number and hdu.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
     if not indices or len(indices) != len(readouts):
         raise DamagedProduct(
@@ -213,13 +213,13 @@ def _image_indices(units, readouts, name):
     return indices
 
 
-def _check_steps_not_done(units, masters, name):
+def _check_steps_not_done(hdus, masters, name):
     """Raise `FrameError` if the frame's header shows that a step was done already."""
     for keyword, kind in _DONE_CARDS:
         if getattr(masters, kind) is None:
             continue
-        for unit in units:
-            value = card_value(unit.header, keyword)
+        for hdu in hdus:
+            value = card_value(hdu.header, keyword)
             if value is not None and value is not False:
                 raise FrameError(
                     f"the frame's header says that its {kind} was corrected already",
@@ -270,7 +270,7 @@ class _Image:
     ----------
     file : int
         Descriptor of the frame's file.
-    units : sequence of ccdflow.files.multi_image_products.ProductUnit
+    hdus : sequence of ccdflow.files.multi_image_products.StoredHdu
         All HDUs of the file.
     index : int
         Index of the image's HDU.
@@ -283,9 +283,9 @@ class _Image:
         The cosmic rays, bad pixels and shutter of this image.
     """
 
-    def __init__(self, file, units, index, name, work, *, noise, mask, corrections):
+    def __init__(self, file, hdus, index, name, work, *, noise, mask, corrections):
         self.index = index
-        self.unit = units[index]
+        self.hdu = hdus[index]
         self.work = work
         self.planes = {}
         self._file = file
@@ -295,9 +295,13 @@ class _Image:
         self._corrections = corrections
         suffix = str(index) if index else ""
         self._suffix = suffix
-        masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
-        self.mask_unit = masks[0] if masks else None
-        sample = ImageSample(file, self.unit, work, name=name, noise=noise)
+        masks = [
+            each
+            for each in hdus[1:]
+            if each.name == f"MASK{suffix}" and each.shape == self.hdu.shape
+        ]
+        self.mask_hdu = masks[0] if masks else None
+        sample = ImageSample(file, self.hdu, work, name=name, noise=noise)
         self.background = sample.background
         self.figures = sample.figures()
         if mask:
@@ -312,16 +316,16 @@ class _Image:
         names = None
         cards = primary
         if primary is None:
-            cards, names = calibrated_header.extension_cards(self.unit)
+            cards, names = calibrated_header.extension_cards(self.hdu)
 
         def header(words):
             product_cards = headertext.CardList(cards)
             calibrated_header.write_calibrated_cards(product_cards, self.work, self.figures)
             return calibrated_header.image_header_bytes(
-                product_cards, self.unit.shape, words, name=names, primary=primary is not None
+                product_cards, self.hdu.shape, words, name=names, primary=primary is not None
             )
 
-        self.planes["image"] = Plane(header, self.unit.shape)
+        self.planes["image"] = Plane(header, self.hdu.shape)
         return self.planes["image"]
 
     def uncertainty_planes(self):
@@ -341,7 +345,7 @@ class _Image:
 
     def _extension_planes(self, use, cards, name, dtype):
         """Return a list with the plane of an extension beside the image."""
-        shape = self.unit.shape
+        shape = self.hdu.shape
 
         def header(words):
             return calibrated_header.image_header_bytes(cards, shape, words, dtype=dtype, name=name)
@@ -360,7 +364,7 @@ class _Image:
             A `PlanesWriter` (`ccdflow.files.multi_image_products`) or a `PackedWriter`
             (`ccdflow.files.compressed_images`).
         """
-        ny, nx = self.unit.shape
+        ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
         step = strip * _STRIPS_OF_A_BLOCK
         buffers = Buffers(self, min(step, ny))
@@ -387,7 +391,7 @@ class _Image:
 
         saturation.flag_neighbours(mask, pixels)
         if "cosmics_kept" in self.figures:
-            ny = self.unit.shape[0]
+            ny = self.hdu.shape[0]
             cosmics = self._corrections.find_cosmics(
                 pixels(0, ny), pixels(0, ny, "uncertainty"), mask
             )
@@ -407,7 +411,7 @@ class _Image:
         Where there are errors, the row after the block is calibrated as well: the signal of a pixel
         is estimated from its neighbours.
         """
-        ny = self.unit.shape[0]
+        ny = self.hdu.shape[0]
         stop = min(rows.stop + int(self.has_noise), ny)
         self._calibrate_rows(slice(buffers.done, stop), rows.start, buffers)
         if not self.has_noise:
@@ -432,7 +436,7 @@ class _Image:
         They go into the block that begins at row ``start``.
         """
         stored = buffers.stored[: rows.stop - rows.start]
-        read_rows(self._file, self.unit, rows.start, stored, name=self._name)
+        read_rows(self._file, self.hdu, rows.start, stored, name=self._name)
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
         buffers.add(values)
@@ -454,16 +458,16 @@ class _Image:
 
     def _stored_mask(self, rows, buffers):
         """Return some rows of the reduced frame's own mask, or None if it has none."""
-        if self.mask_unit is None:
+        if self.mask_hdu is None:
             return None
         stored = buffers.stored_mask[: rows.stop - rows.start]
-        read_rows(self._file, self.mask_unit, rows.start, stored, name=self._name)
+        read_rows(self._file, self.mask_hdu, rows.start, stored, name=self._name)
         return stored
 
     def _check_datasum(self, buffers):
         """Raise `DamagedProduct` if the pixels' checksum differs from the frame's DATASUM."""
-        claimed = card_value(self.unit.header, "DATASUM")
-        if claimed is None or self.unit.dtype != ">f4":
+        claimed = card_value(self.hdu.header, "DATASUM")
+        if claimed is None or self.hdu.dtype != ">f4":
             return
         total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:

@@ -21,10 +21,10 @@ class Buffers:
     """
 
     def __init__(self, image, rows):
-        ny, self._width = image.unit.shape
+        ny, self._width = image.hdu.shape
         self.words = self.done = 0
         width = self._width
-        self.stored = _buffer("stored", (rows + 1, width), image.unit.dtype)
+        self.stored = _buffer("stored", (rows + 1, width), image.hdu.dtype)
         self.image = _buffer("image", (rows + 2, width), np.float32)
         self.errors = self.mask = self.stored_mask = None
         if image.has_noise:
@@ -33,8 +33,8 @@ class Buffers:
         if image.has_mask:
             # Neighbours of saturated pixels need the whole image: the mask is written last.
             self.mask = _buffer("mask", (ny, width), np.int16)
-        if image.mask_unit is not None:
-            self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_unit.dtype)
+        if image.mask_hdu is not None:
+            self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_hdu.dtype)
 
     def scratch_of(self, count):
         """Return scratch memory for ``count`` rows, (3, count nx)."""

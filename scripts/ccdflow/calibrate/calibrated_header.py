@@ -67,12 +67,12 @@ class Grading:
     left_out: Sequence[str] = ()
 
 
-def primary_cards(unit, masters, *, key, grading, corrections=None):
+def primary_cards(hdu, masters, *, key, grading, corrections=None):
     """Return the cards of the first HDU: the reduced frame's, and the calibration's.
 
     Parameters
     ----------
-    unit : ccdflow.files.multi_image_products.ProductUnit
+    hdu : ccdflow.files.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
     key : str
@@ -85,8 +85,8 @@ def primary_cards(unit, masters, *, key, grading, corrections=None):
     -------
     ccdflow.files.headertext.CardList
     """
-    cards = _cards_of_frame(unit.cards)
-    reduced_key = unit.header.get("CCDFKEY", "")
+    cards = _cards_of_frame(hdu.cards)
+    reduced_key = hdu.header.get("CCDFKEY", "")
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
     cards.set("CCDFKEY", key, "what this product depends on")
@@ -143,15 +143,15 @@ def _write_master_cards(cards, use):
         cards.set("FLATLVL", _six_digits(master.level), "[adu] mean level of one flat")
 
 
-def extension_cards(unit):
+def extension_cards(hdu):
     """Return an image extension's cards: the cards of the reduced frame, and its name.
 
     Returns
     -------
     cards, names : ccdflow.files.headertext.CardList
     """
-    return _cards_of_frame(unit.cards), CardList(
-        card for card in unit.cards if card[0] in EXTENSION_NAMES
+    return _cards_of_frame(hdu.cards), CardList(
+        card for card in hdu.cards if card[0] in EXTENSION_NAMES
     )
 
 

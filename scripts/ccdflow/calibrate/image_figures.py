@@ -63,7 +63,7 @@ class ImageSample:
     ----------
     file : int
         Descriptor of the frame's file.
-    unit : ccdflow.files.multi_image_products.ProductUnit
+    hdu : ccdflow.files.multi_image_products.StoredHdu
         The HDU of the image.
     work : ccdflow.calibrate.arithmetic.ImageCalibration
     name : str
@@ -72,17 +72,17 @@ class ImageSample:
         Whether standard errors are made.
     """
 
-    def __init__(self, file, unit, work, *, name, noise):
-        self._file, self._unit, self._work = file, unit, work
+    def __init__(self, file, hdu, work, *, name, noise):
+        self._file, self._hdu, self._work = file, hdu, work
         self._name, self._noise = name, noise
         self.background = None
         if noise:
-            tiles = signal.tiles_of(unit.shape[0])
+            tiles = signal.tiles_of(hdu.shape[0])
             self.background = signal.Background(tiles, self.rows(tiles.all_rows))
 
     def figures(self):
         """Return the `ImageFigures` that follow from the sample: all but those of the mask."""
-        ny, _ = self._unit.shape
+        ny, _ = self._hdu.shape
         rows = sky_level.sampled_pairs_of_rows(ny)
         return {
             **sky_level.level_and_noise(self.rows(rows), self.rows(np.minimum(rows + 1, ny - 1))),
@@ -93,14 +93,14 @@ class ImageSample:
 
     def rows(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
-        nx = self._unit.shape[1]
+        nx = self._hdu.shape[1]
         step = max(1, _READ_PIXELS // nx)
-        stored = np.empty((min(step, len(rows)), nx), self._unit.dtype)
+        stored = np.empty((min(step, len(rows)), nx), self._hdu.dtype)
         values = np.empty((len(rows), nx), np.float32)
         for first in range(0, len(rows), step):
             indices, block = rows[first : first + step], values[first : first + step]
             read = stored[: len(indices)]
-            read_each_row(self._file, self._unit, indices.tolist(), read, name=self._name)
+            read_each_row(self._file, self._hdu, indices.tolist(), read, name=self._name)
             np.copyto(block, read)
             with np.errstate(invalid="ignore", over="ignore"):
                 self._work.apply(indices, block)
@@ -108,7 +108,7 @@ class ImageSample:
 
     def _predict(self, rows):
         """Return the noise of some rows at the background's level, as it would be measured."""
-        shape = (len(rows), self._unit.shape[1])
+        shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
         np.maximum(light, 0, out=light)
@@ -159,10 +159,8 @@ class ImageSample:
         other_variances = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
         if not any(other_variances):
             return noises
-        bias_noise, other_variance = (
-            noises.get("bias_noise", 0.0),
-            sum(other_variances) / len(other_variances),
-        )
+        bias_noise = noises.get("bias_noise", 0.0)
+        other_variance = sum(other_variances) / len(other_variances)
         return noises | {"bias_noise": (bias_noise**2 + factor**2 * other_variance) ** 0.5}
 
     def _level_noises(self):

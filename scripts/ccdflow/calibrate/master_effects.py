@@ -54,14 +54,14 @@ class Effect:
     structure_error: float
 
 
-def effects_of(path, unit, amplifiers, masters, *, index=0, factor=None, name=None):
+def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=None):
     """Return the effect of each master on an image of a reduced frame.
 
     Parameters
     ----------
     path : path-like
         The reduced frame.
-    unit : ccdflow.files.multi_image_products.ProductUnit
+    hdu : ccdflow.files.multi_image_products.StoredHdu
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
@@ -77,16 +77,16 @@ def effects_of(path, unit, amplifiers, masters, *, index=0, factor=None, name=No
     dict of str to Effect
         By kind of master.
     """
-    ny, nx = unit.shape
+    ny, nx = hdu.shape
     if not masters.uses or ny < 2 or nx <= _COLUMN_LAG:
         return {}
     first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
-    stored = np.empty((len(rows), nx), unit.dtype)
+    stored = np.empty((len(rows), nx), hdu.dtype)
     with Path(path).open("rb", buffering=0) as file:
         for number, row in enumerate(first):
             part = stored[2 * number : 2 * number + 2]
-            read_rows(file.fileno(), unit, row, part, name=str(path) if name is None else name)
+            read_rows(file.fileno(), hdu, row, part, name=str(path) if name is None else name)
     images = {
         use.master.kind: (use.master.images[index].data[rows], use.scale) for use in masters.uses
     }

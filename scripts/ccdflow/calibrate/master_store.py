@@ -22,7 +22,7 @@ from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import read_rows, read_units
+from ccdflow.files.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.files.values import as_number
 
 DEFAULT_STORE_BYTES = 700_000_000
@@ -334,20 +334,20 @@ def read_master(path, kind, *, name=None):
         If it cannot be read, or a flat holds no lit pixel or is not normalised.
     """
     name = str(path) if name is None else name
-    units = read_units(path, name=name)
-    extensions = {unit.name: unit for unit in units[1:] if unit.shape is not None}
+    hdus = read_stored_hdus(path, name=name)
+    extensions = {hdu.name: hdu for hdu in hdus[1:] if hdu.shape is not None}
     images, gains = [], ()
     with Path(path).open("rb", buffering=0) as file:
-        for index, unit in enumerate(units):
-            if unit.shape is None or _is_companion(unit.name, index):
+        for index, hdu in enumerate(hdus):
+            if hdu.shape is None or _is_companion(hdu.name, index):
                 continue
             suffix = str(index) if index else ""
-            pixels = _read_image(file.fileno(), unit, name)
+            pixels = _read_image(file.fileno(), hdu, name)
             mask = extensions.get(f"MASK{suffix}")
             mask = None if mask is None else _read_image(file.fileno(), mask, name)
             error = extensions.get(f"UNCERT{suffix}")
-            header = units[0].header if index == 0 else _merge_headers(units[0].header, unit.header)
-            gains += _gains_of(unit.header)
+            header = hdus[0].header if index == 0 else _merge_headers(hdus[0].header, hdu.header)
+            gains += _gains_of(hdu.header)
             read_error = None if error is None else _error_reader(path, error, name)
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
@@ -380,24 +380,24 @@ def _merge_headers(primary, extension):
     return merged
 
 
-def _error_reader(path, unit, name):
+def _error_reader(path, hdu, name):
     """Return a function that reads standard errors: they are needed late, or never."""
 
     def read():
         with Path(path).open("rb", buffering=0) as file:
-            return _read_image(file.fileno(), unit, name)
+            return _read_image(file.fileno(), hdu, name)
 
     return read
 
 
-def _read_image(file, unit, name):
+def _read_image(file, hdu, name):
     """Return an image in native byte order: float32, or integers for an integer image."""
-    dtype = np.dtype(unit.dtype)
-    image = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
-    buffer = np.empty((min(_READ_ROWS, unit.shape[0]), unit.shape[1]), dtype)
-    for first in range(0, unit.shape[0], len(buffer)):
-        block = buffer[: unit.shape[0] - first]
-        read_rows(file, unit, first, block, name=name)
+    dtype = np.dtype(hdu.dtype)
+    image = np.empty(hdu.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
+    buffer = np.empty((min(_READ_ROWS, hdu.shape[0]), hdu.shape[1]), dtype)
+    for first in range(0, hdu.shape[0], len(buffer)):
+        block = buffer[: hdu.shape[0] - first]
+        read_rows(file, hdu, first, block, name=name)
         image[first : first + len(block)] = block
     return image
 
@@ -427,7 +427,7 @@ def _master_of_header(kind, images, gains, header, name):
     def text(keyword):
         return str(card_value(header, keyword) or "")
 
-    key = text("BIASKEY")
+    bias_key = text("BIASKEY") or text("BIASIM")
     return Master(
         kind,
         images,
@@ -435,9 +435,9 @@ def _master_of_header(kind, images, gains, header, name):
         key=text("CCDFKEY"),
         frames=as_number(card_value(header, "NCOMBINE")),
         exptime=as_number(card_value(header, "EXPTIME")),
-        bias_key=key or text("BIASIM"),
+        bias_key=bias_key,
         bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
-        level_subtracted=bool(key or text("BIASIM")) or is_level_subtracted(header),
+        level_subtracted=bool(bias_key) or is_level_subtracted(header),
         level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",

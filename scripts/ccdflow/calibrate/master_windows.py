@@ -11,7 +11,7 @@ from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value
-from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 
 # Cards with the section of an image on its chip or detector.
@@ -25,7 +25,7 @@ def window_in(frame, master, *, file, name):
 
     Parameters
     ----------
-    frame, master : ccdflow.files.multi_image_products.ProductUnit
+    frame, master : ccdflow.files.multi_image_products.StoredHdu
         HDUs of the reduced frame and of the master.
     file, name : str
         Of the frame and the master, for errors.
@@ -41,12 +41,12 @@ def window_in(frame, master, *, file, name):
         master.
     """
     for keyword in _SECTIONS:
-        texts = [card_value(unit.header, keyword) for unit in (frame, master)]
+        texts = [card_value(hdu.header, keyword) for hdu in (frame, master)]
         if None not in texts:
             break
     else:
         keyword = ORIGIN[0]
-        texts = [section_by_origin(unit.header, unit.shape) for unit in (frame, master)]
+        texts = [section_by_origin(hdu.header, hdu.shape) for hdu in (frame, master)]
         if None in texts:
             raise FrameError(
                 "the frame is a window, and no card says where it lies in the master",
@@ -57,7 +57,7 @@ def window_in(frame, master, *, file, name):
                 remedy="combine frames of this window",
             )
     return region_in(
-        texts, [unit.shape for unit in (frame, master)], keyword=keyword, file=file, name=name
+        texts, [hdu.shape for hdu in (frame, master)], keyword=keyword, file=file, name=name
     )
 
 
@@ -187,9 +187,9 @@ def check_cut(master, header, *, file):
         )
 
 
-def first_image_unit(units):
-    """Return the first of a file's units (`ProductUnit`) that holds an image."""
-    return next((unit for unit in units if unit.shape is not None), units[0])
+def first_image_hdu(hdus):
+    """Return the first of a file's HDUs (`StoredHdu`) that holds an image."""
+    return next((hdu for hdu in hdus if hdu.shape is not None), hdus[0])
 
 
 def master_for(store, kind, path, frame, *, file, name):
@@ -201,7 +201,7 @@ def master_for(store, kind, path, frame, *, file, name):
     kind : {'bias', 'dark', 'flat'}
     path : path-like
         Of the master.
-    frame : ccdflow.files.multi_image_products.ProductUnit
+    frame : ccdflow.files.multi_image_products.StoredHdu
         The frame's image.
     file, name : str
         Of the frame and the master, for errors.
@@ -217,10 +217,10 @@ def master_for(store, kind, path, frame, *, file, name):
     FrameError
         If the cards of the two do not say where the window lies, or the cut would be wrong.
     """
-    master_unit = first_image_unit(read_units(path, name=name))
-    differs = master_unit.shape is not None and master_unit.shape != frame.shape
-    if not differs or any(a > b for a, b in zip(frame.shape, master_unit.shape, strict=True)):
+    master_hdu = first_image_hdu(read_stored_hdus(path, name=name))
+    differs = master_hdu.shape is not None and master_hdu.shape != frame.shape
+    if not differs or any(a > b for a, b in zip(frame.shape, master_hdu.shape, strict=True)):
         return store.get(path, kind, name=name), ""
-    region = window_in(frame, master_unit, file=file, name=name)
+    region = window_in(frame, master_hdu, file=file, name=name)
     master = store.get(path, kind, name=name, region=region)
     return master, region.to_fits()

@@ -11,7 +11,7 @@ from ccdflow.combine.member_reader import Member
 from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
-from ccdflow.files.rawheader import CARD
+from ccdflow.files.rawheader import CARD_BYTES
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def read_hdus(path, count):
 def _hdu(text, path, offset):
     """Return the `ProductHdu` of a header, and the bytes of its data."""
     cards, last = {}, ""
-    for start in range(0, len(text), CARD):
-        card = text[start : start + CARD].decode("ascii")
+    for start in range(0, len(text), CARD_BYTES):
+        card = text[start : start + CARD_BYTES].decode("ascii")
         keyword = card[:8].rstrip()
         if keyword == "HIERARCH":
             keyword = card.partition("=")[0].rstrip()

@@ -18,6 +18,16 @@ _COPY = "copy"
 OTHER_EXPOSURE = "exposure"
 """The figure by which a frame of another exposure is left out."""
 
+TOO_FAINT = "signal to noise in a pixel"
+"""The figure by which a faint flat is left out."""
+
+# The figure of boxes: `unlike_shapes` judges the same boxes in another way.
+_COARSE_STRUCTURE = "coarse structure"
+
+# The statistics of a frame have the number of its pixels, not of its columns. A frame of this many
+# rows has the most columns; one of fewer rows may be refused by chance.
+_FEWEST_ROWS = 16
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -207,20 +217,22 @@ def selection_of(figures, count, limits, no_common_shape):
     Selection
     """
     left_out, disagreements = {}, []
+    is_structured = False
     for figure in figures:
         centre, scatter, reach = figure.limits(limits.sigma)
         limit = limits.disagree * (figure.common or figure.floor)
         if scatter > limit:
+            is_structured |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
                 f"the frames have no common {figure.name}: it scatters by "
                 f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
                 f"{limit:.4g}{figure.unit}"
             )
         for index in _outliers_of_figure(figure, centre, reach):
-            left_out.setdefault(index, _explain(index, figure, centre, reach))
-    if not any("coarse structure" in text for text in disagreements):
+            left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
+    if not is_structured:
         disagreements += no_common_shape()
-    disagreements += _too_many(left_out.values(), count, limits)
+    disagreements += _sentences_on_too_many(left_out.values(), count, limits)
     return Selection(
         kept=tuple(i for i in range(count) if i not in left_out),
         left_out=tuple(left_out[i] for i in sorted(left_out)),
@@ -229,8 +241,8 @@ def selection_of(figures, count, limits, no_common_shape):
     )
 
 
-def _too_many(left_out, count, limits):
-    """Return the disagreement of a group from which too many frames are left out."""
+def _sentences_on_too_many(left_out, count, limits):
+    """Return a sentence on a group from which too many frames are left out, or none: a list."""
     allowed = max(1, int(limits.left_out * count))
     if len(left_out) <= allowed:
         return []
@@ -263,17 +275,13 @@ def leave_out(selection, further, thresholds=None):
     left_out = tuple(sorted((*selection.left_out, *further), key=lambda frame: frame.index))
     unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
-    reasons = _too_many(unlike, count, thresholds or Thresholds())
+    reasons = _sentences_on_too_many(unlike, count, thresholds or Thresholds())
     return Selection(
         kept=tuple(index for index in selection.kept if index not in indices),
         left_out=left_out,
         agrees=selection.agrees and not reasons,
         reason="; ".join(filter(None, [selection.reason, *reasons])),
     )
-
-
-TOO_FAINT = "signal to noise in a pixel"
-"""The figure by which a faint flat is left out."""
 
 
 def same_pixels(frames, names):
@@ -341,15 +349,10 @@ def unlike_the_rest(frames, thresholds=None, threads=1):
     figure = Figure("scatter about the group's median", spreads, floor, one_sided=True)
     centre, _, reach = figure.limits(limits.sigma)
     return [
-        _explain(index, figure, centre, reach)
+        _left_out_by(figure, index, centre, reach)
         for index in _outliers_of_figure(figure, centre, reach)
         if np.isfinite(spreads[index])
     ]
-
-
-# The number of columns is not kept: it is largest in a frame of so few rows. Frames of fewer rows
-# may be refused by chance.
-_FEWEST_ROWS = 16
 
 
 def _chance_structure(lines, pixels, sigma):
@@ -390,27 +393,27 @@ def figures_of(stats, limits):
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
     pixels = max(min(frame.pixels for frame in stats), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
-    error = (0.75 / pixels) ** 0.5
+    noise_error = (0.75 / pixels) ** 0.5
     # The limit of a group's scatter is `sigma` of these errors, like the limit of a frame.
     errors_in_limit = limits.sigma / limits.disagree
     yield Figure(
         "noise",
         noises,
-        max(limits.noise, error) * noise,
-        common=max(limits.noise, errors_in_limit * error) * noise,
+        max(limits.noise, noise_error) * noise,
+        common=max(limits.noise, errors_in_limit * noise_error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
     bright_part_variance = np.median(values("bright")) / pixels
     bright = max(limits.bright, bright_part_variance**0.5)
     yield Figure("fraction of bright pixels", values("bright"), bright, "", one_sided=True)
     # The error of the rms of boxes of white noise.
-    error = (0.5 / pixels) ** 0.5
+    box_error = (0.5 / pixels) ** 0.5
     yield Figure(
-        "coarse structure",
+        _COARSE_STRUCTURE,
         distances,
-        max(limits.structure, error) * noise,
+        max(limits.structure, box_error) * noise,
         one_sided=True,
-        common=max(limits.structure, errors_in_limit * error) * noise,
+        common=max(limits.structure, errors_in_limit * box_error) * noise,
     )
     for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
         floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
@@ -476,8 +479,8 @@ def _outliers_of_figure(figure, centre, reach):
     return [int(i) for i in np.flatnonzero((distance > reach) | unmeasured)]
 
 
-def _explain(index, figure, centre, reach):
-    """Return a frame that is left out, with the figure and limit in words."""
+def _left_out_by(figure, index, centre, reach):
+    """Return the `LeftOut` of a frame that a figure shows, with the limit in words."""
     value = float(figure.values[index])
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"

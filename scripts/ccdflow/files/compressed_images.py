@@ -34,11 +34,13 @@ _LARGEST_COUNT = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
 # Cards of the form of an HDU, such as NAXIS1.
-_STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
+_STRUCTURE_CARD = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM"
+)
 # Cards that funpack restores behind all others.
-_SUMS = ("CHECKSUM", "DATASUM")
+_CHECKSUM_CARDS = ("CHECKSUM", "DATASUM")
 # Cards of the table that holds an image's tiles, such as TFORM1 or ZNAXIS2.
-_OF_TABLE = re.compile(
+_TABLE_CARD = re.compile(
     r"TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|MASKCMP|SCALE|ZERO"
     r"|SIMPLE|TENSION|EXTEND|BLOCKED|PCOUNT|GCOUNT|HECKSUM|DATASUM)"
@@ -165,7 +167,7 @@ class PackedWriter:
                 continue
             cards = CardList.parse(rawheader.readable_cards(header))
             if not parts:
-                kept = cards.without(lambda keyword: bool(_STRUCTURE.fullmatch(keyword)))
+                kept = cards.without(lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword)))
                 parts.append(hdu_header(kept, None, 0, primary=True))
             parts += self._packers[id(plane)].table(cards)
         atomic_write.write_whole(self._path, parts)
@@ -310,9 +312,9 @@ class _Packer:
         elif self._plane.dtype.kind == "f":
             # As CFITSIO writes it; without this card ds9 takes the bits of floats for integers.
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
-        structure = [card for card in cards if _STRUCTURE.fullmatch(card[0])]
-        sums = [card for card in structure if card[0] in _SUMS]
-        header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _SUMS)
+        structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
+        sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]
+        header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _CHECKSUM_CARDS)
         header.extend(cards.without(_is_structural))
         if self._seed is None:
             # After all others, unchanged: CFITSIO's funpack restores the HDU byte by byte.
@@ -330,7 +332,7 @@ def _card_of_tiles(keyword, text):
 
 def _is_structural(keyword):
     """Return whether a card describes an array or a table of tiles, and not the image."""
-    return bool(_STRUCTURE.fullmatch(keyword) or _OF_TABLE.fullmatch(keyword))
+    return bool(_STRUCTURE_CARD.fullmatch(keyword) or _TABLE_CARD.fullmatch(keyword))
 
 
 def _describe_table(header, width, tiles, heap):

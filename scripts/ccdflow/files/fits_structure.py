@@ -10,7 +10,7 @@ from astropy.io import fits
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
-from ccdflow.files.rawheader import CARD, ENDINGS, readable_cards
+from ccdflow.files.rawheader import CARD_BYTES, ENDINGS, readable_cards
 
 FITS_BLOCK_BYTES = 2880
 """Bytes of a FITS block: headers and data are padded to a multiple."""
@@ -118,11 +118,11 @@ def end_of_header(text):
     int or None
     """
     offset = text.find(_END)
-    while offset % CARD:
+    while offset % CARD_BYTES:
         if offset < 0:
             return None
         offset = text.find(_END, offset + 1)
-    end = -(-(offset + CARD) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
+    end = -(-(offset + CARD_BYTES) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     return end if end <= len(text) else None
 
 
@@ -162,8 +162,8 @@ def has_end_card(block):
     block = bytes(block)
     offset = block.find(b"END")
     while offset >= 0:
-        if offset % CARD == 0:
-            tail = block[offset + 3 : offset + CARD]
+        if offset % CARD_BYTES == 0:
+            tail = block[offset + 3 : offset + CARD_BYTES]
             if tail.startswith(b"     ") or not tail.strip(ENDINGS):
                 return True
         offset = block.find(b"END", offset + 1)

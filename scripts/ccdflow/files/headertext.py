@@ -14,7 +14,7 @@ from urllib.parse import quote
 from astropy.io import fits
 
 from ccdflow.files import checksum, fits_structure
-from ccdflow.files.rawheader import CARD
+from ccdflow.files.rawheader import CARD_BYTES
 
 # Letters of a card of commentary, behind its keyword.
 _COMMENTARY_WIDTH = 72
@@ -52,8 +52,8 @@ class CardList:
         Blank cards before END, which cameras keep free for others, are not among them.
         """
         cards = []
-        for start in range(0, len(text), CARD):
-            card = text[start : start + CARD]
+        for start in range(0, len(text), CARD_BYTES):
+            card = text[start : start + CARD_BYTES]
             keyword = card[:8].rstrip().upper()
             if card.startswith("END     "):
                 break
@@ -160,12 +160,14 @@ class CardList:
         bytes
         """
         cards = [text for keyword, text in self._cards if keyword not in ("CHECKSUM", "DATASUM")]
-        if "LONGSTRN" not in self and any(text[CARD : CARD + 8] == "CONTINUE" for text in cards):
+        if "LONGSTRN" not in self and any(
+            text[CARD_BYTES : CARD_BYTES + 8] == "CONTINUE" for text in cards
+        ):
             cards.append(card_text("LONGSTRN", "OGIP 1.0", "the long string convention is used"))
         cards += [
             card_text("CHECKSUM", "0" * 16, "HDU checksum"),
             card_text("DATASUM", str(data_sum), "data unit checksum"),
-            f"{'END':<{CARD}}",
+            f"{'END':<{CARD_BYTES}}",
         ]
         text = "".join(cards).encode("ascii")
         text += b" " * (-len(text) % fits_structure.FITS_BLOCK_BYTES)
@@ -199,7 +201,7 @@ def card_text(keyword, value, comment=""):
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
     else:
         used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
-    room = CARD - max(_FIXED_FORMAT_END, used) - len(" / ")
+    room = CARD_BYTES - max(_FIXED_FORMAT_END, used) - len(" / ")
     shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
     return str(fits.Card(keyword, value, shown or None))
 
@@ -220,7 +222,7 @@ def _long_text(keyword, value):
     starts = [f"{keyword:<8}= ", *["CONTINUE  "] * (len(pieces) - 1)]
     ends = [*["&"] * (len(pieces) - 1), ""]
     return "".join(
-        f"{start}'{piece}{end}'".ljust(CARD)
+        f"{start}'{piece}{end}'".ljust(CARD_BYTES)
         for start, piece, end in zip(starts, pieces, ends, strict=True)
     )
 

@@ -22,7 +22,7 @@ _PRODUCT_REMEDY = f"give a product of ccdflow, or {MAKE_AGAIN}"
 
 
 @dataclass(frozen=True)
-class ProductUnit:
+class StoredHdu:
     """An HDU of a product as it stands in the file.
 
     Attributes
@@ -55,7 +55,7 @@ class ProductUnit:
         return 0 if self.shape is None else np.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def read_units(path, *, name=None):
+def read_stored_hdus(path, *, name=None):
     """Read the headers of an uncompressed product, and no pixels.
 
     Parameters
@@ -66,7 +66,7 @@ def read_units(path, *, name=None):
 
     Returns
     -------
-    list of ProductUnit
+    list of StoredHdu
 
     Raises
     ------
@@ -74,28 +74,26 @@ def read_units(path, *, name=None):
         If the file cannot be read, is cut, or holds anything but plain images.
     """
     name = str(path) if name is None else name
-    units, offset = [], 0
+    hdus, offset = [], 0
     try:
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             size = os.fstat(file.fileno()).st_size
             while offset < size:
-                units.append(_unit(file, offset, name))
-                offset = (
-                    units[-1].offset + -(-units[-1].size // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
-                )
+                hdus.append(_stored_hdu(file, offset, name))
+                offset = hdus[-1].offset + -(-hdus[-1].size // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     except OSError as error:
         raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy=MAKE_AGAIN
         ) from None
-    if offset != size or not units:
+    if offset != size or not hdus:
         raise DamagedProduct(
             "the product is cut", file=name, keyword="bytes", value=size, remedy=MAKE_AGAIN
         )
-    return units
+    return hdus
 
 
-def _unit(file, start, name):
-    """Return the unit whose header begins at an offset of an open product."""
+def _stored_hdu(file, start, name):
+    """Return the HDU whose header begins at an offset of an open product."""
     file.seek(start)
     if not start and file.read(6) != b"SIMPLE":
         raise DamagedProduct("not a FITS file", file=name, remedy=_PRODUCT_REMEDY)
@@ -108,7 +106,7 @@ def _unit(file, start, name):
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):
-        return ProductUnit(header, cards, offset, None, "")
+        return StoredHdu(header, cards, offset, None, "")
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
         raise DamagedProduct(
             "its pixels are scaled or compressed",
@@ -127,17 +125,17 @@ def _unit(file, start, name):
             value=error.value,
             remedy=_PRODUCT_REMEDY,
         ) from error
-    return ProductUnit(header, cards, offset, shape, fits_structure.DTYPES[header["BITPIX"]])
+    return StoredHdu(header, cards, offset, shape, fits_structure.DTYPES[header["BITPIX"]])
 
 
-def read_rows(file, unit, first, buffer, *, name):
+def read_rows(file, hdu, first, buffer, *, name):
     """Read whole rows of an image into a buffer.
 
     Parameters
     ----------
     file : int
         Descriptor of the open file.
-    unit : ProductUnit
+    hdu : StoredHdu
     first : int
         The first row.
     buffer : numpy.ndarray
@@ -150,15 +148,15 @@ def read_rows(file, unit, first, buffer, *, name):
     FrameError
         If the file ends before them or cannot be read.
     """
-    _read_into(file, [(unit.offset + first * _row_bytes(unit), memoryview(buffer).cast("B"))], name)
+    _read_into(file, [(hdu.offset + first * _row_bytes(hdu), memoryview(buffer).cast("B"))], name)
 
 
-def read_each_row(file, unit, rows, buffer, *, name):
+def read_each_row(file, hdu, rows, buffer, *, name):
     """Read some rows of an image into a buffer.
 
     Parameters
     ----------
-    file, unit, name
+    file, hdu, name
         See `read_rows`.
     rows : sequence of int
     buffer : numpy.ndarray
@@ -169,17 +167,17 @@ def read_each_row(file, unit, rows, buffer, *, name):
     FrameError
         See `read_rows`.
     """
-    size, view = _row_bytes(unit), memoryview(buffer).cast("B")
+    size, view = _row_bytes(hdu), memoryview(buffer).cast("B")
     parts = (
-        (unit.offset + row * size, view[number * size : (number + 1) * size])
+        (hdu.offset + row * size, view[number * size : (number + 1) * size])
         for number, row in enumerate(rows)
     )
     _read_into(file, parts, name)
 
 
-def _row_bytes(unit):
+def _row_bytes(hdu):
     """Return the bytes of a row of an image."""
-    return unit.shape[1] * np.dtype(unit.dtype).itemsize
+    return hdu.shape[1] * np.dtype(hdu.dtype).itemsize
 
 
 def _read_into(file, parts, name):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
-from ccdflow.files.rawheader import CARD
+from ccdflow.files.rawheader import CARD_BYTES
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES
@@ -108,9 +108,9 @@ def _cards_at(file, offset):
     content = b""
     while block := os.pread(file, _HEADER_BYTES, offset + len(content)):
         parsed, content = len(content), content + block
-        for start in range(parsed, len(content) - CARD + 1, CARD):
+        for start in range(parsed, len(content) - CARD_BYTES + 1, CARD_BYTES):
             if content.startswith(b"END     ", start):
-                end = -(-(start + CARD) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
+                end = -(-(start + CARD_BYTES) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
                 _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
                 return _parse_header(content[:start].decode("ascii")), offset + end
         _demand(len(block) == _HEADER_BYTES)
@@ -121,11 +121,11 @@ def _parse_header(text):
     """Return {keyword: value} of the text of a plain header."""
     _demand(text.isprintable())
     cards = {}
-    for start in range(0, len(text), CARD):
+    for start in range(0, len(text), CARD_BYTES):
         if text.startswith("= ", start + 8):
             keyword = text[start : start + 8].rstrip()
             _demand(keyword not in cards)
-            cards[keyword] = _value_of(text[start + 10 : start + CARD])
+            cards[keyword] = _value_of(text[start + 10 : start + CARD_BYTES])
         else:
             _demand(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
     return cards

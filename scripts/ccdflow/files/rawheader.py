@@ -18,10 +18,10 @@ from struct import Struct
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
 
-CARD = 80
+CARD_BYTES = 80
 """Bytes of a FITS card."""
 # The last card of a header, and the keyword of a card that goes on with the text before it.
-_END = "END".ljust(CARD)
+_END = "END".ljust(CARD_BYTES)
 _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # The first eight letters of a card with a plain keyword; astropy reads those of all others.
@@ -44,6 +44,13 @@ ENDINGS = b"\0\r\n\t"
 
 # Different orders of keywords that are remembered: one for each setting of a camera.
 _MOST_LAYOUTS = 1 << 10
+# Different values of the cards that a function reads in one sort of headers.
+_MOST_ANSWERS = 1 << 11
+# Sorts of headers: those with the same keywords.
+_MOST_TABLES = 1 << 8
+# Sets of cards that a function reads in one sort of headers: fewer in a bias than in a science
+# frame.
+_MOST_SETS = 8
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
 # the text that is read.
@@ -54,6 +61,10 @@ _known_before = {}
 _known_bytes, _known_bytes_before = {}, {}
 # By the keywords of a header.
 _layouts = {}
+# (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
+_heads = {}
+# The same by the first ten letters of a card, for plain keywords but CONTINUE and END.
+_usual_heads = {}
 # The entry of `_known` for a card that goes on with the text before.
 _NEXT = ((_CONTINUE, ""), "")
 
@@ -184,7 +195,9 @@ def parse_raw_header(text):
     RawHeader
     """
     find, end = _known.get, _end_of(text)
-    parsed = [find(card := text[i : i + CARD]) or _learn(card) for i in range(0, end, CARD)]
+    parsed = [
+        find(card := text[i : i + CARD_BYTES]) or _learn(card) for i in range(0, end, CARD_BYTES)
+    ]
     if _CONTINUE in text and _NEXT in parsed:
         parsed = _join_cards(text, parsed)
     heads = tuple([head for head, _ in parsed])
@@ -219,8 +232,8 @@ def parse_usual_header(data):
     -------
     RawHeader or None
     """
-    count = len(data) // CARD
-    if count * CARD != len(data) or count > _MOST_USUAL:
+    count = len(data) // CARD_BYTES
+    if count * CARD_BYTES != len(data) or count > _MOST_USUAL:
         return None
     cards = _split_into_cards(count)(data)
     try:
@@ -238,7 +251,7 @@ def parse_usual_header(data):
 @lru_cache(maxsize=256)
 def _split_into_cards(count):
     """Return a function that gives the cards in the bytes of a header, by their number."""
-    return Struct(f"{CARD}s" * count).unpack
+    return Struct(f"{CARD_BYTES}s" * count).unpack
 
 
 def _learn_bytes(card):
@@ -269,7 +282,9 @@ def readable_cards(data):
     if text.isascii() and text.isprintable():
         return text
     if any(byte in data for byte in ENDINGS):
-        cards = (bytes(data[start : start + CARD]) for start in range(0, len(data), CARD))
+        cards = (
+            bytes(data[start : start + CARD_BYTES]) for start in range(0, len(data), CARD_BYTES)
+        )
         data = b"".join(card.rstrip(ENDINGS + b" ").ljust(len(card)) for card in cards)
     return data.translate(_ALLOWED_CHARACTERS).decode("ascii")
 
@@ -277,7 +292,7 @@ def readable_cards(data):
 def _end_of(text):
     """Return where the card END begins, or the length of a text without one."""
     position = text.find(_END)
-    while position > 0 and position % CARD:
+    while position > 0 and position % CARD_BYTES:
         position = text.find(_END, position + 1)
     return len(text) if position < 0 else position
 
@@ -292,7 +307,7 @@ def _learn(card):
 def _parse_text(card):
     """Return (head, text) of a card; the head is None for a record."""
     head = _usual_heads.get(card[:10])
-    if head is not None and len(card) == CARD and _OF_RECORDS not in card:
+    if head is not None and len(card) == CARD_BYTES and _OF_RECORDS not in card:
         return head, card
     text = with_indicator(card)
     if text.startswith(_CONTINUE):
@@ -315,7 +330,7 @@ def _keep(known, before, card, head_and_text):
 def _head_of(text):
     """Return (head, text) of a card by its text; the head is None for a record of FITS."""
     plain = text[8:10] == "= " and _PLAIN_CARD.match(text[:8])
-    if plain and len(text) == CARD and _OF_RECORDS not in text:
+    if plain and len(text) == CARD_BYTES and _OF_RECORDS not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)
     with warnings.catch_warnings():
@@ -324,17 +339,11 @@ def _head_of(text):
     return None if card.field_specifier is not None else head, card._image
 
 
-# One object for all cards of a keyword.
-_heads = {}
-# Heads of cards by their first ten letters, for plain keywords but CONTINUE and END.
-_usual_heads = {}
-
-
 def _join_cards(text, heads):
     """Return (head, text) of each card, with those behind it that go on with its text."""
     groups = []
-    for start, parsed in zip(range(0, len(text), CARD), heads, strict=False):
-        card = with_indicator(text[start : start + CARD])
+    for start, parsed in zip(range(0, len(text), CARD_BYTES), heads, strict=False):
+        card = with_indicator(text[start : start + CARD_BYTES])
         if parsed is _NEXT and groups:
             groups[-1].append(card)
         else:
@@ -372,7 +381,7 @@ def with_indicator(card):
     """
     if card[8:10] != "= " and "=" in card[:10]:
         match = _NO_INDICATOR.fullmatch(card)
-        if match and len(match[2].rstrip()) <= CARD - 10:
+        if match and len(match[2].rstrip()) <= CARD_BYTES - 10:
             return f"{match[1]:<8}= {match[2].rstrip():<70}"
     return card
 
@@ -416,15 +425,6 @@ def commentary(header, keyword):
 def is_text(header):
     """Return whether a header's cards are texts as yet."""
     return type(header) is RawHeader and header.texts is not None
-
-
-# Different values of the cards that a function reads in one sort of headers.
-_MOST_ANSWERS = 1 << 11
-# Sorts of headers: those with the same keywords.
-_MOST_TABLES = 1 << 8
-# Sets of cards that a function reads in one sort of headers: fewer in a bias than in a science
-# frame.
-_MOST_SETS = 8
 
 
 class Remembered:

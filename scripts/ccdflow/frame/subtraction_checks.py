@@ -192,7 +192,8 @@ def _saturation_warnings(sample, recipe):
         return
     full = strip >= top
     columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
-    width, remedy = strip.shape[1], "allowed: a strip without light"
+    width = strip.shape[1]
+    remedy = "allowed: a strip without light"
     if columns and sample.full_rows in (0, sample.rows):
         left = width - columns
         advice = "leave them out of `overscan:` in the camera's profile"

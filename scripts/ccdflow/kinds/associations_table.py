@@ -52,8 +52,8 @@ class Associations(Kind):
     rule = "associations_table"
     plans_some_nights = True
     version = 6
-    words = ("table of masters", "tables of masters")
-    short = "tables"
+    nouns = ("table of masters", "tables of masters")
+    progress_noun = "tables"
     path_prefix = paths.ASSOCIATIONS_FILE
 
     @property
@@ -131,7 +131,7 @@ class Associations(Kind):
             coverage.COVERAGE_NOTE: coverage.night_coverage(context, night),
         }
 
-    def opens(self, context, new):
+    def nights_to_open(self, context, new):
         """Return the closed nights with a frame that awaits one of the new masters.
 
         The last calibrated night is among them: a dry run has a line on it.

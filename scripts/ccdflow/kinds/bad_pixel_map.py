@@ -24,9 +24,10 @@ class BadPixels(Kind):
     name = "bad pixels"
     rule = "bad_pixels"
     plans_some_nights = True
-    words = ("map of bad pixels", "maps of bad pixels")
-    short = "maps of bad pixels"
-    todo = "make"
+    nouns = ("map of bad pixels", "maps of bad pixels")
+    progress_noun = "maps of bad pixels"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     path_prefix = "detector/"
     version = 4

@@ -19,9 +19,9 @@ class Bias(MasterKind):
     name = "bias"
     rule = "combine"
     plans_some_nights = True
-    words = ("combined bias", "combined biases")
-    counted = words
-    short = "combined biases"
+    nouns = ("combined bias", "combined biases")
+    counted_nouns = nouns
+    progress_noun = "combined biases"
     stage = 2
     version = 4
     type = "bias"

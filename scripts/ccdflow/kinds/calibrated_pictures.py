@@ -141,14 +141,14 @@ class CalibrationPicture(NightPicture):
         )
         return write_text_product(context, job, basis, png)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows and groups of the drawn products."""
         groups = self.drawn_groups(context, job.night)
         return [context.row(file) for group in groups for file in group.files], groups
 
     def page_basis(self, context, night):
         """Return the picture's key."""
-        return self.keys_of_shown(context, night)
+        return self.keys_on_page(context, night)
 
     def pictures(self, context, night):
         """Return the picture for the page, () where it is not there.
@@ -176,7 +176,7 @@ class MastersPicture(CalibrationPicture):
     name = "masters picture"
     rule = "masters_picture"
     plans_some_nights = True
-    words = ("picture of darks and flats", "pictures of darks and flats")
+    nouns = ("picture of darks and flats", "pictures of darks and flats")
     file = "masters.png"
     title = "Combined darks and flats"
     explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
@@ -249,7 +249,7 @@ class SciencePicture(CalibrationPicture):
     name = "calibrated picture"
     rule = "calibrated_picture"
     plans_some_nights = True
-    words = ("picture of calibrated frames", "pictures of calibrated frames")
+    nouns = ("picture of calibrated frames", "pictures of calibrated frames")
     file = "calibrated.png"
     version = 3
     scale = "asinh"
@@ -343,7 +343,7 @@ def _has_kind(groups, kind):
 
 def _count_groups(groups, kind):
     number = sum(group.kind == kind.name for group in groups)
-    return f"{number} {kind.words[number != 1]}"
+    return f"{number} {kind.nouns[number != 1]}"
 
 
 def _frames_words(context, groups):

@@ -41,7 +41,7 @@ class Sheet(NightPicture):
     version = 2
     rule = "contact_sheet"
     plans_some_nights = True
-    words = ("contact sheet", "contact sheets")
+    nouns = ("contact sheet", "contact sheets")
     stage = 6
     file = paths.SHEET_FILE
     reports_frames = True
@@ -112,7 +112,7 @@ class Sheet(NightPicture):
             if each.get("width")
         ]
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows of the night, and the groups of its calibrated frames."""
         return context.rows_of(job.night), SCIENCE.night_groups(context, job.night)
 
@@ -123,7 +123,7 @@ class Sheet(NightPicture):
 
     def page_basis(self, context, night):
         """Return the key of the list."""
-        return self.keys_of_shown(context, night)
+        return self.keys_on_page(context, night)
 
     def sections(self, context, night):
         """Return the contact sheet, and the strip of time."""

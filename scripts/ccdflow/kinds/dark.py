@@ -20,9 +20,9 @@ class Dark(ExposedMasterKind):
     name = "dark"
     rule = "combine_darks"
     plans_some_nights = True
-    words = ("combined dark", "combined darks")
-    counted = words
-    short = "combined darks"
+    nouns = ("combined dark", "combined darks")
+    counted_nouns = nouns
+    progress_noun = "combined darks"
     stage = 3
     version = 7
     type = "dark"

@@ -35,10 +35,10 @@ class NightDetector(MeasurementKind):
     name = "detector"
     rule = "measure_detector"
     plans_some_nights = True
-    words = ("measurement of a detector", "measurements of detectors")
-    short = "measurements of detectors"
+    nouns = ("measurement of a detector", "measurements of detectors")
+    progress_noun = "measurements of detectors"
     version = 5
-    header = 2
+    header_version = 2
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -153,7 +153,7 @@ class NightDetector(MeasurementKind):
             basis=basis,
             data={
                 "night": group.night,
-                "header": self.header,
+                "header": self.header_version,
                 "looked": findings.looked,
                 "shapes": [list(image.masks["flat"].shape) for image in findings.images],
                 "quality": [

@@ -26,8 +26,8 @@ class DetectorTable(Kind):
     name = "detector table"
     rule = "detector_table"
     plans_some_nights = True
-    words = ("table of detectors", "tables of detectors")
-    short = "tables"
+    nouns = ("table of detectors", "tables of detectors")
+    progress_noun = "tables"
     path_prefix = paths.DETECTOR_FILE
 
     def plan(self, planner):

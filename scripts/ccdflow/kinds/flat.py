@@ -21,12 +21,12 @@ class Flat(ExposedMasterKind):
     name = "flat"
     rule = "combine_flats"
     plans_some_nights = True
-    words = ("combined flat", "combined flats")
-    counted = words
-    short = "combined flats"
+    nouns = ("combined flat", "combined flats")
+    counted_nouns = nouns
+    progress_noun = "combined flats"
     stage = 4
     version = 5
-    header = 6
+    header_version = 6
     type = "flat"
     block = "flat"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")

@@ -41,11 +41,12 @@ class Frame(Kind):
     name = "frame"
     rule = "reduce"
     plans_some_nights = True
-    words = ("frame", "frames")
-    counted = ("reduced frame", "reduced frames")
+    nouns = ("frame", "frames")
+    counted_nouns = ("reduced frame", "reduced frames")
     is_always_counted = True
-    short = "frames"
-    todo = "reduce"
+    progress_noun = "frames"
+    verb = "reduce"
+    is_report = False
     stage = 1
     path_prefix = "reduced/"
     reach = OF_A_FRAME
@@ -72,7 +73,7 @@ class Frame(Kind):
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
             may_be_there = planner.stamps.of(product) or context.problem_of(product)
-            if may_be_there and product not in planner.retire:
+            if may_be_there and product not in planner.products_to_retire:
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
@@ -82,7 +83,7 @@ class Frame(Kind):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.gone == PRODUCT_IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
-            planner.retire.add(product)
+            planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
                 # The next run finds the row unread and without a product.
@@ -90,23 +91,23 @@ class Frame(Kind):
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
         elif planner.stamps.of(product):
-            planner.retire.add(product)
+            planner.products_to_retire.add(product)
 
     def basis(self, context, job):
         """Return the sources of a reduced frame."""
         return frame_basis(context.row_of(job.product))
 
     @property
-    def header(self):
+    def header_version(self):
         """The version of the header."""
         return reduction.HEADER_VERSION
 
     @property
     def versions(self):
         """The versions of pixels and header."""
-        return [reduction.PIXELS_VERSION, self.header]
+        return [reduction.PIXELS_VERSION, self.header_version]
 
-    def header_of(self, record):
+    def header_version_of(self, record):
         """Return the version of the header that a frame was given."""
         return ledger.common_basis(record).get("header", 1)
 
@@ -126,7 +127,7 @@ class Frame(Kind):
         """Reduce a frame, or set it aside."""
         return make_reduced_frame(context, job)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the frame's own row."""
         return [context.row_of(job.product)], []
 
@@ -211,7 +212,7 @@ class Frame(Kind):
         )
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
-    def kept(self, context):
+    def facts_to_note(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
         warned, warned_files = _warnings_of_frames(context, records)

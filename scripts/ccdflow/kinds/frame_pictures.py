@@ -37,7 +37,7 @@ class NightPicture(Kind):
     """
 
     file = ""
-    short = "pictures"
+    progress_noun = "pictures"
     path_prefix = "nights/"
     reach = OF_A_NIGHT
 
@@ -82,7 +82,7 @@ class FramesPicture(NightPicture):
     name = "picture"
     rule = "picture"
     plans_some_nights = True
-    words = ("picture of frames", "pictures of frames")
+    nouns = ("picture of frames", "pictures of frames")
     stage = 1
     file = paths.BEFORE_AFTER
 
@@ -107,7 +107,7 @@ class FramesPicture(NightPicture):
         """Draw the frames of a night."""
         return draw_frames(context, job)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows of the night."""
         return context.rows_of(job.night), []
 
@@ -248,7 +248,7 @@ def frame_panels(context, row):
 
     Returns
     -------
-    ccdflow.pages.pictures.panels.FramePanels
+    ccdflow.pages.pictures.panels.FrameImages
     """
     panels = drawing_module("panels")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -268,9 +268,9 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    return panels.FramePanels(
+    return panels.FrameImages(
         name=row.file,
-        kind=row.facts["type"],
+        image_type=row.facts["type"],
         raw=raw,
         reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
         strips=tuple(strips),

@@ -21,16 +21,18 @@ class Kind(PartlyPlanned, OnPages):
         As records and the ledger have it.
     rule : str
         The Snakemake rule that makes it.
-    words : (str, str)
+    nouns : (str, str)
         Singular and plural, for the first lines of a run.
-    counted : (str, str) or None
+    counted_nouns : (str, str) or None
         Singular and plural, for a run's last line; None: not counted there.
     is_always_counted : bool
         Whether the last line has its count even if that is 0 and none was refused.
-    short : str
+    progress_noun : str
         The plural in the progress line.
-    todo : str
-        The verb for its making, in the first lines. Kinds with the verb "write" share a line.
+    verb : str
+        The verb for its making, in the first lines.
+    is_report : bool
+        Whether its products show others: text, tables, pictures. Such kinds share a line.
     takes_all_cores : bool
         Whether the making of a product spreads over all cores: no other job runs beside it then.
     stage : int
@@ -38,7 +40,7 @@ class Kind(PartlyPlanned, OnPages):
         makes products of stage 0 at the end.
     version : int
         Raised when a change alters the product's pixels or text: all of them are made again.
-    header : int
+    header_version : int
         Raised when a change alters the cards of a product and no pixel: a product that is there
         keeps the header it has until it is asked for with ``-R``.
     path_prefix : str
@@ -57,15 +59,16 @@ class Kind(PartlyPlanned, OnPages):
 
     name = ""
     rule = ""
-    words = ("", "")
-    counted = None
+    nouns = ("", "")
+    counted_nouns = None
     is_always_counted = False
-    short = "pages"
-    todo = "write"
+    progress_noun = "pages"
+    verb = "write"
+    is_report = True
     takes_all_cores = False
     stage = 0
     version = 1
-    header = 1
+    header_version = 1
     path_prefix = ""
     reach = OF_ALL_NIGHTS
     reports_frames = False
@@ -78,11 +81,11 @@ class Kind(PartlyPlanned, OnPages):
     @property
     def versions(self):
         """The version numbers that a change of code raises: the next run then plans all nights."""
-        return [self.version, self.header]
+        return [self.version, self.header_version]
 
     # -- planning ----------------------------------------------------------------------------------
 
-    def looks_at(self, settings):
+    def further_files(self, settings):
         """Return the paths of further files on which the plan depends, for the seal.
 
         Raw files, profiles and products are looked at anyway. If nothing has changed since a run
@@ -166,7 +169,7 @@ class Kind(PartlyPlanned, OnPages):
         """
         return ""
 
-    def header_of(self, record):
+    def header_version_of(self, record):
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 
@@ -192,10 +195,10 @@ class Kind(PartlyPlanned, OnPages):
         """
         raise NotImplementedError(f"kind {self.name} must define make()")
 
-    def let_go(self):
+    def free_memory(self):
         """Free memory that jobs share and that none has used lately."""
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.
 
         Parameters

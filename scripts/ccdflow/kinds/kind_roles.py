@@ -47,7 +47,7 @@ class PartlyPlanned:
         """
         return {}
 
-    def kept(self, context):
+    def facts_to_note(self, context):
         """Return the facts on all nights that a partial plan needs: plain values.
 
         Parameters
@@ -57,7 +57,7 @@ class PartlyPlanned:
         return None
 
     def restore(self, context, noted):
-        """Give a context that has closed nights the result of `kept`.
+        """Give a context that has closed nights the result of `facts_to_note`.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class PartlyPlanned:
         noted : object
         """
 
-    def opens(self, context, new):
+    def nights_to_open(self, context, new):
         """Return the closed nights that new masters change.
 
         Parameters
@@ -116,7 +116,7 @@ class OnPages:
         """
         return []
 
-    def keys_of_shown(self, context, night):
+    def keys_on_page(self, context, night):
         """Return the keys of the products that a night's page shows, '' for one without a record.
 
         Parameters

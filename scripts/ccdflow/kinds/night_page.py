@@ -37,7 +37,7 @@ class NightPage(Kind):
     name = "page"
     rule = "page"
     plans_some_nights = True
-    words = ("night's page", "nights' pages")
+    nouns = ("night's page", "nights' pages")
     path_prefix = "nights/"
     reach = OF_A_NIGHT
 

@@ -28,7 +28,7 @@ class Overview(Kind):
     name = "index"
     rule = "index_page"
     plans_some_nights = True
-    words = ("overview of all nights", "overviews")
+    nouns = ("overview of all nights", "overviews")
     path_prefix = paths.REPORT_PAGE
 
     def plan(self, planner):
@@ -113,7 +113,7 @@ def _summary_of(context, night):
         night=night,
         page=paths.night_page(night),
         cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
-        kinds=tuple(sorted(Counter(frame.kind for frame in frames if frame.kind).items())),
+        kinds=tuple(sorted(Counter(each.image_type for each in frames if each.image_type).items())),
         reduced=statuses[REDUCED],
         set_aside=statuses[SET_ASIDE],
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],

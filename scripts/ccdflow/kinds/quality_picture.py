@@ -28,7 +28,7 @@ class QualityPicture(NightPicture):
     name = "quality"
     rule = "quality_picture"
     plans_some_nights = True
-    words = ("picture of biases", "pictures of biases")
+    nouns = ("picture of biases", "pictures of biases")
     stage = 2
     file = "bias_quality.png"
 
@@ -49,7 +49,7 @@ class QualityPicture(NightPicture):
         """Draw the figures of the biases of a night."""
         return draw_quality(context, job)
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the groups of the night, and their members."""
         groups = BIAS_KIND.night_groups(context, job.night)
         return [context.row(file) for group in groups for file in group.files], groups

@@ -52,7 +52,7 @@ class MasterTable(Kind):
         Whether it is there where there is no such master, too.
     """
 
-    short = "tables"
+    progress_noun = "tables"
     master = None
     columns = ()
     is_always = False
@@ -89,7 +89,7 @@ class BiasTable(MasterTable):
     name = "table"
     rule = "bias_table"
     plans_some_nights = True
-    words = ("table of bias quality", "tables of bias quality")
+    nouns = ("table of bias quality", "tables of bias quality")
     version = 3
     path_prefix = paths.BIAS_QUALITY
     master = BIAS_KIND
@@ -103,7 +103,7 @@ class DarkTable(MasterTable):
     name = "dark table"
     rule = "dark_table"
     plans_some_nights = True
-    words = ("table of darks", "tables of darks")
+    nouns = ("table of darks", "tables of darks")
     path_prefix = paths.DARK_QUALITY
     master = DARK_KIND
     columns = DARK_COLUMNS
@@ -115,7 +115,7 @@ class FlatTable(MasterTable):
     name = "flat table"
     rule = "flat_table"
     plans_some_nights = True
-    words = ("table of flats", "tables of flats")
+    nouns = ("table of flats", "tables of flats")
     version = 4
     path_prefix = paths.FLAT_QUALITY
     master = FLAT_KIND

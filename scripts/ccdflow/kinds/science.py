@@ -37,13 +37,14 @@ class Science(Kind):
     name = "science"
     rule = "calibrate"
     plans_some_nights = True
-    words = ("frame", "frames")
-    counted = ("calibrated frame", "calibrated frames")
-    short = "calibrated frames"
-    todo = "calibrate"
+    nouns = ("frame", "frames")
+    counted_nouns = ("calibrated frame", "calibrated frames")
+    progress_noun = "calibrated frames"
+    verb = "calibrate"
+    is_report = False
     stage = 6
     version = ARITHMETIC_VERSION
-    header = 4
+    header_version = 4
     path_prefix = "calibrated/"
     reach = OF_A_FRAME
     reports_frames = True
@@ -57,7 +58,7 @@ class Science(Kind):
         """Return this kind's block of the settings."""
         return context.settings["calibrate"]
 
-    def let_go(self):
+    def free_memory(self):
         """Free the masters that no frame has been calibrated with lately."""
         MASTER_STORE.free_idle()
 
@@ -153,7 +154,7 @@ class Science(Kind):
             return before
         return calibration.make()
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.group(job.product)
         before = [own for p in group.measurements if (own := context.find_group(p)) is not None]

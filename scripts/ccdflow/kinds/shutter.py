@@ -44,7 +44,7 @@ _MOST_CHI2 = 4.0
 _LEAST_ERROR = 1e-3
 # Rows that are in memory at once.
 _ROWS_AT_ONCE = 64
-_TEXT = (
+_EXPLANATION = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
     " of several exposures show. Least and largest are those of cells, beside the mean; the error"
     " is a cell's. The mean needs a steady lamp."
@@ -81,10 +81,10 @@ class Shutter(MeasurementKind):
     name = "shutter"
     rule = "map_shutter"
     plans_some_nights = True
-    words = ("map of a shutter", "maps of shutters")
-    short = "maps of shutters"
+    nouns = ("map of a shutter", "maps of shutters")
+    progress_noun = "maps of shutters"
     version = 2
-    header = 2
+    header_version = 2
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -110,29 +110,33 @@ class Shutter(MeasurementKind):
 
     def _make_groups(self, context):
         """Return {product: Group} of flats of several exposures of one detector and night."""
-        alike = {}
+        flats_by_setup = {}
         for flat in FLAT_KIND.groups(context):
             if context.is_closed(flat.night_of_page):
                 continue
             setup = detector_setup_of(context, context.row(flat.files[0]))
-            alike.setdefault((flat.night_of_page, setup), []).append(flat)
-        groups, named = {}, names_of_setups(alike)
-        for (night, setup), flats in alike.items():
+            flats_by_setup.setdefault((flat.night_of_page, setup), []).append(flat)
+        groups, setup_names = {}, names_of_setups(flats_by_setup)
+        for (night, setup), flats in flats_by_setup.items():
             series = {}
             for flat in flats:
                 series.setdefault(_light_of(flat), []).append(flat)
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
-                for alike in series.values()
+                for flats_of_light in series.values()
                 if _can_tell_shutter(
-                    [exposure_of(context.row(file)) for flat in alike for file in flat.files]
+                    [
+                        exposure_of(context.row(file))
+                        for flat in flats_of_light
+                        for file in flat.files
+                    ]
                 )
-                for flat in alike
+                for flat in flats_of_light
             )
             if not usable:
                 continue
             camera = dict(setup)["camera"]
-            product = paths.shutter_map(camera, night, named[night, setup])
+            product = paths.shutter_map(camera, night, setup_names[night, setup])
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
             names = {use.product for use in usable}
             files = sorted({f for flat in flats if flat.product in names for f in flat.files})
@@ -165,7 +169,7 @@ class Shutter(MeasurementKind):
         night = NightMasters(context, group, flats=_usable_flats(context, group))
         used = [
             (flats, one_series)
-            for flats in _by_light(context, night.flats)
+            for flats in _group_by_light(context, night.flats)
             if _can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
             and (one_series := _series(night, flats)) is not None
         ]
@@ -186,13 +190,13 @@ class Shutter(MeasurementKind):
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        data = {**_data(group, night, series, measured), "header": self.header}
+        data = {**_record_entries(group, night, series, measured), "header": self.header_version}
         record = ledger.Record(job.product, self.name, key, basis=basis, data=data)
         images = []
         for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
-        cards = _cards(group, record.data)
+        cards = _header_cards(group, record.data)
         cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in used])
         return pixel_tables.write_product(context, record, cards, images)
 
@@ -236,7 +240,9 @@ class Shutter(MeasurementKind):
         def share_of(seconds):
             return record.data["sure"] * abs(1 / seconds - record.data["inverse"])
 
-        affected = sorted(t for t in _frames_of(context, group) if share_of(t) > _LEAST_ERROR)
+        affected = sorted(
+            t for t in _exposures_to_calibrate(context, group) if share_of(t) > _LEAST_ERROR
+        )
         if not affected:
             return ""
         share = max(map(share_of, affected))
@@ -260,8 +266,8 @@ class Shutter(MeasurementKind):
         basis = super().page_basis(context, night)
         for group in self.groups(context) if basis else ():
             if group.night == night:
-                of = sorted(_frames_of(context, group))
-                basis[group.product] = [of, corrects(context, group.camera)]
+                seconds = sorted(_exposures_to_calibrate(context, group))
+                basis[group.product] = [seconds, corrects(context, group.camera)]
         return basis
 
     def section(self, context, night):
@@ -275,8 +281,9 @@ class Shutter(MeasurementKind):
             if (text := self._sentence_on_frames(context, group, record))
         ]
         return Section(
-            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts), (_TEXT,),
-            headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in maps),
+            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts),
+            (_EXPLANATION,),
+            headings=("Detector", *_HEADINGS), rows=tuple(_table_cells(g, r) for g, r in maps),
         )  # fmt: skip
 
     def index_basis(self, context):
@@ -289,9 +296,9 @@ class Shutter(MeasurementKind):
         maps = self.made_maps(context)
         if not maps:
             return None
-        rows = tuple((group.night, *_line(group, record)) for group, record in maps)
+        rows = tuple((group.night, *_table_cells(group, record)) for group, record in maps)
         return Section(
-            "shutter", "The shutter", (), (_TEXT,),
+            "shutter", "The shutter", (), (_EXPLANATION,),
             headings=("Night", "Detector", *_HEADINGS), rows=rows,
         )  # fmt: skip
 
@@ -300,7 +307,7 @@ SHUTTER = Shutter()
 """The kind of a night's map of the shutter's dead time."""
 
 
-def _line(group, record):
+def _table_cells(group, record):
     """Return the cells of a map in the table."""
     data = record.data
     exposures = data["exposures"]
@@ -347,14 +354,15 @@ def _light_of(flat):
     return tuple(pair for pair in flat.shared if pair[0] != "exptime")
 
 
-def _by_light(context, records):
+def _group_by_light(context, records):
+    """Return the records of flats in a list for each light, whatever their exposures."""
     by_light = {}
     for record in records:
         by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
     return list(by_light.values())
 
 
-def _data(group, night, series, measured):
+def _record_entries(group, night, series, measured):
     """Return the entries of a map's record."""
     excess = np.concatenate([cells.ravel() for cells in measured.excess])
     error = np.concatenate([cells.ravel() for cells in measured.error])
@@ -369,14 +377,14 @@ def _data(group, night, series, measured):
         "largest": short_number(float(np.nanmax(excess))),
         "error": short_number(float(np.nanmedian(error))),
         "sure": short_number(measured.effect(1.0)),
-        "inverse": short_number(_inverse(night)),
+        "inverse": short_number(_mean_inverse_exposure(night)),
         "mean": short_number(measured.mean) if is_known else None,
         "mean_error": short_number(measured.mean_error) if is_known else None,
         "chi2": short_number(measured.chi2),
     }
 
 
-def _inverse(night):
+def _mean_inverse_exposure(night):
     """Return the mean of one over the exposures of the flats that were combined, 1/s; 0 for none.
 
     The shutter's effect at this mean is in the combined flat, and division by it removes it.
@@ -392,7 +400,7 @@ def _inverse(night):
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
 
 
-def _cards(group, data):
+def _header_cards(group, data):
     """Return the cards of the first HDU of a map."""
     cards = [
         ("CCDFCAM", group.camera, "camera"),
@@ -411,7 +419,7 @@ def _cards(group, data):
     return cards
 
 
-def _frames_of(context, group):
+def _exposures_to_calibrate(context, group):
     """Return the exposures of the frames of its night that are calibrated, (n,) seconds."""
     types = context.settings["calibrate"]["types"]
     pixels = pixels_of(group.shared)

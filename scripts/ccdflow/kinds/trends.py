@@ -52,8 +52,8 @@ class Trends(Kind):
     name = "trends"
     rule = "trends"
     plans_some_nights = True
-    words = ("table of steps", "tables of steps")
-    short = "tables"
+    nouns = ("table of steps", "tables of steps")
+    progress_noun = "tables"
     version = 2
     path_prefix = paths.EVENTS_FILE
 

@@ -30,8 +30,8 @@ class ShownFrame:
         Path relative to the raw folder.
     camera : str
         Name of its profile; may be empty.
-    kind : str
-        Image type as understood: bias, dark, flat, arc, science, other; empty where unknown.
+    image_type : str
+        As understood: bias, dark, flat, arc, science, other; empty where unknown.
     status : str
         'reduced', 'set aside', or another state in a few words ('raw file missing').
     reason : str
@@ -56,7 +56,7 @@ class ShownFrame:
 
     file: str
     camera: str = ""
-    kind: str = ""
+    image_type: str = ""
     status: str = REDUCED
     reason: str = ""
     remark: str = ""

@@ -46,8 +46,7 @@ class Tile:
     ----------
     file : str
         The raw file.
-    kind : str
-        Image type.
+    image_type : str
     caption : str
         Object, filter and exposure in a few words.
     time : str
@@ -61,7 +60,7 @@ class Tile:
     """
 
     file: str
-    kind: str = ""
+    image_type: str = ""
     caption: str = ""
     time: str = ""
     marks: tuple[tuple[str, str], ...] = ()
@@ -81,7 +80,7 @@ class Tile:
     @property
     def type_rank(self):
         """Where frames of its type come when the sheet is sorted by type."""
-        return type_rank(self.kind)
+        return type_rank(self.image_type)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def sheet_section(tiles):
     Section
     """
     ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    kinds = tuple(in_order(Counter(tile.kind for tile in ordered).items()))
+    kinds = tuple(in_order(Counter(tile.image_type for tile in ordered).items()))
     sheet = SheetTiles(tuple(ordered), kinds)
     note = ()
     if sheet.odd:

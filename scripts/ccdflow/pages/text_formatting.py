@@ -82,7 +82,7 @@ def by_image_type(frames):
     """Group frames by image type: [(type, frames)], the known types in the order of work first."""
     grouped = {}
     for frame in frames:
-        grouped.setdefault(frame.kind, []).append(frame)
+        grouped.setdefault(frame.image_type, []).append(frame)
     return in_order(grouped.items())
 
 

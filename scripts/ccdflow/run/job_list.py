@@ -125,7 +125,7 @@ class JobList:
         for product, job in self._plan.jobs.items():
             if self.is_done(job):
                 there.add(product)
-            elif chain.by_name(job.kind).todo == "write":
+            elif chain.by_name(job.kind).is_report:
                 if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
                     remaining[product] = job
             elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
@@ -150,7 +150,7 @@ class JobList:
     def _needs_of_its_night(self, job, chain):
         """Return the products of its own night that a page or picture shows."""
         needs = [self._plan.jobs[need] for need in job.needs if need in self._plan.jobs]
-        needs = [need for need in needs if chain.by_name(need.kind).todo != "write"]
+        needs = [need for need in needs if not chain.by_name(need.kind).is_report]
         return [need.product for need in needs if need.night == job.night]
 
     def is_made(self, batch):

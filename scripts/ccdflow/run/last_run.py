@@ -37,7 +37,7 @@ def content(session):
     """Return the script's values: when, products made and why, jobs that failed, disk used."""
     context = session.context
     made = Counter((job.kind, job.why) for job in session.plan.jobs.values())
-    words = {kind.name: kind.counted or kind.words for kind in context.chain}
+    words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [[words[kind][number != 1], number, why] for (kind, why), number in made.items()],

@@ -292,8 +292,8 @@ class Ledger(dict):
     def __init__(self, values=()):
         super().__init__()
         self.saved = {}
-        # Whether some of the records stand beside the notes.
-        self.is_scattered = False
+        # Whether some of the records are in the late notes.
+        self.has_late_notes = False
         self._common = {}
         for product, record in dict(values).items():
             self[product] = record
@@ -331,7 +331,7 @@ class Ledger(dict):
     def is_saved(self):
         """Whether the file on the disk equals this ledger."""
         return (
-            not self.is_scattered
+            not self.has_late_notes
             and len(self) == len(self.saved)
             and all(self.saved.get(product) is record for product, record in self.items())
         )
@@ -350,13 +350,13 @@ def load_ledger(results):
         ledger[record.product] = record
     for product in later.first.get("records", {}).get("removed", ()):
         ledger.pop(product, None)
-    for _, record in map(reader.record_beside, later.records):
+    for _, record in map(reader.late_record, later.records):
         ledger[record.product] = record
     if later.records:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     ledger.saved = dict(ledger)
-    ledger.is_scattered = late_notes.is_there(results)
+    ledger.has_late_notes = late_notes.is_there(results)
     return ledger
 
 
@@ -381,8 +381,8 @@ class RecordReader:
         *values, index = _decode(short)[0]
         return self._record(values, unshared, data, self._bases[index])
 
-    def record_beside(self, line):
-        """Return (night, record) of a line of `line_beside`."""
+    def late_record(self, line):
+        """Return (night, record) of a line of `late_line`."""
         short, unshared, data, common = line.split(_SEPARATOR)
         *values, night = _decode(short)[0]
         common = self._ledger.shared(json.loads(common)) if common else ""
@@ -401,8 +401,8 @@ class RecordReader:
         return Record(product, kind, key, status, reason, stamp, content, basis, data, boot)
 
 
-def line_beside(record, night):
-    """Return the line of a record beside the notes, which has all of its basis in it.
+def late_line(record, night):
+    """Return the line of a record in the late notes, which has all of its basis in it.
 
     Parameters
     ----------
@@ -419,13 +419,13 @@ def line_beside(record, night):
     return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
-def line_among(line, index_of_common):
-    """Return the line that a record beside the notes has among them.
+def line_of_late_line(line, index_of_common):
+    """Return the line that a record of the late notes has once it is in the ledger's file.
 
     Parameters
     ----------
     line : str
-        As `line_beside` returns it.
+        As `late_line` returns it.
     index_of_common : callable
         Called with the text of the part of the basis that records share; returns its index.
 
@@ -460,7 +460,7 @@ def save_ledger(results, ledger):
     lines = (_line(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
-    ledger.is_scattered = False
+    ledger.has_late_notes = False
     return written
 
 

@@ -31,14 +31,14 @@ class Plan:
     context : ccdflow.run.context.JobContext
     jobs : dict of str to ccdflow.run.job.Job
         By product, in the order in which they are to be made.
-    retire : list of str
+    products_to_retire : list of str
         Products that are not to stand among the others any more.
     planned_counts : dict of str to int
         By kind, how many products the configuration asks for, current or not.
     is_part : bool
         Whether some products were asked for by name, and ``jobs`` makes these only.
     leaving : tuple of str
-        Those of ``retire`` whose files are there.
+        Those of ``products_to_retire`` whose files are there.
     older_headers : dict of str to int
         By kind, how many products stay that have a header of an older version.
     dropped : dict of str to ccdflow.run.rawframes.rows.Row
@@ -47,7 +47,7 @@ class Plan:
 
     context: JobContext
     jobs: dict[str, Job]
-    retire: list[str]
+    products_to_retire: list[str]
     planned_counts: dict[str, int] = field(default_factory=dict)
     is_part: bool = False
     leaving: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
     not_wanted = set(context.ledger) - context.planned_products
     retire = sorted(
         product
-        for product in planner.retire | not_wanted | planner.strays()
+        for product in planner.products_to_retire | not_wanted | planner.strays()
         if not context.problem_of(product)
     )
     leaving = tuple(product for product in retire if stamps.of(product))
@@ -152,7 +152,7 @@ class Planner:
     def __init__(self, context, stamps, doubtful, forced):
         self.context = context
         self.stamps = stamps
-        self.retire, self.dropped = set(), {}
+        self.products_to_retire, self.dropped = set(), {}
         self.planned_counts = Counter()
         self.older_headers = Counter()
         self._doubtful = doubtful
@@ -282,11 +282,11 @@ class Planner:
 
     def _note_header(self, kind, product):
         # The first version needs no look: no header is older.
-        if kind.header <= 1:
+        if kind.header_version <= 1:
             return
         record = self.context.earlier_record(product)
         # A product that was refused has no header.
-        if record.status == ledger.MADE and kind.header_of(record) < kind.header:
+        if record.status == ledger.MADE and kind.header_version_of(record) < kind.header_version:
             self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):
@@ -346,7 +346,7 @@ class Planner:
             if why := kind.try_again(self.context, record):
                 return why
             if self.stamps.of(product):
-                self.retire.add(product)
+                self.products_to_retire.add(product)
             return ""
         if not self.stamps.of(product):
             return "product missing"

@@ -79,7 +79,8 @@ def unknown_lines(context):
         return []
     names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
     return [
-        f"no raw file is known for {counted_noun(len(unknown), first.counted)} ({names}): kept,"
+        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}):"
+        " kept,"
         " in no table and no combination, as the notes on the headers were lost; bring the raw file"
         " back, or delete the product"
     ]
@@ -94,16 +95,18 @@ def _lines_on_jobs(plan):
     lines = []
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
-        if kind.todo == "reduce":
-            planned = counted_noun(plan.planned_counts[kind.name], kind.words)
-            lines.append(f"{len(jobs_of_kind)} of {planned} to reduce: {_reasons(jobs_of_kind)}")
-        elif kind.todo != "write":
-            number = counted_noun(len(jobs_of_kind), kind.words)
-            lines.append(f"{number} to {kind.todo}: {_reasons(jobs_of_kind)}")
-    written = [kind for kind in kinds if kind.todo == "write"]
-    if written:
-        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
-        reasons = _reasons([job for kind in written for job in jobs[kind.name]])
+        if kind is plan.context.chain.first:
+            planned = counted_noun(plan.planned_counts[kind.name], kind.nouns)
+            lines.append(
+                f"{len(jobs_of_kind)} of {planned} to {kind.verb}: {_reasons(jobs_of_kind)}"
+            )
+        elif not kind.is_report:
+            number = counted_noun(len(jobs_of_kind), kind.nouns)
+            lines.append(f"{number} to {kind.verb}: {_reasons(jobs_of_kind)}")
+    reports = [kind for kind in kinds if kind.is_report]
+    if reports:
+        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.nouns) for kind in reports)
+        reasons = _reasons([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
 
@@ -111,7 +114,7 @@ def _lines_on_jobs(plan):
 def _lines_on_older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
     return [
-        f"{counted_noun(number, kind.words)} with a header of an older version: "
+        f"{counted_noun(number, kind.nouns)} with a header of an older version: "
         f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := plan.older_headers.get(kind.name))
@@ -122,7 +125,7 @@ def _subject_up_to_date(plan):
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
-    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
+    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.nouns)} reduced and"
 
 
 def _lines_on_moves(plan):
@@ -230,7 +233,7 @@ def other_products(plan):
     names = {job.kind for job in plan.jobs.values()}
     # For a plan without jobs the kinds need not be imported.
     kinds = plan.context.chain[1:] if names else ()
-    words = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
+    words = list(dict.fromkeys(kind.progress_noun for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:
         return "other products"
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -87,14 +87,14 @@ class KindFacts:
         [name, versions] of each kind.
     path_prefixes : list of str
         Of their products.
-    looks_at : list of str
+    further_files : list of str
         Paths of files that planning looks at besides.
     """
 
     origin: str
     versions: list[list[object]]
     path_prefixes: list[str]
-    looks_at: list[str]
+    further_files: list[str]
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,9 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: only a plan shows what is to be done then.
     """
-    results, raw, tables = Path(settings["results"]), os.fspath(settings["raw"]), []
-    folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
+    results, raw = Path(settings["results"]), os.fspath(settings["raw"])
+    looks = FolderLooks(cores)
+    folders, tables = [Folder(raw, "raw/", is_raw=True)], []
     try:
         for name in _UNFINISHED_FOLDERS[has_records:]:
             _refuse_files(results / name)
@@ -177,7 +178,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
-        parts.append([[path, atomic_write.stamp_of(path)] for path in kinds.looks_at])
+        parts.append([[path, atomic_write.stamp_of(path)] for path in kinds.further_files])
     except (NotPlain, OSError) as error:
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
@@ -196,7 +197,7 @@ def _facts_of_kinds(chain, settings, origin):
         origin,
         versions=[[kind.name, kind.versions] for kind in chain],
         path_prefixes=list(dict.fromkeys(kind.path_prefix for kind in chain)),
-        looks_at=[str(path) for kind in chain for path in kind.looks_at(settings)],
+        further_files=[str(path) for kind in chain for path in kind.further_files(settings)],
     )
 
 

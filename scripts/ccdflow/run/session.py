@@ -117,13 +117,13 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Opening:
+class RunStart:
     """All that a run begins with.
 
     Attributes
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
         Those on which the reading of headers depends.
     chain : ccdflow.kinds.kind.Chain
     is_dry : bool
@@ -135,7 +135,7 @@ class Opening:
     """
 
     settings: dict[str, object]
-    reading: inventory.Settings
+    reading: inventory.ReadingSettings
     chain: tuple[object, ...]
     is_dry: bool
     lock: TextIO | None
@@ -205,10 +205,19 @@ def start(
             lock.check_places(results)
             # Release the lock if the start fails.
             lock_file = None if dry else stack.enter_context(lock.take_lock(results))
-            opening = Opening(
-                settings, replace(reading, is_folding=rawnames.is_folding(results)), chain, dry,
-                lock_file, frozenset(forced), frozenset(requested), notes, made, progress, cores,
-            )  # fmt: skip
+            run_start = RunStart(
+                settings=settings,
+                reading=replace(reading, is_folding=rawnames.is_folding(results)),
+                chain=chain,
+                is_dry=dry,
+                lock=lock_file,
+                forced=frozenset(forced),
+                requested=frozenset(requested),
+                notes=notes,
+                made=made,
+                progress=progress,
+                cores=cores,
+            )
             archive_state = None
             # A dry run leaves no seal. So the state is needed only where there is a seal already.
             is_seal_wanted = sealed and (not dry or seal.has_seal(results))
@@ -220,12 +229,12 @@ def start(
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
-                session = _sealed_session(opening, valid_seal)
+                session = _sealed_session(run_start, valid_seal)
             else:
                 # Without a look at the folders nobody has asked for some nights only.
                 is_asked = is_seal_wanted or made is not None
                 session = (
-                    _session_of_nights(opening, archive_state) if is_asked else _begin(opening)
+                    _session_of_nights(run_start, archive_state) if is_asked else _begin(run_start)
                 )
                 session.state_to_seal = archive_state if sealed else None
                 session.archive_state = archive_state
@@ -250,18 +259,18 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed_session(opening, valid_seal):
+def _sealed_session(run_start, valid_seal):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     empty = JobContext(
-        opening.settings, opening.raw, opening.results, header_store.HeaderStore(),
-        ledger.Ledger(), opening.chain, cameras=opening.reading.cameras,
+        run_start.settings, run_start.raw, run_start.results, header_store.HeaderStore(),
+        ledger.Ledger(), run_start.chain, cameras=run_start.reading.cameras,
     )  # fmt: skip
-    if not opening.is_dry:
+    if not run_start.is_dry:
         try:
-            remove_logs(opening.results)
+            remove_logs(run_start.results)
         except OSError as error:
-            raise lock.error_of_writing(opening.results, error) from None
-    return Session(plan.Plan(empty, {}, []), opening.is_dry, opening.lock, seal=valid_seal)
+            raise lock.error_of_writing(run_start.results, error) from None
+    return Session(plan.Plan(empty, {}, []), run_start.is_dry, run_start.lock, seal=valid_seal)
 
 
 def read_notes(results):
@@ -275,62 +284,67 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _session_of_nights(opening, archive_state):
+def _session_of_nights(run_start, archive_state):
     """Return the session of a run that plans some nights, or all where that is needed."""
     why_whole = ""
     try:
-        if opening.forced or opening.requested:
-            closed_nights.read_closed_nights(opening.results)
+        if run_start.forced or run_start.requested:
+            closed_nights.read_closed_nights(run_start.results)
             raise NeedsWholePlan("products are asked for by name")
-        if not opening.is_dry:
-            return _session_of_some_nights(opening, archive_state)
+        if not run_start.is_dry:
+            return _session_of_some_nights(run_start, archive_state)
         # A dry run names the jobs of all nights.
-        partial_plan.read_nights(opening.settings, opening.reading, archive_state)
+        partial_plan.read_nights(run_start.settings, run_start.reading, archive_state)
     except NothingClosed:
         pass
     except NeedsWholePlan as error:
         why_whole = str(error)
         _LOG.debug("all nights are planned: %s", why_whole)
-    session = _begin(opening)
+    session = _begin(run_start)
     session.why_whole = why_whole
     return session
 
 
-def _session_of_some_nights(opening, archive_state):
+def _session_of_some_nights(run_start, archive_state):
     """Return the session of a run that plans some nights only."""
     opened_plan, files = partial_plan.plan_changed_nights(
-        opening.settings, opening.reading, opening.chain, archive_state,
-        made=opening.made, progress=opening.progress, cores=opening.cores,
+        run_start.settings, run_start.reading, run_start.chain, archive_state,
+        made=run_start.made, progress=run_start.progress, cores=run_start.cores,
     )  # fmt: skip
-    session = Session(opened_plan, opening.is_dry, opening.lock)
+    session = Session(opened_plan, run_start.is_dry, run_start.lock)
     try:
-        remove_logs(opening.results)
+        remove_logs(run_start.results)
         _retire_planned(session)
         save_session(session, files)
     except OSError as error:
-        raise lock.error_of_writing(opening.results, error) from None
+        raise lock.error_of_writing(run_start.results, error) from None
     return session
 
 
-def _begin(opening):
+def _begin(run_start):
     """Return the session of a plan of all nights."""
-    results, chain, forced = opening.results, opening.chain, opening.forced
-    again = None if chain.first.name in forced else forced | opening.requested
-    busy = {} if opening.is_dry else claims.withdraw(results)
-    store, records = opening.notes() if opening.notes else read_notes(results)
-    files, unmade = ledger.fold(results, records, verify=True, known=opening.made)
+    results, chain, forced = run_start.results, run_start.chain, run_start.forced
+    # None: all frames that are set aside are read again.
+    read_again = None if chain.first.name in forced else forced | run_start.requested
+    busy = {} if run_start.is_dry else claims.withdraw(results)
+    store, records = run_start.notes() if run_start.notes else read_notes(results)
+    files, unmade = ledger.fold(results, records, verify=True, known=run_start.made)
     take_aside(store, unmade)
     gone = inventory.update(
-        store, opening.reading, again=again, progress=opening.progress, cores=opening.cores
+        store,
+        run_start.reading,
+        again=read_again,
+        progress=run_start.progress,
+        cores=run_start.cores,
     )
     mark_gone(store, records, gone, results)
-    outdated = frozenset(inventory.outdated_files(store, opening.reading))
+    outdated = frozenset(inventory.outdated_files(store, run_start.reading))
     context = JobContext(
-        opening.settings, opening.raw, results, store, records, chain, outdated,
-        cameras=opening.reading.cameras,
+        run_start.settings, run_start.raw, results, store, records, chain, outdated,
+        cameras=run_start.reading.cameras,
     )  # fmt: skip
-    session = Session(plan.make_plan(context, forced), opening.is_dry, opening.lock, busy)
-    if not opening.is_dry:
+    session = Session(plan.make_plan(context, forced), run_start.is_dry, run_start.lock, busy)
+    if not run_start.is_dry:
         try:
             remove_logs(results)
             _retire_planned(session)
@@ -357,7 +371,7 @@ def remove_logs(results):
 
 def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
-    return inventory.Settings(
+    return inventory.ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
@@ -370,7 +384,7 @@ def reading_settings(settings):
 def _retire_planned(session):
     """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
     context = session.context
-    session.unmoved |= retire(context, session.plan.retire)
+    session.unmoved |= retire(context, session.plan.products_to_retire)
     for row in filter(None, map(session.plan.dropped.get, session.unmoved)):
         context.store.rows[row.file] = row
 
@@ -487,23 +501,27 @@ def finish(session):
 
 def _finish(session):
     """Return the closing lines, and whether a job failed."""
-    context, moved, whole_plan = session.context, [], session.plan
-    is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.is_dry)
+    context, whole_plan = session.context, session.plan
+    is_idle = not (
+        whole_plan.jobs or whole_plan.products_to_retire or session.busy or session.is_dry
+    )
     described = session.describe() if session.state_to_seal and is_idle else []
+    moved_lines = []
     if not session.is_dry:
         if session.lock is not None:
-            moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
+            moved_lines = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
     # The ledger now holds the jobs' results.
     ended = PageContext.of(replace(context, jobs={}, elsewhere={}))
+    lines = moved_lines + removal.lines_on_unmoved(session.unmoved)
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    lines = moved + removal.lines_on_unmoved(session.unmoved)
+    reported_failures = () if moved_lines else session.failed
     # The look for the seal has seen all files of the raw folder.
-    archive_state, failed = session.state_to_seal, () if moved else session.failed
-    passed = archive_state.passed_over if archive_state else None
-    lines += closing_lines(ended, failed, session.postponed, passed=passed)
+    archive_state = session.state_to_seal
+    passed_over = archive_state.passed_over if archive_state else None
+    lines += closing_lines(ended, reported_failures, session.postponed, passed=passed_over)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
-    if described and not session.failed and not moved:
+    if described and not session.failed and not moved_lines:
         seal.leave_seal(
             whole_plan, archive_state, described=described, closing=lines, is_failure=is_failure
         )
@@ -515,7 +533,9 @@ def _finish_whole(session):
     context = session.context
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
-    session_of_all = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
+    session_of_all = _begin(
+        RunStart(settings, reading, context.chain, session.is_dry, session.lock)
+    )
     session_of_all.why_whole = session.why_whole
     ended = PageContext.of(replace(session_of_all.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | session_of_all.unmoved
@@ -626,18 +646,21 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
     unmade |= {record.product for record in (*failed, *postponed)}
-    records, counts = records_by_kind(context.ledger), []
+    records = records_by_kind(context.ledger)
     of_closed_nights, made_in_closed_nights = archive_counts.records(context)
+    counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
         lines += kind.closing(context, records_of_kind)
-        if kind.counted and (
+        if kind.counted_nouns and (
             records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
         ):
             number = sum(
                 r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
             )
-            counts.append(counted_noun(number + made_in_closed_nights[kind.name], kind.counted))
+            counts.append(
+                counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
+            )
     counts += _counts_of_frames(context, rows, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 

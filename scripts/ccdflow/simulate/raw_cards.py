@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
-from ccdflow.files.rawheader import CARD
+from ccdflow.files.rawheader import CARD_BYTES
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
 # Julian date at 0 h of the day before 0001-01-01.
@@ -30,7 +30,7 @@ def _card(keyword, value, comment=""):
     else:
         text = f"{value!r:>20}"
     card = f"{keyword:<8}= {text}"
-    return (f"{card} / {comment}" if comment else card)[:CARD].ljust(CARD)
+    return (f"{card} / {comment}" if comment else card)[:CARD_BYTES].ljust(CARD_BYTES)
 
 
 def _sexagesimal(hours, *, signed=False):
@@ -157,7 +157,7 @@ def frame_bytes(raw, cards):
     -------
     bytes
     """
-    header = "".join(_card(*card) for card in cards) + "END".ljust(CARD)
+    header = "".join(_card(*card) for card in cards) + "END".ljust(CARD_BYTES)
     header = header.ljust(-(-len(header) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES)
     # Subtracting BZERO = 2^15 from an unsigned number is the same as flipping its highest bit.
     stored = np.bitwise_xor(raw, np.uint16(0x8000)).astype(">u2")

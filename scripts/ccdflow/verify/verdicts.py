@@ -47,7 +47,7 @@ def _import_module(name):
     return module
 
 
-class _Question(NamedTuple):
+class _Task(NamedTuple):
     """A product, and the folders to make it again from.
 
     Attributes
@@ -69,24 +69,24 @@ class _Question(NamedTuple):
     whole: bool
 
 
-def _verify_frame(asked):
+def _verify_frame(task):
     module = _import_module("reduced.reduced_verdict")
-    return module.verify_frame(asked.headers, asked.path, asked.raw)
+    return module.verify_frame(task.headers, task.path, task.raw)
 
 
-def _verify_combined(asked):
+def _verify_combined(task):
     module = _import_module("combined.combined_verdict")
-    return module.verify_combined(asked.headers, asked.path, asked.results, asked.whole)
+    return module.verify_combined(task.headers, task.path, task.results, task.whole)
 
 
-def _verify_calibrated(asked):
+def _verify_calibrated(task):
     module = _import_module("calibrated.calibrated_verdict")
-    return module.verify_calibrated(asked.headers, asked.path, asked.results)
+    return module.verify_calibrated(task.headers, task.path, task.results)
 
 
-def _verify_measured(asked):
+def _verify_measured(task):
     module = _import_module("detector.detector_products")
-    return module.verify_detector(asked.headers, asked.path, asked.results)
+    return module.verify_detector(task.headers, task.path, task.results)
 
 
 VERIFIERS = {
@@ -197,8 +197,8 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
             reason = f"nothing verifies a product of the kind {made.kind!r}"
             raise CannotRemake(reason, MODEL)
         _check_name(headers[0], product, made.kind)
-        asked = _Question(headers, results / product, raw, results, whole)
-        return VERIFIERS[made.kind](asked)
+        task = _Task(headers, results / product, raw, results, whole)
+        return VERIFIERS[made.kind](task)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)
     except _UNREADABLE_ERRORS as error:

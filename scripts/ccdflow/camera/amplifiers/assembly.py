@@ -61,18 +61,25 @@ def geometry_of_drafts(
         notes.append("the extensions lie far apart on the detector: kept as extensions")
         placed = None
     if placed is not None:
-        shape = _extent(placed)
+        shape, extension_shapes = _extent(placed), ()
         _check_places(placed, shape, notes, file=file)
-        return Geometry(
-            camera=camera,
-            shape=shape,
-            amplifiers=_amplifiers(placed),
-            layout="image",
-            source=source,
-            raw_shapes=raw_shapes,
-            extension_shapes=(),
-            notes=tuple(notes),
-        )
+    else:
+        placed, extension_shapes = _drafts_in_extensions(drafts, hdus)
+        shape = extension_shapes[0][1]
+    return Geometry(
+        camera=camera,
+        shape=shape,
+        amplifiers=_amplifiers(placed),
+        layout="extensions" if extension_shapes else "image",
+        source=source,
+        raw_shapes=raw_shapes,
+        extension_shapes=extension_shapes,
+        notes=tuple(notes),
+    )
+
+
+def _drafts_in_extensions(drafts, hdus):
+    """Return the drafts with their places in the images of their HDUs, and (HDU, shape) of each."""
     placed, shapes = [], []
     for hdu in hdus:
         placed_in_hdu = _as_read(
@@ -80,16 +87,7 @@ def geometry_of_drafts(
         )
         shapes.append((hdu, _extent(placed_in_hdu)))
         placed += placed_in_hdu
-    return Geometry(
-        camera=camera,
-        shape=shapes[0][1],
-        amplifiers=_amplifiers(placed),
-        layout="extensions",
-        source=source,
-        raw_shapes=raw_shapes,
-        extension_shapes=tuple(shapes),
-        notes=tuple(notes),
-    )
+    return placed, tuple(shapes)
 
 
 def _missing_gains(drafts):

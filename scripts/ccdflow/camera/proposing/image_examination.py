@@ -17,8 +17,8 @@ from ccdflow.camera.proposing.lit_columns import (
     column_noises,
     complement,
     fill_with_medians,
+    measure_axis,
     quietest_noise,
-    see_axis,
     strip_of,
     tolerance,
     widest_of,
@@ -110,7 +110,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     dark = None if dark is None else fill_with_medians(dark)
     claimed = _claimed_sections(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), LEAST_NOISE)
-    columns = see_axis(flat, "columns", read_noise=read_noise)
+    columns = measure_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
         return _findings_on_blank(index, flat, columns, claimed, in_header)
     columns, rows = _see_both_axes(flat, columns, read_noise)
@@ -160,11 +160,11 @@ def _see_both_axes(flat, columns, read_noise):
         steady, error = without_drift(flat, strip, columns.read_noise)
     upright = steady[:, lit[0] : lit[1]].T
     least = min(columns.read_noise, quietest_noise(column_noises(upright)))
-    rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
+    rows = measure_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
     lit = widest_of(rows.lit)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute the signal of a column.
-        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
+        columns = measure_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
     if read_noise is None and not columns.strips and not rows.strips:
         # Without dark columns nobody knows whether light has faded.
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
@@ -186,7 +186,7 @@ def _findings_on_blank(index, flat, columns, claimed, in_header):
     in_header : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone.
     """
-    rows = see_axis(flat.T, "rows")
+    rows = measure_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
     amplifiers = _as_in_header(in_header, (("A", all_pixels, ()),))

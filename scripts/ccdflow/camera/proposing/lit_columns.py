@@ -122,7 +122,7 @@ class AxisLevels:
         return (region.x0, region.x1) if self.name == "columns" else (region.y0, region.y1)
 
 
-def see_axis(image, name, *, read_noise=None, level_error=0.0):
+def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     """Separate lit from dark columns of an image, and find the overscan among the dark ones.
 
     Parameters

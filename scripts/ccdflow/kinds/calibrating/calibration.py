@@ -208,28 +208,29 @@ class Calibration:
             )
             for kind, use in self.uses.items()
         }
-        extras = self.detector.extras([image.shape for image in self._images])
+        corrections = self.detector.frame_corrections([image.shape for image in self._images])
         if self.shutter.is_made:
             uses["flat"] = replace(
                 uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
             )
-            extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
-        chain, readouts = FrameMasters(**uses), self.readouts()
+            corrections = replace(corrections, cards=(*corrections.cards, *self.shutter.cards))
+        masters = FrameMasters(**uses)
+        readouts = self.readouts()
         calibrated = calibrate_file(
             path,
             context.results / self.group.product,
-            chain,
+            masters,
             readouts,
             key=key,
             grading=Grading(self.grade, self.reasons, self.left_out),
             form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compress),
             limits=DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
-            corrections=extras,
+            corrections=corrections,
             name=self.group.product,
         )
         helps = master_help.measure_effects(
             path,
-            chain,
+            masters,
             readouts,
             hdus=[image.hdu for image in self._images],
             unit=calibrated.unit,
@@ -279,7 +280,7 @@ class Calibration:
         """Return the entries of the record of a calibrated frame."""
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
-            "header": self.kind.header,
+            "header": self.kind.header_version,
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing),

@@ -64,7 +64,7 @@ class Questions:
         self.of_exposures, self.of_degrees = {}, {}
         self._numbers = {}
 
-    def ask(self, seconds, degrees, answers):
+    def ask(self, seconds, degrees, steps_alike):
         """Return the numbers of a frame's two questions to each of some `StepsAlike`.
 
         Parameters
@@ -73,7 +73,7 @@ class Questions:
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
-        answers : sequence of ccdflow.kinds.matching.master_library.StepsAlike
+        steps_alike : sequence of ccdflow.kinds.matching.master_library.StepsAlike
 
         Returns
         -------
@@ -85,11 +85,11 @@ class Questions:
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
             number = number_or_none(seconds)
-            question = tuple([each.of_exposure(number) for each in answers])
+            question = tuple([each.of_exposure(number) for each in steps_alike])
             self.of_exposures[seconds] = self._numbers.setdefault(question, len(self._numbers))
         if degrees not in self.of_degrees:
             numbers = tuple(map(number_or_none, degrees))
-            question = tuple([each.of_degrees(*numbers) for each in answers])
+            question = tuple([each.of_degrees(*numbers) for each in steps_alike])
             self.of_degrees[degrees] = self._numbers.setdefault(question, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
 
@@ -113,10 +113,10 @@ def steps_of_class(context, kinds, row):
         (Lookup.MASTER_LIBRARIES, *[kind.name for kind in kinds]),
         lambda: [association.library_of(context, kind) for kind in kinds],
     )
-    answers = [library.steps_like(row) for library in libraries]
-    asked_of = tuple([answer.asked_of for answer in answers])
+    steps_alike = [library.steps_like(row) for library in libraries]
+    asked_of = tuple([each.asked_of for each in steps_alike])
     questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
-    return StepsOfClass(context, answers, questions)
+    return StepsOfClass(context, steps_alike, questions)
 
 
 class StepsOfClass:
@@ -125,21 +125,22 @@ class StepsOfClass:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    answers : list of ccdflow.kinds.matching.master_library.StepsAlike
+    steps_alike : list of ccdflow.kinds.matching.master_library.StepsAlike
         By step.
     questions : Questions
         Frames of all nights ask the same questions of the same masters.
     """
 
-    def __init__(self, context, answers, questions):
+    def __init__(self, context, steps_alike, questions):
         self.questions = questions
-        self._context, self._answers = context, answers
-        self._alike = {}
+        self._context, self._steps_alike = context, steps_alike
+        # The steps of a frame by the ids of their objects.
+        self._equal_steps = {}
 
     def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
-        answers = [answer.of_night(night) for answer in self._answers]
-        return StepsOfClass(self._context, answers, self.questions)
+        steps_alike = [each.of_night(night) for each in self._steps_alike]
+        return StepsOfClass(self._context, steps_alike, self.questions)
 
     def ask(self, seconds, degrees):
         """Return the numbers of a frame's two questions.
@@ -155,7 +156,7 @@ class StepsOfClass:
         -------
         (int, int)
         """
-        return self.questions.ask(seconds, degrees, self._answers)
+        return self.questions.ask(seconds, degrees, self._steps_alike)
 
     def choose(self, row):
         """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
@@ -170,10 +171,10 @@ class StepsOfClass:
         """
         values = row.facts.values()
         numbers = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
-        chosen = tuple([answer.step(*numbers) for answer in self._answers])
+        chosen = tuple([each.step(*numbers) for each in self._steps_alike])
         # Steps of members are kept with them, so that their ids stay their own.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
-        return self._alike.setdefault(tuple(map(id, paired)), paired)
+        return self._equal_steps.setdefault(tuple(map(id, paired)), paired)
 
 
 def _shared_by(steps):
@@ -222,19 +223,19 @@ class _SharedCalibration:
     ----------
     after : ccdflow.run.plan.Predecessors
         The masters of this plan that are made before, and those of them that are only substitutes.
-    likewise : Likewise
+    shared_basis : SharedBasis
         The basis and key of such frames.
     is_open : bool
         Whether flats that are made in this run may make them take another flat than planned.
     """
 
     after: Predecessors
-    likewise: Likewise
+    shared_basis: SharedBasis
     is_open: bool
 
 
 @dataclass(slots=True)
-class _Class:
+class _FrameClass:
     """Frames that differ in exposure and temperature alone.
 
     Attributes
@@ -267,7 +268,7 @@ class _Class:
 
 
 def _measurements_for(context, row):
-    """Return ``pixels`` and ``shared`` of a frame's `_Class`."""
+    """Return ``pixels`` and ``shared`` of a frame's `_FrameClass`."""
     pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
     measured = measured_nights.gain_choice_of(context, row)
     return pixels, (*measured, *shutter_correction.shutter_choice_of(context, row))
@@ -317,16 +318,16 @@ class FramePlanner:
             if chosen is None:
                 chosen = self._choose(row, product, class_, seconds, degrees)
             steps, common = chosen
-            night, likewise, basis = class_.night, common.likewise, None
+            night, shared_basis, basis = class_.night, common.shared_basis, None
             groups[product] = Group(
                 product, night, camera, class_.shared, (file,), class_.nights, kind, steps,
                 class_.pixels,
             )  # fmt: skip
-            key = likewise.key(frame.key, degrees)
+            key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
                 open_entry = self._open(product) if common.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
-                basis = partial(likewise.basis, frame.key, degrees, open_entry)
+                basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             yield product, night, key, frame.product, common.after, basis
 
     def _choose(self, row, product, class_, seconds, degrees):
@@ -336,7 +337,7 @@ class FramePlanner:
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
-        class_ : _Class
+        class_ : _FrameClass
             The frames that are alike but for exposure and temperature.
         seconds : float or None
         degrees : tuple of float or None
@@ -383,7 +384,7 @@ class FramePlanner:
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
         night = row.night
-        return _Class(night, (night,), steps, steps.questions, *self._measured[name])
+        return _FrameClass(night, (night,), steps, steps.questions, *self._measured[name])
 
     def _shared_calibration(self, row, product, class_, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
@@ -404,11 +405,11 @@ class FramePlanner:
         ]
         alike = (Question.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
-        likewise = context.answer(alike, lambda: Likewise(self._calibration(context, group)))
-        return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
+        shared_basis = context.answer(alike, lambda: SharedBasis(self._calibration(context, group)))
+        return _SharedCalibration(after, shared_basis, measured_flats.may_change(context, steps))
 
 
-class Likewise:
+class SharedBasis:
     """The sources of frames of the same steps, but for the reduced frame and its temperature.
 
     Parameters

@@ -133,7 +133,7 @@ class DetectorCorrection:
                 total[1] += weight
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
-    def extras(self, shapes):
+    def frame_corrections(self, shapes):
         """Return the `ccdflow.calibrate.frame_corrections.FrameCorrections` of a frame.
 
         Parameters

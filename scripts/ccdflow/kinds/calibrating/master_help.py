@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.multi_image_products import read_stored_hdus
 from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
@@ -120,14 +120,14 @@ def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
     dict of str to list of float
         By kind of master: the values of an `Effect`, averaged over the images.
     """
-    units = read_units(path, name=name)
+    stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)
     for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
-        header_unit = str(card_value(units[hdu].header, "BUNIT") or "adu")
+        header_unit = str(card_value(stored_hdus[hdu].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
         of_image = effects_of(
             path,
-            units[hdu],
+            stored_hdus[hdu],
             amplifiers,
             chain,
             index=index,

@@ -19,7 +19,7 @@ from ccdflow.calibrate.applied_masters import (
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.multi_image_products import read_stored_hdus
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.matching import association, master_library, match_sentences
@@ -124,9 +124,9 @@ def try_master(context, product, master):
         for kind, use in work.uses.items()
     }
     kind = _kind_of(context, master)
-    unit = master_windows.first_image_unit(read_units(path))
+    hdu = master_windows.first_image_hdu(read_stored_hdus(path))
     master_tried, cut = master_windows.master_for(
-        store, kind, master, unit, file=product, name=str(master)
+        store, kind, master, hdu, file=product, name=str(master)
     )
     scale = _scale(work.row, master_tried, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:

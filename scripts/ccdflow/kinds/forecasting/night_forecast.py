@@ -166,7 +166,7 @@ def _block(context, night, setup, groups, *, foretell):
     groups : list of ccdflow.run.job.Group
         One for each frame.
     foretell : bool
-        See `blocks_of_night`.
+        See `blocks_of`.
     """
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
@@ -176,9 +176,9 @@ def _block(context, night, setup, groups, *, foretell):
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
-    lines = tuple(line for kind in kinds for line in _lines(context, kind, groups))
-    passed_over = _passed_over(context, groups, lines) if foretell else ()
-    lacking = {group.product for line in lines if line.missing for group in line.groups}
+    planned = tuple(each for kind in kinds for each in _planned_masters(context, kind, groups))
+    passed_over = _passed_over(context, groups, planned) if foretell else ()
+    lacking = {group.product for each in planned if each.missing for group in each.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night=night,
@@ -186,7 +186,7 @@ def _block(context, night, setup, groups, *, foretell):
         groups=tuple(groups),
         types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
-        taken=lines,
+        taken=planned,
         noises=tuple(noises),
         passed_over=tuple(passed_over),
         refused=len(lacking) if is_refused else 0,
@@ -288,7 +288,7 @@ def _round_exposure(seconds):
 # -- masters ---------------------------------------------------------------------------------------
 
 
-def _lines(context, kind, groups):
+def _planned_masters(context, kind, groups):
     """Return the `PlannedMaster` of a kind: one for all frames that take it in the same way."""
     alike = defaultdict(list)
     for group in groups:
@@ -296,15 +296,19 @@ def _lines(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 # Darks scaled up by 1.01 are on both sides of the limit of a grade.
-                how = use and (use.product, use.lag, round(use.scale, 3), use.grade, *use.remarks)
-                why = match_sentences.without_degrees(answer.why_none)
-                alike[how or (answer.grade, why)].append((group, answer))
+                application = use and (
+                    use.product,
+                    use.lag,
+                    round(use.scale, 3),
+                    use.grade,
+                    *use.remarks,
+                )
+                reason = match_sentences.without_degrees(answer.why_none)
+                alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
-# The order of the fields below is part of the keys of night pages.
-
-
+# The order of the fields of these three classes is part of the keys of night pages.
 class StepWithMaster(NamedTuple):
     """All that a page says of a step whose master was found.
 
@@ -502,12 +506,12 @@ def _factors(context, answers):
     return min(known.values()), max(known.values())
 
 
-def _refused_masters(context, lines):
+def _refused_masters(context, planned):
     """Yield the masters before those that are taken, which could not be made, and why."""
     known = set()
-    for line in lines:
-        uses = line.answer.step.uses
-        for use in uses[: uses.index(line.use)] if line.use is not None else ():
+    for each in planned:
+        uses = each.answer.step.uses
+        for use in uses[: uses.index(each.use)] if each.use is not None else ():
             record = context.outcome(use.product)
             if use.product not in known and record is not None and record.reason:
                 known.add(use.product)
@@ -515,15 +519,13 @@ def _refused_masters(context, lines):
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
 
-def _passed_over(context, groups, lines_taken):
+def _passed_over(context, groups, planned):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
-    nights = {groups[0].night} | {
-        line.master.night for line in lines_taken if line.master is not None
-    }
-    passed = list(_refused_masters(context, lines_taken))
-    for kind in dict.fromkeys(line.kind for line in lines_taken):
-        lines = [line for line in lines_taken if line.kind == kind and not line.is_unneeded]
-        asking = [group for line in lines for group in line.groups]
+    nights = {groups[0].night} | {each.master.night for each in planned if each.master is not None}
+    passed = list(_refused_masters(context, planned))
+    for kind in dict.fromkeys(each.kind for each in planned):
+        needed = [each for each in planned if each.kind == kind and not each.is_unneeded]
+        asking = [group for each in needed for group in each.groups]
         reasons = defaultdict(list)
         for group in asking:
             for master, why in association.passed_over(context, kind, group, nights):

@@ -233,7 +233,7 @@ def _work_and_data(kind, context, job, members, selection, threads):
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
         "members": [file for file, _ in members_kept],
-        "header": kind.header,
+        "header": kind.header_version,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     return CombineWork(
@@ -386,8 +386,8 @@ def _make_master(work):
     master = _MasterFile(work, hdus_of_members)
     for image, hdus, combined in work.maker.combined_images(work, hdus_of_members):
         _check_values(work, combined)
-        if strangers := work.maker.strangers(work, combined, image):
-            raise FramesDisagree(strangers)
+        if unlike := work.maker.unlike_members(work, combined, image):
+            raise FramesDisagree(unlike)
         master.add(image, hdus, combined)
     target = work.context.results / work.record.product
     content = master.write(target)

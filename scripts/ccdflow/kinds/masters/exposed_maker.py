@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.association import why_missing
 class ExposedMasterMaker(MasterMaker):
     """The making of a master of exposed frames, by the noise model, less other masters."""
 
-    def strangers(self, work, combined, image):
+    def unlike_members(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""
         names = [printable_text(file) for file in work.files]
         return member_selection.same_pixels(combined.sample, names)

@@ -66,6 +66,6 @@ class ExposedMasterKind(MasterKind):
         for kind in self.before:
             reasons = [each[kind] for each in without if kind in each]
             if reasons:
-                number = f"{len(reasons)} of {len(made)} {self.words[1]}"
+                number = f"{len(reasons)} of {len(made)} {self.nouns[1]}"
                 lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
         return lines

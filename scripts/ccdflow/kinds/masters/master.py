@@ -52,11 +52,12 @@ class MasterKind(Kind):
     not_in_name = ("part",)
     split_by_tolerance = ()
     leaves_out_bad_pixels = False
-    todo = "make"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     path_prefix = "combined/"
     reach = OF_A_MASTER
-    header = 5
+    header_version = 5
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
@@ -163,7 +164,7 @@ class MasterKind(Kind):
             return "another memory"
         return ""
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the rows of the members, and the group with the masters it needs."""
         group = context.group(job.product)
         masters = group_queries.masters_carried(context, group)
@@ -189,15 +190,15 @@ class MasterKind(Kind):
         }
         return {master_library.name_of_members(self): members}
 
-    def kept(self, context):
+    def facts_to_note(self, context):
         """Return the noises of detectors, and the cards that distinguish masters."""
         return master_snapshot.snapshot_of(context, self)
 
     def restore(self, context, noted):
-        """Give a context the result of `kept`."""
+        """Give a context the result of `facts_to_note`."""
         master_snapshot.restore_noises(context, self, noted)
 
-    def opens(self, context, new):
+    def nights_to_open(self, context, new):
         """Return no night; raise `NeedsWholePlan` where other cards distinguish masters."""
         noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)

@@ -40,7 +40,7 @@ def flags_of_members(kind, context, records):
             continue
         for file, text, *_ in record.data.get("left_out", ()):
             if file in rows and rows[file].status == OK:
-                yield reduced_product(file), f"left out of its {kind.words[0]}: {text}"
+                yield reduced_product(file), f"left out of its {kind.nouns[0]}: {text}"
 
 
 def lines_on_masters(kind, records):
@@ -56,7 +56,7 @@ def lines_on_masters(kind, records):
     -------
     list of str
     """
-    singular = kind.words[0]
+    singular = kind.nouns[0]
     made = (record for record in records if record.status == ledger.MADE)
     lists_of_records = [(record.product, *ledger.lists_in(record.data, _LISTS)) for record in made]
     lines = [

@@ -45,7 +45,7 @@ class MasterMaker:
         """
         return selecting.select_frames(context, members, member_selection.select_members)
 
-    def strangers(self, work, combined, image):
+    def unlike_members(self, work, combined, image):
         """Return the members with other structure than the rest, or with another's pixels.
 
         Parameters
@@ -60,7 +60,7 @@ class MasterMaker:
         -------
         list of ccdflow.detector.member_selection.LeftOut
         """
-        strangers = {}
+        unlike = {}
         for amplifier in image.amplifiers:
             if amplifier.name in work.flags:
                 continue
@@ -74,8 +74,8 @@ class MasterMaker:
                 *member_selection.unlike_the_rest(turned, threads=work.threads),
             ]
             for out in outs:
-                strangers.setdefault(out.index, replace(out, text=where + out.text))
-        return [strangers[index] for index in sorted(strangers)]
+                unlike.setdefault(out.index, replace(out, text=where + out.text))
+        return [unlike[index] for index in sorted(unlike)]
 
     # -- the combination ---------------------------------------------------------------------------
 

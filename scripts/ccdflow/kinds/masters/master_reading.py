@@ -7,7 +7,7 @@ from ccdflow.calibrate.applied_masters import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.multi_image_products import read_stored_hdus
 
 
 def read_applied_master(context, store, kind, use, path, degrees):
@@ -38,8 +38,8 @@ def read_applied_master(context, store, kind, use, path, degrees):
         master = store.get(file, kind, name=use.product)
         return AppliedMaster(master, use.scale, use.lag, degrees)
     name = path.relative_to(context.results).as_posix()
-    unit = master_windows.first_image_unit(read_units(path, name=name))
-    master, cut = master_windows.master_for(store, kind, file, unit, file=name, name=use.product)
+    hdu = master_windows.first_image_hdu(read_stored_hdus(path, name=name))
+    master, cut = master_windows.master_for(store, kind, file, hdu, file=name, name=use.product)
     if cut != use.cut:
         raise FrameError(
             "its section on the chip is not what the raw frame's header said",

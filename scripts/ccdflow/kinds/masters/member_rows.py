@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_rows, read_units
+from ccdflow.files.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.run.context import reduced_product
 
 
@@ -35,10 +35,10 @@ class MemberRows:
         self._open = ExitStack()
         self._files = []
         for path in self._paths:
-            units = read_units(path)
+            hdus = read_stored_hdus(path)
             file = self._open.enter_context(path.open("rb", buffering=0))
-            mask = next((unit for unit in units if unit.name == self._masks), None)
-            self._files.append((file.fileno(), units[self._image.hdu], mask, str(path)))
+            mask = next((hdu for hdu in hdus if hdu.name == self._masks), None)
+            self._files.append((file.fileno(), hdus[self._image.hdu], mask, str(path)))
         return self
 
     def __exit__(self, *error):
@@ -49,11 +49,11 @@ class MemberRows:
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         nx = self._image.shape[1]
         out = np.empty((len(self._files), len(rows), nx), np.float32)
-        for values, (file, unit, mask, name) in zip(out, self._files, strict=True):
+        for values, (file, hdu, mask, name) in zip(out, self._files, strict=True):
             at = 0
             for run in runs:
                 part = values[at : at + len(run)]
-                part[...] = _rows(file, unit, run, name)
+                part[...] = _rows(file, hdu, run, name)
                 if mask is not None:
                     part[_rows(file, mask, run, name) != 0] = np.nan
                 at += len(run)
@@ -62,9 +62,9 @@ class MemberRows:
         return out
 
 
-def _rows(file, unit, run, name):
-    stored = np.empty((len(run), unit.shape[1]), unit.dtype)
-    read_rows(file, unit, int(run[0]), stored, name=name)
+def _rows(file, hdu, run, name):
+    stored = np.empty((len(run), hdu.shape[1]), hdu.dtype)
+    read_rows(file, hdu, int(run[0]), stored, name=name)
     return stored
 
 
@@ -86,13 +86,13 @@ def whole_image(path, which):
     FrameError
         If there is no such extension.
     """
-    units = read_units(path)
+    hdus = read_stored_hdus(path)
     if isinstance(which, int):
-        unit = units[which]
+        hdu = hdus[which]
     else:
-        unit = next((each for each in units if each.name == which), None)
-    if unit is None:
+        hdu = next((each for each in hdus if each.name == which), None)
+    if hdu is None:
         raise FrameError(f"the master has no extension {which}", file=str(path), remedy=MAKE_AGAIN)
     with path.open("rb", buffering=0) as file:
-        stored = _rows(file.fileno(), unit, np.arange(unit.shape[0]), str(path))
+        stored = _rows(file.fileno(), hdu, np.arange(hdu.shape[0]), str(path))
     return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)

@@ -11,7 +11,8 @@ from ccdflow.run.lookups import Lookup
 class MeasurementKind(Kind):
     """A measurement of a detector by masters of a night and their members."""
 
-    todo = "make"
+    verb = "make"
+    is_report = False
     takes_all_cores = True
     stage = 5
     path_prefix = "detector/"
@@ -48,7 +49,7 @@ class MeasurementKind(Kind):
 
     # -- the job -----------------------------------------------------------------------------------
 
-    def carries(self, context, job):
+    def rows_and_groups(self, context, job):
         """Return the members of its masters, the masters, and theirs."""
         group = context.group(job.product)
         masters = masters_carried(context, group)

@@ -139,14 +139,15 @@ def gather(rows, record_of, group_by):
     for warnings in by_night:
         for file, texts_of_file in warnings.items():
             texts_of[file] += texts_of_file
-    open_ = _noises_to_judge(noises)
+    biases = _noises_of_biases(noises)
+    to_judge = _noises_to_judge(noises, biases)
     return {
         "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
         "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
-        "biases": [list(entry) for entry in _noises_of_biases(noises).items()],
-        "noises": open_,
-        "open": [file for file, *_ in (*even, *open_)],
+        "biases": [list(entry) for of_setup in biases.values() for entry in of_setup.items()],
+        "noises": to_judge,
+        "open": [file for file, *_ in (*even, *to_judge)],
     }
 
 
@@ -227,59 +228,60 @@ class _UsualFigures:
 
     def __init__(self, levels, noises):
         self._levels, self.noises = levels, noises
-        self._of_camera = {}
+        self._flat_limits = {}
 
     def flat_limit(self, camera):
         """Return a camera's bias level and how far above it a frame looks like a flat, adu."""
-        if camera not in self._of_camera:
+        if camera not in self._flat_limits:
             biases, flats = (self._levels.get((camera, kind), ()) for kind in ("bias", "flat"))
-            dark = median(biases) if biases else 0.0
-            self._of_camera[camera] = (
-                dark,
-                _BRIGHT_FRACTION * (min(flats) - dark) if flats else _BRIGHT_LEVEL,
-            )
-        return self._of_camera[camera]
+            bias_level = median(biases) if biases else 0.0
+            limit = _BRIGHT_FRACTION * (min(flats) - bias_level) if flats else _BRIGHT_LEVEL
+            self._flat_limits[camera] = bias_level, limit
+        return self._flat_limits[camera]
 
 
 def _flat_warning(file, camera, level, usual):
     """Yield the warning for a science frame that is even, if it is as bright as a flat."""
-    dark, faintest = usual.flat_limit(camera)
-    if level - dark >= faintest:
+    bias_level, limit = usual.flat_limit(camera)
+    light = level - bias_level
+    if light >= limit:
         yield (
             LIKE_A_FLAT,
-            f"taken for science, and as even and bright as a flat ({level - dark:.4g} adu, no star"
+            f"taken for science, and as even and bright as a flat ({light:.4g} adu, no star"
             " in it); if it is a flat, write into the camera's profile: types: [{type: flat,"
             f' file: ["{PurePosixPath(file).name}"]}}] (* is for any letters)',
         )
 
 
 def _noises_of_biases(noises):
-    """Return {setup: noises} of the overscan of biases."""
-    of_setup = defaultdict(list)
+    """Return {night: {setup: noises}} of the overscan of biases."""
+    nights = defaultdict(lambda: defaultdict(list))
     for row, of_frame in noises.values():
         if row.facts["type"] == "bias":
             for name, noise in of_frame.items():
-                of_setup[_setup(row, name)].append(noise)
-    return of_setup
+                nights[row.night][_setup(row, name)].append(noise)
+    return nights
 
 
 def _usual_noise(noises):
     return max(median(noises), _LEAST_NOISE)
 
 
-def _noises_to_judge(noises):
+def _noises_to_judge(noises, biases):
     """Return the frames whose noise is judged by biases of other nights, or by their own night's.
 
     Frames like the biases of their own night are not among them.
+
+    Parameters
+    ----------
+    noises : dict of str to (ccdflow.run.rawframes.rows.Row, dict of str to float)
+        By raw file: its row, and the noise of the overscan of each amplifier, adu.
+    biases : dict of str to dict
+        As `_noises_of_biases` returns it.
     """
-    nights = defaultdict(lambda: defaultdict(list))
-    for row, of_frame in noises.values():
-        if row.facts["type"] == "bias":
-            for name, noise in of_frame.items():
-                nights[row.night][_setup(row, name)].append(noise)
     usual = {
         night: {setup: _usual_noise(values) for setup, values in of_setup.items()}
-        for night, of_setup in nights.items()
+        for night, of_setup in biases.items()
     }
     to_judge = []
     for file, (row, of_frame) in noises.items():

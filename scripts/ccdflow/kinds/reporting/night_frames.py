@@ -52,7 +52,7 @@ def page_frames(context, night, prefix):
             contents.ShownFrame(
                 file=row.file,
                 camera=row.camera,
-                kind=row.facts["type"],
+                image_type=row.facts["type"],
                 status=status or "not asked for",
                 reason=reason,
                 remark=outs.get(row.file, ""),
@@ -86,4 +86,4 @@ def left_out(context, night):
         for group in kind.night_groups(context, night):
             record = context.outcome(group.product)
             for file, text, *_ in () if record is None else record.data.get("left_out", ()):
-                yield group.camera, file, f"not in the {kind.words[0]}: {text}"
+                yield group.camera, file, f"not in the {kind.nouns[0]}: {text}"

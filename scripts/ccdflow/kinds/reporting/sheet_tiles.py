@@ -71,7 +71,7 @@ class NightTiles:
         """Return the tile of a frame."""
         return Tile(
             frame.file,
-            frame.kind,
+            frame.image_type,
             ", ".join([_caption(frame), *([frame.camera] if self._has_cameras else [])]),
             frame.time,
             tuple(self._marks(frame)),
@@ -152,7 +152,7 @@ class NightTiles:
 
     def strip(self):
         """Return the section with the strip of time; None where no frame has a time."""
-        panels = [panel for make in self._panels() if (panel := self._panel(*make)) is not None]
+        panels = [panel for figure in self._panels() if (panel := self._panel(*figure)) is not None]
         return strip_section(panels)
 
     def _panels(self):
@@ -193,7 +193,9 @@ class NightTiles:
                 continue
             words = f"{Path(frame.file).name}: {value:.5g} {unit}"
             is_drawn = bool(self.listed.get(frame.file))
-            points.append(TimePoint(hours, value, frame.kind, words, number if is_drawn else -1))
+            points.append(
+                TimePoint(hours, value, frame.image_type, words, number if is_drawn else -1)
+            )
         return TimePanel(name, unit, hint, tuple(points)) if points else None
 
     def _hours(self, frame):
@@ -220,10 +222,10 @@ class NightTiles:
         return pictures[0]["centre"] if pictures else None
 
     def _signal(self, kind):
-        return lambda frame: self._centre(frame) if frame.kind == kind else None
+        return lambda frame: self._centre(frame) if frame.image_type == kind else None
 
     def _sky(self, frame):
-        centre = self._centre(frame) if frame.kind == "science" else None
+        centre = self._centre(frame) if frame.image_type == "science" else None
         return centre / frame.exptime if centre is not None and frame.exptime > 0 else None
 
     def _width(self, frame):
@@ -250,14 +252,14 @@ def _grade_note(record):
 
 def _caption(frame):
     """Return type, object, filter and exposure in a few words."""
-    words = [frame.kind or "unknown type"]
+    words = [frame.image_type or "unknown type"]
     # Headers keep the object and the filter of the frame before a closed shutter.
-    if frame.kind not in _DARKENED_TYPES:
-        if frame.object and frame.object.lower() != frame.kind:
+    if frame.image_type not in _DARKENED_TYPES:
+        if frame.object and frame.object.lower() != frame.image_type:
             words.append(frame.object)
         if frame.filter:
             words.append(frame.filter)
-    if math.isfinite(frame.exptime) and frame.kind != "bias":
+    if math.isfinite(frame.exptime) and frame.image_type != "bias":
         form = ".4g" if frame.exptime < 1e4 else ".0f"
         # No line ends between a number and its unit.
         words.append(f"{frame.exptime:{form}}\u00a0s")

@@ -9,9 +9,9 @@ import numpy as np
 
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import (
-    across,
-    across_range,
     header_differs,
+    noun_across,
+    range_across,
     take_panels,
 )  # fmt: skip
 from ccdflow.pages.pictures.plotpanel import PlotPanel, write_sentence
@@ -53,7 +53,7 @@ def overview(frames, *, title="Before and after"):
 
     Parameters
     ----------
-    frames : iterable of FramePanels
+    frames : iterable of FrameImages
         At least one, as a rule one of each image type. Only one at a time is held in memory, if
         they come from a generator. No more than `MOST_FRAMES` are drawn; the picture says so.
     title : str, optional
@@ -108,7 +108,7 @@ def _overview_height(panels):
 def _draw_row(raster, panels, top):
     """Draw a frame before and after, and its overscan."""
     frame = panels.frame
-    name = f"{frame.kind.capitalize()}: {drawable_text(frame.name)}"
+    name = f"{frame.image_type.capitalize()}: {drawable_text(frame.name)}"
     write_heading(raster, name, 0.15, top, WIDTH - 0.3)
     width = _overview_width(panels)
     height = width * panels.raw.ratio
@@ -155,7 +155,7 @@ def _draw_profile(raster, box, frame, profile):
     columns = profile.columns
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
     _shade_regions(panel, frame, profile)
-    word = across(frame)
+    word = noun_across(frame)
     panel.axes(
         f"Overscan, {word} by {word}", f"{word} (pixels)", f"typical value ({frame.unit})", most=5
     )
@@ -168,7 +168,7 @@ def _draw_profile(raster, box, frame, profile):
 
 def _shade_regions(panel, frame, profile):
     for strip in profile.strips:
-        start, stop = across_range(frame, strip.region)
+        start, stop = range_across(frame, strip.region)
         panel.band(start + 0.5, stop + 0.5, _USED_GROUND)
     for start, stop in _images(frame, profile):
         panel.band(start + 0.5, stop + 0.5, _DATA_GROUND)
@@ -184,7 +184,7 @@ def _name_regions(panel, frame, profile):
     """Label the overscan used and the image, and draw lines around the sections of the header."""
     names = {}
     for strip in profile.strips:
-        names.setdefault(across_range(frame, strip.region), []).append(
+        names.setdefault(range_across(frame, strip.region), []).append(
             drawable_text(strip.amplifier)
         )
     for (start, stop), amplifiers in names.items():
@@ -203,7 +203,7 @@ def _tag(panel, where, text, colour):
 
 def _shown_range(frame, region, profile):
     """Return the part of a region that a profile shows; empty where the second is no larger."""
-    start, stop = across_range(frame, region)
+    start, stop = range_across(frame, region)
     return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import check_image, middle_half, shrink
+from ccdflow.pages.pictures.panels import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import BELOW_ROOM, LEFT_ROOM, SCALE_ROOM, SERIES, WIDTH, pixels
@@ -159,7 +159,7 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     unit : str
     axis : {0, 1}
     """
-    values = middle_half(_sampled_lines_of(image, axis), axis=axis)
+    values = mean_of_middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, across = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))
     room = 0.4 * (high - low) or 0.5

@@ -16,6 +16,9 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 Box = tuple[int, int, int, int]
 """Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
+# Rows of a block that are averaged, at most: a star is wider than the rows between them.
+_MOST_AVERAGED_ROWS = 6
+
 
 @dataclass(frozen=True)
 class OverscanStrip:
@@ -38,15 +41,15 @@ class OverscanStrip:
 
 
 @dataclass(frozen=True)
-class FramePanels:
+class FrameImages:
     """One frame before and after its reduction.
 
     Attributes
     ----------
     name : str
         The raw file, as the reader knows it.
-    kind : str
-        Image type: bias, dark, flat, science, arc, other.
+    image_type : str
+        bias, dark, flat, science, arc or other.
     raw : ndarray, shape (ny, nx)
         The pixels as they were read; NaN is drawn as blank.
     reduced : ndarray, shape (my, mx)
@@ -68,7 +71,7 @@ class FramePanels:
     """
 
     name: str
-    kind: str
+    image_type: str
     raw: np.ndarray = field(repr=False)
     reduced: np.ndarray = field(repr=False)
     strips: tuple[OverscanStrip, ...] = ()
@@ -108,13 +111,9 @@ def _block_sums(image, step):
     return np.add.reduceat(by_rows, np.arange(0, nx, step), axis=1)
 
 
-# Rows of a block that are averaged, at most: a star is wider than the rows between them.
-_ROWS = 6
-
-
 def _sampled_block_rows(step, ny):
     """Return the rows of a block that are averaged, counted from its first one."""
-    return range(0, min(step, ny), max(1, step // _ROWS))
+    return range(0, min(step, ny), max(1, step // _MOST_AVERAGED_ROWS))
 
 
 def _block_counts(shape, step):
@@ -193,17 +192,17 @@ def _upright_strips(frame):
     return frame.along != "columns"
 
 
-def across(frame):
+def noun_across(frame):
     """Return the word for the lines that are counted across a strip."""
     return "column" if _upright_strips(frame) else "row"
 
 
-def across_range(frame, region):
+def range_across(frame, region):
     """Return the half-open range of a region across the strips: of columns, or of rows.
 
     Parameters
     ----------
-    frame : FramePanels
+    frame : FrameImages
     region : (int, int, int, int)
         y0, y1, x0, x1.
 
@@ -239,9 +238,9 @@ def header_differs(frame):
 def strip_groups(frame):
     """Return strips that lie beside each other, to be drawn in one panel; at most three groups."""
     groups = []
-    for strip in sorted(frame.strips, key=lambda strip: across_range(frame, strip.region)):
-        start, stop = across_range(frame, strip.region)
-        last = across_range(frame, groups[-1][-1].region)[1] if groups else None
+    for strip in sorted(frame.strips, key=lambda strip: range_across(frame, strip.region)):
+        start, stop = range_across(frame, strip.region)
+        last = range_across(frame, groups[-1][-1].region)[1] if groups else None
         if groups and start - last <= 2 * (stop - start):
             groups[-1].append(strip)
         else:
@@ -249,7 +248,7 @@ def strip_groups(frame):
     return groups[:3]
 
 
-def middle_half(pixels, *, axis):
+def mean_of_middle_half(pixels, *, axis):
     """Return the mean of the middle half of the finite values along an axis.
 
     Medians of integers jump by whole units, and hide smaller steps.
@@ -294,7 +293,7 @@ def medians(pixels, *, axis):
 
 
 @dataclass(frozen=True)
-class Small:
+class ShrunkImage:
     """An image shrunk for drawing.
 
     Attributes
@@ -332,7 +331,7 @@ def shrink(image, limit):
 
     Returns
     -------
-    Small
+    ShrunkImage
     """
     step = max(1, math.ceil(max(image.shape) / limit))
     sums = _block_sums(image, step)
@@ -343,7 +342,7 @@ def shrink(image, limit):
         counts = _block_sums(finite, step)
         sums = _block_sums(np.where(finite, image, 0), step)
         means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return Small(means, step, image.shape)
+    return ShrunkImage(means, step, image.shape)
 
 
 @dataclass(frozen=True)
@@ -376,17 +375,17 @@ class Panels:
 
     Attributes
     ----------
-    frame : FramePanels
+    frame : FrameImages
         The frame, its images replaced by empty ones of the same shape.
-    raw, reduced : Small
+    raw, reduced : ShrunkImage
         Its images.
     profiles : tuple of Profile
         At most three.
     """
 
-    frame: FramePanels
-    raw: Small
-    reduced: Small
+    frame: FrameImages
+    raw: ShrunkImage
+    reduced: ShrunkImage
     profiles: tuple[Profile, ...]
 
 
@@ -395,7 +394,7 @@ def take_panels(frame, limit):
 
     Parameters
     ----------
-    frame : FramePanels
+    frame : FrameImages
         The frame.
     limit : int
         Longest side of the images to draw, in pixels.
@@ -426,7 +425,7 @@ def take_profile(frame, strips):
 
     Parameters
     ----------
-    frame : FramePanels
+    frame : FrameImages
         The frame.
     strips : list of OverscanStrip
         Some of its strips.
@@ -436,18 +435,20 @@ def take_profile(frame, strips):
     Profile
         With the overscan that the header names, where that is near the strips.
     """
-    spans = [across_range(frame, strip.region) for strip in strips]
+    spans = [range_across(frame, strip.region) for strip in strips]
     start, stop = min(span[0] for span in spans), max(span[1] for span in spans)
     width = stop - start
     if frame.header_region is not None:
-        header_start, header_stop = across_range(frame, frame.header_region)
+        header_start, header_stop = range_across(frame, frame.header_region)
         if header_start < stop + width and header_stop > start - width:
             start, stop = min(start, header_start), max(stop, header_stop)
     margin = max(6, width // 3)
     upright = frame.raw if _upright_strips(frame) else frame.raw.T
     start, stop = max(0, start - margin), min(upright.shape[1], stop + margin)
     ranges = dict.fromkeys(_along_range(frame, strip.region) for strip in strips)
-    lines = tuple(middle_half(upright[low:high, start:stop], axis=0) for low, high in ranges)
+    lines = tuple(
+        mean_of_middle_half(upright[low:high, start:stop], axis=0) for low, high in ranges
+    )
     columns = np.arange(start, stop)
     measured = [_level_and_noise(frame, strip) for strip in strips]
     inside = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))

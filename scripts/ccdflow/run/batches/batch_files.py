@@ -93,7 +93,7 @@ def _rows_and_groups(context, jobs):
     """Return the rows and groups that these jobs read."""
     rows, groups = {}, {}
     for job in jobs:
-        rows_of_job, groups_of_job = context.chain.by_name(job.kind).carries(context, job)
+        rows_of_job, groups_of_job = context.chain.by_name(job.kind).rows_and_groups(context, job)
         rows.update((row.file, row) for row in rows_of_job)
         groups.update((group.product, group) for group in groups_of_job)
     return [rows[file] for file in sorted(rows)], list(groups.values())

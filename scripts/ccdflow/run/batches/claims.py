@@ -155,15 +155,17 @@ def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECOND
 
 def _wait(batch, say, silence, poll):
     """Return the lock of a batch once its process ended; None where it gives no sign of life."""
-    path, is_announced, sign, since = lock_path(batch), False, None, time.monotonic()
+    path = lock_path(batch)
+    is_announced = False
+    last_sign, seen_at = None, time.monotonic()
     while (file := _try_lock(path)) is None:
         if not is_announced:
             say(f"waiting: an earlier job is still at work on {batch.stem}")
             is_announced = True
-        now = _sign_of_life(batch)
-        if now != sign:
-            sign, since = now, time.monotonic()
-        elif time.monotonic() - since > silence:
+        sign = _sign_of_life(batch)
+        if sign != last_sign:
+            last_sign, seen_at = sign, time.monotonic()
+        elif time.monotonic() - seen_at > silence:
             say(f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on")
             return None
         time.sleep(poll)

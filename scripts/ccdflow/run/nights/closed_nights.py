@@ -381,7 +381,7 @@ def _first(context, state, homes):
         "general": state.general,
         "folders": state.folders,
         "always": always,
-        "kept": {kind.name: kind.kept(context) for kind in context.chain},
+        "kept": {kind.name: kind.facts_to_note(context) for kind in context.chain},
     }
 
 

@@ -90,7 +90,7 @@ def _merge_records(path, late, homes):
 
     new = {}
     for line in late.records:
-        name, *fields = ledger.line_among(line, index_of_common)
+        name, *fields = ledger.line_of_late_line(line, index_of_common)
         new[name] = tuple(fields)
     gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
     return _merge(path, _encode(first), gone | new, homes)

@@ -58,7 +58,7 @@ class NightNotes:
         self.touched = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
         self._late_rows = {row.file: row for row in map(self._store.row, late_lines.rows)}
-        late = map(self._ledger.record_beside, late_lines.records)
+        late = map(self._ledger.late_record, late_lines.records)
         self._late = {record.product: (home, record) for home, record in late}
         self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
         # First members of masters, by night; and by file, as each is asked for several times.
@@ -185,7 +185,7 @@ class NightNotes:
                     for file in sorted(self._late_rows)
                 ],
                 [
-                    ledger.line_beside(record, night)
+                    ledger.late_line(record, night)
                     for _, (night, record) in sorted(self._late.items())
                 ],
             ),

@@ -45,7 +45,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
     chain : ccdflow.kinds.kind.Chain
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now.
@@ -72,10 +72,10 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
-        opening = _Opening(settings, reading, chain, known, changes, made)
-        opened_plan, further_nights = opening.plan(opened, cores=cores, progress=progress)
+        attempt = _PlanAttempt(settings, reading, chain, known, changes, made)
+        opened_plan, further_nights = attempt.plan(opened, cores=cores, progress=progress)
         if not further_nights:
-            return opened_plan, opening.files
+            return opened_plan, attempt.files
         opened |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
@@ -86,7 +86,7 @@ def read_nights(settings, reading, archive_state):
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now; None where there is work left over.
 
@@ -219,7 +219,7 @@ def _masters_without_steps(groups):
     return {group.product: (group.kind, group.shared, group.files) for group in groups}
 
 
-class _Opening:
+class _PlanAttempt:
     """A try to plan with some nights open.
 
     Parameters
@@ -329,7 +329,9 @@ class _Opening:
         if new:
             self._check_order(new)
             self._check_copies(context, new)
-        return {night for kind in self._chain for night in kind.opens(context, new)} - nights.opened
+        return {
+            night for kind in self._chain for night in kind.nights_to_open(context, new)
+        } - nights.opened
 
     def _check_order(self, new):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""

@@ -49,8 +49,8 @@ class HeaderStore:
         The rows as they are on the disk.
     verdicts : dict of str to str
         Why files were set aside when the store was loaded, or by a job since.
-    is_scattered : bool
-        Whether some of the rows stand beside the notes, from where the next writing takes them.
+    has_late_notes : bool
+        Whether some of the rows are in the late notes; the next writing puts them among the others.
     tracebacks : dict of str to str
         Of unforeseen errors in the reading of files.
     rewritten : set of str
@@ -64,7 +64,7 @@ class HeaderStore:
     table: tuple[int, ...] = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
-    is_scattered: bool = field(default=False, compare=False)
+    has_late_notes: bool = field(default=False, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
     rewritten: set[str] = field(default_factory=set, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
@@ -139,7 +139,7 @@ def load_store(results):
         store.shared |= late_rows["shared"]
         store.table = tuple(late_rows["table"]) if reader.table else ()
     store.saved = {} if reader.is_older else dict(store.rows)
-    store.is_scattered = late_notes.is_there(results)
+    store.has_late_notes = late_notes.is_there(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store
@@ -204,7 +204,7 @@ def save_store(results, store):
     if not unchanged or not is_known:
         write_inventory(results, store, before=store.saved if is_known else None)
         store.table = atomic_write.stamp_of(path)
-    if unchanged and store.table == before and not store.is_scattered:
+    if unchanged and store.table == before and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
@@ -212,7 +212,7 @@ def save_store(results, store):
     first = {"reading": READING_VERSION, "table": store.table, "facts": FACTS, "shared": shared}
     first["form"] = TABLE_VERSION
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
-    store.is_scattered = False
+    store.has_late_notes = False
     store.saved = dict(store.rows)
 
 

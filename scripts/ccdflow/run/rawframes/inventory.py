@@ -54,7 +54,7 @@ _TYPE = FACTS.index("type")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReadingSettings:
     """The part of the configuration that the reading of headers depends on.
 
     Attributes
@@ -91,7 +91,7 @@ def update(
     ----------
     store : HeaderStore
         Changed in place.
-    settings : Settings
+    settings : ReadingSettings
     now : float, optional
         Seconds since the epoch.
     progress : callable, optional
@@ -111,11 +111,11 @@ def update(
     now = time.time() if now is None else now
     store.rewritten.clear()
     stamps, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
-    basis = _Basis(settings)
+    hashes = _ReadingHashes(settings)
     stale = [
         file
         for file, stamp in stamps.items()
-        if not _is_current(store.rows.get(file), stamp, basis)
+        if not _is_current(store.rows.get(file), stamp, hashes)
         or _is_asked_for_again(store.rows[file], again)
     ]
 
@@ -125,7 +125,7 @@ def update(
         return None if is_read_anew else before
 
     files = [(file, stamps[file], known(file)) for file in stale]
-    answers = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    answers = header_reading.read_all(_Reader(settings, hashes, now), files, cores=cores)
     for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
         store.add_read(values, geometry, recipe)
         store.tracebacks.update(traceback)
@@ -143,8 +143,8 @@ def update(
 class _Reader:
     """Reads the rows of files; other processes can be given it."""
 
-    settings: Settings
-    basis: _Basis
+    settings: ReadingSettings
+    hashes: _ReadingHashes
     now: float
 
     def __call__(self, known):
@@ -155,7 +155,7 @@ class _Reader:
         tracebacks = {}
         file, stamp, before = known
         row, *shared = read_row(
-            file, stamp, before, self.settings, self.basis, self.now, tracebacks
+            file, stamp, before, self.settings, self.hashes, self.now, tracebacks
         )
         return plain_row(row), *shared, tracebacks
 
@@ -165,25 +165,28 @@ def _is_asked_for_again(row, again):
     return row.status == SET_ASIDE and (again is None or paths.reduced_frame(row.file) in again)
 
 
-class _Basis:
-    """Hashes of a row's sources beside its file: an edited camera rereads its own frames only."""
+class _ReadingHashes:
+    """The hash of the settings and the profile that the rows of each camera were read by.
+
+    A camera whose profile is edited has another hash: only its own frames are read again.
+    """
 
     def __init__(self, settings):
         recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
         general = [READING_VERSION, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
-        self._of = {
+        self._by_camera = {
             camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], taken=frozenset())
         self._generic = f"{digest(general)}-{self._pixels(generic)}"
-        self._cameras_of, self._of_camera = Remembered(), {}
+        self._remembered_cameras, self._remembered_values = Remembered(), {}
 
     def identify(self, headers, cameras, file):
         """Return the camera of a frame, see `ccdflow.camera.cameras.identify`."""
-        return self._cameras_of(
+        return self._remembered_cameras(
             "camera",
             lambda headers: cameras_module.identify(headers, cameras, file=file),
             headers,
@@ -191,7 +194,7 @@ class _Basis:
 
     def remembered(self, camera):
         """Return the remembered values of the frames of a camera, by its name."""
-        return self._of_camera.setdefault(camera, Remembered())
+        return self._remembered_values.setdefault(camera, Remembered())
 
     def _pixels(self, camera):
         """Return the hash of all by which a camera's pixels are read and reduced."""
@@ -206,7 +209,7 @@ class _Basis:
 
     def hash_of(self, camera):
         """Return the hash of all that the reading of a camera's frames depends on."""
-        return self._of.get(camera, self._generic)
+        return self._by_camera.get(camera, self._generic)
 
 
 def outdated_files(store, settings):
@@ -215,7 +218,7 @@ def outdated_files(store, settings):
     Parameters
     ----------
     store : HeaderStore
-    settings : Settings
+    settings : ReadingSettings
 
     Returns
     -------
@@ -224,11 +227,11 @@ def outdated_files(store, settings):
     gone = [row for row in store.rows.values() if row.gone]
     if not gone:
         return set()
-    basis = _Basis(settings)
+    hashes = _ReadingHashes(settings)
     cameras = {camera.name: camera for camera in settings.cameras}
 
     def is_outdated(row):
-        if row.basis.split("-")[1:] != basis.hash_of(row.camera).split("-")[1:]:
+        if row.basis.split("-")[1:] != hashes.hash_of(row.camera).split("-")[1:]:
             return True
         camera = cameras.get(row.camera) or cameras_module.generic_camera([])
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
@@ -237,19 +240,19 @@ def outdated_files(store, settings):
     return {row.file for row in gone if is_outdated(row)}
 
 
-def _is_current(row, stamp, basis):
+def _is_current(row, stamp, hashes):
     """Return whether a row holds for a file as it is now, and for settings and profile."""
     return (
         row is not None
         and row.stamp == stamp != ()
         and row.status in (OK, SET_ASIDE)
         and not row.gone
-        and row.basis == basis.hash_of(row.camera)
+        and row.basis == hashes.hash_of(row.camera)
         and not row.reason.startswith(TWIN_REASON)
     )
 
 
-def read_row(file, stamp, before, settings, basis, now, tracebacks):
+def read_row(file, stamp, before, settings, hashes, now, tracebacks):
     """Read one raw frame's headers and return (row, geometry, recipe) in canonical form.
 
     A file that was known and has new times is inflated to its end: its fingerprint may be the old
@@ -264,8 +267,8 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         Size, mtime and ctime in ns.
     before : Row or None
         The row of the last run.
-    settings : Settings
-    basis : _Basis
+    settings : ReadingSettings
+    hashes : _ReadingHashes
     now : float
         Seconds since the epoch.
     tracebacks : dict of str to str
@@ -282,27 +285,28 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             check_name(file)
             with file_errors.raw_file_errors(file):
                 raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
-            _read(raw, file, before, settings, basis, now, values)
+            _read(raw, file, before, settings, hashes, now, values)
         finally:
+            # After an error the row has the values that were read before it.
             geometry, recipe = values.pop("geometry", None), values.pop("recipe", None)
-            row = _row_of(file, stamp, values, basis)
+            row = _row_of(file, stamp, values, hashes)
     except file_errors.UnreadableRawFile as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (file_errors.IncompleteRawFile, file_errors.ChangedRawFile) as error:
         # A clock may be fast or slow.
-        new = isinstance(error, file_errors.ChangedRawFile) or _is_young(
+        is_arriving = isinstance(error, file_errors.ChangedRawFile) or _is_young(
             row.stamp[:2], now, settings
         )
-        if new and before is not None and before.status == OK and before.geometry:
+        if is_arriving and before is not None and before.status == OK and before.geometry:
             # The file is written once more: until that is done its row stays.
             return replace(before, stamp=()), None, None
-        reason = f"still being written: {error.reason}" if new else error.reason
-        row = replace(row, status=ARRIVING_STATUS if new else SET_ASIDE, reason=reason)
-        row = row if new else _as_far_as_read(row, raw, settings, basis)
+        reason = f"still being written: {error.reason}" if is_arriving else error.reason
+        row = replace(row, status=ARRIVING_STATUS if is_arriving else SET_ASIDE, reason=reason)
+        row = row if is_arriving else _as_far_as_read(row, raw, settings, hashes)
     except CcdflowError as error:
         # A frame that two profiles recognise must not stop the others.
         row = replace(row, status=SET_ASIDE, reason=error.reason)
-        row = _as_far_as_read(row, raw, settings, basis)
+        row = _as_far_as_read(row, raw, settings, hashes)
     except MemoryError:
         # Not the frame's fault: the next run reads it again.
         short = file_errors.memory_error(file)
@@ -319,21 +323,21 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     return row, geometry, recipe
 
 
-def _row_of(file, stamp, values, basis):
+def _row_of(file, stamp, values, hashes):
     """Return the row of a file with the values that could be read."""
     if "facts" not in values:
-        return replace(unread_row(file, stamp, basis.hash_of("")), **values)
-    return Row(file, **{"stamp": stamp, "basis": basis.hash_of(""), **values})
+        return replace(unread_row(file, stamp, hashes.hash_of("")), **values)
+    return Row(file, **{"stamp": stamp, "basis": hashes.hash_of(""), **values})
 
 
-def _read(raw, file, before, settings, basis, now, values):
+def _read(raw, file, before, settings, hashes, now, values):
     """Read the headers of an open file.
 
     Parameters
     ----------
     raw : ccdflow.files.rawfile.RawFile
         Closed at the end.
-    file, before, settings, basis, now
+    file, before, settings, hashes, now
         See `read_row`.
     values : dict of str to object
         Gets the values of the row, as far as they could be read; geometry and recipe in canonical
@@ -349,9 +353,9 @@ def _read(raw, file, before, settings, basis, now, values):
         layout = raw.layout(memory=settings.frame_memory)
         values["fingerprint"] = layout.fingerprint
         headers = layout.headers
-        camera = basis.identify(headers, settings.cameras, file)
-        values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
-        remembered = basis.remembered(camera.name)
+        camera = hashes.identify(headers, settings.cameras, file)
+        values |= {"camera": camera.name, "basis": hashes.hash_of(camera.name)}
+        remembered = hashes.remembered(camera.name)
         values |= _row_values(file, camera, headers, remembered)
         if not camera.raw and is_called_master(headers):
             refuse_reduced(headers, file=file)
@@ -365,7 +369,7 @@ def _read(raw, file, before, settings, basis, now, values):
             values["packed"] = _check_pixels(raw, layout, before, now, settings)
 
 
-def _as_far_as_read(row, raw, settings, basis):
+def _as_far_as_read(row, raw, settings, hashes):
     """Return the row of a frame that is set aside, with the facts of the headers before the fault.
 
     So a file that was cut off stands on the page of its night. Its reason stays.
@@ -375,14 +379,14 @@ def _as_far_as_read(row, raw, settings, basis):
     row : Row
     raw : ccdflow.files.rawfile.RawFile or None
         None where the file could not be opened.
-    settings : Settings
-    basis : _Basis
+    settings : ReadingSettings
+    hashes : _ReadingHashes
     """
     if raw is None or not raw.headers or row.camera:
         return row
     try:
-        camera = basis.identify(raw.headers, settings.cameras, row.file)
-        known = _row_values(row.file, camera, raw.headers, basis.remembered(camera.name))
+        camera = hashes.identify(raw.headers, settings.cameras, row.file)
+        known = _row_values(row.file, camera, raw.headers, hashes.remembered(camera.name))
     except MemoryError:
         return replace(row, stamp=())
     except Exception as error:
@@ -390,7 +394,7 @@ def _as_far_as_read(row, raw, settings, basis):
         # already.
         _LOG.debug("%s: no camera for a frame that is set aside: %s", row.file, error)
         return row
-    return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known["facts"])
+    return replace(row, camera=camera.name, basis=hashes.hash_of(camera.name), facts=known["facts"])
 
 
 def _check_pixels(raw, layout, before, now, settings):
@@ -407,7 +411,7 @@ def _check_pixels(raw, layout, before, now, settings):
         The row of the last run.
     now : float
         Seconds since 1970.
-    settings : Settings
+    settings : ReadingSettings
     """
     is_young, packed = _is_young(raw.stamp, now, settings), ""
     was_young = before is not None and before.stamp == () and before.packed != ""

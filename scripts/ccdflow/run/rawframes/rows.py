@@ -24,8 +24,7 @@ RAW_MISSING = "raw file missing"
 """The raw file is no longer there."""
 
 DELETED_OR_MOVED = "it was deleted or moved"
-"""`Row.gone` of such a file. A file that is there but cannot be read has the reason in its
-place."""
+"""`Row.gone` of a raw file that is missing; that of a file that cannot be read is the error."""
 
 PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
 """`Row.gone` of a file whose product stands in the place of another frame's file or folder."""
@@ -134,10 +133,10 @@ class Row:
     fingerprint : str
     status, reason : str
     basis : str
-        Hash of what the row was made with, of the profiles and settings; and behind a hyphen, of
-        what of it the pixels of the product depend on.
+        Hash of the settings and the camera's profile that the file was read by; behind a hyphen,
+        hash of those among them that change the pixels of its product.
     gone : str
-        Why there is nothing to be read any more, though there was; '' as long as there is.
+        Why the file cannot be read any more, though it could once; '' while it can.
     flags : str
         Findings in its pixels, or beside other frames: a saturated or dead amplifier, a copy, a
         frame unlike the others of its group.
@@ -209,12 +208,13 @@ class Row:
 OWN_TEXTS = tuple(each.name for each in fields(Row))[3:]
 """The short texts of a row."""
 
-own_of = attrgetter(*OWN_TEXTS)
+# Returns these texts of a row.
+own_texts_of = attrgetter(*OWN_TEXTS)
 
 
 def plain_row(row):
     """Return a row as plain values."""
-    return [row.file, row.stamp, row.facts.values(), *own_of(row)]
+    return [row.file, row.stamp, row.facts.values(), *own_texts_of(row)]
 
 
 def row_of(values):

@@ -117,9 +117,9 @@ def made_in_words(chain, records, seconds):
     """
     parts = []
     for kind in chain:
-        if not kind.counted or not kind.type:
+        if not kind.counted_nouns or not kind.type:
             continue
         made = sum(r.kind == kind.name and r.status == ledger.MADE for r in records)
         if made:
-            parts.append(f"{made} {kind.counted[made != 1]}")
+            parts.append(f"{made} {kind.counted_nouns[made != 1]}")
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -59,7 +59,7 @@ class WarmState:
     ----------
     session : ccdflow.run.session.Session
         It has ended; its inventory and ledger are as they are on the disk.
-    reading : ccdflow.run.rawframes.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.ReadingSettings
 
     Attributes
     ----------

@@ -377,7 +377,7 @@ class Watch:
         forget_names()
         ledger.forget_texts()
         for kind in self.chain:
-            kind.let_go()
+            kind.free_memory()
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
         # number of objects grows.
         gc.collect()
@@ -404,27 +404,29 @@ class Watch:
 
     def _plan_and_work(self, this_round, *, may_close):
         """Plan and work; return whether nights were closed: the next plan has less to read then."""
-        results, last = Path(self.values["results"]), self._warm
+        results = Path(self.values["results"])
         # All that the last round left is given up but the notes: the new plan needs its room.
-        self._warm, made = None, {} if last is None else last.made
+        last, self._warm = self._warm, None
+        made = {} if last is None else last.made
         if last is not None and not last.is_whole:
             # The next plan reads the notes of the nights that it opens.
             last = None
             gc.collect()
-        before = [last]
+        # The only reference to the last state: taken out of the list, it is freed after its use.
+        last_states = [last]
         del last
 
         def notes():
-            kept = before.pop()
-            if kept is None:
+            last_state = last_states.pop()
+            if last_state is None:
                 return session.read_notes(results)
-            return kept.notes(lambda: session.read_notes(results))
+            return last_state.notes(lambda: session.read_notes(results))
 
         running = session.start(
             self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
             progress=lambda *_: self._note_life(), made=made,
         )  # fmt: skip
-        before.clear()
+        last_states.clear()
         lines_on_nights = running.lines_on_nights()
         for line in lines_on_nights if lines_on_nights != self._lines_on_nights else ():
             self.say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -234,8 +235,10 @@ def night_images(first, masters, results):
     numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
     tails = [(hdu, tail) for hdu in numbers for tail in tails_of(images[hdu].header)]
     noises = {}
-    for place, (hdu, tail) in enumerate(tails, start=1):
-        keywords = [f"{name}{place:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")]
+    for number, (hdu, tail) in enumerate(tails, start=1):
+        keywords = [
+            f"{name}{number:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")
+        ]
         noise, gain = (number_of_card(first.get(word)) for word in keywords)
         if noise is None:
             raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
@@ -244,14 +247,14 @@ def night_images(first, masters, results):
             keywords,
             values=(noise, gain),
             masters=masters,
-            place=(hdu, tail),
+            amplifier=(hdu, tail),
             results=results,
         )
         noises.setdefault(hdu, {})[tail] = noise, gain
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
 
-def _check_noise(first, keywords, values, masters, place, results):
+def _check_noise(first, keywords, values, masters, amplifier, results):
     """Compare read noise and gain with those of the biases, of the frames, or of detector.csv.
 
     Parameters
@@ -263,11 +266,11 @@ def _check_noise(first, keywords, values, masters, place, results):
     values : (float, float or None)
         Their values.
     masters : list of NightMaster
-    place : (int, str)
-        HDU and tail of the amplifier.
+    amplifier : (int, str)
+        Its HDU and tail.
     results : pathlib.Path
     """
-    hdu, tail = place
+    hdu, tail = amplifier
     for master in masters:
         bias = master.master_paths.get("bias")
         expected = bias and number_of_card(
@@ -323,29 +326,20 @@ def verify_night(first, hdus, results):
     if not str(first["LOOKED"]).strip():
         return _verdict_of_pairs(first, hdus)
     masters = masters_named(first, results)
-    pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
-    images = night_images(first, masters, results)
-    for place, image in enumerate(images):
+    pixels, largest, looked = 0, 0.0, set()
+    line_counts = {"PIXELS": 0, "WEAK": 0}
+    for number, image in enumerate(night_images(first, masters, results)):
         bits_by_source, contrast, sources = _bits_of_image(image, masters, first)
         looked |= sources
-        lines_of_image = _lines_of(hdus["PIXELS"].data, place, image.shape)
-        lines["PIXELS"] += len(lines_of_image[0])
-        for source in SOURCES:
-            bits = np.zeros(image.shape, np.int16)
-            names = hdus["PIXELS"].columns.names
-            bits.reshape(-1)[lines_of_image[0]] = (
-                lines_of_image[1][source] if source in names else 0
-            )
-            if wrong := bits_by_source[source].wrong(bits):
-                raise Differs(
-                    f"{wrong} pixels have other bits in {source} than the masters that"
-                    " the header names give"
-                )
-        weak = _lines_of(hdus["WEAK"].data, place, image.shape)
-        lines["WEAK"] += len(weak[0])
-        difference = _check_weak(first, place, contrast, weak)
-        pixels, largest = pixels + bits_by_source["DARK"].must.size, max(largest, difference)
-    for name, count in lines.items():
+        bad = _lines_of(hdus["PIXELS"].data, number, image.shape)
+        _check_bits(bits_by_source, bad, hdus["PIXELS"].columns.names, image.shape)
+        weak = _lines_of(hdus["WEAK"].data, number, image.shape)
+        difference = _check_weak(first, number, contrast, weak)
+        line_counts["PIXELS"] += len(bad[0])
+        line_counts["WEAK"] += len(weak[0])
+        pixels += math.prod(image.shape)
+        largest = max(largest, difference)
+    for name, count in line_counts.items():
         if count != len(hdus[name].data):
             raise Differs(f"{name} has lines of an image that the masters lack")
     if str(first["LOOKED"]).split() != sorted(looked):
@@ -355,6 +349,30 @@ def verify_night(first, hdus, results):
         " with numpy and astropy"
     )
     return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _check_bits(bits_by_source, lines, columns, shape):
+    """Raise `Differs` where a table has other bits for an image than its masters give.
+
+    Parameters
+    ----------
+    bits_by_source : dict of str to ccdflow.verify.detector.pixel_bits.OpenBits
+    lines : (numpy.ndarray, numpy.ndarray)
+        As `_lines_of` returns them.
+    columns : list of str
+        Of the table: one for each source that was looked at.
+    shape : (int, int)
+        (ny, nx) of the image.
+    """
+    places, values = lines
+    for source in SOURCES:
+        bits = np.zeros(shape, np.int16)
+        bits.reshape(-1)[places] = values[source] if source in columns else 0
+        if wrong := bits_by_source[source].wrong(bits):
+            raise Differs(
+                f"{wrong} pixels have other bits in {source} than the masters that"
+                " the header names give"
+            )
 
 
 def _verdict_of_pairs(first, hdus):
@@ -368,18 +386,18 @@ def _verdict_of_pairs(first, hdus):
     return {"compared": "no line: pairs of flats tell of no pixels", "pixels": 0, "largest": 0.0}
 
 
-def _lines_of(table, place, shape):
+def _lines_of(table, number, shape):
     """Return the places in an image of a table's lines on it, and these lines."""
-    lines = table[table["IMAGE"] == place]
+    lines = table[table["IMAGE"] == number]
     x, y = lines["X"].astype(np.int64), lines["Y"].astype(np.int64)
     if ((x < 1) | (x > shape[1]) | (y < 1) | (y > shape[0])).any():
         raise Differs("a table has a pixel that the image lacks")
     return (y - 1) * shape[1] + x - 1, lines
 
 
-def _check_weak(first, place, contrast, lines):
+def _check_weak(first, number, contrast, lines):
     """Compare the pixels that are a little low; return the largest difference, sigma."""
-    keyword = f"FLATOWN{place}"
+    keyword = f"FLATOWN{number}"
     if contrast is None:
         if keyword in first or len(lines[0]):
             raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
