@@ -143,7 +143,7 @@ def test_what_a_picture_of_a_frame_shows(tmp_path):
     assert (strip.region, strip.amplifier) == ((0, 40, 66, 72), "A")
     assert panels.data == ((0, 40, 0, 64), (0, 40, 64, 66))
     assert panels.header_region == (0, 40, 64, 72)
-    assert (panels.kind, panels.along) == ("bias", "rows")
+    assert (panels.image_type, panels.along) == ("bias", "rows")
 
 
 def test_the_overview_counts_what_became_of_a_night(tmp_path):
