@@ -340,12 +340,31 @@ def test_the_strip_has_its_clock_and_scales():
     assert [strip.x(point) for point in points] == pytest.approx([19.2, 980.8], abs=0.1)
     assert [strip.y(panel, point) for point in points] == pytest.approx([93.1, 6.9], abs=0.1)
     assert [text for _, text in strip.ticks] == ["22:00", "23:00", "00:00", "01:00", "02:00"]
-    assert panel.span == "5.00 to 9.00"
-    assert (
-        TimePanel("Width", "pixels", "what", (TimePoint(22.0, 2.76, "science", "a"),)).span
-        == "2.76"
-    )
     assert strip_section([]) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals", "span"),
+    [
+        ((5.0, 9.0), 9, "5.0 to 9.0"),
+        ((1137.3214, 1139.7649), 9, "1137.3 to 1139.8"),
+        ((9.9611, 10.0544), 9, "9.96 to 10.05"),
+        ((20202.31, 20471.07), 9, "20202 to 20471"),
+        ((1.3372, 4.4673), 9, "1.3 to 4.5"),
+        ((0.00121, 0.00135), 9, "0.00121 to 0.00135"),
+        ((1139.613, 1139.688), 9, "1139.61 to 1139.69"),
+        ((-80.45, -80.05), 1, "−80.5 to −80.0"),
+        ((-80.46, -80.4599), 1, "−80.5"),
+        ((-120.0, -95.0), 1, "−120 to −95"),
+        ((1139.61, 1139.6101), 9, "1140"),
+        ((2.76,), 9, "2.76"),
+        ((20202.31,), 9, "20202"),
+        ((0.0, 0.0), 9, "0"),
+    ],
+)
+def test_a_range_has_the_digits_that_distinguish_its_ends(values, decimals, span):
+    points = tuple(TimePoint(22.0, value, "science", "a") for value in values)
+    assert TimePanel("Width", "pixels", "what", points, decimals).span == span
 
 
 def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():

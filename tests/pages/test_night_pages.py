@@ -152,8 +152,8 @@ def test_the_overview_counts_what_became_of_a_night(tmp_path):
     run = made(tmp_path)
     text = text_of(run, "report.html")
     assert "1 night and 1 frame without a date, 5 frames: 4 reduced, 1 set aside. " in text
-    assert "2020-02-29 test 4 biases 4 4 0 1 Without a date: 1 frame Night" in text
-    assert "undated – 1 0 1 0" in text
+    assert "2020-02-29 test 4 biases 4 4 0 1 bias Without a date: 1 frame Night" in text
+    assert "undated – 1 0 1 –" in text
     assert re.search(
         r"Reason Frames Cameras SIMPLE: not a FITS file[^.]* 1 – 1 frame set aside", text
     )

@@ -135,8 +135,7 @@ def index(**changes):
                 6,
                 1,
                 2,
-                1,
-                2,
+                (("bias", 1, 2),),
             ),
             NightLine("run: 3", "nights/run: 3/report.html", (), (("", 1),), 0, 1),
         ),
@@ -496,13 +495,31 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
     grades, uncalibrated, level, state
 ):
     line = NightLine(
-        "2016-01-16", "p.html", ("lfc",), (("bias", 8),), 8, combined=2, groups=2,
+        "2016-01-16", "p.html", ("lfc",), (("bias", 8),), 8,
+        combined=(("bias", 2, 2),),
         grades=grades, uncalibrated=uncalibrated,
     )  # fmt: skip
     assert calendar.level(line) == level
     assert calendar.words_on_state(line).endswith(f", {state}")
     text = Reader(index_page(IndexPage(nights=(line,)))).text
     assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
+
+
+def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
+    combined = (("bias", 1, 1), ("dark", 3, 5), ("flat", 2, 3))
+    first = NightLine("2016-01-15", reduced=24, combined=combined)
+    second = NightLine("2016-01-16", combined=(("dark", 1, 1),))
+    text = Reader(index_page(IndexPage(nights=(first, second)))).text
+    made = "1 combined bias, 4 combined darks and 2 combined flats"
+    assert f"{made} made, 2 groups of darks and 1 group of flats without one." in text
+    assert f"All nights: 24 frames, 24 reduced, 0 set aside; {made}." in text
+    assert "24 24 0 1 bias, 3 of 5 darks , 2 of 3 flats" in text
+    assert calendar.level(first) == 3  # 30 of 33
+    assert calendar.words_on_state(first).endswith(
+        ", 1 of 1 combined biases, 3 of 5 combined darks, 2 of 3 combined flats"
+    )
+    text = Reader(index_page(IndexPage(nights=(NightLine("2016-01-15", reduced=2),)))).text
+    assert "No combined bias, dark or flat made." in text
 
 
 def test_frames_without_a_date_are_no_night():

@@ -19,6 +19,7 @@ from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
 from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
+from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.trend_picture import TrendPoint, positions, trend_picture
 
 NY, NX, DATA = 240, 100, 68
@@ -226,6 +227,26 @@ def test_pixels_of_every_sort_are_drawn(raw):
     else:
         assert like(profile, BAND).mean() > 0.2
         assert (profile.sum(axis=2) < 400).any(axis=0).mean() > 0.9  # the line goes across
+
+
+def test_a_value_off_scale_has_its_column(monkeypatch):
+    """The text may stand over another part: the first columns of a strip are narrow."""
+    texts, write = [], Raster.text
+
+    def note(self, x, y, text, *rest, **more):
+        texts.append(text)
+        return write(self, x, y, text, *rest, **more)
+
+    monkeypatch.setattr(Raster, "text", note)
+    leak = frame(light=1e-6)
+    for given, line in ((leak, "column 69"), (transposed(leak), "row 69")):
+        texts.clear()
+        overview([given])
+        place = texts.index("off scale:")
+        assert texts[place + 2] == line
+        value, unit = texts[place + 1].split(maxsplit=1)
+        assert unit == "adu in"
+        assert float(value) == pytest.approx(LEVEL + LEAK[0], abs=2)
 
 
 def test_overscan_of_other_shapes_is_drawn():

@@ -3,6 +3,8 @@
 import html.parser
 import re
 from collections import Counter
+from dataclasses import replace
+from unittest import mock
 
 import pytest
 import small_chain
@@ -12,8 +14,11 @@ from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.overview import OVERVIEW
+from ccdflow.run import ledger
 
 SATURATED = "science_g1.fits"
+TYPES = {"bias": ("bias", "biases"), "dark": ("dark", "darks"), "flat": ("flat", "flats")}
 
 
 class Headings(html.parser.HTMLParser):
@@ -45,18 +50,24 @@ class Headings(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The page of the tiny night and the overview, with sections of all kinds: [path, path]."""
+def night(tmp_path_factory):
+    """The run on the tiny night, with sections of all kinds."""
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
     # The core of a star, smaller than a pixel of the small picture of a large frame.
     with fits.open(chain.raw / SATURATED, mode="update") as hdus:
         hdus[0].data[50:53, 20:24] = 65535
-    done = run_jobs(
+    return run_jobs(
         chain.raw, top / "results", {"simcam": chain.profile},
         kinds=[kind.name for kind in CHAIN], pictures={"per_type": 1}, detector={"enabled": True},
     )  # fmt: skip
-    return [done.results / f"nights/{small_chain.NIGHT}/report.html", done.results / "report.html"]
+
+
+@pytest.fixture(scope="module")
+def pages(night):
+    """The page of the night and the overview: [path, path]."""
+    results = night.results
+    return [results / f"nights/{small_chain.NIGHT}/report.html", results / "report.html"]
 
 
 def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
@@ -66,6 +77,26 @@ def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
     lacking = [(section, name) for section, hint, name in headings if not hint or not name]
     # A kind says it in `Section.hints`, or `ccdflow.pages.glossary` does.
     assert lacking == []
+
+
+def test_the_overview_counts_combined_darks_and_flats_and_is_made_again_with_them(night, pages):
+    text = re.sub(r"\s+", " ", pages[1].read_text("utf-8"))
+    made = {kind: len([*night.results.glob(f"combined/*/{kind}_*.fits")]) for kind in TYPES}
+    assert min(made.values()) >= 1
+    assert max(made.values()) >= 2
+    of_types = [f"{made[kind]} combined {words[made[kind] != 1]}" for kind, words in TYPES.items()]
+    assert f"{of_types[0]}, {of_types[1]} and {of_types[2]} made." in text
+    context = night.context
+    before, outcome = OVERVIEW.basis(context, None), context.outcome
+    for kind in TYPES:
+        product = next(group.product for group in context.groups.values() if group.kind == kind)
+        failed = {product: replace(outcome(product), status=ledger.FAILED, reason="no disk")}
+
+        def changed(_, product, failed=failed):
+            return failed.get(product) or outcome(product)
+
+        with mock.patch.object(type(context), "outcome", changed):
+            assert OVERVIEW.basis(context, None)[kind] != before[kind]
 
 
 def test_a_unit_stands_in_brackets_behind_its_heading(pages):

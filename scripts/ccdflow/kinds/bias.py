@@ -63,10 +63,6 @@ class Bias(MasterKind):
             "groups": group_queries.basis_lines(self, context, groups),
         }
 
-    def index_basis(self, context):
-        """Return the sources of the overview: all combined biases."""
-        return {"groups": sorted(group_queries.basis_lines(self, context, self.groups(context)))}
-
 
 BIAS_KIND = Bias()
 """The kind of combined biases."""

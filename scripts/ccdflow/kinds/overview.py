@@ -8,6 +8,8 @@ from dataclasses import asdict
 from ccdflow import paths
 from ccdflow.kinds import night_page
 from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.product_writing import write_text_product
@@ -103,9 +105,7 @@ def write_index(context, job):
 def _summary_of(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
-    groups = BIAS_KIND.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)
-    outcomes = [context.outcome(group.product) for group in groups]
     science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]
     calibrated = [record for record in science if record and record.status == ledger.MADE]
     grades = Counter(record.data["grade"] for record in calibrated)
@@ -117,8 +117,7 @@ def _summary_of(context, night):
         reduced=statuses[REDUCED],
         set_aside=statuses[SET_ASIDE],
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
-        combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
-        groups=len(groups),
+        combined=tuple(_combined(context, night)),
         grades=tuple(sorted(grades.items())),
         uncalibrated=len(science) - len(calibrated),
     )
@@ -126,9 +125,19 @@ def _summary_of(context, night):
     return {"line": asdict(line), "aside": aside}
 
 
+def _combined(context, night):
+    """Yield image type, combined groups and all groups of each kind of masters of a night."""
+    for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
+        groups = kind.night_groups(context, night)
+        outcomes = [context.outcome(group.product) for group in groups]
+        made = sum(record is not None and record.status == ledger.MADE for record in outcomes)
+        if groups:
+            yield kind.type, made, len(groups)
+
+
 def _night_line(values):
-    pairs = {name: tuple(map(tuple, values[name])) for name in ("kinds", "grades")}
-    lists = {"cameras": tuple(values["cameras"]), **pairs}
+    tuples = {name: tuple(map(tuple, values[name])) for name in ("kinds", "combined", "grades")}
+    lists = {"cameras": tuple(values["cameras"]), **tuples}
     return page.NightLine(**{**values, **lists})
 
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 
+from ccdflow.pages.text_formatting import plural
+
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
@@ -122,7 +124,7 @@ def level(line):
     """
     wanted = line.frames + line.groups + line.calibrated + line.uncalibrated
     whole = sum(number for grade, number in line.grades if grade < "C")
-    done = line.reduced + line.combined + whole
+    done = line.reduced + line.masters + whole
     if not done or not wanted:
         return 0
     return 4 if done == wanted else max(1, min(3, math.floor(4 * done / wanted)))
@@ -133,8 +135,8 @@ def words_on_state(line):
     text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
     if line.set_aside:
         text += f", {line.set_aside} set aside"
-    if line.groups:
-        text += f", {line.combined} of {line.groups} combined biases"
+    for kind, made, groups in line.combined:
+        text += f", {made} of {groups} combined {plural(kind)}"
     if line.calibrated:
         text += f", calibrated: {line.graded}"
     if line.uncalibrated:

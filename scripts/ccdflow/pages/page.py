@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, count, in_order
+from ccdflow.pages.text_formatting import UNDATED, capital, count, in_order, listing, plural
 
 OPEN_ROWS = 25
 """A table of at most this many rows is shown unfolded."""
@@ -66,10 +66,9 @@ class NightLine:
         Image types and their numbers of frames.
     reduced, set_aside, other : int
         Frames reduced, set aside, and neither.
-    combined : int
-        Combined biases made.
-    groups : int
-        Groups of biases, whether combined or not.
+    combined : tuple of (str, int, int)
+        Image types whose frames form groups, in the order of work: how many groups are combined,
+        and how many there are.
     grades : tuple of (str, int)
         Grades of its calibrated frames, and how many have each.
     uncalibrated : int
@@ -83,8 +82,7 @@ class NightLine:
     reduced: int = 0
     set_aside: int = 0
     other: int = 0
-    combined: int = 0
-    groups: int = 0
+    combined: tuple[tuple[str, int, int], ...] = ()
     grades: tuple[tuple[str, int], ...] = ()
     uncalibrated: int = 0
 
@@ -92,6 +90,25 @@ class NightLine:
     def frames(self):
         """Frames of the night."""
         return self.reduced + self.set_aside + self.other
+
+    @property
+    def groups(self):
+        """Groups of biases, darks and flats, whether combined or not."""
+        return sum(groups for _, _, groups in self.combined)
+
+    @property
+    def masters(self):
+        """Combined biases, darks and flats made."""
+        return sum(made for _, made, _ in self.combined)
+
+    @property
+    def masters_words(self):
+        """The combined frames of each type in words."""
+        words = [
+            count(made, f"combined {kind}", f"combined {plural(kind)}")
+            for kind, made, _ in self.combined
+        ]
+        return listing(words or ["no combined bias, dark or flat"])
 
     @property
     def calibrated(self):
@@ -238,14 +255,18 @@ def _index_summary(page):
     totals = _totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
-    lacking = totals.groups - totals.combined
+    lacking = [
+        f"{count(groups - made, 'group')} of {plural(kind)}"
+        for kind, made, groups in totals.combined
+        if made < groups
+    ]
     sentences = [
         f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
-        f"{count(totals.combined, 'combined bias', 'combined biases')} made"
-        + (f", {count(lacking, 'group')} of biases without one." if lacking else "."),
+        f"{capital(totals.masters_words)} made"
+        + (f", {listing(lacking)} without one." if lacking else "."),
     ]
     if totals.calibrated or totals.uncalibrated:
         sentences.append(_calibrated_words(totals))
@@ -269,13 +290,17 @@ def _calibrated_words(totals):
     return f"{text}."
 
 
-_COUNTED_FIELDS = ("reduced", "set_aside", "other", "combined", "groups", "uncalibrated")
+_COUNTED_FIELDS = ("reduced", "set_aside", "other", "uncalibrated")
 
 
 def _totals(nights):
     """Return the line of all nights together."""
-    grades = Counter()
+    grades, made, groups = Counter(), Counter(), Counter()
     for night in nights:
         grades.update(dict(night.grades))
+        for kind, of_made, of_groups in night.combined:
+            made[kind] += of_made
+            groups[kind] += of_groups
+    combined = tuple((kind, made[kind], number) for kind, number in in_order(groups.items()))
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
-    return NightLine("", grades=tuple(sorted(grades.items())), **sums)
+    return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)

@@ -101,6 +101,11 @@ def kind_name(kind):
     return kind or "of unknown type"
 
 
+def plural(kind):
+    """Return the frames of a type in words: biases, science frames."""
+    return _PLURALS.get(kind, f"{kind} frames")
+
+
 def number_of(kind, number):
     """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type.
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import type_rank
+from ccdflow.pages.text_formatting import figure, type_rank
 
 # Distances of the clock's lines, hours: a minute to a day.
 _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
@@ -15,6 +15,9 @@ _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
 _ROOM_OF_RANGE, _ROOM_OF_VALUE, _LEAST_ROOM = 0.08, 2e-4, 1e-6
 # Room left and right of the first and last frame: part of the time between, but at least a minute.
 _ROOM_OF_TIME, _LEAST_TIME = 0.02, 1 / 60
+
+# Digits of the ends of a range at most, and of a single value.
+_DIGITS, _DIGITS_OF_ONE = 6, 3
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,15 @@ class TimePanel:
     name, unit, hint : str
         The figure, its unit, and its text on hovering.
     points : tuple of TimePoint
+    most_decimals : int
+        Decimals of the ends of its range in words, at most.
     """
 
     name: str
     unit: str
     hint: str
     points: tuple[TimePoint, ...]
+    most_decimals: int = 9
 
     @property
     def limits(self):
@@ -69,15 +75,21 @@ class TimePanel:
 
     @property
     def span(self):
-        """Lowest and highest value in words."""
+        """Lowest and highest value in words.
+
+        They have the decimals that distinguish them, and one more where they would differ by fewer
+        than ten units of the last place; values that six digits do not distinguish are one value.
+        """
         low, high = (end(point.value for point in self.points) for end in (min, max))
-        if low == high:
-            return f"{low:.4g}".replace("-", "−")
-        digits = max(
-            0, 3 - math.floor(math.log10(max(high - low, 1e-3 * max(abs(high), 1e-3)))) - 1
-        )
-        texts = [f"{value:.{digits}f}".replace("-", "−") for value in (low, high)]
-        return " to ".join(dict.fromkeys(texts))
+        largest = max(abs(low), abs(high))
+        size = math.floor(math.log10(largest)) if largest else 0
+        most = max(0, min(self.most_decimals, _DIGITS - 1 - size))
+        for decimals in range(most + 1):
+            units = round((round(high, decimals) - round(low, decimals)) * 10**decimals)
+            if units:
+                shown = min(most, decimals + (units < 10))
+                return f"{low:.{shown}f} to {high:.{shown}f}".replace("-", "−")
+        return figure(low, _DIGITS_OF_ONE)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.rawframes.rows import digest
 
 
 class MasterKind(Kind):
@@ -279,6 +280,11 @@ class MasterKind(Kind):
         if not self.is_enabled(context):
             return []
         return master_lines.lines_on_masters(self, records)
+
+    def index_basis(self, context):
+        """Return the sources of the overview: all masters."""
+        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
+        return {self.name: digest(lines)} if lines else {}
 
     def products_on_page(self, context, night):
         """Return the masters of a night, and those whose figures its page shows beside them."""

@@ -26,6 +26,8 @@ _SATURATED_PART = 0.99
 _CORE_PIXELS = 9
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
+# Headers have temperatures to 0.001 degree; their range in words needs a tenth.
+_DECIMALS_OF_DEGREES = 1
 # Frames of these statuses have no mark for it.
 _UNMARKED_STATUSES = {"raw file missing", REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
@@ -156,7 +158,7 @@ class NightTiles:
         return strip_section(panels)
 
     def _panels(self):
-        """Yield the panels of figures over the night: title, unit, explanation, values."""
+        """Yield the panels over the night: title, unit, explanation, values, decimals at most."""
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
         yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")
         yield (
@@ -182,9 +184,10 @@ class NightTiles:
             self._degrees(),
             "Of the detector, as the header has it",
             self._temperature,
+            _DECIMALS_OF_DEGREES,
         )
 
-    def _panel(self, name, unit, hint, value_of):
+    def _panel(self, name, unit, hint, value_of, most_decimals=TimePanel.most_decimals):
         """Return a panel of a figure over the night, None without values."""
         points = []
         for number, frame in enumerate(self.frames):
@@ -196,7 +199,7 @@ class NightTiles:
             points.append(
                 TimePoint(hours, value, frame.image_type, words, number if is_drawn else -1)
             )
-        return TimePanel(name, unit, hint, tuple(points)) if points else None
+        return TimePanel(name, unit, hint, tuple(points), most_decimals) if points else None
 
     def _hours(self, frame):
         """Return the hours since the first midnight of the night's frames."""

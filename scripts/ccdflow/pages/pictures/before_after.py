@@ -163,7 +163,7 @@ def _draw_profile(raster, box, frame, profile):
         colour = INK if len(profile.lines) == 1 else SERIES[number % len(SERIES)]
         panel.steps(columns + 1, values, colour)
     _name_regions(panel, frame, profile)
-    _say_off_scale(panel, profile.lines[0], frame.unit)
+    _say_off_scale(panel, profile, frame.unit, word)
 
 
 def _shade_regions(panel, frame, profile):
@@ -220,19 +220,33 @@ def _mark_header(panel, frame, profile):
     )
 
 
-def _say_off_scale(panel, values, unit):
-    """Write the farthest value beyond the scale, because the line ends at the panel's edge."""
-    low, high = panel.y_range
-    finite = values[np.isfinite(values)]
-    beyond = finite[(finite > high) | (finite < low)]
-    if beyond.size == 0:
+def _off_scale(values, limits):
+    """Return the index of the finite value that is farthest beyond a scale, or None.
+
+    >>> _off_scale(np.array([9.0, np.nan, 30.0, 2.0, -40.0]), (0.0, 10.0))
+    4
+    """
+    low, high = limits
+    distances = np.abs(values - (low + high) / 2)
+    beyond = np.isfinite(values) & (distances > (high - low) / 2)
+    return int(np.argmax(np.where(beyond, distances, 0))) if beyond.any() else None
+
+
+def _say_off_scale(panel, profile, unit, word):
+    """Write the farthest value beyond the scale, because the line ends at the panel's edge.
+
+    The column is in the text: its place in the panel is often too narrow for any text.
+    """
+    values = profile.lines[0]
+    farthest = _off_scale(values, panel.y_range)
+    if farthest is None:
         return
-    farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
-    is_left = bool(np.isin(values[: values.size // 2], beyond).any())
+    is_left = farthest < values.size // 2
     left, top, right, bottom = panel.corners
     x = left + 9 if is_left else right - 9
     # Below the words "image" and "used" at the upper edge.
-    y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 2 * _TEXT_LINE)
-    for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
+    y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 3 * _TEXT_LINE)
+    number, value = profile.columns[farthest] + 1, values[farthest]
+    for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):
         anchor = "la" if is_left else "ra"
         panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED_INK, points=NUMBER, anchor=anchor)
