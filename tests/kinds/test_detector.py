@@ -172,7 +172,10 @@ def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
     names = ("gain", "gain_error", "gain_used", "read_noise", "read_noise_error", "departure",
              "departure_error", "full_well", "hot", "varies", "low", "columns")  # fmt: skip
     data = {"quality": [{"amplifier": "A", **dict.fromkeys(names, 1.0)}], "remarks": ["odd"]}
-    context = SimpleNamespace(outcome=lambda product: SimpleNamespace(status="made", data=data))
+    context = SimpleNamespace(
+        outcome=lambda product: SimpleNamespace(status="made", data=data),
+        settings={"detector": {"hot_rate": 0.5}},
+    )
     groups = [
         SimpleNamespace(product=mode, camera="cam", shared=(("camera", "cam"), ("readmode", mode)))
         for mode in ("slow", "fast")

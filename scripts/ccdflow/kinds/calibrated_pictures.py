@@ -32,6 +32,10 @@ _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
     " has the median of each flat."
 )
+_HOT_PIXELS_OF_DARKS = (
+    "A pixel of a combined dark is hot if it is above the median of its amplifier by the rate"
+    " beside the number and by five errors: the pixels of a glow are counted as well."
+)
 _light_of = value_picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
@@ -229,7 +233,8 @@ class MastersPicture(CalibrationPicture):
                 )
                 + _frames_words(context, groups),
             ),
-            (_LEVEL_OF_FLATS,) * _has_kind(groups, FLAT_KIND),
+            (_HOT_PIXELS_OF_DARKS,) * _has_kind(groups, DARK_KIND)
+            + (_LEVEL_OF_FLATS,) * _has_kind(groups, FLAT_KIND),
             headings=(
                 "Product",
                 "Frames",
@@ -408,7 +413,8 @@ def _figures_of(group, each):
     if group.kind == DARK_KIND.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
-            f" {each['hot']} hot pixels, glow {_figure_text(each['glow'], 3)} {unit}/s"
+            f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above the median),"
+            f" glow {_figure_text(each['glow'], 3)} {unit}/s"
         )
     return (
         f"level {_figure_text(each['level'])} {unit} ({_figure_text(each['lowest'])} to"

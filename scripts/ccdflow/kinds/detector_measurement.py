@@ -195,7 +195,7 @@ class NightDetector(MeasurementKind):
 
     def section(self, context, night):
         """Return the section on each amplifier's figures by a night's flats and darks."""
-        rows, sentences = [], []
+        rows, sentences, units = [], [], set()
         groups = self.night_groups(context, night)
         names = setups_in_words([group.shared for group in groups])
         for group in groups:
@@ -206,6 +206,7 @@ class NightDetector(MeasurementKind):
             subject = f"The detector {name}" if len(names) > 1 else "The detector"
             sentences += [f"{subject}: {text}." for text in record.data["remarks"]]
             for figures in record.data["quality"]:
+                units.add("e-" if _has_gain(figures) else "adu")
                 rows.append(
                     (
                         f"{name} {figures['amplifier']}",
@@ -219,15 +220,19 @@ class NightDetector(MeasurementKind):
                 )  # fmt: skip
         if not rows:
             return None
+        hot_rate = f"{context.settings['detector']['hot_rate']:g} {' or '.join(sorted(units))}/s"
         headings = (
             "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
-            "Not linear (%)", "Full well (adu)", "Hot", "Varying", "Low", "In bad columns",
+            "Not linear (%)", "Full well (adu)", f"Hot ({hot_rate} above neighbours)", "Varying",
+            "Low", "In bad columns",
         )  # fmt: skip
         text = (
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
             " departure from linearity at half of the full well. Hot, varying and low pixels and"
-            " those in bad columns are counted. A column that is missing, or a dash, was not"
-            " determined: the night lacks the darks or flats for it."
+            " those in bad columns are counted. A pixel is hot if the darks have it above its"
+            " neighbours by the rate in the heading and by five errors, or not linear in time: a"
+            " glow is not counted here, but among the hot pixels of a combined dark. A column that"
+            " is missing, or a dash, was not determined: the night lacks the darks or flats for it."
         )
         return Section(
             "detector",
@@ -251,6 +256,12 @@ def _settings(context):
         if detector_settings["low_sigma"] != LOW_SIGMA
         else {}
     )
+
+
+def _has_gain(figures):
+    """Return whether the dark current of an amplifier is in electrons."""
+    gains = figures["gain"], figures["gain_used"]
+    return any(isinstance(gain, float) and math.isfinite(gain) for gain in gains)
 
 
 def _count_text(count):
