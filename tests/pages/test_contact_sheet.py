@@ -316,7 +316,8 @@ def overview(folder, number):
     """Write an overview of so many nights, and return its path."""
     nights = tuple(
         NightLine(f"{2000 + n // 300}-{1 + n % 300 // 25:02d}-{1 + n % 25:02d}",
-                  f"nights/{n}/report.html", ("cam",), (("bias", 10),), 10 - n % 2, n % 2, 0, 1, 1)
+                  f"nights/{n}/report.html", ("cam",), (("bias", 10),), 10 - n % 2, n % 2, 0,
+                  (("bias", 1, 1),))
         for n in range(number)
     )  # fmt: skip
     aside = tuple(

@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
-from sandbox import LARGE, ROOT, Sandbox, frame_bytes, products, snapshot
+from sandbox import LARGE, ROOT, SMALL, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
@@ -19,6 +19,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import frame_pictures
+from ccdflow.run.ledger import load_ledger
 from ccdflow.run.plan_description import lines_on_plan
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
@@ -304,6 +305,34 @@ def test_camera_text_that_changes_no_pixel(sandbox):
         file.write("# a comment\n")
     (sandbox.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
     check(sandbox, [])
+
+
+def test_an_epoch_that_changes_no_map_of_a_shutter_but_its_line(tmp_path, monkeypatch):
+    """The line of a map names the epoch, on which the map itself does not depend."""
+    use_stand_ins(monkeypatch)
+    enabled = {"enabled": True, "minimum": 2}
+    config = {**CONFIG, "detector": {"enabled": True}, "dark": enabled, "flat": enabled}
+    sandbox = Sandbox(tmp_path / "box", config)
+    frames = [("BIAS", 0.0, 0), ("BIAS", 0.0, 0), ("DARK", 5.0, 300), ("DARK", 5.0, 300)]
+    frames += [("FLAT", seconds, 20000) for seconds in (2.0, 5.0, 5.0)]
+    for number, (kind, seconds, light) in enumerate(frames):
+        sandbox.put(
+            frame(FIRST, "beta", number), number, kind=kind, camera="beta", exptime=seconds,
+            light=light, size=SMALL,
+        )  # fmt: skip
+    sandbox.run()
+    report = sandbox.results / f"nights/{FIRST}/report.html"
+    assert 'id="shutter"' in report.read_text()
+    overview = load_ledger(sandbox.results)["report.html"].basis["shutter"]
+    sandbox.profile("beta", epochs=[FIRST])
+    old, new = (f"detector/beta/bad_pixels_{name}_40x24.fits" for name in ("all", FIRST))
+    pages = {"report.html", f"nights/{FIRST}/report.html"}
+    check(
+        sandbox, {new, "events.csv", *pages}, lost={old}, moved={f"set_aside/{old}"}, lists=()
+    )  # fmt: skip
+    assert "beta 40x24 from" in report.read_text()
+    assert load_ledger(sandbox.results)["report.html"].basis["shutter"] != overview
+    check_from_scratch(sandbox)
 
 
 def test_colour_of_a_picture(sandbox, monkeypatch):

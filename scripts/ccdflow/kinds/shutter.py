@@ -262,12 +262,13 @@ class Shutter(MeasurementKind):
         )
 
     def page_basis(self, context, night):
-        """Return the sources of a night's page: its maps, and whether frames are corrected."""
+        """Return the sources of a night's page: its maps, epochs, and the correction of frames."""
         basis = super().page_basis(context, night)
         for group in self.groups(context) if basis else ():
             if group.night == night:
                 seconds = sorted(_exposures_to_calibrate(context, group))
-                basis[group.product] = [seconds, corrects(context, group.camera)]
+                shown = [seconds, corrects(context, group.camera), *_epoch_shown(group)]
+                basis[group.product] = shown
         return basis
 
     def section(self, context, night):
@@ -287,8 +288,11 @@ class Shutter(MeasurementKind):
         )  # fmt: skip
 
     def index_basis(self, context):
-        """Return the sources of the overview: all maps."""
-        keys = [[group.product, record.key] for group, record in self.made_maps(context)]
+        """Return the sources of the overview: all maps, and their epochs."""
+        keys = [
+            [group.product, record.key, *_epoch_shown(group)]
+            for group, record in self.made_maps(context)
+        ]
         return {self.name: digest(keys)} if keys else {}
 
     def overview(self, context):
@@ -305,6 +309,16 @@ class Shutter(MeasurementKind):
 
 SHUTTER = Shutter()
 """The kind of a night's map of the shutter's dead time."""
+
+
+def _epoch_shown(group):
+    """Return the epoch that the line of a map names, as a list: [] where its camera had one only.
+
+    All else of a setup is in the name of the map. The epoch changes no pixel of it, so that the
+    map's key stays the same while another epoch is shown.
+    """
+    epoch = dict(group.shared)["epoch"]
+    return [epoch] if epoch else []
 
 
 def _table_cells(group, record):
