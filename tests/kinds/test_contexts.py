@@ -110,16 +110,16 @@ def test_an_answer_on_outcomes_is_kept_where_they_do_not_change(tmp_path):
     asked = {}
     for context in (planning, JobContext.of(planning), PageContext.of(planning)):
         numbers = iter(range(9)).__next__
-        asked[type(context)] = [context.answer(("a",), numbers) for _ in range(3)]
+        asked[type(context)] = [context.kept_by_key(("a",), numbers) for _ in range(3)]
     assert asked == {PlanContext: [0, 0, 0], JobContext: [0, 1, 2], PageContext: [0, 0, 0]}
 
 
 def test_a_context_of_another_type_shares_the_contents_and_no_answer(tmp_path):
     planning, _ = of_one_job(tmp_path, PlanContext)
-    planning.answer(("a",), list)
+    planning.kept_by_key(("a",), list)
     page = PageContext.of(planning)
     for each in fields(Context):
         assert getattr(page, each.name) is getattr(planning, each.name), each.name
-    assert page.answer(("a",), dict) == {}
+    assert page.kept_by_key(("a",), dict) == {}
     with pytest.raises(TypeError, match="abstract"):
         Context({}, tmp_path, tmp_path, None, {}, ())

@@ -114,7 +114,7 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
-        answer_on=lambda question, objects, make: make(), earlier_record={}.get,
+        kept_by_identity=lambda outcome_key, objects, make: make(), earlier_record={}.get,
         outcome=records.get,
         will_be_made=pending.__contains__,
     )  # fmt: skip

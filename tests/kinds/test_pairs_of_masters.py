@@ -81,7 +81,7 @@ def test_the_next_dark_has_a_bias_of_its_own():
         made = {product: ledger.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")}
         made |= dict.fromkeys(refused)
         context = SimpleNamespace(
-            outcome=made.get, answer_on=lambda question, objects, make: make()
+            outcome=made.get, kept_by_identity=lambda outcome_key, objects, make: make()
         )
         assert measured_flats.order_by_measurement(context, bias).uses[0].product == first
     # Where one bias is best with all darks, there is nothing to note.

@@ -21,7 +21,7 @@ from ccdflow.kinds.matching.rule_values import (
     Rules,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.kinds.matching.terms import question, terms_of
+from ccdflow.kinds.matching.terms import choice_key, terms_of
 
 NIGHT = "2024-03-10"
 NOISE = DetectorNoise(read_noise=10.0)
@@ -104,13 +104,13 @@ def test_frames_with_the_same_candidates_ask_the_same_question():
     columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)])
 
     def asked(seconds):
-        return question(columns, "dark", seconds, (None, None), Rules())
+        return choice_key(columns, "dark", seconds, (None, None), Rules())
 
     assert asked(60.01) == asked(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
     assert asked(60.2)[0] != asked(60.01)[0]
-    # The exposure of a flat is no question.
-    flats = [question(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    # The exposure of a flat is no part of the key.
+    flats = [choice_key(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
     assert flats[0] == flats[1]
 
 
@@ -124,8 +124,8 @@ def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     assert "scaled down by 0.25" in quarter.remarks
 
 
-def columns_and_question(rng):
-    """Return a random question to years of masters: many masters are equal but for their night."""
+def columns_and_frame(rng):
+    """Return a random frame and years of masters: many masters are equal but for their night."""
     kind = rng.choice(["bias", "dark", "flat"])
     nights = [
         "undated"
@@ -159,7 +159,7 @@ def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     """Against a comparison of all masters, ties included."""
     rng, reaches = random.Random(3), Counter()
     for _ in range(200):
-        _, _, frame, _, rules, _ = asked = columns_and_question(rng)
+        _, _, frame, _, rules, _ = asked = columns_and_frame(rng)
         terms = terms_of(*asked)
         assert rank_masters(*asked) == Ranking(terms, frame.night, rules).uses()
         near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
@@ -190,10 +190,10 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
         noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
         rules, asked = Rules(same_night=rng.random() < 0.2), ObservedAs((), night, 60.0, "g", -20.0)
-        question_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
-        terms = terms_of(*question_of_frame)
+        values_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
+        terms = terms_of(*values_of_frame)
         expected = Ranking(terms, night, rules).uses()
-        assert rank_masters(*question_of_frame) == expected
+        assert rank_masters(*values_of_frame) == expected
         last_ones = _rank_recent(terms, night, rules)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1

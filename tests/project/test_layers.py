@@ -13,7 +13,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.lookups import Lookup, Question
+from ccdflow.run.lookups import Lookup, OutcomeKey
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -222,8 +222,8 @@ def test_every_lookup_is_kept_or_made_anew_by_a_watch():
 def test_every_key_of_a_context_is_a_member_and_each_member_is_used():
     of_context = {"Lookup.ROWS_BY_PRODUCT", "Lookup.ROWS_BY_NIGHT", "Lookup.REFUSALS"}
     assert keys_of_calls("lookup") | of_context == {f"Lookup.{each.name}" for each in Lookup}
-    asked = keys_of_calls("answer", "answer_on") - {"alike"} | {"Question.SOURCES_ALIKE"}
-    assert asked == {f"Question.{each.name}" for each in Question}
+    keys = keys_of_calls("kept_by_key", "kept_by_identity") - {"alike"}
+    assert keys | {"OutcomeKey.SOURCES_ALIKE"} == {f"OutcomeKey.{each.name}" for each in OutcomeKey}
 
 
 def test_no_dictionary_answers_for_more_keys_than_it_holds():

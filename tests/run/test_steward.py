@@ -263,7 +263,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_sett
 def workflow(**changes):
     """A stand-in for Snakemake's object with all that `host` needs."""
     made = SimpleNamespace()
-    for name in host.NEEDED_MODULES:
+    for name in host.NEEDED_ATTRIBUTES:
         holder, _, last = name.rpartition(".")
         if holder:
             if not hasattr(made, holder):
@@ -284,7 +284,7 @@ def test_what_snakemake_was_told(tmp_path):
     assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
 
 
-@pytest.mark.parametrize("name", host.NEEDED_MODULES)
+@pytest.mark.parametrize("name", host.NEEDED_ATTRIBUTES)
 def test_an_attribute_that_a_snakemake_lacks_is_named(name):
     lacking = workflow()
     holder, _, last = name.rpartition(".")

@@ -18,7 +18,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated_product, reduced_product
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -314,7 +314,7 @@ def _masters_of(context, night):
 
 
 def _coverage(context):
-    return context.answer((Question.COVERAGE,), lambda: coverage.coverage_of(context))
+    return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
 def _nights_in_words(covered):
@@ -356,10 +356,10 @@ def _harmful_darks(context, groups):
         dark, bias = uses.get("dark"), uses.get("bias")
         if dark is None:
             continue
-        question = dark.product, dark.scale, getattr(bias, "product", "")
-        if question not in answers:
-            answers[question] = association.dark_harms(context, uses)
-        if answers[question]:
+        masters = dark.product, dark.scale, getattr(bias, "product", "")
+        if masters not in answers:
+            answers[masters] = association.dark_harms(context, uses)
+        if answers[masters]:
             harmed.setdefault(dark.product, []).append(group.product)
     return harmed
 
@@ -431,8 +431,8 @@ def _digests_by_steps(context, groups, values_of):
 
 def _digest_of_answer(context, values_of, answer):
     """Return the hash of an answer's values; frames of the same answer share it."""
-    return context.answer_on(
-        Question.STEP_LINE,
+    return context.kept_by_identity(
+        OutcomeKey.STEP_LINE,
         (answer,),
         lambda: digest(values_of(context, answer)),
         values_of.__name__,

@@ -25,7 +25,7 @@ from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest, value_picker
 
 _LEVEL_OF_FLATS = (
@@ -268,8 +268,8 @@ class SciencePicture(CalibrationPicture):
 
     def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
-        return context.answer(
-            (Question.DRAWN, self.name, night), lambda: self._first_of_each_light(context, night)
+        return context.kept_by_key(
+            (OutcomeKey.DRAWN, self.name, night), lambda: self._first_of_each_light(context, night)
         )
 
     def _first_of_each_light(self, context, night):

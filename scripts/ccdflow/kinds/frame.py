@@ -19,7 +19,7 @@ from ccdflow.kinds.reporting import frame_warnings, verification
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
@@ -178,7 +178,7 @@ class Frame(Kind):
                 if row.status == OK and is_of_enabled_type(row, context.settings)
             ]
 
-        return context.answer((Question.REDUCED_FRAMES, night), make)
+        return context.kept_by_key((OutcomeKey.REDUCED_FRAMES, night), make)
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the facts of their headers."""

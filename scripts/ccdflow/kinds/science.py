@@ -21,7 +21,7 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_FRAME, Size
-from ccdflow.run.lookups import Lookup, Question
+from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 
 # The end of a run names at most this many frames.
@@ -185,8 +185,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.answer(
-            (Question.CALIBRATED,), lambda: _without_set_aside(context, _all_groups(context))
+        return context.kept_by_key(
+            (OutcomeKey.CALIBRATED,), lambda: _without_set_aside(context, _all_groups(context))
         )
 
     def night_groups(self, context, night):
@@ -202,8 +202,8 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.answer(
-            (Question.CALIBRATED, night),
+        return context.kept_by_key(
+            (OutcomeKey.CALIBRATED, night),
             lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
 
@@ -230,7 +230,7 @@ class Science(Kind):
             groups = self.night_groups(context, night)
             return [(group, context.outcome(group.product)) for group in groups]
 
-        return context.answer((Question.CALIBRATED_RECORDS, night), make)
+        return context.kept_by_key((OutcomeKey.CALIBRATED_RECORDS, night), make)
 
     def products_on_page(self, context, night):
         """Return the calibrated frames of a night."""

@@ -1,7 +1,7 @@
 """The contexts of kinds: the settings, the rows, and the record of each product.
 
-Functions that plan, make and tell of a product ask the same questions of a `Context`. Its types
-differ in the record of a product (`Context.outcome`):
+Functions that plan, make and tell of a product ask the same of a `Context`. Its types differ in the
+record of a product (`Context.outcome`):
 
 | type | who gets it | the record of a product |
 | --- | --- | --- |
@@ -28,7 +28,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
 
-# Stands for an answer that is not known yet: None is an answer.
+# Stands for a value that is not known yet: None is a value.
 _UNKNOWN = object()
 
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
@@ -250,12 +250,12 @@ class RunContents:
 class Context(RunContents, ABC):
     """The contents of a run, and the outcome of each product; a kind gets one of the three types.
 
-    A type says what the record of a product is, and whether an answer on records may be kept.
+    A type says what the record of a product is, and whether a value on records may be kept.
     """
 
     @classmethod
     def of(cls, context):
-        """Return the context of this type for a run, with no answer yet.
+        """Return the context of this type for a run, with nothing kept yet.
 
         It shares the contents of the other one: jobs that are planned, groups, rows, records.
 
@@ -284,13 +284,13 @@ class Context(RunContents, ABC):
         """Return whether a raw frame is set aside."""
 
     @abstractmethod
-    def answer(self, key, make):
+    def kept_by_key(self, key, make):
         """Return the result of ``make()``, which depends on outcomes; kept if these cannot change.
 
         Parameters
         ----------
         key : tuple
-            A `ccdflow.run.lookups.Question`, and the values that it is about.
+            A `ccdflow.run.lookups.OutcomeKey`, and the values that it is about.
         make : callable
             Takes no argument.
 
@@ -301,20 +301,20 @@ class Context(RunContents, ABC):
         """
 
     @abstractmethod
-    def answer_on(self, question, objects, make, *values):
+    def kept_by_identity(self, outcome_key, objects, make, *values):
         """Return the result of ``make()`` on some objects, and not on others that equal them.
 
         Thousands of frames share the objects of their steps, and to compare these takes long.
 
         Parameters
         ----------
-        question : ccdflow.run.lookups.Question
+        outcome_key : ccdflow.run.lookups.OutcomeKey
         objects : tuple
-            They are kept beside their answer, so that their ids stay their own.
+            They are kept beside the result, so that their ids stay their own.
         make : callable
             Takes no argument.
         *values : hashable
-            Further values that the question is about.
+            Further values that it depends on.
 
         Returns
         -------
@@ -341,30 +341,30 @@ class Context(RunContents, ABC):
 
 
 @dataclass(frozen=True)
-class _AnswersOnce:
-    """The answers of a context whose outcomes do not change: each is kept."""
+class _KeptOutcomes:
+    """The values on outcomes of a context whose outcomes do not change: each is kept."""
 
-    _answers: dict[object, object] = field(default_factory=dict, repr=False)
+    _kept: dict[object, object] = field(default_factory=dict, repr=False)
 
-    def answer(self, key, make):
+    def kept_by_key(self, key, make):
         """Return the first result of ``make()`` for this key."""
-        # A plan asks thousands of times: each key is hashed once where the answer is known.
-        known = self._answers.get(key, _UNKNOWN)
+        # A plan asks thousands of times: each key is hashed once where the value is known.
+        known = self._kept.get(key, _UNKNOWN)
         if known is _UNKNOWN:
-            known = self._answers[key] = make()
+            known = self._kept[key] = make()
         return known
 
-    def answer_on(self, question, objects, make, *values):
+    def kept_by_identity(self, outcome_key, objects, make, *values):
         """Return the first result of ``make()`` for these objects."""
-        key = (question, *map(id, objects), *values)
-        known = self._answers.get(key)
+        key = (outcome_key, *map(id, objects), *values)
+        known = self._kept.get(key)
         if known is None:
-            known = self._answers[key] = make(), objects
+            known = self._kept[key] = make(), objects
         return known[0]
 
 
 @dataclass(frozen=True)
-class PlanContext(_AnswersOnce, Context):
+class PlanContext(_KeptOutcomes, Context):
     """The context of a plan: a product that the plan makes counts as made.
 
     It shares its contents with the `JobContext` of the run.
@@ -459,13 +459,13 @@ class _RecordedContext(Context):
 
 @dataclass(frozen=True)
 class JobContext(_RecordedContext):
-    """The context of the jobs of a run, which all threads share: it keeps no answer on outcomes."""
+    """The context of the jobs of a run, which all threads share: it keeps no value on outcomes."""
 
-    def answer(self, key, make):
+    def kept_by_key(self, key, make):
         """Return the result of ``make()``: another job may have left a record since."""
         return make()
 
-    def answer_on(self, question, objects, make, *values):
+    def kept_by_identity(self, outcome_key, objects, make, *values):
         """Return the result of ``make()``: another job may have left a record since."""
         return make()
 
@@ -475,11 +475,11 @@ class JobContext(_RecordedContext):
 
 
 @dataclass(frozen=True)
-class PageContext(_AnswersOnce, _RecordedContext):
+class PageContext(_KeptOutcomes, _RecordedContext):
     """The context of one product whose sources are all there: a page, a table, the last lines.
 
-    It answers each question once. The sections of a page ask for the same masters a dozen times
-    for each frame, and a job would read the records of its sources each time.
+    It makes each value on outcomes once. The sections of a page ask for the same masters a dozen
+    times for each frame, and a job would read the records of its sources each time.
     """
 
     _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)

@@ -1,8 +1,8 @@
 """The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
 
-The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED_MODULES`
-names each attribute that no document promises, with the reason; `check_attributes` names those
-that a version lacks.
+The caller passes the ``workflow`` object, so that nothing here imports Snakemake.
+`NEEDED_ATTRIBUTES` names each attribute that no document promises, with the reason;
+`check_attributes` names those that a version lacks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ccdflow.errors import UserError
 
-NEEDED_MODULES = {
+NEEDED_ATTRIBUTES = {
     "snakefile": "where this workflow lies, also when another one uses it as a module",
     "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
     "dryrun": "a dry run takes no lock and writes nothing",
@@ -85,8 +85,8 @@ class Host:
 
 
 def missing_attributes(workflow):
-    """Return the attributes of `NEEDED_MODULES` that a version of Snakemake lacks."""
-    return [name for name in NEEDED_MODULES if not _has(workflow, name)]
+    """Return the attributes of `NEEDED_ATTRIBUTES` that a version of Snakemake lacks."""
+    return [name for name in NEEDED_ATTRIBUTES if not _has(workflow, name)]
 
 
 def _has(workflow, name):
@@ -120,7 +120,7 @@ def check_attributes(workflow):
     if lacking := missing_attributes(workflow):
         name = lacking[0]
         raise UserError(
-            f"this version of Snakemake has no workflow.{name} ({NEEDED_MODULES[name]})",
+            f"this version of Snakemake has no workflow.{name} ({NEEDED_ATTRIBUTES[name]})",
             remedy="use the version of envs/requirements.txt, and report this",
         )
 

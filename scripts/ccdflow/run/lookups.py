@@ -1,4 +1,4 @@
-"""The keys of lookups and answers that a context keeps."""
+"""The keys of lookups and of values on outcomes that a context keeps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_masters(self):
-        """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
+        """Whether the values are on groups of one kind; frames of the sky change no masters'."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
             Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.MASTER_LIBRARY,
@@ -56,7 +56,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_setups(self):
-        """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
+        """Whether the values are on setups, cameras and masters: frames of the sky change none."""
         return self in (
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
@@ -65,10 +65,11 @@ class Lookup(StrEnum):
         )  # fmt: skip
 
 
-class Question(StrEnum):
-    """The first item of a key of `ccdflow.run.context.Context.answer` and ``answer_on``.
+class OutcomeKey(StrEnum):
+    """The first item of a key of a value on outcomes.
 
-    An answer depends on the records of products, so that a job asks anew each time.
+    It is that of `ccdflow.run.context.Context.kept_by_key` and ``kept_by_identity``. The value
+    depends on the records of products, so that a job makes it anew each time.
     """
 
     # On all frames, or on those of a night.
@@ -82,7 +83,7 @@ class Question(StrEnum):
     # On a group, its masters or measurements.
     HASH_OF_GROUP = "hash of group"
     SOURCES_ALIKE = "sources alike"
-    QUESTIONS_ASKED = "questions asked"
+    CHOICE_NUMBERS = "choice numbers"
     MEASUREMENTS = "measurements"
     BASIS_OF_MEASUREMENTS = "basis of measurements"
     TEXT_OF_MEASUREMENTS = "text of measurements"

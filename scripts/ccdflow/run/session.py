@@ -501,10 +501,8 @@ def finish(session):
 
 def _finish(session):
     """Return the closing lines, and whether a job failed."""
-    context, whole_plan = session.context, session.plan
-    is_idle = not (
-        whole_plan.jobs or whole_plan.products_to_retire or session.busy or session.is_dry
-    )
+    context, run_plan = session.context, session.plan
+    is_idle = not (run_plan.jobs or run_plan.products_to_retire or session.busy or session.is_dry)
     described = session.describe() if session.state_to_seal and is_idle else []
     moved_lines = []
     if not session.is_dry:
@@ -523,7 +521,7 @@ def _finish(session):
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved_lines:
         seal.leave_seal(
-            whole_plan, archive_state, described=described, closing=lines, is_failure=is_failure
+            run_plan, archive_state, described=described, closing=lines, is_failure=is_failure
         )
     return lines, is_failure
 
@@ -568,31 +566,31 @@ def _fold_records(session):
         last_run.write_last_run(session)
 
 
-def _refused_with_frames(whole_plan, unmade):
+def _refused_with_frames(run_plan, unmade):
     """Return the refused products of frames that this run set aside.
 
     The next plan wants nothing of a frame that is set aside. What it would forget, this run does
     not tell: the frame has a line already.
     """
-    reach = {kind.name: kind.reach for kind in whole_plan.context.chain}
+    reach = {kind.name: kind.reach for kind in run_plan.context.chain}
     aside = {record.product for record in unmade if record.status == ledger.SET_ASIDE}
     refused = {record.product for record in unmade if record.status == ledger.REFUSED}
     return [
         job.product
-        for job in (whole_plan.jobs.values() if aside else ())
+        for job in (run_plan.jobs.values() if aside else ())
         if job.product in refused
         and reach[job.kind] == OF_A_FRAME
         and not aside.isdisjoint(job.needs)
     ]
 
 
-def _unmade_for_now(whole_plan, unmade):
+def _unmade_for_now(run_plan, unmade):
     """Return the products of failed jobs and of those left for the next run, and their dependants.
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """
     products = {r.product for r in unmade if r.status in (ledger.GONE, ledger.FAILED)}
-    for job in whole_plan.jobs.values() if products else ():
+    for job in run_plan.jobs.values() if products else ():
         if not products.isdisjoint(job.needs):
             products.add(job.product)
     return products

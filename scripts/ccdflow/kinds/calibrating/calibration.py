@@ -26,7 +26,7 @@ from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.ledger import Record
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
 
 MASTER_STORE = MasterStore()
@@ -162,8 +162,8 @@ class Calibration:
     @property
     def _measurement_basis(self):
         """The measurements of its detector and shutter: frames of all filters have the same."""
-        return self.context.answer(
-            (Question.BASIS_OF_MEASUREMENTS, self.group.measurements),
+        return self.context.kept_by_key(
+            (OutcomeKey.BASIS_OF_MEASUREMENTS, self.group.measurements),
             lambda: self.detector.basis + self.shutter.basis,
         )
 

@@ -20,7 +20,7 @@ from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group, Step
-from ccdflow.run.lookups import Lookup, Question
+from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.plan import Predecessors
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -41,7 +41,7 @@ _ALIKE_FACTS = (
     "trimsec",
 )
 _alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), picker(*_ALIKE_FACTS)
-# Exposures and temperatures whose questions are kept: a sensor may have a million.
+# Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
@@ -51,8 +51,8 @@ _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
 
-class Questions:
-    """The questions that frames ask of some masters: equal ones have one number.
+class ChoiceNumbers:
+    """The numbers of exposures and temperatures: those with the same choice of masters have one.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ class Questions:
         self.of_exposures, self.of_degrees = {}, {}
         self._numbers = {}
 
-    def ask(self, seconds, degrees, steps_alike):
-        """Return the numbers of a frame's two questions to each of some `StepsAlike`.
+    def numbers_of(self, seconds, degrees, steps_alike):
+        """Return the numbers of a frame's exposure and temperatures for some `StepsAlike`.
 
         Parameters
         ----------
@@ -80,17 +80,17 @@ class Questions:
         (int, int)
         """
         if len(self.of_exposures) + len(self.of_degrees) >= _MOST_EXPOSURES:
-            # Questions that are kept hold their own numbers, so these dictionaries may be emptied.
+            # Keys that are kept hold their own numbers, so these dictionaries may be emptied.
             self.of_exposures.clear()
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
             number = number_or_none(seconds)
-            question = tuple([each.of_exposure(number) for each in steps_alike])
-            self.of_exposures[seconds] = self._numbers.setdefault(question, len(self._numbers))
+            key = tuple([each.of_exposure(number) for each in steps_alike])
+            self.of_exposures[seconds] = self._numbers.setdefault(key, len(self._numbers))
         if degrees not in self.of_degrees:
             numbers = tuple(map(number_or_none, degrees))
-            question = tuple([each.of_degrees(*numbers) for each in steps_alike])
-            self.of_degrees[degrees] = self._numbers.setdefault(question, len(self._numbers))
+            key = tuple([each.of_degrees(*numbers) for each in steps_alike])
+            self.of_degrees[degrees] = self._numbers.setdefault(key, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
 
 
@@ -114,9 +114,9 @@ def steps_of_class(context, kinds, row):
         lambda: [association.library_of(context, kind) for kind in kinds],
     )
     steps_alike = [library.steps_like(row) for library in libraries]
-    asked_of = tuple([each.asked_of for each in steps_alike])
-    questions = context.answer((Question.QUESTIONS_ASKED, asked_of), Questions)
-    return StepsOfClass(context, steps_alike, questions)
+    choice_basis = tuple([each.choice_basis for each in steps_alike])
+    choice_numbers = context.kept_by_key((OutcomeKey.CHOICE_NUMBERS, choice_basis), ChoiceNumbers)
+    return StepsOfClass(context, steps_alike, choice_numbers)
 
 
 class StepsOfClass:
@@ -127,12 +127,12 @@ class StepsOfClass:
     context : ccdflow.run.context.PlanContext
     steps_alike : list of ccdflow.kinds.matching.master_library.StepsAlike
         By step.
-    questions : Questions
-        Frames of all nights ask the same questions of the same masters.
+    choice_numbers : ChoiceNumbers
+        Frames of all nights share those of the same masters.
     """
 
-    def __init__(self, context, steps_alike, questions):
-        self.questions = questions
+    def __init__(self, context, steps_alike, choice_numbers):
+        self.choice_numbers = choice_numbers
         self._context, self._steps_alike = context, steps_alike
         # The steps of a frame by the ids of their objects.
         self._equal_steps = {}
@@ -140,10 +140,10 @@ class StepsOfClass:
     def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
         steps_alike = [each.of_night(night) for each in self._steps_alike]
-        return StepsOfClass(self._context, steps_alike, self.questions)
+        return StepsOfClass(self._context, steps_alike, self.choice_numbers)
 
-    def ask(self, seconds, degrees):
-        """Return the numbers of a frame's two questions.
+    def numbers_of(self, seconds, degrees):
+        """Return the numbers of a frame's exposure and temperatures.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class StepsOfClass:
         -------
         (int, int)
         """
-        return self.questions.ask(seconds, degrees, self._steps_alike)
+        return self.choice_numbers.numbers_of(seconds, degrees, self._steps_alike)
 
     def choose(self, row):
         """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
@@ -180,7 +180,7 @@ class StepsOfClass:
 def _shared_by(steps):
     """Return how much of exposure and temperatures must be equal for frames to have some steps.
 
-    Frames with the same questions have the same masters. A dark that is scaled has a scale for each
+    Frames with the same numbers have the same masters. A dark that is scaled has a scale for each
     exposure. The reason for a missing master names the frame's own temperature.
 
     Returns
@@ -244,13 +244,13 @@ class _FrameClass:
     nights : (str,)
         The night, as `ccdflow.run.job.Group` has it.
     steps : StepsOfClass
-    questions : Questions
+    choice_numbers : ChoiceNumbers
         Those of ``steps``.
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    by_questions : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
-        The steps of frames and their calibration, by the numbers of their questions; behind them
-        the exposure, and the temperatures, of frames that differ in these as well.
+    by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
+        The steps of frames and their calibration, by the numbers of exposure and temperatures;
+        behind them the exposure, and the temperatures, of frames that differ in these as well.
     calibrations : dict of tuple to _SharedCalibration
         By the `_name_of_step` of their steps.
     """
@@ -258,10 +258,10 @@ class _FrameClass:
     night: str
     nights: tuple[str, ...]
     steps: StepsOfClass
-    questions: Questions
+    choice_numbers: ChoiceNumbers
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    by_questions: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
+    by_numbers: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
         default_factory=dict
     )
     calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
@@ -312,9 +312,10 @@ class FramePlanner:
             class_ = classes.get(alike)
             if class_ is None:
                 class_ = classes[alike] = self._class(row)
-            seconds, degrees, questions = _seconds_of(values), _degrees_of(values), class_.questions
-            numbers = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
-            chosen = class_.by_questions.get(numbers)
+            seconds, degrees = _seconds_of(values), _degrees_of(values)
+            of_choice = class_.choice_numbers
+            numbers = of_choice.of_exposures.get(seconds), of_choice.of_degrees.get(degrees)
+            chosen = class_.by_numbers.get(numbers)
             if chosen is None:
                 chosen = self._choose(row, product, class_, seconds, degrees)
             steps, common = chosen
@@ -343,10 +344,10 @@ class FramePlanner:
         degrees : tuple of float or None
             Set and measured temperature.
         """
-        numbers = class_.steps.ask(seconds, degrees)
+        numbers = class_.steps.numbers_of(seconds, degrees)
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if name in class_.by_questions:
-                return class_.by_questions[name]
+            if name in class_.by_numbers:
+                return class_.by_numbers[name]
         steps = class_.steps.choose(row)
         of_steps = tuple([_name_of_step(self._context, step) for step in steps])
         common = class_.calibrations.get(of_steps)
@@ -354,7 +355,7 @@ class FramePlanner:
             common = self._shared_calibration(row, product, class_, steps)
             class_.calibrations[of_steps] = common
         chosen = steps, common
-        class_.by_questions[(*numbers, *(seconds, degrees)[: _shared_by(steps)])] = chosen
+        class_.by_numbers[(*numbers, *(seconds, degrees)[: _shared_by(steps)])] = chosen
         return chosen
 
     def _open(self, product):
@@ -384,7 +385,7 @@ class FramePlanner:
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
         night = row.night
-        return _FrameClass(night, (night,), steps, steps.questions, *self._measured[name])
+        return _FrameClass(night, (night,), steps, steps.choice_numbers, *self._measured[name])
 
     def _shared_calibration(self, row, product, class_, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
@@ -403,9 +404,11 @@ class FramePlanner:
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
         ]
-        alike = (Question.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
+        alike = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
-        shared_basis = context.answer(alike, lambda: SharedBasis(self._calibration(context, group)))
+        shared_basis = context.kept_by_key(
+            alike, lambda: SharedBasis(self._calibration(context, group))
+        )
         return _SharedCalibration(after, shared_basis, measured_flats.may_change(context, steps))
 
 
@@ -430,8 +433,8 @@ class SharedBasis:
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
-            text = calibration.context.answer(
-                (Question.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
+            text = calibration.context.kept_by_key(
+                (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
             before = before.replace(_MEASURED_TEXT, text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy

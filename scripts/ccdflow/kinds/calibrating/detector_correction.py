@@ -16,7 +16,7 @@ from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 
 # No night's flats exceed the level of full pixels by this factor.
 _SAME_WELL = 1.02
@@ -46,8 +46,8 @@ class DetectorCorrection:
         """The measurements that were made, oldest first."""
         products = self._group.measurements
         # Frames of all filters have the same ones.
-        records = self._context.answer(
-            (Question.MEASUREMENTS, products), lambda: measurements_of(self._context, products)
+        records = self._context.kept_by_key(
+            (OutcomeKey.MEASUREMENTS, products), lambda: measurements_of(self._context, products)
         )
         return [record for record in records if record.kind == DETECTOR.name]
 

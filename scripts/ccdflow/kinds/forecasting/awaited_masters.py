@@ -51,10 +51,10 @@ def masters_awaited(context, night, frames, masters):
     for group in (*frames, *masters):
         row, seconds = context.row(group.files[0]), longest_of(context, group)
         for step in group.steps:
-            question = (id(step), *_light_and_seconds(step.kind, row, seconds))
-            if step.kind in MASTER_KINDS and question not in known:
-                known.add(question)
-                awaited |= dict.fromkeys(_waits(step, row.camera, *question[1:]))
+            choice = (id(step), *_light_and_seconds(step.kind, row, seconds))
+            if step.kind in MASTER_KINDS and choice not in known:
+                known.add(choice)
+                awaited |= dict.fromkeys(_waits(step, row.camera, *choice[1:]))
     for group in frames:
         awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
     return sorted(map(list, awaited))

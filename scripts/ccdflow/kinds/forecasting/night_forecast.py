@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import Group, Use
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 
 # The masters not taken are named for at most this many frames.
 _MOST_PASSED_OVER = 4
@@ -473,7 +473,7 @@ def rival_of(context, answer):
     rival : ccdflow.run.job.Use or None
     why : str
     """
-    return context.answer_on(Question.RIVAL, (answer,), lambda: _rival_of(context, answer))
+    return context.kept_by_identity(OutcomeKey.RIVAL, (answer,), lambda: _rival_of(context, answer))
 
 
 def _rival_of(context, answer):

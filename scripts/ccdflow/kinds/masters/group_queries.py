@@ -7,7 +7,7 @@ from bisect import bisect_right
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.lookups import Lookup, Question
+from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
@@ -142,8 +142,8 @@ def basis_lines(kind, context, groups):
         if record is not None:
             key = record.key
             if not context.is_settled(group.product):
-                key = context.answer(
-                    (Question.HASH_OF_GROUP, group.product),
+                key = context.kept_by_key(
+                    (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
             failed = ["failed", record.reason] if record.status == ledger.FAILED else []

@@ -14,7 +14,7 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
 from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 
 LEFT_OUT = "left out: more noise than structure"
 """Reason to leave out a dark that does harm."""
@@ -143,8 +143,8 @@ def answers_of(context, group):
     """
     row = context.row(group.files[0])
     steps = group.steps
-    return context.answer_on(
-        Question.ANSWERS,
+    return context.kept_by_identity(
+        OutcomeKey.ANSWERS,
         (steps,),
         lambda: _answers(context, row, steps),
         row.recipe,
@@ -197,7 +197,7 @@ def _answer(context, step):
         )
         return Answer(own, use, association.why_missing(context, step))
 
-    return context.answer_on(Question.ANSWER, (step,), make)
+    return context.kept_by_identity(OutcomeKey.ANSWER, (step,), make)
 
 
 def _has_overscan(context, row):

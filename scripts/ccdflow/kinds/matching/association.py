@@ -15,7 +15,7 @@ from ccdflow.detector import benefit
 from ccdflow.kinds.matching import master_library, measured_flats, pairs
 from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import ledger
-from ccdflow.run.lookups import Lookup, Question
+from ccdflow.run.lookups import Lookup, OutcomeKey
 
 MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
@@ -78,8 +78,8 @@ def pair_masters(context, steps, rows, night):
         return steps
     pair = by_kind[BIAS], by_kind[DARK]
     # Frames of all filters share these steps.
-    best = context.answer_on(
-        Question.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
+    best = context.kept_by_identity(
+        OutcomeKey.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
     )
     by_kind |= {step.kind: step for step in best}
     return tuple(by_kind[step.kind] for step in steps)
@@ -100,8 +100,8 @@ def _best_pair(context, pair, rows, night):
     def uses_of(products):
         # Frames of a night and its darks of all exposures ask for the same biases. The step stands
         # for the frames.
-        return context.answer_on(
-            Question.BIASES_OF_DARKS,
+        return context.kept_by_identity(
+            OutcomeKey.BIASES_OF_DARKS,
             (bias,),
             lambda: of_bias.uses_for(products, rows, night),
             *products,
@@ -166,7 +166,7 @@ def first_use(context, step):
     -------
     ccdflow.run.job.Use or None
     """
-    return context.answer_on(Question.TAKEN, (step,), lambda: _taken_uses(context, step))
+    return context.kept_by_identity(OutcomeKey.TAKEN, (step,), lambda: _taken_uses(context, step))
 
 
 def _taken_uses(context, step):
@@ -256,8 +256,8 @@ def needs_of(context, steps):
     needs, spare = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
-        own, others = context.answer_on(
-            Question.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
+        own, others = context.kept_by_identity(
+            OutcomeKey.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
         )
         needs += own
         spare += others
@@ -284,8 +284,8 @@ def bias_without_dark(context, step):
         The same object where the order of the biases is the same.
     """
     rules = master_library.rules(context)
-    return context.answer_on(
-        Question.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
+    return context.kept_by_identity(
+        OutcomeKey.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
     )
 
 

@@ -52,7 +52,7 @@ class MasterColumns:
     pairs : numpy.ndarray of shape (n,), int64
         Of each master the index of its pair of temperatures.
     terms : dict
-        What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
+        What `ccdflow.kinds.matching.terms.terms_of` keeps for a few keys.
     """
 
     masters: tuple[OfferedMaster, ...]

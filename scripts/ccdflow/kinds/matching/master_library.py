@@ -460,9 +460,9 @@ class StepsAlike:
         return steps
 
     @property
-    def asked_of(self):
-        """All that questions depend on: hashable, the same for frames of all nights."""
-        return tuple([each.asked_of for each, _ in self.alike])
+    def choice_basis(self):
+        """The masters of the choice: hashable, the same for frames of all nights."""
+        return tuple([each.choice_basis for each, _ in self.alike])
 
     def of_exposure(self, seconds):
         """Return all of an exposure that the choice depends on, but for scales."""

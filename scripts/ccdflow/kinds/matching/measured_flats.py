@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 
 BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
@@ -59,7 +59,9 @@ def competing_flats(context, step):
     """
     if step.kind != FLAT:
         return []
-    return context.answer_on(Question.COMPETING, (step,), lambda: _competing(context, step))
+    return context.kept_by_identity(
+        OutcomeKey.COMPETING, (step,), lambda: _competing(context, step)
+    )
 
 
 def _competing(context, step):
@@ -108,7 +110,7 @@ def order_by_measurement(context, step):
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
     decide = _pair_first if step.pairs else _decide_flat
-    return context.answer_on(Question.DECIDED, (step,), lambda: decide(context, step))
+    return context.kept_by_identity(OutcomeKey.DECIDED, (step,), lambda: decide(context, step))
 
 
 def _pair_first(context, step):
@@ -223,8 +225,8 @@ def may_change(context, steps):
     bool
     """
     return any(
-        context.answer_on(
-            Question.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
+        context.kept_by_identity(
+            OutcomeKey.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
         )
         for step in steps
         if step.kind == FLAT

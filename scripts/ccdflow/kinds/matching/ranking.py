@@ -83,7 +83,7 @@ def scaled_words(scale):
     return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def rank_masters(columns, kind, frame, noise, rules, seconds, asked=None):
+def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
     """Return the masters of a setup that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
@@ -99,15 +99,15 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, asked=None):
     rules : Rules
     seconds : float or None
         The exposure that they are scaled for.
-    asked : hashable, optional
-        The frame's `ccdflow.kinds.matching.terms.question`, where it is known.
+    key : hashable, optional
+        The frame's `ccdflow.kinds.matching.terms.choice_key`, where it is known.
 
     Returns
     -------
     tuple of ccdflow.run.job.Use
         A master of several nights may be there more than once.
     """
-    terms = terms_of(columns, kind, frame, noise, rules, seconds, asked)
+    terms = terms_of(columns, kind, frame, noise, rules, seconds, key)
     if (uses := _rank_recent(terms, frame.night, rules)) is not None:
         return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)

@@ -20,7 +20,7 @@ from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_
 from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
-from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
+from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
 from ccdflow.run.job import Step
 
 
@@ -269,7 +269,7 @@ class FramesAlike:
         self._source, self._nights = source, nights
         self._kind, self._columns, self._noise = source.kind, source.columns, source.noise
         self._rules = source.rules
-        self._answers, self._single = {}, {}
+        self._steps, self._single = {}, {}
 
     def frame_with(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
@@ -302,8 +302,8 @@ class FramesAlike:
         return alike
 
     @property
-    def asked_of(self):
-        """All that questions depend on: the kind, the columns by their identity, and the noise."""
+    def choice_basis(self):
+        """The masters of the choice: the kind, the columns by their identity, and the noise."""
         return self._kind, id(self._columns), self._noise
 
     def of_exposure(self, seconds):
@@ -319,9 +319,9 @@ class FramesAlike:
             False for a frame that needs no dark.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            # A short exposure needs no dark. An unknown exposure is a question of its own.
+            # A short exposure needs no dark. An unknown exposure has a key of its own.
             return False
-        return question_of_exposure(self._columns, self._kind, seconds, self._rules)[0]
+        return exposure_key(self._columns, self._kind, seconds, self._rules)[0]
 
     def of_degrees(self, set_point, sensor):
         """Return all of the temperatures that the choice depends on: hashable.
@@ -335,10 +335,10 @@ class FramesAlike:
         -------
         tuple
         """
-        return question_of_degrees(self._columns, self._kind, (set_point, sensor), self._rules)
+        return temperature_key(self._columns, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
-        """Return the `Step` of the frame: the same object for all that have the same answer.
+        """Return the `Step` of the frame: the same object for all that have the same key.
 
         Parameters
         ----------
@@ -351,25 +351,25 @@ class FramesAlike:
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._source.unneeded
-        asked, about = question(
+        key, about = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
-        if asked not in self._answers:
-            step = self._choose(self.frame_with(seconds, set_point, sensor), asked, about)
-            # The answer serves all exposures that round alike, so it holds nothing of this one.
+        if key not in self._steps:
+            step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
+            # The step serves all exposures that round alike, so it holds nothing of this one.
             is_exact = not any(map(is_scaled, step.uses))
-            self._answers[asked] = step, is_exact
-        step, is_exact = self._answers[asked]
+            self._steps[key] = step, is_exact
+        step, is_exact = self._steps[key]
         if is_exact or self._kind != DARK:
             return step
-        asked = (asked, seconds)
-        if asked not in self._answers:
+        key = (key, seconds)
+        if key not in self._steps:
             rescaled = [
                 rescale_use(use, self._columns.exptime_of(use.product), seconds)
                 for use in step.uses
             ]
-            self._answers[asked] = Step(step.kind, tuple(rescaled)), True
-        return self._answers[asked][0]
+            self._steps[key] = Step(step.kind, tuple(rescaled)), True
+        return self._steps[key][0]
 
     def uses(self, products, set_point, sensor):
         """Return the `Use` of masters by their products, of those that are there.
@@ -386,11 +386,11 @@ class FramesAlike:
         list of ccdflow.run.job.Use
         """
         degrees, single = (set_point, sensor), self._single
-        asked, _ = question(self._columns, self._kind, None, degrees, self._rules)
+        key, _ = choice_key(self._columns, self._kind, None, degrees, self._rules)
         for product in products:
-            if (product, asked) not in single:
-                single[product, asked] = self._use(product, *degrees)
-        uses = [single[product, asked] for product in products]
+            if (product, key) not in single:
+                single[product, key] = self._use(product, *degrees)
+        uses = [single[product, key] for product in products]
         return [use for use in uses if use is not None]
 
     def _use(self, product, set_point, sensor):
@@ -400,12 +400,12 @@ class FramesAlike:
         frame = self.frame_with(None, set_point, sensor)
         return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
-    def _choose(self, frame, asked, seconds):
+    def _choose(self, frame, key, seconds):
         uses = {}
         if self._columns is not None:
             # A master of several nights competes once for each: the best of them counts.
             for use in rank_masters(
-                self._columns, self._kind, frame, self._noise, self._rules, seconds, asked
+                self._columns, self._kind, frame, self._noise, self._rules, seconds, key
             ):
                 uses.setdefault(use.product, use)
         if uses:

@@ -15,16 +15,16 @@ from ccdflow.kinds.matching.master_columns import MasterColumns, is_scaled_too_f
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 from ccdflow.kinds.matching.temperatures import tenths
 
-# The terms of at most this many questions are kept. A night asks a few; an archive of a sensor
-# without a cooler asks a million.
+# The terms of at most this many keys are kept. A night has a few; an archive of a sensor without a
+# cooler has a million.
 _MOST_TERMS = 64
 
 
-def question(columns, kind, seconds, degrees, rules):
-    """Return all that a frame's answer depends on, and the exposure by which masters are ranked.
+def choice_key(columns, kind, seconds, degrees, rules):
+    """Return all that the choice of masters depends on, and the exposure that ranks them.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
-    the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
+    the same choice: what counts is which masters are exact, may be scaled, are of the temperature.
     All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
 
     Parameters
@@ -38,15 +38,15 @@ def question(columns, kind, seconds, degrees, rules):
 
     Returns
     -------
-    question : hashable
+    choice_key : hashable
     seconds : float or None
     """
-    asked, about = question_of_exposure(columns, kind, seconds, rules)
-    return (asked, question_of_degrees(columns, kind, degrees, rules)), about
+    key, about = exposure_key(columns, kind, seconds, rules)
+    return (key, temperature_key(columns, kind, degrees, rules)), about
 
 
-def question_of_exposure(columns, kind, seconds, rules):
-    """Return the part of `question` that is about the exposure, and the exposure itself.
+def exposure_key(columns, kind, seconds, rules):
+    """Return the part of `choice_key` that is about the exposure, and the exposure itself.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def question_of_exposure(columns, kind, seconds, rules):
 
     Returns
     -------
-    question : hashable
+    exposure_key : hashable
     seconds : float or None
     """
     if kind != DARK:
@@ -69,8 +69,8 @@ def question_of_exposure(columns, kind, seconds, rules):
     return (rounded, columns.exposure_flags(seconds, rules)), rounded
 
 
-def question_of_degrees(columns, kind, degrees, rules):
-    """Return the part of `question` that is about the temperatures.
+def temperature_key(columns, kind, degrees, rules):
+    """Return the part of `choice_key` that is about the temperatures.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def question_of_degrees(columns, kind, degrees, rules):
         return b""
     if kind == DARK:
         return columns.temperature_flags(degrees, rules)
-    # Temperatures are rounded to 0.1: without a cooler each frame would be a question of its own.
+    # Temperatures are rounded to 0.1: without a cooler each frame would have a key of its own.
     return columns.warmer(tuple(map(tenths, degrees)), rules)
 
 
@@ -274,8 +274,8 @@ class Terms:
         return min(least, self.least[1][last])
 
 
-def terms_of(columns, kind, frame, noise, rules, seconds, asked=None):
-    """Return the `Terms` of a frame: the same object for all with the same question.
+def terms_of(columns, kind, frame, noise, rules, seconds, key=None):
+    """Return the `Terms` of a frame: the same object for all with the same key.
 
     Parameters
     ----------
@@ -286,17 +286,17 @@ def terms_of(columns, kind, frame, noise, rules, seconds, asked=None):
     rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
-    asked : hashable, optional
-        The frame's `question`, where it is known.
+    key : hashable, optional
+        The frame's `choice_key`, where it is known.
 
     Returns
     -------
     Terms
     """
-    if asked is None:
+    if key is None:
         degrees = frame.set_temperature, frame.temperature
-        asked, _ = question(columns, kind, frame.exptime, degrees, rules)
-    name = asked, seconds, noise
+        key, _ = choice_key(columns, kind, frame.exptime, degrees, rules)
+    name = key, seconds, noise
     if name not in columns.terms:
         if len(columns.terms) >= _MOST_TERMS:
             columns.terms.clear()

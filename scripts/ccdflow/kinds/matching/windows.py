@@ -148,7 +148,7 @@ class Chips:
     def __init__(self, context):
         self._context = context
         self._windows = {}
-        self._answers = {}
+        self._larger = {}
 
     def add(self, row, setup):
         """Note the setup of a master; ``row`` is one of its members.
@@ -189,8 +189,8 @@ class Chips:
         if not others.keys() - {(setup, origin)}:
             return []
         facts = row.facts
-        asked = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
-        if asked not in self._answers:
+        key = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
+        if key not in self._larger:
             windows = []
             for (other, _), member in others.items():
                 place = window_place_of(context, member)
@@ -198,8 +198,8 @@ class Chips:
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
                     windows.append((size, other, member.facts["setting"], region))
-            self._answers[asked] = [each[1:] for each in sorted(windows)]
-        return self._answers[asked]
+            self._larger[key] = [each[1:] for each in sorted(windows)]
+        return self._larger[key]
 
 
 def placed_as(cards, larger):

@@ -7,7 +7,7 @@ import math
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.lookups import Question
+from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
@@ -78,8 +78,8 @@ def frames_digest(context, night):
     -------
     str
     """
-    return context.answer(
-        (Question.HASH_OF_FRAMES, night), lambda: digest(frames_basis(context, night))
+    return context.kept_by_key(
+        (OutcomeKey.HASH_OF_FRAMES, night), lambda: digest(frames_basis(context, night))
     )
 
 
@@ -90,7 +90,7 @@ def shown_nights(context):
     def make():
         return sorted({row.night for row in rows.values() if row.status != ARRIVING_STATUS})
 
-    return context.answer((Question.SHOWN_NIGHTS,), make)
+    return context.kept_by_key((OutcomeKey.SHOWN_NIGHTS,), make)
 
 
 def raw_pixels(context, row):
