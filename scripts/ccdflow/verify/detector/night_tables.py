@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
@@ -277,14 +277,14 @@ def _check_noise(first, keywords, values, masters, amplifier, results):
             card(open_product(bias).images[hdu].header, "RNOISE", tail)
         )
         if expected:
-            same_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
+            check_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
             break
     expected = number_of_card(
         card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
     )
     name = card(open_product(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
     if expected:
-        same_value(keywords[1], values[1], expected)
+        check_value(keywords[1], values[1], expected)
     elif values[1] is not None:
         gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
@@ -402,7 +402,7 @@ def _check_weak(first, number, contrast, lines):
         if keyword in first or len(lines[0]):
             raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
         return 0.0
-    same_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
+    check_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
     lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
     if lost:
