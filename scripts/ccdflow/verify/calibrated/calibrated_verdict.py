@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -50,6 +49,7 @@ from ccdflow.verify.reading.mask_bits import (
     SATURATED,
     UNCALIBRATED,
 )
+from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
@@ -350,7 +350,8 @@ def _check_gain(header, first, image, reduced, results):
         if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
-        gains = _nights_of(results / paths.DETECTOR_FILE, str(first.get("CCDFCAM")), name)
+        camera = str(first.get("CCDFCAM"))
+        gains = measured_gains(results / paths.DETECTOR_FILE, name, camera=camera)
         gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
         if not gains and "BPMIM" in first and not (results / paths.DETECTOR_FILE).is_file():
             raise CannotRemake(
@@ -361,18 +362,6 @@ def _check_gain(header, first, image, reduced, results):
             reason = f"no flat and no line of {paths.DETECTOR_FILE} has its {keyword}"
             raise CannotRemake(reason, MISSING)
         check_value(keyword, written, min(max(written, min(gains)), max(gains)))
-
-
-def _nights_of(table, camera, amplifier):
-    """Return the gains that a table of measurements has of an amplifier."""
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [
-            float(row["gain"])
-            for row in csv.DictReader(file)
-            if row["camera"] == camera and row["gain"] and amplifier in ("", row["amplifier"])
-        ]
 
 
 def _check_noise(header, image, noise):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, MODEL, OLDER, CannotRemake
 
@@ -286,19 +286,11 @@ def _check_noise(first, keywords, values, masters, amplifier, results):
     if expected:
         check_value(keywords[1], values[1], expected)
     elif values[1] is not None:
-        gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
+        gains = measured_gains(results / paths.DETECTOR_FILE, str(name), night=str(first["NIGHT"]))
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
             raise Differs(
                 f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
-
-
-def _measured_gains(table, night, amplifier):
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [row for row in csv.DictReader(file) if row["night"] == night and row["gain"]]
-    return [float(row["gain"]) for row in rows if amplifier in ("", row["amplifier"])]
 
 
 def verify_night(first, hdus, results):
