@@ -55,6 +55,19 @@ def test_the_comment_of_a_constant_has_one_form():
     assert wrong == [], "\n".join(wrong)
 
 
+def test_the_comment_of_a_constant_tells_more_than_its_name():
+    """ "All rows." above _ALL_ROWS tells nothing."""
+    wrong = []
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+            above = lines[node.lineno - 2]
+            words = re.findall("[a-z0-9]+", above.lower()) if above.startswith("# ") else []
+            if words and set(words) <= set(names[0].lower().split("_")):
+                wrong.append(f"{module.path.name}: {names[0]}, only its name: {above}")
+    assert wrong == [], "\n".join(wrong)
+
+
 # Words that point to the comment of another constant, or to none.
 _POINTING = re.compile(
     r"(It|Its|Their|Them|They|These|Those|This|That|Such|The same|This many|Of (?!course))\b"

@@ -34,8 +34,8 @@ _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 _MOST_LOW = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
 _SIGMA_ROUNDING = 1e-4
-# All rows.
-_ALL_ROWS = slice(None)
+# Every row, or every column.
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -463,7 +463,7 @@ def _parts_of(image, flat):
     tails = tails_of(image.header)
     member = flat.header(image.hdu)
     if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
-        return [(_ALL_ROWS, _ALL_ROWS)]
+        return [(_ALL, _ALL)]
     return [place_of(image.header, tail) for tail in tails]
 
 
@@ -471,7 +471,7 @@ def _pixels_and_errors(flats, image):
     """Yield pixels of combined flats and their errors, infinite where they do not count."""
     for flat in flats:
         pixels, errors, mask = (
-            rows_of(flat.path, which, _ALL_ROWS, "flat")
+            rows_of(flat.path, which, _ALL, "flat")
             for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
@@ -571,4 +571,4 @@ def _dark_rate(flat, hdu, place):
 
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    return rows_of(path, hdu, _ALL_ROWS, "dark") / float(open_product(path).first["EXPTIME"])
+    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first["EXPTIME"])
