@@ -55,6 +55,31 @@ def test_the_comment_of_a_constant_has_one_form():
     assert wrong == [], "\n".join(wrong)
 
 
+def has_number(node):
+    """Return whether a number is written in the value of a constant, but as an index."""
+    if isinstance(node, ast.Subscript):
+        return has_number(node.value)
+    if isinstance(node, ast.Constant):
+        return type(node.value) in (int, float)
+    return any(has_number(child) for child in ast.iter_child_nodes(node))
+
+
+def test_a_private_constant_with_a_number_has_a_comment():
+    """Of its own, or of the constant on the line above it."""
+    without = []
+    for module in modules():
+        lines = module.text.splitlines()
+        commented_end = None
+        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+            is_public = not any(name.startswith("_") for name in names)
+            is_commented = lines[node.lineno - 2].startswith("# ")
+            if is_public or is_commented or commented_end == node.lineno - 1:
+                commented_end = node.end_lineno
+            elif has_number(node.value):
+                without.append(f"{module.path.name}: {names[0]}")
+    assert without == [], "\n".join(without)
+
+
 def test_the_comment_of_a_constant_tells_more_than_its_name():
     """ "All rows." above _ALL_ROWS tells nothing."""
     wrong = []
