@@ -153,9 +153,7 @@ def verify(folders, *, every, expected, threads):
     from ccdflow.verify.command import report
 
     how = {"every": every, "expected": expected, "threads": threads}
-    if commandline.run(
-        lambda _: report(*folders, noted=noted_records(RESULTS), **how), lambda _: None
-    ):
+    if commandline.run_parsed(lambda: report(*folders, noted=noted_records(RESULTS), **how)):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

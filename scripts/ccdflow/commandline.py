@@ -390,10 +390,26 @@ def run(work, parse_all, arguments=None):
     int
         Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
+    return run_parsed(lambda: work(parse_all(arguments)))
+
+
+def run_parsed(work):
+    """Do the work of a script without a command line of its own, as `run` does.
+
+    Parameters
+    ----------
+    work : callable
+        Takes nothing; returns the text to print, or (text, exit status).
+
+    Returns
+    -------
+    int
+        Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
+    """
     try:
         allow_interrupts()
         check_current_folder()
-        output = work(parse_all(arguments))
+        output = work()
     except CcdflowError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
         return 1

@@ -28,12 +28,16 @@ from functools import partial
 from importlib.machinery import PathFinder
 from types import SimpleNamespace
 
+# The variables of the environment that limit the threads of OpenBLAS and of OpenMP.
 _THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
+# The module that astropy's codecs do without, and the module of these codecs.
 _OPTIONAL_MODULE = "numcodecs"
 _CODECS = "astropy.io.fits.hdu.compressed._codecs"
+# The module that needs the units only for annotations, and the units.
 _ANNOTATED_MODULE = "astropy.utils.data"
 _UNITS = "astropy.units"
+# The module that looks for other modules by their files, and its function for a frame of the stack.
 _INTROSPECTION = "astropy.utils.introspection"
 _OF_A_FRAME = "_get_module_from_frame"
 # Names that are left out only if they are all that is imported: another version may need more.

@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
+# Settings of earlier versions, each with the one that took its place.
 _FORMER_FRAMES = "frames_per_order"
 _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
     _FORMER_FRAMES: "`frames_per_batch`",
 }
+# Words of the command line that are values of YAML and no text.
 _WORDS = {"true": True, "false": False, "null": None}
 
 

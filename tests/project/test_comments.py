@@ -55,6 +55,44 @@ def test_the_comment_of_a_constant_has_one_form():
     assert wrong == [], "\n".join(wrong)
 
 
+def has_number(node):
+    """Return whether a number is written in the value of a constant, but as an index."""
+    if isinstance(node, ast.Subscript):
+        return has_number(node.value)
+    if isinstance(node, ast.Constant):
+        return type(node.value) in (int, float)
+    return any(has_number(child) for child in ast.iter_child_nodes(node))
+
+
+def test_a_private_constant_with_a_number_has_a_comment():
+    """Of its own, or of the constant on the line above it."""
+    without = []
+    for module in modules():
+        lines = module.text.splitlines()
+        commented_end = None
+        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+            is_public = not any(name.startswith("_") for name in names)
+            is_commented = lines[node.lineno - 2].startswith("# ")
+            if is_public or is_commented or commented_end == node.lineno - 1:
+                commented_end = node.end_lineno
+            elif has_number(node.value):
+                without.append(f"{module.path.name}: {names[0]}")
+    assert without == [], "\n".join(without)
+
+
+def test_the_comment_of_a_constant_tells_more_than_its_name():
+    """ "All rows." above _ALL_ROWS tells nothing."""
+    wrong = []
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+            above = lines[node.lineno - 2]
+            words = re.findall("[a-z0-9]+", above.lower()) if above.startswith("# ") else []
+            if words and set(words) <= set(names[0].lower().split("_")):
+                wrong.append(f"{module.path.name}: {names[0]}, only its name: {above}")
+    assert wrong == [], "\n".join(wrong)
+
+
 # Words that point to the comment of another constant, or to none.
 _POINTING = re.compile(
     r"(It|Its|Their|Them|They|These|Those|This|That|Such|The same|This many|Of (?!course))\b"

@@ -24,6 +24,7 @@ PLACES = (
 )
 # Names that CONTRIBUTING.md gives as bad ones, and the stem of a file's name.
 BAD_NAMES, OTHER_NAMES = {"_ABOVE"}, {"PROVENANCE"}
+SUFFIXES = {"py", "yaml", "json", "md", "txt", "smk", "csv", "html", "png", "fits"}
 NAMED = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))
 
 
@@ -44,6 +45,21 @@ def test_modules_that_documents_name_exist():
             if not (module.exists() or module.with_suffix(".py").exists()):
                 wrong.append((path.name, name))
     assert wrong == []
+
+
+def test_functions_that_documents_name_exist():
+    """A module and a name of it, such as `master_library.values_of_members`."""
+    library = ROOT / "scripts" / "ccdflow"
+    texts = {path.stem: path.read_text("utf-8") for path in library.rglob("*.py")}
+    wrong, count = [], 0
+    for path in (ROOT / "docs" / "architecture.md", *(ROOT / "docs" / "decisions").glob("*.md")):
+        for module, name in re.findall(r"`([a-z]\w*)\.(\w+)(?:\(.*?\))?`", path.read_text("utf-8")):
+            if module in texts and name not in SUFFIXES:
+                count += 1
+                if not re.search(rf"\b{name}\b", texts[module]):
+                    wrong.append((path.name, f"{module}.{name}"))
+    assert wrong == []
+    assert count > 3
 
 
 def test_recipes_have_five_lines():

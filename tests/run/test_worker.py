@@ -151,7 +151,7 @@ def test_a_record_that_cannot_be_written_is_told_and_costs_nobody_else(context):
     assert "a file or folder is in the way" in reason
 
 
-def test_what_is_told_of_a_job_and_raises_ends_the_work_with_that(context):
+def test_an_error_of_on_done_ends_the_work(context):
     def tell(record):
         raise RuntimeError("nobody listens")
 

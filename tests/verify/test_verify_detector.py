@@ -17,6 +17,7 @@ from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
 from ccdflow.verify.detector.flat_pixels import contrast_of
 from ccdflow.verify.detector.pixel_bits import OpenBits
+from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.verdict import NotedProduct
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
@@ -252,3 +253,16 @@ def test_amplifiers_without_gains_are_compared_each_with_itself():
         wrong.append(bits.wrong(mask))
     assert wrong[0] == 0
     assert wrong[1] > 20
+
+
+def test_measured_gains_are_those_of_an_amplifier_a_camera_and_a_night(tmp_path):
+    table = tmp_path / "detector.csv"
+    assert measured_gains(table, "A") == []
+    table.write_text(
+        "camera,night,amplifier,gain\n"
+        "one,2026-01-01,A,1.5\none,2026-01-02,A,\none,2026-01-02,B,2.5\ntwo,2026-01-02,A,3.5\n"
+    )
+    assert measured_gains(table, "") == [1.5, 2.5, 3.5]
+    assert measured_gains(table, "A") == [1.5, 3.5]
+    assert measured_gains(table, "A", camera="two") == [3.5]
+    assert measured_gains(table, "", night="2026-01-02") == [2.5, 3.5]

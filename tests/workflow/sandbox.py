@@ -92,7 +92,7 @@ def hdu_bytes(hdu):
 
 @dataclass
 class Outcome:
-    """What a run did.
+    """The result of a run.
 
     Attributes
     ----------

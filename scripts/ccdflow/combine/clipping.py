@@ -252,8 +252,7 @@ def _are_within_noise(low, high, clip, n, noise):
         Limit in standard deviations.
     n : int
         Number of values of a pixel.
-    noise : object
-        The noise model; its `least_variance` gives that of each pixel.
+    noise : PixelNoise
     """
     margin = 1 + 16 * np.finfo(low.dtype).eps
     limit = noise.least_variance(low)

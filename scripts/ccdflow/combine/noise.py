@@ -282,7 +282,7 @@ class NoiseModel:
                 raise UserError(
                     f"the read noise of amplifier {amplifier.name} is not known",
                     keyword="read_noise",
-                    remedy="measure it from pairs of frames (combine.member_noise.measured_noise)",
+                    remedy="give the read noise of the amplifier",
                 )
 
     @cached_property

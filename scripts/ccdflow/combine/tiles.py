@@ -29,6 +29,24 @@ each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % 
 MIN_WIDTH = 64
 """Pixels: in narrower tiles the overhead would exceed the work."""
 
+# Types of the counts, uncertainties and masks of the result.
+_COUNT_TYPE = np.dtype(np.int16)
+_UNCERTAINTY_TYPE = np.dtype(np.float32)
+_MASK_TYPE = np.dtype(np.int16)
+# Values of a pixel in each member, in the type of the members: as read, as prepared, and the room
+# to sort them.
+_ARRAYS_OF_VALUES = 3
+# Truths of a value while rejection grows: whether it is rejected, and whether a neighbour is.
+_GROWTH_BYTES = 2
+# Bytes of a pixel beside its values, rounded up: sums, centres, limits, spreads, counts and flags.
+_PIXEL_BYTES = 100
+# Bytes of a pixel for the noise model, rounded up: float64 arrays of the variance without light, of
+# that by light, of the expected light, of the dark charge, and of the limits made of them.
+_NOISE_BYTES = 60
+# Bytes of a value that is solved exactly, rounded up: eight float64 arrays, of it as it is, masked,
+# sorted and as deviation, of its variance and light, and of its flags.
+_EXACT_BYTES = 64
+
 # Pixels of a member that are read at once: with fewer the calls take longer than the pixels.
 _READ_PIXELS = 16_384
 # Values that may be clipped are decided in groups of this many: few enough that each group reuses
@@ -123,7 +141,9 @@ class CombineJob:
     def result_bytes(self):
         """Return the memory of the results."""
         sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
-        pixel = self.dtype.itemsize + 2 + 4 * bool(self.uncertainty) + 2 * self.preparation.masks
+        pixel = self.dtype.itemsize + _COUNT_TYPE.itemsize
+        pixel += _UNCERTAINTY_TYPE.itemsize * bool(self.uncertainty)
+        pixel += _MASK_TYPE.itemsize * self.preparation.masks
         return self.size * pixel + sample
 
     def doubtful_pixels(self):
@@ -144,11 +164,13 @@ class CombineJob:
         -------
         int
         """
-        pixel_bytes = 3 * self.n * self.source.itemsize + 100
-        pixel_bytes += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
-        pixel_bytes += 2 * self.n * bool(self.halo)
+        value_bytes = _ARRAYS_OF_VALUES * self.source.itemsize
+        value_bytes += _MASK_TYPE.itemsize * self.preparation.masks
+        value_bytes += _GROWTH_BYTES * bool(self.halo)
+        pixel_bytes = self.n * value_bytes + _PIXEL_BYTES
+        pixel_bytes += _NOISE_BYTES * (self.noise is not None)
         margin = 2 * self.halo * self.shape[1]
-        doubtful = self.doubtful_pixels() * (64 * self.n + 100)
+        doubtful = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
         return self.result_bytes() + threads * (doubtful + (width + margin) * pixel_bytes)
 
     def tile_width(self, threads, memory):
@@ -169,7 +191,7 @@ class CombineJob:
         least = step * -(-MIN_WIDTH // step)
         if allowed < least:
             raise TooLittleMemory(self, memory, self.needed(least, threads))
-        best = TILE_BYTES // (3 * self.n * self.source.itemsize)
+        best = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)
         return max(min(allowed, best, self.size) // step * step, least)
 
     def tiles_of_a_read(self, width, threads, memory):
@@ -235,9 +257,9 @@ class Totals:
 
     def __init__(self, job):
         self.image = np.empty(job.size, job.dtype)
-        self.count = np.empty(job.size, np.int16)
-        self.uncertainty = np.empty(job.size, np.float32) if job.uncertainty else None
-        self.mask = np.zeros(job.size, np.int16) if job.preparation.masks else None
+        self.count = np.empty(job.size, _COUNT_TYPE)
+        self.uncertainty = np.empty(job.size, _UNCERTAINTY_TYPE) if job.uncertainty else None
+        self.mask = np.zeros(job.size, _MASK_TYPE) if job.preparation.masks else None
         self.rows = job.rows()
         self.nx = job.shape[1]
         self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
@@ -341,11 +363,11 @@ class _Worker:
         self.stored = np.zeros((n, loaded * count), job.source)
         self.raw = self.stored[:, :loaded]
         self.values = np.zeros((n, loaded), job.source.newbyteorder("="))
-        self.bits = np.zeros((n, loaded), np.int16) if masks else None
+        self.bits = np.zeros((n, loaded), _MASK_TYPE) if masks else None
         self.order = Ordering(n, loaded, self.values.dtype)
         self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
-        self.doubtful_bits = np.zeros((n, len(self.positions)), np.int16) if masks else None
+        self.doubtful_bits = np.zeros((n, len(self.positions)), _MASK_TYPE) if masks else None
         self.waiting = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)

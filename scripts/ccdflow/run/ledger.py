@@ -38,9 +38,8 @@ GONE = "gone"
 FAILED = "failed"
 """The job ended with an error; the next run tries again."""
 
-# First words of the names of batches' records, which are no products. Earlier versions wrote
-# "order".
-_BATCHES = ("batch", "order")
+# Kinds of the records of batches, which are no products; "order" is an earlier version's.
+_BATCH_KINDS = ("batch", "order")
 
 SETTLED_SECONDS = 3600
 """A file is on the disk after this many seconds, unless the machine stopped before."""
@@ -518,7 +517,7 @@ def fold(results, ledger, *, verify, known=None):
     known = known or {}
     for path, record in unfolded_records(results):
         files.append(path)
-        if record is None or record.kind in _BATCHES:
+        if record is None or record.kind in _BATCH_KINDS:
             continue
         if record.status != MADE:
             unmade.append(record)

@@ -10,6 +10,7 @@ from collections import deque
 
 from ccdflow.run.batches.claims import BatchCount
 
+# Seconds from line to line: a terminal shows one that changes, a file keeps each of them.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
 _WINDOW_SECONDS = 60.0

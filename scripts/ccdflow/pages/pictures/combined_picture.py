@@ -16,6 +16,7 @@ from ccdflow.pages.pictures.style import BELOW_ROOM, LEFT_ROOM, SCALE_ROOM, SERI
 from ccdflow.pages.text_formatting import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
+# Most pixels of a side of the image that is drawn: as many as the picture has room for.
 _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
 _SAMPLED_SIDE = 500

@@ -6,9 +6,7 @@ import stat
 from dataclasses import replace
 
 from ccdflow import paths
-from ccdflow.run import (
-    ledger,
-)
+from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,

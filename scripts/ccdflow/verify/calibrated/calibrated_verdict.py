@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -28,13 +27,13 @@ from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
+    check_figure,
+    check_text,
+    check_value,
     difference_within,
-    same_figure,
-    same_text,
-    same_value,
 )
-from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
-from ccdflow.verify.comparing.source_cards import CALIBRATED_ORIGINS, same_cards
+from ccdflow.verify.comparing.extensions import check_extensions, check_names, check_packed
+from ccdflow.verify.comparing.source_cards import CALIBRATED_ORIGINS, check_cards
 from ccdflow.verify.reading.accounts import (
     CalibratedAccount,
     account_of_calibrated,
@@ -50,6 +49,7 @@ from ccdflow.verify.reading.mask_bits import (
     SATURATED,
     UNCALIBRATED,
 )
+from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
@@ -121,9 +121,9 @@ def verify_calibrated(headers, path, results):
             reason = f"its reduced frame {expected} was replaced by another"
             raise CannotRemake(reason, REPLACED)
         for hdu in sorted({0, *images}):
-            same_cards(headers[hdu], [frame[hdu].header], CALIBRATED_ORIGINS)
+            check_cards(headers[hdu], [frame[hdu].header], CALIBRATED_ORIGINS)
             check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.own)
-            same_names(headers[hdu], frame[hdu].header)
+            check_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             difference, note = _verify_image(
@@ -257,8 +257,8 @@ def _verify_errors(header, error_header, image, stored, smooth):
 
 def _check_unit(header, unit):
     """Raise unless the header of standard errors says so, in the unit of the image."""
-    same_text(header, "BUNIT", unit)
-    same_text(header, "UTYPE", "StdDevUncertainty")
+    check_text(header, "BUNIT", unit)
+    check_text(header, "UTYPE", "StdDevUncertainty")
 
 
 def _unit_of(reduced, readouts):
@@ -319,14 +319,14 @@ def _check_steps(header, first, image, account):
         if name is not None and unquote(str(header.get(keyword))) != name:
             raise Differs(f"{keyword} is not {name}")
     if image.converts:
-        same_figure(header, "GAIN", 1.0)
+        check_figure(header, "GAIN", 1.0)
 
 
 def _check_renamed(header, reduced):
     """Compare the cards that keep the camera's facts of raw pixels under another name."""
     for name, keyword in _RENAMED_CARDS.items():
         if name in header and name not in reduced:
-            same_text(header, name, reduced.get(keyword))
+            check_text(header, name, reduced.get(keyword))
 
 
 def _check_gain(header, first, image, reduced, results):
@@ -350,7 +350,8 @@ def _check_gain(header, first, image, reduced, results):
         if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
-        gains = _nights_of(results / paths.DETECTOR_FILE, str(first.get("CCDFCAM")), name)
+        camera = str(first.get("CCDFCAM"))
+        gains = measured_gains(results / paths.DETECTOR_FILE, name, camera=camera)
         gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
         if not gains and "BPMIM" in first and not (results / paths.DETECTOR_FILE).is_file():
             raise CannotRemake(
@@ -360,19 +361,7 @@ def _check_gain(header, first, image, reduced, results):
         if not gains:
             reason = f"no flat and no line of {paths.DETECTOR_FILE} has its {keyword}"
             raise CannotRemake(reason, MISSING)
-        same_value(keyword, written, min(max(written, min(gains)), max(gains)))
-
-
-def _nights_of(table, camera, amplifier):
-    """Return the gains that a table of measurements has of an amplifier."""
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [
-            float(row["gain"])
-            for row in csv.DictReader(file)
-            if row["camera"] == camera and row["gain"] and amplifier in ("", row["amplifier"])
-        ]
+        check_value(keyword, written, min(max(written, min(gains)), max(gains)))
 
 
 def _check_noise(header, image, noise):
@@ -384,7 +373,7 @@ def _check_noise(header, image, noise):
         )
         if measured:
             name = f"MODRN{readout.tail}"
-            same_figure(header, name, measured)
+            check_figure(header, name, measured)
     remade_calibration.check_noise_cards(header, image, noise)
     remade_calibration.check_overscan_noise(header, image, noise)
 
@@ -407,7 +396,7 @@ def _check_flat_level(first, path):
     images = open_product(path).images.values()
     levels = {number_of_card(image.header.get("FLATLVL")) for image in images} - {None}
     if len(levels) == 1 and (level := levels.pop()):
-        same_figure(first, "FLATLVL", level)
+        check_figure(first, "FLATLVL", level)
 
 
 def _check_lag(first, keyword, name):
@@ -429,15 +418,11 @@ def _check_dark(first, reduced, dark, scale):
         frame_seconds, dark_seconds = exposures
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
-        same_figure(
-            {"DARKSCAL": scale},
-            "DARKSCAL",
-            1.0 if is_equal else frame_seconds / dark_seconds,
-            part=1e-2,
-        )
+        expected = 1.0 if is_equal else frame_seconds / dark_seconds
+        check_value("DARKSCAL", scale, expected, part=1e-2)
     degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
     if None not in degrees:
-        same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
+        check_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
 @dataclass(frozen=True)
@@ -502,9 +487,9 @@ def _check_mask(mask, image, sources):
         masking.add_cosmics(expected, mask, header, stored.pixels, stored.errors)
     expected.check(mask)
     for keyword, bit in _COUNTS:
-        same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
+        check_figure(header, keyword, int(np.count_nonzero(mask & bit)))
     if "NCOSMIC" in header or "COSMICS" in header:
-        same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
+        check_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
         _check_cosmics(header)
 
 

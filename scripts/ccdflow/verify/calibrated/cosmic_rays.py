@@ -8,7 +8,7 @@ from astropy import units
 from astropy.nddata import CCDData
 from scipy import ndimage
 
-from ccdflow.verify.comparing.comparing import same_value
+from ccdflow.verify.comparing.comparing import check_value
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again,
@@ -104,7 +104,7 @@ def hits_of(header, image, errors, mask):
     unusable = np.pad(unusable, _MARGIN_PIXELS, "reflect")
     # Pixels that are stored in steps are not those in which the width was measured.
     part, least = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
-    same_value(
+    check_value(
         "CRFWHM", header["CRFWHM"], _width_of(data, errors, unusable), part=part, least=least
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}

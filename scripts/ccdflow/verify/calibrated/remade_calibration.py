@@ -20,7 +20,7 @@ from ccdflow.verify.comparing.comparing import (
     DERIVED_ROUNDING,
     RELATIVE_ROUNDING,
     Differs,
-    same_value,
+    check_value,
 )
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
@@ -317,7 +317,7 @@ def _same_unless_unknown(
         Tolerance: fraction of the value, and the least of it.
     """
     if header.get(keyword) != "unknown" or np.isfinite(value):
-        same_value(keyword, header.get(keyword), value, part=part, least=least)
+        check_value(keyword, header.get(keyword), value, part=part, least=least)
 
 
 def check_noise_cards(header, image, noise):
@@ -346,11 +346,11 @@ def check_noise_cards(header, image, noise):
         part = part / plane.data[_SAMPLED_PIXELS] if kind == "flat" else part
         value = float(np.median(part**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
-        same_value(keyword, header.get(keyword), value, part=DERIVED_ROUNDING)
+        check_value(keyword, header.get(keyword), value, part=DERIVED_ROUNDING)
     bias, dark = image.planes.get("bias"), image.planes.get("dark")
     is_other = noise.dark_bias_variance > 0 and dark is not None
     if is_other if bias is None else bias.errors is None:
-        same_value(
+        check_value(
             "MBNOISE",
             header.get("MBNOISE"),
             _noise_of_bias(noise, image, factor),
@@ -406,7 +406,7 @@ def check_saturation(header, image, reduced):
             part = image.planes["flat"].data[readout.place]
             value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), _LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
-    same_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED_ROUNDING)
+    check_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED_ROUNDING)
 
 
 def smooth_of(image):
@@ -489,7 +489,7 @@ def check_overscan_noise(header, image, noise):
         if written is None:
             continue
         if number_of_card(card(header, "BIASLVL", readout.tail)) is None:
-            same_value("OSCNOISE", written, 0.0)
+            check_value("OSCNOISE", written, 0.0)
             continue
         factor = noise.factor(readout) * noise.shares**0.5
         keyword, read_noise = f"OSCNOISE{readout.tail}", readout.read_noise

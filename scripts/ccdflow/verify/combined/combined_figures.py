@@ -16,7 +16,7 @@ from ccdflow.verify.comparing.amplifiers import (
     tails_of,
 )
 from ccdflow.verify.comparing.card_pairs import must_have
-from ccdflow.verify.comparing.comparing import Differs, check_bits, same_figure, same_value
+from ccdflow.verify.comparing.comparing import Differs, check_bits, check_figure, check_value
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
@@ -39,8 +39,8 @@ def check_figures(remade):
     """
     header, account = remade.header, remade.account
     image = remade.hdus[remade.hdu].data
-    same_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
-    same_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
+    check_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
+    check_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
     if not account.masters and not account.levels:
         _check_biases(remade)
         return
@@ -85,7 +85,7 @@ def _check_biases(remade):
         written = number_of_card(card(header, "RNOISE", tail))
         if written is not None:
             noise = measuring.read_noise_of_pairs(turned)
-            same_value(
+            check_value(
                 f"RNOISE{tail}",
                 written,
                 noise,
@@ -94,11 +94,11 @@ def _check_biases(remade):
             )
             noise = measuring.predicted_noise(written, len(frames), account)
             predicted = card(header, "CNOISPR", tail)
-            same_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
+            check_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
         written = number_of_card(card(header, "CNOISE", tail))
         if written is not None:
             noise = measuring.noise_of_two_halves(turned, account)
-            same_value(
+            check_value(
                 f"CNOISE{tail}",
                 written,
                 noise,
@@ -109,7 +109,7 @@ def _check_biases(remade):
         is_lost = card(header, "AMPBAD", tail) is not None
         if (written := number_of_card(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            same_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
+            check_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
 
 
 def _check_model(remade, bias):
@@ -120,10 +120,10 @@ def _check_model(remade, bias):
     for tail, model in zip(tails_of(header), account.models[remade.hdu], strict=True):
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         if measured:
-            same_value(f"MODRN{tail}", model.read_noise, measured)
+            check_value(f"MODRN{tail}", model.read_noise, measured)
         gain = number_of_card(card(header, "AMPGAIN", tail))
         if gain is not None:
-            same_value(f"MODGN{tail}", model.gain, gain)
+            check_value(f"MODGN{tail}", model.gain, gain)
         if number_of_card(header.get(f"MODLN{tail}")) is not None:
             rounding = 0.0 if measured else ROUNDING
             check_level_noise(
@@ -143,7 +143,9 @@ def _check_model(remade, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed / square, model.slope / square
         )
-        same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error))
+        check_value(
+            f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error)
+        )
 
 
 def _check_shared(remade, bias, masters):
@@ -156,7 +158,7 @@ def _check_shared(remade, bias, masters):
     if noises:
         noise = float(np.mean(np.square(noises))) ** 0.5
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
-        same_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
+        check_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
     if "dark" in masters:
         rows = measuring.rows_measured_on(
             *remade.shape, len(account.members), measuring.FIGURE_ROWS
@@ -166,7 +168,7 @@ def _check_shared(remade, bias, masters):
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= 3 * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5
-        same_figure(
+        check_figure(
             header,
             "MDNOISE",
             float(np.mean(factors / levels)) * noise,
@@ -177,9 +179,9 @@ def _check_shared(remade, bias, masters):
 def _check_flat(remade, image, errors, mask):
     """Compare the cards of a flat's light, and the mask of its unlit pixels."""
     header, levels = remade.header, remade.account.levels
-    same_figure(header, "FLATLVL", float(np.median(levels)))
-    same_figure(header, "FLATMIN", min(levels))
-    same_figure(header, "FLATMAX", max(levels))
+    check_figure(header, "FLATLVL", float(np.median(levels)))
+    check_figure(header, "FLATMIN", min(levels))
+    check_figure(header, "FLATMAX", max(levels))
     low = (mask & UNLIT != 0) != (image < np.float32(_UNLIT_BELOW))
     if np.count_nonzero(low):
         raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
@@ -192,10 +194,12 @@ def _check_flat(remade, image, errors, mask):
         values = image[place][usable].astype(np.float32)
         quality.append(float(np.median(values / errors[place][usable])))
         if len(tails) > 1 and f"FLATR{number:02d}" in header:
-            same_figure(header, f"FLATR{number:02d}", float(values.mean(dtype=np.float64)))
+            check_figure(header, f"FLATR{number:02d}", float(values.mean(dtype=np.float64)))
     if quality:
-        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL)
-        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
+        check_figure(
+            header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL
+        )
+        check_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
     _check_gains(remade)
 
 
@@ -210,14 +214,14 @@ def _check_gains(remade):
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.tolerance_of_gain(error))
+        check_value(f"GAINMEAS{tail}", written, gain, part=tolerances.tolerance_of_gain(error))
 
 
 def _check_dark(remade, image, errors, mask):
     """Compare the rate of a dark, and its hot pixels, with its pixels."""
     header, seconds = remade.header, float(remade.first["EXPTIME"])
     must_have(header, "NHOT")
-    same_figure(header, "EXPTIME", seconds)
+    check_figure(header, "EXPTIME", seconds)
     limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
     hot = np.zeros(mask.shape, bool)
     for tail, model in zip(tails_of(header), remade.account.models[remade.hdu], strict=True):
@@ -227,12 +231,12 @@ def _check_dark(remade, image, errors, mask):
         if not usable.any():
             continue
         middle = np.median(values[usable])
-        same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
+        check_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
         if limit is not None:
             threshold = float(limit[1]) * seconds / gain
             threshold = np.maximum(threshold, _HOT_SIGMA * np.median(errors[part][usable]))
             hot[part] = values - middle >= threshold
-    same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
+    check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
     wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
     if wrong:
         raise Differs(f"{wrong} pixels of the mask are not what the dark's pixels say")

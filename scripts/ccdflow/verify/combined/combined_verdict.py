@@ -21,14 +21,14 @@ from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
+    check_figure,
+    check_text,
+    check_value,
     difference_within,
-    same_figure,
-    same_text,
-    same_value,
 )
-from ccdflow.verify.comparing.extensions import check_extensions, same_names
+from ccdflow.verify.comparing.extensions import check_extensions, check_names
 from ccdflow.verify.comparing.sentences import check_combined
-from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, same_cards, shared_by
+from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, check_cards, check_shared_cards
 from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import HOT, UNLIT
@@ -281,7 +281,7 @@ def _account_with_clipping(header, first, account):
     """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
     if "CLIPDEV" in first:
         must_have(header, "CLIPDEV")
-        same_text(header, "CLIPDEV", first["CLIPDEV"])
+        check_text(header, "CLIPDEV", first["CLIPDEV"])
     if "CLIPDEV" not in header:
         raise CannotRemake("the header lacks CLIPDEV: it is of an older version", OLDER)
     if (header["CLIPDEV"] == _NO_CLIPPING) != (account.clip is None):
@@ -297,7 +297,7 @@ def _check_names(headers, account):
     names = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
         if f"UNCERT{hdu or ''}" in names:
-            same_text(names[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
+            check_text(names[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
 
 
 # -- cards of the members --------------------------------------------------------------------------
@@ -308,14 +308,14 @@ def _check_members(headers, account, results):
     files = _member_files(account, results)
     _check_likeness(headers, account, files[0])
     firsts = [open_product(path).first for path in files]
-    shared_by(headers[0], firsts, COMBINED_ORIGINS)
+    check_shared_cards(headers[0], firsts, COMBINED_ORIGINS)
     _check_dates(headers[0], firsts)
     _check_exposure(headers[0], firsts)
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
             of_members = [open_product(path).images[hdu].header for path in files]
-            shared_by(headers[hdu], of_members, COMBINED_ORIGINS)
+            check_shared_cards(headers[hdu], of_members, COMBINED_ORIGINS)
         _check_levels(headers[hdu], firsts, files, hdu)
 
 
@@ -332,13 +332,13 @@ def _check_likeness(headers, account, path):
     """Compare cards, names and numbers of bits with those of the first member."""
     with fits.open(path) as member:
         for hdu in {0, *account.hdus}:
-            same_cards(headers[hdu], [member[hdu].header], COMBINED_ORIGINS, must_have=False)
+            check_cards(headers[hdu], [member[hdu].header], COMBINED_ORIGINS, must_have=False)
             check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED_ORIGINS.own)
             check_combined(headers[hdu], headers[0], account.kind, tails_of(headers[hdu]))
-            same_names(headers[hdu], member[hdu].header, must_have=False)
+            check_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
-                same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
-                same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
+                check_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
+                check_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
 
 
 def _check_dates(header, firsts):
@@ -361,7 +361,7 @@ def _check_exposure(header, firsts):
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
-        same_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE_TOLERANCE, least=least)
+        check_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE_TOLERANCE, least=least)
 
 
 def _check_levels(header, firsts, paths, hdu):
@@ -374,7 +374,7 @@ def _check_levels(header, firsts, paths, hdu):
         )
         levels = [number_of_card(card(member, "BIASLVL", tail)) for member in headers_of_members]
         if None not in levels:
-            same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
+            check_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
 
 
 def _time_of(header):
@@ -389,7 +389,7 @@ def _time_of(header):
 
 def _check_group(first, path, account):
     """Compare the nights between the masters and this frame with those of their folders."""
-    same_figure(first, "NCOMBINE", len(account.members))
+    check_figure(first, "NCOMBINE", len(account.members))
     night_of_frame = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
     for kind, master in account.masters.items():
         night_of_master = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
@@ -398,7 +398,7 @@ def _check_group(first, path, account):
             lag = (
                 date.fromisoformat(night_of_frame[1]) - date.fromisoformat(night_of_master[1])
             ).days
-            same_figure(first, keyword, lag)
+            check_figure(first, keyword, lag)
 
 
 def _gain_ratios(headers, account):

@@ -115,7 +115,7 @@ def _sum_of_words(content):
     return total
 
 
-def same_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
+def check_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
     """Raise unless a card has a value, to the digits that it is written with.
 
     Parameters
@@ -141,7 +141,7 @@ def same_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABSO
         raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
-def same_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
+def check_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
     """Raise unless a card of a header has a value, to the digits that it is written with.
 
     Parameters
@@ -160,7 +160,7 @@ def same_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUT
     Differs
         If the figures differ by more than the tolerance.
     """
-    same_value(keyword, header.get(keyword), value, part=part, least=least)
+    check_value(keyword, header.get(keyword), value, part=part, least=least)
 
 
 def check_bits(mask, possible):
@@ -182,7 +182,7 @@ def words_on_differing(count):
     return f"at least {count} pixel{' differs' if count == 1 else 's differ'}"
 
 
-def same_text(header, keyword, value):
+def check_text(header, keyword, value):
     """Raise unless a card has a text.
 
     Parameters

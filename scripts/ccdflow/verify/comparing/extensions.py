@@ -147,7 +147,7 @@ def check_packed(first, image):
         raise Differs("the first header and that of its image have their cards in another order")
 
 
-def same_names(header, source, *, must_have=True):
+def check_names(header, source, *, must_have=True):
     """Raise unless an image has the name of its source; that of a first HDU may have none.
 
     Parameters

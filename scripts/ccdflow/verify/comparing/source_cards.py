@@ -134,7 +134,7 @@ CALIBRATED_ORIGINS = CardOrigins(
 """The origins of the cards of a calibrated frame."""
 
 
-def same_cards(header, sources, origin, *, must_have=True):
+def check_cards(header, sources, origin, *, must_have=True):
     """Raise unless the cards that a product has from its source have the source's values.
 
     Parameters
@@ -171,7 +171,7 @@ def same_cards(header, sources, origin, *, must_have=True):
     _check_commentary(header, sources, origin, must_have)
 
 
-def shared_by(header, members, origin):
+def check_shared_cards(header, members, origin):
     """Raise unless a combined frame has all cards that its members have alike.
 
     Parameters

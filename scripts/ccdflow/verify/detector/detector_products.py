@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.comparing.comparing import Differs, same_text
+from ccdflow.verify.comparing.comparing import Differs, check_text
 from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
@@ -87,7 +87,7 @@ def _verify_map(first, hdus, results):
         pixels, line = pixels + mask.size, line + index.size
     if line != len(table):
         raise Differs("PIXELS has more lines than the nights' tables give")
-    same_text(first, "NIGHT", names[-1])
+    check_text(first, "NIGHT", names[-1])
     if first["NNIGHTS"] < len(set(names)):
         raise Differs(f"NNIGHTS is {len(set(names))} or more, and its card has {first['NNIGHTS']}")
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
@@ -180,7 +180,7 @@ def _measurement(first, number, results):
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
     measurement = measurement_of(path)
-    same_text(first, "CCDFCAM", measurement.header["CCDFCAM"])
+    check_text(first, "CCDFCAM", measurement.header["CCDFCAM"])
     return measurement
 
 

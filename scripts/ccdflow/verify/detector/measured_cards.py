@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from ccdflow.verify.comparing.card_order import check_order
-from ccdflow.verify.comparing.comparing import Differs, same_text
+from ccdflow.verify.comparing.comparing import Differs, check_text
 
 # Cards of the first HDU: of all products, and by the beginning of the file's name.
 _COMMON_CARDS = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
@@ -84,13 +84,13 @@ def check_measured(hdus, path):
     # Folders with odd letters in their names are written in another way.
     camera = path.parent if sort == "bad_pixels_" else path.parent.parent
     if re.fullmatch(r"[a-z0-9_]+", camera.name):
-        same_text(first, "CCDFCAM", camera.name)
+        check_text(first, "CCDFCAM", camera.name)
     if sort != "bad_pixels_" and re.fullmatch(r"\d{4}-\d\d-\d\d", path.parent.name):
-        same_text(first, "NIGHT", path.parent.name)
+        check_text(first, "NIGHT", path.parent.name)
     if sort == "bad_pixels_" and not path.name.startswith(f"bad_pixels_{first.get('EPOCH')}_"):
         raise Differs(f"EPOCH is that of {path.name}, and its card has {first.get('EPOCH')}")
     if sort == "shutter_":
-        same_text(first, "BUNIT", "s")
+        check_text(first, "BUNIT", "s")
 
 
 def _check_hdus(hdus, sort):

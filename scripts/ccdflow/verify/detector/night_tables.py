@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +13,13 @@ from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, MODEL, OLDER, CannotRemake
 
@@ -34,8 +34,8 @@ _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 _MOST_LOW = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
 _SIGMA_ROUNDING = 1e-4
-# All rows.
-_ALL_ROWS = slice(None)
+# Every row, or every column.
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -277,28 +277,20 @@ def _check_noise(first, keywords, values, masters, amplifier, results):
             card(open_product(bias).images[hdu].header, "RNOISE", tail)
         )
         if expected:
-            same_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
+            check_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
             break
     expected = number_of_card(
         card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
     )
     name = card(open_product(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
     if expected:
-        same_value(keywords[1], values[1], expected)
+        check_value(keywords[1], values[1], expected)
     elif values[1] is not None:
-        gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
+        gains = measured_gains(results / paths.DETECTOR_FILE, str(name), night=str(first["NIGHT"]))
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
             raise Differs(
                 f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
-
-
-def _measured_gains(table, night, amplifier):
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [row for row in csv.DictReader(file) if row["night"] == night and row["gain"]]
-    return [float(row["gain"]) for row in rows if amplifier in ("", row["amplifier"])]
 
 
 def verify_night(first, hdus, results):
@@ -402,7 +394,7 @@ def _check_weak(first, number, contrast, lines):
         if keyword in first or len(lines[0]):
             raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
         return 0.0
-    same_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
+    check_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
     lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
     if lost:
@@ -471,7 +463,7 @@ def _parts_of(image, flat):
     tails = tails_of(image.header)
     member = flat.header(image.hdu)
     if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
-        return [(_ALL_ROWS, _ALL_ROWS)]
+        return [(_ALL, _ALL)]
     return [place_of(image.header, tail) for tail in tails]
 
 
@@ -479,7 +471,7 @@ def _pixels_and_errors(flats, image):
     """Yield pixels of combined flats and their errors, infinite where they do not count."""
     for flat in flats:
         pixels, errors, mask = (
-            rows_of(flat.path, which, _ALL_ROWS, "flat")
+            rows_of(flat.path, which, _ALL, "flat")
             for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
@@ -579,4 +571,4 @@ def _dark_rate(flat, hdu, place):
 
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    return rows_of(path, hdu, _ALL_ROWS, "dark") / float(open_product(path).first["EXPTIME"])
+    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first["EXPTIME"])

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
@@ -115,7 +115,7 @@ def flats_named(first, results):
         seconds = float(first[f"IMSEC{n:03d}"])
         exposure = number_of_card(open_product(path).first.get("EXPTIME"))
         if exposure is not None:
-            same_value(f"IMSEC{n:03d}", seconds, exposure)
+            check_value(f"IMSEC{n:03d}", seconds, exposure)
         number = first[f"IMFLT{n:03d}"]
         masters, factor = {}, 0.0
         for kind in ("BIAS", "DARK"):
@@ -221,11 +221,11 @@ def _noises(first, images, numbers, flats):
         header = images[hdu].header
         tail = tails_of(header)[0]
         expected = number_of_card(card(header, "AMPGAIN", tail))
-        same_value(keywords[0], gain, expected or 1.0)
+        check_value(keywords[0], gain, expected or 1.0)
         if flats[0].bias is not None:
             bias = open_product(flats[0].bias).images[hdu].header
             if expected := number_of_card(card(bias, "RNOISE", tail)):
-                same_value(keywords[1], noise, expected, part=DERIVED_ROUNDING)
+                check_value(keywords[1], noise, expected, part=DERIVED_ROUNDING)
         noises[hdu] = gain, noise
     return noises
 
@@ -348,11 +348,11 @@ def _weighted_mean(pairs):
 def _check_cards(first, flats, chi2, mean):
     """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s."""
     seconds = [flat.seconds for flat in flats]
-    same_figure(first, "NFLATS", len(flats))
+    check_figure(first, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
-        same_figure(first, keyword, value, part=DERIVED_ROUNDING)
+        check_figure(first, keyword, value, part=DERIVED_ROUNDING)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
-            same_figure(first, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
+            check_figure(first, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
         elif keyword in first:
             raise Differs(f"{keyword} is there, and no lamp was steady")

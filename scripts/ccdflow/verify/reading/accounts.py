@@ -15,8 +15,6 @@ from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 
 # Endings of packed raw files, which products lose.
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-
-
 # Adu: a level of 16-bit pixels without a saturation of their own is saturated from here on.
 _SATURATED_LEVEL = 65535.0
 
@@ -126,7 +124,6 @@ class CombinedAccount:
     masters: dict[str, NamedMaster]
     levels: tuple[float, ...] = ()
     models: dict[int, tuple[ModelAccount, ...]] = field(default_factory=dict)
-
     kind: str = "bias"
 
     @property

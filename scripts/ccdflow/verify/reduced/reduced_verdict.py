@@ -16,14 +16,14 @@ from ccdflow.verify.comparing.comparing import (
     ABSOLUTE_ROUNDING,
     RELATIVE_ROUNDING,
     Differs,
+    check_figure,
+    check_text,
     other_bits,
-    same_figure,
-    same_text,
     words_on_differing,
 )
 from ccdflow.verify.comparing.extensions import check_extensions
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
-from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, same_cards
+from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, check_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
@@ -89,11 +89,11 @@ def verify_frame(headers, path, raw):
         source_headers = [
             source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])
         ]
-        same_cards(headers[number], source_headers, REDUCED_ORIGINS)
+        check_cards(headers[number], source_headers, REDUCED_ORIGINS)
         check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.own)
         _check_sentences(headers[number], source_headers[0])
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
-        same_text(headers[0], "RAWDATE", source.first["DATE"])
+        check_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         notes += _check_image(headers[hdu], source.headers, amplifiers)
@@ -232,12 +232,12 @@ def _check_image(header, raw, amplifiers):
     first = amplifiers[0]
     units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (first.hdu, 0)]
     unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
-    same_text(header, "BUNIT", unit)
+    check_text(header, "BUNIT", unit)
     for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
         if amplifier.strips and amplifier.axis not in ("rows", "columns", "frame"):
             raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
         if amplifier.kept is not None and tail == tails_of(header)[0]:
-            same_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
+            check_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
         if amplifier.kept is not None:
             _check_physical(header, raw[amplifier.hdu], amplifier)
             notes |= _check_world(header, raw, amplifier)
@@ -269,8 +269,8 @@ def _check_physical(header, raw, amplifier):
         if not all(isinstance(number, int | float) for number in (offset, scale)) or not scale:
             continue
         # raw = scale x physical + offset, and product = sign x raw + shift.
-        same_figure(header, names[1], sign * scale)
-        same_figure(header, names[0], sign * offset + shift, least=1e-6)
+        check_figure(header, names[1], sign * scale)
+        check_figure(header, names[0], sign * offset + shift, least=1e-6)
 
 
 def _check_solutions(header, raw, amplifier):
@@ -280,7 +280,7 @@ def _check_solutions(header, raw, amplifier):
             sign, shift = _signs_shifts(amplifier)[int(match[1]) - 1]
             raw_value = raw.get(keyword, 0.0)
             if isinstance(raw_value, int | float):
-                same_figure(header, keyword, sign * raw_value + shift, least=_PIXEL_TOLERANCE)
+                check_figure(header, keyword, sign * raw_value + shift, least=_PIXEL_TOLERANCE)
         elif _STEP_CARD.fullmatch(keyword) and keyword in raw:
             written, raw_value = header[keyword], raw[keyword]
             if isinstance(raw_value, int | float) and abs(written) != abs(raw_value):
