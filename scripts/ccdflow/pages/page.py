@@ -105,7 +105,7 @@ class NightLine:
 
 
 @dataclass(frozen=True)
-class IndexPage:
+class IndexContent:
     """The content of the overview.
 
     Attributes
@@ -166,12 +166,12 @@ def night_page_html(page):
     )
 
 
-def index_page(page):
+def index_page_html(page):
     """Write the overview of all nights.
 
     Parameters
     ----------
-    page : IndexPage
+    page : IndexContent
         What it shows.
 
     Returns
