@@ -77,7 +77,7 @@ class OutcomeKey(StrEnum):
     SHOWN_NIGHTS = "shown nights"
     HASH_OF_FRAMES = "hash of frames"
     REDUCED_FRAMES = "reduced frames"
-    CALIBRATED = "calibrated"
+    CALIBRATED_FRAMES = "calibrated frames"
     CALIBRATED_RECORDS = "calibrated records"
     DRAWN_FRAMES = "drawn frames"
     # On a group, its masters or measurements.
