@@ -12,7 +12,13 @@ from browser import AXE, AXE_OPTIONS, act, needs_axe, needs_chromium
 from ccdflow.pages.bias_html import noise_section
 from ccdflow.pages.contents import AmplifierFigures, ShownFrame
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
-from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
+from ccdflow.pages.page import (
+    IndexContent,
+    NightContent,
+    NightLine,
+    index_page_html,
+    night_page_html,
+)
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.pages.sheet import (
     SheetTiles,
@@ -323,14 +329,16 @@ def overview(folder, number):
     aside = tuple(
         ShownFrame(f"f{n}.fits", "cam", "bias", "set aside", "it is empty") for n in range(9)
     )
-    page = IndexPage(nights, aside, last_run=".ccdflow/last_run.js", provenance=(("ccdflow", "1"),))
+    page = IndexContent(
+        nights, aside, last_run=".ccdflow/last_run.js", provenance=(("ccdflow", "1"),)
+    )
     (folder / ".ccdflow").mkdir()
     (folder / ".ccdflow/last_run.js").write_text(
         'window.ccdflowLastRun={"ended":"2024-03-02 08:00","made":[["frames",12,"new"]],'
         '"failed":[["reduced/x.fits","it <b>broke</b>"]],"disk":[["reduced",12,3400000]]};\n'
     )
     path = folder / "report.html"
-    path.write_text(index_page(page), "utf-8")
+    path.write_text(index_page_html(page), "utf-8")
     return path
 
 

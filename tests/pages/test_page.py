@@ -32,7 +32,13 @@ from ccdflow.pages.frame_html import (
     pictures_section,
     provenance_section,
 )
-from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
+from ccdflow.pages.page import (
+    IndexContent,
+    NightContent,
+    NightLine,
+    index_page_html,
+    night_page_html,
+)
 from ccdflow.pages.pictures import before_after, style
 from ccdflow.pages.rendering import visible
 from ccdflow.pages.text_formatting import figure
@@ -144,7 +150,7 @@ def index(**changes):
         "provenance": (("ccdflow", "0.1.0"),),
         "notes": ("Two folders were left out.",),
     }
-    return IndexPage(**(values | changes))
+    return IndexContent(**(values | changes))
 
 
 class Reader(html.parser.HTMLParser):
@@ -184,7 +190,10 @@ class Reader(html.parser.HTMLParser):
         return [value for _, key, value in self.attributes if key == name]
 
 
-PAGES = {"night": lambda: night_page_html(night_content()), "index": lambda: index_page(index())}
+PAGES = {
+    "night": lambda: night_page_html(night_content()),
+    "index": lambda: index_page_html(index()),
+}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -378,11 +387,11 @@ def test_a_picture_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no alternative text"):
         night_page_html(night_content(combined=(bad,)))
     with pytest.raises(ValueError, match=r"a picture of All nights is no PNG"):
-        index_page(index(sections=(trend_section((Picture(b"", "alt"),)),)))
+        index_page_html(index(sections=(trend_section((Picture(b"", "alt"),)),)))
 
 
 def test_the_overview_links_every_night_and_adds_up():
-    page = Reader(index_page(index()))
+    page = Reader(index_page_html(index()))
     assert "./nights/2016-01-16/report.html" in page.values("href")
     assert "./nights/run%3A%203/report.html" in page.values("href")
     assert page.rows == {"nights": 2, "aside": 1, "reasons": 1}
@@ -401,7 +410,7 @@ def test_the_calendar_is_one_stop_of_the_tab_key_and_arrows_go_on(tmp_path):
         for day in range(1, 21)
     )
     page = tmp_path / "report.html"
-    page.write_text(index_page(index(nights=lines)), "utf-8")
+    page.write_text(index_page_html(index(nights=lines)), "utf-8")
     script = """
     const nights = [...document.querySelectorAll(".months a")];
     const stops = () => nights.filter((each) => each.tabIndex === 0).map((each) => each.innerText);
@@ -420,7 +429,7 @@ def test_the_calendar_is_one_stop_of_the_tab_key_and_arrows_go_on(tmp_path):
 
 
 def test_an_overview_of_nothing_is_a_page():
-    page = Reader(index_page(IndexPage()))
+    page = Reader(index_page_html(IndexContent()))
     assert "No night has frames yet." in page.text
     assert page.tags["table"] == 0
 
@@ -501,7 +510,7 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
     )  # fmt: skip
     assert calendar.level(line) == level
     assert calendar.words_on_state(line).endswith(f", {state}")
-    text = Reader(index_page(IndexPage(nights=(line,)))).text
+    text = Reader(index_page_html(IndexContent(nights=(line,)))).text
     assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
 
 
@@ -524,7 +533,7 @@ def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
 
 def test_frames_without_a_date_are_no_night():
     nights = (NightLine("undated", "u.html", reduced=2), NightLine("2016-01-16", "n.html"))
-    text = Reader(index_page(IndexPage(nights=nights))).text
+    text = Reader(index_page_html(IndexContent(nights=nights))).text
     assert "1 night and 2 frames without a date, 2 frames: 2 reduced, 0 set aside." in text
     text = Reader(night_page_html(assembled("undated", frames(2)))).text
     assert "Frames without a date" in text

@@ -143,6 +143,22 @@ def test_public_functions_are_verbs_or_nouns():
     assert bare == []
 
 
+def test_members_of_enumerations_are_verbs_or_nouns():
+    """``DRAWN_FRAMES``, not ``DRAWN``: a key says what is kept by it."""
+    members = [
+        (path, name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).endswith("Enum") for base in node.bases)
+        for name in constants(node)
+    ]
+    assert len(members) > 50
+    bare = [f"{path.name}: {name}" for path, name in members if BARE.fullmatch(name.lower())]
+    assert bare == []
+
+
 def test_modules_are_named_by_nouns_for_their_content():
     names = [path.stem for path in LIBRARY.rglob("*.py")]
     assert len(names) > 250

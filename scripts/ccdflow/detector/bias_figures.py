@@ -481,18 +481,18 @@ def measure_amplifier(
     )
     image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, combined_noise.value)
-    level = drift(levels, hours)
+    followed = drift(levels, hours)
     missing, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
         amplifier=amplifier.name,
         frames=n,
-        level=level.level.value,
-        level_error=level.level.error,
-        level_span=level.span,
-        drift_an_hour=level.slope.value,
-        drift_an_hour_error=level.slope.error,
+        level=followed.level.value,
+        level_error=followed.level.error,
+        level_span=followed.span,
+        drift_an_hour=followed.slope.value,
+        drift_an_hour_error=followed.slope.error,
         read_noise=noise.value,
         read_noise_error=noise.error,
         read_noise_electrons=noise.value * gain,

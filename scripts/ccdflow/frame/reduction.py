@@ -122,8 +122,8 @@ def reduce_frame(stored, geometry, recipe):
         if sample is not None:
             samples[amplifier.name] = sample
         not_finite[amplifier.name] = flaws.count_not_finite(values[amplifier.data.slices])
-        sample = values[flaws.sampling_steps(amplifier.data)]
-        flag = flaws.flag_of(sample, offset, amplifier)
+        sampled_pixels = values[flaws.sampling_steps(amplifier.data)]
+        flag = flaws.flag_of(sampled_pixels, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
     without_level = parts_without_level(

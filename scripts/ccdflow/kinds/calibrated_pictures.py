@@ -269,7 +269,8 @@ class SciencePicture(CalibrationPicture):
     def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
         return context.kept_by_key(
-            (OutcomeKey.DRAWN, self.name, night), lambda: self._first_of_each_light(context, night)
+            (OutcomeKey.DRAWN_FRAMES, self.name, night),
+            lambda: self._first_of_each_light(context, night),
         )
 
     def _first_of_each_light(self, context, night):

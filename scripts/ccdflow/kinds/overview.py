@@ -90,8 +90,8 @@ def write_index(context, job):
     aside = [
         _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
     ]
-    content = page.index_page(
-        page.IndexPage(
+    content = page.index_page_html(
+        page.IndexContent(
             nights=tuple(reversed(lines)),
             aside=tuple(aside),
             sections=tuple(s for kind in context.chain if (s := kind.overview(context))),

@@ -186,7 +186,8 @@ class Science(Kind):
         list of ccdflow.run.job.Group
         """
         return context.kept_by_key(
-            (OutcomeKey.CALIBRATED,), lambda: _without_set_aside(context, _all_groups(context))
+            (OutcomeKey.CALIBRATED_FRAMES,),
+            lambda: _without_set_aside(context, _all_groups(context)),
         )
 
     def night_groups(self, context, night):
@@ -203,7 +204,7 @@ class Science(Kind):
         list of ccdflow.run.job.Group
         """
         return context.kept_by_key(
-            (OutcomeKey.CALIBRATED, night),
+            (OutcomeKey.CALIBRATED_FRAMES, night),
             lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
 

@@ -122,7 +122,7 @@ class NightLine:
 
 
 @dataclass(frozen=True)
-class IndexPage:
+class IndexContent:
     """The content of the overview.
 
     Attributes
@@ -183,12 +183,12 @@ def night_page_html(page):
     )
 
 
-def index_page(page):
+def index_page_html(page):
     """Write the overview of all nights.
 
     Parameters
     ----------
-    page : IndexPage
+    page : IndexContent
         What it shows.
 
     Returns

@@ -25,7 +25,7 @@ class Lookup(StrEnum):
     LAYOUT = "layout"
     GEOMETRY = "geometry"
     PROFILE = "profile"
-    SPELLED = "spelled"
+    SPELLINGS = "spellings"
     DISTINGUISHING_CARDS = "cards that tell masters apart"
     MAPS_BY_NIGHT = "maps by night"
     PIXELS_BY_NIGHT = "pixels by night"
@@ -59,7 +59,7 @@ class Lookup(StrEnum):
         """Whether the values are on setups, cameras and masters: frames of the sky change none."""
         return self in (
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
-            Lookup.SPELLED, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
+            Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
             Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
             Lookup.CHIP_RECIPE,
         )  # fmt: skip
@@ -77,9 +77,9 @@ class OutcomeKey(StrEnum):
     SHOWN_NIGHTS = "shown nights"
     HASH_OF_FRAMES = "hash of frames"
     REDUCED_FRAMES = "reduced frames"
-    CALIBRATED = "calibrated"
+    CALIBRATED_FRAMES = "calibrated frames"
     CALIBRATED_RECORDS = "calibrated records"
-    DRAWN = "drawn"
+    DRAWN_FRAMES = "drawn frames"
     # On a group, its masters or measurements.
     HASH_OF_GROUP = "hash of group"
     SOURCES_ALIKE = "sources alike"
@@ -95,8 +95,8 @@ class OutcomeKey(StrEnum):
     BEST_PAIR = "best pair"
     BIASES_OF_DARKS = "biases of darks"
     BIAS_WITHOUT_DARK = "bias without dark"
-    COMPETING = "competing"
-    DECIDED = "decided"
+    COMPETING_FLATS = "competing flats"
+    STEP_IN_ORDER = "step in order"
     MAY_CHANGE = "may change"
     NEEDS = "needs"
-    TAKEN = "taken"
+    USES_MADE = "uses made"

@@ -166,7 +166,9 @@ def first_use(context, step):
     -------
     ccdflow.run.job.Use or None
     """
-    return context.kept_by_identity(OutcomeKey.TAKEN, (step,), lambda: _taken_uses(context, step))
+    return context.kept_by_identity(
+        OutcomeKey.USES_MADE, (step,), lambda: _taken_uses(context, step)
+    )
 
 
 def _taken_uses(context, step):

@@ -60,7 +60,7 @@ def competing_flats(context, step):
     if step.kind != FLAT:
         return []
     return context.kept_by_identity(
-        OutcomeKey.COMPETING, (step,), lambda: _competing(context, step)
+        OutcomeKey.COMPETING_FLATS, (step,), lambda: _competing(context, step)
     )
 
 
@@ -110,7 +110,9 @@ def order_by_measurement(context, step):
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
     decide = _pair_first if step.pairs else _decide_flat
-    return context.kept_by_identity(OutcomeKey.DECIDED, (step,), lambda: decide(context, step))
+    return context.kept_by_identity(
+        OutcomeKey.STEP_IN_ORDER, (step,), lambda: decide(context, step)
+    )
 
 
 def _pair_first(context, step):

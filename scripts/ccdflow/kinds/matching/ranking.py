@@ -142,14 +142,15 @@ def _rank_recent(terms, night, rules):
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
     start = max(0, end - _LAST_ONES)
-    fixed, warming, left, ties = unscaled.fixed, unscaled.warming, unscaled.left, unscaled.ties
+    fixed, warming, ties = unscaled.fixed, unscaled.warming, unscaled.ties
+    bias_left = unscaled.bias_left
     ranked = []
     for index in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
         lag = day - days[index]
         ageing = a_day * lag + warming[index]
         variance = fixed[index] + ageing
-        ranked.append((variance + left[index], lag, ties[index], index, variance, ageing))
+        ranked.append((variance + bias_left[index], lag, ties[index], index, variance, ageing))
     ranked.sort()
     if start:
         least = unscaled.least[start - 1] + a_day * (day - days[start - 1])
@@ -219,7 +220,7 @@ class Ranking:
             apart[undated] = 0.0
         self._ageing = terms.a_day * apart + terms.warming[some]
         self._variance = terms.fixed[some] + self._ageing
-        self._added = self._variance + terms.left[some]
+        self._added = self._variance + terms.bias_left[some]
         self._order = self._first_indices(apart, undated, rules)
 
     def _first_indices(self, apart, undated, rules):

@@ -110,7 +110,7 @@ def spellings(context):
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
         return _spellings(rows)
 
-    return context.lookup((Lookup.SPELLED, "readmode"), make)
+    return context.lookup((Lookup.SPELLINGS, "readmode"), make)
 
 
 def _spellings(rows):
@@ -147,7 +147,7 @@ def restore_spellings(context, before):
     if any(before.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
     now = _spellings(rows)
-    context.lookup((Lookup.SPELLED, "readmode"), lambda: now | before)
+    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: now | before)
 
 
 def _layout(context, row):

@@ -125,7 +125,7 @@ class Unscaled(NamedTuple):
     Attributes
     ----------
     masters : list of OfferedMaster
-    days, fixed, warming, left, warmer : list of float
+    days, fixed, warming, bias_left, warmer : list of float
         As of `Terms`.
     ties : list of int
         As of `Terms`.
@@ -139,7 +139,7 @@ class Unscaled(NamedTuple):
     days: list[float]
     fixed: list[float]
     warming: list[float]
-    left: list[float]
+    bias_left: list[float]
     warmer: list[float]
     ties: list[int]
     known: list[bool]
@@ -162,7 +162,7 @@ class Terms:
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
-    fixed, warming, left : numpy.ndarray of shape (n,), float64
+    fixed, warming, bias_left : numpy.ndarray of shape (n,), float64
         The variance that it adds without ageing; that for the degrees between; and of a dark that
         of the bias which its scale leaves behind.
     a_day : float
@@ -179,7 +179,7 @@ class Terms:
     warmer: np.ndarray
     fixed: np.ndarray
     warming: np.ndarray
-    left: np.ndarray
+    bias_left: np.ndarray
     a_day: float
     is_dark: bool
 
@@ -207,13 +207,13 @@ class Terms:
     def unscaled(self):
         """The `Unscaled` masters."""
         own = np.flatnonzero(self.exact & np.isfinite(self.days))
-        variances = (self.fixed[own] + self.warming[own]) + self.left[own]
+        variances = (self.fixed[own] + self.warming[own]) + self.bias_left[own]
         return Unscaled(
             masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
             days=self.days[own].tolist(),
             fixed=self.fixed[own].tolist(),
             warming=self.warming[own].tolist(),
-            left=self.left[own].tolist(),
+            bias_left=self.bias_left[own].tolist(),
             warmer=self.warmer[own].tolist(),
             ties=self.ties[own].tolist(),
             known=self.known[own].tolist(),
@@ -223,7 +223,7 @@ class Terms:
     @cached_property
     def least(self):
         """The least variance of an unscaled master up to each one, and from each one on."""
-        added = (self.fixed + self.warming) + self.left
+        added = (self.fixed + self.warming) + self.bias_left
         added = np.where(self.exact, added, np.inf)
         return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
 
@@ -332,7 +332,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     one = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
-    left = (1 - scale) ** 2 * columns.bias_variances
+    bias_left = (1 - scale) ** 2 * columns.bias_variances
     none = np.zeros(np.count_nonzero(usable))
     return Terms(
         columns=columns,
@@ -344,7 +344,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
         warmer=none,
         fixed=(scale**2 * one / columns.frames)[usable],
         warming=none,
-        left=left[usable],
+        bias_left=bias_left[usable],
         a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
         is_dark=True,
     )
@@ -381,7 +381,7 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
         warmer=warmer,
         fixed=fixed,
         warming=(warming * warmer) ** 2,
-        left=np.zeros(count),
+        bias_left=np.zeros(count),
         a_day=a_day,
         is_dark=False,
     )

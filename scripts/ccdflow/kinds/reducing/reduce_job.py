@@ -270,9 +270,9 @@ def _refuse_negatives(frame, stored):
     headers_of = frame.layout.headers
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
-        rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
+        regions = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
         # The same rows count in a frame that is reduced while it is inflated.
-        negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
+        negatives.add(values[min(r.y0 for r in regions) : max(r.y1 for r in regions)])
         negatives.check(frame.row.file)
 
 

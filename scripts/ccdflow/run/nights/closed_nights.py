@@ -307,8 +307,8 @@ def _columns_of(before, summaries, nights):
     for name in dict.fromkeys(chain(names, *summaries.values())):
         cells = {} if before is None else before.cells(name)
         cells |= {
-            night: note_columns.cell(o[name]) if name in o else b""
-            for night, o in summaries.items()
+            night: note_columns.cell(summary[name]) if name in summary else b""
+            for night, summary in summaries.items()
         }
         yield name, [cells.get(night, b"") for night in nights]
 

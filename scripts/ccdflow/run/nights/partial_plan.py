@@ -67,12 +67,11 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
         If the whole archive has to be planned.
     """
     nights = read_nights(settings, reading, archive_state)
-    known = nights.notes
-    changes = _Changes(settings, archive_state, nights, known)
+    changes = _Changes(settings, archive_state, nights, nights.notes)
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
-        attempt = _PlanAttempt(settings, reading, chain, known, changes, made)
+        attempt = _PlanAttempt(settings, reading, chain, nights.notes, changes, made)
         opened_plan, further_nights = attempt.plan(opened, cores=cores, progress=progress)
         if not further_nights:
             return opened_plan, attempt.files

@@ -157,8 +157,8 @@ def note_flags(context):
 
 def records_by_kind(records):
     """Return {kind: records, sorted by product} of a ledger."""
-    records_by_kind = {}
+    by_kind = {}
     for product in sorted(records.keys()):
         record = records[product]
-        records_by_kind.setdefault(record.kind, []).append(record)
-    return records_by_kind
+        by_kind.setdefault(record.kind, []).append(record)
+    return by_kind

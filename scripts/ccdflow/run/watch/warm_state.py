@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.files import atomic_write as files
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import JobContext, PlanContext, is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
@@ -77,7 +77,7 @@ class WarmState:
             self.context.closed.forget()
 
     def _stamps(self):
-        return [files.stamp_of(self.context.results / name) for name in _NOTES]
+        return [atomic_write.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
         """Return whether no other process has written notes since; call it under the lock."""
