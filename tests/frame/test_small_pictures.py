@@ -243,7 +243,7 @@ def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, mark
         f"{n}.fits": SimpleNamespace(status=MADE, data={"grade": grade, "reasons": ["no dark"]})
         for n, grade in enumerate(grades)
     }
-    frames = [ShownFrame(file, kind="science") for file in tiles._calibrated]
+    frames = [ShownFrame(file, image_type="science") for file in tiles._calibrated]
     marks, notes = (
         [each for f in frames for each in ways(f)] for ways in (tiles._marks, tiles._notes)
     )

@@ -518,7 +518,7 @@ def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
     combined = (("bias", 1, 1), ("dark", 3, 5), ("flat", 2, 3))
     first = NightLine("2016-01-15", reduced=24, combined=combined)
     second = NightLine("2016-01-16", combined=(("dark", 1, 1),))
-    text = Reader(index_page(IndexPage(nights=(first, second)))).text
+    text = Reader(index_page_html(IndexContent(nights=(first, second)))).text
     made = "1 combined bias, 4 combined darks and 2 combined flats"
     assert f"{made} made, 2 groups of darks and 1 group of flats without one." in text
     assert f"All nights: 24 frames, 24 reduced, 0 set aside; {made}." in text
@@ -527,7 +527,7 @@ def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
     assert calendar.words_on_state(first).endswith(
         ", 1 of 1 combined biases, 3 of 5 combined darks, 2 of 3 combined flats"
     )
-    text = Reader(index_page(IndexPage(nights=(NightLine("2016-01-15", reduced=2),)))).text
+    text = Reader(index_page_html(IndexContent(nights=(NightLine("2016-01-15", reduced=2),)))).text
     assert "No combined bias, dark or flat made." in text
 
 

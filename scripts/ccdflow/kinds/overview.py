@@ -117,7 +117,7 @@ def _summary_of(context, night):
         reduced=statuses[REDUCED],
         set_aside=statuses[SET_ASIDE],
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
-        combined=tuple(_combined(context, night)),
+        combined=tuple(_combined_groups(context, night)),
         grades=tuple(sorted(grades.items())),
         uncalibrated=len(science) - len(calibrated),
     )
@@ -125,7 +125,7 @@ def _summary_of(context, night):
     return {"line": asdict(line), "aside": aside}
 
 
-def _combined(context, night):
+def _combined_groups(context, night):
     """Yield image type, combined groups and all groups of each kind of masters of a night."""
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)

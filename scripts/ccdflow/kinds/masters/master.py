@@ -15,7 +15,22 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rows import digest
 
 
-class MasterKind(Kind):
+class _ShownOnPages:
+    """The part of a kind of masters that pages ask for."""
+
+    def index_basis(self, context):
+        """Return the sources of the overview: all masters."""
+        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
+        return {self.name: digest(lines)} if lines else {}
+
+    def products_on_page(self, context, night):
+        """Return the masters of a night, and those whose figures its page shows beside them."""
+        trend = group_queries.trend_groups(self, context, night)
+        groups = [*self.night_groups(context, night), *trend]
+        return list(dict.fromkeys(group.product for group in groups))
+
+
+class MasterKind(_ShownOnPages, Kind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes
@@ -280,14 +295,3 @@ class MasterKind(Kind):
         if not self.is_enabled(context):
             return []
         return master_lines.lines_on_masters(self, records)
-
-    def index_basis(self, context):
-        """Return the sources of the overview: all masters."""
-        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
-        return {self.name: digest(lines)} if lines else {}
-
-    def products_on_page(self, context, night):
-        """Return the masters of a night, and those whose figures its page shows beside them."""
-        trend = group_queries.trend_groups(self, context, night)
-        groups = [*self.night_groups(context, night), *trend]
-        return list(dict.fromkeys(group.product for group in groups))

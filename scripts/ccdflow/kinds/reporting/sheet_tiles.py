@@ -188,7 +188,17 @@ class NightTiles:
         )
 
     def _panel(self, name, unit, hint, value_of, most_decimals=TimePanel.most_decimals):
-        """Return a panel of a figure over the night, None without values."""
+        """Return the `TimePanel` of a figure over the night, None without values.
+
+        Parameters
+        ----------
+        name, unit, hint : str
+            Title, unit, and the words on hovering.
+        value_of : callable
+            Takes a frame and returns its value, or None.
+        most_decimals : int, optional
+            Decimals of the range at most.
+        """
         points = []
         for number, frame in enumerate(self.frames):
             hours, value = self._hours(frame), value_of(frame)
