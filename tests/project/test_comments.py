@@ -40,7 +40,7 @@ def test_the_comment_of_a_constant_has_one_form():
     wrong = []
     for module in modules():
         lines = module.text.splitlines()
-        for node, names, after in constants(module) if "ccdflow" in module.path.parts else ():
+        for node, names, after in constants(module) if module.is_of_library else ():
             is_public = not any(name.startswith("_") for name in names)
             above = lines[node.lineno - 2]
             is_below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
@@ -70,7 +70,7 @@ def test_a_private_constant_with_a_number_has_a_comment():
     for module in modules():
         lines = module.text.splitlines()
         commented_end = None
-        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+        for node, names, _ in constants(module) if module.is_of_library else ():
             is_public = not any(name.startswith("_") for name in names)
             is_commented = lines[node.lineno - 2].startswith("# ")
             if is_public or is_commented or commented_end == node.lineno - 1:
@@ -85,7 +85,7 @@ def test_the_comment_of_a_constant_tells_more_than_its_name():
     wrong = []
     for module in modules():
         lines = module.text.splitlines()
-        for node, names, _ in constants(module) if "ccdflow" in module.path.parts else ():
+        for node, names, _ in constants(module) if module.is_of_library else ():
             above = lines[node.lineno - 2]
             words = re.findall("[a-z0-9]+", above.lower()) if above.startswith("# ") else []
             if words and set(words) <= set(names[0].lower().split("_")):
@@ -104,7 +104,7 @@ def test_the_comment_of_a_constant_stands_alone():
     wrong = []
     for module in modules():
         lines = module.text.splitlines()
-        for node, names, after in constants(module) if "ccdflow" in module.path.parts else ():
+        for node, names, after in constants(module) if module.is_of_library else ():
             first = node.lineno - 1
             while lines[first - 1].startswith("# "):
                 first -= 1

@@ -16,7 +16,7 @@ SCRIPTS = ROOT / "scripts"
 WITH_EXAMPLES = [
     ".".join(module.path.relative_to(SCRIPTS).with_suffix("").parts)
     for module in modules()
-    if ">>>" in module.text and "ccdflow" in module.path.parts
+    if ">>>" in module.text and module.is_of_library
 ]
 ERRORS = {"UserError", "FrameError", "ValueError"}
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from astropy.io import fits
@@ -91,6 +92,8 @@ def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, mo
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args: calls.update([name]) or function(*args))
 
+    # Two threads that meet the first frames at once both arrange them.
+    monkeypatch.setattr(header_reading, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
     counted(inventory, "_geometry_and_recipe")
     counted(facts, "_type_of")
     of_files, shared = rows_read(values)

@@ -20,6 +20,11 @@ class Module:
         """The syntax tree: not parsed where the tests are only collected."""
         return ast.parse(self.text)
 
+    @property
+    def is_of_library(self):
+        """Whether it is below scripts/ccdflow; the checkout's own folder may have that name too."""
+        return "ccdflow" in self.path.relative_to(ROOT).parts
+
     def __iter__(self):
         return iter((self.path, self.text, self.tree))
 
