@@ -284,7 +284,7 @@ def test_darks_without_any_bias_are_promised_to_no_frame(archive):
     dark = f"combined/{NIGHT}/dark_testcam_64x8_300s.fits"
     refused = f"no dark could be made: {dark}: no bias: there is none at all grade C"
     assert line_of(lines, "dark") == f"dark none {refused}"
-    # Biases are what is wanted: the darks that there are will do.
+    # Only biases are missing: the existing darks suffice.
     assert line_of(lines, "to gain most") == (
         "to gain most: 10 biases of this night (there is none that fits)"
     )

@@ -74,7 +74,7 @@ def test_one_readout_mode_in_two_spellings(archive):
 
 @pytest.mark.parametrize("card", ["CCDSUM", "BINNING"])
 def test_one_binning_in_two_spellings(archive, card):
-    """The program of the camera was renewed: what was 2 1 is 2x1, of some frames and of none."""
+    """A new version of the camera's program writes the binning 2 1 as 2x1."""
     archive.calibrations(NIGHT, **{card: "2 1"})
     file = archive.take("science", NIGHT, exptime=300.0, **{card: "2x1"})
     assert archive.chosen(file) == OWN

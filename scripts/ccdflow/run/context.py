@@ -28,7 +28,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
 
-# Stands for a value that is not known yet: None is a value.
+# The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
 
 # Results are kept: a plan asks several times for each of a hundred thousand frames.

@@ -46,7 +46,8 @@ _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
-# Characters that stand for values of a basis until its text is cut there; no basis has them.
+# Marks take the place of a frame's values in the text of a basis, which is cut at them later.
+# No basis has these control characters.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 

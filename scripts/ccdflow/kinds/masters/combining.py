@@ -197,11 +197,11 @@ def combine_group(kind, context, job, *, threads):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )
-        work, data = _work_and_data(
+        work = _work_on_selection(
             kind, context, job=job, members=members, selection=selection, threads=threads
         )
-        data["quality"] = []
-        return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
+        work.record.data["quality"] = []
+        return replace(work.record, status=ledger.REFUSED, reason=missing)
     selection = kind.maker.select(context, group, members)
     while True:
         try:
@@ -212,8 +212,8 @@ def combine_group(kind, context, job, *, threads):
             selection = member_selection.leave_out(selection, error.left_out)
 
 
-def _work_and_data(kind, context, job, members, selection, threads):
-    """Return the `CombineWork` of a selection, and the dict of its record's entries.
+def _work_on_selection(kind, context, job, members, selection, threads):
+    """Return the `CombineWork` of a selection; its record has the entries known so far.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _work_and_data(kind, context, job, members, selection, threads):
         kept=members_kept,
         left_out=left_out,
         threads=threads,
-    ), data
+    )
 
 
 def _combine_selected(kind, context, job, members, selection, threads):
@@ -259,10 +259,10 @@ def _combine_selected(kind, context, job, members, selection, threads):
     selection : ccdflow.detector.member_selection.Selection
     threads : int
     """
-    work, data = _work_and_data(
+    work = _work_on_selection(
         kind, context, job=job, members=members, selection=selection, threads=threads
     )
-    record = work.record
+    data = work.record.data
     reason = _why_no_master(selection, len(members), work.settings["minimum"])
     if not selection.agrees:
         reason += disagreement.two_kinds_in_words(context, members)
@@ -282,7 +282,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
         )
         # The limit is noted: a run with another limit tries again, a run with this one does not.
         data |= {"quality": [], "memory": memory, "enough": enough}
-    return replace(record, status=ledger.REFUSED, reason=reason, data=data)
+    return replace(work.record, status=ledger.REFUSED, reason=reason)
 
 
 def _why_no_master(selection, available, minimum):

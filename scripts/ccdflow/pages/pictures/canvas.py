@@ -32,9 +32,6 @@ from ccdflow.pages.pictures.style import (
     explanation_lines,
 )
 
-TICK_STEPS = (1, 2, 5, 10)
-"""Steps of ticks, times a power of 10."""
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """The markers of the series of a plot, in their order."""
 
