@@ -16,6 +16,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
 from ccdflow.files import note_columns, notes
+from ccdflow.frame import reduction
 from ccdflow.run import ledger, product_stamps, session
 from ccdflow.run.nights import closed_nights, merging, night_notes
 from ccdflow.run.rawframes import rawfolder
@@ -108,6 +109,26 @@ def test_frames_that_are_refused_have_no_header_of_an_older_version_and_close_th
     assert [line.partition(":")[0] for line in sandbox.plan().describe()] == ["nothing to do"]
     take(sandbox, NIGHTS[3], "OBJECT")
     assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+
+
+def test_a_release_with_a_new_header_closes_nights_and_its_lines_count_all_of_them(
+    sandbox, monkeypatch
+):
+    """The sandbox compares the lines of a plan of some nights with those of a plan of all."""
+    monkeypatch.setattr(reduction, "HEADER_VERSION", reduction.HEADER_VERSION + 1)
+    for kind in kinds.CHAIN:
+        if kind.name in ("bias", "science"):
+            monkeypatch.setattr(kind, "header_version", kind.header_version + 1)
+    # The stamps of the code that a seal has change with a release.
+    closed_nights.remove_closed_nights(sandbox.results)
+    (sandbox.results / paths.SEAL).unlink()
+    assert sandbox.run().jobs == []
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+    told = [line for line in sandbox.plan().describe() if "header of an older version" in line]
+    assert [line.partition(" with ")[0] for line in told] == [
+        "15 frames", "5 combined biases", "5 frames",
+    ]  # fmt: skip
 
 
 def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox):

@@ -9,7 +9,7 @@ asks them in turn, and knows none of them by name.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import filterfalse
 from typing import NamedTuple
@@ -39,8 +39,8 @@ class Plan:
         Whether some products were asked for by name, and ``jobs`` makes these only.
     leaving : tuple of str
         Those of ``products_to_retire`` whose files are there.
-    older_headers : dict of str to int
-        By kind, how many products stay that have a header of an older version.
+    older_headers : dict of str to list of str
+        By kind, the planned products that stay and have a header of an older version.
     dropped : dict of str to ccdflow.run.rawframes.rows.Row
         Rows of missing raw files that go with their products, by product.
     """
@@ -51,7 +51,7 @@ class Plan:
     planned_counts: dict[str, int] = field(default_factory=dict)
     is_part: bool = False
     leaving: tuple[str, ...] = ()
-    older_headers: dict[str, int] = field(default_factory=dict)
+    older_headers: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, Row] = field(default_factory=dict)
 
     def of_kind(self, *kinds):
@@ -154,7 +154,7 @@ class Planner:
         self.stamps = stamps
         self.products_to_retire, self.dropped = set(), {}
         self.planned_counts = Counter()
-        self.older_headers = Counter()
+        self.older_headers = defaultdict(list)
         self._doubtful = doubtful
         self._forced = forced
         self._records = ledger.names_of_records(context.results)
@@ -287,7 +287,7 @@ class Planner:
         record = self.context.earlier_record(product)
         # A product that was refused has no header.
         if record.status == ledger.MADE and kind.header_version_of(record) < kind.header_version:
-            self.older_headers[kind.name] += 1
+            self.older_headers[kind.name].append(product)
 
     def is_current(self, kind, product, basis):
         """Return whether a product is there as it should be, and not asked for again.

@@ -113,11 +113,13 @@ def _lines_on_jobs(plan):
 
 def _lines_on_older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
+    counts = archive_counts.older_headers(plan.context)
+    counts.update({kind: len(products) for kind, products in plan.older_headers.items()})
     return [
         f"{counted_noun(number, kind.nouns)} with a header of an older version: "
         f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
-        if (number := plan.older_headers.get(kind.name))
+        if (number := counts[kind.name])
     ]
 
 

@@ -297,11 +297,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.
         notes.write_checked(context.results / paths.SEAL, [text])
-        if plan.older_headers:
-            # The lines of the run count them over all nights.
-            closed_nights.remove_closed_nights(context.results)
-        else:
-            closed_nights.note_all_nights(context, before)
+        closed_nights.note_all_nights(context, before, plan.older_headers)
 
 
 def _dry_run_lines(plan):

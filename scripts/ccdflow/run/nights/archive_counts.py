@@ -21,7 +21,7 @@ EXPOSURE_LIMIT = 2.0**31
 """Exposure times are below this, seconds."""
 
 
-def summary(context, night, records):
+def summary(context, night, records, older_headers):
     """Return a closed night's part of the counts, as plain values.
 
     Parameters
@@ -30,6 +30,8 @@ def summary(context, night, records):
     night : str
     records : list of ccdflow.run.ledger.Record
         Those that are about this night alone.
+    older_headers : dict of str to int
+        By kind, how many of its products have a header of an older version.
 
     Returns
     -------
@@ -44,6 +46,7 @@ def summary(context, night, records):
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == ledger.MADE),
         "disk": _disk(records),
+        "older_headers": older_headers,
         "rows": [plain_row(row) for row in rows if _may_have_line(row)],
     }
 
@@ -93,6 +96,11 @@ def requested_frames(context):
 def records(context):
     """Return (records, those made) by kind: how many there are of closed nights."""
     return _sum(context, "records", Counter()), _sum(context, "made", Counter())
+
+
+def older_headers(context):
+    """Return by kind how many products of closed nights have a header of an older version."""
+    return _sum(context, "older_headers", Counter())
 
 
 def _sum(context, name, counter):

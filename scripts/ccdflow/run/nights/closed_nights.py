@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections import Counter
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -27,7 +28,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-FORM_VERSION = 3
+FORM_VERSION = 4
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
@@ -241,7 +242,7 @@ def remove_closed_nights(results):
 # -- the note --------------------------------------------------------------------------------------
 
 
-def note_all_nights(context, state):
+def note_all_nights(context, state, older_headers):
     """Note all nights of an archive in which nothing is to be done.
 
     Parameters
@@ -250,13 +251,16 @@ def note_all_nights(context, state):
         Of an empty plan; its inventory and ledger are as they are on the disk.
     state : ccdflow.run.seal.State
         From before the plan was made.
+    older_headers : dict of str to list of str
+        As `ccdflow.run.plan.Plan` has them.
     """
     try:
         # An answer on one frame of a night serves the others.
         context = PlanContext.of(context)
         homes = _Homes(context)
         _check(context, homes)
-        notes = {night: _note(context, night, homes) for night in homes.nights}
+        counts = homes.count(older_headers)
+        notes = {night: _note(context, night, homes, counts[night]) for night in homes.nights}
         path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
         nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
         note_columns.write_columns(
@@ -342,6 +346,24 @@ class _Homes:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 
+    def count(self, products_by_kind):
+        """Return {night: {kind: number}} of products that are planned with their night alone.
+
+        Parameters
+        ----------
+        products_by_kind : dict of str to list of str
+        """
+        groups = self._context.groups
+        counts = {night: Counter() for night in self.nights}
+        for kind, products in products_by_kind.items():
+            for product in products:
+                night = self.of_record(product, kind)
+                if self._reach[kind] == OF_A_MASTER:
+                    night = groups[product].night_of_page
+                if night:
+                    counts[night][kind] += 1
+        return counts
+
     def _ranges(self):
         """Return {"rows", "records"}: {night: ranges of the notes}; {} beside closed nights."""
         context = self._context
@@ -395,8 +417,17 @@ def _boots(records):
     return boots
 
 
-def _note(context, night, homes):
-    """Return the note of a night: plain values by the names of their columns."""
+def _note(context, night, homes, older_headers):
+    """Return the note of a night: plain values by the names of their columns.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PlanContext
+    night : str
+    homes : _Homes
+    older_headers : dict of str to int
+        By kind, how many of its products have a header of an older version.
+    """
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [
@@ -404,7 +435,8 @@ def _note(context, night, homes):
         for g in context.groups.values()
         if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
     ]
-    summaries = {archive_counts.COUNTS_NOTE: archive_counts.summary(context, night, records)}
+    counts = archive_counts.summary(context, night, records, older_headers)
+    summaries = {archive_counts.COUNTS_NOTE: counts}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types

@@ -49,7 +49,7 @@ def close_nights(session):
     except NeedsWholePlan:
         return False
     masters = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
-    if again.of_kind(*masters) or again.products_to_retire or again.older_headers:
+    if again.of_kind(*masters) or again.products_to_retire:
         return False
     open_nights |= {job.night for job in again.jobs.values()}
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_nights}
@@ -57,7 +57,8 @@ def close_nights(session):
     # nights.
     folders = {**session.archive_state.folders, **dict.fromkeys(unsound, "")}
     ended = replace(again.context, jobs={}, elsewhere={})
-    closed_nights.note_all_nights(ended, replace(session.archive_state, folders=folders))
+    state = replace(session.archive_state, folders=folders)
+    closed_nights.note_all_nights(ended, state, again.older_headers)
     merging.merge_late_notes(context.results)
     return True
 
