@@ -21,7 +21,8 @@ from collections import deque
 from contextlib import suppress
 
 from ccdflow import commandline, paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan

@@ -8,7 +8,8 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.run import ledger
 from ccdflow.run.ledger import Record
 

@@ -15,9 +15,10 @@ from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import note_columns, notes
-from ccdflow.run import ledger, product_stamps, session
+from ccdflow.files.text_files import note_columns, notes
+from ccdflow.run import ledger, session
 from ccdflow.run.nights import closed_nights, merging, night_notes
+from ccdflow.run.products import product_stamps
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.watch import watching

@@ -20,7 +20,8 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, checksum, json_text, notes
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
 
 MADE = "made"

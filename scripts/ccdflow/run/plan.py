@@ -18,7 +18,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import Job
-from ccdflow.run.product_stamps import product_stamps
+from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
 
@@ -104,7 +104,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
     forced : set of str
         Kinds and products that are made again though they are current.
-    stamps : ccdflow.run.product_stamps.ProductStamps, optional
+    stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
         Of some products, where nights are closed.
 
     Returns
@@ -142,7 +142,7 @@ class Planner:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    stamps : ccdflow.run.product_stamps.ProductStamps
+    stamps : ccdflow.run.products.product_stamps.ProductStamps
     doubtful : set of str
         Products that must show their checksum.
     forced : set of str

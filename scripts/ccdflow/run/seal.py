@@ -23,7 +23,8 @@ from pathlib import Path
 
 import ccdflow
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.run import ledger
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain

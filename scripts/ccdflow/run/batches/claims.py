@@ -13,11 +13,11 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
+from ccdflow.run.lines.progress import BatchCount
 
 BEAT_SECONDS = 1.0
 """Seconds between two signs of life."""
@@ -40,21 +40,6 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 class Withdrawn(Exception):
     """The batch no longer holds: a later main process has made a new plan."""
-
-
-@dataclass(frozen=True)
-class BatchCount:
-    """The finished part of a batch.
-
-    Attributes
-    ----------
-    frames, aside, others : int
-        Frames done (including those set aside), frames set aside, and other products.
-    """
-
-    frames: int = 0
-    aside: int = 0
-    others: int = 0
 
 
 def lock_path(batch):

@@ -18,7 +18,8 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, note_columns
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
@@ -42,7 +43,7 @@ class ClosedNights:
 
     Parameters
     ----------
-    columns : ccdflow.files.note_columns.Columns
+    columns : ccdflow.files.text_files.note_columns.Columns
         Their note; a column is read when it is first used.
 
     Attributes

@@ -14,7 +14,8 @@ from json.decoder import scanstring
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, json_text, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan

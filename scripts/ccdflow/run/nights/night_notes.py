@@ -10,7 +10,8 @@ import json
 import posixpath
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes, tables
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes, tables
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines

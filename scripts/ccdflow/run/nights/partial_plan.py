@@ -28,7 +28,7 @@ from ccdflow.run.nights.night_notes import (
     open_ledger,
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.product_stamps import ProductStamps
+from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.raw_verdicts import take_aside

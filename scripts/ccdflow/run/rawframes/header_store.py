@@ -12,7 +12,8 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.files import atomic_write, json_text, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (

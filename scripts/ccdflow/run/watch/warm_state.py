@@ -20,7 +20,7 @@ from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
-from ccdflow.run.product_stamps import ProductStamps
+from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
