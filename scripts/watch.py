@@ -129,10 +129,10 @@ def watch(options):
     values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
-        after=observer.after, waits=observer.waits, way=options.notice, limit=options.limit,
+        after=observer.after, waits=observer.waits, noticing=options.notice, limit=options.limit,
     )  # fmt: skip
     if options.once:
-        problem = watched.round().problem
+        problem = watched.whole_round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.

@@ -28,6 +28,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.products import removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
+from ccdflow.run.rawframes.reading_settings import ReadingSettings
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class RunStart:
     Attributes
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
         Those on which the reading of headers depends.
     chain : ccdflow.kinds.kind.Chain
     is_dry : bool
@@ -114,7 +115,7 @@ class RunStart:
     """
 
     settings: dict[str, object]
-    reading: inventory.ReadingSettings
+    reading: ReadingSettings
     chain: tuple[object, ...]
     is_dry: bool
     lock: TextIO | None
@@ -350,7 +351,7 @@ def remove_logs(results):
 
 def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
-    return inventory.ReadingSettings(
+    return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),

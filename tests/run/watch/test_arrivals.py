@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ccdflow.files import atomic_write
-from ccdflow.run.watch import arrivals
+from ccdflow.run.watch import arrivals, new_frames
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -88,7 +88,7 @@ def test_a_raw_folder_that_goes_is_lost(events, is_moved):
 
 
 def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
-    quiet = arrivals.SettledFiles(events.raw)
+    quiet = new_frames.SettledFiles(events.raw)
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
@@ -97,7 +97,7 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
 
 
 def test_a_file_that_grows_is_not_at_rest(tmp_path):
-    quiet = arrivals.SettledFiles(tmp_path)
+    quiet = new_frames.SettledFiles(tmp_path)
     assert quiet.settled({"a": (1, 1), "b": (1, 1)}) == {}
     assert quiet.settled({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
     assert quiet.settled({"a": (2, 2)}) == {"a": (2, 2)}

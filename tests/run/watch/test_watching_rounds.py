@@ -29,6 +29,7 @@ from ccdflow.kinds.matching import association
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, watching
+from ccdflow.run.watch.round_schedule import RoundSchedule
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -45,7 +46,7 @@ def evening(tmp_path_factory):
         # Old frames are not read again by each round.
         os.utime(path, (1e9, 1e9))
     shutil.copytree(top / "all", top / "raw", ignore=shutil.ignore_patterns(*LATE))
-    watch_of(settings_of(top / "raw", top / "results", chain), WatchOutput()).round()
+    watch_of(settings_of(top / "raw", top / "results", chain), WatchOutput()).whole_round()
     return top, chain
 
 
@@ -65,7 +66,7 @@ class Night:
         self.output = WatchOutput()
         self.values = settings_of_copy(self.raw, self.results, self.chain)
         self.watch = watch_of(self.values, self.output, **others)
-        self.watch.round(rawfolder.list_raw(self.raw))
+        self.watch.whole_round(rawfolder.list_raw(self.raw))
 
     def arrive(self, name, *, of=None, content=None, **cards):
         """Put a frame into the raw folder; return the round that it leads to."""
@@ -119,7 +120,7 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(watched_nig
     assert kinds_of(done) == {*FRAME, "page"}
     assert done.nights == [small_chain.NIGHT]
     # The whole plan wants none of it otherwise: tables and overview alone are left.
-    assert kinds_of(watched_night.watch.round()) == ARCHIVE
+    assert kinds_of(watched_night.watch.whole_round()) == ARCHIVE
     assert watched_night.is_as_from_scratch()
     (line,) = [line for line in watched_night.output.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
@@ -154,7 +155,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
     assert all("grade" in line for line in lines)
     assert not watched_night.watch._pace.owed
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
 
 
@@ -163,7 +164,7 @@ def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night
     monkeypatch.setattr(page_pace, "_MOST_SECONDS", 1e6)
     watched_night.arrive(*LATE)
     watched_night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
-    done = watched_night.watch.round()
+    done = watched_night.watch.whole_round()
     assert "page" in kinds_of(done)
     assert not watched_night.watch._pace.owed
     assert sum(line.startswith("fast.fits  ") for line in watched_night.output.lines) == 1
@@ -221,7 +222,7 @@ def test_a_whole_round_has_the_room_of_the_last_one(watched_night, monkeypatch):
         return work(*arguments, **options)
 
     monkeypatch.setattr(worker, "work", look)
-    assert kinds_of(watched_night.watch.round()) == ARCHIVE
+    assert kinds_of(watched_night.watch.whole_round()) == ARCHIVE
     assert left == [[None, None]]
 
 
@@ -230,7 +231,7 @@ def test_a_run_after_a_short_round_takes_its_products_in(watched_night):
     watched_night.arrive(*LATE)
     assert {job.kind for job in watched_night.plan().values()} == ARCHIVE
     again = watch_of(watched_night.values, WatchOutput())
-    assert kinds_of(again.round()) == ARCHIVE
+    assert kinds_of(again.whole_round()) == ARCHIVE
     assert watched_night.is_as_from_scratch()
 
 
@@ -318,13 +319,13 @@ def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_
 
 
 def test_a_bad_frame_has_a_line_and_costs_no_other(watched_night):
-    watched_night.watch.values["limits"] = watched_night.values["limits"] | {"settle": 0}
-    watched_night.watch.round()
+    watched_night.watch.settings["limits"] = watched_night.values["limits"] | {"settle": 0}
+    watched_night.watch.whole_round()
     watched_night.arrive("bad.fits", content=b"no FITS file at all" * 200)
     (line,) = [line for line in watched_night.output.lines if line.startswith("bad.fits")]
     assert line.startswith("bad.fits: set aside: ")
     assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
         "file"
     )
@@ -340,7 +341,7 @@ def test_midnight_passes_between_two_frames_and_back(watched_night):
         )
         assert done.is_short
         assert done.nights == ["2024-03-02" if name == "b" else small_chain.NIGHT]
-    assert kinds_of(watched_night.watch.round()) == ARCHIVE
+    assert kinds_of(watched_night.watch.whole_round()) == ARCHIVE
     assert watched_night.plan() == {}
 
 
@@ -351,12 +352,13 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(w
     kept = watched_night.watch._warm.context.store.rows
     assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
     generic = kept["new.fits"].geometry
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     assert not watched_night.watch._is_due()
     text = watched_night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
     (Path(watched_night.values["cameras"]) / "newcam.yaml").write_text(text)
     assert watched_night.watch._is_due()
-    assert "reduced/new.fits" in {record.product for record in watched_night.watch.round().records}
+    done = watched_night.watch.whole_round()
+    assert "reduced/new.fits" in {record.product for record in done.records}
     kept = watched_night.watch._warm.context.store.rows
     assert kept["new.fits"].geometry not in (generic, "")
 
@@ -370,7 +372,7 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(watched_night):
     assert done.is_short
     assert kinds_of(done) == {*FRAME, "page"}
     assert not any("set aside" in line for line in watched_night.output.lines)
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
 
 
@@ -383,14 +385,14 @@ def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_
     done = watched_night.arrive("bias1.fits", content=content[:3000])
     assert (done.is_short, done.records, done.arriving) == (False, [], 1)
     assert products(watched_night.results) == before
-    assert watched_night.watch._whole_round_at > 0
-    watched_night.watch.values["limits"] = watched_night.values["limits"] | {"settle": 0}
+    assert watched_night.watch.schedule.has_whole_round
+    watched_night.watch.settings["limits"] = watched_night.values["limits"] | {"settle": 0}
     done = watched_night.watch.notice({})
     assert {r.product for r in done.records if r.status == ledger.REFUSED} >= {
         name for name in before if name.startswith("combined/2024-03-01/bias")
     }
     assert done.arriving == 0
-    assert not watched_night.watch._whole_round_at
+    assert not watched_night.watch.schedule.has_whole_round
     assert any(line.startswith("bias1.fits: set aside: ") for line in watched_night.output.lines)
 
 
@@ -438,7 +440,7 @@ def test_two_files_of_one_product_are_left_to_a_whole_round(watched_night):
 
 
 def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
-    night = Night(evening, tmp_path, way="polling", limit=0.1)
+    night = Night(evening, tmp_path, noticing="polling", limit=0.1)
     gate, read = threading.Event(), looks._read_through
 
     def hang(path):
@@ -486,7 +488,7 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
 
 def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):
     night, listed, ended = (
-        Night(evening, tmp_path, way="polling", limit=0.05),
+        Night(evening, tmp_path, noticing="polling", limit=0.05),
         rawfolder.list_raw,
         [],
     )
@@ -528,7 +530,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     assert (done.problem, done.records) == ("", [])
     assert products(watched_night.results) == before
     # The whole round that follows at once forgets it.
-    assert watched_night.watch.round().arriving == 0
+    assert watched_night.watch.whole_round().arriving == 0
     assert not watched_night.watch._is_due()
     # Beside a frame that stays.
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
@@ -537,7 +539,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     path.unlink()
     done = watched_night.watch.notice(both)
     assert {r.product for r in done.records} >= {f"calibrated/{LATE[0]}"}
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
     assert not any(path.name in line for line in watched_night.output.lines)
 
@@ -559,7 +561,7 @@ def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_oth
     watched_night.watch.notice(stamps)
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
     assert not (watched_night.results / "calibrated" / names[0]).exists()
-    watched_night.watch.round()
+    watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
     assert not any("Traceback" in line for line in watched_night.output.lines)
 
@@ -571,7 +573,7 @@ def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
 ):
     """A disk is unmounted, with or without its mount point: no product is lost, no line says so."""
     monkeypatch.setattr(looks, "_LOOK_SECONDS", 0.1)
-    night = Night(evening, tmp_path, way=way)
+    night = Night(evening, tmp_path, noticing=way)
     before, away = products(night.results), tmp_path / "away"
     with watch_at_work(night):
         wait_until(lambda: night.watch.looks.unseen_files is not None)
@@ -656,6 +658,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
 ):
     clock, asked = Clock(), []
     watched_night.watch.claim.take_within_limit()
+    watched_night.watch.schedule = RoundSchedule(clock.monotonic)
     for module in (watching, looks):
         monkeypatch.setattr(module, "time", clock)
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
@@ -673,7 +676,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
         watched_night.watch._step(source)
     assert len(asked) == tries
     monkeypatch.undo()
-    watched_night.watch._not_before = 0.0
+    clock.now += 10
     watched_night.watch._step(source)
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
     watched_night.watch.claim.give_up()

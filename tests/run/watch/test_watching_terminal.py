@@ -119,7 +119,7 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert watch._words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
-    watched._seen.add(watched.looks.unseen_files)
+    watched.looks.seen.add(watched.looks.unseen_files)
     assert watch._words_on_work_left(watched) == "nothing is half made"
 
 

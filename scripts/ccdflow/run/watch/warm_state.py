@@ -59,7 +59,7 @@ class WarmState:
     ----------
     session : ccdflow.run.session.Session
         It has ended; its inventory and ledger are as they are on the disk.
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
 
     Attributes
     ----------
@@ -96,6 +96,22 @@ class WarmState:
         """
         is_known = self.is_whole and self.is_current()
         return (self.context.store, self.context.ledger) if is_known else load()
+
+    def release(self, load):
+        """Return inventory and ledger as `notes` does, and let all else go.
+
+        Parameters
+        ----------
+        load : callable
+
+        Returns
+        -------
+        (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
+        """
+        notes = self.notes(load)
+        # The plan that takes the notes needs the room of the contexts and lookups.
+        vars(self).clear()
+        return notes
 
     @property
     def is_whole(self):
