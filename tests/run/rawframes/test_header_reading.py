@@ -15,7 +15,7 @@ from workflow.sandbox import MEDIUM, SMALL, Sandbox
 from ccdflow.camera import facts
 from ccdflow.files import cards, fits_structure, rawfile
 from ccdflow.run import helper_processes, session
-from ccdflow.run.rawframes import header_reading, header_store, inventory
+from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rows import digest
 from ccdflow.settings import load_settings
@@ -51,7 +51,7 @@ def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
-        patch.setattr(inventory, "read_row", None)
+        patch.setattr(row_reader.RowReader, "read_row", None)
         together = rows(sandbox, cores=2, progress=lambda *count: counts.append(count))
     assert list(together.rows) == list(alone.rows)
     assert {f: r.as_dict() for f, r in together.rows.items()} == {

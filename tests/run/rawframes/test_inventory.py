@@ -13,7 +13,14 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.run import session
-from ccdflow.run.rawframes import header_store, inventory, inventory_table, rawfolder, rawnames
+from ccdflow.run.rawframes import (
+    header_store,
+    inventory,
+    inventory_table,
+    rawfolder,
+    rawnames,
+    row_reader,
+)
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 
@@ -204,14 +211,14 @@ def test_a_good_frame_that_is_written_once_more_is_what_it_was(sandbox):
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, monkeypatch):
     store = HeaderStore()
-    read = inventory.read_row
+    read = row_reader.RowReader.read_row
 
-    def late(file, *rest):
+    def late(reader, file, *rest):
         if file == ALL[0]:
             (sandbox.raw / file).unlink()
-        return read(file, *rest)
+        return read(reader, file, *rest)
 
-    monkeypatch.setattr(inventory, "read_row", late)
+    monkeypatch.setattr(row_reader.RowReader, "read_row", late)
     update(sandbox, store)
     assert store.rows[ALL[0]].status_and_reason == (
         "arriving",
