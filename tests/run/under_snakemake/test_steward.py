@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -258,6 +260,34 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_sett
     assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED_FILE]
 
 
+def test_debug_messages_are_lines_where_they_are_asked_for(begin, run_settings):
+    """Each reason for a plan that a run might have spared."""
+    make_all(begin())
+    # The records are still there, as of a run that was killed.
+    left = begin(is_verbose=True)
+    start = "ccdflow: debug: no seal, the run is planned anew: "
+    assert [line.startswith(start) for line in debug_lines_of(left)] == [True]
+    assert ": an earlier run has left " in debug_lines_of(left)[0]
+    assert left.end() == ""
+    assert begin().end() == ""
+    assert debug_lines_of(begin(is_verbose=True)) == []
+    Path(run_settings["raw"], "2020-03-01/0.fits").touch()
+    assert debug_lines_of(begin()) == []
+    changed = begin(is_verbose=True)
+    assert debug_lines_of(changed) == [
+        "ccdflow: debug: the seal does not hold, the run is planned anew:"
+        " files, settings or code have changed"
+    ]
+    assert changed.end() == ""
+    # The run has ended: what other runs of this process note is not its own.
+    logging.getLogger("ccdflow.run.seal").debug("a later message")
+    assert len(debug_lines_of(changed)) == 1
+
+
+def debug_lines_of(run):
+    return [line for line in run.stream.getvalue().splitlines() if "debug:" in line]
+
+
 # -- the host --------------------------------------------------------------------------------------
 
 
@@ -275,7 +305,7 @@ def workflow(**changes):
     made.cores, made.local_exec, made.is_rule = 3, True, lambda name: name == "all"
     made.dag_settings.targets = {"all", "results/a.fits"}
     made.dag_settings.forceall = made.dag_settings.forcetargets = False
-    made.execution_settings.latency_wait = 7
+    made.execution_settings.latency_wait, made.output_settings.verbose = 7, True
     return made
 
 
@@ -283,6 +313,7 @@ def test_what_snakemake_was_told(tmp_path):
     call = host.read_host(workflow(), ["snakemake", "-np"])
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
     assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
+    assert call.is_verbose
 
 
 @pytest.mark.parametrize("name", host.NEEDED_ATTRIBUTES)

@@ -35,6 +35,7 @@ NEEDED_ATTRIBUTES = {
         "the limit starts a timer in each round, and each timer another round: a third of the"
         " processor's time after 1,000 frames"
     ),
+    "output_settings.verbose": "--verbose shows debug messages, of ccdflow as well",
     "execution_settings.keep_metadata": "false with --drop-metadata, as in profiles/default",
     "persistence.started": "writes a file a job that marks its output as incomplete",
     "persistence.finished": "removes that file",
@@ -68,6 +69,8 @@ class Host:
         Whether all products are made again.
     given : frozenset of str
         Settings given on the command line.
+    is_verbose : bool
+        Whether debug messages are shown.
     latency : float
         Seconds for which a file of another node may stay unseen.
     """
@@ -81,6 +84,7 @@ class Host:
     forced: frozenset[str] = frozenset()
     all_forced: bool = False
     given: frozenset[str] = frozenset()
+    is_verbose: bool = False
     latency: float = 5.0
 
 
@@ -229,6 +233,7 @@ def read_host(workflow, arguments=()):
         forced=frozenset(rules_and_targets),
         all_forced=bool(all_forced),
         given=given_settings(workflow),
+        is_verbose=bool(_get(workflow, "output_settings.verbose")),
         latency=_get(workflow, "execution_settings.latency_wait") or 0.0,
     )
 

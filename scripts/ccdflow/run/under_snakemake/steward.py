@@ -23,6 +23,7 @@ from ccdflow.run.batches import batch_splitting, claims
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description, summary
 from ccdflow.run.lines.closing_lines import why_failed
+from ccdflow.run.lines.debug_lines import DebugLines
 from ccdflow.run.lines.progress import BatchCount, Progress
 from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.host import error_line_with_settings
@@ -91,7 +92,7 @@ class Steward:
         self.is_ended = False
         self.was_interrupted = False
         self.full_disk = ""
-        self._view = None
+        self._view = self._debug_lines = None
         self._lock = threading.Lock()
 
     # -- the start ---------------------------------------------------------------------------------
@@ -111,6 +112,8 @@ class Steward:
         if self.session is not None:
             return
         self.host = host
+        if host.is_verbose:
+            self._debug_lines = DebugLines(self.say)
         freed_pages.keep()
         # The objects of a plan live until the end of the run: collecting garbage would find none.
         gc.disable()
@@ -328,6 +331,8 @@ class Steward:
         if self.session is None or self.is_ended:
             return ""
         self.is_ended = True
+        if self._debug_lines is not None:
+            self._debug_lines.end()
         if self.batches:
             self.progress.elsewhere(self._done_elsewhere())
         self.progress.end()
