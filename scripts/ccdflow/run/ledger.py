@@ -64,6 +64,7 @@ class UnparsedMapping(Mapping):
         self.common = common
 
     def _mapping(self):
+        """The values: those of this record, over those that it shares with others."""
         unshared = _decode(self.text)[0]
         return {**_parse_common(self.common), **unshared} if self.common else unshared
 
@@ -389,7 +390,15 @@ class RecordReader:
         return night, self._record(values, unshared, data, common)
 
     def _record(self, values, unshared, data, common):
-        """Return the record of values that were read, with the texts that records share."""
+        """Return the record of values that were read, with the texts that records share.
+
+        Parameters
+        ----------
+        values : list
+            Of the short fields, as their line has them.
+        unshared, data, common : str
+            JSON of the record's own basis, of its data, and of the basis that it shares.
+        """
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]

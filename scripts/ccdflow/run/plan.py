@@ -281,6 +281,7 @@ class Planner:
         return attempt
 
     def _note_header(self, kind, product):
+        """Count a current product with a header of an older version: the run offers to renew it."""
         # The first version needs no look: no header is older.
         if kind.header_version <= 1:
             return
@@ -336,7 +337,18 @@ class Planner:
         return False
 
     def _why(self, kind, product, key, basis):
-        """Return why a product is to be made, '' if it is current."""
+        """Return why a product is to be made, '' if it is current.
+
+        A product that was refused is current as long as nothing would change that; a file of its
+        name, of a time before the refusal, is moved away.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        product, key : str
+        basis : Mapping or callable
+            The input of the key, or a function that returns it: only a change needs it.
+        """
         record = self.context.earlier_record(product)
         if record is None:
             return "new"

@@ -346,4 +346,5 @@ def is_read_again(row):
 
 
 def _stamps(results):
+    """Return size and times of the notes, in the order of `_NOTES`."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]

@@ -139,7 +139,19 @@ def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECOND
 
 
 def _wait(batch, say, silence, poll):
-    """Return the lock of a batch once its process ended; None where it gives no sign of life."""
+    """Return the lock of a batch once its process ended; None where it gives no sign of life.
+
+    Parameters
+    ----------
+    batch : Path
+    say : callable
+        Takes a line.
+    silence : float
+        Seconds without a sign of life after which the process counts as dead: locks may survive a
+        dead machine.
+    poll : float
+        Seconds between two tries.
+    """
     path = lock_path(batch)
     is_announced = False
     last_sign, seen_at = None, time.monotonic()
@@ -158,6 +170,7 @@ def _wait(batch, say, silence, poll):
 
 
 def _sign_of_life(batch):
+    """Return when a process last wrote its count, in ns of the file's clock; None for never."""
     try:
         return count_path(batch).stat().st_mtime_ns
     except FileNotFoundError:
@@ -286,6 +299,7 @@ class Reporter:
         self.report()
 
     def _run(self):
+        """Write the count as a sign of life until the end."""
         while not self._ended.wait(self._beat):
             self.report()
 

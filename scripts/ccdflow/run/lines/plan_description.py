@@ -122,6 +122,7 @@ def _lines_on_older_headers(plan):
 
 
 def _subject_up_to_date(plan):
+    """Return the begin of the line on products that are current."""
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first

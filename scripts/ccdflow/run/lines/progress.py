@@ -153,6 +153,7 @@ class Progress:
         return text
 
     def _rate(self, now):
+        """Return frames a second: over the last minute, and of the whole run once all are done."""
         since, before = self._samples[0]
         if self._frames_ended is not None:
             now, since, before = self._frames_ended, self._started, 0

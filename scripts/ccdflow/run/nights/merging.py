@@ -78,12 +78,25 @@ def _merge_all(results, nights):
 
 
 def _merge_records(path, late, homes):
-    """Merge the records into the ledger; return their ranges in the file."""
+    """Merge the records into the ledger; return their ranges in the file.
+
+    Records share the common part of their bases, which the first line of the ledger has once: a new
+    one is put at the end, so that the numbers in all other lines still hold.
+
+    Parameters
+    ----------
+    path : Path
+        Of the ledger.
+    late : ccdflow.run.late_notes.LateNotes
+    homes : list of (int, int, str)
+        See `_merge`.
+    """
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
     known = {ledger.canonical(basis): index for index, basis in enumerate(bases)}
 
     def index_of_common(text):
+        """Return the place of a common part among the bases; a new one is put at their end."""
         if text not in known:
             known[text] = len(bases)
             bases.append(json.loads(text))

@@ -244,6 +244,7 @@ def home_of_record(context):
     reach = {kind.name: kind.reach for kind in context.chain}
 
     def home(record):
+        """Return the night to which a record belongs; '' for those of all nights."""
         if reach[record.kind] == OF_A_FRAME:
             return nights[record.product]
         if reach[record.kind] == OF_A_NIGHT:

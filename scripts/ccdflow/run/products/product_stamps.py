@@ -130,7 +130,16 @@ class _Sweep:
                     self.stamps[name] = atomic_write.stamp_of(entry)
 
     def _problem(self, folder, status, above, is_link):
-        """Return why a folder is not a folder of products, or ''."""
+        """Return why a folder is not a folder of products, or ''.
+
+        Parameters
+        ----------
+        folder : str
+        status : os.stat_result
+        above : tuple
+            Device and inode of each folder above it.
+        is_link : bool
+        """
         if status.st_dev in self._systems:
             return f"leads into {self._systems[status.st_dev]}"
         if len(above) > rawfolder.MOST_FOLDERS_DEEP:

@@ -218,6 +218,7 @@ def save_store(results, store):
 
 
 def _same(rows, saved_rows):
+    """Return whether all rows are the objects that were saved: none is changed in place."""
     return len(rows) == len(saved_rows) and all(
         saved_rows.get(name) is row for name, row in rows.items()
     )

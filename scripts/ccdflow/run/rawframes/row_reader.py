@@ -270,7 +270,22 @@ def _is_first_verdict(before, row):
 
 
 def _row_values(file, camera, headers, remembered):
-    """Return the values of a row that its headers give, with warnings on unreadable cards."""
+    """Return the values of a row that its headers give, with warnings on unreadable cards.
+
+    Parameters
+    ----------
+    file : str
+        Named in errors.
+    camera : ccdflow.camera.cameras.Camera
+    headers : sequence of ccdflow.files.rawheader.RawHeader
+        Of all HDUs.
+    remembered : ccdflow.files.rawheader.Remembered
+        Values of equal headers of the same camera, which are found once.
+
+    Returns
+    -------
+    dict of str to object
+    """
     described = camera.describe(headers, file=file, remembered=remembered)
     facts = ["" if value is None else value for value in _facts_of(described)]
     facts[_TYPE] = facts[_TYPE] or "other"
@@ -279,7 +294,30 @@ def _row_values(file, camera, headers, remembered):
 
 
 def _geometry_and_recipe(file, camera, headers, settings):
-    """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
+    """Return geometry and recipe of a raw frame in canonical form, and notes on them.
+
+    They decide what is done with its pixels, so all that may be wrong with them is found here: a
+    frame that cannot be reduced has no job.
+
+    Parameters
+    ----------
+    file : str
+        Named in errors.
+    camera : ccdflow.camera.cameras.Camera
+    headers : sequence of ccdflow.files.rawheader.RawHeader
+        Of all HDUs.
+    settings : ReadingSettings
+
+    Returns
+    -------
+    geometry, recipe : dict
+    notes : tuple of str
+
+    Raises
+    ------
+    FrameError
+        If it cannot be reduced.
+    """
     if not camera.raw:
         refuse_reduced(headers, file=file, is_master_sought=False)
     how = camera.recipe(settings.reduction)
@@ -290,7 +328,20 @@ def _geometry_and_recipe(file, camera, headers, settings):
 
 
 def _unreadable(row, before, error, path):
-    """Return the row of a file that cannot be read."""
+    """Return the row of a file that cannot be read.
+
+    A file that was good before keeps its values and its product: its disk may be away. The next
+    run reads each of them once more.
+
+    Parameters
+    ----------
+    row : Row
+        With the values that could be read.
+    before : Row or None
+        The row of the last run.
+    error : CcdflowError
+    path : Path
+    """
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.
         row = before or replace(row, status=ARRIVING_STATUS, reason=_WENT_AWAY)

@@ -247,6 +247,7 @@ class Steward:
         self._tick(record)
 
     def _tick(self, record):
+        """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
         is_aside = is_frame and record.status in (ledger.SET_ASIDE, ledger.GONE)
         self.progress.tick(aside=is_aside, other=not is_frame)
@@ -389,6 +390,7 @@ class Steward:
             print(f"ccdflow: {text}", file=self.stream, flush=True)
 
     def _headers_read(self, done, total):
+        """Say how many headers are read: each thousand, where there are that many."""
         if total >= 1000 and (done % 1000 == 0 or done == total):
             self.say(f"{done} of {total} headers read")
 

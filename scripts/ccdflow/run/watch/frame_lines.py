@@ -57,6 +57,7 @@ class FrameLines:
                 self._lists.add(job.night)
 
     def _file(self, product):
+        """Return the raw file that a product of a frame is of; of a group, its first one."""
         group = self._context.find_group(product)
         return self._context.row_of(product).file if group is None else group.files[0]
 
@@ -90,6 +91,7 @@ class FrameLines:
             self._line(file)
 
     def _line(self, file):
+        """Say the line of a frame, with the warnings at its end, if it was begun."""
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
             self._say("  ".join([file, *filter(None, texts)]) + "".join(f"; {w}" for w in warnings))

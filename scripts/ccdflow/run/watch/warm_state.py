@@ -77,6 +77,7 @@ class WarmState:
             self.context.closed.forget()
 
     def _stamps(self):
+        """Return size and times of the notes, by which another process is noticed."""
         return [atomic_write.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
