@@ -24,6 +24,7 @@ from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.unparsed_mapping import forget_texts
 from ccdflow.run.watch import (
     arrivals,
     complaints,
@@ -355,7 +356,7 @@ class Watch:
     def _let_go(self):
         """Free what was kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
-        ledger.forget_texts()
+        forget_texts()
         for kind in self.chain:
             kind.free_memory()
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
