@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import mock
 
-from ccdflow.files import cards, rawheader
+from ccdflow.files import cards, rawheader, remembered_results
 from ccdflow.run import session
 from ccdflow.run.rawframes import inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore
@@ -30,7 +30,7 @@ def rows_read_without_memory(values):
         return read_row(*arguments)
 
     with (
-        mock.patch.object(rawheader.Remembered, "__call__", _asked_each_time),
+        mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
         mock.patch.object(row_reader.RowReader, "read_row", read_alone),
     ):
         return rows_read(values)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
 from ccdflow.camera.reduction_recipe import AUTO
-from ccdflow.files.rawheader import Remembered
+from ccdflow.files.remembered_results import Remembered
 from ccdflow.run.rawframes.header_store import READING_VERSION
 from ccdflow.run.rawframes.rows import digest
 

@@ -279,7 +279,7 @@ def _row_values(file, camera, headers, remembered):
     camera : ccdflow.camera.cameras.Camera
     headers : sequence of ccdflow.files.rawheader.RawHeader
         Of all HDUs.
-    remembered : ccdflow.files.rawheader.Remembered
+    remembered : ccdflow.files.remembered_results.Remembered
         Values of equal headers of the same camera, which are found once.
 
     Returns
