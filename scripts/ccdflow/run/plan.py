@@ -346,7 +346,7 @@ class Planner:
         ----------
         kind : ccdflow.kinds.kind.Kind
         product, key : str
-        basis : Mapping or callable
+        basis : dict or callable
             The input of the key, or a function that returns it: only a change needs it.
         """
         record = self.context.earlier_record(product)

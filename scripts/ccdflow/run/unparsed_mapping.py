@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 # Faster than `json.loads`, which also looks for blanks around a text: these texts have no blanks.
-decode = json.JSONDecoder().rawdecode
+decode = json.JSONDecoder().raw_decode
 
 
 class UnparsedMapping(Mapping):

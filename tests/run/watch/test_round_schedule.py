@@ -8,7 +8,7 @@ from ccdflow.run.watch.round_schedule import RoundSchedule
 
 
 @dataclass
-class Clock:
+class SetClock:
     """A time that stands still until it is set."""
 
     now: float = 1000.0
@@ -19,7 +19,7 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return SetClock()
 
 
 @pytest.fixture

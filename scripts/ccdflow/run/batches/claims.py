@@ -143,7 +143,7 @@ def _wait(batch, say, silence, poll):
 
     Parameters
     ----------
-    batch : Path
+    batch : pathlib.Path
     say : callable
         Takes a line.
     silence : float

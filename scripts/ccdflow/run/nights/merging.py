@@ -85,7 +85,7 @@ def _merge_records(path, late, homes):
 
     Parameters
     ----------
-    path : Path
+    path : pathlib.Path
         Of the ledger.
     late : ccdflow.run.late_notes.LateNotes
     homes : list of (int, int, str)

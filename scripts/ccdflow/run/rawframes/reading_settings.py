@@ -62,7 +62,20 @@ class ReadingHashes:
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 
     def identify(self, headers, cameras, file):
-        """Return the camera of a frame, see `ccdflow.camera.cameras.identify`."""
+        """Return the camera of a frame, see `ccdflow.camera.cameras.identify`.
+
+        Parameters
+        ----------
+        headers : sequence of ccdflow.files.rawheader.RawHeader
+            Of all HDUs.
+        cameras : tuple of ccdflow.camera.cameras.Camera
+        file : str
+            Named in errors.
+
+        Returns
+        -------
+        ccdflow.camera.cameras.Camera
+        """
         return self._remembered_cameras(
             "camera",
             lambda headers: cameras_module.identify(headers, cameras, file=file),

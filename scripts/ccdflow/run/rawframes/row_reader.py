@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
 from ccdflow.errors import CcdflowError
@@ -56,6 +57,24 @@ class _ReadValues:
     error: Exception | None = None
 
 
+class ReadRow(NamedTuple):
+    """The row of a raw file, and what goes with it.
+
+    Attributes
+    ----------
+    row : Row
+    geometry, recipe : dict or None
+        In canonical form; None where they could not be read, or the row before stays.
+    traceback : str
+        Of an unforeseen error, with the file's name; '' for none.
+    """
+
+    row: Row
+    geometry: dict[str, object] | None = None
+    recipe: dict[str, object] | None = None
+    traceback: str = ""
+
+
 @dataclass(frozen=True)
 class RowReader:
     """Reads the rows of raw files; other processes can be given it.
@@ -97,11 +116,7 @@ class RowReader:
 
         Returns
         -------
-        row : Row
-        geometry, recipe : dict or None
-            In canonical form; None where they could not be read, or the row before stays.
-        traceback : str
-            Of an unforeseen error, with the file's name; '' for none.
+        ReadRow
         """
         read = self._read(file, before)
         # After an error the row has the values that were read before it.
@@ -110,11 +125,11 @@ class RowReader:
             # Not the frame's fault: the next run reads it again.
             error = file_errors.memory_error(file)
         if isinstance(error, file_errors.UnreadableRawFile):
-            return _unreadable(row, before, error, self.settings.raw / file), None, None, ""
+            return ReadRow(_unreadable(row, before, error, self.settings.raw / file))
         if self._is_arriving(row, error):
             if before is not None and before.status == OK and before.geometry:
                 # The file is written once more: until that is done its row stays.
-                return replace(before, stamp=()), None, None, ""
+                return ReadRow(replace(before, stamp=()))
             reason = f"still being written: {error.reason}"
             row = replace(row, status=ARRIVING_STATUS, reason=reason)
         elif isinstance(error, CcdflowError):
@@ -129,7 +144,7 @@ class RowReader:
             # A file that is still being written may keep its times, and one failed reading proves
             # nothing: the next run reads it again.
             row = replace(row, stamp=())
-        return row, read.geometry, read.recipe, traceback
+        return ReadRow(row, read.geometry, read.recipe, traceback)
 
     def _read(self, file, before):
         """Return the `_ReadValues` of a file: those before an error, and the error.
@@ -340,7 +355,7 @@ def _unreadable(row, before, error, path):
     before : Row or None
         The row of the last run.
     error : CcdflowError
-    path : Path
+    path : pathlib.Path
     """
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.

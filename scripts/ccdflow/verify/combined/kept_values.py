@@ -56,12 +56,32 @@ def middle_of(stack, keep, method):
 
 
 def count_invalid(stack, masked):
-    """Return how many values of each pixel count for nothing: not finite, or masked."""
+    """Return how many values of each pixel count for nothing: not finite, or masked.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...), float64
+    masked : numpy.ndarray of the same shape, bool
+
+    Returns
+    -------
+    numpy.ndarray of shape (...), int
+    """
     return (masked | ~np.isfinite(stack)).sum(axis=0)
 
 
 def values_that_count(values, masked):
-    """Return which values count: those not masked; all finite ones where all are masked."""
+    """Return which values count: those not masked; all finite ones where all are masked.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, ...), float64
+    masked : numpy.ndarray of the same shape, bool
+
+    Returns
+    -------
+    numpy.ndarray of the same shape, bool
+    """
     finite = np.isfinite(values)
     good = finite & ~masked
     return np.where(good.any(axis=0), good, finite)

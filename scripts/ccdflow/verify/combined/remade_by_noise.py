@@ -31,9 +31,13 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int
+    rows : slice or numpy.ndarray of int, shape (k,)
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
+
+    Returns
+    -------
+    RemadeRows
     """
     stack, masked = prepared.stack, prepared.is_masked
     lacking = "MODRN" if account.has_light else "CLIPRN"
@@ -129,9 +133,13 @@ def with_variances(remade, prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int
+    rows : slice or numpy.ndarray of int, shape (k,)
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
+
+    Returns
+    -------
+    RemadeRows
     """
     if not account.masters and not account.levels:
         return remade
