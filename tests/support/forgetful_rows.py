@@ -20,7 +20,7 @@ def rows_read(values, *, now=0.0):
 
 def rows_read_without_memory(values):
     """Return the same as `rows_read`, each frame read with a memory of its own."""
-    read_row = row_reader.RowReader.read_row
+    read_row = row_reader.RawRowReader.read_row
 
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
@@ -31,7 +31,7 @@ def rows_read_without_memory(values):
 
     with (
         mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
-        mock.patch.object(row_reader.RowReader, "read_row", read_alone),
+        mock.patch.object(row_reader.RawRowReader, "read_row", read_alone),
     ):
         return rows_read(values)
 

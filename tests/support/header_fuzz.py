@@ -226,7 +226,7 @@ class Cost:
     @contextmanager
     def measured(self):
         """Measure what is read and made inside."""
-        read, make = row_reader.RowReader.read_row, kinds_module.make
+        read, make = row_reader.RawRowReader.read_row, kinds_module.make
 
         def read_row(reader, file, *arguments):
             began = time.thread_time()
@@ -243,7 +243,7 @@ class Cost:
                 self.jobs[job.product] = time.thread_time() - began
 
         with (
-            mock.patch.object(row_reader.RowReader, "read_row", read_row),
+            mock.patch.object(row_reader.RawRowReader, "read_row", read_row),
             mock.patch.object(kinds_module, "make", make_one),
         ):
             yield

@@ -51,7 +51,7 @@ def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
-        patch.setattr(row_reader.RowReader, "read_row", None)
+        patch.setattr(row_reader.RawRowReader, "read_row", None)
         together = rows(sandbox, cores=2, progress=lambda *count: counts.append(count))
     assert list(together.rows) == list(alone.rows)
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
@@ -94,7 +94,7 @@ def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, mo
 
     # Two threads that meet the first frames at once both arrange them.
     monkeypatch.setattr(header_reading, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
-    counted(inventory, "_geometry_and_recipe")
+    counted(row_reader, "_geometry_and_recipe")
     counted(facts, "_type_of")
     of_files, shared = rows_read(values)
     assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}

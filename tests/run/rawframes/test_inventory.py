@@ -211,14 +211,14 @@ def test_a_good_frame_that_is_written_once_more_is_what_it_was(sandbox):
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, monkeypatch):
     store = HeaderStore()
-    read = row_reader.RowReader.read_row
+    read = row_reader.RawRowReader.read_row
 
     def late(reader, file, *rest):
         if file == ALL[0]:
             (sandbox.raw / file).unlink()
         return read(reader, file, *rest)
 
-    monkeypatch.setattr(row_reader.RowReader, "read_row", late)
+    monkeypatch.setattr(row_reader.RawRowReader, "read_row", late)
     update(sandbox, store)
     assert store.rows[ALL[0]].status_and_reason == (
         "arriving",
@@ -470,7 +470,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     later = time.time() + 9999
     update(sandbox, store, now=later)
     with monkeypatch.context() as patch:
-        patch.setattr(inventory, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(row_reader, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
         update(sandbox, store, now=later)
     assert store.rows[file].stamp == ()
     update(sandbox, store, now=later)

@@ -17,7 +17,7 @@ from ccdflow.run.rawframes.header_store import OLDER_VERSIONS
 from ccdflow.run.rawframes.rawfolder import look_through
 from ccdflow.run.rawframes.rawnames import TWIN_REASON, refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
-from ccdflow.run.rawframes.row_reader import RowReader
+from ccdflow.run.rawframes.row_reader import RawRowReader
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, unread_row
 
 
@@ -64,7 +64,7 @@ def update(
         return None if is_read_anew else before
 
     files = [(file, stamps[file], known(file)) for file in stale]
-    answers = header_reading.read_all(RowReader(settings, hashes, now), files, cores=cores)
+    answers = header_reading.read_all(RawRowReader(settings, hashes, now), files, cores=cores)
     for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
         store.add_read(values, geometry, recipe)
         if traceback:

@@ -76,7 +76,7 @@ class ReadRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowReader:
+class RawRowReader:
     """Reads the rows of raw files; other processes can be given it.
 
     Attributes
