@@ -27,6 +27,8 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
+    from ccdflow.run.nights.closed_nights import ClosedNights
+    from ccdflow.run.nights.night_notes import NightNotes
 
 # The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
@@ -91,8 +93,8 @@ class RunContents:
     planned_products: set[str] = field(default_factory=set)
     cameras: tuple[Camera, ...] = ()
     unreadable: dict[str, str] = field(default_factory=dict)
-    closed: object = None
-    beyond: object = None
+    closed: ClosedNights | None = None
+    beyond: RunContents | NightNotes | None = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.forecasting import budget, sky_prediction
