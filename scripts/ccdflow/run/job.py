@@ -74,7 +74,7 @@ class Use:
         The FITS section of a larger master that is applied; '' for all of it.
     warmer : float
         Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
-    left : float
+    bias_left : float
         Of a dark: variance that stays of its bias and the frame's, electrons^2.
     ageing : float
         The part of the variance that is for the days and degrees between.
@@ -92,13 +92,13 @@ class Use:
     degrees: tuple[float | None, ...] = ()
     cut: str = ""
     warmer: float = 0.0
-    left: float = 0.0
+    bias_left: float = 0.0
     ageing: float = 0.0
     is_measured: bool = False
 
     def __hash__(self):
         # Four values suffice: a plan looks up thousands of steps, with five uses each.
-        return hash((self.product, self.scale, self.variance, self.left))
+        return hash((self.product, self.scale, self.variance, self.bias_left))
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -214,7 +214,7 @@ def _why_lost_by_rule(best, other, rules):
 def _why_lost_by_variance(best, other):
     """Return by how much the variance of one master is above that of another, or why less lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
-    biases = [use.left for use in (best, other)]
+    biases = [use.bias_left for use in (best, other)]
     mine, others = best.variance + biases[0], other.variance + biases[1]
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""

@@ -57,7 +57,7 @@ def rescale_use(use, exptime, seconds):
     larger = (scale / use.scale) ** 2
     return Use(
         use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
-        use.cut, use.warmer, use.left, use.ageing * larger, use.is_measured,
+        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured,
     )  # fmt: skip
 
 
