@@ -11,7 +11,7 @@ from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast, night_noise
 from ccdflow.kinds.forecasting.budget import BudgetedFrame, Wish
 from ccdflow.kinds.matching.answers import Answer
-from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.run.job import Group, Step
 
 
@@ -97,14 +97,14 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
-    alike = Masters([]).alike("dark", frame())
+    alike = MasterChoice([]).alike("dark", frame())
     assert alike.of_exposure(0.0) != alike.of_exposure(None)
     assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
 
 def test_frames_of_unknown_exposure_are_told_their_own_temperature():
     """The reason of the first such frame was told of all others."""
-    masters = Masters([master("dark", NIGHT, set_temperature=-20.0)])
+    masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     alike = masters.alike("dark", frame(night=NIGHT))
     warm, cold = (alike.choose(None, degrees, None).missing for degrees in (-10.0, -20.0))
     assert "of another temperature and an exposure is unknown" in warm

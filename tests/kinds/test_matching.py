@@ -10,7 +10,7 @@ from offered_masters import LFC, NIGHT, frame, master
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 
@@ -23,7 +23,7 @@ def night_after(offset):
 
 def best(kind, masters, *, frame=FRAME, noise=None, **rules):
     noise = noise or DetectorNoise(read_noise=10.0)
-    return first_use(Masters(masters, Rules(**rules), lambda setup: noise), kind, frame)
+    return first_use(MasterChoice(masters, Rules(**rules), lambda setup: noise), kind, frame)
 
 
 def first_use(masters, kind, asked):
@@ -78,7 +78,7 @@ def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
 
 @pytest.mark.parametrize("order", [(500.0, 500.4), (500.4, 500.0)])
 def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_first(order):
-    masters = Masters([master(DARK, NIGHT, exptime=1000.0)])
+    masters = MasterChoice([master(DARK, NIGHT, exptime=1000.0)])
     scales = {s: first_use(masters, DARK, frame(exptime=s)).scale for s in order}
     assert scales == {500.0: 0.5, 500.4: pytest.approx(0.5004, rel=1e-12)}
 
@@ -159,17 +159,17 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 
 def test_a_short_exposure_needs_no_dark():
     cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
-    choice = Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
+    choice = MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
     assert (choice.needed, choice.uses, choice.missing) == (False, (), "")
     assert Answer(choice).grade == "A"
-    assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
+    assert MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
 
 
 def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
     """By name the one of 10 s would be the first."""
     binned = (("camera", "lfc"), ("binning", "2x2"))
     darks = [master(DARK, NIGHT, exptime=seconds, setup=binned) for seconds in (10.0, 60.0, 5000.0)]
-    missing = Masters(darks).choose(DARK, frame()).missing
+    missing = MasterChoice(darks).choose(DARK, frame()).missing
     assert "no dark for 300 s of lfc 1x1 g1.1: nearest 60 s " in missing
 
 
@@ -179,7 +179,7 @@ def test_refusals_name_the_criterion_and_what_there_is():
         master(FLAT, NIGHT, filter="i'"),
         master(FLAT, NIGHT, filter="r'", setup=(("camera", "lfc"), ("binning", "2x2"))),
     ]
-    choice = Masters(flats).choose(FLAT, frame(filter="r'"))
+    choice = MasterChoice(flats).choose(FLAT, frame(filter="r'"))
     assert choice.missing == (
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, gain unknown instead of g1.1"
@@ -187,24 +187,24 @@ def test_refusals_name_the_criterion_and_what_there_is():
     assert (choice.needed, choice.uses) == (True, ())
     assert Answer(choice, missing=choice.missing).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
-    assert Masters([dark]).choose(DARK, frame()).missing == (
+    assert MasterChoice([dark]).choose(DARK, frame()).missing == (
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
-    unscaled = Masters([dark], Rules(scale_up=1)).choose(DARK, frame()).missing
+    unscaled = MasterChoice([dark], Rules(scale_up=1)).choose(DARK, frame()).missing
     assert "too short; allowed: not scaled up, and a temperature within 0.5 C" in unscaled
     # By three digits 150.3 s are 150 s, for which the dark of 60 s is not too short.
     assert "60 s (3, 2016-01-16), too short; allowed" in (
-        Masters([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame(exptime=150.3)).missing
+        MasterChoice([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame(exptime=150.3)).missing
     )
     assert (
-        Masters([]).choose(BIAS, frame()).missing == "no bias of lfc 1x1 g1.1: there is none at all"
+        MasterChoice([]).choose(BIAS, frame()).missing == "no bias of lfc 1x1 g1.1: there is none at all"
     )
 
 
 def test_a_master_of_several_nights_is_named_once_by_its_best_night():
     darks = [master(DARK, night_after(-days), exptime=1000.0) for days in (3, 1)]
-    masters = Masters([replace(each, product="of both nights") for each in darks])
+    masters = MasterChoice([replace(each, product="of both nights") for each in darks])
     (use,) = masters.choose(DARK, frame()).uses
     assert (use.product, use.lag, use.scale) == ("of both nights", 1, 0.3)
 
@@ -338,8 +338,8 @@ def test_random_archives(seed):
         rules = Rules(
             rng.choice(["causal", "nearest"]), rng.random() < 0.3, rng.choice([1.0, 2.5]), 0.5
         )
-        known = Masters(masters, rules, lambda setup: noise)
-        shuffled = Masters(rng.sample(masters, len(masters)), rules, lambda setup: noise)
+        known = MasterChoice(masters, rules, lambda setup: noise)
+        shuffled = MasterChoice(rng.sample(masters, len(masters)), rules, lambda setup: noise)
         for kind in (BIAS, DARK, FLAT):
             choice = known.choose(kind, asked)
             assert shuffled.choose(kind, asked) == choice
@@ -358,7 +358,7 @@ def test_random_archives(seed):
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
     broken_keys, offers = [], {each.product: each for each in masters}
-    known = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
+    known = MasterChoice(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
     for kind in (BIAS, DARK, FLAT):
         for one in known.choose(kind, asked).uses:
             about = offers[one.product].about
@@ -410,7 +410,7 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
             replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
             for m in added
         ]
-        known, grown = Masters(masters), Masters(masters + added)
+        known, grown = MasterChoice(masters), MasterChoice(masters + added)
         for kind in (BIAS, DARK, FLAT):
             before, after = first_use(known, kind, asked), first_use(grown, kind, asked)
             changed += before != after
@@ -474,7 +474,7 @@ def cost(kind, one, asked, drift):
 def regrets(rng, kind):
     """Return the variances of an archive: oracle, rule (causal, nearest), nearest in time."""
     masters, frames, noise, drift = drifting(rng)
-    both = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
+    both = [MasterChoice(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
     sums = [0.0] * 4
     for asked in frames:
         costs = {m.product: c for m in masters if (c := cost(kind, m, asked, drift)) is not None}

@@ -126,8 +126,8 @@ class MasterLibrary:
                 offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
-        self._masters = rule.Masters(masters, rules_of_run, self.noises.get)
-        self._below_minimum = rule.Masters(masters_below_minimum, rules_of_run, self.noises.get)
+        self._masters = rule.MasterChoice(masters, rules_of_run, self.noises.get)
+        self._below_minimum = rule.MasterChoice(masters_below_minimum, rules_of_run, self.noises.get)
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""

@@ -70,7 +70,7 @@ def with_degrees(missing, frame):
     Parameters
     ----------
     missing : str
-        As `ccdflow.kinds.matching.rule.Masters` writes it.
+        As `ccdflow.kinds.matching.rule.MasterChoice` writes it.
     frame : ObservedAs
 
     Returns
@@ -89,7 +89,7 @@ def with_exposure(missing, frame):
     Parameters
     ----------
     missing : str
-        As `ccdflow.kinds.matching.rule.Masters` writes it.
+        As `ccdflow.kinds.matching.rule.MasterChoice` writes it.
     frame : ObservedAs
 
     Returns
@@ -421,7 +421,7 @@ def reasons_words(texts):
     Parameters
     ----------
     texts : iterable of str
-        A reason for each frame, as `ccdflow.kinds.matching.rule.Masters` writes it.
+        A reason for each frame, as `ccdflow.kinds.matching.rule.MasterChoice` writes it.
 
     Returns
     -------

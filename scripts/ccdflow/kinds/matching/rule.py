@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_k
 from ccdflow.run.job import Step
 
 
-class Masters:
+class MasterChoice:
     """The masters of an archive, to be asked which of them a frame takes.
 
     Parameters
@@ -239,7 +239,7 @@ class MasterSource:
 
     Parameters
     ----------
-    masters : Masters
+    masters : MasterChoice
     kind : {'bias', 'dark', 'flat'}
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
