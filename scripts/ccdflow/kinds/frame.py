@@ -218,7 +218,7 @@ class Frame(Kind):
         warned, warned_files = _warnings_of_frames(context, records)
         return {
             "spelled": setups.spellings(context),
-            "said": {file: warned[file].texts for file in warned_files if file in warned},
+            "warnings": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
     def restore(self, context, noted):
@@ -261,7 +261,7 @@ def _warnings_of_frames(context, records):
     closed = list(context.summaries(_GATHERED_WARNINGS).values())
     warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
     if closed:
-        before = context.closed.first["kept"]["frame"]["said"]
+        before = context.closed.first["kept"]["frame"]["warnings"]
         for file in (file for night in closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != before.get(file, []):

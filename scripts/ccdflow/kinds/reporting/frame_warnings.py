@@ -109,7 +109,7 @@ def gather(rows, record_of, group_by):
     Returns
     -------
     dict of str to list
-        Plain values. ``said``: [file, camera, texts]; ``even``: [file, camera, level] of even
+        Plain values. ``warnings``: [file, camera, texts]; ``even``: [file, camera, level] of even
         frames of the sky; ``levels``: [camera, type, levels] of biases and flats; ``biases``:
         [setup, noises]; ``noises``: [file, camera, amplifiers] where the noise has to be judged by
         biases of all nights, each [name, noise, that of its night's biases or None, setup];
@@ -142,7 +142,7 @@ def gather(rows, record_of, group_by):
     biases = _noises_of_biases(noises)
     to_judge = _noises_to_judge(noises, biases)
     return {
-        "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
+        "warnings": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
         "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
         "biases": [list(entry) for of_setup in biases.values() for entry in of_setup.items()],
@@ -199,7 +199,7 @@ def frames_with_warning(gathered):
             biases[tuple(setup)] += noises
     usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
     for part in gathered:
-        for file, camera, texts in part["said"]:
+        for file, camera, texts in part["warnings"]:
             warned[file] = Warned(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
             frame = warned.setdefault(file, Warned(camera, []))

@@ -27,7 +27,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-FORM_VERSION = 3
+FORM_VERSION = 4
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
