@@ -121,7 +121,7 @@ def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     quarter = rescale_use(half, 100.0, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
-    assert "scaled down by 0.25" in quarter.remarks
+    assert "scaled down by 0.25" in quarter.remark_texts
 
 
 def columns_and_frame(rng):

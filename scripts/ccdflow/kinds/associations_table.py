@@ -243,9 +243,7 @@ class Associations(Kind):
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
-            for name, _, text in (
-                line.partition(": ") for line in forecast_sentences.noise_lines(block)
-            )
+            for name, text in forecast_sentences.noise_entries(block)
         ]
         headings, rows = forecast_sentences.table(blocks)
         return Section(

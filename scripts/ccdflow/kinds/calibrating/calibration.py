@@ -21,6 +21,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
@@ -77,8 +78,13 @@ class Calibration:
 
     @cached_property
     def missing(self):
-        """The reason for each missing step, with the masters at hand: {kind: text}."""
+        """Why masters are missing: {kind: `ccdflow.run.job.Missing`}."""
         return {each.kind: each.missing for each in self._answers if each.missing}
+
+    @property
+    def _missing_words(self):
+        """The same in words, with the masters at hand: {kind: text}."""
+        return {kind: missing_words(missing) for kind, missing in self.missing.items()}
 
     def degrees(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
@@ -94,7 +100,7 @@ class Calibration:
         """The frame's own reasons for a grade below A, for its header."""
         reasons = [f"no {kind}" for kind in self.missing]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
-        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remark_texts]
         return [*reasons, *filter(None, [self.shutter.why_not])]
 
     @property
@@ -150,11 +156,11 @@ class Calibration:
                 for kind, use in self.uses.items()
             ],
             "how": [
-                [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
+                [kind, use.scale, use.lag, self.degrees(use), use.grade, use.remark_texts]
                 for kind, use in self.uses.items()
             ],
             # Reasons change no pixel; only a refused frame shows them.
-            "missing": self.missing if self.is_refused else sorted(self.missing),
+            "missing": self._missing_words if self.is_refused else sorted(self.missing),
             **({"left_out": self.left_out} if self.left_out else {}),
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
@@ -182,7 +188,7 @@ class Calibration:
         if self.frame is None or self.frame.status != ledger.MADE:
             return replace(record, status=ledger.REFUSED, reason="there is no reduced frame")
         if self.is_refused:
-            reason = "; ".join(self.missing.values())
+            reason = "; ".join(self._missing_words.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             calibrated, helps = self._calibrate(record.key)

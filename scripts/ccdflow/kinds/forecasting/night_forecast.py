@@ -59,6 +59,8 @@ class PlannedMaster:
         Number of frames combined; 0 where the master is not made yet.
     unmeasured : int
         Of the flats that compete, those whose electrons are not known yet; 0 where none competes.
+    missing : str
+        Why there is no master that they need, in words for all of them; '' otherwise.
     """
 
     kind: str
@@ -73,16 +75,12 @@ class PlannedMaster:
     level: str = ""
     frames: int = 0
     unmeasured: int = 0
+    missing: str = ""
 
     @property
     def use(self):
         """The `ccdflow.run.job.Use` of the master, None where none is applied."""
         return self.answer.use
-
-    @property
-    def missing(self):
-        """Why there is no master that they need; '' otherwise."""
-        return self.answer.missing
 
     @property
     def is_unneeded(self):
@@ -303,7 +301,9 @@ def _planned_masters(context, kind, groups):
                     use.grade,
                     *use.remarks,
                 )
-                reason = match_sentences.without_degrees(answer.why_none)
+                # Frames that lack the same are alike, whatever their own temperature.
+                missing = answer.missing and replace(answer.missing, degrees="")
+                reason = missing or answer.why_none
                 alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
@@ -394,7 +394,8 @@ def plain_step(context, answer):
     """
     step, use = answer.step, answer.use
     if use is None:
-        without = StepWithoutMaster(step.kind, step.needed, answer.missing)
+        missing = match_sentences.missing_words(answer.missing)
+        without = StepWithoutMaster(step.kind, step.needed, missing)
         return StepLeftOut(*without, answer.why_none) if answer.left_out else without
     rival, why_lost = rival_of(context, answer)
     return StepWithMaster(
@@ -417,9 +418,7 @@ def _planned_master(context, kind, answers):
     answer = answers[0][1]
     use = answer.use
     if use is None:
-        if answer.missing:
-            answer = replace(answer, missing=match_sentences.reasons_words(_missing_of(answers)))
-        return PlannedMaster(kind, groups, answer)
+        return PlannedMaster(kind, groups, answer, missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
     return PlannedMaster(
         kind,
@@ -443,9 +442,10 @@ def _count_unmeasured(context, step):
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
-def _missing_of(answers):
-    """Return the reasons of frames that lack the same master, each once."""
-    return dict.fromkeys(answer.missing for _, answer in answers)
+def _words_on_missing(answers):
+    """Return why frames that lack the same master have none, in words; '' where none is wanted."""
+    reasons = dict.fromkeys(answer.missing for _, answer in answers if answer.missing)
+    return match_sentences.reasons_words(map(match_sentences.words_on_missing, reasons))
 
 
 def _level_words(record):

@@ -16,7 +16,7 @@ from ccdflow.frame.readout import level_share
 from ccdflow.kinds.forecasting import budget, sky_prediction
 from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
+from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import figure_of
@@ -24,6 +24,7 @@ from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
 from ccdflow.kinds.matching.setups import about_members, medians_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
+from ccdflow.run.job import MissingCause
 from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
@@ -154,7 +155,10 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 def _may_have_master(answer):
     """Return whether frames have the master of an answer, or would take one if there was any."""
-    return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
+    if answer.use is not None:
+        return True
+    missing = answer.missing
+    return missing is not None and missing.cause is not MissingCause.LEVEL_IN_FRAME
 
 
 def _degrees_of(context, groups):

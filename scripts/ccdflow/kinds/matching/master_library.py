@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,7 +28,7 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.job import Step
+from ccdflow.run.job import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -127,7 +126,9 @@ class MasterLibrary:
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
         self._masters = rule.MasterChoice(masters, rules_of_run, self.noises.get)
-        self._below_minimum = rule.MasterChoice(masters_below_minimum, rules_of_run, self.noises.get)
+        self._below_minimum = rule.MasterChoice(
+            masters_below_minimum, rules_of_run, self.noises.get
+        )
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""
@@ -253,10 +254,11 @@ class MasterLibrary:
         longest = max(seconds, default=None)
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
-        if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
+        if step.missing is None or not step.missing.seconds:
             return step
-        reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
-        return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
+        if not seconds or is_same_exposure(min(seconds), longest):
+            return step
+        return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest)))
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark have subtracted, or None.
@@ -353,9 +355,9 @@ class MasterLibrary:
         if step.needed:
             cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
             cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
-        missing = ""
+        missing = None
         if not cuts and not step.uses:
-            missing = self._why_missing(of_window.frame_with(seconds, *degrees), step)
+            missing = self._missing(of_window.frame_with(seconds, *degrees), step)
         key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
@@ -387,19 +389,24 @@ class MasterLibrary:
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
-    def _why_missing(self, frame, step):
-        """Return why there is no master for a frame; where one has too few members, its name."""
+    def _missing(self, frame, step):
+        """Return the `Missing` of a frame; where a group has too few frames, that of the group."""
         below_minimum = step
         if step.needed:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
         if not below_minimum.uses:
-            return match_sentences.with_degrees(
-                match_sentences.with_exposure(step.missing, frame), frame
-            )
+            return step.missing and _with_values_of(step.missing, frame)
         of_night = (use.product for use in below_minimum.uses if use.lag == 0)
         product = next(of_night, below_minimum.uses[0].product)
-        count = len(self.groups[product].files)
-        return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
+        group = self.groups[product]
+        return Missing(
+            self.kind.name,
+            MissingCause.TOO_FEW,
+            product=product,
+            night=group.night,
+            frames=len(group.files),
+            minimum=self.minimum,
+        )
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.
@@ -565,6 +572,19 @@ def _numbers_of(degrees):
     return tuple(map(number_or_none, degrees))
 
 
+def _with_values_of(missing, frame):
+    """Return why a frame has no master, with its own exposure and temperature.
+
+    Frames of about the same exposure share a `Missing`; the temperature matters where a dark is of
+    another one.
+    """
+    seconds = missing.seconds
+    if seconds and frame.exptime is not None:
+        seconds = (frame.exptime,)
+    degrees = match_sentences.degrees_words(frame) if missing.is_of_other_temperature else ""
+    return replace(missing, seconds=seconds, degrees=degrees)
+
+
 def _is_later(use):
     return (use.lag or 0) < 0
 
@@ -575,6 +595,6 @@ def _cut_use(use, region):
     return replace(
         use,
         grade=max(use.grade, "B"),
-        remarks=(*use.remarks, f"cut to its pixels {section}"),
+        remarks=(*use.remarks, Remark(RemarkKind.CUT, f"cut to its pixels {section}")),
         cut=section,
     )

@@ -17,11 +17,11 @@ from operator import itemgetter
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
-from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
+from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
-from ccdflow.run.job import Step
+from ccdflow.run.job import Missing, MissingCause, Step
 
 
 class MasterChoice:
@@ -168,26 +168,25 @@ class MasterChoice:
         return ""
 
     def why_none(self, kind, frame, seconds=None):
-        """Return which criterion no master meets, and the masters that come nearest.
+        """Return which criterion no master meets, and the masters that come nearest, as `Missing`.
 
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : ObservedAs
         seconds : float, optional
-            The exposure that the words name, where frames of about the same one share them.
+            The exposure that it names, where frames of about the same one share it.
 
         Returns
         -------
-        str
+        ccdflow.run.job.Missing
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
         named = frame if seconds is None else replace(frame, exptime=seconds)
-        wanted = match_sentences.wanted_words(kind, named)
         own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
         if not own:
             of = " of this camera" if self._by_kind[kind] else " at all"
-            return f"no {kind} {wanted}: there is none{of}"
+            return _none_fits(kind, named, f"there is none{of}")
         same = [m for m in own if m.about.setup == frame.setup]
         others = [m for m in own if m.about.setup != frame.setup]
         if kind == FLAT and any(m.about.light == frame.light for m in others):
@@ -200,7 +199,10 @@ class MasterChoice:
                 match_sentences.differences_in_words(nearest.about, frame),
             )
             parts.append(f"nearest {words} with {how}")
-        return f"no {kind} {wanted}: {'; '.join(parts)}"
+        is_cold_or_warm = kind == DARK and any(self._is_apart(m.about, frame) for m in same)
+        return replace(
+            _none_fits(kind, named, "; ".join(parts)), is_of_other_temperature=is_cold_or_warm
+        )
 
     def _what_there_is(self, kind, masters, frame):
         """Return the masters of the frame's own setup; of darks also the faults and limits."""
@@ -220,11 +222,14 @@ class MasterChoice:
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
+    def _is_apart(self, about, frame):
+        """Return whether a dark is warmer or colder than a frame by more than the tolerance."""
+        off = temperatures_apart(about, frame)
+        return off is not None and abs(off) > self.rules.temperature_tolerance
+
     def _fault(self, about, frame):
         """Return which criterion a dark fails: all frames with the same answer have the same."""
-        off = temperatures_apart(about, frame)
-        is_warm = off is not None and abs(off) > self.rules.temperature_tolerance
-        faults = [match_sentences.OTHER_TEMPERATURE] if is_warm else []
+        faults = ["of another temperature"] if self._is_apart(about, frame) else []
         if frame.exptime is None or not about.exptime:
             faults.append("an exposure is unknown")
         elif not is_same_exposure(about.exptime, frame.exptime) and is_scaled_too_far(
@@ -357,7 +362,7 @@ class FramesAlike:
         if key not in self._steps:
             step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
             # The step serves all exposures that round alike, so it holds nothing of this one.
-            is_exact = not any(map(is_scaled, step.uses))
+            is_exact = not any(use.is_scaled for use in step.uses)
             self._steps[key] = step, is_exact
         step, is_exact = self._steps[key]
         if is_exact or self._kind != DARK:
@@ -410,8 +415,20 @@ class FramesAlike:
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        why = self._source.masters.why_none(self._kind, frame, seconds)
-        return Step(self._kind, missing=why)
+        missing = self._source.masters.why_none(self._kind, frame, seconds)
+        return Step(self._kind, missing=missing)
+
+
+def _none_fits(kind, frame, rest):
+    """Return the `Missing` of a frame that no master fits; ``rest`` has the masters there are."""
+    return Missing(
+        kind,
+        MissingCause.NONE_FITS,
+        seconds=(frame.exptime,) if kind == DARK else (),
+        light=frame.filter if kind == FLAT else "",
+        setup=match_sentences.setup_words(frame.setup),
+        rest=rest,
+    )
 
 
 def _distance(kind, master, frame):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ccdflow.run.job import Remark, RemarkKind
+
 SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees."""
 
@@ -33,7 +35,7 @@ docs/masters.md has the variance that this costs where dark current is proportio
 """
 
 
-TEMPERATURE_UNKNOWN = "temperature unknown"
+TEMPERATURE_UNKNOWN = Remark(RemarkKind.UNKNOWN_TEMPERATURE, "temperature unknown")
 """The remark on a dark if the temperature of it, or of the frame, is unknown."""
 
 
