@@ -25,8 +25,8 @@ from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     OK,
-    PRODUCT_IN_THE_WAY,
     SET_ASIDE,
+    RowMark,
     digest,
     unreadable_row,
 )
@@ -81,7 +81,7 @@ class Frame(Kind):
         context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
-        elif row.gone == PRODUCT_IN_THE_WAY or (row.gone and planner.is_damaged(product)):
+        elif row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)

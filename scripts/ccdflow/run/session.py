@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TextIO
 
 from ccdflow import paths
-from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
@@ -42,7 +41,7 @@ from ccdflow.run.plan_description import (
 )
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
 from ccdflow.run.rawframes.warnings_of_rows import (
     files_passed_over,
     no_overscan_lines,
@@ -668,7 +667,7 @@ def _counts_of_frames(context, rows, failed):
     statuses, first = archive_counts.statuses(context), context.chain.first.name
     counts = {
         "failed": len(failed),
-        "of unknown image type": sum(is_of_unknown_type(r.reason) for r in rows.rows.values()),
+        "of unknown image type": sum(r.has(RowMark.UNKNOWN_TYPE) for r in rows.rows.values()),
         "left for the next run": statuses[ARRIVING_STATUS]
         - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],

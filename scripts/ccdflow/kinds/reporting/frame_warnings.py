@@ -32,8 +32,7 @@ _BRIGHT_FRACTION = 0.5
 # A science frame above this level is as bright as a flat where there is no flat: adu above biases.
 _BRIGHT_LEVEL = 5000.0
 
-WARNING_PREFIX = "warning: "
-"""The beginning of a warning within a row's reason."""
+_WARNING_PREFIX = "warning: "
 
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
 _LEAST_NOISE = 0.5
@@ -119,7 +118,8 @@ def gather(rows, record_of, group_by):
     rows, data_of = list(rows), {}
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
-        texts += _texts_of_row(row)
+        # Each topic gets a line: a gain and a section are two.
+        texts += [(f"{_OF_ROW}{topic}", text) for topic, text in row.topics_and_doubts]
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
@@ -149,16 +149,6 @@ def gather(rows, record_of, group_by):
         "noises": to_judge,
         "open": [file for file, *_ in (*even, *to_judge)],
     }
-
-
-def _texts_of_row(row):
-    """Yield the warnings that stand in a row's reason."""
-    if WARNING_PREFIX in row.reason:
-        for part in row.reason.split("; "):
-            if part.startswith(WARNING_PREFIX):
-                text = part.removeprefix(WARNING_PREFIX)
-                # Each kind of warning gets a line: a gain and a section are two kinds.
-                yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
 
 def _noises_with_signal(data):
@@ -322,7 +312,7 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
+    return [_WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"
@@ -357,7 +347,7 @@ def sentences_on_warnings(warnings):
 
 def lines_on_frames(warnings):
     """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
-    texts = [WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
+    texts = [_WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
     if len(texts) > MOST_WARNINGS:
         unnamed = len(texts) - MOST_WARNINGS
         texts = [

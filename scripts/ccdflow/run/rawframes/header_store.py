@@ -14,6 +14,7 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import atomic_write, json_text, notes
 from ccdflow.run import late_notes
+from ccdflow.run.rawframes import older_rows
 from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
@@ -175,7 +176,8 @@ class RowReader:
             if self._is_same
             else Facts.of(dict(zip(self._names, values, strict=True)))
         )
-        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *further_fields)
+        texts = older_rows.with_later_fields(further_fields)
+        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *texts)
 
 
 def line_of_row(row):

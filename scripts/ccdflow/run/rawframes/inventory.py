@@ -26,12 +26,7 @@ from ccdflow.files.scaling import scaling_of
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import OLDER_VERSIONS, READING_VERSION
 from ccdflow.run.rawframes.rawfolder import look_through
-from ccdflow.run.rawframes.rawnames import (
-    TWIN_REASON,
-    check_name,
-    refuse_spellings,
-    refuse_twins,
-)  # fmt: skip
+from ccdflow.run.rawframes.rawnames import check_name, refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     FACTS,
@@ -39,6 +34,7 @@ from ccdflow.run.rawframes.rows import (
     SET_ASIDE,
     Facts,
     Row,
+    RowMark,
     digest,
     plain_row,
     unread_row,
@@ -132,7 +128,7 @@ def update(
         if progress is not None:
             progress(count, len(stale))
     for file, problem in problems.items():
-        store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
+        store.add(unread_row(file).with_verdict(SET_ASIDE, problem))
     refuse_twins(store, stamps)
     if settings.is_folding:
         refuse_spellings(store, stamps)
@@ -248,7 +244,7 @@ def _is_current(row, stamp, hashes):
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == hashes.hash_of(row.camera)
-        and not row.reason.startswith(TWIN_REASON)
+        and not row.has(RowMark.TWIN)
     )
 
 
@@ -301,11 +297,11 @@ def read_row(file, stamp, before, settings, hashes, now, tracebacks):
             # The file is written once more: until that is done its row stays.
             return replace(before, stamp=()), None, None
         reason = f"still being written: {error.reason}" if is_arriving else error.reason
-        row = replace(row, status=ARRIVING_STATUS if is_arriving else SET_ASIDE, reason=reason)
+        row = row.with_verdict(ARRIVING_STATUS if is_arriving else SET_ASIDE, reason)
         row = row if is_arriving else _as_far_as_read(row, raw, settings, hashes)
     except CcdflowError as error:
         # A frame that two profiles recognise must not stop the others.
-        row = replace(row, status=SET_ASIDE, reason=error.reason)
+        row = row.with_verdict(SET_ASIDE, error.reason)
         row = _as_far_as_read(row, raw, settings, hashes)
     except MemoryError:
         # Not the frame's fault: the next run reads it again.
@@ -313,9 +309,7 @@ def read_row(file, stamp, before, settings, hashes, now, tracebacks):
         return _unreadable(row, before, short, settings.raw / file), None, None
     except Exception as error:
         tracebacks[file] = text_of(file, error)
-        row = replace(
-            row, status=SET_ASIDE, reason=file_errors.unforeseen_error(file, error).reason
-        )
+        row = row.with_verdict(SET_ASIDE, file_errors.unforeseen_error(file, error).reason)
     if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
         # A file that is still being written may keep its times, and one failed reading proves
         # nothing: the next run reads it again.
@@ -364,9 +358,19 @@ def _read(raw, file, before, settings, hashes, now, values):
             lambda headers: _geometry_and_recipe(file, camera, headers, settings),
             headers,
         )
-        values["reason"] = "; ".join(filter(None, (values["reason"], *notes)))
+        values |= _noted(values, notes)
         if not layout.checked:
             values["packed"] = _check_pixels(raw, layout, before, now, settings)
+
+
+def _noted(values, notes):
+    """Return the values of a row that has some `Note`, beside those of its cards."""
+    texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
+    return {
+        "reason": "; ".join(filter(None, (values["reason"], *texts))),
+        "doubts": "\n".join(f"{note.topic}\t{note.text}" for note in notes if note.topic),
+        "marks": " ".join(dict.fromkeys(filter(None, (values["marks"], *marks)))),
+    }
 
 
 def _as_far_as_read(row, raw, settings, hashes):
@@ -440,7 +444,14 @@ def _row_values(file, camera, headers, remembered):
     facts = ["" if value is None else value for value in _facts_of(described)]
     facts[_TYPE] = facts[_TYPE] or "other"
     warnings = "\n".join(described.warnings)
-    return {"facts": Facts(facts), "reason": described.reason, "warnings": warnings}
+    # The cards leave nothing but the image type open.
+    marks = RowMark.UNKNOWN_TYPE if described.reason else ""
+    return {
+        "facts": Facts(facts),
+        "reason": described.reason,
+        "marks": str(marks),
+        "warnings": warnings,
+    }
 
 
 def _geometry_and_recipe(file, camera, headers, settings):
@@ -458,11 +469,11 @@ def _unreadable(row, before, error, path):
     """Return the row of a file that cannot be read."""
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.
-        row = before or replace(row, status=ARRIVING_STATUS, reason=_WENT_AWAY)
+        row = before or row.with_verdict(ARRIVING_STATUS, _WENT_AWAY)
         return replace(row, stamp=())
     if before is not None and before.geometry:
         return replace(before, gone=error.reason, stamp=())
-    return replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+    return row.with_verdict(SET_ASIDE, error.reason, stamp=())
 
 
 def _is_young(stamp, now, settings):
