@@ -99,7 +99,7 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
     alike = MasterChoice([]).alike("dark", frame())
-    assert alike.of_exposure(0.0) != alike.of_exposure(None)
+    assert alike.exposure_key(0.0) != alike.exposure_key(None)
     assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.forecasting import night_noise
 from ccdflow.kinds.matching import association, master_library, match_sentences
-from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
+from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, uses_applied
 from ccdflow.kinds.matching.measured_flats import (
     competing_flats,
-    figure_of,
+    mean_figure,
     is_made,
     with_measured_variance,
 )
@@ -449,7 +449,7 @@ def _words_on_missing(answers):
 
 
 def _level_words(record):
-    level = figure_of(record, "level")
+    level = mean_figure(record, "level")
     if level is None:
         return ""
     unit = record.data["quality"][0]["unit"]
@@ -499,7 +499,7 @@ def _factors(context, answers):
     for group, _ in answers:
         name = tuple(map(id, group.steps))
         if name not in known:
-            uses = used_by(context, group)
+            uses = uses_applied(context, group)
             dark = uses.get(DARK)
             is_in_both = dark is not None and night_noise.has_bias(context, dark, uses.get(BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
@@ -531,7 +531,10 @@ def _passed_over(context, groups, planned):
             for master, why in association.passed_over(context, kind, group, nights):
                 reasons[master].append(why)
         passed += [
-            (f"{kind} {match_sentences.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
+            (
+                f"{kind} {match_sentences.master_in_words(master, kind)}",
+                " or ".join(dict.fromkeys(whys)),
+            )
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]

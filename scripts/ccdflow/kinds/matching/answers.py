@@ -86,7 +86,7 @@ def reasons_of(answer, rules):
         if kind is RemarkKind.LAG and match_sentences.is_later(use):
             why = _why_later(use, index, uses, rules)
         elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
-            why = _temperatures(use, uses, rules)
+            why = _temperatures_in_words(use, uses, rules)
         reasons.append(f"{text} ({why})" if why else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
@@ -112,7 +112,7 @@ def _why_later(use, index, uses, rules):
     return f"one {when} {match_sentences.why_lost(use, earlier[0], rules)}"
 
 
-def _temperatures(use, uses, rules):
+def _temperatures_in_words(use, uses, rules):
     """Return of which temperatures darks compete for a frame that says none; '' where of one."""
     known = sorted(
         next(value for value in each.degrees if value is not None)
@@ -151,7 +151,7 @@ def answers_of(context, group):
     )
 
 
-def used_by(context, group):
+def uses_applied(context, group):
     """Return {kind: `ccdflow.run.job.Use` or None} of the masters applied to a frame.
 
     Parameters

@@ -169,11 +169,11 @@ def first_use(context, step):
     ccdflow.run.job.Use or None
     """
     return context.kept_by_identity(
-        OutcomeKey.USES_MADE, (step,), lambda: _taken_uses(context, step)
+        OutcomeKey.FIRST_USE, (step,), lambda: _first_made_use(context, step)
     )
 
 
-def _taken_uses(context, step):
+def _first_made_use(context, step):
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use

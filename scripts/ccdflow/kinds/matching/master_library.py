@@ -22,7 +22,7 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.kinds.matching.setups import (
     IN_SETUP,
     TEMPERATURE_FACTS,
-    about_members,
+    observation_of_members,
     epoch_of,
     medians_of,
     setup_of,
@@ -56,7 +56,7 @@ def _rules(*values):
     return Rules(*values)
 
 
-def name_of_members(kind):
+def name_of_member_notes(kind):
     """Return the name of the notes with `values_of_members` of a closed night's masters."""
     return f"members of {kind.name}"
 
@@ -113,7 +113,7 @@ class MasterLibrary:
             first = context.row(group.files[0])
             first_members[product] = first, setup_of(context, first, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
-        self._chips = windows.Chips(context)
+        self._chips = windows.ChipWindows(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             (first, setup), count = first_members[group.product], len(group.files)
@@ -133,7 +133,7 @@ class MasterLibrary:
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""
         members = {}
-        for night in self._context.summaries(name_of_members(self.kind)).values():
+        for night in self._context.summaries(name_of_member_notes(self.kind)).values():
             members |= night
         for product, group in self.groups.items():
             if product not in members:
@@ -218,7 +218,7 @@ class MasterLibrary:
             (Lookup.DISTINGUISHING_CARDS, self.kind.name, setup, setting),
             lambda: self._card_entries(setup, setting),
         )
-        return about_members(
+        return observation_of_members(
             self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
@@ -471,13 +471,13 @@ class StepsAlike:
         """The masters of the choice: hashable, the same for frames of all nights."""
         return tuple([each.choice_basis for each, _ in self.alike])
 
-    def of_exposure(self, seconds):
+    def exposure_key(self, seconds):
         """Return all of an exposure that the choice depends on, but for scales."""
-        return tuple([each.of_exposure(seconds) for each, _ in self.alike])
+        return tuple([each.exposure_key(seconds) for each, _ in self.alike])
 
-    def of_degrees(self, *degrees):
+    def temperature_key(self, *degrees):
         """Return all of set point and temperature that the choice depends on."""
-        return tuple([each.of_degrees(*degrees) for each, _ in self.alike])
+        return tuple([each.temperature_key(*degrees) for each, _ in self.alike])
 
     def step(self, seconds, *degrees):
         """Return the `Step` of a frame.

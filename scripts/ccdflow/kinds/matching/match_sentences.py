@@ -62,7 +62,7 @@ def degrees_words(about):
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
 
     Returns
     -------
@@ -248,14 +248,14 @@ def is_later(use):
     return use.lag is not None and use.lag < 0
 
 
-def distance(about, frame):
+def count_differences(about, frame):
     """Return in how many criteria a master and a frame differ.
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
         Of the master.
-    frame : ObservedAs
+    frame : Observation
 
     Returns
     -------
@@ -269,9 +269,9 @@ def differences_in_words(about, frame):
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
         Of the master.
-    frame : ObservedAs
+    frame : Observation
 
     Returns
     -------
@@ -342,7 +342,7 @@ def trait_words(name, value):
     return f"g{value}" if name == "gain" and value[0].isdigit() else value
 
 
-def words_of(master, kind):
+def master_in_words(master, kind):
     """Return the words that distinguish a master: ``300 s at -20 C (3, 2016-03-13)``.
 
     Parameters
@@ -364,7 +364,7 @@ def words_of(master, kind):
     return f"{what} ({master.frames}, {about.night})".strip()
 
 
-def some_masters(masters, kind, most=6):
+def masters_in_words(masters, kind, most=6):
     """Return the first of some masters in words, and how many more there are.
 
     Parameters
@@ -378,7 +378,7 @@ def some_masters(masters, kind, most=6):
     -------
     str
     """
-    words = [words_of(master, kind) for master in masters]
+    words = [master_in_words(master, kind) for master in masters]
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 

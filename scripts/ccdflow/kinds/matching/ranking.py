@@ -69,7 +69,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ObservedAs
+    frame : Observation
     noise : DetectorNoise
     rules : Rules
     seconds : float or None
@@ -151,7 +151,7 @@ def use_at(columns, index, kind, frame, noise, rules):
     index : int
         Of the master in the columns.
     kind : {'bias', 'flat'}
-    frame : ObservedAs
+    frame : Observation
     noise : DetectorNoise
     rules : Rules
 
@@ -187,7 +187,7 @@ class Ranking:
         self._is_causal = rules.direction != "nearest"
         some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
         self._lags = self._day - terms.days[some]
-        self._own = terms.nights[some] == terms.columns.numbers.get(night, -1)
+        self._own = terms.night_numbers[some] == terms.columns.number_of_night.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
         undated = _none_if_unset(np.isnan(apart))

@@ -18,7 +18,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
-from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Observation, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
 from ccdflow.run.job import Missing, MissingCause, Step
@@ -52,7 +52,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
 
         Returns
         -------
@@ -67,7 +67,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
 
         Returns
         -------
@@ -75,7 +75,7 @@ class MasterChoice:
         """
         key = _setup_key(kind, frame)
         if key not in self._alike:
-            source = MasterSource(self, kind, self._columns.get(key), self._noise(frame.setup))
+            source = MastersOfSetup(self, kind, self._columns.get(key), self._noise(frame.setup))
             self._alike[key] = source, {}
         source, nights = self._alike[key]
         if frame.night not in nights:
@@ -90,7 +90,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         nights : set of str
 
         Returns
@@ -109,7 +109,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         nights : set of str
 
         Returns
@@ -140,7 +140,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         master : OfferedMaster
 
         Returns
@@ -173,7 +173,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         seconds : float, optional
             The exposure that it names, where frames of about the same one share it.
 
@@ -195,7 +195,7 @@ class MasterChoice:
         if others and (kind == FLAT or not same):
             nearest = min(others, key=lambda master: _distance(kind, master, named))
             words, how = (
-                match_sentences.words_of(nearest, kind),
+                match_sentences.master_in_words(nearest, kind),
                 match_sentences.differences_in_words(nearest.about, frame),
             )
             parts.append(f"nearest {words} with {how}")
@@ -207,12 +207,12 @@ class MasterChoice:
     def _what_there_is(self, kind, masters, frame):
         """Return the masters of the frame's own setup; of darks also the faults and limits."""
         if kind != DARK:
-            return f"there are {match_sentences.some_masters(masters, kind)}"
+            return f"there are {match_sentences.masters_in_words(masters, kind)}"
         by_fault = defaultdict(list)
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
         kinds = "; ".join(
-            f"{match_sentences.some_masters(masters_at_fault, kind)}, {fault}"
+            f"{match_sentences.masters_in_words(masters_at_fault, kind)}, {fault}"
             for fault, masters_at_fault in by_fault.items()
         )
         most = self.rules.scale_up
@@ -239,7 +239,7 @@ class MasterChoice:
         return " and ".join(faults)
 
 
-class MasterSource:
+class MastersOfSetup:
     """Where frames of a setup and filter get their masters from, in all nights.
 
     Parameters
@@ -262,8 +262,8 @@ class FramesAlike:
 
     Parameters
     ----------
-    source : MasterSource
-    frame : ObservedAs
+    source : MastersOfSetup
+    frame : Observation
         One of them.
     nights : dict of str to FramesAlike
         Such frames of each night that was asked of.
@@ -286,11 +286,11 @@ class FramesAlike:
 
         Returns
         -------
-        ObservedAs
+        Observation
         """
         # `dataclasses.replace` is slow.
         like = self.frame
-        return ObservedAs(
+        return Observation(
             like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
         )
 
@@ -299,7 +299,7 @@ class FramesAlike:
         alike = self._nights.get(night)
         if alike is None:
             like = self.frame
-            frame = ObservedAs(
+            frame = Observation(
                 like.setup, night, like.exptime, like.filter, like.set_temperature,
                 like.temperature, like.wheels,
             )  # fmt: skip
@@ -311,7 +311,7 @@ class FramesAlike:
         """The masters of the choice: the kind, the columns by their identity, and the noise."""
         return self._kind, id(self._columns), self._noise
 
-    def of_exposure(self, seconds):
+    def exposure_key(self, seconds):
         """Return all of an exposure that the choice depends on: hashable.
 
         Parameters
@@ -328,7 +328,7 @@ class FramesAlike:
             return False
         return exposure_key(self._columns, self._kind, seconds, self._rules)[0]
 
-    def of_degrees(self, set_point, sensor):
+    def temperature_key(self, set_point, sensor):
         """Return all of the temperatures that the choice depends on: hashable.
 
         Parameters
@@ -436,7 +436,7 @@ def _distance(kind, master, frame):
     times = (master.about.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so exposures are apart by their ratio.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
-    return match_sentences.distance(master.about, frame), ratio, master.product
+    return match_sentences.count_differences(master.about, frame), ratio, master.product
 
 
 def _is_of_camera(master, frame):

@@ -99,8 +99,8 @@ class DetectorNoise:
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has many.
 @dataclass(slots=True, unsafe_hash=True)
-class ObservedAs:
-    """A frame (or the frames of a master) that is to be calibrated.
+class Observation:
+    """How a frame was taken, or the members of a master: all by which masters are chosen.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class OfferedMaster:
     product : str
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
-    about : ObservedAs
+    about : Observation
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
@@ -149,6 +149,6 @@ class OfferedMaster:
 
     product: str
     kind: str
-    about: ObservedAs
+    about: Observation
     frames: int
     bias_variance: float = 0.0
