@@ -400,7 +400,8 @@ class FramePlanner:
         after = self._planner.predecessors_of((*needs, *frames_alike.measurements), spare)
         group = Group(
             product, frames_alike.night, row.camera, frames_alike.shared, (row.file,),
-            frames_alike.nights, kind=self._kind.name, steps=steps, measurements=frames_alike.measurements,
+            frames_alike.nights, kind=self._kind.name, steps=steps,
+            measurements=frames_alike.measurements,
         )  # fmt: skip
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe

@@ -118,7 +118,7 @@ def _best_pair(context, pair, rows, night):
 
 
 def library_of(context, kind):
-    """Return the masters of a kind, to be asked which of them a frame takes.
+    """Return the `MasterLibrary` of a kind: it is asked which masters a frame takes.
 
     Parameters
     ----------

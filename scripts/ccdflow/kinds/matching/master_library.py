@@ -1,4 +1,4 @@
-"""The masters of a kind that an archive has, asked which of them a frame takes."""
+"""Rows and groups of a plan as the plain values of the rule, and cuts from larger windows."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def _bias_of(group):
 
 
 class MasterLibrary:
-    """The masters of a kind in the plan, and the noise of their detector.
+    """The masters of a kind in the plan: rows and groups in, steps of `rule.MasterChoice` out.
+
+    It gives the rule the setups and the noise of detectors, and adds masters of larger windows.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from ccdflow.run.job import Missing, MissingCause, Step
 
 
 class MasterChoice:
-    """The masters of an archive, to be asked which of them a frame takes.
+    """The rule on some offered masters: plain values of a frame in, the `Step` of it out.
 
     Parameters
     ----------
