@@ -41,6 +41,7 @@ STEP = {
     "night": "2020-01-01",
     "frame": "calibrated/s1.fits",
     "step": "dark",
+    "master": "combined/2020-01-01/dark.fits",
     "reason": "none",
     "grade": "C",
     "calibrated": "yes",

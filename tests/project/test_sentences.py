@@ -12,7 +12,7 @@ from library_trees import ROOT, modules
 
 LIBRARY = ROOT / "scripts" / "ccdflow"
 # Variables, attributes and keys that hold a sentence, or several.
-SENTENCE = re.compile(r"(?:.*_)?(?:reason|remark|warning|sentence|why|note|problem|gone)")
+SENTENCE = re.compile(r"(?:.*_)?(?:reason|remark|warning|sentence|why|note|problem)")
 SENTENCES = re.compile(r"(?:.*_)?(?:reason|remark|warning|sentence|note|problem)s")
 # Methods that look into a text, and functions of patterns that do.
 LOOKS = {
@@ -28,6 +28,8 @@ READERS = {
     "kinds/explaining/product_explanation.py", "pages/terminal.py", "run/rawframes/older_rows.py",
     "run/snakemake_messages.py",
 }  # fmt: skip
+# The name of an entry in the basis of a frame: part of its key.
+NAMES_OF_ENTRIES = {"MAY_CHANGE"}
 # Functions that read a record of an earlier version, which has the words alone.
 OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
 # Lines on texts that differ in their figures alone are merged, whatever the texts are.
@@ -114,7 +116,7 @@ def test_no_decision_hangs_on_the_text_of_a_sentence():
     }
     looks = []
     for path, tree in trees.items():
-        constants = public | set(constants_of_several_words(tree))
+        constants = (public | set(constants_of_several_words(tree))) - NAMES_OF_ENTRIES
         for node in tree.body:
             functions = node.body if isinstance(node, ast.ClassDef) else [node]
             for function in functions:

@@ -16,7 +16,7 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import notes, rawfile
-from ccdflow.run import session
+from ccdflow.run import late_notes, ledger, session
 from ccdflow.run.rawframes import (
     header_store,
     inventory,
@@ -489,7 +489,7 @@ FINDINGS = {
     "beside": (
         {"IMAGETYP": "bias", "DATASEC": "[1:8,1:9]"},
         "no_overscan",
-        ["4 columns behind the data"],
+        ["columns 9 to 12 beside the data"],
     ),
     "unused": ({"IMAGETYP": "bias", "OVERSCAN": "ON"}, "no_overscan", ["OVERSCAN ON"]),
     "strange": ({"IMAGETYP": "strange"}, "unknown_type no_overscan", []),
@@ -504,7 +504,8 @@ def findings(sandbox):
         pixels = np.full((9, 12), number, np.int16)
         hdu = fits.PrimaryHDU(pixels, fits.Header({"DATE-OBS": "2020-01-01T12:00:00", **cards}))
         hdu.writeto(sandbox.raw / f"{name}.fits")
-    (sandbox.raw / "twin.fit").write_bytes((sandbox.raw / "twin.fits").read_bytes())
+    packed = gzip.compress((sandbox.raw / "twin.fits").read_bytes())
+    (sandbox.raw / "twin.fits.gz").write_bytes(packed)
     store = HeaderStore()
     update(sandbox, store)
     return {name: store.rows[f"{name}.fits"] for name in FINDINGS}
@@ -555,3 +556,19 @@ def test_a_store_of_an_earlier_version_is_read(sandbox, findings):
     known = load_store(sandbox.results)
     assert known.rows == store.rows
     assert update(sandbox, known)[0] == update(sandbox, store)[0]
+
+
+def test_late_notes_of_an_earlier_version_are_read(sandbox):
+    """It named the first lines otherwise."""
+    header_store.save_store(sandbox.results, HeaderStore())
+    record = ledger.Record("x", "frame", "k")
+    ledger.save_ledger(sandbox.results, ledger.Ledger({"x": record}))
+    heads = {"rows": {"shared": {}}, "records": {"removed": ["x"]}}
+    since = late_notes.LateNotes(heads, ["r"], ["s"])
+    late_notes.write_late_notes(sandbox.results, since)
+    path = sandbox.results / paths.LATE_NOTES
+    first, *lines = notes.read_checked(path)
+    older = json.loads(first)
+    older["said"] = older.pop("heads")
+    notes.write_checked(path, [json.dumps(older), *lines])
+    assert late_notes.read_late_notes(sandbox.results) == since
