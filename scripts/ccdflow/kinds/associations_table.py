@@ -6,7 +6,8 @@ from collections import Counter
 from itertools import chain
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, tables
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import tables
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.kind import Kind

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration

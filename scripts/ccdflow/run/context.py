@@ -27,7 +27,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
-    from ccdflow.run.product_stamps import FolderProblem
+    from ccdflow.run.nights.closed_nights import ClosedNights
+    from ccdflow.run.nights.night_notes import NightNotes
+    from ccdflow.run.products.product_stamps import FolderProblem
 
 # The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
@@ -69,7 +71,7 @@ class RunContents:
         master.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
-    unreadable : dict of str to ccdflow.run.product_stamps.FolderProblem
+    unreadable : dict of str to ccdflow.run.products.product_stamps.FolderProblem
         Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
@@ -92,8 +94,8 @@ class RunContents:
     planned_products: set[str] = field(default_factory=set)
     cameras: tuple[Camera, ...] = ()
     unreadable: dict[str, FolderProblem] = field(default_factory=dict)
-    closed: object = None
-    beyond: object = None
+    closed: ClosedNights | None = None
+    beyond: RunContents | NightNotes | None = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):

@@ -10,9 +10,10 @@ from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
-from ccdflow.detector import cosmics
+from ccdflow.detector.cosmic_rays import cosmics
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import atomic_write, compressed_images
+from ccdflow.files import atomic_write
+from ccdflow.files.fits_products import compressed_images
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction

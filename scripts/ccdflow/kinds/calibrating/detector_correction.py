@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow.calibrate.frame_corrections import FrameCorrections
-from ccdflow.detector.cosmics import search
+from ccdflow.detector.cosmic_rays.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR

@@ -14,7 +14,7 @@ from ccdflow import paths
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable_text
-from ccdflow.files.tables import table_rows
+from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger

@@ -19,7 +19,7 @@ from ccdflow.calibrate.applied_masters import (
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.matching import association, master_library, match_sentences

@@ -16,8 +16,8 @@ from ccdflow.kinds.matching import association, master_library, match_sentences
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, uses_applied
 from ccdflow.kinds.matching.measured_flats import (
     competing_flats,
-    mean_figure,
     is_made,
+    mean_figure,
     with_measured_variance,
 )
 from ccdflow.kinds.matching.setups import setup_of

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.forecasting import budget, sky_prediction
@@ -21,7 +21,7 @@ from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import mean_figure
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
-from ccdflow.kinds.matching.setups import observation_of_members, medians_of
+from ccdflow.kinds.matching.setups import medians_of, observation_of_members
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 from ccdflow.run.job import MissingCause

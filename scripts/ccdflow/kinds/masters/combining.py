@@ -18,7 +18,7 @@ from ccdflow.combine.stack import CombineLimits
 from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum
-from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
+from ccdflow.files.fits_products.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.combine import combine_recipe, combined_header, stack
 from ccdflow.detector import member_selection
-from ccdflow.files.hdus import array_hdu
+from ccdflow.files.fits_products.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters import selecting
 

@@ -22,9 +22,9 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.kinds.matching.setups import (
     IN_SETUP,
     TEMPERATURE_FACTS,
-    observation_of_members,
     epoch_of,
     medians_of,
+    observation_of_members,
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart

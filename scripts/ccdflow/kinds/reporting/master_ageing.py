@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of

@@ -104,6 +104,7 @@ def _blocked_by(store, missing):
 
 
 def _folders_of(product):
+    """Return the folders above a product, the uppermost first."""
     parts = product.split("/")[:-1]
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 

@@ -275,6 +275,7 @@ def devices():
 
 
 def _cannot_be_read(error):
+    """Return the words for a folder or file that cannot be looked at, with the remedy."""
     problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
     return f"{problem}; check its permissions and its disk"
 

@@ -108,7 +108,17 @@ def refuse_spellings(store, new_files):
 
 
 def _refuse_spelling(store, file, twin, *, is_file):
-    """Set aside a file whose product differs from that of a twin in capitals alone."""
+    """Set aside a file whose product differs from that of a twin in capitals alone.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    file, twin : str
+        Paths relative to the raw folder.
+    is_file : bool
+        Whether the names of the files differ so, and not those of their folders: then both are set
+        aside, as nobody knows which one came first.
+    """
     for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
         if row.status != ARRIVING_STATUS:
@@ -127,6 +137,7 @@ def _row_set_aside(row, reason):
 
 
 def _fold_case(path):
+    """Return a path as a disk sees it that does not distinguish capitals or forms of letters."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

@@ -11,7 +11,7 @@ from operator import attrgetter, itemgetter
 
 from ccdflow.camera import geometry
 from ccdflow.camera.nights import undated_night
-from ccdflow.files import json_text
+from ccdflow.files.text_files import json_text
 
 OK = "ok"
 """The frame can be reduced."""
