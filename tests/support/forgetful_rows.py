@@ -25,7 +25,7 @@ def rows_read_without_memory(values):
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
             known.clear()
-        rawheader._layouts.clear()
+        rawheader._keyword_orders.clear()
         cards._parsed_text.cache_clear()
         return read_row(*arguments)
 

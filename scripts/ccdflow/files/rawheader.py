@@ -2,7 +2,7 @@
 
 Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
 keyword of a card's text is found once, and the positions of keywords once for all headers with the
-same ones (`Layout`). `Remembered` keeps the result of a function of headers for all headers
+same ones (`KeywordOrder`). `Remembered` keeps the result of a function of headers for all headers
 whose cards that it read are the same.
 """
 
@@ -41,7 +41,7 @@ ENDINGS = b"\0\r\n\t"
 """Some programs put these characters at the end of a card instead of blanks."""
 
 # Different orders of keywords that are remembered: one for each setting of a camera.
-_MOST_LAYOUTS = 1 << 10
+_MOST_ORDERS = 1 << 10
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
 # the text that is read.
@@ -51,7 +51,7 @@ _known_before = {}
 # The cards of `_known` and `_known_before`, by their bytes.
 _known_bytes, _known_bytes_before = {}, {}
 # By the keywords of a header.
-_layouts = {}
+_keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
 # The same by the first ten letters of a card, for plain keywords but CONTINUE and END.
@@ -60,7 +60,7 @@ _usual_heads = {}
 _NEXT = ((_CONTINUE, ""), "")
 
 
-class Layout:
+class KeywordOrder:
     """The keywords of a header in their order.
 
     Parameters
@@ -92,12 +92,12 @@ class RawHeader(fits.Header):
     ----------
     texts : list of str or None
         The cards; None once they are astropy's, which callers may change.
-    layout : Layout
+    order : KeywordOrder
     seen : set of int or None
         Gets the positions of the cards that are read; None where they are not noted.
     """
 
-    texts = layout = seen = None
+    texts = order = seen = None
 
     def __getattr__(self, name):
         """Make astropy's cards when the first of its attributes is asked for."""
@@ -116,7 +116,7 @@ class RawHeader(fits.Header):
     def __contains__(self, keyword):
         """Return whether there is a card of a keyword."""
         if self._has_plain(keyword):
-            return keyword.rstrip() in self.layout.positions
+            return keyword.rstrip() in self.order.positions
         return super().__contains__(keyword)
 
     def __getitem__(self, keyword):
@@ -130,7 +130,7 @@ class RawHeader(fits.Header):
 
     def __iter__(self):
         """Return an iterator over the keywords of all cards."""
-        return super().__iter__() if self.texts is None else iter(self.layout.keywords)
+        return super().__iter__() if self.texts is None else iter(self.order.keywords)
 
     def __len__(self):
         """Return the number of cards."""
@@ -147,7 +147,7 @@ class RawHeader(fits.Header):
         -------
         list of str
         """
-        positions = self.layout.positions.get(name)
+        positions = self.order.positions.get(name)
         if not positions:
             return []
         if self.seen is not None:
@@ -198,13 +198,13 @@ def parse_raw_header(text):
 
 def _header_of(heads, texts):
     """Return the header of cards by the keyword and the text of each."""
-    layout = _layouts.get(heads)
-    if layout is None:
-        if len(_layouts) >= _MOST_LAYOUTS:
-            _layouts.clear()
-        layout = _layouts[heads] = Layout(heads)
+    order = _keyword_orders.get(heads)
+    if order is None:
+        if len(_keyword_orders) >= _MOST_ORDERS:
+            _keyword_orders.clear()
+        order = _keyword_orders[heads] = KeywordOrder(heads)
     header = RawHeader.__new__(RawHeader)
-    header.texts, header.layout = texts, layout
+    header.texts, header.order = texts, order
     return header
 
 
@@ -388,12 +388,12 @@ def indexed_names(header):
     -------
     collections.abc.Mapping
     """
-    return header.layout.positions if is_text(header) else header._keyword_indices
+    return header.order.positions if is_text(header) else header._keyword_indices
 
 
 def keywords_of(header):
     """Return the keywords of all cards of a header in their order, as a tuple of str."""
-    return header.layout.keywords if is_text(header) else tuple(header)
+    return header.order.keywords if is_text(header) else tuple(header)
 
 
 def commentary(header, keyword):

@@ -28,7 +28,7 @@ class Remembered:
     """
 
     def __init__(self):
-        # By the layouts of the headers, for each set of cards that was read.
+        # By the keyword orders of the headers, for each set of cards that was read.
         self._tables = {}
 
     def __call__(self, name, function, headers):
@@ -47,9 +47,9 @@ class Remembered:
             (header,) = headers
             if not is_text(header):
                 return function(headers)
-            key, texts = (name, header.layout), header.texts
+            key, texts = (name, header.order), header.texts
         elif all(map(is_text, headers)):
-            key = (name, *[header.layout for header in headers])
+            key = (name, *[header.order for header in headers])
             texts = list(chain.from_iterable(header.texts for header in headers))
         else:
             return function(headers)

@@ -244,9 +244,7 @@ class Associations(Kind):
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
-            for name, _, text in (
-                line.partition(": ") for line in forecast_sentences.noise_lines(block)
-            )
+            for name, text in forecast_sentences.noise_entries(block)
         ]
         headings, rows = forecast_sentences.table(blocks)
         return Section(
@@ -415,7 +413,7 @@ def _is_refused(context, group, record):
 def _digests_by_steps(context, groups, values_of):
     """Return {identity of some frames' steps: the hash of the values of each of them}.
 
-    Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
+    Frames that share the object of their steps are alike (`StepsOfFramesAlike`), and have the same
     answers.
     """
     first_groups = {}

@@ -56,15 +56,16 @@ def read_late_notes(results):
     if lines is None:
         return LateNotes()
     first = json.loads(next(lines))
-    count = first["count"]
+    # Earlier versions wrote "said".
+    count, heads = first["count"], first.get("heads", first.get("said"))
     parts = [next(lines) for _ in range(count)], list(lines)
     lines_by_name = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
         if first["of"][name] != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, so they contain the late lines.
             lines_by_name[name] = []
-            first["said"].pop(name, None)
-    return LateNotes(first["said"], lines_by_name["rows"], lines_by_name["records"])
+            heads.pop(name, None)
+    return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])
 
 
 def write_late_notes(results, since):
@@ -82,7 +83,7 @@ def write_late_notes(results, since):
     """
     first = {
         "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
-        "said": since.first,
+        "heads": since.first,
         "count": len(since.rows),
     }
     lines = [json.dumps(first, separators=(",", ":")), *since.rows, *since.records]

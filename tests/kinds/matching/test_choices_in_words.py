@@ -18,7 +18,8 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
-from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.match_sentences import missing_words
+from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
@@ -79,8 +80,8 @@ def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive
 
 
 def test_a_later_dark_is_told_with_the_earlier_one_that_would_be_scaled_up():
-    later = Use("later", -2, 1.0, 4.0, "B", ("2 nights later",))
-    own = Use("own", 0, 1.5, 9.0, "C", ("scaled up by 1.5",))
+    later = Use("later", -2, 1.0, 4.0, "B", (match_sentences.remark_on_lag(-2),))
+    own = Use("own", 0, 1.5, 9.0, "C", (match_sentences.remark_on_scale(1.5),))
     step = Step("dark", (later, own))
     reason = "2 nights later (one of the own night would be scaled up 1.5 times)"
     assert reasons_of(Answer(step, later), Rules()) == [reason, "exact"]
@@ -142,13 +143,13 @@ def test_a_master_that_lacks_a_frame_asks_for_one_more(archive):
 def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     other, own = (("camera", "camg"), ("size", "64x64")), (("camera", "cami"), ("size", "32x32"))
     full = (("camera", "cami"), ("size", "64x64"), ("binning", "2x2"))
-    masters = Masters([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
+    masters = MasterChoice([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
     wanted = frame(setup=own)
-    missing = masters.choose("bias", wanted).missing
+    missing = missing_words(masters.choose("bias", wanted).missing)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32, binning 2x2" in missing
     assert [m.about.setup for m, _ in masters.passed_over("bias", wanted, {NIGHT})] == [full]
-    alone = Masters([master("bias", NIGHT, setup=other)])
-    missing = alone.choose("bias", wanted).missing
+    alone = MasterChoice([master("bias", NIGHT, setup=other)])
+    missing = missing_words(alone.choose("bias", wanted).missing)
     assert missing == "no bias of cami 32x32: there is none of this camera"
 
 
@@ -156,7 +157,7 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     """The words on a night look at the masters of the nights that they name, at no others."""
     setups = [(("camera", "cami"), ("binning", text)) for text in ("1x1", "2x2")]
     nights = [f"{2000 + n // 300}-{n % 300 // 28 + 1:02}-{n % 28 + 1:02}" for n in range(3000)]
-    masters = Masters([master("bias", night, setup=s) for night in nights for s in setups])
+    masters = MasterChoice([master("bias", night, setup=s) for night in nights for s in setups])
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
     monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
     passed = [each for each, _ in masters.passed_over("bias", wanted, some)]

@@ -11,8 +11,9 @@ from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast, night_noise
 from ccdflow.kinds.forecasting.budget import BudgetedFrame, Wish
 from ccdflow.kinds.matching.answers import Answer
-from ccdflow.kinds.matching.rule import Masters
-from ccdflow.run.job import Group, Step
+from ccdflow.kinds.matching.match_sentences import missing_words
+from ccdflow.kinds.matching.rule import MasterChoice
+from ccdflow.run.job import Group, Missing, MissingCause, Step
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_another_gain_is_not_told_as_another_layout_as_well(archive):
 
 
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
-    missing = "no flat could be made: flat.fits: its signal to noise in a pixel is 16.6, below 30"
+    missing = Missing("flat", MissingCause.TOO_FAINT, rest="flat.fits: none is bright enough")
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
     line = night_forecast.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
@@ -97,16 +98,18 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
-    alike = Masters([]).alike("dark", frame())
-    assert alike.of_exposure(0.0) != alike.of_exposure(None)
+    alike = MasterChoice([]).alike("dark", frame())
+    assert alike.exposure_key(0.0) != alike.exposure_key(None)
     assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
 
 def test_frames_of_unknown_exposure_are_told_their_own_temperature():
     """The reason of the first such frame was told of all others."""
-    masters = Masters([master("dark", NIGHT, set_temperature=-20.0)])
+    masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     alike = masters.alike("dark", frame(night=NIGHT))
-    warm, cold = (alike.choose(None, degrees, None).missing for degrees in (-10.0, -20.0))
+    warm, cold = (
+        missing_words(alike.choose(None, degrees, None).missing) for degrees in (-10.0, -20.0)
+    )
     assert "of another temperature and an exposure is unknown" in warm
     assert "of another temperature" not in cold
 

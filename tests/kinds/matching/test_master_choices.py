@@ -139,7 +139,7 @@ def test_biases_and_flats_of_another_set_point_serve_and_say_so(archive):
     bias, dark, flat = context.groups[f"calibrated/{file}"].steps
     for step in (bias, flat):
         assert (step.uses[0].warmer, step.uses[0].grade) == (10.0, "B")
-        assert step.uses[0].remarks == ("10 C warmer",)
+        assert step.uses[0].remark_texts == ["10 C warmer"]
     assert dark.uses == ()
     # 5 frames of 6 e-, and a tenth of an electron for each degree.
     assert bias.uses[0].variance == pytest.approx(36 / 5 + (0.1 * 10) ** 2)
@@ -254,7 +254,7 @@ def test_biases_of_a_detector_that_was_still_warm_are_a_master_of_their_own(arch
     (use, other) = context.groups[f"calibrated/{file}"].steps[0].uses
     assert (len(context.groups[use.product].files), use.grade) == (5, "A")
     assert use.product.endswith("_-19.9C.fits")
-    assert other.remarks == ("35 C warmer",)
+    assert other.remark_texts == ["35 C warmer"]
 
 
 def test_two_wheels_of_which_one_has_no_number(archive):

@@ -10,7 +10,8 @@ from offered_masters import LFC, NIGHT, frame, master
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.match_sentences import missing_words
+from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 
@@ -23,7 +24,7 @@ def night_after(offset):
 
 def best(kind, masters, *, frame=FRAME, noise=None, **rules):
     noise = noise or DetectorNoise(read_noise=10.0)
-    return first_use(Masters(masters, Rules(**rules), lambda setup: noise), kind, frame)
+    return first_use(MasterChoice(masters, Rules(**rules), lambda setup: noise), kind, frame)
 
 
 def first_use(masters, kind, asked):
@@ -36,7 +37,7 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
     assert choice.product == week.product
     # 100 / 50 e2, and a week of 0.01 e2 a day.
     assert choice.variance == pytest.approx(2.07)
-    assert (choice.lag, choice.grade, choice.remarks) == (7, "B", ("7 nights before",))
+    assert (choice.lag, choice.grade, choice.remark_texts) == (7, "B", ["7 nights before"])
 
 
 def test_and_do_not_on_one_that_drifts():
@@ -59,7 +60,7 @@ def test_the_darks_of_the_guide_two_months_later_are_taken_for_want_of_others():
     darks = [master(DARK, "2016-03-13", exptime=t, filter="r'") for t in (7.0, 70.0, 300.0)]
     choice = best(DARK, darks, frame=frame(exptime=300.062))
     assert (choice.product, choice.scale, choice.lag) == (darks[2].product, 1.0, -57)
-    assert (choice.grade, choice.remarks) == ("B", ("57 nights later", "temperature unknown"))
+    assert (choice.grade, choice.remark_texts) == ("B", ["57 nights later", "temperature unknown"])
     assert best(DARK, darks, frame=frame(exptime=70.011)).product == darks[1].product
 
 
@@ -71,14 +72,14 @@ def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
     assert (down.product, down.scale, down.grade) == (long.product, 0.3, "B")
     up = best(DARK, [short])
     assert (up.scale, up.grade) == (1.5, "C")
-    assert up.remarks == ("scaled up by 1.5", "temperature unknown")
+    assert up.remark_texts == ["scaled up by 1.5", "temperature unknown"]
     assert best(DARK, [short], scale_up=1.0) is None
     assert best(DARK, [short], scale_up=1.4) is None
 
 
 @pytest.mark.parametrize("order", [(500.0, 500.4), (500.4, 500.0)])
 def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_first(order):
-    masters = Masters([master(DARK, NIGHT, exptime=1000.0)])
+    masters = MasterChoice([master(DARK, NIGHT, exptime=1000.0)])
     scales = {s: first_use(masters, DARK, frame(exptime=s)).scale for s in order}
     assert scales == {500.0: 0.5, 500.4: pytest.approx(0.5004, rel=1e-12)}
 
@@ -91,7 +92,7 @@ def test_an_exposure_that_rounds_to_the_darks_is_scaled_all_the_same(seconds, sc
     """By three digits 200.4 s are the 200 s of the dark: it is not exact, and says so."""
     taken = best(DARK, [master(DARK, NIGHT, exptime=200.0)], frame=frame(exptime=seconds))
     assert (taken.scale, taken.grade) == (pytest.approx(scale, rel=1e-12), grade)
-    assert taken.remarks[0] == f"scaled {words}"
+    assert taken.remark_texts[0] == f"scaled {words}"
 
 
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
@@ -150,7 +151,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     choice = best(DARK, [warm, cold], frame=wanted)
     assert (choice.product, choice.grade) == (cold.product, "A")
     assert best(DARK, [warm], frame=wanted) is None
-    assert best(DARK, [warm], frame=frame()).remarks == ("temperature unknown",)
+    assert best(DARK, [warm], frame=frame()).remark_texts == ["temperature unknown"]
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
     assert best(DARK, [cold], frame=failed) is None
@@ -159,17 +160,17 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 
 def test_a_short_exposure_needs_no_dark():
     cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
-    choice = Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
-    assert (choice.needed, choice.uses, choice.missing) == (False, (), "")
+    choice = MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
+    assert (choice.needed, choice.uses, choice.missing) == (False, (), None)
     assert Answer(choice).grade == "A"
-    assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
+    assert MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
 
 
 def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
     """By name the one of 10 s would be the first."""
     binned = (("camera", "lfc"), ("binning", "2x2"))
     darks = [master(DARK, NIGHT, exptime=seconds, setup=binned) for seconds in (10.0, 60.0, 5000.0)]
-    missing = Masters(darks).choose(DARK, frame()).missing
+    missing = missing_words(MasterChoice(darks).choose(DARK, frame()).missing)
     assert "no dark for 300 s of lfc 1x1 g1.1: nearest 60 s " in missing
 
 
@@ -179,32 +180,32 @@ def test_refusals_name_the_criterion_and_what_there_is():
         master(FLAT, NIGHT, filter="i'"),
         master(FLAT, NIGHT, filter="r'", setup=(("camera", "lfc"), ("binning", "2x2"))),
     ]
-    choice = Masters(flats).choose(FLAT, frame(filter="r'"))
-    assert choice.missing == (
+    choice = MasterChoice(flats).choose(FLAT, frame(filter="r'"))
+    assert missing_words(choice.missing) == (
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, gain unknown instead of g1.1"
     )
     assert (choice.needed, choice.uses) == (True, ())
     assert Answer(choice, missing=choice.missing).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
-    assert Masters([dark]).choose(DARK, frame()).missing == (
+    assert missing_words(MasterChoice([dark]).choose(DARK, frame()).missing) == (
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
-    unscaled = Masters([dark], Rules(scale_up=1)).choose(DARK, frame()).missing
+    unscaled = MasterChoice([dark], Rules(scale_up=1)).choose(DARK, frame())
+    unscaled = missing_words(unscaled.missing)
     assert "too short; allowed: not scaled up, and a temperature within 0.5 C" in unscaled
     # By three digits 150.3 s are 150 s, for which the dark of 60 s is not too short.
-    assert "60 s (3, 2016-01-16), too short; allowed" in (
-        Masters([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame(exptime=150.3)).missing
-    )
-    assert (
-        Masters([]).choose(BIAS, frame()).missing == "no bias of lfc 1x1 g1.1: there is none at all"
-    )
+    short = MasterChoice([master(DARK, NIGHT, exptime=60.0)])
+    missing = missing_words(short.choose(DARK, frame(exptime=150.3)).missing)
+    assert "60 s (3, 2016-01-16), too short; allowed" in missing
+    missing = missing_words(MasterChoice([]).choose(BIAS, frame()).missing)
+    assert missing == "no bias of lfc 1x1 g1.1: there is none at all"
 
 
 def test_a_master_of_several_nights_is_named_once_by_its_best_night():
     darks = [master(DARK, night_after(-days), exptime=1000.0) for days in (3, 1)]
-    masters = Masters([replace(each, product="of both nights") for each in darks])
+    masters = MasterChoice([replace(each, product="of both nights") for each in darks])
     (use,) = masters.choose(DARK, frame()).uses
     assert (use.product, use.lag, use.scale) == ("of both nights", 1, 0.3)
 
@@ -218,7 +219,9 @@ def test_nights_without_a_date_are_taken_last():
     assert (own.product, own.grade) == (undated.product, "A")
     # The master has a date and the frame has none, or the other way round.
     of_other = best(BIAS, [dated], frame=frame(night="undated"))
-    assert of_other.remarks == choice.remarks == ("of another night, days between unknown",)
+    assert (
+        of_other.remark_texts == choice.remark_texts == ["of another night, days between unknown"]
+    )
 
 
 # -- random archives -------------------------------------------------------------------------------
@@ -338,8 +341,8 @@ def test_random_archives(seed):
         rules = Rules(
             rng.choice(["causal", "nearest"]), rng.random() < 0.3, rng.choice([1.0, 2.5]), 0.5
         )
-        known = Masters(masters, rules, lambda setup: noise)
-        shuffled = Masters(rng.sample(masters, len(masters)), rules, lambda setup: noise)
+        known = MasterChoice(masters, rules, lambda setup: noise)
+        shuffled = MasterChoice(rng.sample(masters, len(masters)), rules, lambda setup: noise)
         for kind in (BIAS, DARK, FLAT):
             choice = known.choose(kind, asked)
             assert shuffled.choose(kind, asked) == choice
@@ -358,7 +361,9 @@ def test_random_archives(seed):
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
     broken_keys, offers = [], {each.product: each for each in masters}
-    known = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
+    known = MasterChoice(
+        masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05)
+    )
     for kind in (BIAS, DARK, FLAT):
         for one in known.choose(kind, asked).uses:
             about = offers[one.product].about
@@ -410,7 +415,7 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
             replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
             for m in added
         ]
-        known, grown = Masters(masters), Masters(masters + added)
+        known, grown = MasterChoice(masters), MasterChoice(masters + added)
         for kind in (BIAS, DARK, FLAT):
             before, after = first_use(known, kind, asked), first_use(grown, kind, asked)
             changed += before != after
@@ -474,7 +479,9 @@ def cost(kind, one, asked, drift):
 def regrets(rng, kind):
     """Return the variances of an archive: oracle, rule (causal, nearest), nearest in time."""
     masters, frames, noise, drift = drifting(rng)
-    both = [Masters(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")]
+    both = [
+        MasterChoice(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")
+    ]
     sums = [0.0] * 4
     for asked in frames:
         costs = {m.product: c for m in masters if (c := cost(kind, m, asked, drift)) is not None}

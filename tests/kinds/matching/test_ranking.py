@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.ranking import (
 from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
     DetectorNoise,
-    ObservedAs,
+    Observation,
     OfferedMaster,
     Rules,
 )
@@ -28,13 +28,13 @@ NOISE = DetectorNoise(read_noise=10.0)
 
 
 def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
-    about = ObservedAs((), night, exptime, "g", **temperatures)
+    about = Observation((), night, exptime, "g", **temperatures)
     return OfferedMaster(f"{kind}_{night}_{frames}_{exptime}", kind, about, frames)
 
 
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
     columns = columns_of_masters(masters)
-    frame = ObservedAs((), night, exptime, "g", **temperatures)
+    frame = Observation((), night, exptime, "g", **temperatures)
     uses = rank_masters(columns, kind, frame, NOISE, rules or Rules(), exptime)
     return [(use.product, use.grade, use.lag, use.scale) for use in uses]
 
@@ -116,12 +116,12 @@ def test_frames_with_the_same_candidates_ask_the_same_question():
 
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     columns = columns_of_masters([master("dark", exptime=100.0)])
-    frame = ObservedAs((), NIGHT, 50.0, "g")
+    frame = Observation((), NIGHT, 50.0, "g")
     (half,) = rank_masters(columns, "dark", frame, NOISE, Rules(), 50.0)
     quarter = rescale_use(half, 100.0, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
-    assert "scaled down by 0.25" in quarter.remarks
+    assert "scaled down by 0.25" in quarter.remark_texts
 
 
 def columns_and_frame(rng):
@@ -139,7 +139,7 @@ def columns_and_frame(rng):
         OfferedMaster(
             f"{kind}{number:03}",
             kind,
-            ObservedAs((), own, rng.choice(times), "g", rng.choice(degrees), rng.choice(degrees)),
+            Observation((), own, rng.choice(times), "g", rng.choice(degrees), rng.choice(degrees)),
             rng.choice(counts),
             rng.choice([0.0, 3.0]),
         )
@@ -148,7 +148,7 @@ def columns_and_frame(rng):
     ages = rng.choice([0.0, 0.003, 0.1])
     noise = DetectorNoise(10.0, 0.01, 2e4, ages, ages / 4000, ages / 1e5)
     rules = Rules(rng.choice(["causal", "causal", "nearest"]), rng.random() < 0.2)
-    asked = ObservedAs(
+    asked = Observation(
         (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
         rng.choice(degrees), rng.choice(degrees),
     )  # fmt: skip
@@ -180,7 +180,7 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
             OfferedMaster(
                 f"{kind}{rng.random()}",
                 kind,
-                ObservedAs((), str(date(2024, 3, 10) + timedelta(day)), seconds, "g", -20.0),
+                Observation((), str(date(2024, 3, 10) + timedelta(day)), seconds, "g", -20.0),
                 rng.choice(counts),
             )
             for day in range(-rng.choice([4, 15, 60]), rng.choice([0, 5]))
@@ -189,7 +189,10 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         ]
         age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
         noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
-        rules, asked = Rules(same_night=rng.random() < 0.2), ObservedAs((), night, 60.0, "g", -20.0)
+        rules, asked = (
+            Rules(same_night=rng.random() < 0.2),
+            Observation((), night, 60.0, "g", -20.0),
+        )
         values_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
         terms = terms_of(*values_of_frame)
         expected = Ranking(terms, night, rules).uses()

@@ -2,24 +2,30 @@
 
 import dataclasses
 import gzip
+import json
 import os
 import time
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
+from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import rawfile
-from ccdflow.run import session
+from ccdflow.files import notes, rawfile
+from ccdflow.run import late_notes, ledger, session
 from ccdflow.run.rawframes import (
     header_store,
     inventory,
     inventory_table,
+    older_rows,
     rawfolder,
     rawnames,
     row_reader,
+    rows,
 )
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
@@ -476,3 +482,94 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     update(sandbox, store, now=later)
     row = store.rows[file]
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
+
+
+# Cards of a frame of 12 x 9 pixels, with the marks of its row and the topics of its doubts.
+FINDINGS = {
+    "whole": ({"IMAGETYP": "bias"}, "no_overscan", []),
+    "beside": (
+        {"IMAGETYP": "bias", "DATASEC": "[1:8,1:9]"},
+        "no_overscan",
+        ["columns 9 to 12 beside the data"],
+    ),
+    "unused": ({"IMAGETYP": "bias", "OVERSCAN": "ON"}, "no_overscan", ["OVERSCAN ON"]),
+    "strange": ({"IMAGETYP": "strange"}, "unknown_type no_overscan", []),
+    "twin": ({"IMAGETYP": "bias"}, "twin", []),
+}
+
+
+@pytest.fixture
+def findings(sandbox):
+    """The rows of `FINDINGS` by name."""
+    for number, (name, (cards, *_)) in enumerate(FINDINGS.items()):
+        pixels = np.full((9, 12), number, np.int16)
+        hdu = fits.PrimaryHDU(pixels, fits.Header({"DATE-OBS": "2020-01-01T12:00:00", **cards}))
+        hdu.writeto(sandbox.raw / f"{name}.fits")
+    packed = gzip.compress((sandbox.raw / "twin.fits").read_bytes())
+    (sandbox.raw / "twin.fits.gz").write_bytes(packed)
+    store = HeaderStore()
+    update(sandbox, store)
+    return {name: store.rows[f"{name}.fits"] for name in FINDINGS}
+
+
+def test_findings_stand_beside_their_words(findings):
+    for name, (_, marks, topics) in FINDINGS.items():
+        row = findings[name]
+        assert row.marks == marks, name
+        assert [topic.partition(" are in")[0] for topic, _ in row.topics_and_doubts] == topics
+        for _, text in row.topics_and_doubts:
+            assert f"warning: {text}" in row.reason
+            assert text.endswith(")"), "a remedy with a semicolon is whole"
+
+
+def test_a_row_of_an_earlier_version_has_the_same_findings(findings):
+    """Such a row has the words alone: no header is read again for what they say."""
+    for row in findings.values():
+        texts = list(rows.own_texts_of(row))
+        assert older_rows.with_later_fields(texts[:-2]) == texts
+        assert older_rows.with_later_fields(texts) is texts
+    row, aside = findings["whole"], "set aside"
+    words = {
+        rows.RowMark.DOUBTED_STRIP: {
+            "reason": "warning: DATASEC: the overscan of the camera's profile may hold data by this"
+            " card (found x, allowed: y): z"
+        },
+        rows.RowMark.LIT_OVERSCAN: {
+            "status": aside, "reason": "the overscan [1:2,1:9] holds data as the image does: its"
+        },
+        rows.RowMark.PRODUCT_IN_THE_WAY: {
+            "reason": "", "gone": "it was deleted, and its product is in the way of another"
+        },
+    }  # fmt: skip
+    for mark, values in words.items():
+        texts = list(rows.own_texts_of(dataclasses.replace(row, **values)))
+        assert older_rows.with_later_fields(texts[:-2])[-1] == mark
+
+
+def test_a_store_of_an_earlier_version_is_read(sandbox, findings):
+    store = HeaderStore()
+    update(sandbox, store)
+    header_store.save_store(sandbox.results, store)
+    path = sandbox.results / paths.HEADERS
+    first, *lines = notes.read_checked(path)
+    older = [json.dumps(json.loads(line)[:-2]) for line in lines]
+    notes.write_checked(path, [first, *older])
+    known = load_store(sandbox.results)
+    assert known.rows == store.rows
+    assert update(sandbox, known)[0] == update(sandbox, store)[0]
+
+
+def test_late_notes_of_an_earlier_version_are_read(sandbox):
+    """It named the first lines otherwise."""
+    header_store.save_store(sandbox.results, HeaderStore())
+    record = ledger.Record("x", "frame", "k")
+    ledger.save_ledger(sandbox.results, ledger.Ledger({"x": record}))
+    heads = {"rows": {"shared": {}}, "records": {"removed": ["x"]}}
+    since = late_notes.LateNotes(heads, ["r"], ["s"])
+    late_notes.write_late_notes(sandbox.results, since)
+    path = sandbox.results / paths.LATE_NOTES
+    first, *lines = notes.read_checked(path)
+    older = json.loads(first)
+    older["said"] = older.pop("heads")
+    notes.write_checked(path, [json.dumps(older), *lines])
+    assert late_notes.read_late_notes(sandbox.results) == since

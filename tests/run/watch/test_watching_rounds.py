@@ -192,7 +192,12 @@ def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
 
 
 def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch):
-    asked, is_writing, decide, write = Counter(), [], association._taken_uses, night_page.write_page
+    asked, is_writing, decide, write = (
+        Counter(),
+        [],
+        association._first_made_use,
+        night_page.write_page,
+    )
 
     def decided(context, step):
         asked.update([id(step)] if is_writing else [])
@@ -205,7 +210,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
         finally:
             is_writing.clear()
 
-    monkeypatch.setattr(association, "_taken_uses", decided)
+    monkeypatch.setattr(association, "_first_made_use", decided)
     monkeypatch.setattr(night_page, "write_page", written)
     assert watched_night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.

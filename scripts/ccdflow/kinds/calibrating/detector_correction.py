@@ -173,9 +173,9 @@ class DetectorCorrection:
             cards.append(
                 ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
             )
-        return FrameCorrections(masks, self._find_cosmics(), tuple(cards))
+        return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
-    def _find_cosmics(self):
+    def _cosmic_search(self):
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None

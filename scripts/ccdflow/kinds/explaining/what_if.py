@@ -112,14 +112,14 @@ def try_master(context, product, master):
             remedy="give a calibrated frame",
         )
     work = Calibration(context, group)
-    if work.frame is None:
+    if work.reduced_record is None:
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
     store, path = MasterStore(), context.results / reduced_product(work.row.file)
     uses = {
         kind: master_reading.read_applied_master(
-            context, store, kind=kind, use=use, path=path, degrees=work.degrees(use)
+            context, store, kind=kind, use=use, path=path, degrees=work.degrees_warmer(use)
         )
         for kind, use in work.uses.items()
     }

@@ -22,7 +22,7 @@ class ExposedMasterMaker(MasterMaker):
 
     def warnings_of(self, work, figures):
         """Return the warnings of the measurement."""
-        return figures["said"]
+        return figures["warnings"]
 
     def write_group_cards(self, work, cards):
         """Write members and recipe, and the masters that were subtracted."""

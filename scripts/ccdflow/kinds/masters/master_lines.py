@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.kinds.masters.combining import TOO_FEW
+from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
@@ -74,7 +74,7 @@ def lines_on_masters(kind, records):
     masters_below_minimum = [
         (record.product, *lists_in(record.data, _LISTS))
         for record in records
-        if record.status == ledger.REFUSED and TOO_FEW in record.reason
+        if is_below_minimum(record)
     ]
     outs = [
         f"left out of its {singular}: {file}: {text}"

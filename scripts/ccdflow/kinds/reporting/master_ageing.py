@@ -113,7 +113,7 @@ def _series_of(context, kind, group, known):
 
 def _series_name(context, kind, group, row):
     """Return the name of a series: kind, exposure or light, and setup."""
-    setup = setups.observed_as(context, [row], kind, night=group.night_of_page).setup
+    setup = setups.observation_of(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)
     traits = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     traits["flat"] = (shared.get("filter", ""), shared.get("grism", ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.run import failures, ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import (
@@ -14,7 +13,7 @@ from ccdflow.run.lines.plan_description import (
 )
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.raw_verdicts import records_by_kind
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
 from ccdflow.run.rawframes.warnings_of_rows import (
     files_passed_over,
     no_overscan_lines,
@@ -95,7 +94,7 @@ def _counts_of_frames(context, rows, failed):
     statuses, first = archive_counts.statuses(context), context.chain.first.name
     counts = {
         "failed": len(failed),
-        "of unknown image type": sum(is_of_unknown_type(r.reason) for r in rows.rows.values()),
+        "of unknown image type": sum(r.has(RowMark.UNKNOWN_TYPE) for r in rows.rows.values()),
         "left for the next run": statuses[ARRIVING_STATUS]
         - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],

@@ -55,11 +55,9 @@ def unreadable_lines(context):
     """Return a line for each folder of products that cannot be looked into."""
     lines = []
     for folder, problem in sorted(context.unreadable.items()):
-        is_unreadable = problem.startswith("cannot be read")
-        remedy = "check its permissions and its disk" if is_unreadable else "remove the link"
         lines.append(
-            f"{context.results}/{folder}: {problem}; its products were not looked at, and none is"
-            f" made there: {remedy}"
+            f"{context.results}/{folder}: {problem.text}; its products were not looked at, and none"
+            f" is made there: {problem.remedy}"
         )
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
@@ -73,7 +74,7 @@ def product_stamps(results, chain, raw):
     Returns
     -------
     stamps : ProductStamps
-    problems : dict of str to str
+    problems : dict of str to FolderProblem
         Why a folder (its path ends in ``/``) cannot be looked into.
     """
     sweep = _Sweep(raw)
@@ -85,6 +86,13 @@ def product_stamps(results, chain, raw):
         else:
             sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
     return ProductStamps(Path(results), known=sweep.stamps), sweep.problems
+
+
+class FolderProblem(NamedTuple):
+    """Why a folder of products cannot be looked into, and what can be done."""
+
+    text: str
+    remedy: str
 
 
 class _Sweep:
@@ -108,13 +116,14 @@ class _Sweep:
             if (status.st_dev, status.st_ino) in above:
                 return
             if problem := self._problem(folder, status, above, is_link):
-                self.problems[f"{prefix}/"] = problem
+                self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
                 return
             entries = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self.problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
+            text = f"cannot be read ({error.strerror or error})"
+            self.problems[f"{prefix}/"] = FolderProblem(text, "check its permissions and its disk")
             return
         above = (*above, (status.st_dev, status.st_ino))
         with entries:

@@ -15,6 +15,7 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
+from ccdflow.run.rawframes import older_rows
 from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
@@ -176,7 +177,8 @@ class RowReader:
             if self._is_same
             else Facts.of(dict(zip(self._names, values, strict=True)))
         )
-        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *further_fields)
+        texts = older_rows.with_later_fields(further_fields)
+        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *texts)
 
 
 def line_of_row(row):

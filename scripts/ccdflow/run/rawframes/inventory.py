@@ -8,17 +8,16 @@ it and holds no times, so it changes only with its values.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import OLDER_VERSIONS
 from ccdflow.run.rawframes.rawfolder import look_through
-from ccdflow.run.rawframes.rawnames import TWIN_REASON, refuse_spellings, refuse_twins
+from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
 from ccdflow.run.rawframes.row_reader import RawRowReader
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, unread_row
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, RowMark, unread_row
 
 
 def update(
@@ -72,7 +71,7 @@ def update(
         if progress is not None:
             progress(count, len(stale))
     for file, problem in problems.items():
-        store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
+        store.add(unread_row(file).with_verdict(SET_ASIDE, problem))
     refuse_twins(store, stamps)
     if settings.is_folding:
         refuse_spellings(store, stamps)
@@ -120,5 +119,5 @@ def _is_current(row, stamp, hashes):
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == hashes.hash_of(row.camera)
-        and not row.reason.startswith(TWIN_REASON)
+        and not row.has(RowMark.TWIN)
     )

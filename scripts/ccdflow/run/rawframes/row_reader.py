@@ -21,6 +21,7 @@ from ccdflow.run.rawframes.rows import (
     SET_ASIDE,
     Facts,
     Row,
+    RowMark,
     plain_row,
     unread_row,
 )
@@ -131,15 +132,15 @@ class RawRowReader:
                 # The file is written once more: until that is done its row stays.
                 return ReadRow(replace(before, stamp=()))
             reason = f"still being written: {error.reason}"
-            row = replace(row, status=ARRIVING_STATUS, reason=reason)
+            row = row.with_verdict(ARRIVING_STATUS, reason)
         elif isinstance(error, CcdflowError):
             # A frame that two profiles recognise, say, must not stop the others.
-            row = replace(row, status=SET_ASIDE, reason=error.reason)
+            row = row.with_verdict(SET_ASIDE, error.reason)
             row = self._as_far_as_read(row, read.raw)
         elif error is not None:
             traceback = text_of(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
-            row = replace(row, status=SET_ASIDE, reason=reason)
+            row = row.with_verdict(SET_ASIDE, reason)
         if self._is_young(row.stamp) or _is_first_verdict(before, row):
             # A file that is still being written may keep its times, and one failed reading proves
             # nothing: the next run reads it again.
@@ -176,7 +177,7 @@ class RawRowReader:
                     lambda headers: _geometry_and_recipe(file, camera, headers, self.settings),
                     headers,
                 )
-                values["reason"] = "; ".join(filter(None, (values["reason"], *notes)))
+                values |= _noted(values, notes)
                 if not layout.checked:
                     values["packed"] = self._check_pixels(raw, layout, before)
         # Nothing that a file holds may cost another one its row.
@@ -305,7 +306,35 @@ def _row_values(file, camera, headers, remembered):
     facts = ["" if value is None else value for value in _facts_of(described)]
     facts[_TYPE] = facts[_TYPE] or "other"
     warnings = "\n".join(described.warnings)
-    return {"facts": Facts(facts), "reason": described.reason, "warnings": warnings}
+    # The cards leave nothing but the image type open.
+    marks = str(RowMark.UNKNOWN_TYPE) if described.reason else ""
+    return {
+        "facts": Facts(facts),
+        "reason": described.reason,
+        "marks": marks,
+        "warnings": warnings,
+    }
+
+
+def _noted(values, notes):
+    """Return the values of a row that are of the notes on its amplifiers, and of its cards.
+
+    Parameters
+    ----------
+    values : dict of str to object
+        Of the cards.
+    notes : sequence of ccdflow.camera.geometry.Note
+
+    Returns
+    -------
+    dict of str to str
+    """
+    texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
+    return {
+        "reason": "; ".join(filter(None, (values["reason"], *texts))),
+        "doubts": "\n".join(f"{note.topic}\t{note.text}" for note in notes if note.topic),
+        "marks": " ".join(dict.fromkeys(filter(None, (values["marks"], *marks)))),
+    }
 
 
 def _geometry_and_recipe(file, camera, headers, settings):
@@ -326,7 +355,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     Returns
     -------
     geometry, recipe : dict
-    notes : tuple of str
+    notes : tuple of ccdflow.camera.geometry.Note
 
     Raises
     ------
@@ -359,11 +388,11 @@ def _unreadable(row, before, error, path):
     """
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.
-        row = before or replace(row, status=ARRIVING_STATUS, reason=_WENT_AWAY)
+        row = before or row.with_verdict(ARRIVING_STATUS, _WENT_AWAY)
         return replace(row, stamp=())
     if before is not None and before.geometry:
         return replace(before, gone=error.reason, stamp=())
-    return replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+    return row.with_verdict(SET_ASIDE, error.reason, stamp=())
 
 
 def _is_doubtful(before, stamp, fingerprint):
