@@ -360,9 +360,8 @@ class _Image:
 
         Parameters
         ----------
-        writer : object
-            A `PlanesWriter` (`ccdflow.files.multi_image_products`) or a `PackedWriter`
-            (`ccdflow.files.compressed_images`).
+        writer : PlanesWriter or PackedWriter
+            Of `ccdflow.files.multi_image_products`, or of `ccdflow.files.compressed_images`.
         """
         ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)

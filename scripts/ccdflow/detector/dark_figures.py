@@ -152,7 +152,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-    amplifier : object
+    amplifier : ccdflow.combine.noise.AmplifierNoise
         One of those of ``dark.noise``.
     mask : numpy.ndarray of shape (ny, nx), int16
     seconds : float

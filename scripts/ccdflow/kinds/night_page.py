@@ -224,6 +224,7 @@ def _sentences_on_calibration(context, night):
 
 
 def _few_names(files, most_named=3):
+    """Return the names of a few files, or their number and the first of them."""
     if len(files) <= most_named:
         return ", ".join(files)
     return f"{len(files)} frames ({', '.join(files[:most_named])} ...)"

@@ -57,7 +57,7 @@ class ChoiceNumbers:
 
     Attributes
     ----------
-    of_exposures, of_degrees : dict of object to int
+    of_exposures, of_degrees : dict of hashable to int
         The numbers by the exposure, and by the temperatures, as they are in headers.
     """
 
@@ -70,7 +70,7 @@ class ChoiceNumbers:
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -148,7 +148,7 @@ class StepsOfClass:
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -465,6 +465,7 @@ class SharedBasis:
         )
 
     def _basis_at(self, frame, warmer):
+        """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
         how = [
             _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
         ]
@@ -504,5 +505,6 @@ class SharedBasis:
 
 
 def _at_degrees(how, degrees):
+    """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
     kind, scale, lag, _, *further_values = how
     return [kind, scale, lag, degrees, *further_values]

@@ -176,6 +176,7 @@ class DetectorCorrection:
         return FrameCorrections(masks, self._find_cosmics(), tuple(cards))
 
     def _find_cosmics(self):
+        """Return the search for cosmic rays with the limits of the settings; None if it is off."""
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None

@@ -88,6 +88,7 @@ def paragraph(block):
 
 
 def _frames_of(block):
+    """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
     parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
     unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return ", ".join(parts[:_MOST_NAMED]) + unnamed

@@ -449,6 +449,7 @@ def _missing_of(answers):
 
 
 def _level_words(record):
+    """Return the mean level of a flat's amplifiers with its unit; '' where it was not measured."""
     level = figure_of(record, "level")
     if level is None:
         return ""

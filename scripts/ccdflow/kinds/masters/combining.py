@@ -404,6 +404,7 @@ def _make_master(work):
 
 
 def _check_values(work, combined):
+    """Refuse a combined frame without any value: as a master it would mask whole frames."""
     if combined.empty == combined.image.size:
         raise FrameError(
             "no pixel has a value in any member",

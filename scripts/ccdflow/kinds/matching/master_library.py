@@ -566,6 +566,7 @@ def _numbers_of(degrees):
 
 
 def _is_later(use):
+    """Return whether a master is of a later night than the frame; an undated one is not."""
     return (use.lag or 0) < 0
 
 

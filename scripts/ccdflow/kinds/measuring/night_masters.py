@@ -158,6 +158,7 @@ class NightMasters:
         return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
+        """Return whether two members of a master have one exposure: their difference has a gain."""
         exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in by_exposure(exposures))
 

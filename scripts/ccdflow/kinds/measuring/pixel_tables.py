@@ -136,6 +136,7 @@ def weak_cards_of(images):
 
 
 def _columns(parts, formats):
+    """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
     return [
         fits.Column(name, formats[name], array=np.concatenate([np.empty(0, np.int16), *arrays]))
         for name, arrays in parts.items()
