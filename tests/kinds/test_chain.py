@@ -1,4 +1,4 @@
-"""What holds the chain of kinds together: old results stay current, and each kind is complete."""
+"""The chain of kinds holds together: old results stay current, and each kind is complete."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ NEW_CARDS = {
     "CCDFNAME",
 }
 
-# What an older version did not make, or made of another version.
+# Products that an older version did not make, or made of another version.
 PAGES = {
     *(f"nights/2024-03-0{day}/{name}" for day in (1, 2) for name in ("report.html", "frames.json")),
     *(
@@ -271,7 +271,7 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
     )
 
 
-def test_a_run_says_what_else_it_makes_beside_frames(toy):
+def test_a_run_names_its_products_beside_frames(toy):
     plan = toy.plan().plan
     assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
     del plan.jobs["bias_quality.csv"]

@@ -139,7 +139,7 @@ def test_a_late_frame(archive, late):
     archive.makes(expected)
 
 
-def test_without_bad_pixels_a_late_dark_concerns_only_what_took_it(archive):
+def test_without_bad_pixels_a_late_dark_concerns_only_frames_that_took_it(archive):
     archive.options = {"enabled": False}
     archive.run()
     shutil.copy2(archive.root / "late/dark60_4.fits", archive.root / "raw/n2")

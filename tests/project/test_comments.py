@@ -65,7 +65,7 @@ def has_number(node):
 
 
 def test_a_private_constant_with_a_number_has_a_comment():
-    """Of its own, or of the constant on the line above it."""
+    """The comment is its own, or that of the constant on the line above it."""
     without = []
     for module in modules():
         lines = module.text.splitlines()

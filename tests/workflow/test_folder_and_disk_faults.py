@@ -148,7 +148,7 @@ def test_notes_moved_while_the_run_goes_on(sandbox, reference, code):
     ids=["later", "at once"],
 )
 def test_results_moved_while_the_run_goes_on(sandbox, reference, code):
-    """What was made before lies where the folder was moved to, the rest where it was wanted."""
+    """Earlier products lie where the folder was moved to, later ones where they were wanted."""
     elsewhere = sandbox.root / "moved"
     results = code.replace("/.ccdflow", "").replace("/../away", "/../moved")
     assert results.count("/../moved") == 1

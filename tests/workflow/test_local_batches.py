@@ -180,7 +180,7 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
 def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     raw, alone, tmp_path, run_workflow, products
 ):
-    """What a cluster does when it tries a job again, by hand: the order stays, the child is new."""
+    """By hand as a cluster tries a job again: the batch stays, the child is new."""
     results = tmp_path / "results"
     code = (
         "import sys; sys.path.insert(0, 'scripts')\n"

@@ -267,7 +267,7 @@ def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
 
 
 @pytest.mark.parametrize("reason", REACHED)
-def test_a_reason_is_said(reason, box, monkeypatch):
+def test_each_reason_leads_to_a_whole_plan_and_is_given(reason, box, monkeypatch):
     REACHED[reason](box, monkeypatch)
     started = start(box)
     assert started.context.closed is None
