@@ -1,5 +1,6 @@
 """The scripts are one family: their words, their help, their examples, their table."""
 
+import ast
 import errno
 import importlib
 import os
@@ -484,3 +485,16 @@ def test_a_fault_of_a_forked_process_is_raised_with_its_lines(monkeypatch):
         forked_frames.map_forked(fail, range(2000), 2)
     assert "in fail" in caught.value.__notes__[0]
     assert children() == before
+
+
+def test_each_option_of_a_script_has_a_help():
+    """`scripts/combine.py --help` told nothing of `--cores`."""
+    options = [
+        (f"{path.name}: {ast.unparse(node.args[0])}", node)
+        for path in sorted((ROOT / "scripts").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument")
+    ]
+    assert len(options) > 40
+    helps = [(name, {each.arg: each.value for each in node.keywords}) for name, node in options]
+    assert [name for name, keywords in helps if "help" not in keywords] == []
