@@ -337,7 +337,7 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
         ({"subtract": [Subtracted(np.zeros((3, 4)))]}, "master has another shape"),
         ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: one is needed"),
-        ({"subtract": [dark(1), dark(2)]}, "more than one master of charge"),
+        ({"subtract": [dark(1), dark(2)]}, "more than one dark to subtract"),
         ({"masks": MemberMasks([None, None])}, "mask: one is needed for each frame"),
         (
             {"masks": MemberMasks([None, None, np.zeros((3, 4), np.int16)])},

@@ -331,7 +331,7 @@ def test_rejection_ends_after_as_many_rounds_as_are_allowed():
 
 def test_too_few_levels_for_a_model_are_refused():
     strip, _ = drifting(5)
-    with pytest.raises(FrameError, match=r"too few good rows for a spline of order 3.*7 or more"):
+    with pytest.raises(FrameError, match=r"too few good levels for a spline of order 3.*7 or more"):
         overscan.levels_along([strip], "rows", ReductionRecipe(model="spline", order=3))
 
 

@@ -275,7 +275,8 @@ def smooth(levels, recipe):
     for _ in range(recipe.reject_iterations + 1):
         if good.sum() < fewest:
             raise FrameError(
-                f"the overscan has too few good rows for a {recipe.model} of order {recipe.order}",
+                f"the overscan has too few good levels for a {recipe.model} of order"
+                f" {recipe.order}",
                 keyword="reduction: order",
                 value=int(good.sum()),
                 allowed=f"{fewest} or more",
@@ -316,7 +317,7 @@ def _fitted_levels(positions, levels, good, recipe):
         return LSQUnivariateSpline(positions[good], levels[good], knots, k=3)(positions)
     except ValueError:
         raise FrameError(
-            f"the overscan has too few good rows for a spline of {recipe.order} pieces",
+            f"the overscan has too few good levels for a spline of {recipe.order} pieces",
             keyword="reduction: order",
             value=recipe.order,
             remedy="lower the order in the camera's profile",

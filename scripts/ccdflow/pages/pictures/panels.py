@@ -164,7 +164,7 @@ def check_frame(frame):
     check_image(frame.reduced, "reduced frame", frame.name)
     if frame.along not in ("rows", "columns", "frame"):
         raise UserError(
-            "the level of the overscan goes along none of these",
+            "the overscan has levels along no such axis",
             file=frame.name,
             keyword="along",
             value=frame.along,
