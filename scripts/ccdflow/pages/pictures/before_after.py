@@ -82,7 +82,7 @@ def overview(frames, *, title="Before and after"):
     explanation = (
         "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
         "the overscan, column by column (or row by row, where it lies above or below the image); "
-        "the green band is what was used."
+        "the green band is the part that was used."
     )
     if left_out:
         explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."
