@@ -40,8 +40,8 @@ BARE_CONSTANTS = {
     "SMALLEST", "SPARSE", "STRAY", "STRONG", "TALL", "TOGETHER", "USUAL", "WARMEST", "WEAK",
     "WIDE", "WIDEST", "WITHOUT",
 }  # fmt: skip
-# Names of tests without a subject, such as ``test_what_is_refused``, or with a participle that names
-# neither the place nor the form of a message. "What if" is a part of `scripts/explain.py`.
+# Names of tests without a subject, such as ``test_what_is_refused``, or with a participle that has
+# neither place nor form of a message. "What if" is a part of `scripts/explain.py`.
 NO_SENTENCE = re.compile(
     r"test_(?:whatever|that|it|who|what(?!_if_))_.*|.*_what_(?!if_).*|.*_(?:said|told)(?:_.*)?"
 )

@@ -164,7 +164,7 @@ class DetectorCorrection:
                 cards.append(("BPMSHARE", float(share), text))
             for number, record in enumerate(usable[-2::-1][:98], start=2):
                 cards += [
-                    (f"BPMIM{number:02d}", record.product, "the one before it"),
+                    (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
                 ]
         geometry = self._context.store.geometry(self._row.geometry)

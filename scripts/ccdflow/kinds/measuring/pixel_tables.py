@@ -42,7 +42,7 @@ def write_product(context, record, cards, images=(), **tables):
     ccdflow.run.ledger.Record
     """
     primary = fits.PrimaryHDU()
-    primary.header["CCDFKEY"] = (record.key, "what this product depends on")
+    primary.header["CCDFKEY"] = (record.key, "hash of everything the product depends on")
     cards_with_name = (("CCDFNAME", record.product, "name of this product"), *cards)
     texts = (
         card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
