@@ -304,7 +304,7 @@ def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
     (sandbox.raw / "n/a1.fits.gz").rename(sandbox.raw / "n/z.fits.gz")
     outcome = sandbox.run()
     assert "reduced/n/z.fits" in outcome.jobs
-    text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits): kept, in no table"
+    text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits), because the notes"
     assert [line.startswith(text) for line in outcome.lines].count(True) == 1
     assert (sandbox.results / "reduced/n/a1.fits").is_file()
     again = sandbox.run()

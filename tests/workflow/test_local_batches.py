@@ -224,7 +224,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     batch.unlink()
     late = child()
     output, _ = late.communicate(timeout=60)
-    assert (late.returncode, "not wanted any more" in output) == (0, True), output
+    assert (late.returncode, "no longer wanted" in output) == (0, True), output
 
     # Frames that are older than a moment are not read once more: the bad one is found by its job.
     run = run_workflow(raw, results, config=["limits={settle: 0}"])

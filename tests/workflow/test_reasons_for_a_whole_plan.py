@@ -210,7 +210,7 @@ NOT_REACHED = {
     "a frame is a copy of one of {}": "its header says the night of the first one, which is opened",
     "other cards tell the masters of {} apart": "tests/kinds/test_master_forecasts.py's cameras",
     "a readout mode or a filter has two spellings": "no readout mode, and no combined flat",
-    "frames of one setup say two noises: the first one counts": "no gain in these headers",
+    "frames of one setup have two noises: the first counts": "no gain in these headers",
     "warnings on frames of closed nights change": "a warning needs a dozen frames",
     "the sky of frames of all nights is asked for": "the plan of tonight asks, and has all nights",
 }

@@ -471,7 +471,7 @@ class _Image:
         total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
             raise DamagedProduct(
-                "the reduced frame's pixels are not what its checksum says",
+                "the reduced frame's pixels do not agree with its checksum",
                 file=self._name,
                 keyword="DATASUM",
                 value=claimed,

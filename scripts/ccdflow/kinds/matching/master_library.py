@@ -332,7 +332,7 @@ class MasterLibrary:
         if known is None:
             self.noises[setup] = detector_noise_of(self._context, row)
         elif self._context.closed is not None and known != detector_noise_of(self._context, row):
-            raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
+            raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _alike(self, *frames_and_regions):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
