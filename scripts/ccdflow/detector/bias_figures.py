@@ -32,7 +32,8 @@ _TRIALS = 40_000
 _TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
 # Seed of the random numbers: another one would change cards of combined biases.
 _TRIAL_SEED = 20160116
-# A disagreement has this many standard errors: there are many boxes.
+# A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
+# 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count: frames of two kinds are all as far.
 _REACH_PIXELS = 3

@@ -11,10 +11,10 @@ from ccdflow.errors import FrameError
 from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Pixels beyond this many sigma are outliers, and the least sigma of that limit, adu: most of whole
-# numbers may be one number.
+# Pixels beyond this many sigma are outliers; the least sigma, adu, as most of some whole numbers
+# may be one number.
 _OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
-# Pixels of a strip by which that limit is found.
+# Pixels of a strip by which the limit of outliers is found.
 _SAMPLE_PIXELS = 20_000
 
 

@@ -40,9 +40,9 @@ _MOST_SECONDS = 60.0
 _LEAST_FLATS = 3
 # Lines do not describe the flats if their squared scatter exceeds the noise's by this factor.
 _MOST_CHI2 = 4.0
-# The sentence is on frames with a larger relative error.
+# Frames get a sentence if the shutter makes a larger relative error in them.
 _LEAST_ERROR = 1e-3
-# Rows that are in memory at once.
+# Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
 _EXPLANATION = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"

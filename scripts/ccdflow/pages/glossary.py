@@ -66,7 +66,7 @@ OF_SECTIONS = {
         "Largest": "Largest dead time of a cell, beside the mean, milliseconds",
         "Error": "Standard error of a cell, milliseconds",
         "Mean": "Mean dead time of the whole image and its error, milliseconds; needs a steady lamp",  # noqa: E501
-        "Scatter": "Scatter of the flats about it over that which noise predicts; 1 where both agree",
+        "Scatter": "Scatter of the flats about it over that of noise; 1 where both agree",
     },
     "steps": {
         "First night": "The first night after the step",

@@ -44,7 +44,7 @@ _alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), p
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
-# All that measurements of a detector are told apart by, but night, camera and geometry.
+# Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
 # No basis has these control characters.

@@ -18,7 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# No night's flats exceed the level of full pixels by this factor.
+# The level of full pixels counts as unknown if flats of a night are brighter than the median of the
+# nights by this factor: they were not full there.
 _SAME_WELL = 1.02
 
 

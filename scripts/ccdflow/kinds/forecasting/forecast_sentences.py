@@ -18,7 +18,7 @@ from ccdflow.pages.text_formatting import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST_NAMED = 6
-# Entries, as above, that the page names.
+# Kinds of frames, noises and wishes that the page names: it has room for more than a paragraph.
 _MOST_ON_A_PAGE = 30
 # In the reason of flats that are refused.
 _FAINT_WORDS = "signal to noise"

@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 
-# Read noise if it is unknown, adu.
+# Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
 _READ_NOISE = 5.0
 
 
