@@ -473,7 +473,7 @@ def test_truth_of_the_simulated_camera_comes_back():
     sigma = np.hypot(camera.read_noise_adu, 1 / np.sqrt(12))
     agrees(Estimate(quality.read_noise, quality.read_noise_error), sigma)
     assert quality.read_noise_electrons == pytest.approx(camera.gain * sigma, rel=0.01)
-    # what is left from row to row is the noise of the overscan's own median
+    # the rest from row to row is the noise of the overscan's own median
     columns = 25
     left = sigma * np.sqrt(excess_variance(columns, CombineRecipe("median", None)) / columns)
     agrees(Estimate(quality.row_structure, quality.row_structure_error), left)

@@ -24,7 +24,7 @@ def row_of(done, file):
 
 
 def why_without(done, product, kind):
-    """Return what the table of masters says of a step that a frame lacks."""
+    """Return the line of the table of masters on a step that a frame lacks."""
     table = pd.read_csv(done.results / "associations.csv", keep_default_na=False)
     (row,) = table[(table["frame"] == product) & (table["step"] == kind)].itertuples()
     assert row.master == ""

@@ -54,7 +54,7 @@ class RebuiltChain:
         return set(run_jobs(*self._folders, kinds=KINDS, detector=self.options).records)
 
     def left(self):
-        """Return what the next run would make."""
+        """Return the products that the next run would make."""
         session = begin(*self._folders, detector=self.options)
         session.lock.close()
         return {job.product for job in session.plan.jobs.values() if job.kind in KINDS}

@@ -106,7 +106,7 @@ def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily)
 
 
 def morning(results, frames):
-    """Return what is newly set aside, as a daily run finds and remembers it."""
+    """Return the frames newly set aside, as a daily run finds and remembers it."""
     before, after = (
         daily.reported_frames(results),
         {file: (status, "") for file, status in frames.items()},

@@ -19,7 +19,7 @@ WITH_EXAMPLES = [
     if ">>>" in module.text and module.is_of_library
 ]
 ERRORS = {"UserError", "FrameError", "ValueError"}
-BEGINS_WITH_WHAT = re.compile(r'(#:? |""")What ')
+BEGINS_WITH_WHAT = re.compile(r'(?:#:? |""")(?:(?:Return|Yield|Note)s? )?[Ww]hat ')
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
@@ -401,14 +401,15 @@ def test_an_error_that_shows_a_value_names_its_card_or_setting():
 
 @pytest.mark.parametrize("folder", ["scripts", "tests"])
 def test_no_docstring_and_no_comment_begins_with_what(folder):
-    """The noun instead: "The rows of a night", not "What a night has"."""
+    """The noun instead: "Return the rows of a night", not "Return what a night has"."""
     # Other modules of tests are not parsed: each takes 20 ms.
     candidates = [module for module in modules(folder) if BEGINS_WITH_WHAT.search(module.text)]
     lines = []
     for module in candidates:
-        texts = [docstring_of(node).value.value for node in holders(module) if docstring_of(node)]
-        texts += re.findall(r"^ *#:? (What .*)", module.text, re.MULTILINE)
-        begun = [text.partition("\n")[0] for text in texts if text.startswith("What ")]
+        texts = ['"""' + docstring_of(each).value.value for each in holders(module)
+                 if docstring_of(each)]  # fmt: skip
+        texts += re.findall(r"^ *(#:? .*)", module.text, re.MULTILINE)
+        begun = [text.partition("\n")[0] for text in texts if BEGINS_WITH_WHAT.match(text)]
         lines += [f"{module.path.name}: {line}" for line in begun]
     assert lines == []
 

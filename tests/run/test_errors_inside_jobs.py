@@ -226,5 +226,5 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
 
 
 def read(path):
-    """Return what a file holds, None where there is none."""
+    """Return the content of a file, None where there is none."""
     return path.read_bytes() if path.is_file() else None

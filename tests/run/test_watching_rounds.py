@@ -88,7 +88,7 @@ class Night:
         return self.plan() == {} and products(self.results) == _SCRATCH[frames]
 
     def plan(self):
-        """Return what a run would make now."""
+        """Return the products that a run would make now."""
         planned = begin(self.raw, self.results, {"simcam": self.chain.profile}, **SETTINGS)
         planned.lock.close()
         return planned.plan.jobs

@@ -18,7 +18,7 @@ watch = importlib.import_module("watch")
 
 
 def read_live(results):
-    """Return what an open page reads."""
+    """Return the values that an open page reads."""
     text = (results / live_page.LIVE_SCRIPT).read_text("utf-8")
     return json.loads(text.removeprefix("live(").removesuffix(");\n"))
 

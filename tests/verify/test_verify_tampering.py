@@ -114,7 +114,7 @@ def history(text):
 
 
 def exchange(one, other, hdu=0):
-    """Return what puts two cards of a header into each other's place."""
+    """Return a function that exchanges two cards of a header."""
 
     def change(hdus):
         header = hdus[hdu].header

@@ -163,7 +163,7 @@ class Model(RuleBasedStateMachine):
     # -- what frames are made of -------------------------------------------------------------------
 
     def identity(self, file):
-        """Return what a reduced frame depends on."""
+        """Return the values that a reduced frame depends on."""
         content = self.files[file][0]
         profile = self.sandbox.profiles[content[2]]
         how = {"statistic": "median", "dtype": "float32"}

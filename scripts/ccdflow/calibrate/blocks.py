@@ -360,8 +360,8 @@ class _Image:
 
         Parameters
         ----------
-        writer : PlanesWriter or PackedWriter
-            Of `ccdflow.files.multi_image_products`, or of `ccdflow.files.compressed_images`.
+        writer : ccdflow.files.multi_image_products.PlanesWriter
+            Or a `ccdflow.files.compressed_images.PackedWriter`.
         """
         ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)

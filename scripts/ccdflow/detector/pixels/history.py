@@ -14,7 +14,7 @@ LEAST_SHARE = 0.7
 in three nights of ten."""
 
 SOURCES = ("dark", "flat", "levels", "deep")
-"""What shows bad pixels: darks, flats, flats of one filter and two levels, and columns far below
+"""Sources of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
 their neighbours in flats of any structure."""
 
 

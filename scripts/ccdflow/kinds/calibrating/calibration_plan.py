@@ -195,7 +195,7 @@ def _shared_by(steps):
 
 
 def _name_of_step(context, step):
-    """Return what is equal for steps of a class of frames that give a frame the same key and needs.
+    """Return the key of a step: steps of a class with one key give a frame the same key and needs.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.
@@ -364,7 +364,7 @@ class FramePlanner:
         return {} if self._planner.is_forced(self._kind, product) else {MAY_CHANGE: True}
 
     def _class(self, row):
-        """Return what all frames of a row's class share."""
+        """Return the values that all frames of a row's class share."""
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)

@@ -354,7 +354,7 @@ def _why_missing(wish, noise, block):
 
 
 def _gain_words(wish, wish_in_words, missing):
-    """Return in words what a wish gains, or why its master is missing."""
+    """Return the gain of a wish in words, or the reason why its master is missing."""
     if wish.is_missing:
         if missing.startswith(f"no {wish.kind} could be made"):
             return "those that there are could not be made"

@@ -438,7 +438,7 @@ class FramesAlike:
 
 
 def _distance(kind, master, frame):
-    """Return what sorts masters of other setups: criteria, exposure of darks, name."""
+    """Return the key that sorts masters of other setups: criteria, exposure of darks, name."""
     times = (master.about.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so exposures are apart by their ratio.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
@@ -451,7 +451,7 @@ def _is_of_camera(master, frame):
 
 
 def _setup_key(kind, about):
-    """Return what the masters in the same columns have in common: kind, setup, light of a flat."""
+    """Return the key of the columns that a master is in: kind, setup, light of a flat."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 
