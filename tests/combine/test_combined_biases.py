@@ -691,12 +691,14 @@ FRAME_CARDS = {
     2: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
     # 3: OSCSAT of rows with a saturated overscan; these frames have none.
     3: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
+    # 4: the comments of OSCAXIS and CCDFKEY.
+    4: "409bde8434a9e8c0430ee87ef0bd6fb58bec682cead01c6a27c35be93f79ca84",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
-# HEADER 3 of the masters: the words of NINVALID.
+# HEADER 3 of the masters: the words of NINVALID; 6: comments of OSCAXIS, CCDFKEY and COMBMETH.
 COMBINED_BYTES = {
-    3: "626210fb0480f186de07bbad5570a5c5c19218a37d9845fface8e4eb43f90098",
-    4: "5a40c442eca94cb73832cf97c472cd865d095572a8e2dad3371b84fe49b4dcfb",
+    3: "fc9890c6ad5cc4113f08b429575b811da82200c07f3a2487e601088317f263f6",
+    4: "db2ac7bdcb933695bde647aecf6521d53a7f0e260aec478eb04c98c3f245d30e",
 }
 # These say with what, not what, was made.
 _NOT_BYTES = {
