@@ -110,7 +110,7 @@ def pytest_collection_finish():
 
 @dataclass(frozen=True)
 class WorkflowRun:
-    """What a run of the workflow left behind: its exit status, and all it printed."""
+    """The result of a run of the workflow: its exit status, and all it printed."""
 
     status: int
     output: str

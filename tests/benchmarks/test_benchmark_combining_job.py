@@ -29,7 +29,7 @@ def results(**times):
     ]
 
 
-def test_the_bar_is_of_whole_commands_and_the_start_is_told_apart():
+def test_the_bar_is_of_whole_commands_and_the_start_is_measured_apart():
     measured = results(
         combine_py=[(4.0, 5.0), (4.2, 5.2), (9.0, 5.1)],
         workflow=[(7.0, 6.0), (6.3, 6.1), (6.2, 7.0)],

@@ -180,7 +180,7 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
     assert memory.measured == pytest.approx(500)
 
 
-def test_scale_bars_of_what_was_not_run_are_not_measured():
+def test_bars_of_scales_that_were_not_run_are_not_measured():
     bars = scale.bars([step("first run", 10, 999, 9.99)], nights=100, few=10, many=1000)
     assert {bar.verdict for bar in bars} == {"not measured"}
 
@@ -195,7 +195,7 @@ class Sums:
         return value + 1
 
 
-def test_calls_are_counted_in_cpu_seconds_and_give_what_they_gave(monkeypatch):
+def test_calls_are_counted_in_cpu_seconds_and_give_their_results(monkeypatch):
     monkeypatch.setattr(Sums, "add", Sums.add)  # put back at the end
     seconds = []
     counted_sheet.count(Sums, "add", seconds)
@@ -205,7 +205,7 @@ def test_calls_are_counted_in_cpu_seconds_and_give_what_they_gave(monkeypatch):
     assert 0.04 <= sum(seconds) < 0.08
 
 
-def test_what_is_counted_for_the_contact_sheet_exists():
+def test_functions_counted_for_the_contact_sheet_exist():
     for owner, name in counted_sheet.counted_functions():
         assert callable(getattr(owner, name))
 

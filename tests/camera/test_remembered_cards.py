@@ -152,7 +152,7 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
 
     def pick_slowly(*places):
         def pick(texts):
-            # What another thread does meanwhile.
+            # The change that another thread makes meanwhile.
             if is_looked_at and others:
                 of(others.pop())
             return itemgetter(*places)(texts)

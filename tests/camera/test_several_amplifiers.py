@@ -48,7 +48,7 @@ def test_extensions_are_kept_where_asked():
     assert not any(a.flip_x or a.flip_y for a in frame_geometry.amplifiers)
 
 
-def test_extensions_without_a_place_are_kept_and_that_is_said():
+def test_extensions_without_a_place_are_kept_and_reported():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     for made in headers[1:]:
         del made["DETSEC"]
@@ -95,7 +95,7 @@ def test_regions_of_a_profile_that_contradict_each_other_are_refused(tmp_path, s
         profile(tmp_path, text).geometry([header(14, 9, INSTRUME="P")], file="a")
 
 
-def test_a_gap_between_windows_is_said():
+def test_a_gap_between_windows_is_reported():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     headers[2]["DETSEC"], headers[4]["DETSEC"] = "[16:10,1:5]", "[16:10,10:6]"
     frame_geometry = geometry(*headers)
@@ -185,7 +185,7 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
         ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
     ],
 )
-def test_the_window_says_where_the_amplifiers_meet(cards, data):
+def test_the_window_places_the_seam_of_its_amplifiers(cards, data):
     made = header(504, 9, **(LICK | cards))
     frame_geometry = geometry(made)
     assert [a.data.to_fits() for a in frame_geometry.amplifiers] == data

@@ -48,7 +48,7 @@ def answered(call):
 
 
 def answers_of(header):
-    """Return what a header answers, its text last: that is when astropy's cards are made."""
+    """Return the answers of a header, its text last: that is when astropy's cards are made."""
     answers = [list(header), len(header)]
     answers += [name in header for name in NAMES]
     answers += [

@@ -114,7 +114,7 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
 
 
 def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
-    """Of two amplifiers one shows that the strips of the profile are an overscan."""
+    """One of two amplifiers shows that the strips of the profile are an overscan."""
     ny = 120
     lit, dark = exposed(20_000, strip=0), exposed(20_000, strip=STRIP)
     frame = np.concatenate([lit, dark], axis=1)

@@ -61,7 +61,7 @@ def test_every_package_is_in_the_table():
 
 
 @pytest.mark.parametrize("package", packages())
-def test_a_package_imports_only_what_it_may_know(package):
+def test_a_package_imports_only_the_packages_that_it_may_know(package):
     allowed = may_know()[package] | {package}
     modules = [LIBRARY / f"{package}.py", *(LIBRARY / package).rglob("*.py")]
     wrong = {
@@ -141,7 +141,7 @@ def test_arrows_that_follow_from_others_are_left_out():
 
 
 def test_no_circle():
-    """What a package may know, directly or through others, does not know it."""
+    """A package that another may know, directly or through others, does not know that one."""
     known = may_know()
     ground = {"errors", "paths", "schemas", "settings"}
     left = {name: allowed - {name} - ground for name, allowed in known.items()}
@@ -463,7 +463,7 @@ def is_number(node):
     return isinstance(node, ast.Tuple) and bool(node.elts) and all(map(is_number, node.elts))
 
 
-def test_each_number_of_a_module_says_what_it_is():
+def test_each_number_of_a_module_has_a_comment_or_docstring():
     """A comment is above or behind it, or a docstring below."""
     bare = []
     for module in modules():

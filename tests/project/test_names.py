@@ -40,6 +40,11 @@ BARE_CONSTANTS = {
     "SMALLEST", "SPARSE", "STRAY", "STRONG", "TALL", "TOGETHER", "USUAL", "WARMEST", "WEAK",
     "WIDE", "WIDEST", "WITHOUT",
 }  # fmt: skip
+# Names of tests without a subject, such as ``test_what_is_refused``, or with a participle that has
+# neither place nor form of a message. "What if" is a part of `scripts/explain.py`.
+NO_SENTENCE = re.compile(
+    r"test_(?:whatever|that|it|who|what(?!_if_))_.*|.*_what_(?!if_).*|.*_(?:said|told)(?:_.*)?"
+)
 # Each module of a kind has its columns; a status has one word wherever it is shown.
 IN_SEVERAL_MODULES = {"COLUMNS", "SET_ASIDE", "UNDATED", "VERSION"}
 
@@ -114,8 +119,19 @@ def test_an_empty_name_of_any_kind_is_seen():
         assert NAMED_EMPTY.search(text), text
 
 
+def test_names_of_tests_have_a_subject_and_a_verb():
+    """``test_an_error_of_reading_costs_one_frame``, not ``test_whatever_reading_raises_...``."""
+    names = [
+        f"{module.path.name}: {name}"
+        for module in modules("tests")
+        for name in re.findall(r"^ *def (test_\w+)", module.text, re.MULTILINE)
+    ]
+    assert len(names) > 2000
+    assert [name for name in names if NO_SENTENCE.fullmatch(name.partition(": ")[2])] == []
+
+
 def test_private_functions_are_verbs_or_nouns():
-    """As the public ones, in the packages that have got there: add the next one."""
+    """Their names follow the rule of the public ones, in these packages."""
     packages = (
         "calibrate", "camera", "combine", "detector", "files", "frame", "kinds", "pages", "run",
         "simulate", "verify",

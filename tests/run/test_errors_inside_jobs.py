@@ -150,13 +150,13 @@ def pairs(injection, archive, tmp_path):
         ("science", "read a master", "damaged"),
     ],
 )
-def test_what_a_reader_or_writer_raises_costs_no_other_product(
+def test_an_error_of_a_reader_or_writer_costs_no_other_product(
     archive, tmp_path, injection, kind, place, error
 ):  # fmt: skip
     assert check(archive, tmp_path, injection, kind, place, INSIDE[error])
 
 
-# What else libraries raise.
+# Other errors of libraries.
 MORE = {
     "zlib": lambda: zlib.error("Error -3 while decompressing data"),
     "struct": lambda: struct.error("unpack requires a buffer of 4 bytes"),
@@ -212,7 +212,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         came_by, injection.victim = not injection.victim, ""
         count += came_by
         now = {name: read(results / name) for name in wanted if name != victim}
-        # What shows it is made without it.
+        # Pages and tables that show it are made without it.
         shown = after(jobs, victim)
         lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
         is_made = records[victim].status == ledger.MADE
@@ -227,5 +227,5 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
 
 
 def read(path):
-    """Return what a file holds, None where there is none."""
+    """Return the content of a file, None where there is none."""
     return path.read_bytes() if path.is_file() else None

@@ -1,4 +1,4 @@
-"""What was made: records, the ledger they become, and what is doubtful after the machine fell."""
+"""Records, the ledger that they become, and products in doubt after the machine fell."""
 
 import json
 from dataclasses import replace
@@ -126,7 +126,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
 
 
 @pytest.mark.parametrize("boot", ["before", "now"])
-def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, monkeypatch, boot):
+def test_products_made_shortly_before_the_machine_fell_are_doubtful(tmp_path, monkeypatch, boot):
     monkeypatch.setattr(ledger, "boot_id", lambda: "now")
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
@@ -136,7 +136,7 @@ def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, mon
     )
     assert records[record.product].boot == boot
     ledger.products_to_verify(records, now=made + 4000)
-    # What this machine wrote out an hour ago is on the disk.
+    # Products that this machine wrote an hour ago are on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
 
 
@@ -163,7 +163,7 @@ def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tm
 
 
 def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
-    """So did the version before: it kept each calibrated frame's basis as a shared one."""
+    """The version before kept each calibrated frame's basis as a shared one."""
     records = ledger.Ledger({r.product: r for r in map(calibrated, range(3))})
     ledger.save_ledger(tmp_path, records)
     lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]

@@ -94,7 +94,7 @@ def pixels(seed, *, light=300.0):
 
 
 def reduced(raw):
-    """What the median of each row's strip, subtracted, and trimming make of it, by numpy alone."""
+    """The frame less the median of each row's strip, trimmed, by numpy alone."""
     values = raw.astype(np.float64)
     return (values[:, :NX] - np.median(values[:, NX:], axis=1, keepdims=True)).astype(np.float32)
 
@@ -128,7 +128,7 @@ def three_hdus(seed=7):
 
 @dataclass
 class Outcome:
-    """What became of a folder of frames: status by file, products, and what was not foreseen."""
+    """The outcome of a folder of frames: status by file, products, and unforeseen errors."""
 
     status: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)

@@ -142,7 +142,7 @@ def test_an_empty_file_is_named(tmp_path):
         stored_rows.open_product(tmp_path / "member.fits")
 
 
-def test_results_without_notes_of_a_run_say_so(untrimmed):
+def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed):
     product = one(untrimmed[1], "combined/bias")
     text, status = command.report(*untrimmed, noted={}, words=[product])
     first, last = text.splitlines()

@@ -286,7 +286,7 @@ def test_lines_that_are_lost_are_not_missed(sandbox):
     assert not (sandbox.results / paths.LATE_NOTES).exists()
 
 
-def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(sandbox):
+def test_a_frame_that_came_after_its_night_was_closed_is_missed_when_it_goes(sandbox):
     """Folders look as they did when the nights were closed, and yet a frame is missing."""
     take(sandbox, NIGHTS[3], "OBJECT")
     take(sandbox, LATER, "OBJECT")
@@ -350,7 +350,7 @@ def watched(sandbox):
     return watch
 
 
-def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(sandbox, watched):
+def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(sandbox, watched):
     assert kept(watched) == [NIGHTS[-1]]
     done = [arrive(sandbox, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
     # Biases are reduced at once; the frame of the sky waits for their master.
@@ -408,7 +408,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
         counts.append(count_objects())
     growth = counts[3] - counts[1]
     assert counts[3]["Row"] == counts[1]["Row"]
-    # What is kept of a closed night: the group and the record of its combined bias.
+    # The notes of a closed night: the group and the record of its combined bias.
     assert growth["Record"] == growth["ClosedGroup"] == 2
     # Rows and records of the six frames would be above a hundred, with what each of them holds.
     assert sum(growth.values()) < 2 * 40

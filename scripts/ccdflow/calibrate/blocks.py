@@ -362,8 +362,8 @@ class _Image:
 
         Parameters
         ----------
-        writer : object
-            A `PlanesWriter` or a `PackedWriter`, see `ccdflow.files.fits_products`.
+        writer : ccdflow.files.fits_products.multi_image_products.PlanesWriter
+            Or a `ccdflow.files.fits_products.compressed_images.PackedWriter`.
         """
         ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
@@ -473,7 +473,7 @@ class _Image:
         total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
             raise DamagedProduct(
-                "the reduced frame's pixels are not what its checksum says",
+                "the reduced frame's pixels do not agree with its checksum",
                 file=self._name,
                 keyword="DATASUM",
                 value=claimed,

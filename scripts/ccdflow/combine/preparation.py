@@ -222,12 +222,12 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
 
 
 def _checked_terms(subtract):
-    """Return the terms as a tuple; raise if more than one is a master of charge."""
+    """Return the terms as a tuple; raise if more than one is a dark."""
     subtract = tuple(subtract)
     if sum(term.is_charge for term in subtract) > 1:
         count = sum(term.is_charge for term in subtract)
         raise UserError(
-            "more than one master of charge to subtract",
+            "there is more than one dark to subtract",
             keyword="subtract",
             value=count,
             allowed="one dark",

@@ -24,7 +24,8 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each
 
-# A disagreement has this many standard errors: there are many boxes.
+# A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
+# 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count: frames of two kinds are all as far.
 _REACH_PIXELS = 3

@@ -317,6 +317,7 @@ def _coverage(context):
 
 
 def _nights_in_words(covered):
+    """Return the nights that a coverage is about: the one, or the number of the last ones."""
     if len(covered.nights) == 1:
         return f"night {covered.nights[0]}"
     return f"the last {len(covered.nights)} nights"
@@ -383,6 +384,7 @@ def _harm_sentences(context, night):
 
 
 def _blocks(context, night):
+    """Return the forecast's blocks of a night; [] where science frames are not calibrated."""
     if not SCIENCE.configuration(context)["enabled"]:
         return []
     return night_forecast.blocks_of(context, night)

@@ -114,6 +114,7 @@ class CalibrationPicture(NightPicture):
         return self._basis(context, job.night)
 
     def _basis(self, context, night):
+        """Return the basis of the picture: its version, and the keys of the products drawn."""
         made = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES_VERSION + self.version - 1,
@@ -121,6 +122,10 @@ class CalibrationPicture(NightPicture):
         }
 
     def _made_groups(self, context, night):
+        """Return the groups of a night that have a row in the picture: those that were made.
+
+        Products that were refused or failed have no pixels to draw, and take no row from others.
+        """
         outcomes = [
             (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
         ]
@@ -329,10 +334,12 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _image_row(headline, *images):
+    """Return a row of the picture; its module, which is slow to load, is loaded here."""
     return drawing_module("image_rows").ImageRow(headline, images)
 
 
 def _first_image(context, group):
+    """Return the first image of the products of a group: the one that the picture shows."""
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     return product_images(geometry, recipe)[0]
@@ -453,9 +460,9 @@ class _FrameLine(NamedTuple):
 
     file: str
     grade: str = ""
-    bias: object = ""
-    dark: object = ""
-    flat: object = ""
+    bias: str | Named = ""
+    dark: str | Named = ""
+    flat: str | Named = ""
     sky: str = ""
     sky_rms: str = ""
     sky_predicted: str = ""
@@ -477,6 +484,7 @@ def _frame_line(context, group, uses, names):
 
 
 def _master_cell(use, names):
+    """Return the cell of a master in the table: its short name with a link, or "-"."""
     if use is None:
         return "-"
     stem = Path(use.product).stem

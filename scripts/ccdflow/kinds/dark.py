@@ -101,6 +101,7 @@ def _without_exposure(store):
 
 
 def _exposure_words(row):
+    """Return the exposure of a frame in words, for the reason why it is in no dark."""
     value = row.facts["exptime"]
     return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 

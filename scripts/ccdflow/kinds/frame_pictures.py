@@ -23,7 +23,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
-PICTURES_VERSION = 9
+PICTURES_VERSION = 10
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 

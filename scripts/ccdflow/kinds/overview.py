@@ -136,11 +136,13 @@ def _combined_groups(context, night):
 
 
 def _night_line(values):
+    """Return the line of a night; a note is JSON, and has lists where the line has tuples."""
     tuples = {name: tuple(map(tuple, values[name])) for name in ("types", "combined", "grades")}
     lists = {"cameras": tuple(values["cameras"]), **tuples}
     return page.NightLine(**{**values, **lists})
 
 
 def _shown_frame(values):
+    """Return a frame of the overview; a note is JSON, and has lists where the frame has tuples."""
     lists = {name: tuple(values[name]) for name in ("levels", "noises")}
     return ShownFrame(**{**values, **lists})

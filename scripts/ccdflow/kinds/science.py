@@ -45,7 +45,7 @@ class Science(Kind):
     is_report = False
     stage = 6
     version = ARITHMETIC_VERSION
-    header_version = 4
+    header_version = 5
     path_prefix = "calibrated/"
     reach = OF_A_FRAME
     reports_frames = True

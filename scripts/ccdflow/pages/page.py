@@ -233,6 +233,7 @@ def in_page_order(sections):
 
 
 def _pictures(sections):
+    """Yield the pictures of sections: their own, and those that their content holds."""
     for section in sections:
         yield from section.pictures
         yield from getattr(section.content, "pictures", ())

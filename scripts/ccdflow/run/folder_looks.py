@@ -185,7 +185,7 @@ class FolderLooks:
         self._take(folder, look(folder))
 
     def _take(self, folder, answer):
-        """Note what a folder holds, and which folders are to be looked at."""
+        """Note the content of a folder, and the folders to be looked at."""
         if answer is None:
             raise NotPlain(
                 f"{folder.path}: a link, temporary file or tree that only a plan reports"

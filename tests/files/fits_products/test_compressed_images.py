@@ -99,7 +99,7 @@ def test_quantised_pixels_are_within_half_a_step_of_a_sixteenth_of_the_noise(tmp
 
 
 def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
-    """Of no noise, with an infinite value, of a range beyond whole numbers, without any value."""
+    """Tiles without noise, with an infinite value, beyond whole numbers, without any value."""
     random = np.random.default_rng(1)
     arrays = [random.normal(100, 5, (131 * 5, 1000)).astype("f4") for _ in range(2)]
     image = arrays[0]
@@ -160,7 +160,7 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
     assert not (tmp_path / "a.fits").exists()
 
 
-def test_ds9_is_told_that_floats_are_floats(tmp_path):
+def test_a_card_tells_ds9_that_floats_are_floats(tmp_path):
     """Its Fitsy++ takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
     write(tmp_path / "a.fits", images(), compress="lossless")
     with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:

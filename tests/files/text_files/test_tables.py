@@ -75,7 +75,7 @@ def test_only_rows_that_changed_are_asked_for_their_cells(tmp_path):
         "name,value,text\na,0.1,plain\nb,0.1,plain\n",
     ],
 )
-def test_a_file_that_is_not_as_it_is_thought_to_be_is_written_anew(tmp_path, text):
+def test_a_table_unlike_its_noted_rows_is_written_anew(tmp_path, text):
     path, before = tmp_path / "table.csv", {"a": row("a")}
     if text is not None:
         path.write_text(text)

@@ -113,7 +113,7 @@ def test_a_master_of_another_night_is_not_joined_but_replaced():
     assert first.gain == pytest.approx(1 - then / budget_of(exposure).total)
 
 
-def test_what_is_missing_comes_first_and_what_gains_nothing_is_not_named():
+def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
     bare = replace(LFC, masters={"bias": Applied(6)})
     kinds = [(wish.kind, wish.is_missing) for wish in wishes(bare)]
     assert kinds[:2] == [("dark", True), ("flat", True)]

@@ -150,7 +150,7 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
     assert f"12 darks of 300 s of this night (-{100 * (1 - then / now):.0f} % of read" in wishes
 
 
-def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
+def test_the_paragraph_names_the_frames_that_are_refused(guide, tmp_path):
     context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
     text = "\n".join(forecast_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
     assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
@@ -226,7 +226,7 @@ def many_biases(tmp_path_factory):
     return top, chain
 
 
-def test_another_rule_makes_again_only_what_takes_another_master(many_biases, tmp_path):
+def test_another_rule_makes_only_frames_that_take_another_master_again(many_biases, tmp_path):
     """Thirty biases of the day before are better; `same_night` takes the six of the night."""
     top, chain = many_biases
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
@@ -241,7 +241,7 @@ def test_another_rule_makes_again_only_what_takes_another_master(many_biases, tm
     assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
 
 
-def test_an_added_epoch_makes_again_what_took_a_master_from_before_it(many_biases, tmp_path):
+def test_an_added_epoch_makes_frames_with_masters_from_before_it_again(many_biases, tmp_path):
     """Its darks and flats had the thirty biases of the night before; nothing older is touched."""
     top, chain = many_biases
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
@@ -261,7 +261,7 @@ def test_an_added_epoch_makes_again_what_took_a_master_from_before_it(many_biase
     }
 
 
-def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path):
+def test_the_matrix_marks_missing_masters_and_those_of_another_night(tmp_path):
     take(tmp_path, folder="first")
     chain = take(
         tmp_path, evening=datetime(2024, 3, 2, 17), folder="second", seed=2,
@@ -307,7 +307,7 @@ def test_thousands_of_nights_show_the_last_ones(tmp_path):
 # -- the scripts -----------------------------------------------------------------------------------
 
 
-def test_tonight_tells_what_is_missing_before_there_is_a_result(guide, tmp_path, capsys):
+def test_tonight_names_missing_masters_before_there_is_a_result(guide, tmp_path, capsys):
     words = [f"raw={guide}", f"results={tmp_path / 'none'}", "night=2016-01-15"]
     assert script("tonight").main(words) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -318,7 +318,7 @@ def test_tonight_tells_what_is_missing_before_there_is_a_result(guide, tmp_path,
     assert not (tmp_path / "none").exists()
 
 
-def test_tonight_names_the_criterion_and_what_there_is(guide, tmp_path, capsys):
+def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, capsys):
     raw = tmp_path / "raw"
     raw.mkdir()
     for path in guide.glob("*.fits.gz"):
@@ -390,7 +390,7 @@ def test_explain_tells_the_story_of_a_master_and_who_uses_it(made, capsys):
     )
 
 
-def test_explain_says_what_would_change_today(tmp_path, capsys):
+def test_explain_names_the_changes_of_the_next_run(tmp_path, capsys):
     chain, done = finished(tmp_path)
     words = [str(done.results / SCIENCE), f"raw={chain.raw}", f"cameras={tmp_path / 'cameras'}"]
     explain = script("explain")
@@ -401,7 +401,7 @@ def test_explain_says_what_would_change_today(tmp_path, capsys):
     assert f"dark: {DARKS[60]}" in output
 
 
-def test_explain_says_why_there_is_no_product(made, capsys, tmp_path):
+def test_explain_gives_the_reason_for_a_missing_product(made, capsys, tmp_path):
     _, done = made
     explain = script("explain")
     assert explain.main([str(done.results / "calibrated" / "no.fits")]) == 1
@@ -445,7 +445,7 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     assert {path: path.stat().st_mtime_ns for path in done.results.rglob("*")} == before
 
 
-def test_what_if_says_what_the_rule_says_of_the_other_master(made):
+def test_what_if_gives_the_reason_of_the_rule_against_the_other_master(made):
     """Another filter's flat changes the noise of a sky by nothing: the numbers do not tell."""
     folder, done = made
     context = look(folder / "raw", done.results, cameras=str(folder / "cameras"))

@@ -152,7 +152,7 @@ def test_exposures_that_differ_by_less_than_a_tenth_of_a_second_are_one(tmp_path
         ),
     ],
 )
-def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, seconds, reason):
+def test_a_dark_without_a_possible_exposure_is_in_none_and_reported(tmp_path, seconds, reason):
     chain, before = finished(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
     done = run_again(tmp_path, chain, before)
@@ -189,7 +189,7 @@ def test_darks_of_short_exposures_have_names_that_are_true_and_their_own(tmp_pat
 # -- what is missing or odd ------------------------------------------------------------------------
 
 
-def test_without_biases_no_dark_is_made_and_the_reason_says_which_was_wanted(tmp_path):
+def test_without_biases_no_dark_is_made_and_the_reason_names_the_bias_wanted(tmp_path):
     done = run(tmp_path, take(tmp_path, biases=0))
     for product in DARKS.values():
         record = done.records[product]

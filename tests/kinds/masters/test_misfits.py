@@ -78,7 +78,7 @@ def test_darks_that_do_not_belong(tmp_path):
     assert done.records[f"calibrated/{chain.of('science')[0]}"].data["grade"] == "A"
 
 
-def test_darks_of_two_kinds_are_refused_and_the_frames_say_so(tmp_path):
+def test_darks_of_two_kinds_are_refused_and_the_frames_name_the_reason(tmp_path):
     chain = take(tmp_path, darks=((60.0, 6),))
     for number in (1, 3, 5):
         change(tmp_path / f"raw/dark60_{number}.fits", brighten)

@@ -63,7 +63,7 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
     )
 
 
-def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive):
+def test_a_later_master_is_named_with_the_reason_against_the_earlier_ones(archive):
     """Nothing earlier fits; or it would be scaled up; `nearest` asks for no reason."""
     archive.take("bias", AFTER, 5)
     archive.take("flat", BEFORE, 5, exptime=3.0)
@@ -79,7 +79,7 @@ def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive
     assert "earlier" not in " ".join(lines)
 
 
-def test_a_later_dark_is_told_with_the_earlier_one_that_would_be_scaled_up():
+def test_a_later_dark_is_named_with_the_earlier_one_that_would_be_scaled_up():
     later = Use("later", -2, 1.0, 4.0, "B", (match_sentences.remark_on_lag(-2),))
     own = Use("own", 0, 1.5, 9.0, "C", (match_sentences.remark_on_scale(1.5),))
     step = Step("dark", (later, own))
@@ -202,7 +202,7 @@ def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
     assert line == f"Missing: 2x2 dark 300 s ({NIGHT}), 2x2 flat V ({NIGHT})."
 
 
-def test_cameras_are_told_apart_on_the_page(archive):
+def test_the_page_distinguishes_cameras(archive):
     """Two setups, files of one name: each row, noise and wish names its own."""
     for gain in (1.0, 2.0):
         archive.calibrations(NIGHT, GAIN=gain)
@@ -241,8 +241,8 @@ def test_darks_scaled_by_about_the_same_factor_have_a_line_for_each_grade(archiv
     ]
 
 
-def test_a_variance_that_is_hardly_larger_is_told_in_percent_and_a_tie_as_one(archive):
-    """Of 1 March and of 3 March, for a frame of 2 March: 'further away' would be false."""
+def test_a_variance_that_is_hardly_larger_is_given_in_percent_and_a_tie_as_one(archive):
+    """Masters of 1 and 3 March, for a frame of 2 March: 'further away' would be false."""
     rules = Rules(direction="nearest")
     first = Use("combined/2024-03-01/bias.fits", 1, 1.0, 10.5625, "B", ())
     assert match_sentences.why_lost(first, replace(first, lag=2, variance=10.5725), rules) == (
@@ -259,7 +259,7 @@ def test_a_variance_that_is_hardly_larger_is_told_in_percent_and_a_tie_as_one(ar
     )
 
 
-def test_frames_of_one_name_are_told_by_their_folders():
+def test_frames_of_one_name_are_distinguished_by_their_folders():
     """A night that was copied to another folder: its names say nothing."""
     groups = [SimpleNamespace(files=(file,)) for file in ("a/x.fits", "b/x.fits", "b/y.fits")]
     assert night_forecast.names_of_files(groups[1:]) == ["x.fits", "y.fits"]
@@ -291,7 +291,7 @@ def test_darks_without_any_bias_are_promised_to_no_frame(archive):
     )
 
 
-def test_a_frame_without_temperature_is_told_of_the_darks_of_several(archive):
+def test_a_frame_without_temperature_has_a_line_on_darks_of_several(archive):
     archive.take("bias", NIGHT, 5)
     archive.take("dark", NIGHT, 6, exptime=300.0, CCD_TEMP=10.0)
     archive.take("dark", NIGHT, 4, exptime=300.0)
@@ -301,7 +301,7 @@ def test_a_frame_without_temperature_is_told_of_the_darks_of_several(archive):
     assert "own night, temperature unknown (darks of -20 C and 10 C compete), exact" in dark
 
 
-def test_set_points_are_told_to_a_tenth(archive):
+def test_set_points_are_given_to_a_tenth(archive):
     archive.calibrations(NIGHT, SET_TEMP=-19.6, CCD_TEMP=-19.6)
     archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.4, CCD_TEMP=-20.4)
     assert "own night, 0.8 C warmer" in line_of(plan_lines(archive, NIGHT), "bias")
@@ -387,7 +387,7 @@ def test_steps_have_the_hashes_of_their_values_in_order(archive):
     assert digest(flat) == digest(["flat", True, flat.missing])
 
 
-def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():
+def test_the_noise_of_a_master_is_that_in_a_frame_that_takes_it():
     """Frames of one filter and exposure are budgeted by the first, which may lack the flat."""
     one, other = SimpleNamespace(masters={"bias": 1}), SimpleNamespace(masters={"flat": 2})
     line = SimpleNamespace(groups=[SimpleNamespace(product=name) for name in "ab"], kind="flat")

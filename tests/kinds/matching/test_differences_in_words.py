@@ -59,7 +59,7 @@ def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
     assert "with SERIALNO 111 instead of 222" in dark
 
 
-def test_another_gain_is_not_told_as_another_layout_as_well(archive):
+def test_another_gain_is_not_named_as_another_layout_as_well(archive):
     archive.calibrations(BEFORE, GAIN=1.5)
     archive.take("science", NIGHT, exptime=300.0, GAIN=3.0)
     dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
@@ -103,7 +103,7 @@ def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_on
     assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
 
-def test_frames_of_unknown_exposure_are_told_their_own_temperature():
+def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
     """The reason of the first such frame was told of all others."""
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     alike = masters.alike("dark", frame(night=NIGHT))
@@ -114,7 +114,7 @@ def test_frames_of_unknown_exposure_are_told_their_own_temperature():
     assert "of another temperature" not in cold
 
 
-def test_an_unknown_exposure_and_a_long_one_are_told_apart(archive):
+def test_an_unknown_exposure_and_a_long_one_have_different_keys(archive):
     archive.calibrations(NIGHT, dark=10.0)
     for seconds in (60.0, 24.0, None):
         archive.take("science", NIGHT, exptime=seconds, EXPTIME=seconds)
@@ -131,7 +131,7 @@ def test_an_unknown_exposure_and_a_long_one_are_told_apart(archive):
 
 
 @pytest.mark.parametrize(("of_dark", "is_said"), [("bias.fits", True), ("other.fits", False)])
-def test_a_bias_that_adds_more_alone_is_told_to_be_that_of_the_dark(tmp_path, of_dark, is_said):
+def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_dark, is_said):
     fits.PrimaryHDU(header=fits.Header({"BIASIM": of_dark})).writeto(tmp_path / "dark.fits")
     fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "bias.fits")
     header = fits.Header({"BIASIM": "bias.fits", "DARKIM": "dark.fits"})

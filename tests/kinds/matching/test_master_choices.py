@@ -131,7 +131,7 @@ def test_the_dark_of_a_step_of_the_cooler(archive):
     assert archive.chosen(failed)["dark"].startswith("no dark for 300 s")
 
 
-def test_biases_and_flats_of_another_set_point_serve_and_say_so(archive):
+def test_biases_and_flats_of_another_set_point_serve_with_a_remark(archive):
     """They depend little on it: where there are no others they are taken, at grade B."""
     archive.calibrations(NIGHT, CCD_TSET=-10.0, CCD_TEMP=-10.1)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0, CCD_TEMP=-20.0)
@@ -211,7 +211,7 @@ def test_a_night_is_not_split_at_midnight(archive):
 # -- epochs of a camera ----------------------------------------------------------------------------
 
 
-def test_an_epoch_bounds_what_a_master_may_be_used_for(archive):
+def test_an_epoch_bounds_the_frames_that_a_master_serves(archive):
     """The camera was opened: thirty frames of the day before are of another camera."""
     archive.calibrations(BEFORE, frames=30)
     archive.calibrations(NIGHT, without=["flat"])

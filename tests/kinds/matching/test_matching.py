@@ -174,7 +174,7 @@ def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
     assert "no dark for 300 s of lfc 1x1 g1.1: nearest 60 s " in missing
 
 
-def test_refusals_name_the_criterion_and_what_there_is():
+def test_refusals_name_the_criterion_and_the_existing_masters():
     flats = [
         master(FLAT, NIGHT, filter="g'"),
         master(FLAT, NIGHT, filter="i'"),

@@ -226,7 +226,7 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     assert frame not in archive.left(steps=["flat"])
 
 
-def test_a_runner_up_that_does_not_compete_is_told_as_measured_as_well(archive):
+def test_a_runner_up_that_does_not_compete_has_its_measured_figure_as_well(archive):
     """A flat of a later night is further away: its figure stands beside a measured one."""
     archive.take("bias", OWN, 5)
     archive.flats(OWN, 20_000.0)

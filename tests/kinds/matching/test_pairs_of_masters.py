@@ -139,7 +139,7 @@ def archive(tmp_path, science="g60", **later):
 
 
 @pytest.mark.parametrize("same_night", [False, True])
-def test_the_noise_of_what_is_subtracted_is_what_header_and_plan_say(tmp_path, same_night):
+def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path, same_night):
     chain = archive(tmp_path)
     done = run(tmp_path, chain, calibrate={"same_night": same_night})
     product = "calibrated/b/science_g1.fits"

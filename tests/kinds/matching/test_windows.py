@@ -130,7 +130,7 @@ def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
         assert sum(any(end in line for end in ends) for line in explanation) == 3, explanation
 
 
-def test_what_was_cut_is_verified(raw_of_whole_chip):
+def test_frames_with_cut_masters_are_verified(raw_of_whole_chip):
     windowed(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
         windowed(raw_of_whole_chip, f"flat_g{number}.fits")
@@ -294,7 +294,7 @@ def _larger_than_the_masters(raw):
         _other_offset, _larger_than_the_masters, _origin_and_other_binning,
     ],
 )  # fmt: skip
-def test_what_is_no_window_of_the_masters_takes_none(raw_of_whole_chip, spoil):
+def test_a_frame_that_is_no_window_of_the_masters_takes_none(raw_of_whole_chip, spoil):
     spoil(raw_of_whole_chip)
     session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
     session.lock.close()

@@ -1,4 +1,4 @@
-"""What the nights of a simulated camera say of its detector, through the workflow's jobs."""
+"""The workflow's jobs measure the detector of a simulated camera by its nights."""
 
 from __future__ import annotations
 
@@ -440,7 +440,7 @@ def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand
 
 
 def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path):
-    """Closed nights are never made again: their tables have the columns of their time."""
+    """The table of a closed night keeps the columns of its time: it is never made again."""
     bits = {"dark": [8, 0], "flat": [0, 16], "levels": [0, 0], "deep": [0, 0]}
     names = ("IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS")
     values = ([0, 0], [3, 4], [1, 2], bits["dark"], bits["flat"], bits["levels"])

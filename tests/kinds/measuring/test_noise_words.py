@@ -44,7 +44,7 @@ def context_and_records(*frames, shape=(100, 90)):
         (8.0, "", ("dark",), "20 % below the 10.0 e- that UNCERT predicts: the gain in use is too"),
     ],
 )
-def test_noise_that_is_a_fifth_off_is_said_with_its_likely_reason(
+def test_noise_that_is_a_fifth_off_is_reported_with_its_likely_reason(
     measured, grism, missing, expected
 ):
     context, records = context_and_records(*[("g", grism, measured, 10.0, missing)] * 3)
@@ -65,8 +65,8 @@ def test_noise_within_ten_percent_is_none_to_speak_of():
 @pytest.mark.parametrize(
     ("shape", "least"), [((300, 2), 50.0), ((1, 320), 15.9), ((300, 12), 17.7), ((300, 30), 10.0)]
 )
-def test_noise_of_a_few_pixels_is_said_only_if_chance_cannot_make_it(shape, least):
-    """Of 300 x 2 pixels 32 differences are measured: a sound frame's was 29 % too small."""
+def test_noise_of_a_few_pixels_is_reported_only_if_chance_cannot_make_it(shape, least):
+    """300 x 2 pixels give 32 differences: a sound frame's was 29 % too small."""
     for percent in (least - 0.5, least + 0.5):
         archive = context_and_records(("g", "", 10 - percent / 10, 10.0, ()), shape=shape)
         assert len(noise_sentences(*archive)) == (percent > least)

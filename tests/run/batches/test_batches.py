@@ -100,7 +100,7 @@ def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
     assert [batch.size.frames for batch in parts] == [8, 8, 8, 4]
 
 
-def test_on_a_cluster_each_night_is_a_batch_with_what_is_made_of_it_alone(make_session):
+def test_on_a_cluster_each_night_is_a_batch_with_the_products_of_it_alone(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, most=12)
     parts = batch_splitting.split(session, each_night=True, write=False)
     assert names(parts) == ["2024-03-01", "2024-03-02"]
@@ -131,7 +131,7 @@ def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_sessi
     assert len(products) == len(set(products))
 
 
-def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_session):
+def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
     parts = batch_splitting.split(session, each_night=True, write=True)
     nights, later = parts[:2], parts[2:]
@@ -142,7 +142,7 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
         assert batch.before == tuple(each.done for each in nights)
         path = session.context.results / batch.path
         assert batch_files.records_before(path) == [each.done for each in nights]
-        # What both nights have made is known there, and nothing else has to be read.
+        # The records of both nights are there, and nothing else has to be read.
         rows = batch_files.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
     products = [product for batch in parts for product in batch.products]
@@ -150,9 +150,7 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(10, []), (9, [10]), (4, [4, 4, 2])])
-def test_here_what_needs_two_batches_and_what_needs_that_is_a_process_if_it_is_much(
-    make_session, most, sizes
-):
+def test_jobs_that_need_two_batches_are_a_process_here_if_they_are_many(make_session, most, sizes):
     """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
     nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
     session = make_session(nights, most=most, shared_group=True)
@@ -209,7 +207,7 @@ def test_a_key_stands_for_the_jobs(make_session):
     assert one.path == f".ccdflow/batches/2024-03-01.{one.key}.json"
 
 
-def test_a_batch_gives_back_what_its_jobs_need(make_session):
+def test_a_batch_gives_back_the_needs_of_its_jobs(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, done=["2024-03-01/003.fits.gz"])
     first, _ = batch_splitting.split(session, each_night=True)
     path = session.context.results / first.path
@@ -367,7 +365,7 @@ def test_memory_covers_the_frames_at_work_or_the_stack_within_its_limit():
     )
 
 
-def test_the_estimate_is_generous_beside_what_was_measured():
+def test_the_estimate_is_generous_beside_the_measurement():
     # 50 LFC frames take 6 s with two cores, twelve biases 1.5 s to combine.
     assert batch_resources.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
 

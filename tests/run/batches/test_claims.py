@@ -57,7 +57,7 @@ def holder():
         process.stdout.close()
 
 
-def test_a_second_process_waits_until_the_first_has_died_and_says_so(tmp_path, holder):
+def test_a_second_process_reports_that_it_waits_for_the_first(tmp_path, holder):
     batch = put_batch(tmp_path)
     process = holder(batch)
     lines = []
@@ -85,7 +85,7 @@ class FakeTime:
         self.at_sleep(self.now)
 
 
-def test_who_shows_no_sign_of_life_is_not_waited_for(tmp_path, holder, monkeypatch):
+def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder, monkeypatch):
     batch = put_batch(tmp_path)
     holder(batch)
     clock, lines = FakeTime(lambda now: None), []
@@ -128,7 +128,9 @@ def test_a_reporter_beats_until_its_end(tmp_path):
     assert claims.read_count(batch) == BatchCount(7)
 
 
-def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_told(tmp_path, monkeypatch):
+def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_an_error(
+    tmp_path, monkeypatch
+):
     batch = put_batch(tmp_path)
 
     def fail(file, operation):
@@ -160,7 +162,7 @@ def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, hol
     assert not claims.lock_path(batch).exists()
 
 
-def test_withdrawing_leaves_what_somebody_is_at_work_on(tmp_path, holder):
+def test_withdrawing_leaves_batches_at_work(tmp_path, holder):
     idle = put_batch(tmp_path, "2024-03-01.0123456789abcdef")
     claims.Reporter(idle, BatchCount).report()
     held = put_batch(tmp_path, "2024-03-02.fedcba9876543210", ("reduced/b.fits", "reduced/c.fits"))
@@ -171,7 +173,7 @@ def test_withdrawing_leaves_what_somebody_is_at_work_on(tmp_path, holder):
     assert left == [f"{held.stem}.json", f"{held.stem}.lock"]
 
 
-def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
+def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
     """Snakemake waits a minute for a file that is not there; a job that finds one looks into it."""
     batch = put_batch(tmp_path)
     batch.write_text(batch.read_text().replace("{}", '{"queued":true}', 1))
@@ -188,7 +190,7 @@ def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
     assert list(batch.parent.iterdir()) == []
 
 
-def test_what_lost_its_batch_is_cleared_away(tmp_path):
+def test_files_without_a_batch_are_cleared_away(tmp_path):
     batch = put_batch(tmp_path)
     claims.Reporter(batch, BatchCount).report()
     claims.lock_path(batch).touch()

@@ -107,7 +107,7 @@ def recorded_without(dead, made, parts, listed, jobs):
 
 
 def of_files(there):
-    """Return what the list of jobs uses of `os`, on a disk that has these files only."""
+    """Return a stand-in for `os` with the functions that the list of jobs uses, and these files."""
     path = SimpleNamespace(exists=there.__contains__, relpath=os.path.relpath)
     return SimpleNamespace(path=path)
 

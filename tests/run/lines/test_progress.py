@@ -29,7 +29,7 @@ def run(progress, clock, ticks, *, each, aside=()):
         progress.tick(aside=number in aside)
 
 
-def test_a_line_says_how_many_how_fast_how_long_and_what_was_set_aside():
+def test_a_line_has_number_speed_remaining_time_and_frames_set_aside():
     clock = Clock()
     progress = Progress(100, stream=io.StringIO(), clock=clock)
     run(progress, clock, 40, each=0.5, aside=(3, 5))
@@ -67,7 +67,7 @@ def test_a_message_does_not_stand_on_the_renewed_line():
     assert before.endswith(" " * 40)
 
 
-def test_nothing_is_said_where_nothing_is_wanted():
+def test_no_line_is_printed_where_none_is_wanted():
     clock, stream = Clock(), Terminal()
     progress = Progress(10, mode="none", stream=stream, clock=clock)
     run(progress, clock, 10, each=100)
@@ -76,7 +76,7 @@ def test_nothing_is_said_where_nothing_is_wanted():
     assert progress.count == BatchCount(10, 0, 0)
 
 
-def test_what_other_processes_do_counts():
+def test_products_of_other_processes_count():
     clock, stream = Clock(), io.StringIO()
     progress = Progress(100, others=5, stream=stream, clock=clock)
     clock.now += 20
@@ -99,7 +99,7 @@ def test_the_time_left_follows_the_pace_of_the_last_minute():
     assert "1.0 a second, 13 min 20 s left" in progress.line(clock.now)
 
 
-def test_a_log_is_not_told_twice_that_nothing_happens():
+def test_a_log_gets_no_second_line_while_nothing_happens():
     clock, stream = Clock(), io.StringIO()
     progress = Progress(1000, stream=stream, clock=clock)
     for _ in range(10):
@@ -138,7 +138,7 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_run_without_frames_counts_what_else_it_makes():
+def test_a_run_without_frames_counts_its_other_products():
     stream = io.StringIO()
     progress = Progress(0, others=2, stream=stream)
     for _ in range(2):

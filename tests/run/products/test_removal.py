@@ -1,4 +1,4 @@
-"""What leaves its place among the products is moved, never deleted, unless it is only shown."""
+"""Files that leave the products are moved, never deleted, unless a page alone shows them."""
 
 import errno
 from pathlib import Path

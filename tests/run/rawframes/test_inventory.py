@@ -116,7 +116,7 @@ def test_an_edited_camera_reads_its_own_frames(sandbox):
     assert update(sandbox, store)[0] == ALL
 
 
-def test_what_is_outdated_when_the_raw_file_is_gone(sandbox):
+def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox):
     """Only what the pixels depend on makes a product an old one."""
     store = HeaderStore()
     update(sandbox, store)
@@ -196,7 +196,7 @@ def test_a_damaged_file_is_of_the_night_that_its_header_tells(sandbox, change, r
     assert store.rows["n1/damaged.fits"].night == good.night
 
 
-def test_a_good_frame_that_is_written_once_more_is_what_it_was(sandbox):
+def test_a_good_frame_that_is_written_once_more_is_unchanged(sandbox):
     """Until it is whole, or has stayed cut for long."""
     store = HeaderStore()
     update(sandbox, store)
@@ -269,7 +269,7 @@ def test_damage_behind_an_old_fingerprint_is_found(sandbox):
     row = store.rows[ALL[0]]
     assert row.fingerprint == before.fingerprint
     assert row.status_and_reason[0] == "set aside"
-    # What it is stays known: from scratch it is known, too.
+    # Its verdict stays noted, and a run from scratch finds the same.
     assert (row.facts, row.geometry) == (before.facts, before.geometry)
 
 
@@ -425,8 +425,8 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
     assert sandbox.run().jobs == []
 
 
-def test_capitals_are_told_from_small_letters_here(sandbox):
-    """And nothing is refused for them."""
+def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
+    """Nothing is refused for names that differ in capitals."""
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
         sandbox.put(file, number, size=SMALL, packed=False)
     sandbox.run()

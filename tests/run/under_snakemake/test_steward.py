@@ -127,7 +127,7 @@ def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatc
     assert f"failed: {product}: ZeroDivisionError: on purpose" in run.stream.getvalue()
 
 
-def test_a_dry_run_names_what_is_made_of_what(begin, run_settings):
+def test_a_dry_run_names_products_and_their_sources(begin, run_settings):
     few = begin(is_dry=True).stream.getvalue()
     assert "  2020-02-29/0.fits -> reduced/2020-02-29/0.fits (new)\n" in few
     assert "  ... and 4 more; -np names all\n" in few
@@ -188,7 +188,7 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert "SIGKILL" in list(run._interruptions())[1]
 
 
-def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
+def test_after_a_failure_pages_are_made_of_finished_products(begin):
     run = begin()
     for product, job in list(run.session.plan.jobs.items()):
         if job.night == "2020-02-29" and job.kind not in ("page",):
@@ -309,7 +309,7 @@ def workflow(**changes):
     return made
 
 
-def test_what_snakemake_was_told(tmp_path):
+def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
     call = host.read_host(workflow(), ["snakemake", "-np"])
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
     assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
@@ -334,6 +334,6 @@ def test_an_attribute_that_a_snakemake_lacks_is_named(name):
         ("-n -p", False, True), ("--printshellcmds", False, True), ("--profile x", False, False),
     ],
 )  # fmt: skip
-def test_what_a_command_line_asks_for(line, is_view, all_lines):
+def test_a_command_line_asks_for_a_view_or_for_all_lines(line, is_view, all_lines):
     assert host.is_view(line.split()) == is_view
     assert host.wants_all_lines(line.split()) == all_lines

@@ -46,7 +46,7 @@ def test_a_file_is_complete_when_it_is_closed_or_gets_its_name(events):
     assert news_of(events) == (set(), set(), False)
 
 
-def test_what_goes_away_and_folders_that_come_lead_to_a_look(events):
+def test_removed_files_and_new_folders_lead_to_a_look(events):
     raw = events.raw
     (raw / "a.fits").write_bytes(b"")
     news_of(events)

@@ -63,7 +63,7 @@ def is_idle(watched):
     return seen._marks == before and not watched.schedule.has_whole_round
 
 
-def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(raw_night, tmp_path):
+def test_a_raw_folder_that_is_away_is_reported_once_and_costs_nothing(raw_night, tmp_path):
     top, chain = raw_night
     raw, output = tmp_path / "raw", WatchOutput()
     values = settings_of(raw, tmp_path / "results", chain)
@@ -102,7 +102,7 @@ def test_the_live_page_leads_to_the_night_and_is_no_product():
 
 @pytest.mark.torture
 @needs_chromium
-def test_the_open_page_says_whether_the_watch_lives(tmp_path):
+def test_the_open_page_shows_whether_the_watch_lives(tmp_path):
     page = tmp_path / live_page.LIVE_PAGE
     page.write_text(live_page.live_page(), "utf-8")
     (tmp_path / "night.html").write_text("<p>a night</p>")

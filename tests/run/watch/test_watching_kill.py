@@ -68,7 +68,7 @@ def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
 
 
 def test_a_watch_killed_at_ten_random_moments_and_then_snakemake(tmp_path):
-    """What a watch left at each moment, one run of snakemake makes whole, and no more of it."""
+    """One run of snakemake completes the products of a watch killed at any moment alone."""
     random_ = random.Random(9)
     chain = small_chain.make(tmp_path / "all", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
                              science=(("g", 60.0, 8),))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What each event of a night does to a watch: the table of docs/daily.md, a row a test."""
+"""Each event of a night has its effect on a watch: the table of docs/daily.md, a row a test."""
 
 import errno
 import gzip
@@ -50,7 +50,7 @@ def evening(tmp_path_factory):
     return top, chain
 
 
-# What runs from scratch made, by the raw frames.
+# Products of runs from scratch, by the raw frames.
 _SCRATCH = {}
 
 
@@ -89,7 +89,7 @@ class Night:
         return self.plan() == {} and products(self.results) == _SCRATCH[frames]
 
     def plan(self):
-        """Return what a run would make now."""
+        """Return the products that a run would make now."""
         planned = begin(self.raw, self.results, {"simcam": self.chain.profile}, **SETTINGS)
         planned.lock.close()
         return planned.plan.jobs
@@ -253,7 +253,7 @@ def test_a_bias_is_reduced_at_once_and_its_master_comes_with_the_next_whole_roun
     assert watched_night.is_as_from_scratch()
 
 
-def test_what_another_run_did_is_noticed(watched_night):
+def test_a_watch_notices_products_of_another_run(watched_night):
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
     running = begin(
         watched_night.raw,
@@ -291,7 +291,7 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
     assert watched_night.plan() == {}
 
 
-def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(watched_night, monkeypatch):
+def test_a_full_disk_in_a_short_round_is_reported_once_and_made_good(watched_night, monkeypatch):
     make = type(kinds.CHAIN).make
 
     def full(self, context, job, *, threads=1):
@@ -608,7 +608,7 @@ def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
     assert set(table["status"]) == {"ok"}, "no frame counts as lost"
 
 
-def test_a_watch_that_is_killed_leaves_to_the_next_run_what_was_at_work_alone(evening, tmp_path):
+def test_a_killed_watch_leaves_to_the_next_run_only_its_unfinished_jobs(evening, tmp_path):
     night = Night(evening, tmp_path)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
     begin_watch = "watching.Watch(json.loads(sys.argv[1]), chain=CHAIN, cores=1).run()"
@@ -646,7 +646,7 @@ class Clock:
 
 @dataclass
 class Source:
-    """Tells of one frame once, then of nothing."""
+    """Reports one frame once, then nothing."""
 
     names: set
     way: str = arrivals.BY_EVENTS

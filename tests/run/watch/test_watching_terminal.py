@@ -1,4 +1,4 @@
-"""What a watch prints: names with control characters, a terminal that goes away, its last line."""
+"""Lines of a watch: names with control characters, a terminal that goes away, the last line."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ watch = importlib.import_module("watch")
 
 
 def read_live(results):
-    """Return what an open page reads."""
+    """Return the values that an open page reads."""
     text = (results / live_page.LIVE_SCRIPT).read_text("utf-8")
     return json.loads(text.removeprefix("live(").removesuffix(");\n"))
 
@@ -123,7 +123,7 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert watch._words_on_work_left(watched) == "nothing is half made"
 
 
-def test_who_meets_the_lock_reads_that_a_watch_may_hold_it(tmp_path):
+def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):
     with lock.take_lock(tmp_path), pytest.raises(lock.Busy) as caught:
         lock.take_lock(tmp_path)
     assert "if it is a watch, which goes on by itself, try again in a moment or end it" in str(

@@ -14,7 +14,8 @@ _REACH_PIXELS = 8
 _REACH_OF_PROFILE = 12
 # A hit of at most this many pixels on a side lies in one part; a larger one takes several.
 _WIDTH_OF_A_HIT = 6
-# If the parts together have this many times the pixels of the image, all rounds search all of it.
+# If the parts together have this many times the pixels of the image, all rounds search all of it:
+# the parts would take longer.
 _MOST_IN_PARTS = 1.0
 # A hit is replaced by the pixels up to this far from it.
 _PIXELS_AROUND = 2

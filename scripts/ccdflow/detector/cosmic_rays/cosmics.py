@@ -19,7 +19,8 @@ VERSION = 6
 """Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
 
 MOST_UNDER_STARS = 1e-3
-"""A result that flags more than this part of the pixels under stars is discarded."""
+"""A result that flags more than this part of the pixels under stars is discarded: of 20 stars
+with 50 pixels each, one loses one."""
 
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5

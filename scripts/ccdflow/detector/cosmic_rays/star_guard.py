@@ -15,9 +15,11 @@ import numpy as np
 from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOUR_BOX
 from ccdflow.detector.pixels.medians import box_median
 
-# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
+# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit, which
+# covers fewer than five of them.
 _STAR_SIGMA = 4.0
-# A star gives the width if its peak is this many errors of a pixel above the sky.
+# A star gives the width if its peak is this many errors of a pixel above the sky: noise changes its
+# width by a few percent.
 _PEAK_SIGMA = 30.0
 # A star gives the width if the four neighbours of its peak are this many errors above the sky:
 # those of a hit are darker.
@@ -43,7 +45,8 @@ _SKY_BOX = 9
 _STAR_EXCESS_SIGMA = 4.0
 # A hit has about this many pixels, flagged together: the number of flagged pixels varies more.
 _PIXELS_OF_A_HIT = 5
-# Hits in stars may exceed the expected number by this many of its standard deviations.
+# Hits in stars may exceed the expected number by this many of its standard deviations: one frame in
+# 740 does by chance.
 _CHANCE_SIGMA = 3
 
 

@@ -44,7 +44,7 @@ _alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), p
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
-# All that measurements of a detector are told apart by, but night, camera and geometry.
+# Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
 # No basis has these control characters.
@@ -57,7 +57,7 @@ class ChoiceNumbers:
 
     Attributes
     ----------
-    by_exposure, by_degrees : dict of object to int
+    by_exposure, by_degrees : dict of hashable to int
         The numbers by the exposure, and by the temperatures, as they are in headers.
     """
 
@@ -70,7 +70,7 @@ class ChoiceNumbers:
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -148,7 +148,7 @@ class StepsOfFramesAlike:
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -195,7 +195,7 @@ def _own_values_needed(steps):
 
 
 def _step_key(context, step):
-    """Return what is equal for steps of frames alike that give a frame the same key and needs.
+    """Return the key that is equal for steps of frames alike which give a frame the same choice.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.
@@ -472,6 +472,7 @@ class SharedBasis:
         )
 
     def _basis_at(self, frame, warmer):
+        """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
         how = [
             _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
         ]
@@ -511,5 +512,6 @@ class SharedBasis:
 
 
 def _at_degrees(how, degrees):
+    """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
     kind, scale, lag, _, *further_values = how
     return [kind, scale, lag, degrees, *further_values]

@@ -18,7 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# No night's flats exceed the level of full pixels by this factor.
+# The level of full pixels counts as unknown if flats of a night are brighter than the median of the
+# nights by this factor: they were not full there.
 _SAME_WELL = 1.02
 
 
@@ -164,7 +165,7 @@ class DetectorCorrection:
                 cards.append(("BPMSHARE", float(share), text))
             for number, record in enumerate(usable[-2::-1][:98], start=2):
                 cards += [
-                    (f"BPMIM{number:02d}", record.product, "the one before it"),
+                    (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
                 ]
         geometry = self._context.store.geometry(self._row.geometry)
@@ -176,6 +177,7 @@ class DetectorCorrection:
         return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
     def _cosmic_search(self):
+        """Return the search for cosmic rays with the limits of the settings; None if it is off."""
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None

@@ -199,6 +199,7 @@ def _helps_of_sums(sums):
 
 
 def _by_kind(entry):
+    """Return the key that sorts helps: bias, dark, flat, and within a kind by name."""
     kind, *names = entry[0]
     return {"bias": 0, "dark": 1, "flat": 2}[kind], names
 

@@ -263,6 +263,7 @@ def _as_noise(kind, variance):
 
 
 def _members(results, master):
+    """Return the number and the first names of a master's members, as its own header has them."""
     try:
         header = fits.getheader(Path(results) / master)
     except OSError:

@@ -146,7 +146,7 @@ def try_master(context, product, master):
 
 
 def rule_line(context, product, master):
-    """Return what the rule says of another master for a frame, in a line; '' if it says nothing.
+    """Return the rule's reason against another master for a frame, in a line; '' if there is none.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from ccdflow.run.job import MissingCause
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST_NAMED = 6
-# Entries, as above, that the page names.
+# Kinds of frames, noises and wishes that the page names: it has room for more than a paragraph.
 _MOST_ON_A_PAGE = 30
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
@@ -84,6 +84,7 @@ def paragraph(block):
 
 
 def _frames_of(block):
+    """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
     parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
     unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return ", ".join(parts[:_MOST_NAMED]) + unnamed
@@ -356,7 +357,7 @@ def _lacking_frames(missing, block):
 
 
 def _gain_words(wish, missing, block):
-    """Return in words what a wish gains, or why its master is missing."""
+    """Return the gain of a wish in words, or the reason why its master is missing."""
     if wish.is_missing:
         if missing is not None and missing.is_of_unmade:
             return "those that there are could not be made"

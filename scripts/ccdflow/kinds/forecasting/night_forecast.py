@@ -449,6 +449,7 @@ def _words_on_missing(answers):
 
 
 def _level_words(record):
+    """Return the mean level of a flat's amplifiers with its unit; '' where it was not measured."""
     level = mean_figure(record, "level")
     if level is None:
         return ""

@@ -250,6 +250,11 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
 
 
 def _rate(record, noise):
+    """Return the dark current of a dark, electrons a second.
+
+    It is the measured one where the dark's figures are in electrons. Without a gain they are in
+    adu, and the usual dark current of the detector takes their place.
+    """
     quality = record.data.get("quality", ()) if record is not None else ()
     if any(figures["unit"] != "electron" for figures in quality):
         return noise.dark_rate

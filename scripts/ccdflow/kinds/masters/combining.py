@@ -421,6 +421,7 @@ def _amplifiers_of(remarks):
 
 
 def _check_values(work, combined):
+    """Refuse a combined frame without any value: as a master it would mask whole frames."""
     if combined.empty == combined.image.size:
         raise FrameError(
             "no pixel has a value in any member",

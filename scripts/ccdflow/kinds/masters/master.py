@@ -73,7 +73,7 @@ class MasterKind(_ShownOnPages, Kind):
     takes_all_cores = True
     path_prefix = "combined/"
     reach = OF_A_MASTER
-    header_version = 5
+    header_version = 6
 
     def configuration(self, context):
         """Return this kind's block of the settings."""

@@ -136,7 +136,7 @@ class MasterMaker:
 
         Yields
         ------
-        (object, list, ccdflow.combine.stack.Combined)
+        (ccdflow.frame.products.ProductImage, list, ccdflow.combine.stack.Combined)
         """
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]

@@ -42,7 +42,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     master, cut = master_windows.master_for(store, kind, file, hdu, file=name, name=use.product)
     if cut != use.cut:
         raise FrameError(
-            "its section on the chip is not what the raw frame's header said",
+            "its section on the chip differs from that of the raw frame's header",
             file=name,
             keyword="CCDSEC or DETSEC",
             value=cut or "all of the master",

@@ -274,7 +274,7 @@ class Members:
             if use.lag is not None:
                 cards.set(f"{kind.upper()}DT", int(use.lag), "[d] nights from it to these frames")
             if use.cut:
-                cards.set(f"{kind.upper()}CUT", use.cut, "its pixels that are those of the frames")
+                cards.set(f"{kind.upper()}CUT", use.cut, "section of it that these frames have")
 
 
 def _ceiling(image, record):

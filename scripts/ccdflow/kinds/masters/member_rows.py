@@ -63,6 +63,7 @@ class MemberRows:
 
 
 def _rows(file, hdu, run, name):
+    """Return consecutive rows of an HDU, shape (k, nx), in the type of the file."""
     stored = np.empty((len(run), hdu.shape[1]), hdu.dtype)
     read_rows(file, hdu, int(run[0]), stored, name=name)
     return stored

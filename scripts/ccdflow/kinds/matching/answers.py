@@ -190,6 +190,8 @@ def _answers(context, row, steps):
 
 
 def _answer(context, step):
+    """Return the `Answer` of a step, computed once for all frames that share the step's object."""
+
     def make():
         use, own = (
             association.first_use(context, step),
@@ -201,6 +203,7 @@ def _answer(context, step):
 
 
 def _has_overscan(context, row):
+    """Return whether the level of every amplifier of a frame was subtracted by its overscan."""
     recipe = context.store.recipe(row.recipe)
     amplifiers = context.store.geometry(row.geometry).amplifiers
     return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)

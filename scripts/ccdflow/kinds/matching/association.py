@@ -100,6 +100,7 @@ def _best_pair(context, pair, rows, night):
     bias = pair[0]
 
     def uses_of(products):
+        """Return the `Use` of the biases that darks had subtracted, for these frames."""
         # Frames of a night and its darks of all exposures ask for the same biases. The step stands
         # for the frames.
         return context.kept_by_identity(
@@ -174,6 +175,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
+    """Return the first master of a step that was made, or will be; None without one."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -219,6 +221,7 @@ def _bias_variance(context, uses):
 
 
 def _gain_or_one(gain):
+    """Return a gain in electrons per adu; 1 where it is unknown, so that figures stay in adu."""
     return gain if gain and not math.isnan(gain) else 1.0
 
 

@@ -336,7 +336,7 @@ class MasterLibrary:
         if known is None:
             self.noises[setup] = detector_noise_of(self._context, row)
         elif self._context.closed is not None and known != detector_noise_of(self._context, row):
-            raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
+            raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _alike(self, *frames_and_regions):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
@@ -588,6 +588,7 @@ def _with_values_of(missing, frame):
 
 
 def _is_later(use):
+    """Return whether a master is of a later night than the frame; an undated one is not."""
     return (use.lag or 0) < 0
 
 

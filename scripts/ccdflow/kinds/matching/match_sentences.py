@@ -301,6 +301,7 @@ def _difference_in_words(name, theirs, ours):
 
 
 def _in_epoch(epoch, other):
+    """Return an epoch in words; the first one has no beginning, and ends where the other begins."""
     return f"from {epoch} on" if epoch else f"before {other}"
 
 

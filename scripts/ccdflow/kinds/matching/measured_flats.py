@@ -65,6 +65,11 @@ def competing_flats(context, step):
 
 
 def _competing(context, step):
+    """Return the flats whose rank equals that of the first one that is made.
+
+    A flat of a better rank that could not be made is passed over. One of a worse rank never wins,
+    whatever its noise.
+    """
     own = rules(context)
     there = [use for use in step.uses if is_made(context, use)]
     ranks = [rank_of(use, own) for use in there]
@@ -170,6 +175,7 @@ def with_measured_variance(context, use):
 
 
 def _as_measured(use, variance):
+    """Return a flat with its measured variance, relative to the signal^2."""
     return replace(use, variance=variance, is_measured=True)
 
 
@@ -270,11 +276,13 @@ def is_made(context, use):
 
 
 def _has_record(context, product):
+    """Return whether a product was made or, while planning, will be."""
     record = context.outcome(product)
     return record is not None and record.status == ledger.MADE
 
 
 def _measured_variance(context, use):
+    """Return the variance that a flat adds by its current record; None if it was not measured."""
     return _variance(use, context.outcome(use.product))
 
 

@@ -399,6 +399,10 @@ class FramesAlike:
         return [use for use in uses if use is not None]
 
     def _use(self, product, set_point, sensor):
+        """Return the `Use` of one master, without a scale: the exposure of the frame plays no part.
+
+        Biases and flats are not scaled. None where the columns have no such master.
+        """
         index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
@@ -406,6 +410,25 @@ class FramesAlike:
         return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, key, seconds):
+        """Return the `Step` of a frame: its masters, the best first, or why it has none.
+
+        A master is scaled and ranked for ``seconds``, the frame's exposure in three digits: frames
+        with one ``key`` share the step, and their exposures differ by less. Whether a dark is long
+        enough was decided by the exact ``frame.exptime``, and is part of the key.
+
+        Parameters
+        ----------
+        frame : ObservedAs
+            With its own exposure, which the criteria of a refusal are compared with.
+        key : hashable
+            Its `choice_key`.
+        seconds : float or None
+            The exposure that the masters are scaled for, and that a refusal names.
+
+        Returns
+        -------
+        ccdflow.run.job.Step
+        """
         uses = {}
         if self._columns is not None:
             # A master of several nights competes once for each: the best of them counts.
@@ -432,7 +455,7 @@ def _none_fits(kind, frame, rest):
 
 
 def _distance(kind, master, frame):
-    """Return what sorts masters of other setups: criteria, exposure of darks, name."""
+    """Return the key that sorts masters of other setups: criteria, exposure of darks, name."""
     times = (master.about.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so exposures are apart by their ratio.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
@@ -440,11 +463,12 @@ def _distance(kind, master, frame):
 
 
 def _is_of_camera(master, frame):
+    """Return whether master and frame are of one camera: a refusal names no other masters."""
     return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
 
 
 def _setup_key(kind, about):
-    """Return what the masters in the same columns have in common: kind, setup, light of a flat."""
+    """Return the key of the columns that a master is in: kind, setup, light of a flat."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 

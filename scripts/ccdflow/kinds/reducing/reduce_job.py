@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,7 @@ class _FrameJob:
     memory: int
     key: str
     is_sampled: bool
-    write_small_picture: object
+    write_small_picture: Callable[[SmallImage], None] | None
 
     @property
     def is_looked_at(self):
@@ -176,6 +177,7 @@ def _reduce(context, job, row, raw):
 
 
 def _layout(row, raw, memory):
+    """Return the layout of a raw file; refuse a file other than the one whose header was read."""
     layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise file_errors.ChangedRawFile(row.file)
@@ -192,14 +194,14 @@ class _WrittenFrame(NamedTuple):
         Of the HDUs of its file.
     samples : list of numpy.ndarray of float32 or float64, shape (k, nx)
         Some rows of each image.
-    even : object
-        The figures of its small picture, None where it was not looked at.
+    even : float or None
+        Level of an even science frame, adu; None for all others.
     """
 
-    made: object
+    made: reduction.Reduced
     headers: list[bytes]
     samples: list[np.ndarray]
-    even: object
+    even: float | None
 
 
 def _stream(frame):

@@ -254,6 +254,7 @@ def _noises_of_biases(noises):
 
 
 def _usual_noise(noises):
+    """Return the usual noise of some strips, adu: no less than that of rounding to whole adu."""
     return max(median(noises), _LEAST_NOISE)
 
 
@@ -286,6 +287,7 @@ def _noises_to_judge(noises, biases):
 
 
 def _is_odd(noise, normal):
+    """Return whether a noise, adu, differs from the usual one by more than `NOISIER_FACTOR`."""
     return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / normal <= NOISIER_FACTOR
 
 

@@ -47,12 +47,12 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     try:
         claim = claims.claim(path, say=say)
     except claims.Withdrawn as error:
-        say(f"{error}: not wanted any more")
+        say(f"{error}: the batch is no longer wanted")
         return 0
     try:
         return _make_claimed(path, chain, threads, parent, say)
     except claims.Withdrawn as error:
-        say(f"{error}: not wanted any more")
+        say(f"{error}: the batch is no longer wanted")
         return 0
     except UserError as error:
         say(str(error))

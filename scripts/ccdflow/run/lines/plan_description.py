@@ -77,10 +77,9 @@ def unknown_lines(context):
         return []
     names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
     return [
-        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}):"
-        " kept,"
-        " in no table and no combination, as the notes on the headers were lost; bring the raw file"
-        " back, or delete the product"
+        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}),"
+        " because the notes on the headers were lost: the products are kept, in no table and no"
+        " combination; bring the raw files back, or delete the products"
     ]
 
 

@@ -229,7 +229,7 @@ class _RemadeImage:
         if extension is not None:
             stored_bits = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
             if count := int(np.count_nonzero(stored_bits != remade.mask)):
-                raise Differs(f"{count} pixels of the mask are not what the members' masks give")
+                raise Differs(f"{count} pixels of the mask differ from the members' masks")
 
     def _compare_errors(self, part, remade):
         """Compare UNCERT with the noise model, if that gives the errors."""
@@ -246,7 +246,7 @@ class _RemadeImage:
             agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
         wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.other)
         if wrong.any():
-            raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
+            raise Differs(f"{int(wrong.sum())} standard errors differ from the noise model's")
 
     def _compare_scatter(self, part, remade):
         """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
