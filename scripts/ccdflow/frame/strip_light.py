@@ -198,6 +198,23 @@ def light_warnings(compared, amplifiers):
     return warnings
 
 
+def lit_overscan(text, file):
+    """Return the error on a flat for its warning of data: the end of the text is its remedy.
+
+    Parameters
+    ----------
+    text : str
+        As `light_warnings` returns it.
+    file : str
+
+    Returns
+    -------
+    LitOverscan
+    """
+    problem = text[: -len(f"; {_STRIP_REMEDY}")]
+    return LitOverscan(problem, file=file, remedy=_STRIP_REMEDY)
+
+
 def is_dark(likeness, amplifier):
     """Return whether light ends at a strip: a true overscan beside data with light.
 

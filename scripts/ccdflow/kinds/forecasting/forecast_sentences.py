@@ -290,7 +290,7 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            missing = _missing(wish, noise, block)
+            missing = _missing_master(wish, noise, block)
             if missing is not None and missing.cause is MissingCause.NO_BIAS:
                 # No further frames of these are of use: they lack nothing but a bias.
                 continue
@@ -344,7 +344,7 @@ def _level(*, products, block):
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
-def _missing(wish, noise, block):
+def _missing_master(wish, noise, block):
     """Return the `Missing` of frames that have no master of a kind, None where they have one."""
     products = set(noise.products)
     lines = (line for line in block.taken if line.kind == wish.kind and line.answer.missing)

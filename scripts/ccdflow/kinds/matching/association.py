@@ -374,7 +374,17 @@ def missing_master(context, step):
 
 
 def why_missing(context, step):
-    """Return why a step has no master in words, '' where it has one or needs none."""
+    """Return why a step has no master in words, '' where it has one or needs none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    str
+    """
     return match_sentences.missing_words(missing_master(context, step))
 
 

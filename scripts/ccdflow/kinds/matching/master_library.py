@@ -359,7 +359,7 @@ class MasterLibrary:
             cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
         missing = None
         if not cuts and not step.uses:
-            missing = self._missing(of_window.frame_with(seconds, *degrees), step)
+            missing = self._missing_master(of_window.frame_with(seconds, *degrees), step)
         key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
@@ -391,7 +391,7 @@ class MasterLibrary:
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
-    def _missing(self, frame, step):
+    def _missing_master(self, frame, step):
         """Return the `Missing` of a frame; where a group has too few frames, that of the group."""
         below_minimum = step
         if step.needed:

@@ -177,7 +177,7 @@ class RawRowReader:
                     lambda headers: _geometry_and_recipe(file, camera, headers, self.settings),
                     headers,
                 )
-                values |= _noted(values, notes)
+                values |= _values_of_notes(values, notes)
                 if not layout.checked:
                     values["packed"] = self._check_pixels(raw, layout, before)
         # Nothing that a file holds may cost another one its row.
@@ -316,7 +316,7 @@ def _row_values(file, camera, headers, remembered):
     }
 
 
-def _noted(values, notes):
+def _values_of_notes(values, notes):
     """Return the values of a row that are of the notes on its amplifiers, and of its cards.
 
     Parameters
