@@ -29,9 +29,10 @@ from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError, action_of
-from ccdflow.files import atomic_write, compressed_images
+from ccdflow.files import atomic_write
 from ccdflow.files.cards import CardSpec, card_value
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products import compressed_images
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 from ccdflow.run.forked_frames import map_forked
@@ -215,7 +216,7 @@ def readout_of(hdu, options):
 
     Parameters
     ----------
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU with the image.
     options : argparse.Namespace
 

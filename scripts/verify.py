@@ -19,7 +19,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.reading.verdict import EXPECTABLE
 

@@ -21,10 +21,12 @@ from collections import deque
 from contextlib import suppress
 
 from ccdflow import commandline, paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan
+from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
@@ -57,6 +59,7 @@ def parse(arguments=None):
         default=watching.SILENCE_SECONDS,
         help="seconds after which a folder that does not answer is named",
     )  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="give the reasons of whole plans")
     parser.add_argument(
         "--once", action="store_true", help="make the missing products once, and end"
     )
@@ -130,13 +133,15 @@ def watch(options):
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
     commandline.no_more_words(options)
+    if options.verbose:
+        debug_lines.DebugLines(observer.say)
     values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
-        after=observer.after, waits=observer.waits, way=options.notice, limit=options.limit,
+        after=observer.after, waits=observer.waits, noticing=options.notice, limit=options.limit,
     )  # fmt: skip
     if options.once:
-        problem = watched.round().problem
+        problem = watched.whole_round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.

@@ -29,7 +29,8 @@ from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.sections import Region
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files import atomic_write, checksum, multi_image_products
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.fits_products import multi_image_products
 from ccdflow.frame.readout import Readout
 from ccdflow.run import forked_frames
 

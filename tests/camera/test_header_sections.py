@@ -34,7 +34,7 @@ def test_the_lfc_without_profile_gets_its_missing_row_with_a_warning():
         header(80, 128, BIASSEC="[49:80,1:127]", DATASEC="[1:48,1:128]", CCDSEC="[1:48,1:128]")
     )
     assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[49:80,1:128]"
-    assert "127 of the 128 rows" in frame_geometry.notes[0]
+    assert "127 of the 128 rows" in frame_geometry.notes[0].text
 
 
 def test_a_strip_much_too_short_is_refused():
@@ -52,7 +52,7 @@ def test_swapped_axes_are_read_rows_first_with_a_warning():
     frame_geometry = geometry(header(12, 90, BIASSEC="[1:90,11:12]", TRIMSEC="[1:90,1:10]"))
     assert frame_geometry.amplifiers[0].data.to_fits() == "[1:10,1:90]"
     assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[11:12,1:90]"
-    assert "read rows first" in frame_geometry.notes[0]
+    assert "read rows first" in frame_geometry.notes[0].text
 
 
 @pytest.mark.parametrize("text", ["[0:0,0:0]", "[ ]", "81:100,1:60", "[11:12,1:9,1:1]"])
@@ -92,7 +92,7 @@ def test_windows_far_apart_on_a_detector_are_not_put_together():
     frame_geometry = geometry(header(), *chips)
     assert frame_geometry.layout == "extensions"
     assert frame_geometry.shape == (9, 10)
-    assert "far apart" in frame_geometry.notes[0]
+    assert "far apart" in frame_geometry.notes[0].text
 
 
 @pytest.mark.parametrize("text", ["UNKNOWN", "[0:0,0:0]", "chip 1"])
@@ -179,13 +179,13 @@ def test_a_section_that_says_nothing_counts_as_absent():
     frame_geometry = geometry(header(12, 9, BIASSEC="UNKNOWN", TRIMSEC="N/A", DATASEC=""))
     assert frame_geometry.amplifiers[0].along == "none"
     assert frame_geometry.shape == (9, 12)
-    assert "left whole" in frame_geometry.notes[0]
+    assert "left whole" in frame_geometry.notes[0].text
 
 
 def test_trimmed_only_where_there_is_no_overscan():
     frame_geometry = geometry(header(12, 9, DATASEC="[1:10,1:9]"))
     assert (frame_geometry.shape, frame_geometry.amplifiers[0].overscan) == ((9, 10), ())
-    assert "trimmed to [1:10,1:9] only" in frame_geometry.notes[0]
+    assert "trimmed to [1:10,1:9] only" in frame_geometry.notes[0].text
 
 
 def test_numbers_of_columns():
@@ -194,7 +194,7 @@ def test_numbers_of_columns():
         "[3:17,1:9]",
         "[18:20,1:9]",
     )
-    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
+    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0].text
     assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
     amplifier = only(header(20, 9, PREPIX=4))
     assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (

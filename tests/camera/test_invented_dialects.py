@@ -271,7 +271,7 @@ def test_first_and_last_pixels_of_amplifiers():
 def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, is_warned_of):
     _, notes = drafts_from_header([header_of(card)], CARDS, file="x.fits")
     assert (
-        any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes)
+        any(f"warning: {card[0]} {card[1]}: about an overscan" in each.table_text for each in notes)
         == is_warned_of
     )
 

@@ -54,7 +54,7 @@ def test_extensions_without_a_place_are_kept_and_reported():
         del made["DETSEC"]
     frame_geometry = geometry(*headers)
     assert frame_geometry.layout == "extensions"
-    assert "no card says where" in frame_geometry.notes[-1]
+    assert "no card says where" in frame_geometry.notes[-1].text
 
 
 def test_ccdsec_does_not_join_two_chips():
@@ -100,7 +100,7 @@ def test_a_gap_between_windows_is_reported():
     headers[2]["DETSEC"], headers[4]["DETSEC"] = "[16:10,1:5]", "[16:10,10:6]"
     frame_geometry = geometry(*headers)
     assert frame_geometry.shape == (10, 16)
-    assert "20 pixels of the image" in frame_geometry.notes[-1]
+    assert "20 pixels of the image" in frame_geometry.notes[-1].text
 
 
 def test_a_family_of_sections_in_one_image():
@@ -192,7 +192,9 @@ def test_the_window_places_the_seam_of_its_amplifiers(cards, data):
     strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
     for amplifier in frame_geometry.amplifiers:
         assert amplifier.overscan[0].to_fits() == strips[amplifier.name]
-    warned = "no card says how wide the chip is" in " ".join(frame_geometry.notes)
+    warned = "no card says how wide the chip is" in " ".join(
+        note.text for note in frame_geometry.notes
+    )
     assert warned is (cards == {"CRVAL1U": 400})
 
 

@@ -23,7 +23,7 @@ from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import FrameError
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import CHAIN, quality_tables

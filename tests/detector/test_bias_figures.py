@@ -16,15 +16,17 @@ from ccdflow.detector.bias_figures import (
     AmplifierValues,
     disagreement,
     drift,
-    excess_variance,
     measure_amplifier,
-    measure_combined_noise,
     measure_read_noise,
     measure_structure,
     member_structure,
-    noise_prediction,
 )
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.detector.combined_bias_noise import (
+    excess_variance,
+    measure_combined_noise,
+    noise_prediction,
+)
 from ccdflow.detector.frame_figures import (
     COARSE_BOXES,
     CleanImage,

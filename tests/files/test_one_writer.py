@@ -17,8 +17,8 @@ ALLOWED = {
     ("ccdflow/files/atomic_write.py", "open"): 2,
     ("ccdflow/files/atomic_write.py", "replace"): 1,
     # A product is moved aside as it is; to another disk it is copied into a Part.
-    ("ccdflow/run/removal.py", "replace"): 1,
-    ("ccdflow/run/removal.py", "copy2"): 1,
+    ("ccdflow/run/products/removal.py", "replace"): 1,
+    ("ccdflow/run/products/removal.py", "copy2"): 1,
     # Files that are locked: nothing is written to them.
     ("ccdflow/run/lock.py", "open"): 1,
     ("ccdflow/run/batches/claims.py", "open"): 1,
@@ -26,8 +26,8 @@ ALLOWED = {
     ("ccdflow/kinds/measuring/pixel_tables.py", "writeto"): 1,
     # The null device, in the place of a terminal that is closed.
     ("ccdflow/commandline.py", "open"): 1,
-    ("ccdflow/run/lasting_streams.py", "open"): 2,
-    ("ccdflow/run/lasting_streams.py", "fdopen"): 1,
+    ("ccdflow/run/under_snakemake/lasting_streams.py", "open"): 2,
+    ("ccdflow/run/under_snakemake/lasting_streams.py", "fdopen"): 1,
     # A telescope writes half a frame first.
     ("ccdflow/simulate/telescope.py", "open"): 1,
 }

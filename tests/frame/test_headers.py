@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList, card_text, printable_text
 from ccdflow.frame import placement
 

@@ -21,7 +21,7 @@ from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.plan_description import lines_on_plan, other_products
+from ccdflow.run.lines.plan_description import lines_on_plan, other_products
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"

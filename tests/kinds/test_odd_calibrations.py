@@ -204,7 +204,7 @@ def test_a_card_without_a_gain_is_none(tmp_path, gain):
     )
     frame_geometry = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=gain)], file="a.fits")
     assert [amplifier.gain for amplifier in frame_geometry.amplifiers] == [None, 2]
-    assert frame_geometry.notes[0].startswith(
+    assert frame_geometry.notes[0].table_text.startswith(
         "warning: gain: none is known of amplifier A (found B 2 e-"
     )
     known = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=1.5)], file="a.fits")

@@ -17,7 +17,7 @@ from small_frames import begin
 
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"

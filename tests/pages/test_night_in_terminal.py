@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from camera_headers import geometry, header
 
 import night as script
-from ccdflow.camera.amplifiers.headersections import NO_OVERSCAN
+from ccdflow.camera.geometry import NO_OVERSCAN
 from ccdflow.pages import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ STEP = {
     "night": "2020-01-01",
     "frame": "calibrated/s1.fits",
     "step": "dark",
+    "master": "combined/2020-01-01/dark.fits",
     "reason": "none",
     "grade": "C",
     "calibrated": "yes",
@@ -73,8 +75,13 @@ def test_faults_of_a_night_are_named_with_their_reasons():
 
 def test_a_night_whose_overscan_no_card_names_has_a_line():
     """A reader without a browser would believe the level subtracted."""
-    whole = [frame(note, "bias", reason=f"{note}: so; warning: odd") for note in NO_OVERSCAN]
-    assert len(whole) == 2
+    headers = header(12, 9), header(12, 9, DATASEC="[1:10,1:9]")
+    notes = [note for made in headers for note in geometry(made).notes]
+    assert [note.mark for note in notes] == [NO_OVERSCAN] * 2
+    whole = [
+        frame(f"x{n}", "bias", reason=f"{note.table_text}; warning: odd")
+        for n, note in enumerate(notes)
+    ]
     lines = text(frames=[*FRAMES, *whole]).splitlines()
     assert "overscan    none was subtracted from 2 frames: no card names one" in lines
     assert "overscan" not in text()

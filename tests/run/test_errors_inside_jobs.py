@@ -21,7 +21,8 @@ from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
-from ccdflow.files import atomic_write, multi_image_products, rawfile, rowio
+from ccdflow.files import atomic_write, rawfile, rowio
+from ccdflow.files.fits_products import multi_image_products
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
 

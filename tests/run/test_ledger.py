@@ -8,8 +8,9 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
-from ccdflow.run import ledger
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
+from ccdflow.run import ledger, unparsed_mapping
 from ccdflow.run.ledger import Record
 
 
@@ -178,8 +179,8 @@ def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
 
 def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
     records = ledger.Ledger({"calibrated/1.fits": calibrated(1)})
-    texts, decode = [], ledger._decode
-    monkeypatch.setattr(ledger, "_decode", lambda text: texts.append(text) or decode(text))
+    texts, decode = [], unparsed_mapping.decode
+    monkeypatch.setattr(unparsed_mapping, "decode", lambda text: texts.append(text) or decode(text))
     assert dict(records["calibrated/1.fits"].data.items()) == {"a": 1, "b": [2]}
     assert texts == ['{"a":1,"b":[2]}']
 
@@ -199,12 +200,12 @@ def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
 def test_lists_of_a_record_are_those_of_its_data(data):
     packed = ledger.Ledger({"p": Record("p", "bias", "k", data=data)})["p"].data
     expected = [data.get(name) or () for name in ("remarks", "left_out")]
-    assert ledger.lists_in(packed, ("remarks", "left_out")) == expected
-    assert ledger.lists_in(data, ("remarks", "left_out")) == expected
+    assert unparsed_mapping.lists_in(packed, ("remarks", "left_out")) == expected
+    assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == expected
 
 
 def test_a_text_without_such_lists_is_not_parsed():
-    data = ledger.UnparsedMapping(
+    data = unparsed_mapping.UnparsedMapping(
         '{"remarks":[],"note":"\\\\"left_out\\\\":[1]","left_out":[], broken'
     )
-    assert ledger.lists_in(data, ("remarks", "left_out")) == [(), ()]
+    assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == [(), ()]

@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 

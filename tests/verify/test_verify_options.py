@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE, one
 
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command, selection, verdicts
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products

@@ -16,8 +16,9 @@ from verified_chain import MADE, copy_folders, make_chain, one
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.reporting import verification
-from ccdflow.run import host, ledger
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run import ledger
+from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.under_snakemake import host
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
 from ccdflow.verify.reading.verdict import NotedProduct

@@ -24,7 +24,7 @@ from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")

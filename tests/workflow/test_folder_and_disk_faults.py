@@ -12,7 +12,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
-from ccdflow.run import host
+from ccdflow.run.under_snakemake import host
 
 # Run when the first job begins.
 REMOVING_FAILS = """

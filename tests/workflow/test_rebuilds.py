@@ -20,7 +20,7 @@ from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import frame_pictures
 from ccdflow.run.ledger import load_ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"

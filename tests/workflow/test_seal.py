@@ -11,8 +11,9 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger, plan_description, seal, session
+from ccdflow.run import ledger, seal, session
 from ccdflow.run.late_chain import LateChain
+from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
 
 NIGHTS = ("2024-03-01", "2024-03-02")

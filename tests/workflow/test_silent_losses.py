@@ -16,7 +16,7 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, rawfile
-from ccdflow.run import plan_description
+from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.rawframes.inventory_table import read_inventory

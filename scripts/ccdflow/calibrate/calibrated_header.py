@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.files.hdus import hdu_header, versions
+from ccdflow.files.fits_products.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards that describe the form of an HDU. Each # means one digit.
@@ -72,7 +72,7 @@ def primary_cards(hdu, masters, *, key, grading, corrections=None):
 
     Parameters
     ----------
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
     key : str

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import (
     EXTENSION_NAMES,
     CardList,

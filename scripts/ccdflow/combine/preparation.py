@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
-from ccdflow.files.stored_images import StoredImage
+from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.maskbits import SATURATED
 
 
@@ -42,7 +42,7 @@ def open_image(source):
 
     Returns
     -------
-    numpy.ndarray of float32 or float64, or ccdflow.files.stored_images.StoredImage
+    numpy.ndarray of float32 or float64, or ccdflow.files.fits_products.stored_images.StoredImage
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):

@@ -9,7 +9,7 @@ from functools import partial
 from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
-from ccdflow.files.hdus import array_hdu, hdu_header, versions
+from ccdflow.files.fits_products.hdus import array_hdu, hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
@@ -107,7 +107,7 @@ def mask_hdu(mask, name):
 
     Returns
     -------
-    list of bytes and ccdflow.files.hdus.BigEndian
+    list of bytes and ccdflow.files.fits_products.hdus.BigEndian
     """
     cards = CardList()
     cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")

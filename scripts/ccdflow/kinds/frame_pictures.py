@@ -10,7 +10,7 @@ from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame_pictures import is_file_of_night, level_in_words
 from ccdflow.kinds.kind import Kind

@@ -341,7 +341,8 @@ def _counts_of_grades(steps):
             continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
         if row["grade"] > "A":
-            is_named = row["step"] in row["reason"].split()
+            # The reason for no master names the kind of it.
+            is_named = row["grade"] == "C" and not row["master"]
             reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
             reasons.setdefault(reason, set()).add(frame)
     if not grades and not aside:

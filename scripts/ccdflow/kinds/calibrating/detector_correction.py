@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow.calibrate.frame_corrections import FrameCorrections
-from ccdflow.detector.cosmics import search
+from ccdflow.detector.cosmic_rays.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
@@ -174,9 +174,9 @@ class DetectorCorrection:
             cards.append(
                 ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
             )
-        return FrameCorrections(masks, self._find_cosmics(), tuple(cards))
+        return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
-    def _find_cosmics(self):
+    def _cosmic_search(self):
         """Return the search for cosmic rays with the limits of the settings; None if it is off."""
         settings = self._settings
         if not settings["cosmic_rays"]:

@@ -204,7 +204,7 @@ class MasterKind(_ShownOnPages, Kind):
             group.product: master_library.values_of_members(context, group)
             for group in self.night_groups(context, night)
         }
-        return {master_library.name_of_members(self): members}
+        return {master_library.name_of_member_notes(self): members}
 
     def facts_to_note(self, context):
         """Return the noises of detectors, and the cards that distinguish masters."""

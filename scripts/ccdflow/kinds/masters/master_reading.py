@@ -7,7 +7,7 @@ from ccdflow.calibrate.applied_masters import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 
 
 def read_applied_master(context, store, kind, use, path, degrees):

@@ -18,8 +18,8 @@ from ccdflow.detector.lost_pixels import (
     SATURATED_WORDS,
     LostPart,
 )
+from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.files.headertext import printable_text
-from ccdflow.files.stored_images import StoredImage
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance

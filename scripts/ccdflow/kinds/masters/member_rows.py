@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_rows, read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.run.context import reduced_product
 
 

@@ -25,7 +25,7 @@ BETTER_FACTOR = 1.5
 _SCATTER_FACTOR = 1.2
 
 
-def figure_of(record, name):
+def mean_figure(record, name):
     """Return the mean of a figure of a master's amplifiers; None without the figure.
 
     Parameters
@@ -114,9 +114,9 @@ def order_by_measurement(context, step):
     """
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
-    decide = _pair_first if step.pairs else _decide_flat
+    reorder = _pair_first if step.pairs else _measured_flat_first
     return context.kept_by_identity(
-        OutcomeKey.STEP_IN_ORDER, (step,), lambda: decide(context, step)
+        OutcomeKey.STEP_IN_ORDER, (step,), lambda: reorder(context, step)
     )
 
 
@@ -134,7 +134,7 @@ def _pair_first(context, step):
     return replace(step, uses=tuple(uses))
 
 
-def _decide_flat(context, step):
+def _measured_flat_first(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
@@ -220,7 +220,7 @@ def preferred_flat(products, variances):
     return best if known[best] * BETTER_FACTOR < own else products[0]
 
 
-def may_change(context, steps):
+def may_take_another(context, steps):
     """Return whether flats that are made in this run may make frames take another one than planned.
 
     Parameters
@@ -234,14 +234,14 @@ def may_change(context, steps):
     """
     return any(
         context.kept_by_identity(
-            OutcomeKey.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
+            OutcomeKey.MAY_CHANGE, (step,), lambda step=step: _may_take_another(context, step)
         )
         for step in steps
         if step.kind == FLAT
     )
 
 
-def _may_change(context, step):
+def _may_take_another(context, step):
     """Return whether flats of this run may change which one is taken."""
     if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated by one of them.
@@ -288,7 +288,7 @@ def _measured_variance(context, use):
 
 def _variance(use, record, more=1.0):
     """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
-    quality = figure_of(record, "signal_to_noise")
+    quality = mean_figure(record, "signal_to_noise")
     return None if quality is None else 1 / (more * quality**2) + use.ageing
 
 

@@ -12,7 +12,8 @@ from astropy.io import fits
 from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import atomic_write, checksum, plaintables
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.fits_products import plaintables
 from ccdflow.files.headertext import card_text, printable_text
 from ccdflow.run import ledger
 
