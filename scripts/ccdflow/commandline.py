@@ -126,6 +126,7 @@ def _number_parser(kind, name, *, least, allowed, most=math.inf):
     """
 
     def read(word):
+        """Return the number of a word of the command; `UserError` for one that is not allowed."""
         try:
             value = kind(word)
         except ValueError:

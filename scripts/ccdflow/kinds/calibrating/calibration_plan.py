@@ -195,7 +195,7 @@ def _own_values_needed(steps):
 
 
 def _step_key(context, step):
-    """Return the key that is equal for steps of frames alike which give a frame the same choice.
+    """Return the key of a step: frames alike whose steps have one key have one key and needs.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.

@@ -418,7 +418,7 @@ class FramesAlike:
 
         Parameters
         ----------
-        frame : ObservedAs
+        frame : Observation
             With its own exposure, which the criteria of a refusal are compared with.
         key : hashable
             Its `choice_key`.

@@ -410,7 +410,7 @@ class Watch:
         )  # fmt: skip
 
     def _notes_of_last_round(self, results):
-        """Return what a plan takes over from the last round; all else of it is let go.
+        """Return the parts of the last round that a plan takes over; all others are let go.
 
         Returns
         -------
