@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from ccdflow.run import (
     worker,
 )
 from ccdflow.run.batches import batch_splitting, claims
+from ccdflow.run.core_slots import CoreSlots
 from ccdflow.run.host import error_line_with_settings
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.progress import Progress
@@ -99,6 +101,7 @@ class Steward:
         self.full_disk = ""
         self._view = None
         self._lock = threading.Lock()
+        self._slots = None
 
     # -- the start ---------------------------------------------------------------------------------
 
@@ -132,6 +135,8 @@ class Steward:
         """Plan, write the first lines, and split the work into batches."""
         host, dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
+        # A cluster's login node leaves the number of small jobs at a time to Snakemake.
+        self._slots = CoreSlots(host.cores) if host.is_local else None
         started = session.start(
             self.settings,
             chain=self.chain,
@@ -233,12 +238,16 @@ class Steward:
                 " correct kind= or the pattern of product= in rules/"
             )
         self._wait_for_records(job)
+        with self._slots.taken(threads) if self._slots else nullcontext():
+            record = self._attempt(job, threads)
+        self._tick(record)
+
+    def _attempt(self, job, threads):
+        """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
         if self.full_disk:
             raise JobFailed(self.full_disk)
         try:
-            record = worker.attempt(
-                self.session.context, job, make=self.chain.make, threads=threads
-            )
+            return worker.attempt(self.session.context, job, make=self.chain.make, threads=threads)
         except failures.DiskFull as error:
             self.end_early(error)
             raise JobFailed(str(error)) from None
@@ -247,7 +256,11 @@ class Steward:
                 f"{job.product}: its record cannot be written: {failures.error_words(error)};"
                 f" {failures.remedy_of(error)}"
             ) from None
-        self._tick(record)
+
+    @property
+    def has_slots(self):
+        """Whether jobs may be started that wait here for a core: no other process does jobs."""
+        return self._slots is not None and not self.batches
 
     def _tick(self, record):
         is_frame = record.kind == self.chain.first.name
