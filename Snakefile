@@ -37,6 +37,8 @@ rule all:
 
 onstart:
     RUN.note_signals()
+    if RUN.has_slots:
+        host.start_one_more(workflow)
 
 
 onsuccess:

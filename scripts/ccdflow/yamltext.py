@@ -29,7 +29,7 @@ class _PlainValues:
     """YAML without keys that stand twice: the first would be lost in silence."""
 
     def construct_mapping(self, node, deep=False):
-        """Return a mapping; a key that is given twice is an error, as the first one would be lost."""
+        """Return a mapping; an error for a key given twice, of which one would be lost."""
         known = set()
         for each, _ in node.value:
             key = self.construct_object(each, deep=True)

@@ -637,3 +637,54 @@ def _inflated(path, folder):
     plain = folder / "plain.fits"
     plain.write_bytes(gzip.decompress(path.read_bytes()))
     return plain
+
+
+# Among them are values, keywords and comments that astropy writes in a way of its own.
+@pytest.mark.parametrize("keyword", ["RAWFILE", "A", "NAXIS1", "A-B_9", "COMMENT", "END", "lower"])
+def test_a_card_is_written_as_by_astropy(keyword):
+    strings = ["", " ", "a", "a ", " a", "it's", "''", "x" * 67, "x" * 68, "'" * 34, "AXIS.1: 2",
+               "a: b", "12345678", "a&", "a' b", "a/b", "tab\t", "\u00e9"]  # fmt: skip
+    numbers = [0, 7, -3, 10**19, 10**20, 1.5, -0.25, 997.123, 1e-7, 1e16, 1e300, 1234.567890123456,
+               -1234567.123456789012, True, False, np.float32(1.5), np.int64(4)]  # fmt: skip
+    comments = ["", "c", "[adu] mean level", "c" * 47, "c" * 48, "[m] " + "c" * 45, " c", "c "]
+    for value in (*strings, *numbers):
+        for comment in comments:
+            assert outcome(card_text, keyword, value, comment) == outcome(
+                card_by_astropy, keyword, value, comment
+            ), (value, comment)
+
+
+def card_by_astropy(keyword, value, comment):
+    """Return the card of a value that is not too long, with as much of its comment as fits."""
+    if isinstance(value, str) and len(value.replace("'", "''")) > 68:
+        return card_text(keyword, value, comment)
+    used = len(str(fits.Card(keyword, value)).rstrip())
+    room = 80 - max(30, used) - 3
+    short = comment.partition("] ")[2] if comment.startswith("[") else comment
+    shown = comment if len(comment) <= room else short if len(short) <= room else ""
+    return str(fits.Card(keyword, value, shown or None))
+
+
+def outcome(write, *arguments):
+    """Return a card, or the sort of the error with which it was refused."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return write(*arguments)
+    except Exception as error:
+        return type(error)
+
+
+def test_usual_cards_need_no_astropy(monkeypatch):
+    """Those of each frame: its file, key, level, noise and checksum."""
+    monkeypatch.setattr(fits, "Card", None)
+    for value in ("ccd.001.0.fits.gz", "5d41402a", 997.123, 4.18322, 2048, 4294967295, "it's"):
+        text = card_text("KEYWORD", value, f"comment on {value}")
+        assert (len(text), text[:10]) == (80, "KEYWORD = ")
+        assert fits_value(text) == value
+
+
+def fits_value(text):
+    """Return the value of a card by the rules of FITS."""
+    value = text[10:].partition(" / ")[0].strip()
+    return value[1:-1].rstrip().replace("''", "'") if value.startswith("'") else float(value)

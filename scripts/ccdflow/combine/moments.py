@@ -59,15 +59,20 @@ def clipped_moments(values):
     sigma = MAD_TO_SIGMA * float(median(np.abs(start - mean)))
     if sigma == 0:  # more than half of the values agree
         mean, sigma = _moments(values)
-    count = 0
+    count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
         # Most whole numbers may agree: values one off are not outliers.
-        is_kept = np.abs(values - mean) <= CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
-        before, count = count, int(np.count_nonzero(is_kept))
+        limit = CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
+        # Mostly all values are kept: two tell so in a tenth of the time of all.
+        if (np.abs(extremes - mean) <= limit).all():
+            before, count, kept = count, len(values), values
+        else:
+            is_kept = np.abs(values - mean) <= limit
+            before, count, kept = count, int(np.count_nonzero(is_kept)), None
         if count in (0, before):
             count = before
             break
-        mean, sigma = _moments(values[is_kept])
+        mean, sigma = _moments(values[is_kept] if kept is None else kept)
     correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
     return Moments(mean, float(sigma * correction), count)
 

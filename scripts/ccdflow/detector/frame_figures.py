@@ -232,6 +232,10 @@ def without_outliers(image):
     limit = CLIP_SIGMA * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
     with np.errstate(invalid="ignore"):
         good = np.abs(residual) <= limit
+    if good.all():
+        # The same numbers in the same order, without a copy of those that are good.
+        level = np.mean(np.ravel(image), dtype=np.float64)
+        return CleanImage(image - np.asarray(level, image.dtype), good, float(level))
     level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
     values = np.where(good, image - np.asarray(level, image.dtype), 0)
     return CleanImage(values, good, float(level))

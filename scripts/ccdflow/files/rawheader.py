@@ -24,8 +24,9 @@ _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # The first eight letters of a card with a plain keyword; astropy reads those of all others.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
-# A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'.
-_OF_RECORDS = ": "
+OF_RECORDS = ": "
+"""A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'."""
+
 # A card without a blank behind its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 # Cards without a value.
@@ -298,7 +299,7 @@ def _learn(card):
 def _parse_text(card):
     """Return (head, text) of a card; the head is None for a record."""
     head = _usual_heads.get(card[:10])
-    if head is not None and len(card) == CARD_BYTES and _OF_RECORDS not in card:
+    if head is not None and len(card) == CARD_BYTES and OF_RECORDS not in card:
         return head, card
     text = with_indicator(card)
     if text.startswith(_CONTINUE):
@@ -321,7 +322,7 @@ def _keep(known, before, card, head_and_text):
 def _head_of(text):
     """Return (head, text) of a card by its text; the head is None for a record of FITS."""
     plain = text[8:10] == "= " and _PLAIN_CARD.match(text[:8])
-    if plain and len(text) == CARD_BYTES and _OF_RECORDS not in text:
+    if plain and len(text) == CARD_BYTES and OF_RECORDS not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+from contextlib import contextmanager
 
 # Private: a forked process must not write into the buffers of another.
 _PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -40,3 +41,19 @@ def thread_buffer(use, size):
         _BUFFERS.by_use.pop(use, None)
         memory = _BUFFERS.by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE_MEMORY)
     return memoryview(memory)[:size]
+
+
+@contextmanager
+def lent(buffers):
+    """Let this thread use some buffers inside this context, and its own ones again behind it.
+
+    Parameters
+    ----------
+    buffers : dict
+        Of one slot of a run, empty at first; no two threads use it at a time.
+    """
+    own, _BUFFERS.by_use = _BUFFERS.by_use, buffers
+    try:
+        yield
+    finally:
+        _BUFFERS.by_use = own

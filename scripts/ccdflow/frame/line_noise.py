@@ -45,8 +45,9 @@ def _are_inliers(values, least):
     finite = np.isfinite(values)
     if not finite.any():
         return finite
-    deviations = np.abs(values - median(values[finite]))
-    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations[finite]))
+    all_finite = finite.all()
+    deviations = np.abs(values - median(values if all_finite else values[finite]))
+    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations if all_finite else deviations[finite]))
     if not (sigma or least):
         return finite
     return finite & (deviations <= _OUTLIER_SIGMA * max(sigma, least))
@@ -56,7 +57,7 @@ def _root_mean_square(values, kept):
     """Return the scatter of the values that are kept about their median, NaN without any."""
     if not kept.any():
         return float("nan")
-    chosen = values[kept]
+    chosen = np.ravel(values) if kept.all() else values[kept]
     deviations = np.abs(chosen - median(chosen)).astype(np.float64)
     return float(np.sqrt(np.mean(np.square(deviations))))
 

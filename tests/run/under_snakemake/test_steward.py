@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -244,6 +245,28 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
             run.make(product, run.jobs.job(product).kind)
     assert len(sent) == 1
     assert run.stream.getvalue().count("make room") == 1
+
+
+def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
+    # Batches are processes of their own, and a cluster's login node does small jobs only.
+    assert not begin(cores=2, frames_per_batch=7).has_slots
+    assert not begin(is_local=False).has_slots
+    run, running, most = begin(cores=2), [], []
+    assert run.has_slots
+    make = run.chain.make
+
+    def count(context, job, *, threads):
+        running.append(job.product)
+        most.append(len(running))
+        record = make(context, job, threads=threads)
+        running.remove(job.product)
+        return record
+
+    run.chain = SimpleNamespace(make=count, first=CHAIN.first, by_name=CHAIN.by_name)
+    frames = [job.product for job in run.session.plan.jobs.values() if job.kind == "frame"]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda product: run.make(product, "frame"), frames))
+    assert (len(most), max(most)) == (12, 2)
 
 
 def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_settings):

@@ -37,6 +37,10 @@ NEEDED_ATTRIBUTES = {
     ),
     "output_settings.verbose": "--verbose shows debug messages, of ccdflow as well",
     "execution_settings.keep_metadata": "false with --drop-metadata, as in profiles/default",
+    "scheduler.resources": (
+        "with one core more than there are, the next job is started before another has ended, and"
+        " no core is idle while Snakemake looks for it"
+    ),
     "persistence.started": "writes a file a job that marks its output as incomplete",
     "persistence.finished": "removes that file",
 }
@@ -247,6 +251,17 @@ def end_timers(workflow):
     """Remove Snakemake's limit on jobs a second, if jobs run on this machine."""
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
+
+
+def start_one_more(workflow):
+    """Let Snakemake start one job more than there are cores; it waits in `Steward.make`.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+        With its scheduler, which it has when `onstart` is called.
+    """
+    workflow.scheduler.resources["_cores"] += 1
 
 
 def end_marks(workflow):

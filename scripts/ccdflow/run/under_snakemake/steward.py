@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ccdflow.run.lines.closing_lines import why_failed
 from ccdflow.run.lines.debug_lines import DebugLines
 from ccdflow.run.lines.progress import BatchCount, Progress
 from ccdflow.run.under_snakemake import job_list, snakemake_views
+from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 
@@ -94,6 +96,7 @@ class Steward:
         self.full_disk = ""
         self._view = self._debug_lines = None
         self._lock = threading.Lock()
+        self._slots = None
 
     # -- the start ---------------------------------------------------------------------------------
 
@@ -129,6 +132,8 @@ class Steward:
         """Plan, write the first lines, and split the work into batches."""
         host, dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
+        # A cluster's login node leaves the number of small jobs at a time to Snakemake.
+        self._slots = CoreSlots(host.cores) if host.is_local else None
         started = session.start(
             self.settings,
             chain=self.chain,
@@ -230,12 +235,16 @@ class Steward:
                 " correct kind= or the pattern of product= in rules/"
             )
         self._wait_for_records(job)
+        with self._slots.taken(threads) if self._slots else nullcontext():
+            record = self._attempt(job, threads)
+        self._tick(record)
+
+    def _attempt(self, job, threads):
+        """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
         if self.full_disk:
             raise JobFailed(self.full_disk)
         try:
-            record = worker.attempt(
-                self.session.context, job, make=self.chain.make, threads=threads
-            )
+            return worker.attempt(self.session.context, job, make=self.chain.make, threads=threads)
         except failures.DiskFull as error:
             self.end_early(error)
             raise JobFailed(str(error)) from None
@@ -244,7 +253,11 @@ class Steward:
                 f"{job.product}: its record cannot be written: {failures.error_words(error)};"
                 f" {failures.remedy_of(error)}"
             ) from None
-        self._tick(record)
+
+    @property
+    def has_slots(self):
+        """Whether jobs may be started that wait here for a core: no other process does jobs."""
+        return self._slots is not None and not self.batches
 
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""

@@ -1,0 +1,61 @@
+"""The slots of a run, one for each core: a job works in its slots, and the next jobs wait for one.
+
+Snakemake starts a job some milliseconds after another has ended, as it does its bookkeeping first.
+So it may start more jobs than there are cores; these wait here, and no core is idle meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import contextmanager
+
+from ccdflow.files import thread_buffers
+
+
+class CoreSlots:
+    """As many slots as a run may use cores; jobs get them in the order in which they ask.
+
+    A slot keeps the buffers of memory that its jobs use, so that waiting jobs have none.
+
+    Parameters
+    ----------
+    count : int
+        Number of slots.
+    """
+
+    def __init__(self, count):
+        self._count = count
+        self._free = [{} for _ in range(count)]
+        self._waiting = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, number):
+        """Wait for free slots, and hold them inside this context.
+
+        Parameters
+        ----------
+        number : int
+            Cores of the job; more than there are count as all of them.
+        """
+        slots = self._take(min(number, self._count))
+        try:
+            with thread_buffers.lent(slots[0]):
+                yield
+        finally:
+            with self._changed:
+                self._free += slots
+                self._changed.notify_all()
+
+    def _take(self, number):
+        """Return free slots once this job is the first that waits and there are enough."""
+        job = object()
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.wait_for(lambda: self._waiting[0] is job and len(self._free) >= number)
+            self._waiting.popleft()
+            # The last ones that were given back: their buffers may be in a processor's cache.
+            slots = [self._free.pop() for _ in range(number)]
+            self._changed.notify_all()
+        return slots
