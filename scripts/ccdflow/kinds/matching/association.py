@@ -95,19 +95,23 @@ def _best_pair(context, pair, rows, night):
             {},
         ),
     )
-    bias = pair[0]
+    bias, dark = pair
+    if not bias.uses or not dark.uses:
+        return pair
+    products = [use.product for use in dark.uses]
 
-    def uses_of(products):
-        # Frames of a night and its darks of all exposures ask for the same biases. The step stands
-        # for the frames.
-        return context.kept_by_identity(
-            OutcomeKey.BIASES_OF_DARKS,
-            (bias,),
-            lambda: of_bias.uses_for(products, rows, night),
-            *products,
+    def make():
+        return pairs.BiasesOfDarks(
+            bias,
+            list(map(of_dark.bias_of, products)),
+            rules,
+            of_bias.ageing(rows[0]),
+            lambda biases: of_bias.uses_for(biases, rows, night),
         )
 
-    own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
+    # The step of the bias stands for the frames, and their exposures differ in the scales alone.
+    biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
+    own = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
         step if step is before else same.setdefault(step, step)
