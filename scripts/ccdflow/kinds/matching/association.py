@@ -315,8 +315,9 @@ def _needs_of_step(context, step):
         products.append(use.product)
         if use is chosen:
             products = spare
-        is_sure = not context.will_be_made(use.product)
-        if products is spare and is_sure and measured_flats.is_made(context, use):
+        if products is needs or context.will_be_made(use.product):
+            continue
+        if measured_flats.is_made(context, use):
             # If this flat is taken, the flats of its rank compete with it.
             spare += measured_flats.flats_of_one_rank(context, step, use)
             break
