@@ -12,7 +12,7 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, master_library
-from ccdflow.kinds.matching.answers import answers_of, reasons_of
+from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
@@ -78,10 +78,8 @@ class Associations(Kind):
 
     def basis(self, context, job):
         """Return the basis of the table: each line of it."""
-        nights = {}
-        for group in SCIENCE.calibrated_groups(context):
-            nights.setdefault(group.night, []).append(group)
-        digests = {night: _digest_of(context, groups) for night, groups in nights.items()}
+        nights = SCIENCE.nights(context)
+        digests = {night: text for night in nights if (text := _digest_of(context, night))}
         for night, summary in context.summaries(_SUMMARY).items():
             if summary["lines"]:
                 digests[night] = summary["lines"]
@@ -123,7 +121,7 @@ class Associations(Kind):
         darks = _harmful_darks(context, groups)
         return {
             _SUMMARY: {
-                "lines": _digest_of(context, groups) if groups else "",
+                "lines": _digest_of(context, night),
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
             awaited_masters.AWAITED_NOTE: awaited_masters.masters_awaited(
@@ -288,22 +286,15 @@ def _has_frames(context):
     return bool(SCIENCE.calibrated_groups(context)) or any(notes["lines"] for notes in closed)
 
 
-def _digest_of(context, groups):
-    """Return the hash of the lines of some frames."""
-    digests = _digests_by_steps(context, groups, _table_cells)
-    records = {}
-    for night in dict.fromkeys(group.night for group in groups):
-        records |= {group.product: each for group, each in SCIENCE.night_records(context, night)}
+def _digest_of(context, night):
+    """Return the hash of the lines of the frames of a night; '' without frames."""
+    records = SCIENCE.night_records(context, night)
+    digests = _digests_by_steps(context, [group for group, _ in records], _table_cells)
     lines = [
-        [
-            group.product,
-            group.night,
-            _is_refused(context, group, records[group.product]),
-            *digests[id(group.steps)],
-        ]
-        for group in groups
+        [group.product, night, _is_refused(context, group, record), *digests[id(group.steps)]]
+        for group, record in records
     ]
-    return digest(lines)
+    return digest(lines) if lines else ""
 
 
 def _masters_of(context, night):
@@ -432,9 +423,14 @@ def _digests_by_steps(context, groups, values_of):
 
 def _digest_of_answer(context, values_of, answer):
     """Return the hash of an answer's values; frames of the same answer share it."""
+    about = (answer,)
+    if answer.use is not None and has_reasons_of_its_own(answer):
+        # Page and table name the next candidate as well. Those behind it are scaled anew for each
+        # exposure, and change nothing.
+        about = answer.use, night_forecast.rival_of(context, answer)[0]
     return context.kept_by_identity(
         OutcomeKey.STEP_LINE,
-        (answer,),
+        about,
         lambda: digest(values_of(context, answer)),
         values_of.__name__,
     )

@@ -81,13 +81,14 @@ class Science(Kind):
         settings, outcome = self.configuration(context), context.outcome
         for row in context.rows_in_order():
             type_, status, file = _type_of(row.facts.values()), row.status, row.file
-            if type_ not in types:
+            is_wanted = types.get(type_)
+            if is_wanted is None:
                 is_enabled = type_is_enabled(context.settings, type_)
-                types[type_] = is_enabled and type_ in settings["types"]
+                is_wanted = types[type_] = is_enabled and type_ in settings["types"]
             if status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue
-            if status != OK or not types[type_]:
+            if status != OK or not is_wanted:
                 # A product that is not wanted, or whose frame is being copied, is not touched.
                 planner.keep(calibrated_product(file))
             elif row.geometry:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
+_REFUSALS_KEY = (Lookup.REFUSALS,)
 
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
@@ -397,7 +398,8 @@ class PlanContext(_KeptOutcomes, Context):
         if job is None or (before is not None and before.key == job.key):
             return before
         foreseen = ledger.Record(product, job.kind, job.key)
-        if reason := _refusals_foreseen(self).get((product, job.key)):
+        refusals = self._lookups.get(_REFUSALS_KEY)
+        if refusals and (reason := refusals.get((product, job.key))):
             basis = {"missing": reason}
             foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason, basis=basis)
         self._foreseen[product] = foreseen
@@ -418,7 +420,7 @@ class PlanContext(_KeptOutcomes, Context):
 
 def _refusals_foreseen(context):
     """Return {(product, key): reason}; looks at the plan have contexts of their own."""
-    return context.lookup((Lookup.REFUSALS,), dict)
+    return context.lookup(_REFUSALS_KEY, dict)
 
 
 @dataclass(frozen=True)

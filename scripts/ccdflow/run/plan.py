@@ -262,7 +262,7 @@ class Planner:
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
         has_remains = bool(context.unreadable or self._records)
         for product, night, key, first, after, basis in wanted:
-            if has_remains or context.earlier_record(product) is not None:
+            if has_remains or basis is not None:
                 self.want(kind, product, night, basis, needs=(first,), after=after, key=key)
                 continue
             count += 1

@@ -6,10 +6,12 @@ from dataclasses import replace
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import science
+from ccdflow.kinds import associations_table, science
 from ccdflow.kinds.calibrating import calibration, calibration_plan
 from ccdflow.kinds.calibrating.calibration_plan import steps_of_frames_alike
+from ccdflow.kinds.forecasting.night_forecast import plain_step
 from ccdflow.kinds.matching import master_library
+from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own
 from ccdflow.run import plan
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.rows import Facts, digest
@@ -152,3 +154,22 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
     assert len({dark.uses[1].scale for dark in darks}) == 20
     # The frames of the night itself have two filters.
     assert Counted.number <= 3
+
+
+def test_page_and_table_hash_of_each_frame_what_they_would_of_it_alone(tmp_path):
+    """Answers that differ in the scales of masters behind the next candidate share a hash."""
+    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
+    context = _context_with(many, chain, tmp_path)
+    plan.make_plan(context)
+    planning = PlanContext.of(context)
+    groups = science.SCIENCE.calibrated_groups(planning)
+    reasons = set()
+    for values_of in (plain_step, associations_table._table_cells):
+        hashes = associations_table._digests_by_steps(planning, groups, values_of)
+        for group in groups:
+            alone = PlanContext.of(context)
+            answers = answers_of(alone, group)
+            expected = [digest(values_of(alone, answer)) for answer in answers]
+            assert hashes[id(group.steps)] == expected
+            reasons |= {has_reasons_of_its_own(each) for each in answers if each.use is not None}
+    assert reasons == {True, False}

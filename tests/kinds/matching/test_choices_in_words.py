@@ -5,6 +5,7 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,10 +18,10 @@ from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.matching import match_sentences, rule
-from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
+from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
-from ccdflow.kinds.matching.rule_values import Rules
+from ccdflow.kinds.matching.rule_values import TEMPERATURE_UNKNOWN, Rules
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
@@ -396,3 +397,28 @@ def test_the_noise_of_a_master_is_that_in_a_frame_that_takes_it():
     ]
     assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
     assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None
+
+
+def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
+    """A hash that answers share rests on it."""
+    chance, changed = random.Random(3), set()
+
+    def drawn(number):
+        is_known = chance.random() < 0.6
+        lag = chance.choice([None, 0, 1, 5, -1, -3])
+        remarks = (match_sentences.lag_words(lag),) if lag else ()
+        remarks += () if is_known else (TEMPERATURE_UNKNOWN,)
+        degrees = (chance.choice([-20.0, -10.0, 0.0]), None)
+        scale = chance.choice([1.0, 0.7])
+        return Use(f"combined/{number}/d.fits", lag, scale, 1.0 + number, "B", remarks, degrees)
+
+    for _ in range(3000):
+        uses = tuple(drawn(number) for number in range(4))
+        taken = uses[chance.choice([0, 0, 1])]
+        answer = Answer(Step("dark", uses), taken)
+        own = has_reasons_of_its_own(answer)
+        fewer = Answer(Step("dark", uses[: uses.index(taken) + 1]), taken)
+        is_same = reasons_of(answer, Rules()) == reasons_of(fewer, Rules())
+        assert is_same or not own
+        changed.add((own, is_same))
+    assert changed == {(True, True), (False, True), (False, False)}

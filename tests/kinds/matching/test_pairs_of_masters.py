@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from small_frames import begin
 from ccdflow import simulate
 from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import measured_flats
-from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
+from ccdflow.kinds.matching.pairs import BiasesOfDarks, best_pair_first, variance_of_biases
 from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
@@ -108,6 +109,55 @@ def test_a_long_dark_of_little_noise_leaves_the_bias_in():
     of_darks |= dict.fromkeys(("d290", "d200"), bias)
     assert pair([bias], [exact, short], of_darks) == ("b", "d290")
     assert pair([bias], [long, up], of_darks) == ("b", "d3000")
+
+
+def test_biases_that_are_compared_once_pair_as_those_of_each_exposure_alone():
+    """Exposures that differ by a thousandth have other scales, and may have another order."""
+    chance, orders, lefts = random.Random(7), set(), set()
+    for _ in range(60):
+        biases = [
+            use(f"b{n}", chance.randrange(40), chance.choice([2.5, 2.6, 5.0, 25 / 3]))
+            for n in range(5)
+        ]
+        of_darks = [
+            chance.choice([None, *biases, use(f"b{5 + n}", n, chance.uniform(2.0, 9.0))])
+            for n in range(4)
+        ]
+        sky = [use(each.product, 3, each.variance + 0.01) for each in of_darks if each is not None]
+        known = {each.product: each for each in sky}
+        bias, rules, ageing = Step("bias", tuple(biases)), Rules(), chance.choice([0.0, 0.01, 0.3])
+
+        def uses_of(products, known=known):
+            return [known[each] for each in products]
+
+        shared = BiasesOfDarks(bias, of_darks, rules, ageing, uses_of)
+        # Behind an exact dark the others keep their order.
+        first = chance.choice([use("d0", 0, 3.0), use("d0", 0, 3.0, scale=0.5)])
+        noises = [chance.uniform(1.0, 3.0) for _ in range(4)]
+        for seconds in (60.0, 60.001, 60.05, 61.0):
+            scaled = [
+                use(f"d{n}", n, (seconds / 60) ** 2 * noises[n], scale=seconds / (60 * n + 20))
+                for n in range(1, 4)
+            ]
+            dark = Step("dark", (first, *scaled))
+            own, taken = shared.best_pair_first(dark)
+            alone = BiasesOfDarks(bias, of_darks, rules, ageing, uses_of).best_pair_first(dark)
+            assert (own, taken) == alone
+            # The least of all pairs, each by itself.
+            competing = {each.product: each for each in (*biases, *sky)} | {
+                each.product: each for each in biases
+            }
+            for each in taken.uses:
+                of_dark = of_darks[int(each.product[1])]
+                least = min(
+                    variance_of_biases(one, each, of_dark, ageing) for one in competing.values()
+                )
+                assert each.left == least
+                lefts.add(each.left)
+            orders.add((seconds, tuple(each.product for each in taken.uses)))
+    # The draws have darks in several orders, and thousands of variances.
+    assert len({order for _, order in orders}) >= 3
+    assert len(lefts) > 100
 
 
 @pytest.mark.parametrize("k", [0.3, 1.0, 1.8])

@@ -308,7 +308,9 @@ class FramePlanner:
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
         context, kind, known_frames = self._context, self._kind.name, self._frames_alike
-        groups, earlier_record = context.groups, context.earlier_record
+        groups = context.groups
+        # Where no nights are closed, no other place has a record.
+        earlier_record = context.ledger.get if context.beyond is None else context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             alike = camera, row.geometry, row.recipe, _alike_key_of(values)

@@ -65,6 +65,24 @@ class Answer:
         return match_sentences.missing_words(self.missing) or f"not needed: {WHY_UNNEEDED}"
 
 
+def has_reasons_of_its_own(answer):
+    """Return whether the candidates behind a master that is applied give it no further reason.
+
+    Parameters
+    ----------
+    answer : Answer
+        With a master.
+
+    Returns
+    -------
+    bool
+        True where `reasons_of` looks at no other candidate.
+    """
+    use = answer.use
+    is_first = answer.step.uses[0] is use
+    return is_first and not match_sentences.is_later(use) and TEMPERATURE_UNKNOWN not in use.remarks
+
+
 def reasons_of(answer, rules):
     """Return the reasons of a master that is applied: how near it is, and how it is applied.
 

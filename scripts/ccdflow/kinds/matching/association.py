@@ -97,20 +97,24 @@ def _best_pair(context, pair, rows, night):
             {},
         ),
     )
-    bias = pair[0]
+    bias, dark = pair
+    if not bias.uses or not dark.uses:
+        return pair
+    products = [use.product for use in dark.uses]
 
-    def uses_of(products):
-        """Return the `Use` of the biases that darks had subtracted, for these frames."""
-        # Frames of a night and its darks of all exposures ask for the same biases. The step stands
-        # for the frames.
-        return context.kept_by_identity(
-            OutcomeKey.BIASES_OF_DARKS,
-            (bias,),
-            lambda: of_bias.uses_for(products, rows, night),
-            *products,
+    def make():
+        """Return the biases of these darks as candidates for these frames."""
+        return pairs.BiasesOfDarks(
+            bias,
+            list(map(of_dark.bias_of, products)),
+            rules,
+            of_bias.ageing(rows[0]),
+            lambda biases: of_bias.uses_for(biases, rows, night),
         )
 
-    own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
+    # The step of the bias stands for the frames, and their exposures differ in the scales alone.
+    biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
+    own = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
         step if step is before else same.setdefault(step, step)
@@ -316,8 +320,9 @@ def _needs_of_step(context, step):
         products.append(use.product)
         if use is chosen:
             products = spare
-        is_sure = not context.will_be_made(use.product)
-        if products is spare and is_sure and measured_flats.is_made(context, use):
+        if products is needs or context.will_be_made(use.product):
+            continue
+        if measured_flats.is_made(context, use):
             # If this flat is taken, the flats of its rank compete with it.
             spare += measured_flats.flats_of_one_rank(context, step, use)
             break

@@ -11,7 +11,11 @@ import numpy as np
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
-from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
+from ccdflow.kinds.matching.temperatures import (
+    degrees_warmer,
+    temperature_differences,
+    tenths,
+)
 
 
 @cache
@@ -142,9 +146,16 @@ class MasterColumns:
         bytes
             Of an array of float64.
         """
-        if degrees not in self._warmer:
-            self._warmer[degrees] = degrees_warmer(*self.temperatures, degrees, rules).tobytes()
-        return self._warmer[degrees]
+        warmer = self._warmer.get(degrees)
+        if warmer is None:
+            # To 0.1 degree: without a cooler each frame would have an answer of its own.
+            rounded = tuple(map(tenths, degrees))
+            warmer = self._warmer.get(rounded)
+            if warmer is None:
+                warmer = degrees_warmer(*self.temperatures, rounded, rules).tobytes()
+                self._warmer[rounded] = warmer
+            self._warmer[degrees] = warmer
+        return warmer
 
 
 def columns_of_masters(masters):

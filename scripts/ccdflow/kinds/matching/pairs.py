@@ -79,26 +79,82 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     if not bias.uses or not dark.uses:
         return steps
     of_darks = [bias_of(use.product) for use in dark.uses]
-    biases = _competing_biases(bias.uses, of_darks, rules, uses_of)
-    variances = [each.variance for each in biases]
-    index_of_bias = {each.product: index for index, each in enumerate(biases)}
-    darks, best = [], []
-    for use, own in zip(dark.uses, of_darks, strict=True):
-        left = variances
+    return BiasesOfDarks(bias, of_darks, rules, ageing, uses_of).best_pair_first(dark)
+
+
+class BiasesOfDarks:
+    """The biases that compete in frames with some darks, whatever the exposure of the frames.
+
+    Exposures that differ by a thousandth have the same darks with other scales: their biases are
+    compared once, and so is all that an exact dark leaves of a bias.
+
+    Parameters
+    ----------
+    bias : ccdflow.run.job.Step
+        Of the frames, the best alone first.
+    of_darks : list of ccdflow.run.job.Use or None
+        The bias of each dark's members.
+    rules, ageing, uses_of
+        As `best_pair_first` takes them.
+    """
+
+    def __init__(self, bias, of_darks, rules, ageing, uses_of):
+        self._bias, self._of_darks = bias, of_darks
+        self._rules, self._ageing = rules, ageing
+        self._biases = _competing_biases(bias.uses, of_darks, rules, uses_of)
+        self._variances = [each.variance for each in self._biases]
+        index_of_bias = {each.product: index for index, each in enumerate(self._biases)}
+        self._indices = [
+            None if own is None else index_of_bias.get(own.product) for own in of_darks
+        ]
+        self._unscaled, self._biases_first = {}, {}
+
+    def best_pair_first(self, dark):
+        """Return the steps of bias and dark with the pair first that adds the least variance.
+
+        Parameters
+        ----------
+        dark : ccdflow.run.job.Step
+            The darks in the order of their biases, scaled for the frames' exposure.
+
+        Returns
+        -------
+        (ccdflow.run.job.Step, ccdflow.run.job.Step)
+        """
+        darks, best = [], []
+        for number, use in enumerate(dark.uses):
+            if use.scale != 1:
+                with_bias = self._with_best_bias(number, use)
+            else:
+                # The same object for frames of all exposures, which is kept with its id.
+                known = self._unscaled.get(id(use))
+                if known is None:
+                    known = self._unscaled[id(use)] = self._with_best_bias(number, use), use
+                with_bias = known[0]
+            darks.append(with_bias[0])
+            best.append(with_bias[1])
+        order = _order_of_darks(darks, _ranks_of_darks(dark.uses, self._rules))
+        pairs = tuple([(darks[n].product, best[n].product) for n in order])
+        bias = self._biases_first.get(pairs)
+        if bias is None:
+            # The first pair says which bias is the best.
+            bias = _with_pairs(self._bias, best[order[0]], pairs)
+            self._biases_first[pairs] = bias
+        uses = tuple([darks[n] for n in order])
+        return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
+
+    def _with_best_bias(self, number, use):
+        """Return a dark with the variance that stays of its bias, and the bias of the least."""
+        own, left = self._of_darks[number], self._variances
         if own is not None:
             # The result of `variance_of_biases` for a bias that is not the dark's: most are not.
             of_bias = use.scale**2 * own.variance
-            left = [variance + of_bias for variance in variances]
-            if (index := index_of_bias.get(own.product)) is not None:
-                left[index] = variance_of_biases(biases[index], use, own, ageing)
+            left = [variance + of_bias for variance in left]
+            if (index := self._indices[number]) is not None:
+                left[index] = variance_of_biases(self._biases[index], use, own, self._ageing)
         least = min(left)
-        darks.append(use if use.bias_left == least else _with_bias_left(use, least))
-        best.append(biases[left.index(least)])
-    order = _order_of_darks(darks, _ranks_of_darks(dark.uses, rules))
-    pairs = [(darks[n].product, best[n].product) for n in order]
-    bias = _with_pairs(bias, best[order[0]], pairs)
-    uses = tuple([darks[n] for n in order])
-    return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
+        dark = use if use.bias_left == least else _with_bias_left(use, least)
+        return dark, self._biases[left.index(least)]
 
 
 def _with_bias_left(use, bias_left):
@@ -143,7 +199,7 @@ def _with_pairs(bias, best, pairs):
     bias : ccdflow.run.job.Step
     best : ccdflow.run.job.Use
         The bias of the best pair.
-    pairs : list of (str, str)
+    pairs : sequence of (str, str)
         Dark and bias, the best pair first.
 
     Returns

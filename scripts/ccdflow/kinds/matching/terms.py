@@ -13,7 +13,6 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.master_columns import MasterColumns, is_scaled_too_far
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
-from ccdflow.kinds.matching.temperatures import tenths
 
 # The terms of at most this many keys are kept. A night has a few; an archive of a sensor without a
 # cooler has a million.
@@ -88,8 +87,7 @@ def temperature_key(columns, kind, degrees, rules):
         return b""
     if kind == DARK:
         return columns.temperature_flags(degrees, rules)
-    # Temperatures are rounded to 0.1: without a cooler each frame would have a key of its own.
-    return columns.warmer(tuple(map(tenths, degrees)), rules)
+    return columns.warmer(degrees, rules)
 
 
 class RankedMaster(NamedTuple):
@@ -363,7 +361,7 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     seconds : float or None
         The exposure that masters are scaled for.
     """
-    degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
+    degrees = frame.set_temperature, frame.temperature
     warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]
     count = len(warmer)
     fixed = noise.read_noise**2 / columns.member_counts
