@@ -79,8 +79,8 @@ def has_reasons_of_its_own(answer):
         True where `reasons_of` looks at no other candidate.
     """
     use = answer.use
-    is_first = answer.step.uses[0] is use
-    return is_first and not match_sentences.is_later(use) and TEMPERATURE_UNKNOWN not in use.remarks
+    is_sure = not (match_sentences.is_later(use) or use.is_of_unknown_temperature)
+    return is_sure and answer.step.uses[0] is use
 
 
 def reasons_of(answer, rules):
