@@ -20,10 +20,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from held_batches import recorded
 from sandbox import Sandbox, snapshot
 
 from ccdflow.errors import CcdflowError
-from ccdflow.run import ledger
 
 KINDS = ("kill", "full", "broken", "full once", "broken once")
 _ERRNO = {"full": errno.ENOSPC, "broken": errno.EIO}
@@ -123,15 +123,6 @@ def one_fault(root, kind, place):
     return {**result, "where": faults.where, "places": faults.count}
 
 
-def finished(results):
-    """Return {product: key} of what is known to be finished, in the ledger or by its record."""
-    keys = {p: r.key for p, r in ledger.load_ledger(results).items() if r.status == ledger.MADE}
-    for _, record in ledger.unfolded_records(results):
-        if record is not None and record.status == ledger.MADE and record.kind != "order":
-            keys[record.product] = record.key
-    return keys
-
-
 def check(root, before, reference):
     """Look at what a fault left, run again without one, and return what is wrong.
 
@@ -163,7 +154,7 @@ def check(root, before, reference):
         # Not lost: where it was, or moved away because it is to be.
         if content == reference.get(name) and left.get(name) != content:
             problems.append(f"{name} was finished and is lost")
-    known = finished(results)
+    known = recorded(results)
     sandbox = Sandbox.at(root)
     again = sandbox.plan().plan.jobs
     problems += [

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from faults import finished
+from held_batches import recorded
 from kills import kill_runs
 from runs_with_faults import FIRST, fill, hold, put_faults
 from sandbox import SMALL, Sandbox, own_lines, products, snapshot
@@ -126,7 +126,7 @@ def test_disk_full(sandbox, disk):
     assert 3 < len(left) < len(wanted)
     for name, content in left.items():
         assert content == wanted[name] or name == "inventory.csv"
-    known = {name for name in finished(sandbox.results) if name.startswith("reduced/")}
+    known = {name for name in recorded(sandbox.results) if name.startswith("reduced/")}
     disk.remount("size=100m")
     again = sandbox.snakemake()
     assert again.status == 0, again.output

@@ -1,0 +1,125 @@
+"""Batches that stop themselves after their first record: a test finds them at work for certain.
+
+A test that looks for a record and stops the process then may come too late: on a busy machine a
+batch of some tiny frames has ended by then. So the process itself does it::
+
+    environment = held_batches.environment(folder, "2016-01-15")  # of the run; folder is empty
+    wait_until(lambda: held_batches.held_process(folder, "2016-01-15"))
+
+Of each night the first process is held, and none that takes its batch up later. `recorded` tells
+which products have a record then: no later run may make them again. One that was held between a
+product and its record is without it, and is made again.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+# Folder and nights, as `environment` gives them.
+_HELD = "CCDFLOW_TEST_HELD"
+_LEDGER = "ccdflow.run.ledger"
+
+
+# -- the test --------------------------------------------------------------------------------------
+
+
+def environment(folder, *nights):
+    """Return the variables of a run whose first batches of some nights are held."""
+    folder.mkdir()
+    here = Path(__file__).parent
+    return {"PYTHONPATH": f"{here / 'holding'}:{here}", _HELD: ":".join((str(folder), *nights))}
+
+
+def held_process(folder, night):
+    """Return the id of the process that is held, None before that and after its end."""
+    with suppress(OSError, ValueError):
+        process = int((folder / night).read_text())
+        status = Path(f"/proc/{process}/stat").read_text()
+        if status.rpartition(")")[2].split()[0] == "T":
+            return process
+    return None
+
+
+def release(folder, night):
+    """Let the process that is held go on."""
+    process = held_process(folder, night)
+    if process is not None:
+        os.kill(process, signal.SIGCONT)
+
+
+def recorded(results):
+    """Return {product: key} of the products that have a record, in a file of its own or the ledger.
+
+    Records of their own first: a run that takes them into the ledger removes them after that.
+    """
+    from ccdflow.run import ledger
+
+    made = {
+        record.product: record.key
+        for _, record in ledger.unfolded_records(results)
+        if record is not None and record.status == ledger.MADE
+        if not record.product.startswith("batches/")
+    }
+    known = ledger.load_ledger(results).items()
+    return {name: each.key for name, each in known if each.status == ledger.MADE} | made
+
+
+# -- the processes of the run ----------------------------------------------------------------------
+
+
+def change_on_import(name, change):
+    """Change a module as soon as it is imported; a fork of `ready_python` has imported it."""
+    if name in sys.modules:
+        change(sys.modules[name])
+        return
+
+    class Finder:
+        @staticmethod
+        def find_spec(other, path=None, target=None):
+            if other != name:
+                return None
+            spec = importlib.machinery.PathFinder.find_spec(other, path, target)
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                change(module)
+
+            spec.loader.exec_module = exec_module
+            return spec
+
+    sys.meta_path.insert(0, Finder)
+
+
+def hold_batches():
+    """Let this process stop itself after its first record, if it is the first one of its night."""
+    if _HELD in os.environ:
+        change_on_import(_LEDGER, _hold_after_a_record)
+
+
+def _hold_after_a_record(ledger):
+    folder, *nights = os.environ[_HELD].split(":")
+    write = ledger.write_record
+
+    def write_and_stop(results, record, path):
+        write(results, record, path)
+        for night in nights:
+            if record.product.startswith(f"reduced/{night}/") and _is_first(f"{folder}/{night}"):
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    ledger.write_record = write_and_stop
+
+
+def _is_first(mark):
+    """Leave the id of this process; return whether no other one has left its own."""
+    try:
+        with Path(mark).open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
+    return True
