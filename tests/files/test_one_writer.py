@@ -5,7 +5,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from library_trees import modules
+from library_trees import modules, nodes
 
 from ccdflow.files import atomic_write
 from ccdflow.run import lock
@@ -73,7 +73,7 @@ def writes(call):
 def writing_calls():
     counts = {}
     for module in modules():
-        for node in ast.walk(module.tree):
+        for node in nodes(module.tree):
             if isinstance(node, ast.Call) and (name := writes(node)):
                 key = module.path.relative_to(SCRIPTS).as_posix(), name
                 counts[key] = counts.get(key, 0) + 1

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from library_trees import ROOT, modules
+from library_trees import ROOT, modules, nodes
 
 
 def constants(module):
@@ -26,7 +26,7 @@ def test_a_constant_is_defined_above_its_first_use():
             if any(re.search(rf"\b{name}\b", above) for name in names):
                 read = {
                     each.id
-                    for each in ast.walk(module.tree)
+                    for each in nodes(module.tree)
                     if isinstance(each, ast.Name)
                     and isinstance(each.ctx, ast.Load)
                     and each.lineno < node.lineno

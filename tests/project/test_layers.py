@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from library_trees import docstring_of, holders, modules
+from library_trees import docstring_of, holders, modules, nodes
 
 import architecture
 from ccdflow import maskbits, robust
@@ -41,7 +41,7 @@ def may_know():
 def imports_of(path):
     """Return the packages of the library that a module imports."""
     names_imported = set()
-    for node in ast.walk(trees()[path]):
+    for node in nodes(trees()[path]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             _, *below = node.module.split(".")
             names_imported |= {below[0]} if below else {alias.name for alias in node.names}
@@ -78,7 +78,7 @@ def errors_of_the_library():
         node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
         for path, _, tree in modules()
         if LIBRARY in path.parents
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
     }
     classes, more = {}, {name for name, value in vars(builtins).items() if is_error(value)}
@@ -159,7 +159,7 @@ def test_no_circle_among_the_folders_of_a_package():
         parts = path.relative_to(ROOT / "scripts").parts
         if len(parts) == 4:
             package, own = ".".join(parts[:2]), parts[2]
-            for node in ast.walk(tree):
+            for node in nodes(tree):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
                     below = [*node.module.split(".")[2:], *(alias.name for alias in node.names)]
                     if below[0] != own and (LIBRARY / parts[1] / below[0]).is_dir():
@@ -211,7 +211,7 @@ def keys_of_calls(*methods):
     """Return the first item, as text, of the key of each call of some methods of a context."""
     keys = set()
     for path, tree in trees().items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and node.func.attr in methods and path.name != "context.py":
                 keys.add(ast.unparse(getattr(node.args[0], "elts", node.args)[0]))
@@ -238,7 +238,7 @@ def test_no_dictionary_answers_for_more_keys_than_it_holds():
     wrong = {
         node.name
         for path, tree in trees().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         and {ast.unparse(base) for base in node.bases} & {"dict", "set", "list", "Ledger"}
         and lookups & {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
@@ -257,7 +257,7 @@ def test_constants_of_all_are_defined_once():
     for path, _, tree in modules():
         if path.stem in ("robust", "maskbits") or {"simulate", "verify"} & set(path.parts):
             continue
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 assert abs(node.value - robust.MAD_TO_SIGMA) > 1e-4, f"{path}:{node.lineno}"
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -296,7 +296,7 @@ def test_a_name_is_imported_from_the_module_that_defines_it():
     }
     through = []
     for path, tree in trees().items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ImportFrom) and node.module in borrowed:
                 names = {alias.name for alias in node.names} & borrowed[node.module]
                 through += [f"{path.name}: {node.module}.{name}" for name in names]
@@ -317,7 +317,7 @@ def test_no_function_gives_an_imported_name_another_meaning():
     hidden = []
     for path, _, tree in modules():
         imported = names_of(tree)[1]
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.FunctionDef):
                 both = imported.intersection(names_bound_in(node))
                 hidden += [f"{path.name}: {node.name}: {name}" for name in both]
@@ -416,7 +416,7 @@ def test_no_function_takes_more_than_eight_arguments_by_place():
     """Nobody can tell at a call which of nine values is which."""
     long = {}
     for path, _, tree in modules():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.FunctionDef):
                 names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
                 if len([name for name in names if name not in ("self", "cls")]) > 8:
@@ -429,7 +429,7 @@ def test_no_class_has_many_methods():
     many = {
         node.name: count
         for _, _, tree in modules()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         and (count := sum(isinstance(each, ast.FunctionDef) for each in node.body)) > 25
     }

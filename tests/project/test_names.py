@@ -1,0 +1,227 @@
+"""Names tell what they hold."""
+
+import ast
+import re
+from collections import defaultdict
+
+import pytest
+from library_trees import ROOT, modules, nodes
+
+LIBRARY = ROOT / "scripts" / "ccdflow"
+# How a value came about is no name for it: CONTRIBUTING.md.
+EMPTY = {"found", "said", "told"}
+# One of them with a sign behind it that may follow a new name: in prose most have none.
+NAMED_EMPTY = re.compile(
+    rf"(?<!\w)_*(?:{'|'.join(sorted(EMPTY))})_*\b(?= *(?:[-+|&*/^%@]*=(?!=)|[,)\]:(]|in\b|$))",
+    re.MULTILINE,
+)
+# Participles, adjectives and prepositions that say nothing of what a function returns.
+BARE = re.compile(
+    r"[a-z]*[^e]ed|of_\w+|taken|given|shown|known|drawn|spelled|newly|brighter|quietest|lighter"
+    r"|full|bare|native|short|missing|common|sparse|inside|irregular|outstanding|removable"
+    r"|readable|drawable|printable|breakable|about|above|after|along|among|at|before|between"
+    r"|beyond|each|how|of|one|other|others|what"
+)
+# Filters of templates are named by their effect: ``{{ cell | breakable }}``.
+FILTERS = {"breakable"}
+# Adjectives and verbs that were names of modules, and the ending of sentences' modules.
+NO_CONTENT = re.compile(
+    r"whole|[a-z]*[^e]ed|planes|counts|views|words|\w+_words|writing|waiting|describe|assemble"
+    r"|examine|propose|inflate|unpack|choosing\w*|unlit|marks|reader|extras|story|skies"
+)
+# Constants that name neither a unit nor a thing.
+BARE_CONSTANTS = {
+    "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
+    "BRIGHTEST", "COARSE", "COLDEST", "DARKEST", "DEEP", "DEEPEST", "DIFFER", "EXACT", "FAINT",
+    "FEW", "FEWER", "FEWEST", "FINE", "FINER", "HOTTEST", "INSIDE", "LARGE", "LARGEST", "LATER",
+    "LEAST", "LIMIT", "LONG", "LONGEST", "LOOSE", "LOW", "LOWEST", "MANY", "MORE", "MOST",
+    "MOSTLY", "MUTED", "NARROW", "NARROWEST", "NEAR", "NEAREST", "NOISIER", "NOISIEST", "OFF",
+    "PALE", "QUIETEST", "RECENT", "SAME", "SEVERAL", "SHARP", "SHARPER", "SHORT", "SMALL",
+    "SMALLEST", "SPARSE", "STRAY", "STRONG", "TALL", "TOGETHER", "USUAL", "WARMEST", "WEAK",
+    "WIDE", "WIDEST", "WITHOUT",
+}  # fmt: skip
+# Names of tests without a subject, such as ``test_what_is_refused``, or with a participle that has
+# neither place nor form of a message. "What if" is a part of `scripts/explain.py`.
+NO_SENTENCE = re.compile(
+    r"test_(?:whatever|that|it|who|what(?!_if_))_.*|.*_what_(?!if_).*|.*_(?:said|told)(?:_.*)?"
+)
+# Each module of a kind has its columns; a status has one word wherever it is shown.
+IN_SEVERAL_MODULES = {"COLUMNS", "SET_ASIDE", "UNDATED", "VERSION"}
+
+
+def constants(tree):
+    """Yield the names of the constants of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                for each in ast.walk(target):
+                    if isinstance(each, ast.Name) and each.id.isupper():
+                        yield each.id
+
+
+def names_given(tree):
+    """Yield the variables, attributes, arguments and functions that a module names."""
+    for node in nodes(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr.strip("_")
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def functions():
+    """Yield (module, name) of the public functions of the library and the scripts."""
+    for path, _, tree in modules():
+        if LIBRARY.parent in path.parents:
+            yield from (
+                (path, node.name)
+                for node in tree.body
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            )
+
+
+def numbers(tree):
+    """Yield (name, number) of the public constants of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                is_public = isinstance(target, ast.Name) and re.match("[A-Z]", target.id)
+                if is_public and isinstance(node.value.value, int | float):
+                    yield target.id, node.value.value
+
+
+@pytest.mark.parametrize(("folder", "least"), [("scripts", 250), ("tests", 200)])
+def test_no_name_tells_only_how_its_value_came_about(folder, least):
+    # A module without them is not parsed: nine in ten of `tests/`, each 20 ms.
+    candidates = [module for module in modules(folder) if NAMED_EMPTY.search(module.text)]
+    empty = {
+        f"{path.name}: {name}"
+        for path, _, tree in candidates
+        for name in names_given(tree)
+        if name in EMPTY
+    }
+    assert empty == set()
+    assert len(modules(folder)) > least
+
+
+def test_an_empty_name_of_any_kind_is_seen():
+    """A variable, an attribute, a target of a loop, an argument, a function."""
+    for text in (
+        "found = 1", "for said in x: pass", "def f(told): pass", "def found(): pass",
+        "lambda *said: 0", "with x as told: pass", "[y for found in x]", "f(told := 1)",
+        "found, y = x", "(y, said) = x", "told |= x", "told: int = 1", "[\n    found\n] = x",
+        "self.said = 1", "self._told, y = x",
+    ):  # fmt: skip
+        assert set(names_given(ast.parse(text))) & EMPTY, text
+        assert NAMED_EMPTY.search(text), text
+
+
+def test_names_of_tests_have_a_subject_and_a_verb():
+    """``test_an_error_of_reading_costs_one_frame``, not ``test_whatever_reading_raises_...``."""
+    names = [
+        f"{module.path.name}: {name}"
+        for module in modules("tests")
+        for name in re.findall(r"^ *def (test_\w+)", module.text, re.MULTILINE)
+    ]
+    assert len(names) > 2000
+    assert [name for name in names if NO_SENTENCE.fullmatch(name.partition(": ")[2])] == []
+
+
+def test_private_functions_are_verbs_or_nouns():
+    """Their names follow the rule of the public ones, in these packages."""
+    packages = (
+        "calibrate", "camera", "combine", "detector", "files", "frame", "kinds", "pages", "run",
+        "simulate", "verify",
+    )  # fmt: skip
+    names = [
+        (path, node.name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and path.relative_to(LIBRARY).parts[0] in packages
+        for node in nodes(tree)
+        if isinstance(node, ast.FunctionDef) and re.match("_[a-z]", node.name)
+    ]
+    assert len(names) > 500
+    bare = [f"{path.name}: {name}" for path, name in names if BARE.fullmatch(name[1:])]
+    assert bare == []
+
+
+def test_public_functions_are_verbs_or_nouns():
+    """``read_applied_master``, not ``applied``; ``flats_of_one_rank``, not ``of_one_rank``."""
+    assert len(list(functions())) > 1000
+    bare = [
+        f"{path.name}: {name}"
+        for path, name in functions()
+        if name not in FILTERS and BARE.fullmatch(name)
+    ]
+    assert bare == []
+
+
+def test_members_of_enumerations_are_verbs_or_nouns():
+    """``DRAWN_FRAMES``, not ``DRAWN``: a key says what is kept by it."""
+    members = [
+        (path, name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in nodes(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).endswith("Enum") for base in node.bases)
+        for name in constants(node)
+    ]
+    assert len(members) > 50
+    bare = [f"{path.name}: {name}" for path, name in members if BARE.fullmatch(name.lower())]
+    assert bare == []
+
+
+def test_modules_are_named_by_nouns_for_their_content():
+    names = [path.stem for path in LIBRARY.rglob("*.py")]
+    assert len(names) > 250
+    assert [name for name in names if NO_CONTENT.fullmatch(name)] == []
+
+
+def test_a_seal_is_that_of_an_archive():
+    """The lines of a table have checksums: the seal of an archive is ``run/seal.py`` alone."""
+    seals = {
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and path.parent.name != "run"
+        for name in names_given(tree)
+        if "seal" in name.lower() and path.name != "paths.py"
+    }
+    assert seals == set()
+
+
+def test_a_number_with_a_public_name_is_defined_once():
+    places = defaultdict(list)
+    for path, _, tree in modules():
+        # Verification shares nothing with what it verifies.
+        if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
+            for constant in numbers(tree):
+                places[constant].append(path.name)
+    assert {constant: files for constant, files in places.items() if len(files) > 1} == {}
+
+
+def test_a_public_constant_has_one_meaning():
+    """``LIMIT`` was sigma in one module and seconds in another."""
+    places = defaultdict(list)
+    for path, _, tree in modules():
+        if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
+            for name in constants(tree):
+                if not name.startswith("_") and name not in IN_SEVERAL_MODULES:
+                    places[name].append(path.name)
+    assert len(places) > 300
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_constants_name_a_unit_or_a_thing():
+    """``MOST_LABELS``, not ``LABELS``; ``LOW_SIGMA``, not ``LOW``."""
+    bare = [
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for name in constants(tree)
+        if name.strip("_") in BARE_CONSTANTS
+    ]
+    assert bare == []

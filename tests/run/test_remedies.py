@@ -3,13 +3,12 @@
 import ast
 import errno
 import re
-from pathlib import Path
 
 import pytest
+from library_trees import ROOT, modules, nodes
 
 from ccdflow.run import failures, lock
 
-SCRIPTS = Path(failures.__file__).parents[2]
 # First words of remedies: actions of the user. Any other first word gives a consequence or a fault.
 VERBS = re.findall(
     r"\w+",
@@ -55,9 +54,9 @@ def first_words(node):
     return [node.value] if is_text else []
 
 
-def remedies(path):
+def remedies(module):
     """Yield (line, text) of the remedies of a module's errors, also those that have a name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(module.tree):
         values = []
         if isinstance(node, ast.Call):
             values = [each.value for each in node.keywords if each.arg == "remedy"]
@@ -70,10 +69,10 @@ def remedies(path):
 
 def test_a_remedy_begins_with_an_imperative():
     number, others = 0, []
-    for path in sorted(SCRIPTS.rglob("*.py")):
-        for line, text in remedies(path):
+    for module in modules():
+        for line, text in remedies(module):
             number += 1
             if text and text.split()[0].strip(",:;") not in VERBS and not text.startswith(OTHERS):
-                others.append(f"{path.relative_to(SCRIPTS)}:{line}: {text}")
+                others.append(f"{module.path.relative_to(ROOT)}:{line}: {text}")
     assert others == []
     assert number > 200

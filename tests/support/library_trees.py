@@ -37,6 +37,15 @@ def modules(folder="scripts"):
 
 
 @cache
+def nodes(tree):
+    """Return all nodes of a module's syntax tree, as `ast.walk` yields them.
+
+    A walk through all modules takes a second, and two dozen tests look at all nodes.
+    """
+    return tuple(ast.walk(tree))
+
+
+@cache
 def holders(module):
     """Return the classes and functions of a module, and the module itself, as syntax trees."""
     trees, left = [], [module.tree]

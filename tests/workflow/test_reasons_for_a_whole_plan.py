@@ -220,7 +220,10 @@ def reasons_in_code():
     """Return the reasons of all raises, with {} for each value; texts of other errors left out."""
     texts = set()
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        code = path.read_text()
+        # A module without them is not parsed: all but twenty.
+        is_silent = "NeedsWholePlan(" not in code and "NothingClosed(" not in code
+        for node in () if is_silent else ast.walk(ast.parse(code)):
             name = node.func.id if isinstance(node, ast.Call) and hasattr(node.func, "id") else ""
             if name not in ("NeedsWholePlan", "NothingClosed"):
                 continue
