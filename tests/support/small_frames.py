@@ -80,13 +80,16 @@ def write_raw(path, *hdus, more=()):
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        content = _content(hdus, more)
+        content = raw_bytes(*hdus, more=more)
     path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 
-def _content(hdus, more):
-    """Return the bytes of a raw file; headers of the usual cards are written without astropy."""
+def raw_bytes(*hdus, more=()):
+    """Return the bytes of a raw file, as for `write_raw`.
+
+    Headers of the usual cards are written without astropy.
+    """
     structures = [
         _structure(n == 0, None if data is None else (data.dtype.str, data.shape))
         for n, (data, _) in enumerate(hdus)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import ready_python
 import yaml
-from astropy.io import fits
+from small_frames import raw_bytes
 
 from ccdflow import kinds, paths, settings
 from ccdflow.run import ledger, session, worker
@@ -68,26 +71,19 @@ def frame_bytes(
         level[:, :nx] += rng.integers(0, 40000, (ny, nx))
     if kind != "BIAS":
         level[:, :nx] += light
-    header = fits.Header()
     cards = {
         "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else exptime,
         "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
     }  # fmt: skip
     if not night:
         del cards["DATE-OBS"]
-    for keyword, value in cards.items():
-        header[keyword] = value
-    hdu = fits.PrimaryHDU(level.astype(np.uint16), header)
-    return b"".join([hdu_bytes(hdu)])
+    return raw_bytes((level.astype(np.uint16), cards))
 
 
-def hdu_bytes(hdu):
-    """Return an HDU as it stands in a file."""
-    import io
-
-    buffer = io.BytesIO()
-    hdu.writeto(buffer)
-    return buffer.getvalue()
+@lru_cache(maxsize=32)
+def _checked(given):
+    """Return the settings of a pickled configuration, which a test asks for many times."""
+    return settings.load_settings(pickle.loads(given))
 
 
 @dataclass
@@ -218,7 +214,8 @@ class Sandbox:
     def values(self, **more):
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
-        return settings.load_settings({**folders, **_CONFIG, **self.given, **more})
+        given = {**folders, **_CONFIG, **self.given, **more}
+        return copy.deepcopy(_checked(pickle.dumps(given)))
 
     def plan(self):
         """Return the dry session: what a run would do."""
