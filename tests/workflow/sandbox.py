@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
 import os
-import pickle
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -78,12 +75,6 @@ def frame_bytes(
     if not night:
         del cards["DATE-OBS"]
     return raw_bytes((level.astype(np.uint16), cards))
-
-
-@lru_cache(maxsize=32)
-def _checked(given):
-    """Return the settings of a pickled configuration, which a test asks for many times."""
-    return settings.load_settings(pickle.loads(given))
 
 
 @dataclass
@@ -214,8 +205,7 @@ class Sandbox:
     def values(self, **more):
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
-        given = {**folders, **_CONFIG, **self.given, **more}
-        return copy.deepcopy(_checked(pickle.dumps(given)))
+        return settings.load_settings({**folders, **_CONFIG, **self.given, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""
