@@ -33,8 +33,8 @@ _LEVEL_OF_FLATS = (
     " has the median of each flat."
 )
 _HOT_PIXELS_OF_DARKS = (
-    "A pixel of a combined dark is hot if it is above the median of its amplifier by the rate"
-    " beside the number and by five errors: the pixels of a glow are counted as well."
+    "A pixel of a combined dark is hot if it is above its neighbours, and the median of its"
+    " amplifier, by the rate beside the number and by five errors: a glow is not counted."
 )
 _light_of = value_picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.

@@ -18,27 +18,74 @@ _MANY_PIXELS = 1000
 
 def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
-    shape = image.shape
+    blocks = _blocks_of(image)
+    medians = np.median(blocks.reshape(*blocks.shape[:2], -1), axis=-1)
+    stretched = _stretch_blocks(_stretch_blocks(medians, 0), 1)
+    return stretched[: image.shape[0], : image.shape[1]]
+
+
+def surrounding_medians_of_pixels(image, rows, columns):
+    """Return `surrounding_medians` of some pixels: only the blocks around them are looked at.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float32
+        Shape ``(ny, nx)``.
+    rows, columns : numpy.ndarray of int
+        Shape ``(k,)``.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        Shape ``(k,)``.
+    """
+    blocks = _blocks_of(image)
+    shape = blocks.shape[:2]
+    (above, below, down), (left, right, along) = (
+        _between_blocks(positions, count)
+        for positions, count in zip((rows, columns), shape, strict=True)
+    )
+    corners = [(y, x) for x in (left, right) for y in (above, below)]
+    needed, places = np.unique(
+        [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
+    )
+    pixels = blocks[np.unravel_index(needed, shape)].reshape(len(needed), -1)
+    first, second, third, fourth = np.median(pixels, axis=-1)[places].reshape(4, -1)
+    before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
+    return (1 - along) * before + along * after
+
+
+def _blocks_of(image):
+    """Return the blocks of an image, mirrored at its far edges: (ny, nx, side, side)."""
     for axis in (0, 1):
         missing = -image.shape[axis] % _BLOCK_SIDE
         widths = [(0, 0), (0, 0)]
         widths[axis] = (0, missing)
         image = np.pad(image, widths, mode="symmetric") if missing else image
     ny, nx = (n // _BLOCK_SIDE for n in image.shape)
-    blocks = image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2).reshape(ny, nx, -1)
-    medians = np.median(blocks, axis=-1)
-    return _stretch_blocks(_stretch_blocks(medians, 0), 1)[: shape[0], : shape[1]]
+    return image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2)
 
 
 def _stretch_blocks(values, axis):
     """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
-    positions = np.clip((np.arange(count * _BLOCK_SIDE) + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
-    low = np.minimum(positions.astype(int), max(count - 2, 0))
-    high = np.minimum(low + 1, count - 1)
-    part = (positions - low).reshape((-1, 1) if axis == 0 else (1, -1))
-    part = part.astype(np.float32)
+    low, high, part = _between_blocks(np.arange(count * _BLOCK_SIDE), count)
+    part = part.reshape((-1, 1) if axis == 0 else (1, -1))
     return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
+
+
+def _between_blocks(pixels, count):
+    """Return the blocks before and after pixels along an axis, and the fraction of the way.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of int, shape (k,)
+    count : int
+        Number of blocks along the axis.
+    """
+    positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
+    low = np.minimum(positions.astype(int), max(count - 2, 0))
+    return low, np.minimum(low + 1, count - 1), (positions - low).astype(np.float32)
 
 
 def illumination(flat):
