@@ -446,7 +446,7 @@ def test_stars_of_twilight_flats_do_not_lower_the_gain():
     assert measured.value == pytest.approx(gain, rel=0.025)
     # UNCERT of frames is made with it: archives keep that of their flats while the version stays.
     assert measured.value == pytest.approx(GAIN_OF_STARRY_FLATS.get(FLAT_KIND.version), rel=1e-3), (
-        "the gain of flats is another than before: raise `version` in scripts/ccdflow/kinds/flat.py,"
+        "flats give another gain than before: raise `version` in scripts/ccdflow/kinds/flat.py,"
         f" and write {measured.value:.4f} beside it here"
     )
 

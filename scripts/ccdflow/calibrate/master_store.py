@@ -160,7 +160,7 @@ class MasterImage:
         return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
     def signal(self, master, readouts):
-        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative.
+        """Return a dark's expected signal, adu, (ny, nx) float32: without the noise of a pixel.
 
         Parameters
         ----------
