@@ -305,6 +305,12 @@ class MasterStore:
         for table in (self._masters, self._locks, self._idle):
             table.pop(key, None)
 
+    def clear(self):
+        """Free all masters."""
+        with self._lock:
+            for key in list(self._masters):
+                self._forget(key)
+
     def free_idle(self):
         """Free the masters that were not asked for since the last calls of this method."""
         with self._lock:

@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ccdflow import paths
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
@@ -339,8 +337,8 @@ def _first_image(context, group):
 
 
 def _pixels(context, product, hdu):
-    """Return the pixels of an image."""
-    return np.asarray(stored_image(context.results / product, hdu))
+    """Return the pixels of an image, which are read when it is drawn: one at a time is held."""
+    return stored_image(context.results / product, hdu)
 
 
 def _has_kind(groups, kind):

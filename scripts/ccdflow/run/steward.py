@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from ccdflow.run.host import error_line_with_settings
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.progress import Progress
 from ccdflow.run.terminal_messages import TerminalMessages
+from ccdflow.run.watch import heaps
 
 # A dry run names this many jobs of each kind.
 _MOST_NAMED = 8
@@ -98,6 +100,7 @@ class Steward:
         self.was_interrupted = False
         self.full_disk = ""
         self._view = None
+        self._jobs_left = Counter()
         self._lock = threading.Lock()
 
     # -- the start ---------------------------------------------------------------------------------
@@ -196,6 +199,7 @@ class Steward:
         self.jobs = job_list.JobList(self.results, self.session, self.batches)
         self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
+        self._jobs_left = Counter(self.session.plan.planned_counts)
         frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
@@ -248,6 +252,18 @@ class Steward:
                 f" {failures.remedy_of(error)}"
             ) from None
         self._tick(record)
+        self._free_memory(job)
+
+    def _free_memory(self, job):
+        """Free what jobs of a kind share after the last of them, and heaps after large jobs."""
+        kind = self.chain.by_name(job.kind)
+        with self._lock:
+            self._jobs_left[job.kind] -= 1
+            is_last = not self._jobs_left[job.kind]
+        if is_last:
+            kind.free_memory(is_done=True)
+        if is_last or kind.takes_all_cores:
+            heaps.give_back()
 
     def _tick(self, record):
         is_frame = record.kind == self.chain.first.name

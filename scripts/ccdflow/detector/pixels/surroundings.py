@@ -8,6 +8,8 @@ from numpy.polynomial.legendre import legvander, legvander2d
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # blocks of this size takes ten times longer.
 _BLOCK_SIDE = 8
+# Rows of blocks that are sorted or stretched at once: planes of a large image are not held twice.
+_BLOCK_ROWS_AT_ONCE = 16
 # Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
 _BLOCKS_A_SIDE = 24
 # Degree of the polynomial of a flat's illumination along each axis.
@@ -18,10 +20,21 @@ _MANY_PIXELS = 1000
 
 def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
+    ny, nx = image.shape
     blocks = _blocks_of(image)
-    medians = np.median(blocks.reshape(*blocks.shape[:2], -1), axis=-1)
-    stretched = _stretch_blocks(_stretch_blocks(medians, 0), 1)
-    return stretched[: image.shape[0], : image.shape[1]]
+    medians = np.empty(blocks.shape[:2], np.median(blocks[0, 0]).dtype)
+    for first in range(0, len(blocks), _BLOCK_ROWS_AT_ONCE):
+        rows = slice(first, first + _BLOCK_ROWS_AT_ONCE)
+        strip = blocks[rows]
+        medians[rows] = np.median(strip.reshape(*strip.shape[:2], -1), axis=-1)
+    columns = _stretch_rows(medians, ny)
+    low, high, part = _between_blocks(np.arange(nx), medians.shape[1])
+    stretched = np.empty((ny, nx), columns.dtype)
+    step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
+    for first in range(0, ny, step):
+        strip = columns[first : first + step]
+        stretched[first : first + step] = (1 - part) * strip[:, low] + part * strip[:, high]
+    return stretched
 
 
 def surrounding_medians_of_pixels(image, rows, columns):
@@ -66,12 +79,11 @@ def _blocks_of(image):
     return image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2)
 
 
-def _stretch_blocks(values, axis):
-    """Return the values at block centres, interpolated to pixels along one axis."""
-    count = values.shape[axis]
-    low, high, part = _between_blocks(np.arange(count * _BLOCK_SIDE), count)
-    part = part.reshape((-1, 1) if axis == 0 else (1, -1))
-    return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
+def _stretch_rows(values, ny):
+    """Return the values at block centres, interpolated to the rows of pixels: (ny, columns)."""
+    low, high, part = _between_blocks(np.arange(ny), len(values))
+    part = part.reshape(-1, 1)
+    return (1 - part) * values[low] + part * values[high]
 
 
 def _between_blocks(pixels, count):
