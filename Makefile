@@ -51,12 +51,13 @@ slurm: $(CLUSTER) ## add what a cluster needs to the environment (docs/slurm.md)
 ##@ Measurements
 
 .PHONY: bench
-bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 21 min, 16 GB of disk
+bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 23 min, 16 GB of disk
 	$(BIN)/python benchmarks/frames.py
 	$(BIN)/python benchmarks/combining.py
 	$(BIN)/python benchmarks/combining_job.py
 	$(BIN)/python benchmarks/masters.py
 	$(BIN)/python benchmarks/calibrating.py
+	$(BIN)/python benchmarks/guide_night.py
 
 .PHONY: bench-scale
 bench-scale: $(RUNTIME) ## archives of up to a million tiny frames

@@ -99,3 +99,34 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     np.testing.assert_allclose(at, smooth.reshape(-1)[some])
     for start, stop in ((0, 10), (149, 301), (14_900, 15_200), (26_990, 27_000)):
         np.testing.assert_array_equal(light.between(start, stop), smooth.reshape(-1)[start:stop])
+
+
+def test_frames_and_darks_without_light_have_the_variance_of_reading():
+    """Medians of tiles scatter about 0; by those above 0 alone the variance was 3 % too large."""
+    random, read_noise, shape = np.random.default_rng(9), 2.5, (512, 512)
+    single = read_noise**2
+    readout = Readout(Region(0, 512, 0, 512), gain=1.0, read_noise=read_noise, rounding=0.0)
+    error = np.full(shape, read_noise / 3**0.5, np.float32)
+    image = master_image_of(error * random.normal(size=shape), "dark", error=error, scatter=False)
+    dark = AppliedMaster(Master("dark", (image,), frames=3, bias_key="b", exptime=60.0))
+    for masters, expected in (
+        (FrameMasters(), single),
+        (FrameMasters(dark=dark), single * 4 / 3),
+    ):
+        reduced = random.normal(0, read_noise, shape).astype(np.float32)
+        data, errors, _ = calibrate_arrays(reduced, (readout,), masters)
+        assert np.mean(errors**2, dtype=float) == pytest.approx(expected, rel=0.01)
+        assert (data / errors).std() == pytest.approx(1, abs=0.008)
+    # A level that noise does not explain, as of a bias of another night, is none of light.
+    _, errors, _ = calibrate_arrays(reduced - 50, (readout,), FrameMasters())
+    assert np.allclose(errors**2, single, rtol=1e-5)
+
+
+@pytest.mark.parametrize("read_noise", [0.05, 0.3, 1.2])
+def test_noise_below_an_electron_keeps_half_of_its_variance(read_noise):
+    """A median as low as noise makes it, and lower than that may be: by 0.4 standard deviations."""
+    readout = Readout(Region(0, 99, 0, 99), gain=1.0, read_noise=read_noise, rounding=0.0)
+    reduced = np.full((99, 99), -0.4 * read_noise, np.float32)
+    _, errors, _ = calibrate_arrays(reduced, (readout,), FrameMasters())
+    expected = read_noise**2 - min(0.4 * read_noise, 0.5 * read_noise**2)
+    assert np.allclose(errors**2, expected, rtol=1e-5)

@@ -5,8 +5,14 @@ import pytest
 
 from ccdflow.detector.pixels.bad_pixels import dark_mask, fit_darks
 from ccdflow.detector.pixels.response import response
+from ccdflow.detector.pixels.surroundings import (
+    surrounding_medians,
+    surrounding_medians_of_pixels,
+)
+from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.errors import UserError
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.simulate.charge import spill
 
 SHAPE, READ_NOISE = (403, 509), 8.0
 TIMES = [7.0] * 3 + [70.0] * 3 + [300.0] * 3
@@ -46,6 +52,43 @@ def test_hot_pixels_are_found_and_good_ones_are_not(hot):
     # 1e-5 of 203,000 pixels.
     assert is_hot[rate == 0.01].sum() <= 2
     assert (dark_mask(lines)[rate == 0.01] & VARIES > 0).sum() <= 2
+
+
+def test_the_surroundings_of_some_pixels_are_those_of_all():
+    rng = np.random.default_rng(3)
+    for shape in (SHAPE, (8, 5), (16, 40)):
+        image = rng.normal(100, 10, shape).astype(np.float32)
+        places = np.sort(rng.permutation(image.size)[: image.size // 9])
+        rows, columns = np.unravel_index(places, shape)
+        some = surrounding_medians_of_pixels(image, rows, columns)
+        assert some.dtype == np.float32
+        np.testing.assert_array_equal(some, surrounding_medians(image)[rows, columns])
+
+
+def test_charge_that_ran_over_is_found_with_the_full_pixels_and_nothing_else():
+    """Wells of 60,000 electrons at 40,000 adu: far below the end of the converter."""
+    rng, gain = np.random.default_rng(4), 1.5
+    electrons = rng.poisson(200, SHAPE).astype(float)
+    # Full ones with a trail, one in a corner, and bright ones that are not full.
+    full = {(100, 50): 500_000, (300, 400): 80_000, (0, 0): 150_000, (402, 508): 61_500}
+    for place, charge in full.items():
+        electrons[place] += charge
+    electrons[200, ::7] += 55_000
+    moved = electrons.copy()
+    spill(moved, 60_000.0)
+    has_run_over = moved != electrons
+    values = (moved / gain + rng.normal(0, 3, SHAPE)).astype(np.float32)
+    errors = np.full(SHAPE, np.hypot(3, (200 / gain**2) ** 0.5), np.float32)
+    none = np.zeros(SHAPE, bool)
+    found = pixels_of_trails(values, errors, is_full=none, gain=gain)
+    np.testing.assert_array_equal(found, np.flatnonzero(has_run_over))
+    assert has_run_over.sum() == 16
+    # A saturated pixel of less charge than that of a well, with charge beside it.
+    values[250, 250], values[251, 250], is_full = 5000.0, 700.0, none.copy()
+    is_full[250, 250] = True
+    more = pixels_of_trails(values, errors, is_full=is_full, gain=gain)
+    assert set(more) - set(found) == {250 * SHAPE[1] + 250, 251 * SHAPE[1] + 250}
+    assert not pixels_of_trails(values[320:], errors[320:], is_full=none[320:], gain=1e-3).size
 
 
 def test_a_glowing_corner_is_not_hot_but_hot_pixels_in_it_are():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.calibrate.signal import Background, tiles_of
+from ccdflow.calibrate.signal import LEAST_LIGHT, Background, tiles_of
 
 # A standard error by the values is used beyond this limit: chance exceeds it once in a million.
 _MEASURED_SIGMA = 4.75
@@ -161,6 +161,9 @@ def predicted_variance(image, master, readouts, rows):
 def signal_of(image, master, readouts):
     """Return a dark's expected signal: that of its surroundings, or its own if it differs.
 
+    It is below 0 by no more than noise makes it: without the medians below 0, those of a dark
+    without charge would be a little above it on average.
+
     Parameters
     ----------
     image : ccdflow.calibrate.master_store.MasterImage
@@ -172,7 +175,7 @@ def signal_of(image, master, readouts):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float32
-        Adu, never negative.
+        Adu.
     """
     data, variance = image.data, image.variance(master, readouts)
     signal = np.zeros_like(data)
@@ -189,5 +192,7 @@ def signal_of(image, master, readouts):
             around = np.empty(block.shape, np.float32)
             background.rows(rows, around)
             is_own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
-            target[rows] = np.maximum(np.where(is_own, block, around), 0)
+            least = np.sqrt(limit[rows])
+            least *= np.float32(-LEAST_LIGHT)
+            target[rows] = np.maximum(np.where(is_own, block, around), least)
     return signal

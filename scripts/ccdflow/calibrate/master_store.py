@@ -160,7 +160,7 @@ class MasterImage:
         return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
     def signal(self, master, readouts):
-        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative.
+        """Return a dark's expected signal, adu, (ny, nx) float32: without the noise of a pixel.
 
         Parameters
         ----------
@@ -304,6 +304,12 @@ class MasterStore:
     def _forget(self, key):
         for table in (self._masters, self._locks, self._idle):
             table.pop(key, None)
+
+    def clear(self):
+        """Free all masters."""
+        with self._lock:
+            for key in list(self._masters):
+                self._forget(key)
 
     def free_idle(self):
         """Free the masters that were not asked for since the last calls of this method."""

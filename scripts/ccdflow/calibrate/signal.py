@@ -27,6 +27,11 @@ OWN_ELECTRONS = 2500.0
 SHARP_SIGMA = 3.0
 """A pixel may be this many standard deviations off the surface through its neighbours."""
 
+LEAST_LIGHT = 0.5
+"""Standard deviations of a pixel without light, or its variance over that of a photon if that is
+less: an expected signal is not lower below 0. Medians of tiles scatter by a tenth of a standard
+deviation, and by a quarter where they are extrapolated to the corners."""
+
 # Rows of a tile that give its median, to a fraction of the noise.
 _ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.

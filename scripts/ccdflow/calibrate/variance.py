@@ -173,6 +173,32 @@ class PixelVariance:
             scratch *= light
         np.add(scratch, self.constant[rows], out=out)
 
+    def of_negative_light(self, rows, light, out, scratch):
+        """Write what `of_light` writes for a signal that may be below 0, and limit the signal.
+
+        Medians of tiles without light scatter about 0. If those below 0 counted as 0, the mean of
+        all would be above it, and the variance too large: by 2 % with a read noise of 2.5
+        electrons. They may take `signal.LEAST_LIGHT` from the variance, at most.
+
+        Parameters
+        ----------
+        rows, light, out, scratch
+            See `of_light`; ``light`` is raised to its limit where it is below.
+        """
+        flat, constant = self._image.plane("flat"), self.constant[rows]
+        if flat is None:
+            out[...] = self._photons_in(rows)
+        else:
+            self._write_photons_over_flat(rows, flat.data[rows], out)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Outside all amplifiers both are 0.
+            np.divide(constant, out, out=out)
+        np.sqrt(constant, out=scratch)
+        np.fmin(scratch, out, out=scratch)
+        scratch *= np.float32(-signal.LEAST_LIGHT)
+        np.maximum(light, scratch, out=light)
+        self.of_light(rows, light, out, scratch)
+
     def _write_photons(self, rows, light, out):
         """Write the variance of photons where there is no flat to ``out``.
 
@@ -225,9 +251,8 @@ class PixelVariance:
         """
         light, spare = (part[: out.size].reshape(out.shape) for part in scratch[:2])
         background.rows(rows, light)
-        if background.is_negative:
-            np.maximum(light, 0, out=light)
-        self.of_light(rows, light, out, spare)
+        write_variance = self.of_negative_light if background.is_negative else self.of_light
+        write_variance(rows, light, out, spare)
         flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)

@@ -307,7 +307,7 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
     hot : int
         Number of hot pixels.
     hot_limit : float
-        A pixel is hot above this rate over the median, in `unit` a second.
+        A pixel is hot above this rate over its neighbours, in `unit` a second.
     unit : str
         ``electron``, or ``adu`` if the gain is unknown.
     """
@@ -316,4 +316,4 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
         suffix = "" if len(rates) == 1 else f"{number:02d}"
         if math.isfinite(rate.value):
             cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
-    cards.set("NHOT", int(hot), f"pixels over the median by {hot_limit:g} {unit}/s")
+    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {unit}/s")

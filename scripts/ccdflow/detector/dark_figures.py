@@ -11,16 +11,20 @@ from ccdflow.combine.moments import clipped_moments
 from ccdflow.detector.bias_figures import Drift, drift
 from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
-from ccdflow.maskbits import HOT
+from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
+from ccdflow.detector.pixels.trails import pixels_of_trails
+from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
 from ccdflow.robust import normal_deviate
 
 HOT_RATE = 5.0
-"""A pixel is hot at this many electrons a second above the median of its amplifier, if `HOT_SIGMA`
-allows."""
+"""A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
 
 HOT_SIGMA = 5.0
-"""A hot pixel is at least this many of its own standard errors above the median, as well: one good
-pixel in 3.5 million is by chance."""
+"""A hot pixel is at least this many standard errors above its surroundings, as well: one
+good pixel in 3.5 million is by chance."""
+
+# Bits that the pixels of a dark itself give: a second look at it must find the same.
+_OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
 
 # Standard errors of a drift of the levels, by their noise and by their scatter about a line: chance
 # alone reaches them once in 1.7 million darks.
@@ -53,7 +57,7 @@ class DarkFigures:
     percentiles : dict of float to float
         Percentiles of the rates of the good pixels.
     hot : int
-        Pixels at least `hot_limit` and 5 standard errors above the median.
+        Pixels at least `hot_limit` and 5 standard errors above their surroundings.
     hot_limit : float
     glow : Estimate
         Highest minus median of the means of 8 x 8 boxes without hot pixels; 0 if within six
@@ -81,7 +85,10 @@ class DarkFigures:
 
 
 def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
-    """Return the mask of a combined dark with its hot pixels flagged, and their positions.
+    """Return the mask of a combined dark with its hot pixels flagged.
+
+    A pixel is compared with its surroundings, and with the median of its amplifier: the pixels of
+    a glow, all alike, are not hot, and a hot pixel in a glow is.
 
     Parameters
     ----------
@@ -90,8 +97,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     seconds : float
         Exposure time of its members.
     hot_rate : float
-        Lower limit in electrons a second above the median of the amplifier; adu if the gain is
-        unknown.
+        Lower limit in electrons a second above the surroundings; adu if the gain is unknown.
     noise : ccdflow.combine.noise.NoiseModel, optional
         Amplifiers and gains; default: those of the dark.
 
@@ -103,22 +109,56 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
         part = amplifier.region.slices
-        limit = _hot_limit(amplifier, seconds, hot_rate)
-        values, errors = dark.image[part], dark.uncertainty[part]
-        # Hot pixels that are flagged already count here, so that a second call finds the same.
-        good = (mask[part] & ~np.int16(HOT)) == 0
+        flags, values, errors = mask[part], dark.image[part], dark.uncertainty[part]
+        good = (flags & ~_OWN_BITS) == 0
         if not good.any():
             continue
-        middle = np.median(values[good])
-        # Use the noise of a typical pixel: a hot pixel's noise is mostly that of its own light.
-        limit_of_pixel = np.maximum(limit, HOT_SIGMA * np.median(errors[good]))
+        limit = _hot_limit(amplifier, seconds, hot_rate)
+        # A hot pixel's noise is mostly that of its own light: that of the pixels around it counts.
+        middle, noise_of_usual = np.median(values[good]), np.median(errors[good])
         with np.errstate(invalid="ignore"):
-            mask[part] |= np.where(values - middle >= limit_of_pixel, HOT, 0).astype(np.int16)
+            is_high = values - middle >= np.maximum(limit, HOT_SIGMA * noise_of_usual)
+        rows, columns = np.nonzero(is_high)
+        if not rows.size:
+            continue
+        around, error = (
+            np.maximum(
+                surrounding_medians_of_pixels(
+                    np.nan_to_num(plane, nan=usual, posinf=usual), rows, columns
+                ),
+                usual,
+            )
+            for plane, usual in ((values, middle), (errors, noise_of_usual))
+        )
+        is_hot = values[rows, columns] - around >= np.maximum(limit, HOT_SIGMA * error)
+        flags[rows[is_hot], columns[is_hot]] |= HOT
     return mask
 
 
+def flag_trails(dark, mask):
+    """Flag pixels into which charge of full ones ran over, in place.
+
+    Parameters
+    ----------
+    dark : ccdflow.combine.stack.Combined
+    mask : numpy.ndarray of int16
+        Shape ``(ny, nx)``: the mask of the dark; gets the bit 1024.
+    """
+    for amplifier in dark.noise.amplifiers:
+        part = amplifier.region.slices
+        flags = mask[part]
+        if ((flags & ~_OWN_BITS) == 0).any():
+            indices = pixels_of_trails(
+                dark.image[part],
+                dark.uncertainty[part],
+                is_full=flags & SATURATED != 0,
+                gain=amplifier.gain,
+            )
+            flags[np.unravel_index(indices, flags.shape)] |= BLEED
+
+
 def _hot_limit(amplifier, seconds, hot_rate):
-    """Return the limit of a hot pixel above the median, in the unit of the dark."""
+    """Return the limit of a hot pixel above its surroundings, in the unit of the dark."""
     return hot_rate * seconds / (amplifier.gain or 1.0)
 
 

@@ -90,6 +90,41 @@ class FlatStatistics:
     pixels: int
 
 
+def bring_to_one_gain(sample, rows, noises):
+    """Bring the samples of flats to one gain, in place, if their amplifiers have several.
+
+    The level of a flat is one number: if the gains are 0.3 and 30, a level in adu is that of one
+    amplifier, and the other one seems to have a hundred times too much light or too little.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray of float32 or float64
+        Shape ``(n, k, nx)``: rows of flats minus bias and dark, adu. Becomes electrons if all gains
+        are known and some differ; otherwise unchanged.
+    rows : numpy.ndarray of int
+        Shape ``(k,)``: the rows of the image.
+    noises : sequence of ccdflow.combine.noise.AmplifierNoise
+        Of the amplifiers with signal.
+
+    Returns
+    -------
+    gain : float or None
+        Electrons per unit of the sample now; None if unknown.
+    read_noise : float
+        Of a typical pixel, in the same unit: the root of the mean variance of the amplifiers.
+    """
+    gains = [noise.gain for noise in noises]
+    if None in gains or len(set(gains)) == 1:
+        return gains[0], noises[0].read_noise or 0.0
+    variances, sizes = [], []
+    for noise in noises:
+        pixels = noise.region.has_rows(rows), noise.region.columns
+        sample[:, *pixels] *= sample.dtype.type(noise.gain)
+        variances.append(((noise.read_noise or 0.0) * noise.gain) ** 2)
+        sizes.append(noise.region.size)
+    return 1.0, float(np.average(variances, weights=sizes)) ** 0.5
+
+
 def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     """Measure one flat on some of its rows.
 

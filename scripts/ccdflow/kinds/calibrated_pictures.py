@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ccdflow import paths
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
@@ -33,8 +31,8 @@ _LEVEL_OF_FLATS = (
     " has the median of each flat."
 )
 _HOT_PIXELS_OF_DARKS = (
-    "A pixel of a combined dark is hot if it is above the median of its amplifier by the rate"
-    " beside the number and by five errors: the pixels of a glow are counted as well."
+    "A pixel of a combined dark is hot if it is above its neighbours, and the median of its"
+    " amplifier, by the rate beside the number and by five errors: a glow is not counted."
 )
 _light_of = value_picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.
@@ -346,8 +344,8 @@ def _first_image(context, group):
 
 
 def _pixels(context, product, hdu):
-    """Return the pixels of an image."""
-    return np.asarray(stored_image(context.results / product, hdu))
+    """Return the pixels of an image, which are read when it is drawn: one at a time is held."""
+    return stored_image(context.results / product, hdu)
 
 
 def _has_kind(groups, kind):

@@ -230,9 +230,9 @@ class NightDetector(MeasurementKind):
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
             " departure from linearity at half of the full well. Hot, varying and low pixels and"
             " those in bad columns are counted. A pixel is hot if the darks have it above its"
-            " neighbours by the rate in the heading and by five errors, or not linear in time: a"
-            " glow is not counted here, but among the hot pixels of a combined dark. A column that"
-            " is missing, or a dash, was not determined: the night lacks the darks or flats for it."
+            " neighbours by the rate in the heading and by five errors, or not linear in time. A"
+            " column that is missing, or a dash, was not determined: the night lacks the darks or"
+            " flats for it."
         )
         return Section(
             "detector",

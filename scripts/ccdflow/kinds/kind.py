@@ -195,8 +195,14 @@ class Kind(PartlyPlanned, OnPages):
         """
         raise NotImplementedError(f"kind {self.name} must define make()")
 
-    def free_memory(self):
-        """Free memory that jobs share and that none has used lately."""
+    def free_memory(self, *, is_done=False):
+        """Free memory that jobs share and that none has used lately.
+
+        Parameters
+        ----------
+        is_done : bool
+            Whether the last job of this kind was done, so that all of it is freed.
+        """
 
     def rows_and_groups(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.

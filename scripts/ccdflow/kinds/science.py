@@ -59,9 +59,12 @@ class Science(Kind):
         """Return this kind's block of the settings."""
         return context.settings["calibrate"]
 
-    def free_memory(self):
-        """Free the masters that no frame has been calibrated with lately."""
-        MASTER_STORE.free_idle()
+    def free_memory(self, *, is_done=False):
+        """Free the masters that no frame has been calibrated with lately; all after the last."""
+        if is_done:
+            MASTER_STORE.clear()
+        else:
+            MASTER_STORE.free_idle()
 
     # -- planning ----------------------------------------------------------------------------------
 

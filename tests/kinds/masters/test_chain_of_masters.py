@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -231,6 +232,65 @@ def test_a_flat_that_is_too_faint_is_left_out(tmp_path):
     record = run(tmp_path, chain).records[FLATS["g"]]
     assert [out[0] for out in record.data["left_out"]] == ["flat_g2.fits"]
     assert record.data["left_out"][0][2] == "signal to noise in a pixel"
+
+
+def test_flats_of_amplifiers_with_gains_of_0_3_and_30_are_combined(tmp_path):
+    """In adu one has a hundred times the light of the other: both have 15,000 electrons."""
+    detector = simulate.draw_detector((101, 103), seed=1, shutter=0.0)
+    gains = {"A": 0.3, "B": 30.0}
+    amplifiers = [
+        replace(amplifier, gain=gain)
+        for amplifier, gain in zip(detector.amplifiers, gains.values(), strict=True)
+    ]
+    detector = replace(detector, amplifiers=tuple(amplifiers))
+    chain = take(tmp_path, detector=detector, flats=(("g", 4),), flat_level=15_000.0)
+    done = run(tmp_path, chain)
+    record = done.records[FLATS["g"]]
+    assert (record.status, record.data["left_out"]) == (ledger.MADE, [])
+    hdus, good = done.open(FLATS["g"]), chain.good()
+    truth = chain.flat("g") / chain.flat("g")[hdus["MASK"].data == 0].mean()
+    for half in (np.s_[:, :51], np.s_[:, 52:]):
+        ratio = hdus[0].data[half][good[half]] / truth[half][good[half]]
+        assert np.median(ratio) == pytest.approx(1, abs=0.002)
+        assert ratio.std() < 0.02
+
+
+def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
+    """Its hot pixels are full and run over: that charge is in no frame of a minute.
+
+    The wells are full at 40,000 adu, which no card or profile says, below the converter's end.
+    """
+    faults = simulate.FaultCounts(filling=0, blinking=0, hot=0)
+    detector = simulate.draw_detector((101, 103), seed=3, shutter=0.0, faults=faults)
+    rng = np.random.default_rng(3)
+    places = np.stack(np.divmod(rng.permutation(101 * 103)[:60], 103), axis=1)
+    hot = np.column_stack([places, rng.uniform(3, 60, 60)])
+    detector = replace(detector, hot_pixels=hot, glow=None, full_well=60_000.0)
+    chain = take(
+        tmp_path, detector=detector, darks=((7200.0, 3),), flats=(("g", 3),),
+        science=(("g", 60.0, 1),), stars=0,
+    )  # fmt: skip
+    profile = f"linear: 35000\n{chain.profile}"
+    done = run(tmp_path, chain, profile)
+    (dark,) = [p for p in done.records if "/dark_" in p and p.startswith("combined/")]
+    mask, file = done.open(dark)["MASK"].data, chain.of("science")[0]
+    exposures = [chain.taken[each] for each in chain.of("dark")]
+    # Charge beyond the noise of that of the pixel itself.
+    expected = exposures[0].dark
+    moved = np.mean([each.raw[:, :103].astype(float) for each in exposures], axis=0)
+    moved = (moved - 1000) * detector.per_column("gain") - np.minimum(expected, 60_000.0)
+    ran_over = moved > 1000
+    assert np.count_nonzero(ran_over) > 40
+    assert (mask[ran_over] & (8 | 1024)).all()
+    assert np.count_nonzero(mask & 1024) < 4 * np.count_nonzero(ran_over)
+    assert (mask[moved + np.minimum(expected, 60_000.0) > 36_000 * 1.6] & 512).all()
+    hdus = done.open(f"calibrated/{file}")
+    good = chain.good(file) & (hdus["MASK"].data == 0)
+    # Holes of masked pixels are the neighbours of others, whose own error they change.
+    off = (hdus[0].data - chain.perfect(file)) / np.median(hdus["UNCERT"].data)
+    assert good.mean() > 0.9
+    assert off[mask & 1024 != 0].min() < -10
+    assert np.abs(off[good]).max() < 5
 
 
 @pytest.mark.torture

@@ -102,6 +102,12 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     return Response(mask, weak, low)
 
 
+def _write_smooth(flat, out):
+    """Write the flat that its light and its surroundings give each pixel to ``out``, (ny, nx)."""
+    out[...] = illumination(flat)
+    out *= surrounding_medians(flat / out)
+
+
 def _contrast(pairs, parts):
     """Return by how many sigma each pixel is off its neighbours; -inf where no flat shows it."""
     total = weights = None
@@ -112,8 +118,7 @@ def _contrast(pairs, parts):
         smooth = np.ones_like(flat)
         with np.errstate(divide="ignore", invalid="ignore"):
             for part in parts:
-                light = illumination(flat[part])
-                smooth[part] = light * surrounding_medians(flat[part] / light)
+                _write_smooth(flat[part], smooth[part])
             weight = np.divide(smooth, error, dtype=np.float32)
             weight *= weight
             weight[~np.isfinite(weight)] = 0

@@ -8,6 +8,8 @@ from numpy.polynomial.legendre import legvander, legvander2d
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # blocks of this size takes ten times longer.
 _BLOCK_SIDE = 8
+# Rows of blocks that are sorted or stretched at once: planes of a large image are not held twice.
+_BLOCK_ROWS_AT_ONCE = 16
 # Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
 _BLOCKS_A_SIDE = 24
 # Degree of the polynomial of a flat's illumination along each axis.
@@ -18,27 +20,84 @@ _MANY_PIXELS = 1000
 
 def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
-    shape = image.shape
+    ny, nx = image.shape
+    blocks = _blocks_of(image)
+    medians = np.empty(blocks.shape[:2], np.median(blocks[0, 0]).dtype)
+    for first in range(0, len(blocks), _BLOCK_ROWS_AT_ONCE):
+        rows = slice(first, first + _BLOCK_ROWS_AT_ONCE)
+        strip = blocks[rows]
+        medians[rows] = np.median(strip.reshape(*strip.shape[:2], -1), axis=-1)
+    columns = _stretch_rows(medians, ny)
+    low, high, part = _between_blocks(np.arange(nx), medians.shape[1])
+    stretched = np.empty((ny, nx), columns.dtype)
+    step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
+    for first in range(0, ny, step):
+        strip = columns[first : first + step]
+        stretched[first : first + step] = (1 - part) * strip[:, low] + part * strip[:, high]
+    return stretched
+
+
+def surrounding_medians_of_pixels(image, rows, columns):
+    """Return `surrounding_medians` of some pixels: only the blocks around them are looked at.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float32
+        Shape ``(ny, nx)``.
+    rows, columns : numpy.ndarray of int
+        Shape ``(k,)``.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        Shape ``(k,)``.
+    """
+    blocks = _blocks_of(image)
+    shape = blocks.shape[:2]
+    (above, below, down), (left, right, along) = (
+        _between_blocks(positions, count)
+        for positions, count in zip((rows, columns), shape, strict=True)
+    )
+    corners = [(y, x) for x in (left, right) for y in (above, below)]
+    needed, places = np.unique(
+        [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
+    )
+    pixels = blocks[np.unravel_index(needed, shape)].reshape(len(needed), -1)
+    first, second, third, fourth = np.median(pixels, axis=-1)[places].reshape(4, -1)
+    before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
+    return (1 - along) * before + along * after
+
+
+def _blocks_of(image):
+    """Return the blocks of an image, mirrored at its far edges: (ny, nx, side, side)."""
     for axis in (0, 1):
         missing = -image.shape[axis] % _BLOCK_SIDE
         widths = [(0, 0), (0, 0)]
         widths[axis] = (0, missing)
         image = np.pad(image, widths, mode="symmetric") if missing else image
     ny, nx = (n // _BLOCK_SIDE for n in image.shape)
-    blocks = image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2).reshape(ny, nx, -1)
-    medians = np.median(blocks, axis=-1)
-    return _stretch_blocks(_stretch_blocks(medians, 0), 1)[: shape[0], : shape[1]]
+    return image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2)
 
 
-def _stretch_blocks(values, axis):
-    """Return the values at block centres, interpolated to pixels along one axis."""
-    count = values.shape[axis]
-    positions = np.clip((np.arange(count * _BLOCK_SIDE) + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
+def _stretch_rows(values, ny):
+    """Return the values at block centres, interpolated to the rows of pixels: (ny, columns)."""
+    low, high, part = _between_blocks(np.arange(ny), len(values))
+    part = part.reshape(-1, 1)
+    return (1 - part) * values[low] + part * values[high]
+
+
+def _between_blocks(pixels, count):
+    """Return the blocks before and after pixels along an axis, and the fraction of the way.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of int, shape (k,)
+    count : int
+        Number of blocks along the axis.
+    """
+    positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
     low = np.minimum(positions.astype(int), max(count - 2, 0))
-    high = np.minimum(low + 1, count - 1)
-    part = (positions - low).reshape((-1, 1) if axis == 0 else (1, -1))
-    part = part.astype(np.float32)
-    return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
+    return low, np.minimum(low + 1, count - 1), (positions - low).astype(np.float32)
 
 
 def illumination(flat):

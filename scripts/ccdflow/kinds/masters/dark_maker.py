@@ -101,7 +101,7 @@ class DarkMaker(ExposedMasterMaker):
         return statistics, lost, copies
 
     def combined_images(self, work, hdus_of_members):
-        """Yield each image of the combined dark, its hot pixels flagged."""
+        """Yield each image of the combined dark; pixels that it cannot be scaled in are flagged."""
         members = work.members
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
@@ -116,6 +116,8 @@ class DarkMaker(ExposedMasterMaker):
             mask = dark_figures.hot_mask(
                 combined, seconds=_seconds_of(work.group), hot_rate=work.settings["hot_rate"]
             )
+            dark_figures.flag_trails(combined, mask)
+            members.flag_not_linear(image, work.reduction, combined.image, mask)
             yield image, hdus, replace(combined, mask=mask)
 
     def measure_image(self, work, combined, image, unit):

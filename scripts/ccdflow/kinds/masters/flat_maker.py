@@ -55,13 +55,9 @@ class FlatMaker(ExposedMasterMaker):
         rows, sample = self._sample(members, image, reduction)
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
         parts = members.lost_parts(image, reduction, rows, sample)
+        gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
         stats = [
-            flat_figures.flat_statistics(
-                frame,
-                gain=noises[0].gain,
-                read_noise=noises[0].read_noise or 0.0,
-                lost=part,
-            )
+            flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=part)
             for frame, part in zip(sample, parts, strict=True)
         ]
         selection = dark_flat_selection.select_flats(stats)

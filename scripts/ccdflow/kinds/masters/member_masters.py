@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.preparation import MemberMasks
+from ccdflow.combine.preparation import MemberMasks, open_image
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.detector.lost_pixels import (
@@ -26,7 +26,7 @@ from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.lost_lines import recorded_regions
-from ccdflow.maskbits import DEAD, NO_DATA, SATURATED
+from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.ledger import Record
@@ -233,6 +233,34 @@ class Members:
             amplifier_noise(amplifier, reduction, measured_read_noise(record, amplifier.name))
             for amplifier in image.amplifiers
         ]
+
+    def flag_not_linear(self, image, reduction, pixels, mask):
+        """Flag the pixels of a combined dark whose members are beyond the linear range, in place.
+
+        Parameters
+        ----------
+        image : ccdflow.frame.products.ProductImage
+        reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
+        pixels : numpy.ndarray of float32
+            Shape ``(ny, nx)``: the combined dark, less its bias.
+        mask : numpy.ndarray of int16
+            Shape ``(ny, nx)``; gets the bit 512 where the bit of saturation is not set.
+        """
+        bias = self.master("bias", image)
+        for amplifier in image.amplifiers:
+            if amplifier.linear is None:
+                continue
+            part = reduction.region_of(amplifier).slices
+            levels = [
+                record.data.get("levels", {}).get(amplifier.name, 0.0)
+                for _, record in self.records_of_files
+            ]
+            reduced = pixels[part]
+            if bias is not None:
+                reduced = reduced + np.asarray(open_image(bias.pixels)[part])
+            with np.errstate(invalid="ignore"):
+                is_beyond = reduced > amplifier.linear - np.median(levels)
+            mask[part][is_beyond & (mask[part] & SATURATED == 0)] |= NOT_LINEAR
 
     def master(self, kind, image):
         """Return the master of a kind that is subtracted from an image, or None.

@@ -83,7 +83,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
             errors = whole_image(path, f"UNCERT{image.suffix}")
             errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE_BITS) != 0] = np.inf
             errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
-            yield np.nan_to_num(pixels, nan=1.0), errors
+            yield np.nan_to_num(pixels, copy=False, nan=1.0), errors
 
     if not night.flats:
         return set(), []

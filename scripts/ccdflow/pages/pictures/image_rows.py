@@ -86,6 +86,9 @@ def _shrink_images(row):
     """Return (headline, images as wide as they are drawn) of a row; refuse other arrays."""
     images = []
     for image, unit, name in row.images:
-        check_image(image, name, row.headline)
-        images.append((shrink(np.asarray(image), pixels(_MOST_WIDTH)), unit, name))
+        # An image of a file is read here, and freed before the next one.
+        pixels_of_image = np.asarray(image)
+        check_image(pixels_of_image, name, row.headline)
+        images.append((shrink(pixels_of_image, pixels(_MOST_WIDTH)), unit, name))
+        del pixels_of_image
     return row.headline, images

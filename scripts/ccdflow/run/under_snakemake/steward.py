@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
+from ccdflow.run.watch import heaps
 
 # A dry run names this many jobs of each kind.
 _MOST_NAMED = 8
@@ -95,6 +97,7 @@ class Steward:
         self.was_interrupted = False
         self.full_disk = ""
         self._view = self._debug_lines = None
+        self._jobs_left = Counter()
         self._lock = threading.Lock()
         self._slots = None
 
@@ -198,6 +201,7 @@ class Steward:
         self.jobs = job_list.JobList(self.results, self.session, self.batches)
         self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
+        self._jobs_left = Counter(job.kind for job in jobs)
         frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
@@ -238,6 +242,7 @@ class Steward:
         with self._slots.taken(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
         self._tick(record)
+        self._free_memory(job)
 
     def _attempt(self, job, threads):
         """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
@@ -258,6 +263,17 @@ class Steward:
     def has_slots(self):
         """Whether jobs may be started that wait here for a core: no other process does jobs."""
         return self._slots is not None and not self.batches
+
+    def _free_memory(self, job):
+        """Free what jobs of a kind share after the last of them, and heaps after large jobs."""
+        kind = self.chain.by_name(job.kind)
+        with self._lock:
+            self._jobs_left[job.kind] -= 1
+            is_last = not self._jobs_left[job.kind]
+        if is_last:
+            kind.free_memory(is_done=True)
+        if is_last or kind.takes_all_cores:
+            heaps.give_back()
 
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""

@@ -19,6 +19,8 @@ _UNLIT_BELOW = 0.2
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
+# Its light is below 0 by at most this many of its errors.
+_LEAST_LIGHT = 0.5
 # Rows and columns of the tiles of a dark.
 _TILE_SIDE = 24
 
@@ -148,7 +150,7 @@ def _native_array(values, dtype):
 
 
 def expected_dark_light(plane, place):
-    """Return the expected light of a dark in an amplifier: (ny, nx), at least 0.
+    """Return the expected light of a dark in an amplifier: (ny, nx).
 
     That of its surroundings, or the pixel's own where it is far from them.
 
@@ -160,7 +162,7 @@ def expected_dark_light(plane, place):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float32
-        In the unit of the dark, at least 0.
+        In the unit of the dark; below 0 by no more than half of its error.
     """
     key = repr(place)
     if key not in plane.light:
@@ -174,9 +176,10 @@ def expected_dark_light(plane, place):
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))
             smooth = surroundings.rows(rows.start, rows.stop)
-            stands_out = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * errors[rows].astype(
-                np.float64
-            ) ** 2
-            light[rows] = np.maximum(np.where(stands_out, values[rows], smooth), 0)
+            error = errors[rows].astype(np.float64)
+            stands_out = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2
+            light[rows] = np.maximum(
+                np.where(stands_out, values[rows], smooth), -_LEAST_LIGHT * error
+            )
         plane.light[key] = light
     return plane.light[key]

@@ -269,7 +269,7 @@ def _predicted_noise(noise, smooth, row, nx):
     rows = slice(row, row + 1)
     flat, of_flat = noise.of_flat(rows, nx)
     before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
-    lit = np.maximum(smooth.rows(row, row + 1), 0)
+    lit = standard_errors.limited_light(smooth.rows(row, row + 1), before, flat, photon)
     return np.sqrt(noise.with_light(before, lit, flat, of_flat, photon)) / flat
 
 

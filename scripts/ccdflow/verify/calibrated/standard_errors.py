@@ -21,6 +21,8 @@ scatter of its values."""
 
 # Relative rounding of a sum of float32: four steps.
 _SUM_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+# Standard deviations of a pixel without light by which smooth light may be below 0.
+_LEAST_LIGHT = 0.5
 # A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
 
@@ -267,6 +269,23 @@ def _shares_of_masters(planes, account):
     return (0.0 if bias is None else 1.0), scale, dark_bias_variance
 
 
+def limited_light(light, before, flat, photon):
+    """Return smooth light, raised where it is further below 0 than noise brings it.
+
+    Parameters
+    ----------
+    light, before, flat, photon : numpy.ndarray of one shape, float64, or float
+        As of `VarianceTerms.with_light`.
+
+    Returns
+    -------
+    numpy.ndarray of the same shape, float64
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lowest = np.fmin(np.sqrt(before), before / photon) / flat
+    return np.maximum(light, -_LEAST_LIGHT * lowest)
+
+
 def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     """Return how many standard errors of some rows differ, and the ratio of the others.
 
@@ -291,7 +310,7 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     flat, of_flat = noise.of_flat(rows, nx)
     before = noise.without_light(rows, nx)
     photon = noise.photons(rows, nx)
-    light = np.maximum(smooth.rows(rows.start, rows.stop), 0)
+    light = limited_light(smooth.rows(rows.start, rows.stop), before, flat, photon)
     variance = noise.with_light(before, light, flat, of_flat, photon)
     largest_photon = max(noise.photon(readout) for readout in noise.readouts)
     bright = light_of_block(padded, light, variance, flat, largest_photon)

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 from astropy.io import fits
+from scipy import ndimage
 
 from ccdflow.verify.combined import measuring, tolerances
 from ccdflow.verify.comparing.amplifiers import (
@@ -17,12 +18,24 @@ from ccdflow.verify.comparing.amplifiers import (
 )
 from ccdflow.verify.comparing.card_pairs import must_have
 from ccdflow.verify.comparing.comparing import Differs, check_bits, check_figure, check_value
+from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.mask_bits import (
+    BLEED,
+    DEAD,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    NOT_LINEAR,
+    SATURATED,
+    UNLIT,
+)
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
-# A pixel of a smaller response is not lit; a hot pixel is above the median by this many errors.
+# A pixel of a smaller response is not lit; a hot one is above its surroundings by this many errors.
 _UNLIT_BELOW, _HOT_SIGMA = 0.2, 5.0
+# Electrons, or adu without a gain: charge of a pixel with less does not run over.
+_LEAST_WELL = 10_000.0
 
 
 def check_figures(remade):
@@ -50,7 +63,7 @@ def check_figures(remade):
     bias = fits.getheader(masters["bias"], remade.hdu) if "bias" in masters else None
     _check_model(remade, bias)
     mask = np.asarray(remade.extension("MASK").data)
-    bits_of_kind = UNLIT if account.levels else HOT
+    bits_of_kind = UNLIT if account.levels else HOT | BLEED | NOT_LINEAR
     bits_of_kind |= (
         DEAD if "dead" in (card(remade.header, "AMPBAD", t) for t in tails_of(remade.header)) else 0
     )
@@ -218,25 +231,80 @@ def _check_gains(remade):
 
 
 def _check_dark(remade, image, errors, mask):
-    """Compare the rate of a dark, and its hot pixels, with its pixels."""
+    """Compare the rate of a dark, its hot pixels and its trails of charge, with its pixels."""
     header, seconds = remade.header, float(remade.first["EXPTIME"])
     must_have(header, "NHOT")
     check_figure(header, "EXPTIME", seconds)
-    limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
-    hot = np.zeros(mask.shape, bool)
+    limit = re.match(r"pixels over those around by (\S+) ", header.comments["NHOT"])
+    bits = OpenBits(mask.shape)
     for tail, model in zip(tails_of(header), remade.account.models[remade.hdu], strict=True):
         part, gain = model.place, model.gain or 1.0
-        values, flags = np.asarray(image[part], dtype=np.float32), mask[part] & ~HOT
-        usable = flags == 0
+        values, flags = np.asarray(image[part], dtype=np.float64), mask[part]
+        usable = (flags & ~(HOT | BLEED | NOT_LINEAR)) == 0
         if not usable.any():
             continue
-        middle = np.median(values[usable])
-        check_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
-        if limit is not None:
-            threshold = float(limit[1]) * seconds / gain
-            threshold = np.maximum(threshold, _HOT_SIGMA * np.median(errors[part][usable]))
-            hot[part] = values - middle >= threshold
+        middle = float(np.median(image[part][(flags & ~HOT) == 0]))
+        check_figure(header, f"DARKRT{tail}", middle * gain / seconds)
+        is_hot = flags & HOT != 0
+        if limit is None:
+            bits.set(HOT, is_hot, is_hot, part)
+        else:
+            _expect_hot(bits, part, values, errors[part], usable, float(limit[1]) * seconds / gain)
+        _expect_trails(bits, part, values, errors[part], flags & SATURATED != 0, gain)
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
-    wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
-    if wrong:
+    if wrong := bits.wrong(mask & (HOT | BLEED)):
         raise Differs(f"{wrong} pixels of the mask differ from those by the dark's pixels")
+
+
+def _expect_hot(bits, part, values, errors, usable, limit):
+    """Give the bit of hot pixels to those of an amplifier that are above their surroundings.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Of the image; changed in place.
+    part : (slice, slice)
+        The amplifier.
+    values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
+        Its pixels and their standard errors, adu.
+    usable : numpy.ndarray of shape (ny, nx), bool
+        Its good pixels.
+    limit : float
+        Adu above the surroundings, by the rate alone.
+    """
+    middle, noise = (float(np.median(plane[usable])) for plane in (values, errors))
+    around = np.maximum(neighbours(np.nan_to_num(values, nan=middle)), middle)
+    noise_around = np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
+    bits.add(HOT, values - around, np.maximum(limit, _HOT_SIGMA * noise_around), part)
+
+
+def _expect_trails(bits, part, values, errors, is_full, gain):
+    """Give the bit of trails to pixels with the charge of full ones, and to these full ones.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Of the image; changed in place.
+    part : (slice, slice)
+        The amplifier.
+    values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
+        Its pixels and their standard errors, adu.
+    is_full : numpy.ndarray of shape (ny, nx), bool
+        Its saturated pixels.
+    gain : float
+        Electrons per adu.
+    """
+    middle, noise = (float(np.nanmedian(plane)) for plane in (values, errors))
+    excess = values - neighbours(np.nan_to_num(values, nan=middle))
+    limit = _HOT_SIGMA * np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
+    ring, column = np.ones((3, 3), bool), np.zeros((3, 3), bool)
+    ring[1, 1], column[:, 1] = False, True
+    found = []
+    for side in (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART):
+        with np.errstate(invalid="ignore"):
+            has_charge = ~(excess <= side * limit) | is_full
+            sources = (excess >= side * _LEAST_WELL / gain) | is_full
+        ends = ndimage.binary_dilation(sources, ring) & has_charge
+        touching = ndimage.binary_dilation(has_charge, ring) & sources
+        found.append(touching | ndimage.binary_propagation(ends, column, mask=has_charge))
+    bits.set(BLEED, *found, part)

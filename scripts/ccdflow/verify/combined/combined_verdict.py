@@ -37,7 +37,7 @@ from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, check_cards, check_shared_cards
 from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import HOT, UNLIT
+from ccdflow.verify.reading.mask_bits import BLEED, HOT, NOT_LINEAR, UNLIT
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
@@ -227,7 +227,8 @@ class _RemadeImage:
         """Compare the bits that the members give, of darks and flats."""
         extension = self.extension("MASK")
         if extension is not None:
-            stored_bits = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
+            by_pixels = HOT | BLEED | NOT_LINEAR | UNLIT
+            stored_bits = np.asarray(extension.data[part]) & ~np.int16(by_pixels)
             if count := int(np.count_nonzero(stored_bits != remade.mask)):
                 raise Differs(f"{count} pixels of the mask differ from the members' masks")
 

@@ -1,0 +1,104 @@
+"""The CCD guide's notebooks on its LFC night (example 1) as one script, without their pictures.
+
+`python guide_notebooks.py RAW OUT`: notebooks 02-03 to 06-03, their calls with their arguments, the
+deviation function of the flats' clipping spelt right. RAW holds biases, flats and science frames,
+RAW/darks the darks; OUT gets reduced frames, masters and calibrated frames, in adu.
+"""
+
+import sys
+from pathlib import Path
+
+import ccdproc
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData
+from astropy.stats import mad_std
+
+CLIP = {
+    "method": "average",
+    "sigma_clip": True,
+    "sigma_clip_low_thresh": 5,
+    "sigma_clip_high_thresh": 5,
+    "sigma_clip_func": np.ma.median,
+    "mem_limit": 350e6,
+}
+TOLERANCE = 0.5  # seconds between a frame's exposure and its dark's
+
+
+def reduced(ccd):
+    """Subtract the overscan and trim: the guide's columns 2055 and on, and those before 2048."""
+    ccd = ccdproc.subtract_overscan(ccd, overscan=ccd[:, -25:], median=True)
+    return ccdproc.trim_image(ccd[:, :-32])
+
+
+def plain(name):
+    # A .gz name would make astropy compress, at over a minute a frame.
+    return name.removesuffix(".gz")
+
+
+def combine(paths, out, **more):
+    combined = ccdproc.combine(paths, unit="adu", sigma_clip_dev_func=mad_std, **CLIP, **more)
+    combined.meta["combined"] = True
+    combined.write(out)
+    return combined
+
+
+def files_of(out, **cards):
+    collection = ccdproc.ImageFileCollection(out)
+    return collection.files_filtered(**cards, include_path=True)
+
+
+def frames(folder, imagetyp):
+    collection = ccdproc.ImageFileCollection(folder)
+    return collection.ccds(imagetyp=imagetyp, ccd_kwargs={"unit": "adu"}, return_fname=True)
+
+
+def nearest_dark(ccd, darks):
+    seconds = ccd.header["EXPTIME"]
+    nearest = min(darks, key=lambda time: abs(time - seconds))
+    if abs(nearest - seconds) > TOLERANCE:
+        raise RuntimeError(f"no dark of {seconds} s: the nearest is {nearest} s")
+    return darks[nearest]
+
+
+def without_dark(ccd, darks):
+    dark = nearest_dark(ccd, darks)
+    return ccdproc.subtract_dark(ccd, dark, exposure_time="exptime", exposure_unit=u.second)
+
+
+def inverse_median(image):
+    return 1 / np.median(image)
+
+
+def main():
+    raw, out = Path(sys.argv[1]), Path(sys.argv[2])
+    for ccd, name in frames(raw, "BIAS"):
+        reduced(ccd).write(out / plain(name))
+    combine(files_of(out, imagetyp="BIAS"), out / "combined_bias.fits")
+    for ccd, name in frames(raw / "darks", "DARK"):
+        reduced(ccd).write(out / plain(name))
+    summary = ccdproc.ImageFileCollection(out).summary
+    times = sorted(set(summary["exptime"][summary["imagetyp"] == "DARK"]))
+    darks = {
+        time: combine(
+            files_of(out, imagetyp="DARK", exptime=time), out / f"combined_dark_{time:6.3f}.fits"
+        )
+        for time in times
+    }
+    for ccd, name in frames(raw, "FLATFIELD"):
+        without_dark(reduced(ccd), darks).write(out / f"flat-{plain(name)}")
+    summary = ccdproc.ImageFileCollection(out).summary
+    filters = sorted(set(summary["filter"][summary["imagetyp"] == "FLATFIELD"]))
+    flats = {}
+    for band in filters:
+        paths = files_of(out, imagetyp="FLATFIELD", filter=band)
+        name = f"combined_flat_filter_{band.replace(chr(39), 'p')}.fits"
+        flats[band] = combine(paths, out / name, scale=inverse_median)
+    for ccd, name in frames(raw, "OBJECT"):
+        ccd = without_dark(reduced(ccd), darks)
+        ccd = ccdproc.flat_correct(ccd, flats[ccd.header["FILTER"]])
+        CCDData(ccd.data, unit="adu", header=ccd.header).write(out / plain(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Charge that ran over from full pixels of a dark into their neighbours.
+
+It does not grow in proportion to the exposure: none is there in a short one. A dark that is scaled
+to a shorter exposure would subtract it from pixels that never had it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.detector.pixels.surroundings import surrounding_medians
+
+# Electrons; adu without a gain. No pixel of less charge runs over: the smallest wells of the
+# detectors of astronomy hold 10,000. A lower limit flags neighbours of pixels that are not full.
+_LEAST_WELL = 10_000.0
+# A pixel has charge of another one if it is this many standard errors above its surroundings: one
+# normal value in 3.5 million is.
+_EXCESS_SIGMA = 5.0
+
+
+def pixels_of_trails(values, errors, *, is_full, gain):
+    """Find the pixels into which full ones ran over, and these full pixels.
+
+    The level of full pixels need not be known, as wells differ and may be below the end of the
+    converter: a bright pixel that has charge beside it counts as full.
+
+    Parameters
+    ----------
+    values, errors : numpy.ndarray of float32
+        Shape ``(ny, nx)``: pixels of a dark and their standard errors, adu.
+    is_full : numpy.ndarray of bool
+        Shape ``(ny, nx)``: the saturated pixels that are known.
+    gain : float or None
+        Electrons per adu.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Shape ``(k,)``: their indices in the flattened image. Charge runs along the columns; a full
+        pixel may spill into the next ones in its row as well.
+    """
+    middle = np.float32(np.nanmedian(values))
+    least = _LEAST_WELL / (gain or 1.0)
+    with np.errstate(invalid="ignore"):
+        if not (is_full.any() or (values - middle >= least).any()):
+            return np.empty(0, np.int64)
+        usual = np.float32(np.nanmedian(errors))
+        excess = values - surrounding_medians(np.nan_to_num(values, nan=middle))
+        noise = np.maximum(surrounding_medians(np.nan_to_num(errors, nan=usual)), usual)
+        # A pixel without any value was saturated, or is unknown.
+        has_charge = (~(excess <= np.float32(_EXCESS_SIGMA) * noise) | is_full).reshape(-1)
+        sources = np.flatnonzero(((excess >= least) | is_full).reshape(-1))
+    return _reached_from(sources, has_charge, values.shape)
+
+
+def _reached_from(sources, has_charge, shape):
+    """Return the pixels with charge that touch sources, those behind them, and these sources.
+
+    Parameters
+    ----------
+    sources : numpy.ndarray of int, shape (n,)
+        Indices in the flattened image.
+    has_charge : numpy.ndarray of bool, shape (ny * nx,)
+    shape : (int, int)
+        (ny, nx).
+    """
+    is_reached = np.zeros(has_charge.size, bool)
+    touching = np.zeros(len(sources), bool)
+    ends = []
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if down or right:
+                steps, places = _steps(sources, shape, down=down, right=right)
+                found = has_charge[steps]
+                touching[places[found]] = True
+                ends.append(steps[found])
+    is_reached[sources[touching]] = True
+    ends = np.unique(np.concatenate(ends))
+    while ends.size:
+        ends = ends[~is_reached[ends]]
+        is_reached[ends] = True
+        ends = np.concatenate([_steps(ends, shape, down=down)[0] for down in (-1, 1)])
+        ends = np.unique(ends[has_charge[ends]])
+        ends = ends[~is_reached[ends]]
+    return np.flatnonzero(is_reached)
+
+
+def _steps(indices, shape, *, down=0, right=0):
+    """Return the indices one step away within the image, and the places of those they are of."""
+    ny, nx = shape
+    rows, columns = np.divmod(indices, nx)
+    rows, columns = rows + down, columns + right
+    places = np.flatnonzero((rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx))
+    return rows[places] * nx + columns[places], places
