@@ -14,6 +14,7 @@ from astropy.io import fits
 from chain_runs import DARKS, FLATS, edit, run, take
 
 from ccdflow import simulate
+from ccdflow.kinds.masters import combining
 from ccdflow.run import ledger
 
 
@@ -166,3 +167,17 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
     off -= np.median(off)
     assert off.std() == pytest.approx(1, abs=0.04)
     assert np.abs(off).max() < 6
+
+
+def test_too_few_frames_are_known_without_the_words_of_the_reason():
+    """A record of an earlier version has these words alone."""
+    words = "2 frames, fewer than the minimum of 3"
+    cases = (
+        ("refused", {"too_few": True}, "another wording", True),
+        ("refused", {}, words, True),
+        ("refused", {}, "the frames do not agree", False),
+        ("made", {}, words, False),
+    )
+    for status, data, reason, is_below in cases:
+        record = ledger.Record("combined/x.fits", "bias", "k", status, reason, data=data)
+        assert combining.is_below_minimum(record) is is_below, (status, reason)

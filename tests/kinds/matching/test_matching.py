@@ -1,19 +1,22 @@
 """Which master a frame takes: the rule in examples, and against a plain reading on archives."""
 
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 
 import pytest
 from offered_masters import LFC, NIGHT, frame, master
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.run.job import Remark, RemarkKind, Step
 
 FRAME = frame()
 
@@ -514,3 +517,23 @@ def test_the_regret_against_an_oracle_is_small_and_that_of_nearest_in_time_is_la
     causal, nearest, in_time = (other / both[0] - 1 for other in both[1:])
     assert nearest < causal < 0.02
     assert in_time > 1.5 * causal
+
+
+def test_another_wording_of_a_remark_changes_no_choice(monkeypatch):
+    """The dark of a frame of 300.4 s is that of 300 s, scaled anew: it was known by its words."""
+    monkeypatch.setattr(
+        match_sentences, "remark_on_scale", lambda scale: Remark(RemarkKind.SCALE, "by a factor")
+    )
+    choice = MasterChoice([master(DARK, NIGHT, exptime=600.0)])
+    scales = [choice.choose(DARK, frame(exptime=s)).uses[0].scale for s in (300.0, 300.4)]
+    assert scales == [0.5, 300.4 / 600]
+
+
+def test_a_missing_master_is_the_same_after_its_notes():
+    step = MasterChoice([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame())
+    noted = json.loads(json.dumps(asdict(step)))
+    assert Step.from_dict(noted) == step
+    assert missing_words(Step.from_dict(noted).missing) == missing_words(step.missing)
+    taken = MasterChoice([master(DARK, night_after(-2), exptime=400.0)]).choose(DARK, frame())
+    assert Step.from_dict(json.loads(json.dumps(asdict(taken)))) == taken
+    assert taken.uses[0].is_scaled
