@@ -378,7 +378,7 @@ def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     """A young frame may change and keep its times: its folder's hash proves nothing."""
     watch = watch_of(sandbox)
     take(sandbox, "2024-03-09", "BIAS", "BIAS")
-    watch.values["limits"]["settle"] = 1000.0
+    watch.settings["limits"]["settle"] = 1000.0
     take(sandbox, LATER, "OBJECT")
     watch.whole_round()
     assert kept(watch) == [LATER, "2024-03-09"]
