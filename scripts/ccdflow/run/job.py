@@ -100,6 +100,9 @@ class Use:
     is_measured : bool
         Whether the variance is that of the master as it was made; else it is predicted by the
         number of its frames.
+    is_scaled : bool
+        Whether the master is multiplied by a factor. The scale does not tell: that of a dark of
+        200 s is 1 where a frame of 200.4 s is ranked, whose exposure is rounded for that.
     """
 
     product: str
@@ -114,6 +117,7 @@ class Use:
     bias_left: float = 0.0
     ageing: float = 0.0
     is_measured: bool = False
+    is_scaled: bool = False
 
     def __hash__(self):
         # Four values suffice: a plan looks up thousands of steps, with five uses each.
@@ -123,15 +127,6 @@ class Use:
     def remark_texts(self):
         """The remarks in words, a list."""
         return [remark.text for remark in self.remarks]
-
-    @property
-    def is_scaled(self):
-        """Whether the master is multiplied by a factor.
-
-        Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked,
-        whose exposure is rounded for that.
-        """
-        return any(remark.kind is RemarkKind.SCALE for remark in self.remarks)
 
     @property
     def is_of_unknown_temperature(self):

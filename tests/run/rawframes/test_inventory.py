@@ -15,7 +15,8 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import notes, rawfile
+from ccdflow.files import rawfile
+from ccdflow.files.text_files import notes
 from ccdflow.run import late_notes, ledger, session
 from ccdflow.run.rawframes import (
     header_store,

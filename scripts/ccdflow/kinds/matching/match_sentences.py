@@ -17,6 +17,9 @@ from ccdflow.kinds.matching.rule_values import (
 )
 from ccdflow.run.job import MissingCause, Remark, RemarkKind
 
+# Looked up once: a plan scales hundreds of thousands of darks.
+_ON_SCALE = RemarkKind.SCALE
+
 
 @lru_cache(maxsize=10_000)
 def lag_words(lag):
@@ -40,7 +43,7 @@ def remark_on_lag(lag):
 
 def remark_on_scale(scale):
     """Return the `Remark` on a scaled dark: ``scaled down by 0.5``."""
-    return Remark(RemarkKind.SCALE, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
+    return Remark(_ON_SCALE, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
 
 
 def remark_on_warmth(degrees):

@@ -103,7 +103,9 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
 
 def _with_bias_left(use, bias_left):
     """Return a dark with the variance that stays of its bias: `dataclasses.replace` is slow."""
-    return Use(*_fields_before_bias_left_of(use), bias_left, use.ageing, use.is_measured)
+    return Use(
+        *_fields_before_bias_left_of(use), bias_left, use.ageing, use.is_measured, use.is_scaled
+    )
 
 
 def _competing_biases(uses, of_darks, rules, uses_of):

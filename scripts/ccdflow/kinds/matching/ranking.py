@@ -29,6 +29,8 @@ _FEW_MASTERS = 128
 _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
+# Looked up once: a plan scales hundreds of thousands of darks.
+_ON_SCALE = RemarkKind.SCALE
 
 
 def rescale_use(use, exptime, seconds):
@@ -50,11 +52,11 @@ def rescale_use(use, exptime, seconds):
         return use
     scale = seconds / exptime
     on_scale = match_sentences.remark_on_scale(scale)
-    remarks = [on_scale if each.kind is RemarkKind.SCALE else each for each in use.remarks]
+    remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
     larger = (scale / use.scale) ** 2
     return Use(
         use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
-        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured,
+        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured, use.is_scaled,
     )  # fmt: skip
 
 
@@ -358,6 +360,7 @@ def _use_of(ranked):
     return Use(
         ranked.master.product, lag, ranked.scale, ranked.variance, grade, tuple(remarks),
         _degrees_of(ranked.master), "", ranked.warmer, 0.0, ranked.ageing,
+        is_scaled=not ranked.is_exact,
     )  # fmt: skip
 
 

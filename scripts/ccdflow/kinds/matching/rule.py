@@ -200,9 +200,7 @@ class MasterChoice:
             )
             parts.append(f"nearest {words} with {how}")
         is_cold_or_warm = kind == DARK and any(self._is_apart(m.about, frame) for m in same)
-        return replace(
-            _none_fits(kind, named, "; ".join(parts)), is_of_other_temperature=is_cold_or_warm
-        )
+        return _none_fits(kind, named, "; ".join(parts), is_of_other_temperature=is_cold_or_warm)
 
     def _what_there_is(self, kind, masters, frame):
         """Return the masters of the frame's own setup; of darks also the faults and limits."""
@@ -442,8 +440,8 @@ class FramesAlike:
         return Step(self._kind, missing=missing)
 
 
-def _none_fits(kind, frame, rest):
-    """Return the `Missing` of a frame that no master fits; ``rest`` has the masters there are."""
+def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
+    """Return the `Missing` of a frame that no master fits: see there."""
     return Missing(
         kind,
         MissingCause.NONE_FITS,
@@ -451,6 +449,7 @@ def _none_fits(kind, frame, rest):
         light=frame.filter if kind == FLAT else "",
         setup=match_sentences.setup_words(frame.setup),
         rest=rest,
+        is_of_other_temperature=is_of_other_temperature,
     )
 
 
