@@ -192,7 +192,7 @@ class Science(Kind):
         """
         return context.kept_by_key(
             (OutcomeKey.CALIBRATED_FRAMES,),
-            lambda: _without_set_aside(context, _all_groups(context)),
+            lambda: context.without_set_aside(_all_groups(context)),
         )
 
     def night_groups(self, context, night):
@@ -210,7 +210,7 @@ class Science(Kind):
         """
         return context.kept_by_key(
             (OutcomeKey.CALIBRATED_FRAMES, night),
-            lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
+            lambda: context.without_set_aside(_groups_by_night(context).get(night, ())),
         )
 
     def nights(self, context):
@@ -367,11 +367,6 @@ def _groups_by_night(context):
         return by_night
 
     return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
-
-
-def _without_set_aside(context, groups):
-    """Return the groups of frames that no job of this run has set aside."""
-    return [group for group in groups if not context.is_set_aside(group.files[0])]
 
 
 def _is_of_set_aside(context, record):

@@ -326,6 +326,20 @@ class Context(RunContents, ABC):
             The result of ``make()``.
         """
 
+    def without_set_aside(self, groups):
+        """Return those of some frames that are not set aside.
+
+        Parameters
+        ----------
+        groups : iterable of ccdflow.run.job.Group
+            Of one frame each.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
+        return [group for group in groups if not self.is_set_aside(group.files[0])]
+
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
         for folder, problem in self.unreadable.items():
@@ -383,6 +397,10 @@ class PlanContext(_KeptOutcomes, Context):
     def is_set_aside(self, file):
         """Return False: no frame that is planned has been set aside."""
         return False
+
+    def without_set_aside(self, groups):
+        """Return all of some frames: no frame that is planned has been set aside."""
+        return list(groups)
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done; or None."""

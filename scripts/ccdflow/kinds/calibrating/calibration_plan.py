@@ -135,8 +135,8 @@ class StepsOfFramesAlike:
     def __init__(self, context, steps_alike, choice_numbers):
         self.choice_numbers = choice_numbers
         self._context, self._steps_alike = context, steps_alike
-        # The steps of a frame by the ids of their objects.
-        self._equal_steps = {}
+        # The steps of a frame by the ids of their objects, and the first ones with some numbers.
+        self._equal_steps, self._by_numbers = {}, {}
 
     def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
@@ -159,20 +159,35 @@ class StepsOfFramesAlike:
         """
         return self.choice_numbers.numbers_of(seconds, degrees, self._steps_alike)
 
-    def choose(self, row):
+    def choose(self, row, numbers=None):
         """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
+        numbers : (int, int), optional
+            The frame's `numbers_of`, where they are known.
 
         Returns
         -------
         tuple of ccdflow.run.job.Step
         """
         values = row.facts.values()
-        numbers = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
-        chosen = tuple([each.step(*numbers) for each in self._steps_alike])
+        known = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
+        like = self._by_numbers.get(numbers)
+        if like is None:
+            chosen = tuple([each.step(*known) for each in self._steps_alike])
+            if numbers is not None:
+                self._by_numbers[numbers] = chosen
+        else:
+            # Frames with the same numbers differ in the scales of darks. The reason for a missing
+            # master names the frame's own temperature.
+            chosen = tuple(
+                [
+                    each.step(*known) if step.kind == DARK or step.missing else step
+                    for each, step in zip(self._steps_alike, like, strict=True)
+                ]
+            )
         # Steps of members are kept with them, so that their ids stay their own.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
         return self._equal_steps.setdefault(tuple(map(id, paired)), paired)
@@ -353,7 +368,7 @@ class FramePlanner:
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
             if name in frames_alike.by_numbers:
                 return frames_alike.by_numbers[name]
-        steps = frames_alike.steps.choose(row)
+        steps = frames_alike.steps.choose(row, numbers)
         of_steps = tuple([_step_key(self._context, step) for step in steps])
         common = frames_alike.calibrations.get(of_steps)
         if common is None:
