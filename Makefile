@@ -12,7 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Packages are compiled by all cores and without their own tests, by pip on one core with them. Nearly
 # half of all code is never imported here, or a part of it by one command: Python compiles what is.
 UNUSED := tests|pip|setuptools|pkg_resources|networkx|dask|skimage|zarr|imageio|tifffile|git|fontTools
-UNUSED := $(UNUSED)|scipy/(stats|optimize|signal|integrate|interpolate|spatial|io|cluster)|pygments/lexers
+UNUSED := $(UNUSED)|scipy/(stats|optimize|signal|integrate|interpolate|spatial|io|cluster|linalg|fft|constants)
+UNUSED := $(UNUSED)|astropy/(cosmology|visualization|timeseries|samp|convolution)|hypothesis/extra|pygments/lexers
 UNUSED := $(UNUSED)|sqlalchemy/(dialects|testing|ext)|numpy/(distutils|f2py)|pydantic/v1|fsspec|coverage
 UNUSED := $(UNUSED)|sphinx|docutils|snowballstemmer|babel|myst_parser|markdown_it
 COMPILE := -$(BIN)/python -m compileall -qq -j 0 -x '/($(UNUSED))/' $(VENV)/lib
