@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.frame.readout import level_share
+from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.forecasting import budget, sky_prediction
 from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
+from ccdflow.kinds.forecasting.small_groups import small_groups_of
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
 from ccdflow.kinds.matching.association import first_use
@@ -133,13 +134,17 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     dark = uses.get(DARK)
-    amplifier = geometry.amplifiers[0]
+    amplifier, gain = geometry.amplifiers[0], fmean(a.gain for a in geometry.amplifiers)
+    # A measured read noise is that of rounded pixels.
+    rounding = 0.0 if read_noise else ROUNDING
+    pixel = ((read_noise or noise.read_noise) / gain) ** 2 + rounding
     has_level = recipe.subtract and amplifier.overscan
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
         dark_rate=_rate(records.get("dark"), noise),
-        level_share=level_share(amplifier, recipe) if has_level else 0.0,
+        rounding=gain**2 * rounding,
+        level_share=level_variance(amplifier, recipe, pixel) / pixel if has_level else 0.0,
         sky=sky,
         response=_response(context, group, uses.get("flat")),
         masters={
@@ -149,6 +154,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
         needed=tuple(answer.kind for answer in answers if _may_have_master(answer)),
         is_bias_in_dark=dark is not None and has_bias(context, dark, uses.get(BIAS)),
         other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
+        small_groups=small_groups_of(context, group, answers),
     )
 
 

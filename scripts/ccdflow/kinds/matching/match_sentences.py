@@ -129,14 +129,15 @@ def too_few_words(kind, product, count, minimum):
 
 
 # Matches "no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3".
-_TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
+_TOO_FEW = re.compile(r"no \w+: (\S+) would be of \d+ frames?, fewer than the minimum of \d+")
 
 
-def lacking_frames(missing, night):
-    """Return how many more frames of a night a missing master needs: 0 for a new master.
+def product_of_too_few(missing, night):
+    """Return the master of a night that has too few frames, by the reason why there is none.
 
-    >>> lacking_frames(too_few_words("bias", "combined/2016-01-15/bias.fits", 2, 3), "2016-01-15")
-    1
+    >>> why = too_few_words("bias", "combined/2016-01-15/bias.fits", 2, 3)
+    >>> product_of_too_few(why, "2016-01-15"), product_of_too_few(why, "2016-01-16")
+    ('combined/2016-01-15/bias.fits', None)
 
     Parameters
     ----------
@@ -146,12 +147,11 @@ def lacking_frames(missing, night):
 
     Returns
     -------
-    int
+    str or None
+        None where it is of another night, and for another reason.
     """
     match = _TOO_FEW.fullmatch(missing)
-    if match is None or f"/{night}/" not in match[1]:
-        return 0
-    return int(match[3]) - int(match[2])
+    return match[1] if match is not None and f"/{night}/" in match[1] else None
 
 
 def differences(theirs, ours):
