@@ -101,7 +101,7 @@ def test_flats_of_another_angle_of_the_rotator(archive):
     assert archive.chosen(file, profile=profile) == {**OWN, "flat": BEFORE, "grade": "B"}
     again = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=45.0)
     missing = archive.chosen(again, profile=profile)["flat"]
-    assert missing.endswith("optics ROTANGLE 0 instead of ROTANGLE 45")
+    assert missing.endswith("with ROTANGLE 0 instead of 45")
 
 
 def test_flats_of_two_angles_are_two_flats(archive):

@@ -295,17 +295,22 @@ def _planned_masters(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                # Darks scaled up by 1.01 are on both sides of the limit of a grade.
-                application = use and (
-                    use.product,
-                    use.lag,
-                    round(use.scale, 3),
-                    use.grade,
-                    *use.remarks,
-                )
+                application = None if use is None else _application(use)
                 reason = match_sentences.without_degrees(answer.why_none)
                 alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
+
+
+def _application(use):
+    """Return how a master is applied: frames that have it alike share a line.
+
+    Without a cooler each frame has a temperature of its own: the degrees between are a span.
+    """
+    warmer = match_sentences.warmer_words(use.warmer) if use.warmer else ""
+    remarks = [remark for remark in use.remarks if remark != warmer]
+    # Darks scaled up by 1.01 are on both sides of the limit of a grade.
+    values = [use.product, use.lag, round(use.scale, 3), use.grade, bool(use.warmer), *remarks]
+    return tuple(values)
 
 
 # The order of the fields of these three classes is part of the keys of night pages.
@@ -421,13 +426,18 @@ def _planned_master(context, kind, answers):
             answer = replace(answer, missing=match_sentences.reasons_words(_missing_of(answers)))
         return PlannedMaster(kind, groups, answer)
     rival, why = rival_of(context, answer)
+    reasons = reasons_of(answer, master_library.rules(context))
+    if use.warmer:
+        span = match_sentences.span_words([each.use.warmer for _, each in answers])
+        own = match_sentences.warmer_words(use.warmer)
+        reasons = [span if reason == own else reason for reason in reasons]
     return PlannedMaster(
         kind,
         groups,
         answer,
         context.find_group(use.product),
         factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
-        reasons=tuple(reasons_of(answer, master_library.rules(context))),
+        reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
         why_lost=why,

@@ -82,7 +82,7 @@ def reasons_of(answer, rules):
     """
     use, uses = answer.use, answer.step.uses
     index = uses.index(use)
-    reasons = ["own night"] if use.lag == 0 else []
+    reasons = [match_sentences.lag_words(0)] if use.lag == 0 else []
     for remark in use.remarks:
         is_lag = match_sentences.is_later(use) and remark == match_sentences.lag_words(use.lag)
         why = _why_later(use, index, uses, rules) if is_lag else ""
