@@ -29,6 +29,9 @@ from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
+# Of a dark's pixels this part is left out, the brightest: hot ones, which masks and the clipping of
+# a sky's noise leave out as well.
+_HOT_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
-        dark_rate=_rate(records.get("dark"), noise),
+        dark_rate=_rate(context, row, uses.get(DARK), records.get(DARK), noise),
         rounding=gain**2 * rounding,
         level_share=level_variance(amplifier, recipe, pixel) / pixel if has_level else 0.0,
         sky=sky,
@@ -210,12 +213,17 @@ def _response(context, group, use):
     def make():
         row = context.row(group.files[0])
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-        data = stored_image(path, product_images(geometry, recipe)[0].hdu)
-        sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
+        sample = _sampled_rows(path, product_images(geometry, recipe)[0].hdu, np.s_[:])
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0
 
     return context.lookup((Lookup.RESPONSE, use.product, record.key), make)
+
+
+def _sampled_rows(path, hdu, region):
+    """Return some rows of a part of a master's image, evenly spread: (k, nx) float64."""
+    data = stored_image(path, hdu)[region]
+    return np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):
@@ -251,11 +259,44 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 
-def _rate(record, noise):
+def _rate(context, row, use, record, noise):
+    """Return the electrons a second of a pixel's dark current, on average over the image.
+
+    The rate of a usual pixel, which a dark's header has, is too low where an amplifier glows.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        Of the frame.
+    use : ccdflow.run.job.Use or None
+        Of the dark.
+    record : ccdflow.run.ledger.Record or None
+        Of the dark.
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+        With the rate where no dark has measured it.
+    """
     quality = record.data.get("quality", ()) if record is not None else ()
     if any(figures["unit"] != "electron" for figures in quality):
         return noise.dark_rate
-    return figure_of(record, "rate") or noise.dark_rate
+    usual_rate = figure_of(record, "rate") or noise.dark_rate
+    path = None if use is None else context.results / use.product
+    if not quality or use.cut or not path.is_file():
+        return usual_rate
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+
+    def make():
+        excesses = []
+        for image in product_images(geometry, recipe):
+            for amplifier in image.amplifiers:
+                part = _sampled_rows(path, image.hdu, recipe.region_of(amplifier).slices)
+                values = np.sort(part[np.isfinite(part)])
+                if values.size:
+                    cool = values[: math.ceil((1 - _HOT_SHARE) * values.size)]
+                    excesses.append(amplifier.gain * float(cool.mean() - np.median(values)))
+        return max(fmean(excesses), 0.0) / record.data["seconds"] if excesses else 0.0
+
+    return usual_rate + context.lookup((Lookup.GLOW, use.product, record.key), make)
 
 
 def has_bias(context, dark, bias):
