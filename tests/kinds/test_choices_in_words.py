@@ -164,6 +164,21 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     assert block.noises[0].budget.of_reading == pytest.approx(then[3])
 
 
+def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):
+    """Of later nights masters are taken for want of others: three of the own night go first."""
+    archive.calibrations(NIGHT, frames=2)
+    archive.take("science", NIGHT, exptime=300.0)
+    archive.calibrations(AFTER, frames=8)
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ").removeprefix("to gain most: ")
+    assert wishes.split(", ")[:3] == [
+        "1 more bias makes a combined bias of the 2 that there are (of the own night)",
+        "1 more flat V makes a combined flat of the 2 that there are (of the own night)",
+        "1 more dark of 300 s makes a combined dark of the 2 that there are (of the own night)",
+    ]
+    archive.calibrations(NIGHT, frames=1)
+    assert archive.chosen(archive.take("science", NIGHT, exptime=300.0))["dark"] == NIGHT
+
+
 def test_a_group_of_the_night_that_the_frame_may_not_take_is_no_wish(archive):
     """Of another exposure, temperature, camera or filter: one more completes nothing for it."""
     archive.calibrations(BEFORE)

@@ -55,7 +55,7 @@ def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
     archive.take("science", NIGHT, exptime=300.0, SERIALNO="222")
     dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
     assert "300 s" in dark
-    assert "with SERIALNO 222: nearest" in dark
+    assert "300 s with SERIALNO 222: nearest" in dark
     assert "with SERIALNO 111 instead of 222" in dark
 
 
@@ -259,6 +259,16 @@ def test_each_hard_key_is_told_with_another_value_and_with_none(name, theirs, ou
         assert "  " not in missing
         (_, why) = masters.passed_over(kind, frame(night=NIGHT, setup=of_frame), {NIGHT})[0]
         assert f"with {why}" == words
+
+
+def test_a_frame_is_told_by_its_cards_and_those_that_its_header_lacks():
+    camera = ("camera", "cam")
+    for setting, words in (
+        ("DETSERNO 5", "cam with DETSERNO 5"),
+        ("DETSERNO absent", "cam without DETSERNO in the header"),
+        ("DETSERNO absent, OFFSET 10", "cam with OFFSET 10 without DETSERNO in the header"),
+    ):
+        assert match_sentences.setup_words((camera, ("setting", setting))) == words
 
 
 def test_a_frame_whose_header_lacks_a_card_is_told_so():

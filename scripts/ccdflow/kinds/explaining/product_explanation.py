@@ -233,6 +233,8 @@ def _choice(results, kind, header, chosen):
     noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
     second, first = (_as_noise(kind, value) for value in noises)
     cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+    if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
+        cancels = ", without the bias that a scaled dark leaves in the frame"
     compared = _COMPARED_KINDS[chosen.get("variance_is", "nominal")]
     why = (
         f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"

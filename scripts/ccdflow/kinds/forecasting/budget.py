@@ -64,11 +64,15 @@ class SmallGroup:
         How many a master needs.
     exptime : float or None
         Of a dark, seconds.
+    is_preferred : bool
+        Whether a master of them is taken whatever its noise, as that of the own night before one
+        of a later night.
     """
 
     frames: int
     minimum: int
     exptime: float | None = None
+    is_preferred: bool = False
 
     @property
     def lacking(self):
@@ -296,7 +300,11 @@ def wishes(frame):
                 )
             )
             continue
-        ranked += [wish for wish in _wishes_of(frame, kind) if wish.gain >= _LEAST_GAIN]
+        ranked += [
+            wish
+            for wish in _wishes_of(frame, kind)
+            if wish.gain >= _LEAST_GAIN or (wish.completes and wish.completes.is_preferred)
+        ]
     return sorted(
         ranked, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)
     )

@@ -359,6 +359,8 @@ def _gain_words(wish, missing):
         if missing.startswith(f"no {wish.kind} could be made"):
             return "those that there are could not be made"
         return "there is none that fits" if wish.completes is None else ""
+    if wish.completes is not None and round(100 * wish.gain) < 1:
+        return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"

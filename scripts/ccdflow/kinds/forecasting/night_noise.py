@@ -29,8 +29,8 @@ from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
-# Of a dark's pixels this part is left out, the brightest: hot ones, which masks and the clipping of
-# a sky's noise leave out as well.
+# The brightest part of a dark's pixels, which its mean is taken without: hot ones, which masks and
+# the clipping of a sky's noise leave out as well.
 _HOT_SHARE = 0.02
 
 

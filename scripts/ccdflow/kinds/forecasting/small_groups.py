@@ -34,8 +34,8 @@ def small_groups_of(context, group, answers):
     small_groups = {}
     for answer in answers:
         find = _fill_a_gap if answer.use is None else _go_before_its_master
-        for count, minimum, about in find(context, answer, group):
-            small_groups.setdefault(answer.kind, SmallGroup(count, minimum, about.exptime))
+        for small_group in find(context, answer, group):
+            small_groups.setdefault(answer.kind, small_group)
     return small_groups
 
 
@@ -45,7 +45,10 @@ def _fill_a_gap(context, answer, group):
     refused = (use.product for use in answer.step.uses if use.lag == 0)
     for product in (named, *refused):
         master = None if product is None else context.find_group(product)
-        yield from () if master is None else _lacks_members(context, answer.kind, master)
+        for count, minimum, about in (
+            () if master is None else _lacks_members(context, answer.kind, master)
+        ):
+            yield SmallGroup(count, minimum, about.exptime, is_preferred=True)
 
 
 def _lacks_members(context, name, group):
@@ -76,8 +79,9 @@ def _go_before_its_master(context, answer, group):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
             if is_of_setting and _fits(context, kind, about, frame):
                 noise = noise or detector_noise_of(context, row)
-                if _goes_first(answer, about, minimum, noise, rules(context)):
-                    yield count, minimum, about
+                is_preferred = _is_preferred(use, rules(context))
+                if is_preferred or _adds_less(answer, about, minimum, noise):
+                    yield SmallGroup(count, minimum, about.exptime, is_preferred)
 
 
 def _fits(context, kind, about, frame):
@@ -104,33 +108,46 @@ def _is_of_setting(context, kind, member, row):
     return not any(identity.is_decisive(keyword, group_by) for keyword in differing)
 
 
-def _goes_first(answer, about, minimum, noise, rules_of_run):
-    """Return whether the rule takes a master of the night before the one that a frame has.
+def _is_preferred(use, rules_of_run):
+    """Return whether a master of the own night, unscaled and not cut, is taken before another.
 
     Parameters
     ----------
-    answer : ccdflow.kinds.matching.answers.Answer
-        With a master.
-    about : ccdflow.kinds.matching.rule_values.ObservedAs
-        Of the frames of the night.
-    minimum : int
-        How many frames a master of them would have.
-    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    use : ccdflow.run.job.Use
+        The other one.
     rules_of_run : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     bool
     """
-    use = answer.use
     is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
-    if is_later or use.lag is None or use.cut or rules_of_run.same_night or use.scale != 1:
-        return True
-    if use.is_measured:
+    is_ranked = is_later or use.lag is None or bool(use.cut) or use.scale != 1
+    return is_ranked or rules_of_run.same_night
+
+
+def _adds_less(answer, about, minimum, noise):
+    """Return whether a master of few frames adds less variance than the one that a frame has.
+
+    Parameters
+    ----------
+    answer : ccdflow.kinds.matching.answers.Answer
+        With a master.
+    about : ccdflow.kinds.matching.rule_values.ObservedAs
+        Of the few frames.
+    minimum : int
+        How many it would have.
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+
+    Returns
+    -------
+    bool
+    """
+    if answer.use.is_measured:
         # Flats are compared by their electrons: the gain tells.
         return True
     variances = {
         BIAS: noise.read_noise**2,
         DARK: noise.read_noise**2 + noise.dark_rate * (about.exptime or 0.0),
     }
-    return variances.get(answer.kind, 1 / noise.flat_level) / minimum < use.variance
+    return variances.get(answer.kind, 1 / noise.flat_level) / minimum < answer.use.variance

@@ -416,7 +416,10 @@ def _in_epoch(epoch, other):
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        trait_words(name, value) for name, value in setup if value and name not in LONG_VALUES
+        # A card by itself would read as a part of what stands before it.
+        ("with " if name in _CARDS and not words.startswith("without ") else "") + words
+        for name, value in setup
+        if value and name not in LONG_VALUES and (words := trait_words(name, value))
     )
 
 
@@ -488,7 +491,7 @@ def words_of(master, kind):
     """
     about = master.about
     seconds = f"{about.exptime:g} s" if about.exptime else "unknown exposure"
-    what = {"flat": about.filter or "unnamed filter", "dark": seconds}.get(kind, "")
+    what = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
     if kind == "dark":
         degrees = degrees_words(about)
         what += f" at {degrees}" if degrees else ""
