@@ -315,3 +315,14 @@ def test_degrees_between_are_told_to_a_tenth_and_as_a_span(archive):
     step = context.groups[f"calibrated/{file}"].steps[0]
     assert step.uses[0].remarks == ("4.8 C warmer",)
     assert match_sentences.span_words([2.5, -3.0]) == "3 C colder to 2.5 C warmer"
+
+
+@pytest.mark.parametrize(("scale", "is_said"), [(0.667, True), (1.0, False)])
+def test_the_variance_of_a_scaled_dark_is_told_to_be_without_its_bias(tmp_path, scale, is_said):
+    """1200 s for 200 s adds less by itself, and lost for the bias that it leaves in the frame."""
+    fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "dark.fits")
+    header = fits.Header({"DARKIM": "dark.fits", "DARKSCAL": scale, "DARKDT": 0})
+    chosen = {"reason": "own night", "runner_up": "long.fits", "runner_up_variance": "0.17",
+              "predicted_variance": "2.78"}  # fmt: skip
+    line = product_explanation.step_lines(tmp_path, "dark", header, chosen)[-1]
+    assert ("without the bias that a scaled dark leaves in the frame" in line) is is_said
