@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small_chain
-from chain_runs import NIGHT, run
+from astropy.io import fits
+from chain_runs import DARKS, FEW, NIGHT, run
 
 from ccdflow import simulate
 from ccdflow.calibrate.sky_level import level_and_noise
@@ -114,3 +115,15 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     photons = noise.budget.parts["photons"]
     of_reading = (before - after) / (before - photons)
     assert of_reading == pytest.approx(wish.gain_of_reading, abs=3 * error + 0.05 * gain)
+
+
+def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):
+    """Three darks of the night, one of them with light in it: two are too few for a master."""
+    chain = small_chain.make(tmp_path / "raw", **(FEW | {"science": (("g", 60.0, 1),)}))
+    with fits.open(tmp_path / "raw/dark60_2.fits", mode="update") as hdus:
+        hdus[0].data[:, :90] += 400
+    done = run(tmp_path, chain)
+    assert done.records[DARKS[60]].reason == "2 of 3 frames, fewer than the minimum of 3"
+    (block,), _ = noises_of(done)
+    wishes = forecast_sentences.wish_lines(block)
+    assert wishes[0] == "1 more dark of 60 s makes a combined dark of the 2 that there are"

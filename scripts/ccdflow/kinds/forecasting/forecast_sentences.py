@@ -355,10 +355,12 @@ def _why_missing(wish, noise, block):
 
 def _gain_words(wish, missing):
     """Return in words what a wish gains, or why its master is missing."""
+    if wish.is_missing and wish.completes is not None:
+        return ""
     if wish.is_missing:
         if missing.startswith(f"no {wish.kind} could be made"):
             return "those that there are could not be made"
-        return "there is none that fits" if wish.completes is None else ""
+        return "there is none that fits"
     if wish.completes is not None and round(100 * wish.gain) < 1:
         return "of the own night"
     if wish.kind == FLAT:
