@@ -32,6 +32,7 @@ class Lookup(StrEnum):
     PIXELS_FOR = "pixels for"
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
+    GLOW = "glow"
     CHIP_RECIPE = "recipe of a chip"
     # On all frames.
     ROWS_BY_PRODUCT = "rows by product"
@@ -61,7 +62,7 @@ class Lookup(StrEnum):
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
             Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
-            Lookup.CHIP_RECIPE,
+            Lookup.GLOW, Lookup.CHIP_RECIPE,
         )  # fmt: skip
 
 

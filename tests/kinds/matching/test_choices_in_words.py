@@ -17,6 +17,7 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
+from ccdflow.kinds.forecasting.budget import wishes as wishes_of
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.match_sentences import missing_words
@@ -137,8 +138,73 @@ def test_a_master_that_lacks_a_frame_asks_for_one_more(archive):
     lines = plan_lines(archive, NIGHT)
     assert "would be of 2 frames, fewer than the minimum of 3" in line_of(lines, "bias")
     wishes = line_of(lines, "to gain most: ")
-    assert "1 more bias (there are too few)" in wishes
+    assert "1 more bias makes a combined bias of the 2 that there are" in wishes
     assert "10 biases" not in wishes
+
+
+def test_one_more_dark_completes_a_group_that_is_refused(archive):
+    """Five darks of four years ago are taken; the two of tonight would be, if they were three."""
+    archive.calibrations("2020-03-09")
+    archive.take("dark", NIGHT, 2, exptime=300.0)
+    archive.take("science", NIGHT, exptime=300.0)
+    (block,) = night_forecast.blocks_of(archive.plan(), NIGHT, foretell=True)
+    first, second = forecast_sentences.wish_lines(block)[:2]
+    # No current, 1462 days of 1e-6 (e-/s)^2; the bias cancels in the dark.
+    read, share = block.noises[0].frame.unlit, block.noises[0].frame.level_share
+    now = read * (1 + 1 / 5) * (1 + share) + 1462 * 1e-6 * 300**2
+    then = {frames: read * (1 + 1 / frames) * (1 + share) for frames in (3, 20)}
+    assert first == (
+        "1 more dark of 300 s makes a combined dark of the 2 that there are"
+        f" (-{100 * (1 - then[3] / now):.0f} % of read and dark variance)"
+    )
+    assert second == (
+        f"18 more darks of 300 s (-{100 * (1 - then[20] / now):.0f} % of read and dark variance)"
+    )
+    archive.take("dark", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (block,) = night_forecast.blocks_of(context, NIGHT, foretell=True)
+    assert block.noises[0].budget.of_reading == pytest.approx(then[3])
+
+
+def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):
+    """Of later nights masters are taken for want of others: three of the own night go first."""
+    archive.calibrations(NIGHT, frames=2)
+    archive.take("science", NIGHT, exptime=300.0)
+    archive.calibrations(AFTER, frames=8)
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ").removeprefix("to gain most: ")
+    assert wishes.split(", ")[:3] == [
+        "1 more bias makes a combined bias of the 2 that there are (of the own night)",
+        "1 more flat V makes a combined flat of the 2 that there are (of the own night)",
+        "1 more dark of 300 s makes a combined dark of the 2 that there are (of the own night)",
+    ]
+    archive.calibrations(NIGHT, frames=1)
+    assert archive.chosen(archive.take("science", NIGHT, exptime=300.0))["dark"] == NIGHT
+
+
+def test_a_group_of_the_night_that_the_frame_may_not_take_is_no_wish(archive):
+    """Of another exposure, temperature, camera or filter: one more completes nothing for it."""
+    archive.calibrations(BEFORE)
+    archive.take("dark", NIGHT, 2, exptime=20.0)
+    archive.take("dark", NIGHT, 2, exptime=300.0, CCD_TEMP=-10.0)
+    archive.take("bias", NIGHT, 2, OFFSET=77)
+    archive.take("flat", NIGHT, 2, exptime=3.0, FILTER="R")
+    archive.take("science", NIGHT, exptime=300.0)
+    assert "makes a combined" not in line_of(plan_lines(archive, NIGHT), "to gain most: ")
+
+
+def test_flats_and_biases_that_complete_a_group_go_before_other_wishes(archive):
+    """Masters of years ago are taken: those of the night would go first, if there were enough."""
+    archive.calibrations("2020-03-09", frames=3)
+    archive.calibrations(NIGHT, frames=2, without=("dark",))
+    archive.take("science", NIGHT, exptime=150.0)
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ").removeprefix("to gain most: ")
+    assert wishes.startswith("1 more bias makes a combined bias of the 2 that there are (-")
+    context = archive.plan()
+    (block,) = night_forecast.blocks_of(context, NIGHT, foretell=True)
+    (noise,) = block.noises
+    lit = replace(noise.frame, sky=50_000.0)
+    wish = next(wish for wish in wishes_of(lit) if wish.kind == "flat")
+    assert (wish.frames, wish.completes.frames, wish.completes.minimum) == (1, 2, 3)
 
 
 def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
@@ -147,7 +213,7 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     masters = MasterChoice([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
     wanted = frame(setup=own)
     missing = missing_words(masters.choose("bias", wanted).missing)
-    assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32, binning 2x2" in missing
+    assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
     assert [m.about.setup for m, _ in masters.passed_over("bias", wanted, {NIGHT})] == [full]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
     missing = missing_words(alone.choose("bias", wanted).missing)
@@ -406,7 +472,7 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     def drawn(number):
         is_known = chance.random() < 0.6
         lag = chance.choice([None, 0, 1, 5, -1, -3])
-        remarks = (match_sentences.lag_words(lag),) if lag else ()
+        remarks = (match_sentences.remark_on_lag(lag),) if lag else ()
         remarks += () if is_known else (TEMPERATURE_UNKNOWN,)
         degrees = (chance.choice([-20.0, -10.0, 0.0]), None)
         scale = chance.choice([1.0, 0.7])

@@ -186,7 +186,7 @@ def test_refusals_name_the_criterion_and_the_existing_masters():
     choice = MasterChoice(flats).choose(FLAT, frame(filter="r'"))
     assert missing_words(choice.missing) == (
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
-        " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, gain unknown instead of g1.1"
+        " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, unknown gain instead of g1.1"
     )
     assert (choice.needed, choice.uses) == (True, ())
     assert Answer(choice, missing=choice.missing).grade == "C"

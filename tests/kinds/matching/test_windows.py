@@ -125,7 +125,7 @@ def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
         assert "cut to its pixels [31:90" in ",".join(row)
         assert row[-2:] == ["B", "yes"]
     explanation = product_explanation.explain_product(results, "calibrated/window_science_g1.fits")
-    for words in ("chosen: ", "nights before the frame: 0, "):
+    for words in ("chosen: ", "own night, "):
         ends = (f"{words}cut to its pixels [31:90,21:70]", f"{words}own night; cut")
         assert sum(any(end in line for end in ends) for line in explanation) == 3, explanation
 

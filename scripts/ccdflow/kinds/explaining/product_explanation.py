@@ -15,6 +15,7 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.text_files.tables import table_rows
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger
@@ -211,9 +212,8 @@ def step_lines(results, kind, header, chosen):
 
 def _application(kind, header):
     """Return the phrases on how a master was applied: its age, window, factor and noise."""
-    how = []
-    if (key := f"{kind.upper()}DT") in header:
-        how.append(f"nights before the frame: {header[key]}")
+    # A master without the card is of another night, and one of the two has no date.
+    how = [match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "the frame")]
     if (key := f"{kind.upper()}CUT") in header:
         how.append(f"cut to its pixels {header[key]}")
     if kind == DARK:
@@ -234,6 +234,8 @@ def _choice(results, kind, header, chosen):
     noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
     second, first = (_as_noise(kind, value) for value in noises)
     cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+    if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
+        cancels = ", without the bias that a scaled dark leaves in the frame"
     compared = _COMPARED_KINDS[chosen.get("variance_is", "nominal")]
     why = (
         f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"
@@ -328,7 +330,8 @@ def _story_of_master(results, product, header):
         lines.append(f"  left out {_first_names(out)}")
     for kind in (BIAS, DARK):
         if f"{kind.upper()}IM" in header:
-            lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
+            lag = match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "them")
+            lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each; {lag}")
     clip = f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
     clip = clip if "CLIPSIG" in header else "not clipped"
     method, rejected = header.get("COMBMETH"), header.get("NREJECT")

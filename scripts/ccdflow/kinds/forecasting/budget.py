@@ -53,6 +53,34 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class SmallGroup:
+    """Frames of the own night that would be a master if there were a few more.
+
+    Attributes
+    ----------
+    frames : int
+        How many there are.
+    minimum : int
+        How many a master needs.
+    exptime : float or None
+        Of a dark, seconds.
+    is_preferred : bool
+        Whether a master of them is taken whatever its noise, as that of the own night before one
+        of a later night.
+    """
+
+    frames: int
+    minimum: int
+    exptime: float | None = None
+    is_preferred: bool = False
+
+    @property
+    def lacking(self):
+        """How many more are needed."""
+        return self.minimum - self.frames
+
+
+@dataclass(frozen=True)
 class BudgetedFrame:
     """A frame whose noise is budgeted.
 
@@ -64,8 +92,11 @@ class BudgetedFrame:
         Electrons.
     dark_rate : float
         Electrons a second.
+    rounding : float
+        Variance of rounding to whole adu, electrons^2; 0 where the read noise includes it.
     level_share : float
-        Variance of the level of a row, in units of the read noise squared; 0 without overscan.
+        Variance of the level of a row, in units of that of read noise and rounding; 0 without
+        overscan.
     sky : float or None
         Electrons in a pixel; None if it is not known.
     response : float
@@ -78,11 +109,14 @@ class BudgetedFrame:
         Whether the dark's members had the frame's own bias subtracted.
     other_bias : Applied or None
         The bias that they had subtracted, where it is another one.
+    small_groups : dict of str to SmallGroup
+        By kind: frames of the night that would be a better master, or the one that is absent.
     """
 
     exptime: float
     read_noise: float
     dark_rate: float = 0.0
+    rounding: float = 0.0
     level_share: float = 0.0
     sky: float | None = None
     response: float = 1.0
@@ -90,6 +124,12 @@ class BudgetedFrame:
     needed: tuple[str, ...] = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
     other_bias: Applied | None = None
+    small_groups: dict[str, SmallGroup] = field(default_factory=dict)
+
+    @property
+    def unlit(self):
+        """The variance of a pixel of one frame without light and dark current, electrons^2."""
+        return self.read_noise**2 + self.rounding
 
 
 @dataclass(frozen=True)
@@ -142,6 +182,8 @@ class Wish:
         Part of the variance of reading and dark.
     is_missing : bool
         Whether the frame has no such master.
+    completes : SmallGroup or None
+        The frames of the night that become a master by them.
     """
 
     kind: str
@@ -150,6 +192,7 @@ class Wish:
     gain: float
     gain_of_reading: float
     is_missing: bool = False
+    completes: SmallGroup | None = None
 
 
 def budget_of(frame):
@@ -171,7 +214,7 @@ def budget_of(frame):
     adds to that of the frame.
     """
     masters = frame.masters
-    read = frame.read_noise**2
+    read = frame.unlit
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
     sky = max(frame.sky or 0.0, 0.0)
     share = 1.0 - dark.scale if dark is not None and frame.is_bias_in_dark else 1.0
@@ -212,7 +255,7 @@ def added_by(kind, master, frame):
     float
         Of a bias as if none of it cancelled.
     """
-    of_one_frame = frame.read_noise**2
+    of_one_frame = frame.unlit
     if kind == DARK:
         of_one_frame += frame.dark_rate * master.exptime
     return master.scale**2 * of_one_frame / master.frames + master.ageing
@@ -228,7 +271,9 @@ def flat_noise(flat):
 
 
 def wishes(frame):
-    """Return which further frames would gain most, the best first: missing masters lead.
+    """Return which further frames would gain most, the best first.
+
+    Missing masters lead, then the few frames that complete a master of the night.
 
     Parameters
     ----------
@@ -238,54 +283,67 @@ def wishes(frame):
     -------
     list of Wish
     """
-    now, masters = budget_of(frame), frame.masters
     ranked = []
     for kind in frame.needed:
-        master = masters.get(kind)
+        small_group, master = frame.small_groups.get(kind), frame.masters.get(kind)
         if master is None:
+            frames = small_group.lacking if small_group else _FIRST_FRAMES[kind]
             ranked.append(
                 Wish(
                     kind,
-                    _FIRST_FRAMES[kind],
+                    frames,
                     has_more=False,
                     gain=0.0,
                     gain_of_reading=0.0,
                     is_missing=True,
+                    completes=small_group,
                 )
             )
             continue
-        factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
-        further_frames = min(factor * master.frames, _MOST_FURTHER_FRAMES)
-        then = budget_of(_with_more(frame, kind, further_frames))
-        wish = Wish(
-            kind,
-            further_frames,
-            master.is_own,
-            _gain(now.total, then.total),
-            _gain(now.of_reading, then.of_reading),
-        )
-        if wish.gain >= _LEAST_GAIN:
-            ranked.append(wish)
-    return sorted(ranked, key=lambda wish: (not wish.is_missing, -wish.gain))
+        ranked += [
+            wish
+            for wish in _wishes_of(frame, kind)
+            if wish.gain >= _LEAST_GAIN or (wish.completes and wish.completes.is_preferred)
+        ]
+    return sorted(
+        ranked, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)
+    )
 
 
-def _with_more(frame, kind, further_frames):
-    """Return a frame with further frames in a master of its own night, or with a new master."""
-    master = frame.masters[kind]
+def _wishes_of(frame, kind):
+    """Yield the wishes for further frames of a master that a frame has, also of little gain."""
+    now, master, small_group = budget_of(frame), frame.masters[kind], frame.small_groups.get(kind)
+
+    def wish(frames, then, *, joins=True, completes=None):
+        gain, of_reading = _gain(now.total, then.total), _gain(now.of_reading, then.of_reading)
+        return Wish(kind, frames, joins, gain, of_reading, completes=completes)
+
+    if small_group is not None:
+        then = budget_of(_with_new(frame, kind, small_group.minimum))
+        yield wish(small_group.lacking, then, completes=small_group)
     if master.is_own:
+        further_frames = min((_FRAMES_FACTOR - 1) * master.frames, _MOST_FURTHER_FRAMES)
         better = replace(master, frames=master.frames + further_frames)
-    else:
-        better = replace(master, frames=further_frames, ageing=0.0)
-    frame = replace(frame, masters={**frame.masters, kind: better})
-    if kind != DARK or master.is_own:
-        return frame
+        then = budget_of(replace(frame, masters={**frame.masters, kind: better}))
+        yield wish(further_frames, then)
+        return
+    frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
+    # Those that there are count: further ones join them.
+    there = 0 if small_group is None else small_group.frames
+    if small_group is None or frames > small_group.minimum:
+        then = budget_of(_with_new(frame, kind, frames))
+        yield wish(frames - there, then, joins=there > 0)
+
+
+def _with_new(frame, kind, frames):
+    """Return a frame with a master of its own night in the place of the one that it has."""
+    new = replace(frame.masters[kind], frames=frames, ageing=0.0)
+    if kind != DARK:
+        return replace(frame, masters={**frame.masters, kind: new})
     # New darks are of the frame's own exposure, and take its own bias.
-    exact = replace(better, scale=1.0, exptime=frame.exptime)
+    exact = replace(new, scale=1.0, exptime=frame.exptime)
     return replace(
-        frame,
-        masters={**frame.masters, DARK: exact},
-        is_bias_in_dark=True,
-        other_bias=None,
+        frame, masters={**frame.masters, DARK: exact}, is_bias_in_dark=True, other_bias=None
     )
 
 

@@ -295,37 +295,39 @@ def wish_lines(block):
                 # No further frames of these are of use: they lack nothing but a bias.
                 continue
             wish_in_words = _wish_in_words(wish, noise, block, missing)
-            rank = (wish.is_missing, wish.gain)
+            rank = (wish.is_missing, wish.completes is not None, wish.gain)
             if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
-                ranked[wish_in_words] = (rank, _gain_words(wish, missing, block))
+                ranked[wish_in_words] = (rank, _gain_words(wish, missing))
     ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
-    return [f"{wish_in_words} ({gain})" for wish_in_words, (_, gain) in ordered]
+    return [f"{wish_in_words}{gain and f' ({gain})'}" for wish_in_words, (_, gain) in ordered]
 
 
 def _wish_in_words(wish, noise, block, missing):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
-    frames = _lacking_frames(missing, block)
-    has_more = wish.has_more or bool(frames)
-    adjective, frames = "more " if has_more else "", frames or wish.frames
+    has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
+    adjective = "more " if has_more else ""
     is_faint = missing is not None and missing.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
-    words = f"{frames} {adjective}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
+    words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
-        words += _traits_of_darks(noise, block)
+        words += _traits_of_darks(noise, block, small_group)
     elif wish.kind == FLAT:
         words += _traits_of_flats(noise, block, has_more=has_more)
+    if small_group is not None:
+        verb, count = "makes" if wish.frames == 1 else "make", small_group.frames
+        there = "one that there is" if count == 1 else f"{count} that there are"
+        return f"{words} {verb} a combined {wish.kind} of the {there}"
     return words if has_more else f"{words} of this night"
 
 
-def _traits_of_darks(noise, block):
+def _traits_of_darks(noise, block, small_group):
     """Return the exposure of further darks in words, and their temperature if it matters."""
     dark = noise.frame.masters.get(DARK)
     # Darks that join others have the exposure of these; new darks have that of the frame.
-    joins = dark is not None and (dark.is_own or dark.scale == 1)
+    exptime = dark.exptime if dark is not None and (dark.is_own or dark.scale == 1) else None
+    exptime = exptime if small_group is None else small_group.exptime
     # The exposure of an exact dark may differ from the frame's by a thousandth: three digits.
-    time = (
-        f"{float(f'{dark.exptime:.3g}'):g} s" if joins else " ".join(noise.name.rsplit(" ", 2)[1:])
-    )
+    time = f"{float(f'{exptime:.3g}'):g} s" if exptime else " ".join(noise.name.rsplit(" ", 2)[1:])
     # Darks of one temperature serve no frames of another one.
     is_cooled_apart = any(each.degrees != noise.degrees for each in block.noises)
     return f" of {time}" + (f" at {noise.degrees}" if noise.degrees and is_cooled_apart else "")
@@ -351,18 +353,16 @@ def _missing_master(wish, noise, block):
     return next((x.answer.missing for x in lines if products & {g.product for g in x.groups}), None)
 
 
-def _lacking_frames(missing, block):
-    """Return how many more frames of a block's night a missing master needs: 0 for a new one."""
-    return missing.lacking if missing is not None and missing.night == block.night else 0
-
-
-def _gain_words(wish, missing, block):
+def _gain_words(wish, missing):
     """Return the gain of a wish in words, or the reason why its master is missing."""
+    if wish.is_missing and wish.completes is not None:
+        return ""
     if wish.is_missing:
         if missing is not None and missing.is_of_unmade:
             return "those that there are could not be made"
-        has_some = wish.has_more or _lacking_frames(missing, block)
-        return "there are too few" if has_some else "there is none that fits"
+        return "there is none that fits"
+    if wish.completes is not None and round(100 * wish.gain) < 1:
+        return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"

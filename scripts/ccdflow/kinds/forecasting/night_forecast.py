@@ -23,7 +23,7 @@ from ccdflow.kinds.matching.measured_flats import (
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.job import Group, Use
+from ccdflow.run.job import Group, RemarkKind, Use
 from ccdflow.run.lookups import OutcomeKey
 
 # The masters not taken are named for at most this many frames.
@@ -293,19 +293,23 @@ def _planned_masters(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                # Darks scaled up by 1.01 are on both sides of the limit of a grade.
-                application = use and (
-                    use.product,
-                    use.lag,
-                    round(use.scale, 3),
-                    use.grade,
-                    *use.remarks,
-                )
+                application = None if use is None else _application(use)
                 # Frames that lack the same are alike, whatever their own temperature.
                 missing = answer.missing and replace(answer.missing, degrees="")
                 reason = missing or answer.why_none
                 alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
+
+
+def _application(use):
+    """Return how a master is applied: frames that have it alike share a line.
+
+    Without a cooler each frame has a temperature of its own: the degrees between are a span.
+    """
+    remarks = [remark for remark in use.remarks if remark.kind is not RemarkKind.WARMTH]
+    # Darks scaled up by 1.01 are on both sides of the limit of a grade.
+    values = [use.product, use.lag, round(use.scale, 3), use.grade, bool(use.warmer), *remarks]
+    return tuple(values)
 
 
 # The order of the fields of these three classes is part of the keys of night pages.
@@ -420,13 +424,16 @@ def _planned_master(context, kind, answers):
     if use is None:
         return PlannedMaster(kind, groups, answer, missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
+    span = [each.use.warmer for _, each in answers]
+    warmth = match_sentences.span_words(span) if use.warmer else ""
+    reasons = reasons_of(answer, master_library.rules(context), warmth=warmth)
     return PlannedMaster(
         kind,
         groups,
         answer,
         context.find_group(use.product),
         factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
-        reasons=tuple(reasons_of(answer, master_library.rules(context))),
+        reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
         why_lost=why,

@@ -83,7 +83,7 @@ def has_reasons_of_its_own(answer):
     return is_sure and answer.step.uses[0] is use
 
 
-def reasons_of(answer, rules):
+def reasons_of(answer, rules, *, warmth=""):
     """Return the reasons of a master that is applied: how near it is, and how it is applied.
 
     Parameters
@@ -91,6 +91,8 @@ def reasons_of(answer, rules):
     answer : Answer
         With a master.
     rules : ccdflow.kinds.matching.rule_values.Rules
+    warmth : str, optional
+        By how much the master is warmer than several frames, for the words on one of them.
 
     Returns
     -------
@@ -98,13 +100,15 @@ def reasons_of(answer, rules):
     """
     use, uses = answer.use, answer.step.uses
     index = uses.index(use)
-    reasons = ["own night"] if use.lag == 0 else []
+    reasons = [match_sentences.lag_words(0)] if use.lag == 0 else []
     for kind, text in use.remarks:
         why = ""
         if kind is RemarkKind.LAG and match_sentences.is_later(use):
             why = _why_later(use, index, uses, rules)
         elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
             why = _temperatures_in_words(use, uses, rules)
+        elif kind is RemarkKind.WARMTH:
+            text = warmth or text
         reasons.append(f"{text} ({why})" if why else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
+from ccdflow.camera.identity import SETTING_NAME
 from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     EXACT_NIGHTS,
@@ -22,17 +24,39 @@ _ON_SCALE = RemarkKind.SCALE
 
 
 @lru_cache(maxsize=10_000)
-def lag_words(lag):
-    """Return how many nights before or after the frame's a master was taken.
+def lag_words(lag, than=""):
+    """Return how long before or after a frame a master was taken: all texts word it by this.
 
-    >>> lag_words(1.0), lag_words(-57.0), lag_words(float("nan"))
-    ('1 night before', '57 nights later', 'of another night, days between unknown')
+    Parameters
+    ----------
+    lag : float or None
+        Nights from the master to the frame; negative for a later master; NaN or None if unknown.
+    than : str, optional
+        What the master comes before or after, where the text has not named it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> lag_words(1), lag_words(-57), lag_words(0)
+    ('1 night before', '57 nights later', 'own night')
+    >>> lag_words(-2, "the frame"), lag_words(0.25, "the frame")
+    ('2 nights after the frame', '6 hours before the frame')
+    >>> lag_words(None)
+    'of another night, days between unknown'
     """
-    if math.isnan(lag):
+    if lag is None or math.isnan(lag):
         # The frame or the master has no date: the words are true of both.
         return "of another night, days between unknown"
-    count = abs(int(lag))
-    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
+    if lag == 0:
+        return "own night"
+    hours = round(24 * abs(lag))
+    count, unit = (hours, "hour") if hours < 24 else (round(abs(lag), 1), "night")
+    later = "after" if than else "later"
+    words = f"{count:g} {unit}{'s' * (count != 1)} {'before' if lag > 0 else later}"
+    return f"{words} {than}".strip()
 
 
 @lru_cache(maxsize=10_000)
@@ -58,6 +82,30 @@ def warmer_words(degrees):
     ('10 C warmer', '0.75 C colder')
     """
     return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
+
+
+def span_words(degrees):
+    """Return by how much a master is warmer than frames that take it.
+
+    >>> span_words([-4.1, -5.6, -4.8]), span_words([2.5, -3.0]), span_words([10.0])
+    ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer', '10 C warmer')
+
+    Parameters
+    ----------
+    degrees : sequence of float
+        Of each frame.
+
+    Returns
+    -------
+    str
+    """
+    low, high = min(degrees), max(degrees)
+    if low == high:
+        return warmer_words(low)
+    if low < 0 < high:
+        return f"{warmer_words(low)} to {warmer_words(high)}"
+    small, large = sorted((low, high), key=abs)
+    return f"{abs(small):.3g} to {warmer_words(large)}"
 
 
 def degrees_words(about):
@@ -131,10 +179,10 @@ def _exposure_words(seconds):
     """Return an exposure, or the shortest and the longest of several, in words.
 
     >>> _exposure_words((300.062,)), _exposure_words((3.0, 90.0)), _exposure_words((None,))
-    ('300.1 s', '3 to 90 s', 'unknown exposure')
+    ('300.1 s', '3 to 90 s', 'an unknown exposure')
     """
     if None in seconds:
-        return "unknown exposure"
+        return "an unknown exposure"
     return f"{' to '.join(f'{each:.4g}' for each in seconds)} s"
 
 
@@ -281,26 +329,83 @@ def differences_in_words(about, frame):
     str
     """
     differing = differences(about.setup, frame.setup)
-    # A different size, binning or gain changes the layout: the layout is named if nothing else is.
-    shown = [each for each in differing if each[0] != "layout"] or differing
+    # A different size, binning or gain changes the layout, and masters of another setup are told
+    # apart by other cards: these two are named if nothing else is.
+    shown = [each for each in differing if not _is_of_other_setup(*each)] or differing
     return ", ".join(_difference_in_words(*each) for each in shown)
+
+
+def _is_of_other_setup(name, theirs, ours):
+    """Return whether a value differs because the other values of the setup do."""
+    return name == "layout" or (name == SETTING_NAME and not (theirs and ours))
+
+
+# Values of a setup that are cards of the header: ``OFFSET 10, DETSERNO absent``.
+_CARDS = (SETTING_NAME, "optics")
+_ABSENT = " absent"
+# A card as a setup has it: keyword and value. Keywords of ESO have several words.
+_CARD = re.compile(r"(ESO(?: [\w-]+)*|\S+) (.+)")
+# Values of a setup as an observer calls them, and the units of those that are numbers.
+_NAMES = {"ccdsum": "binning", "readmode": "readout mode"}
+_UNITS = {"gain": "e-/adu", "size": "pixels"}
 
 
 def _difference_in_words(name, theirs, ours):
     """Return in words how a master's value differs from the frame's."""
     if name in LONG_VALUES:
         return f"another {LONG_VALUES[name]}"
-    if name == "optics":
-        # The cards that differ, of all that the profile names.
-        one, other = theirs.split(", "), ours.split(", ")
-        theirs = ", ".join(part for part in one if part not in other)
-        ours = ", ".join(part for part in other if part not in one)
+    if name in _CARDS:
+        return _cards_that_differ(theirs, ours)
     if name == EPOCH:
         return f"the camera as {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
     if " " in name:
         # A setup names only cards in which masters differ, so the value of one may be missing.
         return f"{name} instead of {ours or theirs}"
-    return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+    if name == "ccdsum":
+        theirs, ours = ("x".join(value.split()) for value in (theirs, ours))
+    # The gain may be a name, such as HIGH.
+    has_unit = name in _UNITS and (ours or theirs)[0].isdigit()
+    unit, label = f" {_UNITS[name]}" if has_unit else "", _NAMES.get(name, name)
+    if not theirs:
+        return f"unknown {label} instead of {ours}{unit}"
+    if not ours:
+        return f"{label} {theirs}{unit} instead of an unknown one"
+    return f"{label} {theirs} instead of {ours}{unit}"
+
+
+def _cards_that_differ(theirs, ours):
+    """Return in words the cards in which a master differs from a frame.
+
+    >>> _cards_that_differ("DETSERNO 111, OFFSET 10", "DETSERNO absent, OFFSET 10")
+    'DETSERNO 111 instead of none in the header'
+    """
+    one_side, other_side = (_values_by_keyword(text) for text in (theirs, ours))
+    words = []
+    for keyword in {**one_side, **other_side}:
+        one, other = one_side.get(keyword), other_side.get(keyword)
+        if one == other:
+            continue
+        first = f"no {keyword} in the header" if one is None else f"{keyword} {one}"
+        words.append(f"{first} instead of {'none in the header' if other is None else other}")
+    return ", ".join(words)
+
+
+def _values_by_keyword(text):
+    """Return {keyword: value} of the cards of a setting, without those that the header lacks."""
+    cards = [card for card in text.split(", ") if card and not card.endswith(_ABSENT)]
+    return dict(_CARD.fullmatch(card).groups() for card in cards)
+
+
+def _cards_in_words(text):
+    """Return the cards of a setting in words, those behind that the header lacks.
+
+    >>> _cards_in_words("DETSERNO absent, OFFSET 10")
+    'OFFSET 10 without DETSERNO in the header'
+    """
+    cards = text.split(", ")
+    there = ", ".join(card for card in cards if not card.endswith(_ABSENT))
+    lacking = ", ".join(card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT))
+    return f"{there} without {lacking} in the header".strip() if lacking else there
 
 
 def _in_epoch(epoch, other):
@@ -311,7 +416,10 @@ def _in_epoch(epoch, other):
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        trait_words(name, value) for name, value in setup if value and name not in LONG_VALUES
+        # A card by itself would read as a part of what stands before it.
+        ("with " if name in _CARDS and not words.startswith("without ") else "") + words
+        for name, value in setup
+        if value and name not in LONG_VALUES and (words := trait_words(name, value))
     )
 
 
@@ -336,7 +444,9 @@ def trait_words(name, value):
         return f"from {value} on"
     if " " in name:
         # A card in which all masters agree, and this frame does not.
-        return f"with {name.split()[0]} {value}"
+        return f"with {_CARD.fullmatch(name)[1]} {value}"
+    if name in _CARDS:
+        return _cards_in_words(value)
     if name == "ccdsum":
         return "x".join(value.split())
     if name == "temperature":
@@ -359,9 +469,8 @@ def master_in_words(master, kind):
     str
     """
     about = master.about
-    what = {"flat": about.filter or "unnamed filter", "dark": f"{about.exptime or 0:g} s"}.get(
-        kind, ""
-    )
+    seconds = f"{about.exptime:g} s" if about.exptime else "unknown exposure"
+    what = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
     if kind == "dark":
         degrees = degrees_words(about)
         what += f" at {degrees}" if degrees else ""

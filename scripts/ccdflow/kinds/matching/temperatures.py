@@ -83,7 +83,7 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    scatter where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
+    scatter where nobody set it, is no difference. The others count to a tenth of a degree.
 
     Parameters
     ----------
@@ -103,4 +103,4 @@ def degrees_warmer(set_points, sensors, degrees, rules):
         off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
         is_far = (np.abs(by_sensor) > SENSOR_SPREAD_DEGREES) & ~(np.abs(by_sensor) <= np.abs(off))
     # Added to 0, as -0 would be another answer.
-    return np.where(is_far, np.round(by_sensor), np.round(off, 1)) + 0.0
+    return np.round(np.where(is_far, by_sensor, off), 1) + 0.0

@@ -1,0 +1,153 @@
+"""Frames of a night that are too few for a master: with a few more they would be taken.
+
+Only the rows of the night and the masters of the frame are asked, so that page and plan agree.
+"""
+
+from __future__ import annotations
+
+from ccdflow.calibrate.applied_masters import BIAS, DARK, is_same_exposure
+from ccdflow.camera import identity
+from ccdflow.kinds.forecasting.budget import SmallGroup
+from ccdflow.kinds.masters.combining import is_below_minimum
+from ccdflow.kinds.matching import match_sentences
+from ccdflow.kinds.matching.master_library import detector_noise_of, rules
+from ccdflow.kinds.matching.setups import observation_of
+from ccdflow.kinds.matching.temperatures import temperatures_apart
+
+
+def small_groups_of(context, group, answers):
+    """Return the groups of a frame's night that lack members, where a master of them is of use.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the frame.
+    answers : iterable of ccdflow.kinds.matching.answers.Answer
+        The masters that it takes.
+
+    Returns
+    -------
+    dict of str to ccdflow.kinds.forecasting.budget.SmallGroup
+        By the kind of the master.
+    """
+    small_groups = {}
+    for answer in answers:
+        find = _fill_a_gap if answer.use is None else _go_before_its_master
+        for small_group in find(context, answer, group):
+            small_groups.setdefault(answer.kind, small_group)
+    return small_groups
+
+
+def _fill_a_gap(context, answer, group):
+    """Yield the groups that lack members, for a frame without a master: see `_lacks_members`."""
+    missing = answer.missing
+    named = missing.product if missing is not None and missing.night == group.night else None
+    refused = (use.product for use in answer.step.uses if use.lag == 0)
+    for product in (named, *refused):
+        master = None if product is None else context.find_group(product)
+        for count, minimum, about in (
+            () if master is None else _lacks_members(context, answer.kind, master)
+        ):
+            yield SmallGroup(count, minimum, about.exptime, is_preferred=True)
+
+
+def _lacks_members(context, name, group):
+    """Yield the number of frames of a group, those that it needs, and what they have in common.
+
+    Frames that were left out of it do not count; nothing is yielded of a group that has enough.
+    """
+    kind = context.chain.by_name(name)
+    minimum, files = kind.configuration(context)["minimum"], group.files
+    record = context.outcome(group.product)
+    if record is not None and is_below_minimum(record):
+        files = record.data.get("members", files)
+    if 0 < len(files) < minimum:
+        rows = [context.row(file) for file in files]
+        yield len(files), minimum, observation_of(context, rows, kind, night=group.night)
+
+
+def _go_before_its_master(context, answer, group):
+    """Yield the groups that lack members, and would go before the master of a frame."""
+    kind, use = context.chain.by_name(answer.kind), answer.use
+    if use.lag == 0 and use.scale == 1 and not use.cut:
+        return
+    row = context.row(group.files[0])
+    frame, noise = observation_of(context, [row], kind, night=group.night), None
+    for master in kind.night_groups(context, group.night):
+        for count, minimum, about in _lacks_members(context, answer.kind, master):
+            is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
+            if is_of_setting and _fits(context, kind, about, frame):
+                noise = noise or detector_noise_of(context, row)
+                is_preferred = _is_preferred(use, rules(context))
+                if is_preferred or _adds_less(answer, about, minimum, noise):
+                    yield SmallGroup(count, minimum, about.exptime, is_preferred)
+
+
+def _fits(context, kind, about, frame):
+    """Return whether frames of a kind have all that a master shares with a frame.
+
+    Darks also have its exposure: others would be scaled, and are worth no wish.
+    """
+    if about.setup != frame.setup:
+        return False
+    if kind.name == BIAS:
+        return True
+    if kind.name != DARK:
+        return about.light == frame.light
+    off = temperatures_apart(about, frame)
+    is_warm = off is not None and abs(off) > rules(context).temperature_tolerance
+    is_known = about.exptime is not None and frame.exptime is not None
+    return is_known and not is_warm and bool(is_same_exposure(about.exptime, frame.exptime))
+
+
+def _is_of_setting(context, kind, member, row):
+    """Return whether no card on device or setting differs between a member and a frame."""
+    group_by = kind.configuration(context)["group_by"]
+    differing = identity.differing_keywords([member.facts["setting"], row.facts["setting"]])
+    return not any(identity.is_decisive(keyword, group_by) for keyword in differing)
+
+
+def _is_preferred(use, rules_of_run):
+    """Return whether a master of the own night, unscaled and not cut, is taken before another.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+        The other one.
+    rules_of_run : ccdflow.kinds.matching.rule_values.Rules
+
+    Returns
+    -------
+    bool
+    """
+    is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
+    is_ranked = is_later or use.lag is None or bool(use.cut) or use.scale != 1
+    return is_ranked or rules_of_run.same_night
+
+
+def _adds_less(answer, about, minimum, noise):
+    """Return whether a master of few frames adds less variance than the one that a frame has.
+
+    Parameters
+    ----------
+    answer : ccdflow.kinds.matching.answers.Answer
+        With a master.
+    about : ccdflow.kinds.matching.rule_values.Observation
+        Of the few frames.
+    minimum : int
+        How many it would have.
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+
+    Returns
+    -------
+    bool
+    """
+    if answer.use.is_measured:
+        # Flats are compared by their electrons: the gain tells.
+        return True
+    variances = {
+        BIAS: noise.read_noise**2,
+        DARK: noise.read_noise**2 + noise.dark_rate * (about.exptime or 0.0),
+    }
+    return variances.get(answer.kind, 1 / noise.flat_level) / minimum < answer.use.variance

@@ -1,0 +1,129 @@
+"""The budget of a night against its pixels: the noise of a frame, and the gain of more frames."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from chain_runs import DARKS, FEW, NIGHT, run
+
+from ccdflow import simulate
+from ccdflow.calibrate.sky_level import level_and_noise
+from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
+
+SHAPE = (151, 153)
+NO_FAULTS = simulate.FaultCounts(0, 0, 0, 0, 0, 0, 0, 0)
+SKIES = (3.0, 10.0, 38.0, 226.0, 1000.0, 3000.0)
+
+
+def detector_of(gain, read_noise):
+    amplifier = simulate.SimulatedAmplifier((0, SHAPE[1]), gain, read_noise)
+    return simulate.draw_detector(
+        SHAPE, amplifiers=[amplifier], shutter=0.0, faults=NO_FAULTS, filters=("g",)
+    )
+
+
+def noises_of(done):
+    """Return the blocks of a night, and {calibrated frame: its noise in the budget}."""
+    blocks = night_forecast.blocks_of(done.context, NIGHT)
+    noises = {
+        product: noise for block in blocks for noise in block.noises for product in noise.products
+    }
+    return blocks, noises
+
+
+@pytest.mark.parametrize(("gain", "read_noise"), [(0.5, 3.0), (1.0, 6.0), (3.0, 3.0)])
+def test_the_budget_is_the_noise_of_frames_of_all_skies(tmp_path, gain, read_noise):
+    """From 3 to 3000 electrons, the read noise from one step of the converter to six: 3 %."""
+    detector, shots = detector_of(gain, read_noise), []
+
+    def take(image_type, count=1, **how):
+        for number in range(count):
+            start = small_chain.EVENING + timedelta(minutes=3 * len(shots))
+            file = f"{image_type}{len(shots) if count == 1 else number}.fits"
+            shots.append(simulate.Shot(file, image_type, start, **how))
+
+    take("bias", 5)
+    take("dark", 5, exptime=60.0)
+    take("flat", 5, exptime=4.0, filter="g", sky=simulate.Sky(25_000 * min(gain, 1.0) / 4))
+    for number, sky in enumerate(SKIES):
+        # Frames of one exposure would be budgeted together.
+        seconds = 60.0 + 0.01 * number
+        take("science", exptime=seconds, filter="g", sky=simulate.Sky(sky / seconds))
+    taken = simulate.expose_night(tmp_path / "raw", detector, shots, seed=1)
+    done = run(tmp_path, SimpleNamespace(profile=simulate.profile(detector)))
+    _, noises = noises_of(done)
+    assert len(noises) == len(SKIES)
+    for product, noise in noises.items():
+        hdus, truth = done.open(product), taken[product.partition("/")[2]].incident
+        sky = np.median(truth)
+        off = np.where(hdus["MASK"].data == 0, hdus[0].data - truth, np.nan)
+        # As SKYRMS is measured, but on all rows.
+        measured = level_and_noise(off[:-1:2], off[1::2])["sky_rms"]
+        assert noise.budget.noise == pytest.approx(measured, rel=0.03), sky
+
+
+MORE = {
+    # Kind: frames of the night, in the end, exposures of frame and darks, sky in electrons.
+    "dark": ({"bias": 6, "dark": 3, "flat": 4}, 12, (60.0, 60.0), 1.0),
+    "bias": ({"bias": 3, "dark": 9, "flat": 4}, 12, (20.0, 60.0), 1.0),
+    "flat": ({"bias": 6, "dark": 4, "flat": 3}, 12, (20.0, 20.0), 20_000.0),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
+    """The night is run, the frames of the list are added, and it is run again."""
+    counts, final, (seconds, dark_seconds), sky = MORE[kind]
+    all_counts = {**counts, kind: final}
+    chain = small_chain.make(
+        tmp_path / "all", detector=detector_of(1.0, 6.0), biases=all_counts["bias"],
+        darks=((dark_seconds, all_counts["dark"]),), flats=(("g", all_counts["flat"]),),
+        science=(("g", seconds, 1),), sky=sky / seconds, stars=0, lamp_drift=0.0,
+    )  # fmt: skip
+    (tmp_path / "raw").mkdir()
+    (frame,) = chain.of("science")
+    names = [frame, *(name for each in counts for name in chain.of(each)[: counts[each]])]
+
+    def variance():
+        for name in names:
+            shutil.copy(tmp_path / "all" / name, tmp_path / "raw" / name)
+        done = run(tmp_path, chain)
+        off = (done.open(f"calibrated/{frame}")[0].data - chain.perfect(frame))[chain.good(frame)]
+        return done, off.var()
+
+    done, before = variance()
+    (block,), noises = noises_of(done)
+    noise = noises[f"calibrated/{frame}"]
+    wish = next(wish for wish in noise.wishes if wish.kind == kind)
+    assert (wish.frames, wish.has_more) == (final - counts[kind], True)
+    gain = wish.gain if kind == "flat" else wish.gain_of_reading
+    of = "the variance" if kind == "flat" else "read and dark variance"
+    assert f"(-{100 * gain:.0f} % of {of})" in " ".join(forecast_sentences.wish_lines(block))
+    names = chain.of(kind)
+    _, after = variance()
+    # The frame's own noise is in both: the error is that of its product with the master's.
+    fall, error = 1 - after / before, 2 * (wish.gain / SHAPE[0] / SHAPE[1]) ** 0.5
+    assert fall == pytest.approx(wish.gain, abs=3 * error + 0.02 * wish.gain)
+    if kind == "flat":
+        return
+    photons = noise.budget.parts["photons"]
+    of_reading = (before - after) / (before - photons)
+    assert of_reading == pytest.approx(wish.gain_of_reading, abs=3 * error + 0.05 * gain)
+
+
+def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):
+    """Three darks of the night, one of them with light in it: two are too few for a master."""
+    chain = small_chain.make(tmp_path / "raw", **(FEW | {"science": (("g", 60.0, 1),)}))
+    with fits.open(tmp_path / "raw/dark60_2.fits", mode="update") as hdus:
+        hdus[0].data[:, :90] += 400
+    done = run(tmp_path, chain)
+    assert done.records[DARKS[60]].reason == "2 of 3 frames, fewer than the minimum of 3"
+    (block,), _ = noises_of(done)
+    wishes = forecast_sentences.wish_lines(block)
+    assert wishes[0] == "1 more dark of 60 s makes a combined dark of the 2 that there are"
