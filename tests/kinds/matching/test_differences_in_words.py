@@ -256,8 +256,8 @@ def test_each_hard_key_is_told_with_another_value_and_with_none(name, theirs, ou
     )
     for kind in ("bias", "dark", "flat"):
         masters = MasterChoice([master(kind, NIGHT, setup=of_master)])
-        chosen = masters.choose(kind, frame(night=NIGHT, setup=of_frame))
-        missing = missing_words(chosen.missing)
+        step = masters.choose(kind, frame(night=NIGHT, setup=of_frame))
+        missing = missing_words(step.missing)
         assert missing.endswith(f"({3}, {NIGHT}) {words}"), missing
         assert "absent" not in missing
         assert "  " not in missing
@@ -281,7 +281,8 @@ def test_a_frame_whose_header_lacks_a_card_is_told_so():
         (("camera", "cam"), ("setting", f"DETSERNO {serial}")) for serial in ("111", "absent")
     ]
     flats = MasterChoice([master("flat", NIGHT, setup=setups[0])])
-    assert missing_words(flats.choose("flat", frame(night=NIGHT, setup=setups[1])).missing) == (
+    step = flats.choose("flat", frame(night=NIGHT, setup=setups[1]))
+    assert missing_words(step.missing) == (
         "no flat in g' of cam without DETSERNO in the header: nearest g'"
         f" (3, {NIGHT}) with DETSERNO 111 instead of none in the header"
     )
@@ -317,7 +318,7 @@ def test_degrees_between_are_told_to_a_tenth_and_as_a_span(archive):
     assert "own night, 4.1 to 5.6 C warmer; adds " in biases[0]
     context = archive.plan()
     step = context.groups[f"calibrated/{file}"].steps[0]
-    assert step.uses[0].remarks == ("4.8 C warmer",)
+    assert step.uses[0].remark_texts == ["4.8 C warmer"]
     assert match_sentences.span_words([2.5, -3.0]) == "3 C colder to 2.5 C warmer"
 
 

@@ -306,7 +306,6 @@ def _wish_in_words(wish, noise, block, missing):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
     has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
     adjective = "more " if has_more else ""
-    # Flats are refused for their signal to noise alone where all of them are too faint.
     is_faint = missing is not None and missing.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
     words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else _PLURALS[wish.kind]}"

@@ -424,8 +424,9 @@ def _planned_master(context, kind, answers):
     if use is None:
         return PlannedMaster(kind, groups, answer, missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
-    degrees = [each.use.warmer for _, each in answers]
-    reasons = reasons_of(answer, master_library.rules(context), degrees=degrees)
+    span = [each.use.warmer for _, each in answers]
+    warmth = match_sentences.span_words(span) if use.warmer else ""
+    reasons = reasons_of(answer, master_library.rules(context), warmth=warmth)
     return PlannedMaster(
         kind,
         groups,

@@ -83,7 +83,7 @@ def has_reasons_of_its_own(answer):
     return is_sure and answer.step.uses[0] is use
 
 
-def reasons_of(answer, rules, *, degrees=()):
+def reasons_of(answer, rules, *, warmth=""):
     """Return the reasons of a master that is applied: how near it is, and how it is applied.
 
     Parameters
@@ -91,8 +91,8 @@ def reasons_of(answer, rules, *, degrees=()):
     answer : Answer
         With a master.
     rules : ccdflow.kinds.matching.rule_values.Rules
-    degrees : sequence of float, optional
-        By how much the master is warmer than each of the frames that share the answer.
+    warmth : str, optional
+        By how much the master is warmer than several frames, for the words on one of them.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def reasons_of(answer, rules, *, degrees=()):
             why = _why_later(use, index, uses, rules)
         elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
             why = _temperatures_in_words(use, uses, rules)
-        elif kind is RemarkKind.WARMTH and degrees:
-            text = match_sentences.span_words(degrees)
+        elif kind is RemarkKind.WARMTH:
+            text = warmth or text
         reasons.append(f"{text} ({why})" if why else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
