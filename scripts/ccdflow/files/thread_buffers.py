@@ -47,10 +47,7 @@ def thread_buffer(use, size):
 def lent(buffers):
     """Let this thread use some buffers inside this context, and its own ones again behind it.
 
-    Parameters
-    ----------
-    buffers : dict
-        Of one slot of a run, empty at first; no two threads use it at a time.
+    They are a dict, empty at first, that no two threads use at a time.
     """
     own, _BUFFERS.by_use = _BUFFERS.by_use, buffers
     try:

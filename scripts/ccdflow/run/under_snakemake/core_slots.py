@@ -32,12 +32,9 @@ class CoreSlots:
 
     @contextmanager
     def taken(self, number):
-        """Wait for free slots, and hold them inside this context.
+        """Wait for some free slots, and hold them inside this context.
 
-        Parameters
-        ----------
-        number : int
-            Cores of the job; more than there are count as all of them.
+        More slots than there are count as all of them.
         """
         slots = self._take(min(number, self._count))
         try:
