@@ -80,14 +80,14 @@ def test_charge_that_ran_over_is_found_with_the_full_pixels_and_nothing_else():
     values = (moved / gain + rng.normal(0, 3, SHAPE)).astype(np.float32)
     errors = np.full(SHAPE, np.hypot(3, (200 / gain**2) ** 0.5), np.float32)
     none = np.zeros(SHAPE, bool)
-    found = pixels_of_trails(values, errors, is_full=none, gain=gain)
-    np.testing.assert_array_equal(found, np.flatnonzero(has_run_over))
+    trails = pixels_of_trails(values, errors, is_full=none, gain=gain)
+    np.testing.assert_array_equal(trails, np.flatnonzero(has_run_over))
     assert has_run_over.sum() == 16
     # A saturated pixel of less charge than that of a well, with charge beside it.
     values[250, 250], values[251, 250], is_full = 5000.0, 700.0, none.copy()
     is_full[250, 250] = True
     more = pixels_of_trails(values, errors, is_full=is_full, gain=gain)
-    assert set(more) - set(found) == {250 * SHAPE[1] + 250, 251 * SHAPE[1] + 250}
+    assert set(more) - set(trails) == {250 * SHAPE[1] + 250, 251 * SHAPE[1] + 250}
     assert not pixels_of_trails(values[320:], errors[320:], is_full=none[320:], gain=1e-3).size
 
 

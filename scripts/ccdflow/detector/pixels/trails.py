@@ -71,9 +71,9 @@ def _reached_from(sources, has_charge, shape):
         for right in (-1, 0, 1):
             if down or right:
                 steps, places = _steps(sources, shape, down=down, right=right)
-                found = has_charge[steps]
-                touching[places[found]] = True
-                ends.append(steps[found])
+                is_charged = has_charge[steps]
+                touching[places[is_charged]] = True
+                ends.append(steps[is_charged])
     is_reached[sources[touching]] = True
     ends = np.unique(np.concatenate(ends))
     while ends.size:

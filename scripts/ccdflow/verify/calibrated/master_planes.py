@@ -19,7 +19,7 @@ _UNLIT_BELOW = 0.2
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
-# Its light is below 0 by at most this many of its errors.
+# The light of a dark is below 0 by at most this many of its errors.
 _LEAST_LIGHT = 0.5
 # Rows and columns of the tiles of a dark.
 _TILE_SIDE = 24

@@ -299,12 +299,12 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     limit = _HOT_SIGMA * np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
     ring, column = np.ones((3, 3), bool), np.zeros((3, 3), bool)
     ring[1, 1], column[:, 1] = False, True
-    found = []
+    bounds = []
     for side in (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART):
         with np.errstate(invalid="ignore"):
             has_charge = ~(excess <= side * limit) | is_full
             sources = (excess >= side * _LEAST_WELL / gain) | is_full
         ends = ndimage.binary_dilation(sources, ring) & has_charge
         touching = ndimage.binary_dilation(has_charge, ring) & sources
-        found.append(touching | ndimage.binary_propagation(ends, column, mask=has_charge))
-    bits.set(BLEED, *found, part)
+        bounds.append(touching | ndimage.binary_propagation(ends, column, mask=has_charge))
+    bits.set(BLEED, *bounds, part)
