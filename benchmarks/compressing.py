@@ -21,8 +21,8 @@ from astropy.io import fits
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from ccdflow.files import compressed_images  # noqa: E402
-from ccdflow.files.multi_image_products import Plane, read_stored_hdus  # noqa: E402
+from ccdflow.files.fits_products import compressed_images  # noqa: E402
+from ccdflow.files.fits_products.multi_image_products import Plane, read_stored_hdus  # noqa: E402
 
 ROUNDS, ROWS = 3, 512
 WAYS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}

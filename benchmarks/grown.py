@@ -26,7 +26,8 @@ import million
 import scale
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write, note_columns, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import note_columns, notes
 from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 

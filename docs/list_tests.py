@@ -215,7 +215,7 @@ def row_of(module):
 
     def rank(way):
         through, test = way[-2], way[-1]
-        is_elsewhere = test.parent.name != own
+        is_elsewhere = test.relative_to(ROOT / "tests").parts[0] != own
         return is_elsewhere, -words_of_tests()[test].count(through.stem), test, through
 
     ways = sorted(paths_to_tests(module), key=rank)

@@ -16,8 +16,9 @@ gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
-from ccdflow.run import host, lasting_streams, steward, summary
 from ccdflow.run.batches import batch_files, batch_resources
+from ccdflow.run.lines import summary
+from ccdflow.run.under_snakemake import host, lasting_streams, steward
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
@@ -149,7 +150,7 @@ def verify(folders, *, every, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
-    from ccdflow.run.noted_products import noted_records
+    from ccdflow.run.products.noted_products import noted_records
     from ccdflow.verify.command import report
 
     how = {"every": every, "expected": expected, "threads": threads}

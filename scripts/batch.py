@@ -17,8 +17,8 @@ import sys
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import lasting_streams
 from ccdflow.run.batches import batch_work
+from ccdflow.run.under_snakemake import lasting_streams
 
 
 def say(text):

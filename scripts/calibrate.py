@@ -29,9 +29,10 @@ from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError, action_of
-from ccdflow.files import atomic_write, compressed_images
+from ccdflow.files import atomic_write
 from ccdflow.files.cards import CardSpec, card_value
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products import compressed_images
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 from ccdflow.run.forked_frames import map_forked
@@ -49,17 +50,17 @@ def parse(arguments=None):
     parser.add_argument(
         "--bias-is-out",
         action="store_true",
-        help="dark and flat had this bias subtracted, though no card BIASKEY says so",
+        help="dark and flat had this bias subtracted, and lack the card BIASKEY",
     )
     parser.add_argument(
         "--gain",
         type=commandline.number_type("--gain", above=0, allowed="electrons per adu, above 0"),
-        help="electrons per adu; else card AMPGAIN or GAIN",
+        help="electrons per adu (default: the card AMPGAIN or GAIN)",
     )
     parser.add_argument(
         "--read-noise",
         type=commandline.number_type("--read-noise", allowed="electrons, 0 or more"),
-        help="electrons; else card RDNOISE",
+        help="electrons (default: the card RDNOISE)",
     )
     parser.add_argument(
         "--saturation",
@@ -70,15 +71,16 @@ def parse(arguments=None):
         "--compress",
         choices=(compressed_images.LOSSLESS_FORM, compressed_images.QUANTISED_FORM),
         default="",
-        help="docs/products.md",
+        help="packed tiles: lossless, or in steps of a sixteenth of the noise (docs/products.md)",
     )
-    parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
+    parser.add_argument("--image-only", action="store_true", help="write neither UNCERT nor MASK")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace calibrated frames that are there"
+        "--overwrite", action="store_true", help="replace existing calibrated frames"
     )
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
-    )
+        "--cores", "--threads", type=commandline.cores_type(),
+        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
+    )  # fmt: skip
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
         if kind in options.given:
@@ -214,7 +216,7 @@ def readout_of(hdu, options):
 
     Parameters
     ----------
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU with the image.
     options : argparse.Namespace
 

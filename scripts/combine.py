@@ -29,46 +29,50 @@ from ccdflow.files import atomic_write
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="out=FILE FRAME", names=("out",))
-    parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU")
-    parser.add_argument("--method", default="average", choices=("average", "median"))
+    parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU (default: 0)")
+    parser.add_argument(
+        "--method", default="average", choices=("average", "median"),
+        help="statistic of the values of a pixel (default: average)",
+    )  # fmt: skip
     parser.add_argument(
         "--clip",
         type=commandline.number_type("--clip", allowed="sigma from 1 up, or 0"),
         default=5.0,
-        help="reject beyond so many sigma from the median; 0 rejects nothing",
+        help="reject values beyond so many sigma from the median; 0 rejects none (default: 5)",
     )
     parser.add_argument(
         "--clip-by",
         default="auto",
         choices=("auto", "noise", "mad", "std"),
-        help="where sigma comes from; auto: noise below ten frames where --read-noise is given",
+        help="source of sigma; auto: noise, for fewer than ten frames with --read-noise, else mad",
     )
     parser.add_argument(
         "--read-noise",
         type=commandline.number_type(
             "--read-noise", allowed="in the unit of the frames, 0 or more"
         ),
-        help="of a pixel, in the unit of the frames",
+        help="read noise of a pixel, in the unit of the frames",
     )
     parser.add_argument(
         "--gain",
         type=commandline.number_type("--gain", above=0, allowed="electrons a unit, above 0"),
-        help="electrons a unit of the frames; not for biases",
+        help="electrons for each unit of the frames; not for biases",
     )
-    parser.add_argument("--iterations", type=int, default=1, help="rounds of clipping at most")
+    parser.add_argument(
+        "--iterations", type=int, default=1, help="rounds of clipping at most (default: 1)"
+    )
     parser.add_argument(
         "--memory",
         type=commandline.number_type("--memory", above=0, allowed="MB, above 0"),
         default=DEFAULT_STACK_BYTES / 1e6,
         metavar="MB",
-        help="memory at most",
+        help="memory at most, MB",
     )
     parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the file where it is there"
-    )
+        "--cores", "--threads", type=commandline.cores_type(),
+        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     return commandline.parse_arguments(parser, arguments)
 
 

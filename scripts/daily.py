@@ -27,10 +27,11 @@ from pathlib import Path
 
 from ccdflow import commandline, paths, schemas, settings
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.pages.rendering import visible
-from ccdflow.run import summary
-from ccdflow.run.progress import duration
+from ccdflow.run.lines import summary
+from ccdflow.run.lines.progress import duration
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ def run(arguments, *, log, folder):
     arguments : list of str
     log : file object
     folder : path-like
-        Where the run leaves its `ccdflow.run.summary`.
+        Where the run leaves its `ccdflow.run.lines.summary`.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from ccdflow import commandline, paths
 from astropy.io import fits
 
 from ccdflow.errors import UserError
-from ccdflow.files import compressed_images
+from ccdflow.files.fits_products import compressed_images
 from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rows import SET_ASIDE
 

@@ -32,7 +32,11 @@ NAMES = ("raw", "results", "picture", "cameras", *settings.parts())
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="FILE raw=FOLDER results=FOLDER", names=NAMES)
-    parser.add_argument("--what-if", metavar="MASTER", help="another combined bias, dark or flat")
+    parser.add_argument(
+        "--what-if",
+        metavar="MASTER",
+        help="compare the frame with one calibrated by this combined bias, dark or flat",
+    )
     return commandline.parse_arguments(parser, arguments)
 
 

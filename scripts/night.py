@@ -17,7 +17,7 @@ import sys
 
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
-from ccdflow.files.tables import table_rows
+from ccdflow.files.text_files.tables import table_rows
 from ccdflow.pages import terminal
 
 _TABLES = {

@@ -2,7 +2,7 @@
 
 python scripts/release.py VERSION
 
-Example, which changes nothing and says whether a release of this version could be made:
+Example, which changes nothing and reports whether a release of this version could be made:
 
 python scripts/release.py 0.1.0 --check
 
@@ -30,7 +30,11 @@ _VERSION = r"\d+\.\d+\.\d+"
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="VERSION")
-    parser.add_argument("--check", action="store_true", help="say whether it could be made")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="report whether the release could be made; change nothing",
+    )
     return commandline.parse_arguments(parser, arguments)
 
 

@@ -24,9 +24,18 @@ def parse(arguments=None):
     kind.add_argument("--biases", type=int, metavar="N", help="write N biases")
     kind.add_argument("--nights", type=int, metavar="N", help="write N nights of tiny frames")
     parser.add_argument(
-        "--frames-per-night", type=int, default=100, metavar="N", help="with --nights"
+        "--frames-per-night",
+        type=int,
+        default=100,
+        metavar="N",
+        help="frames of each night of --nights (default: 100)",
     )
-    parser.add_argument("--seed", type=int, default=2016, help="the same seed, the same bytes")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=2016,
+        help="frames with the same seed have the same bytes (default: 2016)",
+    )
     parser.add_argument(
         "--scale",
         type=float,
@@ -39,7 +48,10 @@ def parse(arguments=None):
     )
     parser.add_argument("--darks-date", help="UT date of the frames in darks/ (default: --date)")
     parser.add_argument("--instrument", default="LFC", help="value of the INSTRUME card")
-    parser.add_argument("--overscan-side", default="right", choices=("right", "left"))
+    parser.add_argument(
+        "--overscan-side", default="right", choices=("right", "left"),
+        help="side of the image with the overscan (default: right)",
+    )  # fmt: skip
     parser.add_argument(
         "--cores",
         "--threads",
@@ -48,7 +60,7 @@ def parse(arguments=None):
         help="threads (default: 2)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="write all frames, over whatever is there"
+        "--overwrite", action="store_true", help="write all frames, also over existing files"
     )
     return commandline.parse_arguments(parser, arguments)
 

@@ -22,7 +22,7 @@ def parse(arguments=None):
     parser = commandline.parser(__doc__, words="source=FOLDER raw=FOLDER", names=("source", "raw"))
     parser.add_argument(
         "--every", default=5.0, type=commandline.seconds_type("--every", least=0),
-        help="seconds a frame (default: 5)",
+        help="seconds from one frame to the next (default: 5)",
     )  # fmt: skip
     return commandline.parse_arguments(parser, arguments)
 

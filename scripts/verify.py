@@ -19,7 +19,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.reading.verdict import EXPECTABLE
 
@@ -29,17 +29,20 @@ def parse(arguments=None):
     parser = commandline.parser(
         __doc__, words="raw=FOLDER results=FOLDER PRODUCT", names=("raw", "results")
     )
-    parser.add_argument("--all", action="store_true", help="every product, not a sample")
+    parser.add_argument("--all", action="store_true", help="verify every product, not a sample")
     parser.add_argument(
-        "--whole", action="store_true", help="all rows of combined frames, not bands of them"
+        "--whole",
+        action="store_true",
+        help="compare all rows of combined frames, not bands of them",
     )
     parser.add_argument(
         "--expected", action="append", default=[], choices=EXPECTABLE,
-        help="why a product that cannot be made again is no failure; may be given several times",
+        help="reason for which a product that cannot be made again is no failure; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--cores", type=commandline.cores_type(), default=len(os.sched_getaffinity(0))
-    )
+        "--cores", type=commandline.cores_type(), default=len(os.sched_getaffinity(0)),
+        help="threads (default: one for each core)",
+    )  # fmt: skip
     return commandline.parse_arguments(parser, arguments)
 
 

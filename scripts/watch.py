@@ -2,7 +2,7 @@
 
 python scripts/watch.py raw=FOLDER results=FOLDER [--cores N] [--pause SECONDS]
 
-Example, after `make demo`, which does once what there is to do, and ends:
+Example, after `make demo`, which makes the missing products once, and ends:
 
 python scripts/watch.py raw=demo/raw results=demo/results --once
 
@@ -21,10 +21,12 @@ from collections import deque
 from contextlib import suppress
 
 from ccdflow import commandline, paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan
+from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
@@ -37,13 +39,16 @@ def parse(arguments=None):
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
-        "--cores", type=commandline.cores_type(), default=cores, help="frames at the same time"
+        "--cores",
+        type=commandline.cores_type(),
+        default=cores,
+        help="frames that are worked on at the same time",
     )
     parser.add_argument(
         "--pause",
         type=commandline.seconds_type("--pause", least=0.01),
         default=watching.PAUSE_SECONDS,
-        help="between two looks, s",
+        help="seconds between two looks at the raw folder",
     )
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
@@ -52,9 +57,12 @@ def parse(arguments=None):
     parser.add_argument(
         "--limit", type=commandline.seconds_type("--limit", least=0.01),
         default=watching.SILENCE_SECONDS,
-        help="a folder that has not answered for so long is named, s",
+        help="seconds after which a folder that does not answer is named",
     )  # fmt: skip
-    parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
+    parser.add_argument("--verbose", action="store_true", help="give the reasons of whole plans")
+    parser.add_argument(
+        "--once", action="store_true", help="make the missing products once, and end"
+    )
     return commandline.parse_arguments(parser, arguments)
 
 
@@ -125,13 +133,15 @@ def watch(options):
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
     commandline.no_more_words(options)
+    if options.verbose:
+        debug_lines.DebugLines(observer.say)
     values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
-        after=observer.after, waits=observer.waits, way=options.notice, limit=options.limit,
+        after=observer.after, waits=observer.waits, noticing=options.notice, limit=options.limit,
     )  # fmt: skip
     if options.once:
-        problem = watched.round().problem
+        problem = watched.whole_round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.

@@ -2,8 +2,10 @@
 
 Where things are:
 
-- ``tests/<package>/`` tests the package of that name in ``scripts/ccdflow/``, in this process and
-  on tiny frames: ``tests/frame/`` is of reduced frames, ``tests/kinds/`` of plans and masters.
+- ``tests/<package>/`` tests the package of that name in ``scripts/ccdflow/``, and a folder in
+  it the package's folder of that name, in this process and on tiny frames: ``tests/frame/`` is of
+  reduced frames, ``tests/kinds/`` of plans and masters.
+- ``tests/benchmarks/`` is of the measurement harness.
 - ``tests/workflow/`` runs Snakemake; `Sandbox` there is an archive that changes between runs.
 - ``tests/slurm/`` starts a Slurm of two nodes on this machine.
 - ``tests/project/`` is of the documents, scripts, environments and the form of the code.
@@ -57,10 +59,10 @@ LONG_FILES = (
     "workflow/test_odd_files.py",
     "calibrate/test_calibration_arithmetic.py",
     "workflow/test_local_batches.py",
-    "kinds/test_detector.py",
-    "kinds/test_master_forecasts.py",
+    "kinds/measuring/test_detector.py",
+    "kinds/forecasting/test_master_forecasts.py",
     "detector/test_trends.py",
-    "run/test_watching_rounds.py",
+    "run/watch/test_watching_rounds.py",
     "workflow/test_folder_and_disk_faults.py",
     "combine/test_combined_biases.py",
     "workflow/test_faults.py",
@@ -68,14 +70,14 @@ LONG_FILES = (
     "kinds/test_chain_faults.py",
     "workflow/test_seal.py",
     "run/test_errors_of_jobs.py",
-    "kinds/test_chain_of_masters.py",
+    "kinds/masters/test_chain_of_masters.py",
     "detector/test_bias_figures.py",
-    "run/test_inventory.py",
+    "run/rawframes/test_inventory.py",
     "workflow/test_random_events.py",
     "kinds/test_chain_rebuilds.py",
     "verify/test_verify_extensions.py",
     "workflow/test_views.py",
-    "run/test_steward.py",
+    "run/under_snakemake/test_steward.py",
     "detector/test_shutter.py",
     "project/test_layers.py",
     "workflow/test_chain_in_batches.py",
@@ -88,9 +90,9 @@ LONG_FILES = (
     "verify/test_verify_tampering.py",
     "project/test_site.py",
     "verify/test_verify_detector.py",
-    "kinds/test_windows.py",
-    "kinds/test_measured_flats.py",
-    "kinds/test_matching.py",
+    "kinds/matching/test_windows.py",
+    "kinds/matching/test_measured_flats.py",
+    "kinds/matching/test_matching.py",
 )
 
 
@@ -108,7 +110,7 @@ def pytest_collection_finish():
 
 @dataclass(frozen=True)
 class WorkflowRun:
-    """What a run of the workflow left behind: its exit status, and all it printed."""
+    """The result of a run of the workflow: its exit status, and all it printed."""
 
     status: int
     output: str

@@ -59,7 +59,7 @@ def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level(
             assert part["additionalProperties"] is False
 
 
-def test_the_file_is_what_is_used_when_nothing_is_given():
+def test_the_file_gives_the_defaults():
     assert settings.load_settings({}) == DEFAULTS
     assert settings.load_settings(DEFAULTS) == DEFAULTS
 
@@ -96,7 +96,7 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
         ("progress", "loud", "(found 'loud'); allowed: auto, plain, none"),
     ],
 )
-def test_a_wrong_value_names_file_key_value_and_what_is_allowed(key, value, line):
+def test_the_error_on_a_wrong_value_names_file_key_value_and_the_allowed_ones(key, value, line):
     with pytest.raises(UserError) as caught:
         settings.load_settings(nested(key, value))
     message = str(caught.value)
@@ -130,7 +130,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
         ({"strict": "true"}, "strict", True),
     ],
 )
-def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expected):
+def test_values_as_snakemake_parses_them_are_understood(given, key, expected):
     value = settings.load_settings(given)
     for name in key.split("."):
         value = value[name]
@@ -138,7 +138,7 @@ def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expe
     assert type(value) is type(expected)
 
 
-def test_a_folder_that_became_a_number_is_said():
+def test_a_folder_that_became_a_number_is_reported():
     # --config raw=2016_01_16 arrives as 20160116.
     with pytest.raises(
         UserError, match=r"raw: .*\(found 20160116\); .*; write ./ before it: raw=./"
@@ -151,7 +151,7 @@ def test_a_folder_may_begin_with_the_home(monkeypatch):
     assert settings.load_settings({"raw": "~/night"})["raw"] == "/home/observer/night"
 
 
-def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
+def test_a_missing_setting_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     settings._defaults.cache_clear()
     assert settings.load_settings({"raw": "a", "results": "b"}) == {

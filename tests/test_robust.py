@@ -49,7 +49,7 @@ def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
     assert np.array_equal(frames, before)
 
 
-def test_median_of_each_pixel_passes_by_what_is_missing_or_keeps_it():
+def test_the_median_of_each_pixel_leaves_missing_values_out_or_keeps_them():
     frames = np.random.default_rng(5).normal(1000, 300, (5, 3, 4)).astype("f4")
     frames[:2, 1, 2] = frames[:, 0, 0] = np.nan
     assert np.array_equal(median_of_each(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))

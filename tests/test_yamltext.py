@@ -37,7 +37,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD, ids=list(BAD))
-def test_what_no_value_needs_is_one_line(text, tmp_path):
+def test_yaml_that_no_setting_needs_is_refused_in_one_line(text, tmp_path):
     content, problem = BAD[text]
     path = tmp_path / "probe.yaml"
     path.write_text(content)
@@ -51,7 +51,7 @@ def test_what_no_value_needs_is_one_line(text, tmp_path):
     assert time.process_time() - started < 2
 
 
-def test_plain_values_are_what_they_were():
+def test_plain_values_are_unchanged():
     text = 'a: [1, 2.5, x, "*y"]\nb: {c: true, d: null}\n'
     assert yamltext.parse_yaml(text, file="a") == {
         "a": [1, 2.5, "x", "*y"],
@@ -66,7 +66,7 @@ ROOT = Path(__file__).parents[1]
     "path", [ROOT / "config/config.yaml", *sorted((ROOT / "config/cameras").glob("*.yaml"))],
     ids=lambda path: path.stem,
 )  # fmt: skip
-def test_the_fast_parser_reads_what_pythons_own_reads(path, monkeypatch):
+def test_the_fast_parser_gives_the_values_of_pythons_own(path, monkeypatch):
     fast = yamltext.read_yaml(path)
     monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
     assert repr(yamltext.read_yaml(path)) == repr(fast) == repr(yaml.safe_load(path.read_text()))

@@ -27,7 +27,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.files import atomic_write
-from ccdflow.files.hdus import array_hdu
+from ccdflow.files.fits_products.hdus import array_hdu
 from ccdflow.files.headertext import CardList
 
 

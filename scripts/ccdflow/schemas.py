@@ -93,7 +93,7 @@ def _part_without_references(part, definitions):
 
 @cache
 def _validator(schema):
-    # Only here: see above.
+    # Imported here, because nearly all values are valid, and need none of it.
     import jsonschema
 
     return jsonschema.Draft202012Validator(read_schema(schema))

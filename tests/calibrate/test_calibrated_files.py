@@ -29,7 +29,8 @@ from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.sections import Region
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files import atomic_write, checksum, multi_image_products
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.fits_products import multi_image_products
 from ccdflow.frame.readout import Readout
 from ccdflow.run import forked_frames
 
@@ -423,7 +424,9 @@ def test_infinite_values_in_most_of_a_tile_leave_the_errors_beside_it(tmp_path):
         ("", {}, {}, ""),
     ],
 )
-def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark, flat, without):
+def test_by_hand_masters_that_physics_forbids_are_refused_in_one_line(
+    tmp_path, capsys, words, dark, flat, without
+):
     """Masters that somebody made elsewhere, by the command line: nothing is written."""
     import calibrate
 
@@ -611,7 +614,7 @@ def test_a_master_made_anew_is_read_anew_and_old_ones_go(frame_and_masters, tmp_
 
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 @pytest.mark.parametrize("count", [1, 2, 7, 720])
-def test_checksum_of_what_is_swapped(dtype, count):
+def test_the_checksum_is_that_of_the_swapped_bytes(dtype, count):
     values = np.random.default_rng(count).integers(-32768, 32767, count).astype(dtype)
     big = values.astype(f">{dtype}").tobytes()
     words = multi_image_products.swap(values)

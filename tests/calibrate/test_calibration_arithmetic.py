@@ -237,7 +237,7 @@ def test_variance_of_a_median(count):
 @pytest.mark.parametrize("noise", [1.5, 4.0])
 @pytest.mark.parametrize("count", [5, 6, 16, 24, 25, 64, 1000, 1001])
 def test_variance_of_a_median_of_whole_numbers(count, noise):
-    """Of few pixels of a row, and of the many of an overscan with one level for the frame."""
+    """It holds for few pixels of a row, and for the many of an overscan with one level."""
     random = np.random.default_rng(count)
     levels = random.random((min(200_000, 2_000_000 // count), 1))
     values = np.rint(random.normal(size=(len(levels), count)) * noise + levels)
@@ -418,7 +418,7 @@ def test_masks_of_frame_and_masters_are_all_there():
     assert data[3, 4] == np.float32(200)
 
 
-def test_saturation_and_what_is_not_finite_are_found_without_a_stored_mask():
+def test_saturated_and_infinite_pixels_are_found_without_a_stored_mask():
     reduced = np.full((6, 8), 100, np.float32)
     reduced[1, 2], reduced[3, 4], reduced[5, 7] = 64535, np.nan, np.inf
     known = one_readout(level=1000.0, saturation=65535.0)
@@ -467,7 +467,7 @@ def interlocks():
 
 
 @pytest.mark.parametrize(("words", "uses", "more"), list(interlocks()))
-def test_what_physics_forbids_is_refused_in_one_line(words, uses, more):
+def test_masters_that_physics_forbids_are_refused_in_one_line(words, uses, more):
     with pytest.raises(FrameError, match=words) as error:
         calibrate_arrays(np.ones((6, 8), np.float32), one_readout(**more), uses)
     assert "\n" not in str(error.value)

@@ -77,7 +77,7 @@ def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
     assert "bias" not in effects(frame, masters, shares={"bias": 0.0})
     whole = effects(frame, masters)["bias"]
     half = effects(frame, masters, shares={"bias": 0.5})["bias"]
-    # What stays in beside the noise of the master, which it subtracts half only: 0.5^2 of both.
+    # A part of 0.5^2 of both stays in beside the noise of the master, which subtracts half only.
     gained = whole.noise_without - whole.noise
     assert gained == pytest.approx(64 - 4, abs=3 * whole.noise_error)
     assert half.noise_without - half.noise == pytest.approx(16 - 3, abs=3 * half.noise_error)
@@ -116,7 +116,7 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     assert verdicts == ["no difference", "does harm", "does harm", "helps, though it adds noise"]
 
 
-def test_the_page_has_what_each_master_did_to_the_frames(tmp_path):
+def test_the_page_has_the_effect_of_each_master_on_the_frames(tmp_path):
     done = run(tmp_path, take(tmp_path, sky=40.0))
     helps = done.records[FRAME].data["helps"]
     assert set(helps) == {"dark", "flat"}

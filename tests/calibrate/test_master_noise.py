@@ -87,6 +87,6 @@ def test_the_signal_of_a_dark_is_smooth_but_for_its_hot_pixels():
     assert smooth.std() < noise / 4
 
 
-def test_only_what_is_above_the_median_is_the_signal_of_a_dark_that_holds_its_bias():
+def test_the_signal_of_a_dark_that_holds_its_bias_is_its_excess_over_the_median():
     image, master = master_of("dark", np.full(SHAPE, 300.0), bias_key="")
     assert np.all(master_noise.signal_of(image, master, READOUTS) == 0)

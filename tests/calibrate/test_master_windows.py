@@ -120,7 +120,9 @@ def test_origins_alone(tmp_path):
         ("end", {"CCDSEC": "[31:"}, {}),
     ],
 )
-def test_what_cannot_be_cut_is_one_line(tmp_path, capsys, words, of_frame, of_masters):
+def test_a_master_that_cannot_be_cut_is_refused_in_one_line(
+    tmp_path, capsys, words, of_frame, of_masters
+):
     made, data = pixels(5)
     given = masters(tmp_path, made, **of_masters)
     path = frame(tmp_path, data, **of_frame)

@@ -31,7 +31,7 @@ def test_the_usual_image_types(written, understood):
     assert (facts.imagetyp, facts.type, facts.reason) == (written, understood, "")
 
 
-def test_an_image_type_nobody_knows_is_said():
+def test_an_unknown_image_type_has_a_warning():
     made = header(12, 9, IMAGETYP="florp")
     facts = generic_camera([made]).describe([made], file="a.fits")
     assert (facts.imagetyp, facts.type) == ("florp", "")

@@ -67,7 +67,7 @@ def of_day(*cards):
 
 
 def warnings_of(row):
-    """What the row warns of."""
+    """The warnings of a row."""
     return row.warnings
 
 
@@ -189,7 +189,7 @@ def test_the_date_of_the_date_card_stands_where_it_has_a_time(rows_of):
     assert {row.night for row in rows.values()} == {"2023-05-31"}
 
 
-def test_a_time_that_cannot_be_read_is_said(rows_of):
+def test_a_time_that_cannot_be_read_has_a_warning(rows_of):
     cards = (card("DATE-OBS", quoted("2023-06-01")), card("UT", quoted("25:04:58")))
     (row,) = rows_of({"a": of_day(*cards)}).values()
     assert (row.facts["date_obs"], row.night) == ("2023-06-01", "2023-06-01")
@@ -305,7 +305,7 @@ def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
         )
 
 
-def test_what_is_not_known_of_the_night_is_said(rows_of, tmp_path):
+def test_the_row_warns_of_an_uncertain_night(rows_of, tmp_path):
     date = card("DATE-OBS", quoted("2024-03-10T04:00:00"))
     rows = rows_of(
         {
@@ -322,7 +322,7 @@ def test_what_is_not_known_of_the_night_is_said(rows_of, tmp_path):
     assert "LONGITUD: not a longitude in degrees (found 'far off')" in warnings_of(rows["bad"])
 
 
-def test_undated_biases_are_combined_within_their_folder_and_that_is_said(tmp_path):
+def test_undated_biases_are_combined_within_their_folder_with_a_warning(tmp_path):
     raw = tmp_path / "raw"
     for place in ("one/darks", "two/darks", "undated", "."):
         for number in range(3):
@@ -602,7 +602,7 @@ def test_numbers_of_picttype_and_of_frame(rows_of):
     assert (row.facts["type"], warnings_of(row)) == ("science", "")
 
 
-def test_a_dark_of_no_time_is_a_bias_and_that_is_said(rows_of, tmp_path):
+def test_a_dark_of_no_time_is_a_bias_with_a_warning(rows_of, tmp_path):
     dark = [one for one in without(("EXPTIME", "IMAGETYP"))]
     dark.append(card("IMAGETYP", quoted("DARK")))
     cases = {
@@ -620,7 +620,7 @@ def test_a_dark_of_no_time_is_a_bias_and_that_is_said(rows_of, tmp_path):
     assert rows_of(cases, profile=kept)["zero"].facts["type"] == "dark"
 
 
-def test_science_whose_object_is_a_flat_is_said_with_its_remedy(rows_of):
+def test_science_whose_object_is_a_flat_has_a_warning_with_its_remedy(rows_of):
     light = [*without(("IMAGETYP",)), card("IMAGETYP", quoted("Light Frame"))]
     cases = {
         "flat": [*light, card("OBJECT", quoted("flat"))],
@@ -801,7 +801,7 @@ def test_a_camera_whose_overscan_no_card_names_has_a_line(tmp_path):
 
 
 @pytest.mark.parametrize(("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
-def test_files_packed_by_bzip2_and_xz_become_what_the_plain_file_becomes(ending, pack, tmp_path):
+def test_files_packed_by_bzip2_and_xz_become_the_product_of_the_plain_file(ending, pack, tmp_path):
     raw, content = tmp_path / "raw", frame(pixels(1), usual())
     raw.mkdir()
     packed = pack(content)

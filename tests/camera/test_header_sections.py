@@ -28,13 +28,13 @@ def test_trimsec_comes_before_datasec():
     assert amplifier.overscan[0].to_fits() == "[11:12,1:8]"
 
 
-def test_the_lfc_without_profile_gets_its_missing_row_and_says_so():
+def test_the_lfc_without_profile_gets_its_missing_row_with_a_warning():
     """BIASSEC is one row short; its length along the readout axis is that of the data."""
     frame_geometry = geometry(
         header(80, 128, BIASSEC="[49:80,1:127]", DATASEC="[1:48,1:128]", CCDSEC="[1:48,1:128]")
     )
     assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[49:80,1:128]"
-    assert "127 of the 128 rows" in frame_geometry.notes[0]
+    assert "127 of the 128 rows" in frame_geometry.notes[0].text
 
 
 def test_a_strip_much_too_short_is_refused():
@@ -48,16 +48,16 @@ def test_overscan_above_gives_a_level_a_column():
     assert amplifier.overscan[0].to_fits() == "[3:8,11:14]"
 
 
-def test_swapped_axes_are_read_rows_first_and_said():
+def test_swapped_axes_are_read_rows_first_with_a_warning():
     frame_geometry = geometry(header(12, 90, BIASSEC="[1:90,11:12]", TRIMSEC="[1:90,1:10]"))
     assert frame_geometry.amplifiers[0].data.to_fits() == "[1:10,1:90]"
     assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[11:12,1:90]"
-    assert "read rows first" in frame_geometry.notes[0]
+    assert "read rows first" in frame_geometry.notes[0].text
 
 
 @pytest.mark.parametrize("text", ["[0:0,0:0]", "[ ]", "81:100,1:60", "[11:12,1:9,1:1]"])
 @pytest.mark.parametrize("keyword", ["BIASSEC", "TRIMSEC", "CCDSEC"])
-def test_a_section_that_is_empty_or_unreadable_says_what_to_put_into_the_profile(keyword, text):
+def test_an_empty_or_unreadable_section_has_a_remedy_for_the_profile(keyword, text):
     cards = {"BIASSEC": "[11:12,1:9]", "TRIMSEC": "[1:10,1:9]"} | {keyword: text}
     with pytest.raises(FrameError) as caught:
         geometry(header(12, 9, **cards))
@@ -73,7 +73,7 @@ def test_numbered_strips_beside_one_section_are_not_passed_over():
     assert geometry(header(12, 9, **cards | {"BIASSEC": "[11:12,1:9]"})).amplifiers[0].overscan
 
 
-def test_extensions_inherit_the_sections_of_the_primary_where_they_say_so():
+def test_extensions_with_inherit_have_the_sections_of_the_primary():
     primary = header(BIASSEC="[11:12,1:9]", DATASEC="[1:10,1:9]")
     chips = [header(12, 9, DETSEC=f"[{x + 1}:{x + 10},1:9]") for x in (0, 10)]
     with pytest.raises(FrameError, match="differ in size"):
@@ -92,7 +92,7 @@ def test_windows_far_apart_on_a_detector_are_not_put_together():
     frame_geometry = geometry(header(), *chips)
     assert frame_geometry.layout == "extensions"
     assert frame_geometry.shape == (9, 10)
-    assert "far apart" in frame_geometry.notes[0]
+    assert "far apart" in frame_geometry.notes[0].text
 
 
 @pytest.mark.parametrize("text", ["UNKNOWN", "[0:0,0:0]", "chip 1"])
@@ -143,7 +143,7 @@ def test_a_gain_is_above_zero_and_egain_is_in_electrons():
     assert only(header(12, 9, GAIN=-1)).gain is None
 
 
-def test_only_biassec_keeps_what_is_beside_it():
+def test_only_biassec_keeps_the_columns_beside_it():
     frame_geometry = geometry(header(12, 9, BIASSEC="[1:3,1:9]"))
     assert frame_geometry.amplifiers[0].data.to_fits() == "[4:12,1:9]"
     with pytest.raises(FrameError, match="which pixels are science"):
@@ -179,13 +179,13 @@ def test_a_section_that_says_nothing_counts_as_absent():
     frame_geometry = geometry(header(12, 9, BIASSEC="UNKNOWN", TRIMSEC="N/A", DATASEC=""))
     assert frame_geometry.amplifiers[0].along == "none"
     assert frame_geometry.shape == (9, 12)
-    assert "left whole" in frame_geometry.notes[0]
+    assert "left whole" in frame_geometry.notes[0].text
 
 
 def test_trimmed_only_where_there_is_no_overscan():
     frame_geometry = geometry(header(12, 9, DATASEC="[1:10,1:9]"))
     assert (frame_geometry.shape, frame_geometry.amplifiers[0].overscan) == ((9, 10), ())
-    assert "trimmed to [1:10,1:9] only" in frame_geometry.notes[0]
+    assert "trimmed to [1:10,1:9] only" in frame_geometry.notes[0].text
 
 
 def test_numbers_of_columns():
@@ -194,7 +194,7 @@ def test_numbers_of_columns():
         "[3:17,1:9]",
         "[18:20,1:9]",
     )
-    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
+    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0].text
     assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
     amplifier = only(header(20, 9, PREPIX=4))
     assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (

@@ -136,7 +136,7 @@ def test_the_name_tells_the_groups_apart_and_is_as_before_where_there_is_one(tmp
         {"TELESCOP": ("Shane 3m", "SHANE  3M")},
     ],
 )
-def test_what_runs_along_tells_nothing_apart(cards, tmp_path):
+def test_running_numbers_and_times_distinguish_no_settings(cards, tmp_path):
     ((_, members),) = groups(made(tmp_path, cards))
     assert members == FIRST + LAST
 
@@ -149,7 +149,7 @@ def test_what_runs_along_tells_nothing_apart(cards, tmp_path):
         ({"HBIN": (1, 2)}, "ccdsum"),
     ],
 )
-def test_who_leaves_a_key_out_of_group_by_wants_them_averaged(cards, left, tmp_path):
+def test_frames_are_averaged_over_a_key_left_out_of_group_by(cards, left, tmp_path):
     by = [key for key in ("night", "ccdsum", "window", "readmode", "gain") if key != left]
     ((_, members),) = groups(made(tmp_path, cards, combine={"group_by": by}))
     assert members == FIRST + LAST
@@ -269,5 +269,5 @@ def test_cards_that_keep_a_master_from_a_frame_though_all_masters_have_them_alik
     assert identity.is_decisive(keyword, by) is is_decisive
 
 
-def test_what_masters_are_not_grouped_by_keeps_none_from_a_frame():
+def test_cards_that_masters_are_not_grouped_by_keep_none_from_a_frame():
     assert not identity.is_decisive("XORGSUBF", ("night", "gain"))

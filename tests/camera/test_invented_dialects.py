@@ -61,7 +61,7 @@ def test_several_filters_in_one_card_are_one_name_however_they_are_written():
         assert (facts.filter, warnings_of(facts)) == (text, ())
 
 
-def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
+def test_a_science_frame_of_no_exposure_and_a_gain_of_0_have_warnings():
     sky, dark = (facts_of(("IMAGETYP", kind), ("EXPTIME", 0.0)) for kind in ("object", "flat"))
     assert (sky.type, sky.exptime, dark.exptime) == ("science", None, 0.0)
     assert warnings_of(sky) == (
@@ -188,7 +188,7 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
         ("HD 1234", ""), ("", ""),
     ],
 )  # fmt: skip
-def test_the_words_of_a_target_tell_what_is_none(name, kind):
+def test_a_target_named_like_a_calibration_has_a_warning_with_its_type(name, kind):
     made = facts_of(("IMAGETYP", "object"), ("OBJECT", name), ("EXPTIME", 3.0))
     assert made.type == "science"
     advice = [w for w in made.warnings if "if it is of type" in w]
@@ -271,7 +271,7 @@ def test_first_and_last_pixels_of_amplifiers():
 def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, is_warned_of):
     _, notes = drafts_from_header([header_of(card)], CARDS, file="x.fits")
     assert (
-        any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes)
+        any(f"warning: {card[0]} {card[1]}: about an overscan" in each.table_text for each in notes)
         == is_warned_of
     )
 

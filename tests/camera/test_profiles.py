@@ -116,7 +116,7 @@ layout: extensions
         camera.geometry([header(15, 9)], file="a.fits")
 
 
-def test_a_profile_may_keep_a_part_of_what_detsec_is_about(tmp_path):
+def test_a_profile_may_keep_a_part_of_the_section_of_detsec(tmp_path):
     chip = 1 + np.arange(10 * 14).reshape(10, 14)
     headers, arrays = four_extensions(chip)
     regions = "data: {python: '[:, 4:]'}, overscan: {python: '[:, 1:3]'}"
@@ -126,7 +126,7 @@ def test_a_profile_may_keep_a_part_of_what_detsec_is_about(tmp_path):
     np.testing.assert_array_equal(rebuilt(frame_geometry, arrays), chip[:, 1:-1])
 
 
-def test_overscan_none_drops_what_the_header_claims(tmp_path):
+def test_overscan_none_drops_the_overscan_of_the_header(tmp_path):
     camera = profile(tmp_path, "recognise: {INSTRUME: PROBE}\noverscan: none\n")
     made = header(12, 9, INSTRUME="PROBE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
     frame_geometry = camera.geometry([made], file="a.fits")
@@ -215,7 +215,7 @@ def test_schema_and_code_know_the_same_names():
     assert set(schema["reduction"]["properties"]) == settings
 
 
-def test_a_missing_folder_of_profiles_is_said(tmp_path):
+def test_a_missing_folder_of_profiles_is_an_error(tmp_path):
     with pytest.raises(UserError, match="folder of camera profiles is missing"):
         load_cameras(tmp_path / "none")
 
@@ -223,7 +223,7 @@ def test_a_missing_folder_of_profiles_is_said(tmp_path):
 # -- recipes and keys -------------------------------------------------------------------------
 
 
-def test_what_a_model_does_not_use_is_not_in_the_key():
+def test_settings_that_a_model_does_not_use_are_not_in_the_key():
     camera = generic_camera([header()])
     one, other = camera.recipe({"order": 3}), camera.recipe({"order": 5})
     assert one.canonical() == other.canonical()

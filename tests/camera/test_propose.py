@@ -163,7 +163,7 @@ def test_rows_above():
     )
 
 
-def test_no_overscan_is_said(tmp_path):
+def test_a_proposal_without_overscan_has_a_note(tmp_path):
     flat = lit(100, 150, seed=7)
     proposal = propose([header_of(flat)], [flat], file="a.fits")
     assert "there is no overscan, or it is of no use" in " ".join(proposal.findings)
@@ -227,7 +227,7 @@ def test_too_faint_a_frame_leaves_the_sections_to_the_header():
     assert "The header alone gives the same" in proposal.findings[-1]
 
 
-def test_overscan_that_light_trails_into_is_said():
+def test_a_proposal_notes_overscan_that_light_trails_into():
     """As Kast red: each column after the data holds a little less than the one before."""
     light = np.full(232, 6000.0)
     light[200:] = 150 * 0.9 ** np.arange(32)
@@ -279,7 +279,7 @@ def test_pixels_are_not_changed():
         ),
     ],
 )
-def test_what_is_proposed_for_real_cameras(names, wanted):
+def test_profiles_proposed_for_real_cameras_are_right(names, wanted):
     headers, images = new_camera.read(DATA / names[0])
     other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
     (seen,) = propose(headers, images, other=other, file=names[0]).seen
@@ -287,7 +287,7 @@ def test_what_is_proposed_for_real_cameras(names, wanted):
     assert sections == wanted
 
 
-def test_a_profile_leaves_to_a_sound_header_what_that_says(tmp_path):
+def test_a_profile_leaves_to_a_sound_header_its_sections(tmp_path):
     """With regions of its own it would refuse the camera's other windows and binnings."""
     light = np.full(60, 800.0)
     light[48:] = 0
@@ -374,7 +374,7 @@ def test_amplifiers_with_their_strips_on_either_side():
     assert only(propose([header_of(flat)], [bias], other=[flat], file="a"))[0] == "[31:170,1:120]"
 
 
-def test_what_the_header_uses_of_a_strip_is_said():
+def test_a_proposal_names_the_part_of_a_strip_that_the_header_uses():
     light = np.full(200, 800.0)
     light[:30] = light[170:] = 0
     level = np.where(np.arange(200) < 100, 1000.0, 1150.0)
@@ -438,7 +438,7 @@ def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
-def test_the_command_writes_a_profile_that_does_not_fit_and_says_so(tmp_path, capsys):
+def test_the_command_writes_a_profile_that_does_not_fit_and_reports_it(tmp_path, capsys):
     """DETSEC is of other pixels than those that light reaches: the user has to decide."""
     light = np.full(60, 800.0)
     light[44:] = 0
@@ -456,7 +456,7 @@ def test_the_command_writes_a_profile_that_does_not_fit_and_says_so(tmp_path, ca
     assert out.with_suffix(".png").exists()
 
 
-def test_the_command_names_what_is_no_frame(tmp_path, capsys):
+def test_the_command_names_files_that_are_no_frames(tmp_path, capsys):
     path = tmp_path / "notes.fits"
     path.write_text("not a frame")
     assert new_camera.main([str(path), "--out", str(tmp_path / "a.yaml")]) == 1

@@ -19,7 +19,7 @@ from header_fuzz import (
     usual,
 )
 
-from ccdflow.files import rawheader
+from ccdflow.files import remembered_results
 from ccdflow.files.fits_structure import has_end_card, parse_header
 from ccdflow.settings import load_settings
 
@@ -116,7 +116,7 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         cards = (card("IMAGETYP", quoted(imagetyp)), card("EXPTIME", exptime), f"{'END':80}")
         return remembered("kind", kind, [parse_header("".join(cards).encode())])
 
-    remembered = rawheader.Remembered()
+    remembered = remembered_results.Remembered()
     answers = [of("dark", "0"), of("flat", "1"), of("flat", "2"), of("dark", "2"), of("dark", "0")]
     assert answers == [
         ("dark", True),
@@ -126,8 +126,8 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         answers[0],
     ]
     assert looked == ["dark", "flat", "dark"]
-    monkeypatch.setattr(rawheader, "_MOST_SETS", 1)
-    remembered, looked[:] = rawheader.Remembered(), []
+    monkeypatch.setattr(remembered_results, "_MOST_SETS", 1)
+    remembered, looked[:] = remembered_results.Remembered(), []
     assert [of("dark", "0"), of("flat", "1"), of("flat", "1"), of("dark", "3")] == [
         ("dark", True), ("flat", False), ("flat", False), ("dark", False),
     ]  # fmt: skip
@@ -152,15 +152,15 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
 
     def pick_slowly(*places):
         def pick(texts):
-            # What another thread does meanwhile.
+            # The change that another thread makes meanwhile.
             if is_looked_at and others:
                 of(others.pop())
             return itemgetter(*places)(texts)
 
         return pick
 
-    monkeypatch.setattr(rawheader, "itemgetter", pick_slowly)
-    remembered, is_looked_at = rawheader.Remembered(), False
+    monkeypatch.setattr(remembered_results, "itemgetter", pick_slowly)
+    remembered, is_looked_at = remembered_results.Remembered(), False
     of("dark")
     is_looked_at = True
     assert of("flat", "2") == ["flat", 2]

@@ -57,7 +57,7 @@ def test_a_reversed_range_tells_its_direction():
     "text",
     ["", "[]", "[1:2]", "[1:2,3:4,5:6]", "1:2,3:4", "[a:b,1:2]", "[1:2:2,1:4]", None, 7, "UNKNOWN"],
 )
-def test_what_is_no_section_is_refused(text):
+def test_a_text_that_is_no_section_is_refused(text):
     with pytest.raises(FrameError, match=r"night/a\.fits: BIASSEC: .*allowed: \[x1:x2,y1:y2\]"):
         Region.from_fits(text, file="night/a.fits", keyword="BIASSEC")
 
@@ -88,7 +88,7 @@ def test_an_empty_slice_is_refused(text):
 @pytest.mark.parametrize(
     "text", ["[:]", "[::2, :]", "[:, :, :]", "[3, :]", ":, 2:", "[1:2,*]", None]
 )
-def test_what_is_no_slice_is_refused(text):
+def test_a_text_that_is_no_slice_is_refused(text):
     with pytest.raises(FrameError, match="not a Python slice"):
         Region.from_python(text, (7, 11))
 

@@ -48,13 +48,13 @@ def test_extensions_are_kept_where_asked():
     assert not any(a.flip_x or a.flip_y for a in frame_geometry.amplifiers)
 
 
-def test_extensions_without_a_place_are_kept_and_that_is_said():
+def test_extensions_without_a_place_are_kept_and_reported():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     for made in headers[1:]:
         del made["DETSEC"]
     frame_geometry = geometry(*headers)
     assert frame_geometry.layout == "extensions"
-    assert "no card says where" in frame_geometry.notes[-1]
+    assert "no card says where" in frame_geometry.notes[-1].text
 
 
 def test_ccdsec_does_not_join_two_chips():
@@ -95,12 +95,12 @@ def test_regions_of_a_profile_that_contradict_each_other_are_refused(tmp_path, s
         profile(tmp_path, text).geometry([header(14, 9, INSTRUME="P")], file="a")
 
 
-def test_a_gap_between_windows_is_said():
+def test_a_gap_between_windows_is_reported():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     headers[2]["DETSEC"], headers[4]["DETSEC"] = "[16:10,1:5]", "[16:10,10:6]"
     frame_geometry = geometry(*headers)
     assert frame_geometry.shape == (10, 16)
-    assert "20 pixels of the image" in frame_geometry.notes[-1]
+    assert "20 pixels of the image" in frame_geometry.notes[-1].text
 
 
 def test_a_family_of_sections_in_one_image():
@@ -185,14 +185,16 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
         ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
     ],
 )
-def test_the_window_says_where_the_amplifiers_meet(cards, data):
+def test_the_window_places_the_seam_of_its_amplifiers(cards, data):
     made = header(504, 9, **(LICK | cards))
     frame_geometry = geometry(made)
     assert [a.data.to_fits() for a in frame_geometry.amplifiers] == data
     strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
     for amplifier in frame_geometry.amplifiers:
         assert amplifier.overscan[0].to_fits() == strips[amplifier.name]
-    warned = "no card says how wide the chip is" in " ".join(frame_geometry.notes)
+    warned = "no card says how wide the chip is" in " ".join(
+        note.text for note in frame_geometry.notes
+    )
     assert warned is (cards == {"CRVAL1U": 400})
 
 

@@ -23,7 +23,7 @@ from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import FrameError
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import CHAIN, quality_tables
@@ -71,7 +71,7 @@ def with_hits(frames, hits=30, seed=4):
         yield frame
 
 
-def test_it_equals_what_ccdproc_combines_with_the_guides_arguments(tmp_path):
+def test_a_combined_bias_equals_that_of_ccdproc_with_the_guides_arguments(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(9)))
     run, records = combined(tmp_path, bias={"clip_by": "mad"})
     frames = [CCDData(frame.astype("f4"), unit=units.adu) for frame in reduced_stack(run)]
@@ -428,7 +428,7 @@ def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monke
     assert records[BIAS].status == "made"
 
 
-def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
+def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkeypatch):
     """How much memory is allowed is in no key: what shows the group has to be made again."""
     fill(tmp_path / "raw", biases(4))
     shown = {"table", "quality", "page", "index"}
@@ -531,7 +531,7 @@ def test_the_unit_of_the_frames_is_that_of_their_combination(tmp_path):
     assert figures["read_noise_electrons"] == figures["read_noise"]
 
 
-def test_pixels_without_any_value_are_said(tmp_path):
+def test_pixels_without_any_value_are_reported(tmp_path):
     frames = [frame.astype("f4") for frame in biases(5)]
     for frame in frames:
         frame[3:5, 7] = np.nan
@@ -541,7 +541,7 @@ def test_pixels_without_any_value_are_said(tmp_path):
     assert records[BIAS].data["remarks"] == ["2 pixels have no value in any frame: they are NaN"]
 
 
-def test_a_frame_left_out_is_said_in_the_table_and_at_the_end_of_the_run(tmp_path):
+def test_a_frame_left_out_is_in_the_table_and_at_the_end_of_the_run(tmp_path):
     frames = list(biases(6))
     frames[1] += np.uint16(60)
     frames[1][:, 64:] -= np.uint16(60)
@@ -647,7 +647,7 @@ def simulated(tmp_path_factory):
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
 
 
-def test_every_frame_of_the_guides_night_is_what_the_guides_calls_make_of_it(simulated):
+def test_every_frame_of_the_guides_night_equals_the_result_of_the_guides_calls(simulated):
     """Numpy columns 2055 and on of a full frame are 263 and on of a small one."""
     run, truth = simulated
     for file in truth.frames:
@@ -691,12 +691,14 @@ FRAME_CARDS = {
     2: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
     # 3: OSCSAT of rows with a saturated overscan; these frames have none.
     3: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
+    # 4: the comments of OSCAXIS and CCDFKEY.
+    4: "409bde8434a9e8c0430ee87ef0bd6fb58bec682cead01c6a27c35be93f79ca84",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
-# HEADER 3 of the masters: the words of NINVALID.
+# HEADER 3 of the masters: the words of NINVALID; 6: comments of OSCAXIS, CCDFKEY and COMBMETH.
 COMBINED_BYTES = {
-    3: "626210fb0480f186de07bbad5570a5c5c19218a37d9845fface8e4eb43f90098",
-    4: "5a40c442eca94cb73832cf97c472cd865d095572a8e2dad3371b84fe49b4dcfb",
+    3: "fc9890c6ad5cc4113f08b429575b811da82200c07f3a2487e601088317f263f6",
+    4: "db2ac7bdcb933695bde647aecf6521d53a7f0e260aec478eb04c98c3f245d30e",
 }
 # These say with what, not what, was made.
 _NOT_BYTES = {
@@ -789,7 +791,7 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize(("level", "signed"), [(0, False), (0, True), (40, False)])
-def test_biases_that_the_converter_cuts_off_are_said_to_be(tmp_path, level, signed):
+def test_biases_that_the_converter_cuts_off_have_a_warning(tmp_path, level, signed):
     """A quarter of the values would be below 0; those of a camera with a sign are there."""
     frames = [frame.astype("i4") - 1000 + level for frame in biases(6)]
     if not signed:

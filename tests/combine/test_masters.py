@@ -681,7 +681,7 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
     assert "5 electron/s" in cards_by_name.comments["NHOT"]
 
 
-def test_cards_tell_what_a_flat_caps():
+def test_the_cards_of_a_flat_have_its_levels_and_signal_to_noise():
     cards = CardList()
     combined_header.write_flat_cards(
         cards,

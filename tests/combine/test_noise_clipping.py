@@ -142,7 +142,7 @@ def test_a_faint_member_has_a_wider_limit_than_a_bright_one(write):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("level", [0.0, 0.02, 1.0])
-def test_the_estimate_proves_only_what_the_exact_rule_keeps(dark, level):
+def test_the_estimate_proves_only_values_that_the_exact_rule_keeps(dark, level):
     """Values crowded about their limits: what is proved must never be rejected exactly."""
     rng = np.random.default_rng(5)
     n, k = 6, 40_000
@@ -318,7 +318,7 @@ def test_values_at_the_ceiling_are_saturated(write):
         ({"grow": 1.5}, "grow: rejection cannot grow"),
     ],
 )
-def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
+def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
     with pytest.raises(UserError, match=text):
         CombineRecipe(**kwargs)
 
@@ -337,7 +337,7 @@ def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
         ({"subtract": [Subtracted(np.zeros((3, 4)))]}, "master has another shape"),
         ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: one is needed"),
-        ({"subtract": [dark(1), dark(2)]}, "more than one master of charge"),
+        ({"subtract": [dark(1), dark(2)]}, "more than one dark to subtract"),
         ({"masks": MemberMasks([None, None])}, "mask: one is needed for each frame"),
         (
             {"masks": MemberMasks([None, None, np.zeros((3, 4), np.int16)])},
@@ -346,7 +346,7 @@ def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
         ({"masks": MemberMasks(ceilings=(1.0,))}, "ceilings: one is needed for each frame"),
     ],
 )
-def test_what_does_not_fit_is_refused(write, options, text):
+def test_values_that_do_not_fit_are_refused(write, options, text):
     members = write(normal(3, model()))
     with pytest.raises(UserError, match=text):
         combine(members, **options)

@@ -165,7 +165,7 @@ def test_a_single_frame_has_no_uncertainty(recipe):
     assert np.isnan(result.uncertainty).all()
 
 
-def test_more_iterations_find_what_a_wide_first_limit_hid():
+def test_more_iterations_find_outliers_hidden_by_a_wide_first_limit():
     values = np.array([0, 1, 2, 10, 12, 40], np.float32)
     stack = np.broadcast_to(values[:, None, None], (6, 2, 3)).copy()
     for iterations, count, mean in [(1, 5, 5), (2, 4, 3.25), (9, 3, 1)]:
@@ -351,7 +351,7 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     assert size * 10 < peak < ceiling
 
 
-def test_too_little_memory_says_how_much_is_needed(write):
+def test_the_error_on_too_little_memory_names_the_need(write):
     members = write(noise(5))
     with pytest.raises(UserError, match=r"memory.*found 1000.*allowed: (\d+) bytes") as caught:
         combine(members, limits=CombineLimits(memory=1000))
@@ -394,7 +394,7 @@ def test_a_member_without_a_whole_header_is_named(tmp_path, content, reason):
         locate(tmp_path / "odd.fits")
 
 
-def test_what_is_no_float_image_is_refused(tmp_path):
+def test_an_image_that_is_not_of_floats_is_refused(tmp_path):
     whole, cube, scaled = (tmp_path / f"{name}.fits" for name in "abc")
     fits.writeto(whole, np.zeros(SHAPE, np.int16))
     fits.writeto(cube, np.zeros((2, *SHAPE), np.float32))
@@ -436,7 +436,7 @@ def test_members_have_to_fit_each_other(write):
         ({"iterations": 0}, "iterations: clipping has to be done"),
     ],
 )
-def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
+def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
     with pytest.raises(UserError, match=text):
         CombineRecipe(**kwargs)
 

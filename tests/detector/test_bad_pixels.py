@@ -61,7 +61,7 @@ def test_a_glowing_corner_is_not_hot_but_hot_pixels_in_it_are():
     assert is_hot[~hot].sum() <= 2
 
 
-def test_pixels_that_follow_no_line_or_vary_are_told_apart():
+def test_pixels_that_follow_no_line_and_pixels_that_vary_have_different_bits():
     rng = np.random.default_rng(2)
     rate = np.full(SHAPE, 0.02)
     kinked = np.zeros(SHAPE, bool)

@@ -21,7 +21,7 @@ SCIENCE = "calibrated/science_g1.fits"
 
 
 @pytest.mark.parametrize(("structure", "noise"), [(0.0, 6.0), (3.0, 6.0), (9.0, 6.0)])
-def test_structure_and_noise_are_told_apart(structure, noise):
+def test_structure_and_noise_are_distinguished(structure, noise):
     rng = np.random.default_rng(3)
     shape = (150, 201)
     image = 40 + rng.normal(0, structure, shape) + rng.normal(0, noise, shape)

@@ -1,4 +1,4 @@
-"""What was injected comes back within its statistical error, and the right frames are left out."""
+"""Injected figures come back within their statistical error, and the right frames are left out."""
 
 import dataclasses
 import threading
@@ -16,15 +16,17 @@ from ccdflow.detector.bias_figures import (
     AmplifierValues,
     disagreement,
     drift,
-    excess_variance,
     measure_amplifier,
-    measure_combined_noise,
     measure_read_noise,
     measure_structure,
     member_structure,
-    noise_prediction,
 )
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.detector.combined_bias_noise import (
+    excess_variance,
+    measure_combined_noise,
+    noise_prediction,
+)
 from ccdflow.detector.frame_figures import (
     COARSE_BOXES,
     CleanImage,
@@ -121,7 +123,7 @@ def test_a_frame_without_overscan_has_no_bias_level():
 
 
 @pytest.mark.parametrize("n", [2, 3, 12])
-def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
+def test_read_noise_comes_back_from_frames_with_structure(n):
     frames = biases(n, rows=1.0, columns=30.0, seed=n)
     frames += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]  # drift
     estimate = measure_read_noise(frames)
@@ -131,7 +133,7 @@ def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
 
 @pytest.mark.parametrize("n", [2, 6])
 def test_error_of_the_read_noise_is_its_scatter(n):
-    """Of 500 seeds the scatter is known to 3.2 %; without the correlation it is off by 18 %."""
+    """500 seeds give the scatter to 3.2 %; without the correlation it is off by 18 %."""
     seeds = range(500)
     estimates = [measure_read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
     values = np.array([e.value for e in estimates])
@@ -473,7 +475,7 @@ def test_truth_of_the_simulated_camera_comes_back():
     sigma = np.hypot(camera.read_noise_adu, 1 / np.sqrt(12))
     agrees(Estimate(quality.read_noise, quality.read_noise_error), sigma)
     assert quality.read_noise_electrons == pytest.approx(camera.gain * sigma, rel=0.01)
-    # what is left from row to row is the noise of the overscan's own median
+    # the rest from row to row is the noise of the overscan's own median
     columns = 25
     left = sigma * np.sqrt(excess_variance(columns, CombineRecipe("median", None)) / columns)
     agrees(Estimate(quality.row_structure, quality.row_structure_error), left)
@@ -541,7 +543,7 @@ def test_frames_of_two_kinds_have_no_common_structure(n):
 
 
 @pytest.mark.parametrize("alternating", [False, True])
-def test_frames_that_differ_from_column_to_column_are_said_to(alternating):
+def test_frames_that_differ_from_column_to_column_have_a_warning(alternating):
     """+-3 adu in odd and even columns: boxes do not see it, the variance of the pixels does."""
     pattern = (3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32)
     order = [bool(number % 2) for number in range(12)] if alternating else None
@@ -577,7 +579,7 @@ def test_a_good_combined_bias_needs_no_remark():
     assert text == "its noise is 1.5 adu, 25 % more than the 1.2 adu that the read noise predicts"
 
 
-def test_what_noise_alone_rejects_needs_no_remark():
+def test_rejections_by_noise_alone_need_no_remark():
     """Of three values two may be next to each other by chance: then the third is rejected."""
     few = expected_clipping(3, CombineRecipe())
     assert 0.05 < few < 0.2
@@ -623,7 +625,7 @@ def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
 
 @pytest.mark.parametrize("shape", [(16, 17), (26, 22)])
 def test_small_frames_of_noise_alone_agree(shape):
-    """Of groups of five small frames of white noise, none is refused and no frame is left out."""
+    """No group of five small frames of white noise is refused, and no frame is left out."""
     rng = np.random.default_rng(1)
     for _ in range(100):
         frames = rng.normal(0, 5, (5, *shape)).round().astype(np.float32)
@@ -644,7 +646,7 @@ ODD = {
     [(16, "level", 0.8), (64, "noise", 0.8), (64, "gradient", 0.95), (64, "rows", 0.7)],
 )
 def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
-    """Of five with a noise of 5 adu; docs/calibration.md has the table."""
+    """Five biases with a noise of 5 adu; docs/calibration.md has the table."""
     rng, hits = np.random.default_rng(size), 0
     for _ in range(20):
         frames = 5 * rng.standard_normal((5, size, size)).astype(np.float32)

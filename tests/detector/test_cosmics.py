@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from ccdflow import simulate
-from ccdflow.detector import cosmic_rounds, cosmics
+from ccdflow.detector.cosmic_rays import cosmic_rounds, cosmics
 
 SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
 

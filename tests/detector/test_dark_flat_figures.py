@@ -107,7 +107,7 @@ def test_hot_pixels_are_the_same_when_they_are_looked_for_again(tmp_path):
     assert sum(each.hot for each in figures) == np.count_nonzero(first & 8) > 1000
 
 
-def test_light_that_leaks_in_is_said(tmp_path):
+def test_light_that_leaks_in_has_a_warning(tmp_path):
     t = truth()
     rng = np.random.default_rng(3)
     frames = [expose(t, 3.0 * k, DARK_SECONDS, rng) for k in range(6)]

@@ -33,7 +33,7 @@ CAMERAS = ((1.7, 6.0), (0.45, 11.0), (8.0, 30.0))
 
 
 def test_gain_is_right_within_two_errors_in_57_of_60_seeds():
-    """Of a thousand seeds of the first camera 961: a mean pull of -0.02, a scatter of 0.99."""
+    """961 of a thousand seeds of the first camera: a mean pull of -0.02, a scatter of 0.99."""
     pulls = []
     for seed in range(1000, 1060):
         gain, read_noise = CAMERAS[seed % 3]
@@ -80,7 +80,7 @@ def test_two_errors_hold_gain_and_read_noise_as_often_as_those_of_a_normal_distr
 
 
 def test_gains_that_came_out_low_do_not_draw_the_mean():
-    """Of gains that scatter by 5 %, each with an error of 5 % of itself."""
+    """The gains scatter by 5 %, and each has an error of 5 % of itself."""
     noise = 1 / (2.0 * np.random.default_rng(1).normal(1, 0.05, (400, 24)))
     means = [combine_gains([Gain(g, 0.05 * g, 1.0, 1.0, 1) for g in row])[0] for row in noise]
     assert np.mean(means) == pytest.approx(0.5, rel=0.0015)

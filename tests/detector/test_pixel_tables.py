@@ -116,12 +116,12 @@ def test_a_table_that_was_changed_is_left_to_astropy(tmp_path, how):
     assert pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS) is None
 
 
-def test_a_file_that_is_not_there_is_told_as_before(tmp_path):
+def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         pixel_tables.read_seen(tmp_path / "none.fits", "n", [], SHAPES)
 
 
-def test_whatever_byte_of_a_header_changes_both_readers_agree(tmp_path):
+def test_both_readers_agree_on_a_header_with_any_byte_changed(tmp_path):
     path = _write(tmp_path)
     content = path.read_bytes()
     with fits.open(path) as hdus:

@@ -47,7 +47,7 @@ def flagged(seen):
     [(1, 0.63, 0.74), (2, 0.985, 1), pytest.param(3, 1, 1, marks=pytest.mark.torture)],
 )
 def test_five_sigma_of_each_of_several_flats(count, least, most):
-    """Of one flat 69 % are found and 77 % can be at 1e-5 false alarms; of two 99.3 and 99.7 %."""
+    """69 % are found in one flat and 77 % can be at 1e-5 false alarms; of two 99.3 and 99.7 %."""
     rng = np.random.default_rng(count)
     truth, low = sky(rng)
     is_low = response(flats(rng, truth, count)).mask.ravel() & DEAD > 0
@@ -97,7 +97,7 @@ def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(n
     assert is_low.sum() <= 4
 
 
-def test_what_good_pixels_differ_by_in_all_nights_is_no_evidence():
+def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     """Half of the variance is the same each night: ten nights' sum is no ten measurements."""
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
@@ -176,5 +176,5 @@ def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitud
     expected = np.zeros(flat.shape, bool)
     expected[128:384, 200] = expected[160:256, 300:303] = True
     assert (deep_columns([(flat, error)]) == expected).all()
-    # What one flat of the night alone has is none of the detector's.
+    # A fault in one flat of the night alone is none of the detector's.
     assert not deep_columns([(flat, error), structured(kind, amplitude, rng)]).any()

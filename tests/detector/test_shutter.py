@@ -98,7 +98,7 @@ def test_the_scatter_of_the_flats_decides_on_errors_not_the_gain_assumed():
     assert other.chi2 == pytest.approx(right.chi2 / 4)
 
 
-def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
+def test_a_map_on_cells_gives_back_the_dead_time_of_pixels():
     """A parabola on cells, back on pixels; and the factor, worked out by hand for two exposures."""
     y, x = np.indices((101, 103))
     dead = 0.02 * ((y - 50) ** 2 + (x - 51) ** 2) / 5101
@@ -171,7 +171,7 @@ def copy_of(plain, tmp_path):
     return chain, replace(done, results=tmp_path / "results")
 
 
-def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(plain, tmp_path):
+def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhere(plain, tmp_path):
     chain, done = copy_of(plain, tmp_path)
     perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
     explanation = product_explanation.explain_product(done.results, MAP)
@@ -223,7 +223,7 @@ FRAMES = ("calibrated/science_g1.fits", "calibrated/science_g2.fits")
 NIGHT = "nights/2024-03-01/report.html"
 
 
-def test_without_a_map_the_frame_is_made_and_says_so(tmp_path):
+def test_without_a_map_the_frame_is_made_with_a_sentence(tmp_path):
     chain = take(tmp_path, flats=(("g", 4, 1.0),))
     done = run(tmp_path, chain.profile + "shutter: measured\n")
     assert MAP not in done.records
@@ -232,7 +232,7 @@ def test_without_a_map_the_frame_is_made_and_says_so(tmp_path):
     assert any("shutter not corrected: no flats of several" in line for line in header["HISTORY"])
 
 
-def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(plain, tmp_path):
+def test_a_flat_that_changes_makes_the_map_and_its_frames_again(plain, tmp_path):
     chain, _ = copy_of(plain, tmp_path)
     profile = chain.profile + "shutter: measured\n"
     done = run(tmp_path, profile)

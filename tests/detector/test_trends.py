@@ -138,7 +138,7 @@ def test_steady_cameras_have_less_than_a_fifth_of_a_false_alarm_a_year(nights, c
 
 
 @pytest.mark.torture
-def test_who_looks_every_third_night_sees_less_than_one_false_alarm_a_year():
+def test_looks_every_third_night_have_less_than_one_false_alarm_a_year():
     """Alarms that are gone a few nights later count as well; the archive grows for 425 nights."""
     rng, cameras, seen = np.random.default_rng(21), 40, 0
     for _ in range(cameras):
@@ -193,7 +193,7 @@ DAYS = np.arange(200.0)
         "a gap of 150 nights", "a night a month", "too few nights", "none",
     ],
 )  # fmt: skip
-def test_what_is_no_step(days, values):
+def test_series_without_a_step_have_none(days, values):
     assert find_steps(days, values) == []
     assert [t.name for t in TRENDS if t.steps(days, values, noise=1.0)] == []
 

@@ -59,7 +59,7 @@ def test_traps_columns_and_pixels_that_saturate_early_are_found_and_good_ones_ar
     assert np.count_nonzero(mask) <= 2
 
 
-def test_what_ccdmask_finds_is_found():
+def test_pixels_that_ccdmask_finds_are_found():
     """The ratio of bright to faint flats, as IRAF's and ccdproc's ccdmask take it.
 
     Of the pixels at its limit, where chance decides, it finds a few others; it needs 30 times as

@@ -52,7 +52,7 @@ def test_the_first_value_is_that_of_astropy(header, keyword):
     assert (value, type(value)) == (header.get(keyword, "default"), type(header.get(keyword, "")))
 
 
-def test_what_no_header_has_is_not_asked_for(header):
+def test_cards_that_no_header_has_are_not_looked_up(header):
     specs = tuple(map(CardSpec, ("ABSENT", "GAIN", "ESO INS FILT1 NAME", "ESO DPR TYPE")))
     assert [s.keyword for s in may_be_there([header], specs)] == ["GAIN", "ESO DPR TYPE"]
 

@@ -11,14 +11,14 @@ from ccdflow.files import atomic_write
 from ccdflow.run import lock
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-# What else may write or rename, how often, and why.
+# Other places that may write or rename, how often, and why.
 ALLOWED = {
     # The writer itself; small pictures, whose checksums tell whether they are whole.
     ("ccdflow/files/atomic_write.py", "open"): 2,
     ("ccdflow/files/atomic_write.py", "replace"): 1,
     # A product is moved aside as it is; to another disk it is copied into a Part.
-    ("ccdflow/run/removal.py", "replace"): 1,
-    ("ccdflow/run/removal.py", "copy2"): 1,
+    ("ccdflow/run/products/removal.py", "replace"): 1,
+    ("ccdflow/run/products/removal.py", "copy2"): 1,
     # Files that are locked: nothing is written to them.
     ("ccdflow/run/lock.py", "open"): 1,
     ("ccdflow/run/batches/claims.py", "open"): 1,
@@ -26,8 +26,8 @@ ALLOWED = {
     ("ccdflow/kinds/measuring/pixel_tables.py", "writeto"): 1,
     # The null device, in the place of a terminal that is closed.
     ("ccdflow/commandline.py", "open"): 1,
-    ("ccdflow/run/lasting_streams.py", "open"): 2,
-    ("ccdflow/run/lasting_streams.py", "fdopen"): 1,
+    ("ccdflow/run/under_snakemake/lasting_streams.py", "open"): 2,
+    ("ccdflow/run/under_snakemake/lasting_streams.py", "fdopen"): 1,
     # A telescope writes half a frame first.
     ("ccdflow/simulate/telescope.py", "open"): 1,
 }
@@ -103,12 +103,12 @@ def test_each_way_to_write_is_seen(text):
      "replace(record, x=1)", "os.open(p, os.O_RDONLY)", "fits.open(p, memmap=True)",
      "atomic_write.write_text(p, t)", "array.copy()"],
 )  # fmt: skip
-def test_what_reads_is_not_taken_for_a_writer(text):
+def test_a_reader_is_not_taken_for_a_writer(text):
     assert not writes(ast.parse(text).body[0].value)
 
 
 @pytest.mark.parametrize("buffered", [True, False])
-def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
+def test_a_part_that_is_not_kept_leaves_the_former_file(tmp_path, buffered):
     path = tmp_path / "a" / "b.fits"
     atomic_write.write_whole(path, [b"old"])
     with pytest.raises(ZeroDivisionError), atomic_write.Part(path, buffered=buffered) as part:

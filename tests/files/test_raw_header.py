@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.files import cards, rawfile, rawheader
+from ccdflow.files import cards, rawfile, rawheader, remembered_results
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, end_of_header, parse_header
-from ccdflow.files.rawheader import CARD_BYTES, RawHeader, Remembered
+from ccdflow.files.rawheader import CARD_BYTES, RawHeader
+from ccdflow.files.remembered_results import Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.
 ODD = [
@@ -47,7 +48,7 @@ def answered(call):
 
 
 def answers_of(header):
-    """Return what a header answers, its text last: that is when astropy's cards are made."""
+    """Return the answers of a header, its text last: that is when astropy's cards are made."""
     answers = [list(header), len(header)]
     answers += [name in header for name in NAMES]
     answers += [
@@ -172,7 +173,7 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
         headers, file = headers_of[path], f"2020-01-01/{path.name}"
         camera = identify(headers, cameras, file=file)
         kept = remembered.setdefault(camera.name, Remembered()) if remembered is not None else None
-        keep = rawheader.at_once if kept is None else kept
+        keep = remembered_results.at_once if kept is None else kept
         described = answered(lambda: camera.describe(headers, file=file, remembered=keep))
 
         def arranged(headers):

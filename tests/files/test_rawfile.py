@@ -88,7 +88,7 @@ def stream(path, layout):
 # -- what is read ----------------------------------------------------------------------------------
 
 
-def test_fingerprint_is_of_what_is_inside(tmp_path):
+def test_the_fingerprint_is_that_of_the_unpacked_content(tmp_path):
     content = image()
     expected = f"{zlib.crc32(content):08x}-{len(content):x}"
     members = packed(content[:5000]) + packed(content[5000:])
@@ -172,7 +172,7 @@ def test_several_images(tmp_path):
 
 
 def outcome(path):
-    """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
+    """The outcome of a file: the reason why it is refused, or its pixels, by either way."""
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**7)
         data = inflated(path, layout, memory=10**7, name="a")
@@ -205,8 +205,8 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
     assert 40 < harmless <= 64
 
 
-def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
-    """What stands in the inventory does not depend on how the damage was met."""
+def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
+    """The reason in the inventory does not depend on the way in which the damage was met."""
     written = packed(image(ny=60, nx=200))
     chance = random.Random(3)
     reasons = set()
@@ -260,7 +260,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
     ],
     ids=range(7),
 )
-def test_what_is_refused(tmp_path, content, reason):
+def test_damaged_files_are_refused_with_the_reason(tmp_path, content, reason):
     with pytest.raises(FrameError) as error:
         rawfile.read_layout(put(tmp_path, content), name="a")
     assert error.value.reason.startswith(reason)
@@ -268,7 +268,7 @@ def test_what_is_refused(tmp_path, content, reason):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_an_unreadable_file_is_told_from_a_bad_one(tmp_path):
+def test_an_unreadable_file_and_a_bad_one_have_different_reasons(tmp_path):
     with pytest.raises(
         file_errors.UnreadableRawFile, match=r"cannot be read \(No such file or directory\)"
     ):
@@ -506,7 +506,7 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     [("zeros", ""), ("empty", ""), ("text", "something else follows it"),
      ("many empty", "more than 100 empty ones"), ("many zeros", "more than 1048576 zeros")],
 )  # fmt: skip
-def test_what_may_follow_a_packed_file(tmp_path, packing, behind, problem):
+def test_zeros_and_empty_streams_may_follow_a_packed_file(tmp_path, packing, behind, problem):
     """Zeros as on a tape, an empty stream as bgzip's; nothing that takes time without an end."""
     empty = packing.compress(b"")
     more = {"zeros": bytes(7), "empty": empty, "text": b"hello", "many empty": empty * 20_000,
@@ -530,7 +530,7 @@ def tiled(pixels, packing):
     return content, table, table + 8 * len(pixels)
 
 
-def test_compressed_tiles_that_cannot_be_unpacked_are_said(tmp_path):
+def test_compressed_tiles_that_cannot_be_unpacked_are_reported(tmp_path):
     """Neither the library's own error, nor gigabytes of memory for a few packed bytes."""
     pixels = np.arange(NY * NX, dtype=np.int16).reshape(NY, NX)
     content, _, tiles = tiled(pixels, "RICE_1")

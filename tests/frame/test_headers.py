@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList, card_text, printable_text
 from ccdflow.frame import placement
 
@@ -101,7 +101,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
     ]
 
 
-def test_what_two_amplifiers_and_a_model_add(tmp_path):
+def test_two_amplifiers_and_a_model_add_their_cards(tmp_path):
     profile = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:
@@ -198,7 +198,7 @@ def test_cards_of_every_kind_survive(tmp_path):
 
 
 def test_cards_that_are_not_fits_stay_as_they_are(tmp_path):
-    """Of three astropy would make something else, and over two it would stumble."""
+    """Astropy would change three of them, and would fail at two."""
     odd = [
         "GRATING = 1800 l/mm / lines",
         "lower   = 3",
@@ -237,7 +237,7 @@ def test_the_unit_is_that_of_the_raw_pixels(unit, unit_written, tmp_path):
     assert one(tmp_path, {"BUNIT": unit})["BUNIT"] == unit_written
 
 
-def test_how_the_raw_array_was_stored_is_not_said_again(tmp_path):
+def test_cards_on_the_storage_of_the_raw_array_are_left_out(tmp_path):
     pixels = next(biases(1)).astype("int32")
     cards = {"DATAMIN": 3, "DATAMAX": 9999, "BLANK": -5, "CHECKSUM": "x", "DATASUM": "1"}
     header = one(tmp_path, cards, pixels=pixels)
@@ -260,7 +260,7 @@ def test_the_raw_file_is_named_whatever_its_name(name, tmp_path):
     assert printable_text("50%") == "50%25"
 
 
-def test_compressed_tiles_become_what_the_plain_frame_becomes(tmp_path):
+def test_compressed_tiles_become_the_product_of_the_plain_frame(tmp_path):
     frame = next(biases(1))
     cards = {"INSTRUME": "TESTCAM", "IMAGETYP": "FLAT", "FILTER": "R", "BIASSEC": "[65:72,1:40]"}
     write_raw(tmp_path / "plain/raw/raw.fits", (frame, cards))
@@ -364,7 +364,7 @@ def test_amplifiers_that_do_not_agree_on_the_sky_leave_none(tmp_path):
     assert header["HISTORY"][0] == history
 
 
-def test_extensions_that_are_kept_stay_what_they_were(tmp_path):
+def test_extensions_that_are_kept_stay_unchanged(tmp_path):
     path = mosaic(tmp_path / "raw/raw.fits.gz")
     reduction = {"layout": "extensions", "mask": True}
     hdus, _ = made(tmp_path, profile=ANY, reduction=reduction)
@@ -407,7 +407,7 @@ def test_one_extension_becomes_the_primary_with_the_cards_of_both(tmp_path):
 @pytest.mark.parametrize(
     ("cards", "data", "section"),
     [
-        # What is kept is what DATASEC says, or less of it, and so less of the chip.
+        # The kept pixels are those of DATASEC, or fewer, and so fewer of the chip.
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "[101:164,1:40]"}, "1:64,1:40", "[101:164,1:40]"),
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "[101:164,1:40]"}, "5:60,3:40", "[105:160,3:40]"),
         ({"DATASEC": "[3:66,1:40]", "CCDSEC": "[1:64,1:40]"}, "5:60,1:40", "[3:58,1:40]"),
@@ -424,7 +424,7 @@ def test_one_extension_becomes_the_primary_with_the_cards_of_both(tmp_path):
         ({"DATASEC": "[1:64,1:40]"}, "1:64,1:40", ""),
     ],
 )
-def test_sections_of_the_chip_follow_what_was_kept(cards, data, section):
+def test_sections_of_the_chip_follow_the_kept_pixels(cards, data, section):
     header = fits.Header({"NAXIS": 2, "NAXIS1": 72, "NAXIS2": 40} | cards)
     one = amplifier(data)
     assert placement.detector_section([header], (one,), one.place.shape, "CCDSEC") == section
@@ -500,7 +500,7 @@ def test_a_pixel_keeps_its_place_in_the_sky_and_on_the_chip(sky, flips):
         np.testing.assert_allclose(image, at[axis - 1] + 1)
 
 
-def test_alternative_coordinates_move_too_and_what_does_not_move_is_left_as_it_is():
+def test_alternative_coordinates_move_too_and_other_cards_are_left_as_they_are():
     raw = {"CRPIX1": 9.0, "CRPIX1B": 7.0, "CRVAL1B": 3.0, "CRVAL2U": 1260, "CDELT2U": -1}
     header = placed(raw, amplifier("5:60,1:40"))
     # A CRPIX that is absent is 0.
@@ -561,7 +561,7 @@ def test_a_doubled_quote_is_not_cut_in_two(length):
 
 
 @pytest.mark.parametrize("name", ["dogs' run/a.fits", "a'/b.fits", "a&", "''  '/x", "it's & so"])
-def test_what_astropy_takes_for_the_end_of_a_text_is_written_as_a_number(name):
+def test_letters_that_astropy_takes_for_the_end_of_a_text_are_written_as_numbers(name):
     text = card_text("RAWFILE", printable_text(name))
     assert unquote(fits.Card.fromstring(text).value) == name
     assert printable_text("it's & so") == "it's & so"

@@ -166,7 +166,7 @@ def test_isis_has_one_level_from_the_rows_above(name, level, median):
 
 
 @needs_data
-def test_isis_without_profile_says_what_to_write():
+def test_isis_without_profile_has_a_remedy():
     headers, _ = read(DATA / "isis_blue_2016" / "r2324594.fit.gz")
     with pytest.raises(FrameError, match=r"386 of the 483 columns.*along: frame"):
         generic_camera(headers).geometry(headers, file="a.fit.gz")

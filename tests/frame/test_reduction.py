@@ -51,7 +51,7 @@ def reduced(values, where, **recipe):
 
 
 def ccdproc_reduced(values, strip, data, *, axis, dtype, median=True, model=None):
-    """What ccdproc makes of a frame, cast to the product's type; regions as slices."""
+    """The result of ccdproc for a frame, cast to the product's type; regions as slices."""
     frame = CCDData(values, unit=units.adu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -226,7 +226,7 @@ def test_gaps_between_amplifiers_are_nan_and_masked():
     np.testing.assert_array_equal(mask, wanted)
 
 
-def test_mask_of_floats_tells_what_is_not_finite():
+def test_the_mask_of_floats_flags_values_that_are_not_finite():
     values = raw_frame("float32")
     values[5, 6], values[7, 8] = np.nan, np.inf
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23", saturation=1050.0))
@@ -331,7 +331,7 @@ def test_rejection_ends_after_as_many_rounds_as_are_allowed():
 
 def test_too_few_levels_for_a_model_are_refused():
     strip, _ = drifting(5)
-    with pytest.raises(FrameError, match=r"too few good rows for a spline of order 3.*7 or more"):
+    with pytest.raises(FrameError, match=r"too few good levels for a spline of order 3.*7 or more"):
         overscan.levels_along([strip], "rows", ReductionRecipe(model="spline", order=3))
 
 

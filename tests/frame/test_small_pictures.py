@@ -214,7 +214,7 @@ def test_without_pictures_there_are_none(tmp_path):
     assert "Contact sheet" not in (run.results / "nights/2020-02-29/report.html").read_text()
 
 
-def test_the_sheet_marks_what_is_odd_and_the_strip_has_what_drifts(tmp_path):
+def test_the_sheet_marks_odd_frames_and_the_strip_has_drifting_figures(tmp_path):
     text = (run_of_five_frames(tmp_path).results / "nights/2020-02-29/report.html").read_text()
     for panel in ("Bias level", "Noise", "Sky", "Temperature"):
         assert f"<b>{panel}</b>" in text
@@ -317,7 +317,7 @@ def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):
         assert (shown.rows, path.read_bytes()) == (rows, content)
 
 
-def test_what_the_last_run_did(tmp_path):
+def test_the_overview_shows_the_last_run(tmp_path):
     run = run_of_five_frames(tmp_path)
     text = (run.results / paths.LAST_RUN).read_text()
     assert text.startswith("window.ccdflowLastRun={")

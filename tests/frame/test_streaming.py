@@ -138,7 +138,7 @@ def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed, monkeyp
         {"reduction": {"model": "polynomial"}},
     ],
 )
-def test_what_is_not_usual_is_not_streamed(unusual, tmp_path, streamed):
+def test_unusual_frames_are_not_streamed(unusual, tmp_path, streamed):
     fill(tmp_path / "raw")
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE}, **unusual)
     assert streamed == []

@@ -16,6 +16,9 @@ NY, NX, STRIP = 120, 300, 32
 BY_ROW = ReductionRecipe(model=None)
 
 
+HOLDS_DATA = "holds data as the image does"
+
+
 def exposed(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit=0):
     """A frame, adu and electrons, of which the last `strip` columns are a true overscan."""
     rng = np.random.default_rng(seed)
@@ -49,7 +52,7 @@ def test_columns_of_data_are_known_by_level_and_noise(light, turned):
         (text,), is_dark = warnings_of(exposed(light, strip=0, seed=seed), turned=turned)
         assert not is_dark
         # A faint strip may be a noisy readout: it leaves a doubt, and sets no flat aside.
-        assert (strip_light.HOLDS_DATA in text) == (light == 30_000)
+        assert (HOLDS_DATA in text) == (light == 30_000)
         assert ("correct `gain:` and `read_noise:`" in text) == (light < 30_000)
         assert "allowed: a strip without light" in text
         assert "`overscan: none`" in text
@@ -107,11 +110,11 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
                 6000 * (seed % 2)
             )
             for text in warnings_of(frame, turned=turned, **given)[0]:
-                assert strip_light.HOLDS_DATA not in text
+                assert HOLDS_DATA not in text
 
 
 def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
-    """Of two amplifiers one shows that the strips of the profile are an overscan."""
+    """One of two amplifiers shows that the strips of the profile are an overscan."""
     ny = 120
     lit, dark = exposed(20_000, strip=0), exposed(20_000, strip=STRIP)
     frame = np.concatenate([lit, dark], axis=1)
@@ -135,11 +138,11 @@ def test_a_strip_of_which_a_part_is_data_has_another_warning():
 
 # Whether the frame without its overscan is warned of; by the words of a flat that is set aside.
 REAL = {
-    "kast_blue_2015/b2.fits.gz": strip_light.HOLDS_DATA,
+    "kast_blue_2015/b2.fits.gz": HOLDS_DATA,
     "kast_blue_2015/b27.fits.gz": None,
     "kast_blue_2015/b14.fits.gz": None,
     "saao_ste3/a8280271.fits": "may hold data",
-    "isis_blue_2016/r2324581.fit.gz": strip_light.HOLDS_DATA,
+    "isis_blue_2016/r2324581.fit.gz": HOLDS_DATA,
     "vbo_uags_2025/02jan2025_dft1.fits": "may hold data",
     "goodman_focus/im_g_SDSS.fits": None,
     # An arc and a faint spectrum, unlit at the edge but for lines.

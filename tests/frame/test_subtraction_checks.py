@@ -119,7 +119,7 @@ def test_light_in_a_strip_is_warned_of(along):
 
 
 def test_the_advice_on_light_in_a_strip_can_be_followed():
-    """Of five columns, as of EFOSC2, none may be given up to leave a level of two."""
+    """None of five columns, as of EFOSC2, may be given up to leave a level of two."""
     few = ((5, 3, 1, "the 2 left are too few"), (5, 4, 100, "the one left is too few"))
     enough = (20, 8, 1, "leave them out of")
     without = (20, 20, 1, "the 3 left may be no overscan either: look at `overscan:`, or give")
@@ -244,7 +244,7 @@ def test_profile_before_configuration_before_geometry(more, config, model, tmp_p
     assert hdu.header.get("OSCORDER") == (3 if model else None)
 
 
-def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
+def test_faults_of_pixels_stand_in_the_row_and_in_the_last_lines(tmp_path):
     """Three biases by row from six columns, and a frame whose strip has another noise."""
     frames = [raw(25, seed=seed)[:300, 64:] for seed in range(4)]
     flat = raw(25, seed=9, strip_noise=40.0, light=60000.0)[:300, 64:]
@@ -289,7 +289,7 @@ def test_columns_left_over_are_warned_of(tmp_path):
 
 @pytest.mark.parametrize("sigma", [0.4, 0.7, 1.0, 1.5])
 @pytest.mark.parametrize("n", [5, 10, 25])
-def test_what_whole_adu_reject_is_no_alarm(sigma, n):
+def test_rejections_by_whole_adu_are_no_alarm(sigma, n):
     rng = np.random.default_rng(6)
     recipe = CombineRecipe()
     values = np.rint(rng.normal(rng.random((1, 50, 80)), sigma, (n, 50, 80))).astype(np.float32)
@@ -384,7 +384,7 @@ def strip_filled(rows=slice(None), columns=slice(0), *, model=None, value=70_000
 @pytest.mark.parametrize("model", [None, "polynomial"])
 @pytest.mark.parametrize("count", [3, 12, 15, 25])
 def test_saturated_columns_of_an_overscan_are_those_that_are_named(count, model):
-    """And not the good ones, where most are saturated; noise and structure are not told beside."""
+    """Good columns are not named, where most are saturated, nor noise and structure."""
     (text,), _ = strip_filled(columns=slice(0, count), model=model)
     assert text.startswith(f"{count} of the 25 columns of the overscan are saturated (65535 adu);")
     assert ("leave them out of `overscan:` in the camera's profile" in text) == (count < 25)

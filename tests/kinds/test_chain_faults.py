@@ -24,7 +24,7 @@ def row_of(done, file):
 
 
 def why_without(done, product, kind):
-    """Return what the table of masters says of a step that a frame lacks."""
+    """Return the line of the table of masters on a step that a frame lacks."""
     table = pd.read_csv(done.results / "associations.csv", keep_default_na=False)
     (row,) = table[(table["frame"] == product) & (table["step"] == kind)].itertuples()
     assert row.master == ""
@@ -87,7 +87,7 @@ def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_flats_of_zeros_or_nan_make_no_flat_and_are_said(tmp_path, value):
+def test_flats_of_zeros_or_nan_make_no_flat_and_are_reported(tmp_path, value):
     chain, before = finished(tmp_path)
     for number in range(1, 5):
         as_float(tmp_path / f"raw/flat_r{number}.fits", lambda data: data[:, :103].fill(value))
@@ -122,7 +122,7 @@ def test_a_dark_of_a_vanishing_exposure_costs_nothing(tmp_path):
     assert "would be of 1 frame, fewer than" in why_without(done, SCIENCE[0], "dark")
 
 
-def test_a_dark_of_0_s_is_said_and_left_out_of_the_biases(tmp_path):
+def test_a_dark_of_0_s_is_reported_and_left_out_of_the_biases(tmp_path):
     """It is taken for a bias, as those of the EFOSC2 are; its hot pixels show that it is none."""
     chain = take(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=0.0)
@@ -144,7 +144,7 @@ def test_all_darks_without_an_exposure_are_no_dark_and_every_frame_is_calibrated
         assert "no exposure time" in row_of(done, f"dark60_{number}.fits").reason
 
 
-def test_a_frame_without_an_exposure_takes_no_dark_and_says_so(tmp_path):
+def test_a_frame_without_an_exposure_takes_no_dark_and_gives_the_reason(tmp_path):
     chain, before = finished(tmp_path)
     edit(tmp_path / "raw/science_g1.fits", EXPTIME=None)
     done = run_again(tmp_path, chain, before)

@@ -54,7 +54,7 @@ class RebuiltChain:
         return set(run_jobs(*self._folders, kinds=KINDS, detector=self.options).records)
 
     def left(self):
-        """Return what the next run would make."""
+        """Return the products that the next run would make."""
         session = begin(*self._folders, detector=self.options)
         session.lock.close()
         return {job.product for job in session.plan.jobs.values() if job.kind in KINDS}
@@ -139,7 +139,7 @@ def test_a_late_frame(archive, late):
     archive.makes(expected)
 
 
-def test_without_bad_pixels_a_late_dark_concerns_only_what_took_it(archive):
+def test_without_bad_pixels_a_late_dark_concerns_only_frames_that_took_it(archive):
     archive.options = {"enabled": False}
     archive.run()
     shutil.copy2(archive.root / "late/dark60_4.fits", archive.root / "raw/n2")

@@ -38,7 +38,7 @@ def test_filters_that_differ_in_capitals_have_flats_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("modes", [("1 MHz", "1_MHz"), ("Fast/1", "FAST 1")])
 def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, modes):
-    """Of every kind that names the readout: masters, bad pixels of a night, shutters."""
+    """Each kind that names the readout has them: masters, bad pixels of a night, shutters."""
     for number, mode in enumerate(modes):
         chain = small_chain.make(
             tmp_path / "raw" / str(number), biases=3, darks=((60.0, 3),), science=(),

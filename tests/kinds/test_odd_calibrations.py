@@ -26,7 +26,7 @@ FEWEST = {
 
 
 def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_path):
-    """Of a science frame of floating point, and of one that lies there under two names."""
+    """A science frame of floating point, and one that lies there under two names."""
     chain = take(tmp_path, **FEW)
     path = tmp_path / "raw" / "science_g1.fits"
     with fits.open(path) as hdus:
@@ -103,8 +103,8 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     assert done.records[SCIENCE].data["grade"] == "C"
 
 
-def test_a_dark_and_a_flat_without_values_are_said_to_have_none(tmp_path):
-    """Not to be saturated: the dark is NaN in a part, the flat in another, which is full beside."""
+def test_a_dark_and_a_flat_without_values_are_reported_as_such(tmp_path):
+    """Not as saturated: the dark is NaN in a part, the flat in another, which is full beside."""
     chain = take(tmp_path, **FEW)
     for name, rows, full in (("dark60_2", 6, 0), ("flat_g2", 8, 4)):
         path = chain.raw / f"{name}.fits"
@@ -120,7 +120,7 @@ def test_a_dark_and_a_flat_without_values_are_said_to_have_none(tmp_path):
     assert f"flat_g2.fits: its {none} or saturated is 0.103084, above the limit of 0.05" in lines
 
 
-def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
+def test_a_flat_of_slightly_another_shape_is_reported_and_combined(tmp_path):
     """By 1 % rms and more it would be left out."""
     chain = take(tmp_path, **{**FEW, "flats": (("g", 5), ("r", 3))})
     y = np.linspace(-1, 1, 101)[:, None]
@@ -140,7 +140,7 @@ def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
     assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 
 
-def test_frames_that_are_calibrated_without_a_flat_are_not_said_to_have_stars(tmp_path):
+def test_frames_calibrated_without_a_flat_have_no_warning_of_stars(tmp_path):
     """Flats are divided by none, and science frames by none if the configuration says so."""
     chain = take(tmp_path, **FEWEST, sky=40.0)
     steps = {"types": ["flat", "science"], "steps": ["bias", "dark"]}
@@ -151,7 +151,7 @@ def test_frames_that_are_calibrated_without_a_flat_are_not_said_to_have_stars(tm
     assert line.endswith("no flat was divided: the response of the pixels is in it")
 
 
-def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
+def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_reported(tmp_path):
     chain = take(tmp_path, **FEW)
     text = chain.profile.replace("gain: 1.2\n", "gain: {keyword: GAIN9}\n")
     for path in (tmp_path / "raw").glob("*.fits"):
@@ -169,7 +169,7 @@ def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
     assert "calibrated frames stay in adu until" in line
 
 
-def test_a_gain_that_half_of_a_night_lacks_is_said_and_the_remedy_works(tmp_path):
+def test_a_gain_that_half_of_a_night_lacks_is_reported_and_the_remedy_works(tmp_path):
     """Science frames without GAIN take no master of frames with it, until the user says so."""
     chain = take(tmp_path, **FEWEST)
     for path in (tmp_path / "raw").glob("*.fits"):
@@ -204,7 +204,7 @@ def test_a_card_without_a_gain_is_none(tmp_path, gain):
     )
     frame_geometry = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=gain)], file="a.fits")
     assert [amplifier.gain for amplifier in frame_geometry.amplifiers] == [None, 2]
-    assert frame_geometry.notes[0].startswith(
+    assert frame_geometry.notes[0].table_text.startswith(
         "warning: gain: none is known of amplifier A (found B 2 e-"
     )
     known = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=1.5)], file="a.fits")

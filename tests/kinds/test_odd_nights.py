@@ -121,7 +121,7 @@ def test_darks_without_a_temperature_are_a_group_where_others_have_two(tmp_path)
     ]
 
 
-def test_a_readout_that_broke_off_is_told_of_each_type_of_frame(tmp_path):
+def test_a_readout_that_broke_off_is_reported_for_each_type_of_frame(tmp_path):
     chain = take(tmp_path, **FEW)
     names = ("flat_g1.fits", "dark60_1.fits", "science_g1.fits")
     for name in names:
@@ -134,7 +134,7 @@ def test_a_readout_that_broke_off_is_told_of_each_type_of_frame(tmp_path):
     assert line.startswith("warning: simcam: dark60_1.fits (the first of 3 frames): amplifier A:")
 
 
-def test_a_saturated_science_frame_is_told_as_such_and_not_by_its_noise(tmp_path):
+def test_a_saturated_science_frame_is_reported_as_such_and_not_by_its_noise(tmp_path):
     """No word of the overscan, nor of the gain, whose noise is 0 in it."""
     chain = take(tmp_path, **FEW)
     with fits.open(tmp_path / "raw/science_g1.fits", mode="update") as hdus:
@@ -152,7 +152,7 @@ def test_a_saturated_science_frame_is_told_as_such_and_not_by_its_noise(tmp_path
 
 
 def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
-    """Named as the first of them; the frame takes it, whatever its own card has."""
+    """Their group has the name of the first; the frame takes it, whatever its own card has."""
     chain = take(tmp_path, **FEW)
     spelled = ("Bessell_g", "Bessell-g", "Clear+Bessell  g")
     for number, band in enumerate(spelled, start=1):

@@ -17,14 +17,14 @@ from small_frames import begin
 
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
 
 
 def plan_of(tmp_path, chain, profile=None, **config):
-    """Return what the next run would make: {product: why}, without tables, pages and pictures."""
+    """Return the products of the next run: {product: why}, without tables, pages and pictures."""
     session = begin(
         tmp_path / "raw", tmp_path / "results", {"simcam": profile or chain.profile}, **config
     )
@@ -125,7 +125,7 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_what_there_is_is_applied_and_what_is_missing_is_said(tmp_path, name):
+def test_masters_that_exist_are_applied_and_missing_ones_are_named(tmp_path, name):
     options, grade, applied, note = CHAINS[name]
     chain = take(tmp_path, **(FEW | options))
     done = run(tmp_path, chain)
@@ -190,7 +190,7 @@ def test_without_overscan_and_bias_nothing_is_divided_by_a_flat(tmp_path):
     np.testing.assert_allclose(hdus[0].data, reduced * gains, rtol=1e-6)
 
 
-def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_path):
+def test_refuse_sets_a_frame_aside_with_the_wanted_and_the_existing_masters(tmp_path):
     chain = take(tmp_path, darks=((60.0, 3),), flats=(("g", 4),))
     done = run(tmp_path, chain, calibrate={"missing": "refuse"})
     assert done.records[SCIENCE].status == ledger.MADE
@@ -375,7 +375,7 @@ def test_a_product_damaged_is_made_again_alone(tmp_path, fault):
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
-def test_a_master_damaged_is_made_again_and_what_took_it_stays(tmp_path, kind):
+def test_a_damaged_master_is_made_again_and_its_frames_stay(tmp_path, kind):
     """The same members make the same bytes: nothing after it has to be made again."""
     chain, done = finished(tmp_path)
     product = {"bias": BIAS, "dark": DARKS[60], "flat": FLATS["g"]}[kind]
@@ -393,7 +393,7 @@ def test_a_master_damaged_is_made_again_and_what_took_it_stays(tmp_path, kind):
     } == {product}
 
 
-def test_one_frame_by_name_pulls_only_what_it_needs(tmp_path):
+def test_one_frame_by_name_makes_only_its_needs(tmp_path):
     options = {"flat_exptime": 60.0}
     chain = take(tmp_path, folder="one", **options)
     take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, **options)

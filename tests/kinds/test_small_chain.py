@@ -27,7 +27,7 @@ def mean(images):
     return np.mean(list(images), axis=0)
 
 
-def test_it_takes_less_than_a_second_and_is_the_same_each_time(tmp_path):
+def test_the_small_chain_takes_less_than_a_second_and_is_reproducible(tmp_path):
     small_chain.forget()
     began = time.process_time()
     small_chain.make(tmp_path / "one")

@@ -261,7 +261,7 @@ def test_tables_sort_by_number_and_filter(tmp_path):
 
 
 @needs_chromium
-def test_five_hundred_frames_are_a_small_page_that_loads_what_is_looked_at(tmp_path):
+def test_five_hundred_frames_are_a_small_page_that_loads_only_the_pictures_in_view(tmp_path):
     page = page_of_night(tmp_path, 500)
     assert page.stat().st_size < 2e6
     script = """
@@ -291,7 +291,7 @@ def test_nothing_is_wider_than_the_window(tmp_path, width):
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1300, 400])
-def test_what_is_wider_than_the_window_says_so_and_the_clock_can_be_read(tmp_path, width):
+def test_a_wide_table_is_marked_as_such_and_the_clock_can_be_read(tmp_path, width):
     script = """
     const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     await frame();
@@ -402,7 +402,7 @@ class Reader(html.parser.HTMLParser):
             self.titles.append(dict(attrs).get("title", ""))
 
 
-def test_every_column_says_what_it_is(tmp_path):
+def test_every_column_has_a_text_on_hovering(tmp_path):
     assert all(Reader(page_of_night(tmp_path, 3).read_text()).titles)
     (tmp_path / "o").mkdir()
     assert all(Reader(overview(tmp_path / "o", 3).read_text()).titles)

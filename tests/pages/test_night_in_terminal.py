@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from camera_headers import geometry, header
 
 import night as script
-from ccdflow.camera.amplifiers.headersections import NO_OVERSCAN
+from ccdflow.camera.geometry import NO_OVERSCAN
 from ccdflow.pages import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ STEP = {
     "night": "2020-01-01",
     "frame": "calibrated/s1.fits",
     "step": "dark",
+    "master": "combined/2020-01-01/dark.fits",
     "reason": "none",
     "grade": "C",
     "calibrated": "yes",
@@ -65,16 +67,21 @@ def test_frames_of_one_group_share_a_line_with_their_number():
     ]
 
 
-def test_what_is_not_well_is_named_with_its_reason():
+def test_faults_of_a_night_are_named_with_their_reasons():
     output = text()
     assert "set aside   x1: the file is no FITS file\n" in output
     assert "incomplete  y1: the file is incomplete" in output
 
 
-def test_a_night_whose_overscan_no_card_names_says_so():
+def test_a_night_whose_overscan_no_card_names_has_a_line():
     """A reader without a browser would believe the level subtracted."""
-    whole = [frame(note, "bias", reason=f"{note}: so; warning: odd") for note in NO_OVERSCAN]
-    assert len(whole) == 2
+    headers = header(12, 9), header(12, 9, DATASEC="[1:10,1:9]")
+    notes = [note for made in headers for note in geometry(made).notes]
+    assert [note.mark for note in notes] == [NO_OVERSCAN] * 2
+    whole = [
+        frame(f"x{n}", "bias", reason=f"{note.table_text}; warning: odd")
+        for n, note in enumerate(notes)
+    ]
     lines = text(frames=[*FRAMES, *whole]).splitlines()
     assert "overscan    none was subtracted from 2 frames: no card names one" in lines
     assert "overscan" not in text()
@@ -108,7 +115,7 @@ def test_every_amplifier_has_its_figures():
     assert "level 1139.2 / 965.2 adu, read noise 10.00 / 10.00 adu (left / right)" in output
 
 
-def test_warnings_on_frames_are_told_once_for_each_kind():
+def test_warnings_on_frames_are_shown_once_for_each_kind():
     why = "warning: the overscan has a noise of {} adu; look at it; warning: another"
     odd = [frame(f"w{n}", "flat", reason=why.format(20 + n / 4)) for n in range(3)]
     output = text(frames=[*FRAMES, *odd, frame("w9", "flat", reason="other words")])

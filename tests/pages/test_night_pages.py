@@ -1,4 +1,4 @@
-"""What the workflow hands to its pages: the right figures, and no false claim."""
+"""The workflow gives its pages the right figures, and no false claim."""
 
 import html
 import re
@@ -53,8 +53,8 @@ def fill(raw, frames, **cards):
 @pytest.mark.parametrize(
     ("claim", "sentence"), [(6.0, ""), (9.0, "% less than the 9"), (4.0, "% more than the 4")]
 )
-def test_a_read_noise_that_is_not_what_is_claimed_is_said(claim, sentence, tmp_path):
-    """Simulated are 4 adu and so 6 electrons."""
+def test_a_page_warns_of_a_read_noise_unlike_the_claimed_one(claim, sentence, tmp_path):
+    """The simulated read noise is 4 adu, 6 electrons."""
     fill(tmp_path / "raw", biases(5))
     text = text_of(made(tmp_path, PROFILE % claim))
     assert ("that are claimed" in text) == bool(sentence)
@@ -77,7 +77,7 @@ def test_amplifiers_without_signal_are_named(tmp_path):
     assert wanted in text_of(run)
 
 
-def test_a_camera_without_overscan_is_not_said_to_have_one(tmp_path):
+def test_a_page_claims_no_overscan_of_a_camera_without_one(tmp_path):
     """Its level is that of the pixels, and drifts by 15 adu an hour."""
     for n, frame in enumerate(biases(5)):
         write_raw(tmp_path / f"raw/b{n}.fits", (frame + np.uint16(n // 2), bias_cards(2 * n)))
@@ -124,12 +124,12 @@ def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
         ({"subtract": False}, "No overscan was subtracted, and the pixels [1:64,1:40] were kept"),
     ],
 )
-def test_the_recipe_is_told(recipe, sentence, tmp_path):
+def test_the_page_has_the_recipe(recipe, sentence, tmp_path):
     fill(tmp_path / "raw", biases(1))
     assert sentence in text_of(made(tmp_path, reduction=recipe))
 
 
-def test_what_a_picture_of_a_frame_shows(tmp_path):
+def test_a_picture_of_a_frame_shows_its_pixels_strips_and_regions(tmp_path):
     profile = PROFILE % 6.0 + "  - {name: B, data: {python: '[:, 64:66]'}}\n"
     (frame,) = biases(1)
     cards = bias_cards(0, BIASSEC="[65:72,1:40]")
@@ -146,7 +146,7 @@ def test_what_a_picture_of_a_frame_shows(tmp_path):
     assert (panels.image_type, panels.along) == ("bias", "rows")
 
 
-def test_the_overview_counts_what_became_of_a_night(tmp_path):
+def test_the_overview_counts_the_frames_of_a_night_by_status(tmp_path):
     fill(tmp_path / "raw", biases(4))
     (tmp_path / "raw/bad.fits").write_bytes(b"no FITS")
     run = made(tmp_path)
@@ -167,7 +167,7 @@ def light(frames, number, *, adu):
     return frames
 
 
-def test_a_bias_that_is_left_out_is_said_beside_its_frame(tmp_path):
+def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
     """Its light is three quarters of the noise of a pixel."""
     fill(tmp_path / "raw", light(biases(8), 5, adu=3))
     run = made(tmp_path)
@@ -195,7 +195,7 @@ def test_light_of_a_quarter_of_the_noise_passes(tmp_path):
     assert row["frames"] == 8
 
 
-def test_a_combined_bias_noisier_than_predicted_is_said(tmp_path):
+def test_a_page_warns_of_a_combined_bias_noisier_than_predicted(tmp_path):
     """Every other frame has another pattern: variance 16 / 8 + 4 where 16 / 8 + 1 is expected.
 
     With a difference P of the patterns (rms 4 adu) and white noise s (4 adu) pairs of neighbours
@@ -219,7 +219,7 @@ def test_a_combined_bias_noisier_than_predicted_is_said(tmp_path):
     assert any(sentence in line for line in run.lines)
 
 
-def test_that_combining_is_switched_off_is_said(tmp_path):
+def test_a_page_reports_that_combining_is_switched_off(tmp_path):
     fill(tmp_path / "raw", biases(4))
     run = made(tmp_path, bias={"enabled": False})
     assert "Combining biases is switched off in the configuration" in text_of(run)
@@ -232,7 +232,7 @@ def group(camera, **shared):
     )
 
 
-def test_groups_are_called_by_what_they_differ_in():
+def test_groups_are_named_by_their_differences():
     groups = [
         group("lfc", ccdsum="1 1", part="DETECTOR SITe, CHIPID 0", gain="1.1"),
         group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 0", gain="1.1"),
@@ -332,7 +332,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
 
 
 def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_path):
-    """So a new night does not draw the pages of all nights before it again."""
+    """A new night does not draw the pages of all nights before it again."""
     nights = [f"2020-{month:02}-{day:02}" for month in (3, 4) for day in range(1, 21)]
     context = JobContext({}, tmp_path, tmp_path, None, {}, ())
     for night in reversed(nights):

@@ -254,7 +254,7 @@ def test_every_figure_handed_over_is_on_the_page():
         assert f"alt of {name}" in Reader(night_page_html(night_content())).values("alt")
 
 
-def test_the_summary_says_in_plain_words_what_was_done():
+def test_the_summary_names_the_steps_in_plain_words():
     text = Reader(night_page_html(night_content())).text
     assert (
         "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
@@ -354,7 +354,7 @@ def test_a_night_without_anything_has_its_page():
     assert page.tags["img"] == page.tags["table"] == 0
 
 
-def test_a_night_without_biases_says_so():
+def test_the_page_of_a_night_without_biases_has_a_sentence():
     text = Reader(night_page_html(assembled("n", frames(2, "science")))).text
     assert "2 frames, taken with lfc: 2 science frames." in text
     assert "The night has no biases to combine." in text
@@ -451,7 +451,7 @@ def test_figures_keep_their_significant_digits(value, digits, text):
     assert figure(value, digits) == text
 
 
-def test_what_cannot_be_printed_is_escaped():
+def test_letters_that_cannot_be_printed_are_escaped():
     assert visible("a\u202eb\x00\udc80 é名") == "a\\u202eb\\x00\\udc80 é名"
 
 

@@ -115,7 +115,7 @@ def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
     )
 
 
-def test_what_is_taken_holds_on_to_no_pixels_of_the_frame():
+def test_panels_hold_on_to_no_pixels_of_the_frame():
     given = frame()
     taken = take_panels(given, 20)
     assert taken.frame.raw.shape == given.raw.shape
@@ -143,7 +143,7 @@ def test_shrinking_averages_blocks_and_those_cut_at_the_edge():
     assert small.values[1, 2] == image[3:, 6:].mean()
 
 
-def test_shrinking_leaves_out_what_is_not_finite():
+def test_shrinking_leaves_out_values_that_are_not_finite():
     image = np.array([[1.0, np.nan, 5.0, 7.0], [3.0, np.inf, 6.0, 6.0], [np.nan] * 4, [np.nan] * 4])
     np.testing.assert_array_equal(shrink(image, 2).values, [[2.0, 6.0], [np.nan, np.nan]])
 
@@ -165,7 +165,7 @@ def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
         ({"reduced": np.zeros((0, 4))}, r"reduced frame is no image.*\(0, 4\)"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_by_name(change, message):
+def test_an_image_that_cannot_be_drawn_is_refused_by_name(change, message):
     with pytest.raises(UserError, match=message) as caught:
         take_panels(frame(**change), 100)
     assert str(caught.value).startswith("ccd.014.0.fits.gz: ")

@@ -164,7 +164,7 @@ def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
     assert all(alone[name] == png for name, png in drawings)
 
 
-def test_what_is_handed_over_is_not_changed():
+def test_arrays_handed_to_a_picture_are_not_changed():
     given = frame()
     bias = combined()
     arrays = (given.raw, given.reduced, bias.image)
@@ -291,7 +291,7 @@ def test_names_that_no_font_has_are_drawn_as_escapes():
     assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
 
 
-def test_nothing_to_draw_is_said():
+def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no frame to draw"):
         overview([])
     with pytest.raises(ValueError, match="no amplifier"):
@@ -302,7 +302,7 @@ def test_nothing_to_draw_is_said():
         combined_bias_picture(combined(image=np.full((4, 5), np.nan)))
 
 
-def test_the_combined_bias_says_its_noise_and_the_prediction():
+def test_the_picture_of_a_combined_bias_has_its_noise_and_the_prediction():
     sentence = combined_picture._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in sentence
     assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in sentence

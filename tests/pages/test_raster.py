@@ -70,7 +70,7 @@ def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():
 
 
 @pytest.mark.parametrize("place", [(-30, 10), (195, 10), (100, -3), (100, 45), (-500, 10)])
-def test_what_lies_beyond_the_edge_is_cut(place):
+def test_text_beyond_the_edge_is_cut(place):
     """In its own place: the same text further in shows the same pixels."""
     raster, wide = Raster(200, 40), Raster(1400, 240)
     raster.text(*place, "some words", style.INK)
@@ -101,7 +101,7 @@ def test_a_line_goes_through_its_points_and_ends_at_its_box():
     assert pixels[9, 80] < 60 or pixels[8, 80] < 60  # half of the way up to (150, -40)
 
 
-def test_the_same_picture_is_the_same_bytes_and_says_nothing_else():
+def test_the_same_picture_is_the_same_bytes_without_further_text():
     def draw():
         raster, above = new_picture("Title\n\udcff", "Text " * 60, 2.0)
         write_heading(raster, "x" * 300, 0.15, above, 5.0)

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from library_trees import modules
+from library_trees import ROOT, modules
 
 
 def constants(module):
@@ -65,7 +65,7 @@ def has_number(node):
 
 
 def test_a_private_constant_with_a_number_has_a_comment():
-    """Of its own, or of the constant on the line above it."""
+    """The comment is its own, or that of the constant on the line above it."""
     without = []
     for module in modules():
         lines = module.text.splitlines()
@@ -93,9 +93,14 @@ def test_the_comment_of_a_constant_tells_more_than_its_name():
     assert wrong == [], "\n".join(wrong)
 
 
-# Words that point to the comment of another constant, or to none.
+# Words at the beginning that point to the comment of another constant, or to none.
 _POINTING = re.compile(
-    r"(It|Its|Their|Them|They|These|Those|This|That|Such|The same|This many|Of (?!course))\b"
+    r"(It|Its|Their|Them|They|These|Those|This|That|Such|The same|This many|Of (?!course)|So|Told"
+    r"|Said|And|But)\b"
+)
+# Words anywhere that send a reader elsewhere without a name to look for.
+_ELSEWHERE = re.compile(
+    r"\b(?:(?:as|see) (?:above|below)|the memory above|(?:of|has|by) that (?:clipping|light))\b"
 )
 
 
@@ -113,6 +118,47 @@ def test_the_comment_of_a_constant_stands_alone():
                 comment = str(after.value.value)
             if comment.startswith("...") or comment.endswith("..."):
                 wrong.append(f"{module.path.name}: {names[0]}, half a sentence: {comment}")
-            elif _POINTING.match(comment):
+            elif _POINTING.match(comment) or _ELSEWHERE.search(comment):
                 wrong.append(f"{module.path.name}: {names[0]}, about what? {comment}")
     assert wrong == [], "\n".join(wrong)
+
+
+def test_a_comment_names_the_place_that_it_points_to():
+    """``docs/detector.md`` or a name, not "see above"."""
+    wrong = [
+        f"{module.path.name}: {line.strip()}"
+        for module in modules()
+        for line in re.findall(r"^ *# .*", module.text, re.MULTILINE)
+        if re.search(r"\b(?:as|see) (?:above|below)\b", line)
+    ]
+    assert wrong == []
+
+
+# Names of numbers that decide: beyond them a pixel, frame or step is bad.
+_THRESHOLD = re.compile(r"_?\w*SIGMA\w*")
+# A figure of chance, a measurement, a choice, or the effect of a value beyond the number.
+_REASON = re.compile(r":|Chosen|because|docs/|, which |, where |, so that |\bby chance\b|[\d.]+ %")
+
+
+def test_a_threshold_of_detectors_and_combinations_has_its_reason():
+    """ "Chance reaches that once in 500,000 trials", not the meaning of the number alone."""
+    without, thresholds = [], 0
+    for module in modules():
+        parts = module.path.relative_to(ROOT).parts
+        if not {"detector", "combine"} & set(parts) or "verify" in parts:
+            continue
+        lines = module.text.splitlines()
+        for node, names, after in constants(module):
+            if not (_THRESHOLD.fullmatch(names[0]) and has_number(node.value)):
+                continue
+            first = node.lineno - 1
+            while lines[first - 1].startswith("# "):
+                first -= 1
+            comment = " ".join(line[2:] for line in lines[first : node.lineno - 1])
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                comment = str(after.value.value)
+            thresholds += 1
+            if not _REASON.search(comment):
+                without.append(f"{module.path.name}: {names[0]}: {comment}")
+    assert thresholds > 25
+    assert without == [], "\n".join(without)

@@ -26,7 +26,7 @@ def test_nothing_new_is_silence():
     assert daily.news(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
 
 
-def test_one_line_says_what_was_made_and_which_frames_were_not():
+def test_one_line_names_the_products_made_and_the_frames_not_reduced():
     after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
     after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("raw file missing", "gone")}
     before = {"n/e.fits": "set aside"}
@@ -106,7 +106,7 @@ def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily)
 
 
 def morning(results, frames):
-    """Return what is newly set aside, as a daily run finds and remembers it."""
+    """Return the frames newly set aside, as a daily run finds and remembers it."""
     before, after = (
         daily.reported_frames(results),
         {file: (status, "") for file, status in frames.items()},
@@ -127,7 +127,7 @@ def test_a_frame_set_aside_is_reported_once_and_again_after_it_was_mended(tmp_pa
     assert morning(tmp_path, bad) == ["n/a.fits"]
 
 
-def test_what_an_earlier_version_reported_is_no_news(tmp_path):
+def test_lines_that_an_earlier_version_reported_are_not_reported_again(tmp_path):
     path = tmp_path / daily.REPORTED
     path.parent.mkdir(parents=True)
     path.write_text('{"n/a.fits": "orphan", "n/b.fits": "set aside"}', encoding="utf-8")
@@ -136,7 +136,7 @@ def test_what_an_earlier_version_reported_is_no_news(tmp_path):
     assert daily.news(COUNT, before, after, 3.0) == ""
 
 
-def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):
+def test_a_signal_to_the_daily_run_ends_the_workflow(tmp_path):
     """SIGTERM, as from `timeout`: no run is left behind, and one line says what happened."""
     simulate.simulate_archive(tmp_path / "raw", nights=3, frames_per_night=100, workers=1)
     process = subprocess.Popen(

@@ -64,7 +64,7 @@ def test_constraints_hold_all_that_the_requirements_bring():
         re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower(): package.version
         for package in metadata.distributions()
     }
-    # What else somebody installed here is nobody's dependency, and venv brings its own tools.
+    # Other packages installed here are nobody's dependencies, and venv brings its own tools.
     foreign = set(installed) - _brought_by(all_pins())
     dependencies = {name: version for name, version in installed.items() if name not in foreign}
     assert dependencies == {

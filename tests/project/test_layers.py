@@ -61,7 +61,7 @@ def test_every_package_is_in_the_table():
 
 
 @pytest.mark.parametrize("package", packages())
-def test_a_package_imports_only_what_it_may_know(package):
+def test_a_package_imports_only_the_packages_that_it_may_know(package):
     allowed = may_know()[package] | {package}
     modules = [LIBRARY / f"{package}.py", *(LIBRARY / package).rglob("*.py")]
     wrong = {
@@ -141,7 +141,7 @@ def test_arrows_that_follow_from_others_are_left_out():
 
 
 def test_no_circle():
-    """What a package may know, directly or through others, does not know it."""
+    """A package that another may know, directly or through others, does not know that one."""
     known = may_know()
     ground = {"errors", "paths", "schemas", "settings"}
     left = {name: allowed - {name} - ground for name, allowed in known.items()}
@@ -169,9 +169,15 @@ def test_no_circle_among_the_folders_of_a_package():
 
 
 def modules_imported(tree):
-    """Return the modules of the library that a module imports, at its top or in a function."""
-    names = set()
-    for node in ast.walk(tree):
+    """Return the modules of the library that a module imports, at its top or in a function.
+
+    Not those of `if TYPE_CHECKING:`, which no run imports.
+    """
+    names, for_types = set(), set()
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for_types |= set(ast.walk(node))
+    for node in set(ast.walk(tree)) - for_types:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
@@ -357,6 +363,25 @@ def test_no_module_and_no_function_is_long():
     assert long == []
 
 
+# Folders with more modules than 20, and why.
+LARGE_FOLDERS = {
+    "scripts/ccdflow/kinds": "a module for each kind of product",
+    "tests/workflow": "each file starts Snakemake, and the modules that help them lie beside them",
+    "tests/support": "its modules are imported by their names alone, from this one folder",
+}
+
+
+def test_no_folder_is_a_drawer():
+    """Who looks for a line goes by the names of folders: 20 modules are a screen's full."""
+    folders = Counter(
+        path.parent.relative_to(ROOT).as_posix()
+        for top in (LIBRARY, ROOT / "tests")
+        for path in top.rglob("*.py")
+        if path.stem != "__init__"
+    )
+    assert {name for name, count in folders.items() if count > 20} == LARGE_FOLDERS.keys()
+
+
 # Functions with more decisions than others may have: split them by meaning, and take them off.
 MANY_DECISIONS = {
     "detector_noise_of", "mark_gone", "why_none", "write_batch",
@@ -411,6 +436,23 @@ def test_no_class_has_many_methods():
     assert many == {}
 
 
+def test_no_class_keeps_many_values():
+    """A class that keeps more than 20 values of its own has several subjects."""
+    many = {}
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and module.is_of_library:
+                kept = {
+                    each.attr
+                    for each in ast.walk(node)
+                    if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)
+                    if isinstance(each.value, ast.Name) and each.value.id == "self"
+                }
+                if len(kept) > 20:
+                    many[node.name] = len(kept)
+    assert many == {}
+
+
 def is_number(node):
     """Return whether an expression is a number, or several, written out."""
     if isinstance(node, ast.Constant):
@@ -421,7 +463,7 @@ def is_number(node):
     return isinstance(node, ast.Tuple) and bool(node.elts) and all(map(is_number, node.elts))
 
 
-def test_each_number_of_a_module_says_what_it_is():
+def test_each_number_of_a_module_has_a_comment_or_docstring():
     """A comment is above or behind it, or a docstring below."""
     bare = []
     for module in modules():

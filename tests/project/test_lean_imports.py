@@ -37,7 +37,7 @@ print(astropy.utils.data.get_free_space_in_dir("/", unit=True).unit, units.Quant
 """
 
 
-def test_a_start_has_one_thread_and_others_still_get_what_they_import():
+def test_a_start_has_one_thread_and_others_still_get_their_imports():
     has_it = find_spec("numcodecs") is not None
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     lines = subprocess.run(

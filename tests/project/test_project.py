@@ -33,7 +33,7 @@ def test_make_alone_gives_the_help():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_what_a_document_points_at_is_there(document):
+def test_links_of_documents_lead_to_files(document):
     text = document.read_text("utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)", text)
     for link in links:
@@ -43,7 +43,7 @@ def test_what_a_document_points_at_is_there(document):
 
 
 @pytest.mark.parametrize("name", re.findall(r"(?:scripts|benchmarks)/\w+\.py", MAKEFILE))
-def test_what_a_verb_runs_is_there(name):
+def test_scripts_of_the_makefile_exist(name):
     assert (ROOT / name).is_file()
 
 
@@ -82,7 +82,7 @@ def test_a_developer_gets_all_tools(tmp_path):
         assert "-r envs/requirements-dev.txt" in commands_of(verb, tmp_path), verb
 
 
-def test_ci_runs_what_the_readme_names():
+def test_ci_runs_the_commands_that_the_readme_names():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     # The two parts of `make test`; the first one beside the installation of the tools.
@@ -98,7 +98,7 @@ def test_ci_runs_what_the_readme_names():
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
-def test_the_public_ci_does_what_ours_does(tmp_path):
+def test_the_public_ci_has_the_steps_of_ours(tmp_path):
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     (job,) = workflow["jobs"].values()
     steps = [step["run"] for step in job["steps"] if "run" in step]
@@ -127,7 +127,7 @@ def test_the_public_ci_does_what_ours_does(tmp_path):
     }  # fmt: skip
 
 
-def test_the_weekly_jobs_run_what_there_is(tmp_path):
+def test_the_weekly_jobs_run_existing_files(tmp_path):
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
     run = {
         name: [step["run"] for step in job["steps"] if "run" in step]

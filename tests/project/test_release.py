@@ -76,7 +76,7 @@ def test_a_check_changes_nothing(root):
         ),
     ],
 )
-def test_what_does_not_agree_is_one_line_and_changes_nothing(root, version, before, message):
+def test_a_disagreement_is_one_line_and_changes_nothing(root, version, before, message):
     if before is not None:
         before(root)
     state = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}

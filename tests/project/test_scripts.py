@@ -1,5 +1,6 @@
 """The scripts are one family: their words, their help, their examples, their table."""
 
+import ast
 import errno
 import importlib
 import os
@@ -104,7 +105,7 @@ def test_the_list_of_scripts_has_each_with_its_words():
         assert tuple(word for word in known if word in named or word not in rest) == named, name
 
 
-def test_settings_and_other_words_are_told_apart(tmp_path, monkeypatch):
+def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=1.fits").touch()
     allowed = ("raw", "results")
@@ -153,7 +154,7 @@ def test_the_former_forms_still_work(tmp_path, capsys):
         (True, "", False, "y", False),
     ],
 )
-def test_the_demo_opens_its_page_only_where_somebody_says_so(
+def test_the_demo_opens_its_page_only_where_it_is_asked_to(
     tmp_path, monkeypatch, terminal, ci, browser, answer, opened
 ):
     demo = importlib.import_module("demo")
@@ -185,7 +186,7 @@ def test_the_demo_opens_its_page_only_where_somebody_says_so(
 @pytest.mark.parametrize(
     ("name", "words"), [("combine", ["out=x.fits"]), ("calibrate", ["out=x"]), ("explain", [])]
 )
-def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, words, content):
+def test_a_file_that_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, words, content):
     path = tmp_path / "odd.fits"
     if content == "cube":
         fits.PrimaryHDU(np.zeros((2, 3, 4), "f4")).writeto(path)
@@ -212,7 +213,7 @@ def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, word
           for number in ("-0.1", "nan", "inf", "x")),
     ],
 )  # fmt: skip
-def test_a_number_that_cannot_be_is_one_line_with_what_is_allowed(name, words, allowed, capsys):
+def test_an_impossible_number_is_one_line_with_the_allowed_ones(name, words, allowed, capsys):
     assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
     message = capsys.readouterr().err
     option, number = words[-2:]
@@ -253,8 +254,8 @@ def test_ctrl_c_ends_the_telescope_with_one_line(tmp_path, monkeypatch, capsys):
     assert (captured.out + captured.err).count("\n") == 1
 
 
-# What Python imports first of all: a module that sends Ctrl-C as soon as a script imports anything
-# but the module that is prepared for it, and what that needs.
+# A module that Python imports first of all. It sends Ctrl-C as soon as a script imports a module
+# other than the one that is prepared for it, and those that this one needs.
 CTRL_C = """
 import os, signal, sys
 
@@ -373,7 +374,7 @@ def test_a_combination_has_the_unit_of_its_members(frames, tmp_path, capsys):
     assert not (tmp_path / "two.fits").exists()
 
 
-def test_a_member_without_a_finite_pixel_is_told(frames, tmp_path, capsys):
+def test_a_member_without_a_finite_pixel_is_reported(frames, tmp_path, capsys):
     combine = importlib.import_module("combine")
     names = [str(frames / name) for name in ("a.fits", "b.fits")]
     with fits.open(names[1], mode="update") as hdus:
@@ -484,3 +485,16 @@ def test_a_fault_of_a_forked_process_is_raised_with_its_lines(monkeypatch):
         forked_frames.map_forked(fail, range(2000), 2)
     assert "in fail" in caught.value.__notes__[0]
     assert children() == before
+
+
+def test_each_option_of_a_script_has_a_help():
+    """`scripts/combine.py --help` told nothing of `--cores`."""
+    options = [
+        (f"{path.name}: {ast.unparse(node.args[0])}", node)
+        for path in sorted((ROOT / "scripts").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument")
+    ]
+    assert len(options) > 40
+    helps = [(name, {each.arg: each.value for each in node.keywords}) for name, node in options]
+    assert [name for name, keywords in helps if "help" not in keywords] == []

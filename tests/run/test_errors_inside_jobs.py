@@ -21,7 +21,8 @@ from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
-from ccdflow.files import atomic_write, multi_image_products, rawfile, rowio
+from ccdflow.files import atomic_write, rawfile, rowio
+from ccdflow.files.fits_products import multi_image_products
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
 
@@ -149,13 +150,13 @@ def pairs(injection, archive, tmp_path):
         ("science", "read a master", "damaged"),
     ],
 )
-def test_what_a_reader_or_writer_raises_costs_no_other_product(
+def test_an_error_of_a_reader_or_writer_costs_no_other_product(
     archive, tmp_path, injection, kind, place, error
 ):  # fmt: skip
     assert check(archive, tmp_path, injection, kind, place, INSIDE[error])
 
 
-# What else libraries raise.
+# Other errors of libraries.
 MORE = {
     "zlib": lambda: zlib.error("Error -3 while decompressing data"),
     "struct": lambda: struct.error("unpack requires a buffer of 4 bytes"),
@@ -211,7 +212,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         came_by, injection.victim = not injection.victim, ""
         count += came_by
         now = {name: read(results / name) for name in wanted if name != victim}
-        # What shows it is made without it.
+        # Pages and tables that show it are made without it.
         shown = after(jobs, victim)
         lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
         is_made = records[victim].status == ledger.MADE
@@ -226,5 +227,5 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
 
 
 def read(path):
-    """Return what a file holds, None where there is none."""
+    """Return the content of a file, None where there is none."""
     return path.read_bytes() if path.is_file() else None

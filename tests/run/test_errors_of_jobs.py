@@ -38,7 +38,7 @@ def check(archive, tmp_path, raised):
     made = {name for name, record in records.items() if record.status == ledger.MADE}
     followers = {name for victim in victims for name in after(jobs, victim)}
     assert made_before - made <= victims.keys() | followers
-    # What only shows it is made without it.
+    # Pages and tables that only show it are made without it.
     shown = {n for n in followers if jobs[n].kind in ("page", "index", "associations")}
     assert shown & made_before - victims.keys() <= made
     failed = [line for line in lines if line.startswith("failed: ")]
@@ -48,7 +48,7 @@ def check(archive, tmp_path, raised):
             assert "Traceback (most recent call last)" in file.read()
     records, _, again = go(chain, raw, tmp_path / "results")
     assert victims.keys() <= set(again)
-    # What was made without it is made again: the same bytes as if nothing had failed.
+    # Products without it are made again: the same bytes as if nothing had failed.
     for name in made_before:
         whole = (raw.parent / "whole" / "results" / name).read_bytes()
         assert (tmp_path / "results" / name).read_bytes() == whole, name
@@ -61,7 +61,7 @@ SOON = [("frame", "index"), ("bias",), ("dark", "calibrated picture"), ("shutter
 
 
 @pytest.mark.parametrize("together", SOON, ids=" ".join)
-def test_what_a_job_raises_costs_only_what_is_made_of_it(archive, tmp_path, together):
+def test_an_error_of_a_job_costs_only_the_products_made_of_it(archive, tmp_path, together):
     errors = dict(PAIRS)
     check(archive, tmp_path, {kind: ERRORS[errors[kind]] for kind in together})
 

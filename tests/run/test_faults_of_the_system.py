@@ -32,7 +32,7 @@ MAIN = "main"
 
 
 def system(name):
-    """Return what raises an error of the system."""
+    """Return a function that raises an error of the system."""
     number = getattr(errno, name)
     return lambda: OSError(number, os.strerror(number), "x")
 

@@ -49,7 +49,7 @@ def looked_at(top, cores, *, is_raw=True, name="raw/"):
     return looks
 
 
-def test_several_processes_see_what_one_sees(folders, together):
+def test_several_processes_see_the_files_that_one_sees(folders, together):
     (folders / "linked").symlink_to(folders / "night07" / "flats")
     alone = found_in(folders, 1)
     assert not together

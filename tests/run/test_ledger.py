@@ -1,4 +1,4 @@
-"""What was made: records, the ledger they become, and what is doubtful after the machine fell."""
+"""Records, the ledger that they become, and products in doubt after the machine fell."""
 
 import json
 from dataclasses import replace
@@ -8,8 +8,9 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
-from ccdflow.run import ledger
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
+from ccdflow.run import ledger, unparsed_mapping
 from ccdflow.run.ledger import Record
 
 
@@ -125,7 +126,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
 
 
 @pytest.mark.parametrize("boot", ["before", "now"])
-def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, monkeypatch, boot):
+def test_products_made_shortly_before_the_machine_fell_are_doubtful(tmp_path, monkeypatch, boot):
     monkeypatch.setattr(ledger, "boot_id", lambda: "now")
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
@@ -135,7 +136,7 @@ def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, mon
     )
     assert records[record.product].boot == boot
     ledger.products_to_verify(records, now=made + 4000)
-    # What this machine wrote out an hour ago is on the disk.
+    # Products that this machine wrote an hour ago are on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
 
 
@@ -162,7 +163,7 @@ def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tm
 
 
 def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
-    """So did the version before: it kept each calibrated frame's basis as a shared one."""
+    """The version before kept each calibrated frame's basis as a shared one."""
     records = ledger.Ledger({r.product: r for r in map(calibrated, range(3))})
     ledger.save_ledger(tmp_path, records)
     lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]
@@ -178,8 +179,8 @@ def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
 
 def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
     records = ledger.Ledger({"calibrated/1.fits": calibrated(1)})
-    texts, decode = [], ledger._decode
-    monkeypatch.setattr(ledger, "_decode", lambda text: texts.append(text) or decode(text))
+    texts, decode = [], unparsed_mapping.decode
+    monkeypatch.setattr(unparsed_mapping, "decode", lambda text: texts.append(text) or decode(text))
     assert dict(records["calibrated/1.fits"].data.items()) == {"a": 1, "b": [2]}
     assert texts == ['{"a":1,"b":[2]}']
 
@@ -199,12 +200,12 @@ def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
 def test_lists_of_a_record_are_those_of_its_data(data):
     packed = ledger.Ledger({"p": Record("p", "bias", "k", data=data)})["p"].data
     expected = [data.get(name) or () for name in ("remarks", "left_out")]
-    assert ledger.lists_in(packed, ("remarks", "left_out")) == expected
-    assert ledger.lists_in(data, ("remarks", "left_out")) == expected
+    assert unparsed_mapping.lists_in(packed, ("remarks", "left_out")) == expected
+    assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == expected
 
 
 def test_a_text_without_such_lists_is_not_parsed():
-    data = ledger.UnparsedMapping(
+    data = unparsed_mapping.UnparsedMapping(
         '{"remarks":[],"note":"\\\\"left_out\\\\":[1]","left_out":[], broken'
     )
-    assert ledger.lists_in(data, ("remarks", "left_out")) == [(), ()]
+    assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == [(), ()]

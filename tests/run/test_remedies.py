@@ -10,7 +10,7 @@ import pytest
 from ccdflow.run import failures, lock
 
 SCRIPTS = Path(failures.__file__).parents[2]
-# What a user can do. A remedy that begins with anything else says what follows, or whose fault.
+# First words of remedies: actions of the user. Any other first word gives a consequence or a fault.
 VERBS = re.findall(
     r"\w+",
     """
@@ -68,7 +68,7 @@ def remedies(path):
         yield from ((node.lineno, text) for value in values for text in first_words(value))
 
 
-def test_a_remedy_begins_with_what_to_do():
+def test_a_remedy_begins_with_an_imperative():
     number, others = 0, []
     for path in sorted(SCRIPTS.rglob("*.py")):
         for line, text in remedies(path):

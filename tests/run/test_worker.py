@@ -30,7 +30,7 @@ def product(name):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_each_job_is_made_once_and_after_what_it_needs(context, threads):
+def test_each_job_is_made_once_and_after_its_needs(context, threads):
     """A chain, a fan and a knot, handed in in any order."""
     jobs = [job("last", [product("knot"), product("c9")])]
     jobs += [job("knot", [product(f"f{n}") for n in range(20)])]
@@ -52,7 +52,7 @@ def test_each_job_is_made_once_and_after_what_it_needs(context, threads):
         assert ledger.read_record(context.results / each.done) == record(each)
 
 
-def test_the_first_of_several_threads_errors_is_told(context):
+def test_the_first_of_several_threads_errors_is_raised(context):
     """The other thread raises its own after the first one's has ended that thread."""
     is_at_work, is_known, early = threading.Event(), threading.Event(), []
 
@@ -76,7 +76,7 @@ def test_the_first_of_several_threads_errors_is_told(context):
         worker.work(context, jobs, threads=2, make=make, on_done=on_done)
 
 
-def test_what_is_not_among_the_jobs_is_not_waited_for(context):
+def test_a_job_does_not_wait_for_products_without_a_job(context):
     one = job("a", [product("elsewhere")])
     make = lambda context, job, *, threads: record(job)  # noqa: E731
     assert list(worker.work(context, [one], threads=1, make=make).records) == [one.product]
@@ -103,7 +103,7 @@ def test_a_wide_job_has_all_threads_and_nothing_beside_it(context):
 
 
 class Dies(BaseException):
-    """What ends a thread."""
+    """An error that ends a thread."""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ class Dies(BaseException):
      SystemExit(2), RecursionError("deep")],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_whatever_a_job_raises_costs_its_own_product_only(context, error):
+def test_an_error_of_a_job_costs_its_own_product_only(context, error):
     def make(context, job, *, threads):
         if job.product == product("3"):
             raise error
@@ -141,7 +141,7 @@ def test_a_full_disk_ends_the_work_early(context):
     assert not list(context.results.rglob("5.fits*"))
 
 
-def test_a_record_that_cannot_be_written_is_told_and_costs_nobody_else(context):
+def test_a_record_that_cannot_be_written_is_reported_and_costs_no_other_job(context):
     jobs = [job(f"{n}") for n in range(4)]
     (context.results / jobs[2].done).mkdir(parents=True)
     make = lambda context, job, *, threads: record(job)  # noqa: E731

@@ -1,4 +1,4 @@
-"""What is injected into an exposure is found again by independent estimates with numpy alone."""
+"""Independent estimates with numpy alone find the values injected into an exposure."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -142,7 +142,7 @@ def test_an_amplifier_that_is_not_linear(clean):
         assert light - mean_image.mean() == pytest.approx(missing * light, abs=5 * error)
 
 
-def test_the_converter_ends_and_says_so(clean):
+def test_the_converter_saturates_one_amplifier_at_its_highest_number(clean):
     taken = simulate.expose(
         replace(clean, saturation=4095), "flat", 1, rng=1, filter="g", sky=simulate.Sky(4_500)
     )
@@ -326,7 +326,7 @@ def test_a_star_is_as_wide_as_asked_for(beta):
     assert image[60, 54] / image[60, 60] == pytest.approx(0.5, abs=0.005)
 
 
-def test_a_star_outside_leaves_only_what_reaches_the_frame():
+def test_a_star_outside_leaves_only_the_light_that_reaches_the_frame():
     image = np.zeros((20, 20))
     add_star(image, -0.5, 10.0, 100.0, fwhm=3.0)
     assert image.sum() == pytest.approx(50, abs=0.1)
@@ -397,7 +397,7 @@ def test_a_spill_over_the_edge_is_gone():
     assert image[:, 0].tolist() == [10, 10, 10, 10]
 
 
-def test_a_bright_star_bleeds_in_a_frame_and_is_said_to_be_saturated(detector):
+def test_a_bright_star_bleeds_in_a_frame_along_its_columns(detector):
     sky = simulate.Sky(1.0, stars=np.array([[50.0, 50.0, 1e5]]), fwhm=3.0)
     taken = simulate.expose(detector, "science", 60, rng=1, filter="g", sky=sky)
     rows, columns = np.nonzero(taken.saturated)
@@ -409,7 +409,7 @@ def test_a_bright_star_bleeds_in_a_frame_and_is_said_to_be_saturated(detector):
 # ----------------------------------------------------------------------- cosmic rays
 
 
-def test_cosmic_rays_are_as_many_as_their_rate_and_add_what_the_truth_says(clean):
+def test_cosmic_rays_are_as_many_as_their_rate_and_add_the_charge_of_the_truth(clean):
     taken = simulate.expose(clean, "dark", 300, rng=5, cosmic_rays=1e-5)
     rays = taken.cosmics
     charges = electrons(clean, taken)
@@ -539,7 +539,7 @@ def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
     assert truth["dark_rate"][y, x] == pytest.approx(100.05)
 
 
-def test_a_frame_does_not_depend_on_what_else_is_taken(detector, tmp_path):
+def test_a_frame_does_not_depend_on_the_other_frames_taken(detector, tmp_path):
     for name, shots in (("all", plan()), ("one", plan()[1:2])):
         simulate.expose_night(tmp_path / name, detector, shots, seed=3, truth=False)
     assert (tmp_path / "all/b2.fits").read_bytes() == (tmp_path / "one/b2.fits").read_bytes()

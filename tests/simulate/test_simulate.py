@@ -17,7 +17,7 @@ from ccdflow.errors import UserError
 
 SCALE = 1 / 16
 
-# What the guide's own inventory lists: name, IMAGETYP, FILTER, EXPTIME.
+# Rows of the guide's own inventory: name, IMAGETYP, FILTER, EXPTIME.
 GUIDE_TABLE = [
     ("ccd.001.0.fits.gz", "BIAS", "i'", 0.0),
     ("ccd.002.0.fits.gz", "BIAS", "i'", 0.0),
@@ -392,7 +392,7 @@ def test_another_seed_gives_other_pixels_under_the_same_names(simulated_night, t
     }
 
 
-def test_what_is_there_is_left_alone_and_what_is_missing_comes_back(simulated_night, tmp_path):
+def test_existing_files_are_left_alone_and_missing_ones_come_back(simulated_night, tmp_path):
     folder = tmp_path / "night"
     shutil.copytree(simulated_night, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -537,7 +537,7 @@ def test_every_bias_of_a_run_is_different(tmp_path):
     assert {fits.getheader(path)["IMAGETYP"] for path in paths} == {"BIAS"}
 
 
-def test_an_archive_has_a_folder_a_night_and_grows_without_touching_what_is_there(tmp_path):
+def test_an_archive_has_a_folder_a_night_and_grows_without_touching_existing_files(tmp_path):
     folder = tmp_path / "archive"
     call = {"camera": simulate.SimulatedCamera(nx=16, ny=12), "workers": 1}
     written = simulate.simulate_archive(folder, nights=2, frames_per_night=26, **call)
@@ -583,7 +583,7 @@ def test_an_archive_is_not_mixed_with_other_files(tmp_path):
 # --------------------------------------------------------------------------- the command line
 
 
-def test_command_line_says_what_was_written_and_where(tmp_path, capsys):
+def test_the_command_line_names_the_files_written_and_their_folder(tmp_path, capsys):
     folder = tmp_path / "night"
     assert command_line.main([str(folder), "--scale", "0.0078125", "--seed", "5"]) == 0
     output = capsys.readouterr().out

@@ -113,13 +113,13 @@ class Run:
 
     @property
     def job_logs(self):
-        """What the jobs that are running, or have failed, said."""
+        """The logs of the jobs that are running or have failed."""
         logs = self.folder.glob(".snakemake/slurm_logs/rule_night/*/*.log")
         return "".join(log.read_text() for log in logs)
 
     @property
     def snakemake_log(self):
-        """What Snakemake itself said."""
+        """The log of Snakemake itself."""
         logs = sorted((self.folder / ".snakemake" / "log").glob("*.log"))
         return "".join(log.read_text() for log in logs)
 

@@ -133,7 +133,7 @@ def _browser():
 
 
 def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
-    """Return what a script finds on a page: the value that its body, an async function's, returns.
+    """Return the result of a script on a page: the value that its async body returns.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ DARK_TIME, FLAT_LEVEL = 300.0, 20_000.0
 
 @dataclass(frozen=True)
 class Sky:
-    """What there is to be seen, and by what."""
+    """A scene and the masters through which it is seen."""
 
     bias: np.ndarray
     dark: np.ndarray

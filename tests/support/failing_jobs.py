@@ -36,7 +36,7 @@ KINDS = [kind.name for kind in kinds_module.CHAIN]
 
 
 class _NoText(Exception):
-    """Not even its text can be had."""
+    """An error whose text cannot be read either."""
 
     def __str__(self):
         raise ValueError("on purpose")

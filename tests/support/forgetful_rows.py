@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import mock
 
-from ccdflow.files import cards, rawheader
+from ccdflow.files import cards, rawheader, remembered_results
 from ccdflow.run import session
-from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes import inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore
 
 
@@ -20,18 +20,18 @@ def rows_read(values, *, now=0.0):
 
 def rows_read_without_memory(values):
     """Return the same as `rows_read`, each frame read with a memory of its own."""
-    read_row = inventory.read_row
+    read_row = row_reader.RawRowReader.read_row
 
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
             known.clear()
-        rawheader._layouts.clear()
+        rawheader._keyword_orders.clear()
         cards._parsed_text.cache_clear()
         return read_row(*arguments)
 
     with (
-        mock.patch.object(rawheader.Remembered, "__call__", _asked_each_time),
-        mock.patch.object(inventory, "read_row", read_alone),
+        mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
+        mock.patch.object(row_reader.RawRowReader, "read_row", read_alone),
     ):
         return rows_read(values)
 

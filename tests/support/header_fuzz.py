@@ -18,7 +18,7 @@ from small_frames import begin
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.run import ledger, session, worker
-from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes import row_reader
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
@@ -94,7 +94,7 @@ def pixels(seed, *, light=300.0):
 
 
 def reduced(raw):
-    """What the median of each row's strip, subtracted, and trimming make of it, by numpy alone."""
+    """The frame less the median of each row's strip, trimmed, by numpy alone."""
     values = raw.astype(np.float64)
     return (values[:, :NX] - np.median(values[:, NX:], axis=1, keepdims=True)).astype(np.float32)
 
@@ -128,7 +128,7 @@ def three_hdus(seed=7):
 
 @dataclass
 class Outcome:
-    """What became of a folder of frames: status by file, products, and what was not foreseen."""
+    """The outcome of a folder of frames: status by file, products, and unforeseen errors."""
 
     status: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
@@ -226,12 +226,12 @@ class Cost:
     @contextmanager
     def measured(self):
         """Measure what is read and made inside."""
-        read, make = inventory.read_row, kinds_module.make
+        read, make = row_reader.RawRowReader.read_row, kinds_module.make
 
-        def read_row(file, *arguments):
+        def read_row(reader, file, *arguments):
             began = time.thread_time()
             try:
-                return read(file, *arguments)
+                return read(reader, file, *arguments)
             finally:
                 self.headers[file] = time.thread_time() - began
 
@@ -243,7 +243,7 @@ class Cost:
                 self.jobs[job.product] = time.thread_time() - began
 
         with (
-            mock.patch.object(inventory, "read_row", read_row),
+            mock.patch.object(row_reader.RawRowReader, "read_row", read_row),
             mock.patch.object(kinds_module, "make", make_one),
         ):
             yield

@@ -18,7 +18,7 @@ DARK_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Truth:
-    """What frames are made of: bias (adu), dark (e-/s) and flat (mean 1 in adu)."""
+    """The truth behind frames: bias (adu), dark (e-/s) and flat (mean 1 in adu)."""
 
     bias: np.ndarray
     rate: np.ndarray

@@ -1,6 +1,6 @@
 """Frames and masters as the rule of matching sees them, for tests."""
 
-from ccdflow.kinds.matching.rule_values import ObservedAs, OfferedMaster
+from ccdflow.kinds.matching.rule_values import Observation, OfferedMaster
 
 LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
 
@@ -9,10 +9,10 @@ NIGHT = "2016-01-16"
 
 
 def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
-    return ObservedAs(setup, night, exptime, filter, **temperatures)
+    return Observation(setup, night, exptime, filter, **temperatures)
 
 
 def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
-    about = ObservedAs(setup, night, exptime, filter, **temperatures)
+    about = Observation(setup, night, exptime, filter, **temperatures)
     product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
     return OfferedMaster(product, kind, about, frames)

@@ -68,7 +68,7 @@ class Chain:
         return response / response[self.detector.defects() == 0].mean()
 
     def perfect(self, file, *, unit="electron"):
-        """Return what a calibrated frame should hold, given a flat of mean 1: float64, (ny, nx).
+        """Return the true calibrated frame, given a flat of mean 1: float64, (ny, nx).
 
         Mean electrons; or adu, where neither the frame nor its flat was multiplied by the gain.
         """
@@ -77,7 +77,7 @@ class Chain:
         return one.incident * response[self.detector.defects() == 0].mean()
 
     def _response(self, band, unit):
-        """Return what a pixel makes of one incident electron, in a unit."""
+        """Return the value of a pixel for one incident electron, in a unit."""
         response = self.detector.response(band)
         return response / {"electron": 1.0, "adu": self.detector.per_column("gain")}[unit]
 

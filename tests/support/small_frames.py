@@ -177,7 +177,7 @@ def bias_cards(number, *, name="TESTCAM", **more):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind."""
+    """The result of a run."""
 
     results: Path
     records: dict

@@ -32,10 +32,9 @@ WRITERS = {
     "frame/placement.py": ("_place_world",),
     "calibrate/calibrated_header.py": ("primary_cards",),
     "calibrate/blocks.py": ("_why_uncertain", "plane", "header"),
-    "kinds/calibrating/calibration.py": ("reasons", "left_out"),
+    "kinds/calibrating/calibration.py": ("reasons", "unneeded_steps"),
     "kinds/calibrating/shutter_correction.py": ("why_not",),
-    "kinds/matching/match_sentences.py": ("lag_words", "warmer_words"),
-    "kinds/matching/ranking.py": ("scaled_words", "_candidate"),
+    "kinds/matching/match_sentences.py": ("lag_words", "remark_on_scale", "warmer_words"),
     "kinds/matching/answers.py": ("LEFT_OUT",),
 }
 """Functions that write sentences, or parts of them, and constants that they take."""

@@ -6,14 +6,14 @@ import pytest
 
 # Module of verification, module of the library, and the names that both have.
 REPEATED = (
-    ("calibrated.cosmic_rays", "detector.star_guard",
+    ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
      " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"),
-    ("calibrated.cosmic_rays", "detector.cosmics",
+    ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
      "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR"),
-    ("calibrated.cosmic_rays", "detector.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
+    ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
-    ("comparing.noted_settings", "detector.cosmics",
+    ("comparing.noted_settings", "detector.cosmic_rays.cosmics",
      "_CONTRAST_FACTORS _UNDERSAMPLED_FWHM _PROFILE_CONTRAST"),
     ("comparing.noted_settings", "detector.pixels.response", "_LOW_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.response", "_LOW_SIGMA _WEAK_SIGMA"),

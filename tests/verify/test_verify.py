@@ -158,7 +158,7 @@ def test_the_command_fails_where_something_differs(copy, capsys):
     assert command.main([*words, combined_of(results)]) == 1
 
 
-def test_the_command_says_what_is_wrong_with_its_words(copy, capsys):
+def test_the_command_names_the_wrong_word(copy, capsys):
     raw, results = copy
     assert command.main([f"raw={raw}"]) == 1
     assert "results: is not given; write results=FOLDER" in capsys.readouterr().err

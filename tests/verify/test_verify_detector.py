@@ -12,7 +12,7 @@ from verified_chain import make_chain
 from ccdflow import simulate
 from ccdflow.detector.pixels import response
 from ccdflow.maskbits import DEAD
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
 from ccdflow.verify.detector.flat_pixels import contrast_of

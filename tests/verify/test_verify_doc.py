@@ -60,7 +60,7 @@ def guide(tmp_path_factory):
 )
 @pytest.mark.filterwarnings("ignore")
 def test_the_lines_for_each_kind_print_true(guide, monkeypatch, lines, number, part, other):
-    """As they stand; with another limit, level or flat they print False."""
+    """With another limit, level or flat they print False."""
     monkeypatch.chdir(guide)
     assert said_by(lines[number]) == "True"
     assert part in lines[number]

@@ -71,7 +71,7 @@ def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
     finally:
         path.write_bytes(sound)
     assert count > 40 / step
-    # What the masters and frames of others bear out is found in these.
+    # These cards alone are believed: others disagree with masters or frames.
     assert {name for name, keyword in believed if not BELIEVED.fullmatch(keyword)} == set()
     last = verdicts.verify(product, raw=raw, results=results)
     assert last.verdict == "verified", last.reason
@@ -167,7 +167,7 @@ def _lines(index, **columns):
     return np.rec.fromarrays(list(values.values()), names=list(values))
 
 
-def test_a_product_that_nothing_verifies_says_so(reduced_chain, tmp_path):
+def test_a_product_that_nothing_verifies_is_reported(reduced_chain, tmp_path):
     path = tmp_path / "results" / "other" / "x.fits"
     path.parent.mkdir(parents=True)
     fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)

@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 
@@ -110,6 +110,6 @@ def said_of(raw, results, chosen):
     "chosen", [ROUNDS[2], *(pytest.param(e, marks=pytest.mark.torture) for e in ROUNDS)],
     ids=lambda chosen: " ".join(f"{name}={value}" for _, name, value in chosen),
 )  # fmt: skip
-def test_what_an_option_makes_is_verified(raw, tmp_path, chosen):
+def test_products_of_every_option_are_verified(raw, tmp_path, chosen):
     lines, count = said_of(raw, tmp_path / "results", chosen)
     assert lines == [f"ccdflow: {count} of {count} products verified with ccdproc {CCDPROC}"]

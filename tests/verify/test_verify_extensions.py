@@ -10,6 +10,7 @@ from verified_chain import MADE, one
 
 from ccdflow.verify import table, verdicts
 from ccdflow.verify.calibrated import calibrated_verdict, grading
+from ccdflow.verify.comparing import source_cards
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.verdict import NotedProduct
@@ -304,3 +305,14 @@ def test_a_line_of_history_that_ccdflow_does_not_write_differs(night_of_extensio
     for kind in ("reduced/science", "calibrated/science"):
         verdict, reason = tampered(night_of_extensions, kind, change)
         assert (verdict, "this is a lie" in reason) == ("differs", True)
+
+
+def test_the_comment_of_an_older_header_version_is_no_difference():
+    """A reduced frame with a new header, and a calibrated frame made of it before."""
+    new = fits.Header([("OSCAXIS", "rows", "part of the image with one overscan level")])
+    old = fits.Header([("OSCAXIS", "rows", "what of the image has a level of its own")])
+    for product, source in ((old, new), (new, old)):
+        source_cards.check_cards(product, [source], source_cards.CALIBRATED_ORIGINS)
+    other = fits.Header([("OSCAXIS", "rows", "another comment")])
+    with pytest.raises(Differs, match="the comment of OSCAXIS is not that of its source"):
+        source_cards.check_cards(other, [new], source_cards.CALIBRATED_ORIGINS)

@@ -1,4 +1,4 @@
-"""What verifies shares nothing with what it verifies; a run pays for none of it."""
+"""verify/ shares nothing with the code that it verifies; a run pays for none of it."""
 
 import ast
 import re

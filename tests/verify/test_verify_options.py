@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE, one
 
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command, selection, verdicts
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products
@@ -142,7 +142,7 @@ def test_an_empty_file_is_named(tmp_path):
         stored_rows.open_product(tmp_path / "member.fits")
 
 
-def test_results_without_notes_of_a_run_say_so(untrimmed):
+def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed):
     product = one(untrimmed[1], "combined/bias")
     text, status = command.report(*untrimmed, noted={}, words=[product])
     first, last = text.splitlines()

@@ -1,4 +1,4 @@
-"""What somebody who means harm may do to a results folder: found, or listed in docs/verify.md.
+"""Deliberate changes of a results folder are found, or listed in docs/verify.md.
 
 Every change gets right checksums again, and mostly the CCDFKEY that was there.
 """
@@ -16,8 +16,9 @@ from verified_chain import MADE, copy_folders, make_chain, one
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.reporting import verification
-from ccdflow.run import host, ledger
-from ccdflow.run.noted_products import noted_records
+from ccdflow.run import ledger
+from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.under_snakemake import host
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
 from ccdflow.verify.reading.verdict import NotedProduct
@@ -114,7 +115,7 @@ def history(text):
 
 
 def exchange(one, other, hdu=0):
-    """Return what puts two cards of a header into each other's place."""
+    """Return a function that exchanges two cards of a header."""
 
     def change(hdus):
         header = hdus[hdu].header
@@ -218,7 +219,7 @@ def test_tiles_whose_cards_nobody_can_read_are_no_success(tmp_path):
     assert "ZBITPIX" in outcome.reason
 
 
-def test_a_page_has_no_verdict_on_what_was_made_again_since(copy):
+def test_a_page_has_no_verdict_on_products_made_again_since(copy):
     """A damaged frame that a run makes again has its key, and another time of its file."""
     results, product = copy[1], one(copy[1], FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
@@ -383,7 +384,7 @@ def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
     assert outcome.reason == "bytes behind the pixels of HDU 0 are not 0"
 
 
-def test_what_is_known_holds_as_long_as_no_byte_changed(copy):
+def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
     """Sizes and times set back: a changed product is told by its bytes, a source by its ctime."""
     raw, results = copy
     product = one(results, FRAME)
@@ -502,7 +503,7 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     assert report_of(copy, words=[product])[1] == 0
 
 
-def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
+def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
     product = one(copy[1], DARK)
     rewrite(copy[1] / product, card("NCOMBINE", "several"))
     outcome = look(product, copy)

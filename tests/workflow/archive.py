@@ -24,7 +24,7 @@ from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
@@ -77,7 +77,7 @@ def pick(values, number):
 
 
 def check_records(sandbox, clean, products):
-    """What is noted of a product is a function of its key, as its bytes are.
+    """The record of a product is a function of its key, as its bytes are.
 
     Pages, tables and later runs show it. The fate of a product that was not taken, for example,
     would be that of the run that made it.
@@ -114,7 +114,7 @@ class Model(RuleBasedStateMachine):
         shutil.rmtree(self.root, ignore_errors=True)
         config = {kind: {"minimum": 2} for kind in ("dark", "flat")}
         self.sandbox = Sandbox(self.root / "box", config | {"detector": {"enabled": True}})
-        # What each raw file holds: (content, whether it is whole).
+        # The content of each raw file: (content, whether it is whole).
         self.files = {}
         # From what each reduced frame was made, and its bytes.
         self.made = {}
@@ -163,7 +163,7 @@ class Model(RuleBasedStateMachine):
     # -- what frames are made of -------------------------------------------------------------------
 
     def identity(self, file):
-        """Return what a reduced frame depends on."""
+        """Return the values that a reduced frame depends on."""
         content = self.files[file][0]
         profile = self.sandbox.profiles[content[2]]
         how = {"statistic": "median", "dtype": "float32"}

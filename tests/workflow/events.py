@@ -1,4 +1,4 @@
-"""What may happen to an archive, in any order: the events; `archive.Model` is what must hold."""
+"""The events of an archive, in any order; `archive.Model` has the rules that must hold."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def check(root, before, reference):
     problems = []
     left = snapshot(results).contents if results.is_dir() else {}
     for name, content in left.items():
-        # What is made of several frames is made without one that failed.
+        # A product of several frames is made without one that failed.
         is_own = name.startswith(("reduced/", "set_aside/reduced/"))
         if (
             is_own
@@ -227,7 +227,7 @@ def go(folder, report, kind, first, step):
         Sandbox.at(root).run(cores=1)
         return True
 
-    # What is read again and again, and how it ends without faults.
+    # The inputs, read again and again, and the result without faults.
     before = snapshot(original / "results").contents if (original / "results").is_dir() else {}
     fork(reference)
     wanted = snapshot(root / "results").contents

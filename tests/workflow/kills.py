@@ -87,7 +87,7 @@ def _begin(sandbox, process):
 
 
 def check(sandbox, before, known, wanted):
-    """What stands under its own name is whole, what was finished is there; return how many."""
+    """Assert that no product is cut or lost; return their number."""
     contents = snapshot(sandbox.results).contents
     whole = {name: content for name, content in contents.items() if not name.endswith(".part")}
     for name, content in whole.items():

@@ -97,7 +97,7 @@ class OddEvents(Model):
         file = pick([file for file, target in self.links.items() if target is None], number)
         target = (self.sandbox.raw / file).readlink()
         target = target.readlink() if target.is_symlink() else target
-        # What it led to was whole, or is now.
+        # The product that it led to was whole, or is now.
         self.put(file, self.files[file][0])
         (self.sandbox.raw / file).rename(target)
         (self.sandbox.raw / file).symlink_to(target)

@@ -15,9 +15,10 @@ from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import note_columns, notes
-from ccdflow.run import ledger, product_stamps, session
+from ccdflow.files.text_files import note_columns, notes
+from ccdflow.run import ledger, session
 from ccdflow.run.nights import closed_nights, merging, night_notes
+from ccdflow.run.products import product_stamps
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.watch import watching
@@ -264,7 +265,7 @@ def test_lines_that_are_lost_are_not_missed(sandbox):
     assert not (sandbox.results / paths.LATE_NOTES).exists()
 
 
-def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(sandbox):
+def test_a_frame_that_came_after_its_night_was_closed_is_missed_when_it_goes(sandbox):
     """Folders look as they did when the nights were closed, and yet a frame is missing."""
     take(sandbox, NIGHTS[3], "OBJECT")
     take(sandbox, LATER, "OBJECT")
@@ -324,11 +325,11 @@ def watched(sandbox):
     """A watch on the archive; nights without a note, as after a watch of long ago."""
     (sandbox.results / paths.CLOSED_NIGHTS).unlink()
     watch = watch_of(sandbox)
-    watch.round(rawfolder.list_raw(sandbox.raw))
+    watch.whole_round(rawfolder.list_raw(sandbox.raw))
     return watch
 
 
-def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(sandbox, watched):
+def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(sandbox, watched):
     assert kept(watched) == [NIGHTS[-1]]
     done = [arrive(sandbox, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
     # Biases are reduced at once; the frame of the sky waits for their master.
@@ -336,7 +337,7 @@ def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(sandbox, 
     assert {record.kind for record in done[-1].records} >= {"bias", "science"}
     assert kept(watched) == [LATER], "the night before has ended"
     assert arrive(sandbox, watched, LATER, "OBJECT").is_short
-    assert watched.round().problem == ""
+    assert watched.whole_round().problem == ""
     assert sandbox.plan().plan.jobs == {}
     clean = sandbox.clean()
     clean.run()
@@ -348,7 +349,7 @@ def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(sandbox, watched)
     assert not done.is_short
     assert f"calibrated/{NIGHTS[2]}/3.fits" in {record.product for record in done.records}
     assert kept(watched) == [NIGHTS[2], NIGHTS[-1]]
-    watched.round()
+    watched.whole_round()
     assert kept(watched) == [NIGHTS[-1]], "it is closed again"
     assert sandbox.plan().plan.jobs == {}
 
@@ -359,7 +360,7 @@ def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     take(sandbox, "2024-03-09", "BIAS", "BIAS")
     watch.values["limits"]["settle"] = 1000.0
     take(sandbox, LATER, "OBJECT")
-    watch.round()
+    watch.whole_round()
     assert kept(watch) == [LATER, "2024-03-09"]
     folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).first["folders"]
     assert folders[f"raw/{NIGHTS[3]}"]
@@ -381,12 +382,12 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
         take(sandbox, night, "BIAS", "BIAS", "OBJECT")
-        assert watched.round(rawfolder.list_raw(sandbox.raw)).problem == ""
+        assert watched.whole_round(rawfolder.list_raw(sandbox.raw)).problem == ""
         assert kept(watched) == [night]
         counts.append(count_objects())
     growth = counts[3] - counts[1]
     assert counts[3]["Row"] == counts[1]["Row"]
-    # What is kept of a closed night: the group and the record of its combined bias.
+    # The notes of a closed night: the group and the record of its combined bias.
     assert growth["Record"] == growth["ClosedGroup"] == 2
     # Rows and records of the six frames would be above a hundred, with what each of them holds.
     assert sum(growth.values()) < 2 * 40
@@ -410,7 +411,7 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     try:
         monkeypatch.setattr(session, "start", look)
         take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
-        watched.round()
+        watched.whole_round()
     finally:
         gc.enable()
     assert left[0] == [None, None, None]
@@ -425,7 +426,7 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
     with monkeypatch.context() as patch:
         # No plan of all nights.
         patch.setattr(session, "_begin", None)
-        made = {record.kind for record in again.round().records}
+        made = {record.kind for record in again.whole_round().records}
     assert made
     assert not made & {"frame", "science"}
     assert kept(again) == [LATER]
@@ -443,10 +444,10 @@ def test_a_night_with_a_failed_frame_stays_open(sandbox, watched, monkeypatch):
     monkeypatch.setattr(type(kinds.CHAIN), "make", failing)
     take(sandbox, "2024-03-09", "OBJECT")
     assert arrive(sandbox, watched, LATER, "OBJECT").problem == ""
-    watched.round()
+    watched.whole_round()
     assert LATER in kept(watched)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
-    watched.round()
+    watched.whole_round()
     assert sandbox.plan().plan.jobs == {}
 
 
@@ -500,13 +501,13 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
 def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(sandbox, watched):
     """The note has no hash of its folder: a folder that is not there any more changed as well."""
     arrive(sandbox, watched, LATER, "OBJECT")
-    watched.round()
+    watched.whole_round()
     take(sandbox, "2024-03-09", "OBJECT")
-    watched.round()
-    watched.round()
+    watched.whole_round()
+    watched.whole_round()
     shutil.rmtree(sandbox.raw / "2024-03-09")
     assert opened(sandbox) is None
-    watched.round()
+    watched.whole_round()
     gone = {row.file: row.gone for row in load_store(sandbox.results).rows.values() if row.gone}
     assert list(gone) == ["2024-03-09/0.fits"]
 

@@ -17,7 +17,7 @@ NIGHTS = [f"2024-03-{day:02d}" for day in range(1, 7)]
 FRAMES, BIASES = 12, 8
 TINY = (24, 40, 8)
 
-# What a maker raises, and the remedy that fits it.
+# Errors of a maker, and the remedies that fit them.
 ERRORS = {
     "ValueError('no such thing')": ("ValueError: no such thing", "report it with its log"),
     "MemoryError()": ("MemoryError", "fewer --cores"),

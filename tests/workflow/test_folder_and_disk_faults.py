@@ -12,7 +12,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
-from ccdflow.run import host
+from ccdflow.run.under_snakemake import host
 
 # Run when the first job begins.
 REMOVING_FAILS = """
@@ -148,7 +148,7 @@ def test_notes_moved_while_the_run_goes_on(sandbox, reference, code):
     ids=["later", "at once"],
 )
 def test_results_moved_while_the_run_goes_on(sandbox, reference, code):
-    """What was made before lies where the folder was moved to, the rest where it was wanted."""
+    """Earlier products lie where the folder was moved to, later ones where they were wanted."""
     elsewhere = sandbox.root / "moved"
     results = code.replace("/.ccdflow", "").replace("/../away", "/../moved")
     assert results.count("/../moved") == 1
@@ -304,7 +304,7 @@ def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
     (sandbox.raw / "n/a1.fits.gz").rename(sandbox.raw / "n/z.fits.gz")
     outcome = sandbox.run()
     assert "reduced/n/z.fits" in outcome.jobs
-    text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits): kept, in no table"
+    text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits), because the notes"
     assert [line.startswith(text) for line in outcome.lines].count(True) == 1
     assert (sandbox.results / "reduced/n/a1.fits").is_file()
     again = sandbox.run()

@@ -180,7 +180,7 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
 def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     raw, alone, tmp_path, run_workflow, products
 ):
-    """What a cluster does when it tries a job again, by hand: the order stays, the child is new."""
+    """By hand as a cluster tries a job again: the batch stays, the child is new."""
     results = tmp_path / "results"
     code = (
         "import sys; sys.path.insert(0, 'scripts')\n"
@@ -224,7 +224,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     batch.unlink()
     late = child()
     output, _ = late.communicate(timeout=60)
-    assert (late.returncode, "not wanted any more" in output) == (0, True), output
+    assert (late.returncode, "no longer wanted" in output) == (0, True), output
 
     # Frames that are older than a moment are not read once more: the bad one is found by its job.
     run = run_workflow(raw, results, config=["limits={settle: 0}"])

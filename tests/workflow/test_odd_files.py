@@ -161,7 +161,7 @@ def test_a_file_beside_a_folder_of_its_name(sandbox):
     assert sandbox.run().jobs == []
 
 
-def test_what_is_no_regular_file(sandbox):
+def test_files_that_are_not_regular_are_set_aside(sandbox):
     """Nobody waits for a pipe, and no device is read."""
     os.mkfifo(sandbox.raw / "pipe.fits.gz")
     (sandbox.raw / "zero.fits").symlink_to("/dev/zero")
@@ -174,7 +174,7 @@ def test_what_is_no_regular_file(sandbox):
 
 
 def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(sandbox):
-    """What was made of what is gone is moved: it stands in the way."""
+    """The product of a frame that is gone is moved, because it stands in the way."""
     aside = sandbox.results / "set_aside" / "reduced"
     sandbox.put("x.fits", 21, size=SMALL, packed=False)
     sandbox.run()
@@ -205,7 +205,7 @@ def test_links_in_a_circle(sandbox):
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_folder_that_may_not_be_read(sandbox, inside, monkeypatch):
-    """As lost+found, for who is not root."""
+    """lost+found is one, for a user who is not root."""
     sandbox.put("lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL)
     (sandbox.raw / "lost+found").mkdir(exist_ok=True)
     scandir = os.scandir
@@ -278,7 +278,7 @@ def error_of(kind):
 
 
 @pytest.mark.parametrize("place", ["opening", "header", "pixels"])
-def test_whatever_reading_raises_costs_one_frame(sandbox, place, monkeypatch):
+def test_an_error_of_reading_costs_one_frame(sandbox, place, monkeypatch):
     """Each error in the reading of a frame of its own."""
     where = {
         "opening": (rawfile, "open_raw"),

@@ -12,7 +12,7 @@ from ccdflow import paths
 NIGHT = "2024-03-01"
 
 
-def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
+def test_products_after_random_events_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
     monkeypatch.setattr(EventArchive, "is_long", bool(os.environ.get("N")))
     run_state_machine_as_test(

@@ -11,7 +11,7 @@ from sandbox import SMALL, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import note_columns
+from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, session
 from ccdflow.run.nights import night_notes, partial_plan
 
@@ -208,9 +208,9 @@ NOT_REACHED = {
     "{} cannot be read: {}": "the look for the seal fails first",
     "{} belongs to a closed night": "records are taken in by a watch alone",
     "a frame is a copy of one of {}": "its header says the night of the first one, which is opened",
-    "other cards tell the masters of {} apart": "tests/kinds/test_master_forecasts.py's cameras",
+    "other cards tell the masters of {} apart": "the cameras of test_master_forecasts.py",
     "a readout mode or a filter has two spellings": "no readout mode, and no combined flat",
-    "frames of one setup say two noises: the first one counts": "no gain in these headers",
+    "frames of one setup have two noises: the first counts": "no gain in these headers",
     "warnings on frames of closed nights change": "a warning needs a dozen frames",
     "the sky of frames of all nights is asked for": "the plan of tonight asks, and has all nights",
 }
@@ -267,7 +267,7 @@ def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
 
 
 @pytest.mark.parametrize("reason", REACHED)
-def test_a_reason_is_said(reason, box, monkeypatch):
+def test_each_reason_leads_to_a_whole_plan_and_is_given(reason, box, monkeypatch):
     REACHED[reason](box, monkeypatch)
     started = start(box)
     assert started.context.closed is None

@@ -20,7 +20,7 @@ from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import frame_pictures
 from ccdflow.run.ledger import load_ledger
-from ccdflow.run.plan_description import lines_on_plan
+from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
@@ -44,7 +44,7 @@ def shown(night, *names):
 
 
 def of_night(night, *cameras):
-    """What is made of a night's biases of some cameras: not the picture of frames."""
+    """The products of a night's biases of some cameras, without the picture of frames."""
     return {bias(night, camera) for camera in cameras} | shown(
         night, "bias_quality.png", "report.html"
     )
@@ -211,7 +211,7 @@ def test_late_frame_in_an_old_night(sandbox):
     check_from_scratch(sandbox)
 
 
-def test_late_frame_that_is_no_bias(sandbox):
+def test_a_late_flat_makes_only_its_page_and_tables_again(sandbox):
     sandbox.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
     check(sandbox, reduced((SECOND, "beta", 9)) | shown(SECOND, "report.html") | {"report.html"})
 
@@ -363,7 +363,7 @@ def test_settings_of_combining(sandbox):
 
 
 def test_fewer_types(sandbox, original):
-    """What is not asked for is not touched, and is as it was when it is asked for again."""
+    """Products not asked for are not touched, and are current when they are asked for again."""
     sandbox.config["types"] = ["flat"]
     left = {name for name in PAGES if not name.endswith("bias_quality.png")}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
@@ -506,7 +506,7 @@ def test_folder_of_products_behind_a_link(sandbox, tmp_path):
 
 
 def test_raw_deleted_and_its_camera_edited(sandbox):
-    """What cannot be made again stays, but is not mixed with what was made anew."""
+    """A product that cannot be made again stays, and is not combined with new ones."""
     gone = frame(FIRST, "alpha", 0)
     (sandbox.raw / gone).unlink()
     sandbox.profile("alpha", reduction={"statistic": "mean"})
@@ -731,7 +731,7 @@ def test_frame_still_being_written(sandbox):
     check(sandbox, reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES)
 
 
-def test_clock_that_is_wrong(sandbox):
+def test_a_cut_file_with_a_wrong_time_is_damaged(sandbox):
     """A cut file from the future, or from long ago, is a damaged one."""
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     bad = frame(FIRST, "beta", 3)
@@ -744,7 +744,7 @@ def test_clock_that_is_wrong(sandbox):
 
 
 def test_strict(sandbox):
-    """What was set aside makes each run a failure, also one with nothing to do."""
+    """A frame that was set aside makes each run a failure, also one with nothing to do."""
     sandbox.config["strict"] = True
     assert sandbox.run().status == 0
     sandbox.write(frame(FIRST, "alpha", 1), b"no")

@@ -11,8 +11,9 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger, plan_description, seal, session
+from ccdflow.run import ledger, seal, session
 from ccdflow.run.late_chain import LateChain
+from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
 
 NIGHTS = ("2024-03-01", "2024-03-02")
@@ -45,7 +46,7 @@ def held(sandbox, **more):
     return session.start(sandbox.values(**more), chain=kinds.CHAIN, dry=True, sealed=True).seal
 
 
-def test_nothing_is_opened_and_the_same_is_said(sandbox, monkeypatch):
+def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypatch):
     full = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True)
     expected = full.describe(), session.finish(full)
 
@@ -166,7 +167,7 @@ def swap(one, other):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_changes_breaks_the_seal(sandbox, change):
+def test_any_change_breaks_the_seal(sandbox, change):
     change(sandbox)
     assert held(sandbox) is None
 
@@ -212,7 +213,7 @@ def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path
     assert held(sandbox) is None
 
 
-def test_what_is_forced_or_asked_for_is_planned(sandbox):
+def test_products_forced_or_asked_for_are_planned(sandbox):
     values = sandbox.values()
     for named in (
         {"forced": {"frame"}},
@@ -221,7 +222,7 @@ def test_what_is_forced_or_asked_for_is_planned(sandbox):
         assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
 
 
-def test_a_dry_run_without_a_seal_does_not_look_for_what_one_would_hold(sandbox, monkeypatch):
+def test_a_dry_run_without_a_seal_does_not_compute_its_state(sandbox, monkeypatch):
     expected = session.finish(session.start(sandbox.values(), chain=kinds.CHAIN, dry=True))
     (sandbox.results / paths.SEAL).unlink()
     monkeypatch.setattr(seal, "state_of", None)
@@ -312,7 +313,7 @@ def test_a_disk_that_takes_no_seal_is_no_failure(sandbox, monkeypatch):
     assert (outcome.jobs, outcome.status) == ([], 0)
 
 
-def test_the_command_line_says_the_same_by_the_seal(sandbox):
+def test_the_command_line_prints_the_same_with_the_seal(sandbox):
     (sandbox.results / paths.SEAL).unlink()
     without = sandbox.snakemake()
     assert (without.status, read_seal(sandbox)["described"]) == (0, without.lines[:1])

@@ -1,4 +1,4 @@
-"""What an attack found lost or wrong without a word, through whole runs; and its neighbours."""
+"""Losses and errors without a message that an attack found, through whole runs; neighbours."""
 
 import errno
 import mmap
@@ -16,7 +16,7 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, rawfile
-from ccdflow.run import plan_description
+from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.rawframes.inventory_table import read_inventory
@@ -82,7 +82,7 @@ def test_a_touched_product_of_any_ending_is_not_made_again(sandbox):
 
 
 @pytest.mark.parametrize("what", ["pipe", "link to itself"])
-def test_what_is_no_file_is_no_product_and_nobody_waits_for_it(sandbox, what):
+def test_a_folder_of_a_products_name_is_no_product_and_nobody_waits_for_it(sandbox, what):
     """In the place of a frame, of a list of small pictures, and among the records."""
     sandbox.run()
     before = products(sandbox.results)
@@ -105,7 +105,7 @@ def test_what_is_no_file_is_no_product_and_nobody_waits_for_it(sandbox, what):
 @pytest.mark.parametrize(
     "change", [{"types": ["bias"]}, {"flat": {"enabled": False}}], ids=["type", "master"]
 )
-def test_what_is_not_asked_for_any_more_leaves_no_flag_on_frames(sandbox, change):
+def test_masters_not_asked_for_any_more_leave_no_flag_on_frames(sandbox, change):
     """Neither its master's, nor the frame's own; asked for again, they come back."""
     sandbox.config["flat"] = {"minimum": 2}
     for number, light in enumerate((20000, 20000, 200)):
@@ -389,7 +389,7 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(sandbox, code, is_kn
 
 @pytest.mark.parametrize("name", ["sub/c1.fits", "sub/c1.fits/b.fits"])
 def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, monkeypatch):
-    """As if it could be read: of the next run nobody learns anything new."""
+    """Its twins are found as if it could be read: the next run reports nothing new."""
     file = "sub/c1.fits.gz"
     sandbox.put(file, 20, camera="alpha", size=SMALL)
     sandbox.run()

@@ -26,7 +26,7 @@ def whole(raw, tmp_path_factory, run_workflow):
 
 
 def products(snapshot, results):
-    """What was asked for: not the small picture that the job of a frame leaves."""
+    """The products asked for, without the small picture that the job of a frame leaves."""
     contents = snapshot(results, times=False).items()
     return {
         name: content
@@ -35,7 +35,7 @@ def products(snapshot, results):
     }
 
 
-def test_a_product_by_its_name_is_made_with_what_it_needs_and_nothing_else(
+def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
     raw, whole, tmp_path, run_workflow, snapshot
 ):
     results = tmp_path / "results"
@@ -83,7 +83,7 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
                    "trends": 1}, marks=pytest.mark.torture),
     ],
 )  # fmt: skip
-def test_what_is_forced_is_made_again_to_the_same_bytes(
+def test_forced_products_are_made_again_to_the_same_bytes(
     raw, whole, run_workflow, snapshot, option, remade
 ):
     planned = run_workflow(raw, whole, "-n", *option)

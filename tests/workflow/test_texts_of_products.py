@@ -52,7 +52,7 @@ CASES = [
 @pytest.mark.torture
 @pytest.mark.parametrize(("config", "bad"), CASES[1:])
 def test_any_master_that_is_refused_for_another_reason(sandbox, config, bad):
-    """As below, with every kind of master."""
+    """Every kind of master names the other reason, not the number of its frames."""
     check_another_reason(sandbox, config, bad)
 
 

@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
     return top
 
 
-def test_the_tutorial_says_what_its_commands_say(folder, monkeypatch):
+def test_the_tutorial_has_the_output_of_its_commands(folder, monkeypatch):
     monkeypatch.chdir(folder)
     # `python` and `snakemake` of this folder are forks: fifteen starts take half a minute.
     path = f"{Path(ready_python.interpreter()).parent}:{os.environ['PATH']}"

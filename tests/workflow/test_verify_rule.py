@@ -43,7 +43,7 @@ def test_a_sample_then_all_then_the_page_once(sandbox):
     assert "nothing to do" in sandbox.snakemake().output
 
 
-def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(sandbox):
+def test_an_unverified_product_ends_with_status_1_unless_it_is_expected(sandbox):
     path = sandbox.results / "reduced/3.fits"
     sound = path.read_bytes()
     content = bytearray(sound)

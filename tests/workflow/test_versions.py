@@ -15,7 +15,7 @@ from sandbox import SMALL, Sandbox, own_lines, products
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 OLDEST = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1]
-# What it needs and the pinned one does not.
+# Packages that it needs and the pinned one does not.
 BESIDE = ("appdirs", "reretry")
 NIGHT = "2024-03-01"
 # Runs Snakemake with each list of arguments, one after the other, and writes what it prints into

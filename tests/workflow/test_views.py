@@ -1,4 +1,4 @@
-"""What Snakemake shows of the workflow, and the workflow as a module of another one."""
+"""The views of Snakemake on the workflow, and the workflow as a module of another one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_summary_tells_which_products_are_current(sandbox, tmp_path):
     assert products(sandbox.results) == before
 
 
-def test_a_dry_run_says_what_is_made_of_what(sandbox):
+def test_a_dry_run_lists_products_with_their_sources(sandbox):
     few = sandbox.snakemake("-n", "-F").output.splitlines()
     all_ = sandbox.snakemake("-np", "-F").output.splitlines()
     line = f"  {NIGHT}/0.fits.gz -> reduced/{NIGHT}/0.fits (asked for again)"
@@ -103,7 +103,7 @@ def test_a_dry_run_says_what_is_made_of_what(sandbox):
     assert not [each for each in few + all_ if ".ccdflow/done" in each]
 
 
-def test_rules_say_what_they_map_to_what(sandbox):
+def test_rules_name_their_sources_and_products(sandbox):
     output = sandbox.snakemake("--list-rules").output
     for rule in ("night", *(kind.rule for kind in kinds.CHAIN)):
         assert re.search(rf"^{rule} \(.* -> .*\)$", output, re.M), rule

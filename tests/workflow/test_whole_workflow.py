@@ -64,7 +64,7 @@ def guide_night(request, tmp_path_factory, run_workflow, snapshot):
     shutil.rmtree(folder)
 
 
-def test_the_run_succeeds_and_says_how_things_stand(guide_night):
+def test_the_run_succeeds_and_ends_with_a_summary(guide_night):
     assert guide_night.run.status == 0, guide_night.run.output
     assert guide_night.run.lines[0] == "24 of 24 frames to reduce: 24 new; night 2016-01-15"
     assert guide_night.run.lines[-1] == (
@@ -167,7 +167,7 @@ def test_a_second_run_finds_nothing_to_do_and_touches_nothing(guide_night, run_w
     }
 
 
-def test_a_dry_run_of_what_is_done_lists_no_job(guide_night, run_workflow):
+def test_a_dry_run_of_finished_products_lists_no_job(guide_night, run_workflow):
     dry = run_workflow(guide_night.raw, guide_night.results, "-n")
     assert dry.status == 0, dry.output
     assert set(dry.jobs) <= {"all"}
@@ -190,7 +190,7 @@ def complaints(path):
     return {re.sub(r"#\d+", "#", line) for line in lines}
 
 
-def test_the_demonstration_ends_by_saying_what_was_made(guide_night):
+def test_the_demonstration_ends_with_its_products(guide_night):
     script = Path(__file__).parents[2] / "scripts" / "demo.py"
     done = subprocess.run(
         [
@@ -236,7 +236,7 @@ ODD_NAMES = (
 
 # Records are kept under these names and a key.
 LONG, WIDE = f"{'l' * 245}.fits", f"{'星' * 40}.fits"
-# What is wrong, and what the table has to say about it.
+# The fault, and its reason in the table.
 BAD = {
     "plain_letter.fits": r"not a FITS file",
     "letter.fits.gz": r"not a FITS file",
@@ -378,7 +378,7 @@ def test_bad_files_cost_no_other_frame_its_product(bad, small_raw):
     assert {fits.getdata(path).shape for path in made} == {(258, 128)}
 
 
-def test_bad_files_do_not_fail_the_run_and_are_said_at_its_end(bad):
+def test_bad_files_do_not_fail_the_run_and_are_listed_at_its_end(bad):
     assert bad.run.status == 0, bad.run.output
     assert f"{len(BAD)} set aside" in bad.run.lines[-1]
     assert any(line.startswith("set aside: cut.fits.gz: ") for line in bad.run.lines)
@@ -389,7 +389,7 @@ def test_bad_files_are_never_a_traceback(bad):
     assert "Exception" not in bad.run.output
 
 
-def test_an_unknown_image_type_is_other_and_said(bad):
+def test_an_unknown_image_type_is_other_and_reported(bad):
     kind, status, reason = bad.rows["unknown_type.fits"]
     assert (kind, status) == ("other", "ok")
     assert "unknown image type 'WIBBLE'" in reason

@@ -208,7 +208,7 @@ def _check_dark(masters, limits, name):
             file=name,
             keyword="EXPTIME",
             value=k,
-            allowed="a frame's exposure over its dark's above 0",
+            allowed="a ratio of both exposures above 0",
             remedy="give the exposure times of both",
         )
     # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.

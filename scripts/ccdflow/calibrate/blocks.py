@@ -19,9 +19,10 @@ from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
-from ccdflow.files import checksum, compressed_images, headertext
+from ccdflow.files import checksum, headertext
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import Plane, read_rows, read_stored_hdus
+from ccdflow.files.fits_products import compressed_images
+from ccdflow.files.fits_products.multi_image_products import Plane, read_rows, read_stored_hdus
 from ccdflow.frame import saturation
 
 ARITHMETIC_VERSION = 6
@@ -45,7 +46,8 @@ class ProductForm:
     uncertainty, mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     compress : {'', 'lossless', 'quantised'}
-        Whether the product is of compressed tiles, see `ccdflow.files.compressed_images`.
+        Whether the product is of compressed tiles, see
+        `ccdflow.files.fits_products.compressed_images`.
     """
 
     uncertainty: bool = True
@@ -270,7 +272,7 @@ class _Image:
     ----------
     file : int
         Descriptor of the frame's file.
-    hdus : sequence of ccdflow.files.multi_image_products.StoredHdu
+    hdus : sequence of ccdflow.files.fits_products.multi_image_products.StoredHdu
         All HDUs of the file.
     index : int
         Index of the image's HDU.
@@ -360,9 +362,8 @@ class _Image:
 
         Parameters
         ----------
-        writer : object
-            A `PlanesWriter` (`ccdflow.files.multi_image_products`) or a `PackedWriter`
-            (`ccdflow.files.compressed_images`).
+        writer : ccdflow.files.fits_products.multi_image_products.PlanesWriter
+            Or a `ccdflow.files.fits_products.compressed_images.PackedWriter`.
         """
         ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
@@ -472,7 +473,7 @@ class _Image:
         total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
             raise DamagedProduct(
-                "the reduced frame's pixels are not what its checksum says",
+                "the reduced frame's pixels do not agree with its checksum",
                 file=self._name,
                 keyword="DATASUM",
                 value=claimed,

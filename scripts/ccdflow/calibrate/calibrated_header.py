@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.files.hdus import hdu_header, versions
+from ccdflow.files.fits_products.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards that describe the form of an HDU. Each # means one digit.
@@ -72,7 +72,7 @@ def primary_cards(hdu, masters, *, key, grading, corrections=None):
 
     Parameters
     ----------
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
     key : str
@@ -89,14 +89,14 @@ def primary_cards(hdu, masters, *, key, grading, corrections=None):
     reduced_key = hdu.header.get("CCDFKEY", "")
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("CCDFKEY", key, "hash of everything the product depends on")
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
     for use in masters.uses:
         _write_master_cards(cards, use)
     for keyword, value, comment in () if corrections is None else corrections.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
-    cards.set("CALGRADE", grading.grade, "A own night and exact, B older or scaled, C incomplete")
+    cards.set("CALGRADE", grading.grade, "A own night, B older or scaled, C incomplete")
     for reason in grading.reasons:
         cards.add_history(f"ccdflow: grade {grading.grade}: {printable_text(reason)}")
     for step in grading.left_out:
@@ -129,10 +129,10 @@ def _write_master_cards(cards, use):
     if use.lag is not None:
         cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
     if use.cut:
-        cards.set(f"{name}CUT", use.cut, "its pixels that are this frame's")
+        cards.set(f"{name}CUT", use.cut, "section of it that this frame has")
     if master.kind == "dark":
         scale = float(f"{use.scale:.9g}")
-        cards.set("DARKSCAL", scale, "the dark less its bias was multiplied by it")
+        cards.set("DARKSCAL", scale, "factor on the dark less its bias")
         if use.degrees is not None:
             cards.set(
                 "DARKDTMP",
@@ -183,7 +183,7 @@ def write_calibrated_cards(cards, calibration, figures):
         ("MFNOISE", "flat_noise", "noise of the flat in a pixel, relative"),
         ("SKYLVL", "sky", f"[{unit}] median of this image"),
         ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel, measured"),
-        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction from UNCERT"),
+        ("SKYPRED", "sky_predicted", f"[{unit}] noise of a pixel, from UNCERT"),
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _six_digits(figures[name]), comment)
@@ -198,7 +198,7 @@ def write_calibrated_cards(cards, calibration, figures):
     if "cosmics_kept" in figures:
         cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
         outcome = "found" if figures["cosmics_kept"] else "discarded"
-        cards.set("COSMICS", outcome, "discarded: too many pixels of stars were flagged")
+        cards.set("COSMICS", outcome, "discarded: too many pixels of stars flagged")
         for keyword, value, comment in zip(
             ("CRSIGMA", "CRCONTR", "CRFWHM"),
             figures["cosmics_how"],
@@ -284,7 +284,7 @@ def uncertainty_cards(unit):
     cards.set("BUNIT", unit, "standard error of the pixels")
     cards.add_comment(
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the "
-        "image tell what of it is common to a row, or to all frames with these masters."
+        "image are the parts common to a row, or to all frames with these masters."
     )
     return cards
 

@@ -20,7 +20,7 @@ class ImageCorrections:
         Pixels of the detector that are known to be bad, and their bits.
     find_cosmics : callable or None
         Takes image, standard errors and mask, (ny, nx) each; returns a
-        `ccdflow.detector.cosmics.Search`.
+        `ccdflow.detector.cosmic_rays.cosmics.Search`.
     """
 
     bad_pixels: SparseMask | None = None

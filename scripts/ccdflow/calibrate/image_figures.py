@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.calibrate import signal, sky_level
 from ccdflow.calibrate.master_store import LEAST_FLAT
-from ccdflow.files.multi_image_products import read_each_row
+from ccdflow.files.fits_products.multi_image_products import read_each_row
 
 # Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
 _READ_PIXELS = 1 << 16
@@ -63,7 +63,7 @@ class ImageSample:
     ----------
     file : int
         Descriptor of the frame's file.
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image.
     work : ccdflow.calibrate.arithmetic.ImageCalibration
     name : str

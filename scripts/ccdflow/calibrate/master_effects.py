@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.multi_image_products import read_rows
+from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT_BELOW
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -61,7 +61,7 @@ def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=Non
     ----------
     path : path-like
         The reduced frame.
-    hdu : ccdflow.files.multi_image_products.StoredHdu
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters

@@ -22,7 +22,7 @@ from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import read_rows, read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.files.values import as_number
 
 DEFAULT_STORE_BYTES = 700_000_000

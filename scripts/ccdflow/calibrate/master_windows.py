@@ -11,7 +11,7 @@ from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 
 # Cards with the section of an image on its chip or detector.
@@ -25,7 +25,7 @@ def window_in(frame, master, *, file, name):
 
     Parameters
     ----------
-    frame, master : ccdflow.files.multi_image_products.StoredHdu
+    frame, master : ccdflow.files.fits_products.multi_image_products.StoredHdu
         HDUs of the reduced frame and of the master.
     file, name : str
         Of the frame and the master, for errors.
@@ -201,7 +201,7 @@ def master_for(store, kind, path, frame, *, file, name):
     kind : {'bias', 'dark', 'flat'}
     path : path-like
         Of the master.
-    frame : ccdflow.files.multi_image_products.StoredHdu
+    frame : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The frame's image.
     file, name : str
         Of the frame and the master, for errors.

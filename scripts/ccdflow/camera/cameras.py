@@ -28,7 +28,7 @@ from ccdflow.files.cards import (
     hdu_indices,
     matches,
 )
-from ccdflow.files.rawheader import at_once
+from ccdflow.files.remembered_results import at_once
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Camera:
         file : str
             Path relative to the raw folder; a folder's name stands in for a night no card gives.
         remembered : callable, optional
-            A `ccdflow.files.rawheader.Remembered` that is asked for this camera only.
+            A `ccdflow.files.remembered_results.Remembered` that is asked for this camera only.
 
         Returns
         -------

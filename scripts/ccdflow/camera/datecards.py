@@ -155,7 +155,7 @@ def _stamp_with_zone(stamp, content, system):
 
 @lru_cache(maxsize=256)
 def _meaning_of(keyword, comment):
-    """Return what name and comment of a card say of its time: 'universal', 'local' or ''."""
+    """Return the scale of a time by name and comment of its card: 'universal', 'local' or ''."""
     words = comment.lower()
     if re.search(r"UT|GMT|MJD", keyword) or re.search(r"\butc?\b|\bgmt\b|universal", words):
         return "universal"

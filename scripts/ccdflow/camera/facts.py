@@ -16,7 +16,7 @@ from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.files.cards import CardSpec, as_text, card_value
-from ccdflow.files.rawheader import at_once
+from ccdflow.files.remembered_results import at_once
 from ccdflow.files.values import as_number
 
 KEYWORDS = {
@@ -176,7 +176,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     file : str
         Path relative to the raw folder: its folder's name is the night where no card gives it.
     remembered : callable, optional
-        A `ccdflow.files.rawheader.Remembered` that is asked for these cards and rules only.
+        A `ccdflow.files.remembered_results.Remembered`, asked for these cards and rules only.
 
     Returns
     -------

@@ -7,6 +7,7 @@ the frame's own cards (`headersections`). `assembly` checks them and puts them t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
 from ccdflow.files.cards import (
@@ -91,6 +92,32 @@ class Amplifier:
         )
 
 
+NO_OVERSCAN, DOUBTED_STRIP = "no_overscan", "doubted_strip"
+"""No overscan is subtracted, as no card names one; by a card the profile's may hold data."""
+
+
+class Note(NamedTuple):
+    """A decision on a frame's amplifiers that its cards alone do not settle, or a doubt.
+
+    Attributes
+    ----------
+    text : str
+    topic : str
+        Of a warning: the card or the part that it is about, one line for each; '' of other notes.
+    mark : {'', 'no_overscan', 'doubted_strip'}
+        `NO_OVERSCAN` or `DOUBTED_STRIP` where other code asks whether a frame has such a note.
+    """
+
+    text: str
+    topic: str = ""
+    mark: str = ""
+
+    @property
+    def table_text(self):
+        """The text as it stands in the table."""
+        return f"warning: {self.text}" if self.topic else self.text
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The amplifiers of a frame, and the shape of the image that they are put together to.
@@ -112,8 +139,8 @@ class Geometry:
         For each HDU that is used, its index and (ny, nx).
     extension_shapes : tuple of (int, (int, int))
         With layout 'extensions', the (ny, nx) of the product for each HDU; else empty.
-    notes : tuple of str
-        Decisions that the cards alone do not settle, for the log and the inventory.
+    notes : tuple of Note
+        For the log and the inventory.
     """
 
     camera: str
@@ -123,7 +150,7 @@ class Geometry:
     source: str
     raw_shapes: tuple[tuple[int, tuple[int, int]], ...] = ()
     extension_shapes: tuple[tuple[int, tuple[int, int]], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def canonical(self):
         """Return a plain dict with all that products depend on: the notes are not among it."""

@@ -144,7 +144,7 @@ class HeaderReader:
         return self._known[name]
 
     def kept(self, name, make):
-        """Return what a function has made for this frame; it is called once.
+        """Return the result of a function for this frame, which is called once.
 
         Parameters
         ----------

@@ -116,8 +116,6 @@ _OTHER_WORDS = re.compile(
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 # Beginnings of the reasons for which a frame has no type.
-_UNKNOWN_TYPE = "unknown image type"
-_NO_TYPE_CARD = "no card says the image type"
 
 
 @dataclass(frozen=True)
@@ -146,11 +144,6 @@ class TypeRule:
     files: tuple[str, ...] = ()
 
 
-def is_of_unknown_type(reason):
-    """Return whether a frame's image type was not understood, by the frame's reason."""
-    return reason.startswith((_UNKNOWN_TYPE, _NO_TYPE_CARD))
-
-
 def frame_type(reader, rules):
     """Return the image type as written, as understood, and the reason where it is not understood.
 
@@ -175,9 +168,9 @@ def frame_type(reader, rules):
         if kind:
             return text, _type_by_other_cards(reader, text, kind), ""
     if first:
-        return first, "", f"{_UNKNOWN_TYPE} {first!r}: name it under `types:` in a profile"
+        return first, "", f"unknown image type {first!r}: name it under `types:` in a profile"
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    return "", "", f"{_NO_TYPE_CARD} (looked for {names}...): name it in a profile"
+    return "", "", f"no card says the image type (looked for {names}...): name it in a profile"
 
 
 def _types_of_cards(reader):

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import (
     EXTENSION_NAMES,
     CardList,
@@ -97,12 +97,12 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
     """
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("CCDFKEY", key, "hash of everything the product depends on")
     cards.set("NCOMBINE", len(members), "frames combined")
     if all("T" in text for text in dates):
         cards.set("DATE-BEG", min(dates), "DATE-OBS of the first frame combined")
         cards.set("DATE-END", max(dates), "DATE-OBS of the last frame combined")
-    cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
+    cards.set("COMBMETH", recipe.method, "statistic of the values of a pixel")
     if recipe.clip is not None:
         cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
         if recipe.clip_by != "auto":
@@ -254,7 +254,7 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
     cards.set("FLATMIN", float(f"{np.min(levels):.6g}"), "lowest level of the flats combined")
     cards.set("FLATMAX", float(f"{np.max(levels):.6g}"), "highest level of the flats combined")
     if math.isfinite(signal_to_noise):
-        cards.set("FLATSN", float(f"{signal_to_noise:.5g}"), "S/N of a pixel: it caps the frames'")
+        cards.set("FLATSN", float(f"{signal_to_noise:.5g}"), "signal to noise of a pixel")
         cards.set("FLATRMS", float(f"{1 / signal_to_noise:.5g}"), "noise of a pixel, relative")
     for number, ratio in enumerate(ratios.values(), start=1):
         if len(ratios) > 1 and math.isfinite(ratio):

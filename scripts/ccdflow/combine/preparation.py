@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
-from ccdflow.files.stored_images import StoredImage
+from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.maskbits import SATURATED
 
 
@@ -42,7 +42,7 @@ def open_image(source):
 
     Returns
     -------
-    numpy.ndarray of float32 or float64, or ccdflow.files.stored_images.StoredImage
+    numpy.ndarray of float32 or float64, or ccdflow.files.fits_products.stored_images.StoredImage
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
@@ -222,12 +222,12 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
 
 
 def _checked_terms(subtract):
-    """Return the terms as a tuple; raise if more than one is a master of charge."""
+    """Return the terms as a tuple; raise if more than one is a dark."""
     subtract = tuple(subtract)
     if sum(term.is_charge for term in subtract) > 1:
         count = sum(term.is_charge for term in subtract)
         raise UserError(
-            "more than one master of charge to subtract",
+            "there is more than one dark to subtract",
             keyword="subtract",
             value=count,
             allowed="one dark",

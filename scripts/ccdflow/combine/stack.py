@@ -185,10 +185,10 @@ def combine(
     limits = limits or CombineLimits()
     if limits.threads < 1:
         raise UserError(
-            "no thread to work with",
+            "the number of threads is too small",
             keyword="threads",
             value=limits.threads,
-            allowed="1 up",
+            allowed="1 or more",
             remedy="give 1 or more",
         )
     first, n = members[0], len(members)

@@ -125,7 +125,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     """
     if not dark.bias_subtracted:
         raise UserError(
-            "a dark that still holds its bias cannot be subtracted: the bias would go twice",
+            "a dark that still holds its bias would subtract the bias twice",
             file=dark.file,
             remedy="subtract the combined bias from the darks before they are combined",
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.combine.moments import CLIP_SIGMA, clipped_moments
 
-# A slope needs at least this many pairs of different nights.
+# A slope needs at least this many pairs of different nights: two make a line without an error.
 _FEWEST_NIGHTS = 3
 
 

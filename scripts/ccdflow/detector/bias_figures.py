@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from ccdflow.camera.sections import Region
-from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.moments import CLIP_SIGMA
 from ccdflow.combine.noise import DIGITAL_NOISE, check_region
 from ccdflow.combine.row_sample import rows_within
-from ccdflow.combine.stack import combine_arrays
+from ccdflow.detector.combined_bias_noise import measure_combined_noise, noise_prediction
 from ccdflow.detector.frame_figures import (
     COARSE_BOXES,
     COMPARED_ROWS,
@@ -26,13 +24,8 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each
 
-# Drawn samples of few values: they give a ratio of variances to 1 %.
-_TRIALS = 40_000
-# Many values have fewer samples: this many values in all, and samples at least.
-_TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
-# Seed of the random numbers: another one would change cards of combined biases.
-_TRIAL_SEED = 20160116
-# A disagreement has this many standard errors: there are many boxes.
+# A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
+# 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count: frames of two kinds are all as far.
 _REACH_PIXELS = 3
@@ -228,119 +221,6 @@ def _slope(times, levels):
         return Estimate(float(slope), float("nan"))
     scatter = np.sum((levels - slope * times) ** 2) / (len(times) - 2)
     return Estimate(float(slope), float(np.sqrt(scatter / weight)))
-
-
-# -- the noise of the combined bias -------------------------------------------------------------
-
-
-def _without_noise_clipping(recipe):
-    """Return a recipe for pure normal noise, without the noise model: it would reject nothing."""
-    return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
-
-
-@lru_cache(maxsize=256)
-def excess_variance(n, recipe):
-    """Return the variance of `recipe`'s result for `n` normal values over that of their average.
-
-    1 for a plain average; pi/2 for a median of many values. Clipping costs much with three or four
-    values, of which two may agree by chance, and little with many. From a seeded simulation, good
-    to 1 % (2 % for a median of over 100).
-
-    Parameters
-    ----------
-    n : int
-        Number of values.
-    recipe : CombineRecipe
-
-    Returns
-    -------
-    float
-    """
-    if n < 3 or (recipe.method == "average" and recipe.clip is None):
-        return 1.0
-    recipe = _without_noise_clipping(recipe)
-    rng = np.random.default_rng(_TRIAL_SEED)
-    trials = max(min(_TRIALS, _TRIAL_VALUES // n), _FEWEST_TRIALS)
-    values = rng.standard_normal((n, 1, trials), dtype=np.float32)
-    # Divide by the average of the same values: the chance excess of both cancels.
-    squares = [
-        _mean_square(combine_arrays(values, each, uncertainty=False).image)
-        for each in (recipe, CombineRecipe("average", None))
-    ]
-    return float(squares[0] / squares[1])
-
-
-def _mean_square(values):
-    """Return the mean of the squares of values, summed in float64."""
-    return np.mean(np.square(values), dtype=np.float64)
-
-
-def noise_prediction(sigma, n, recipe=None):
-    """Predict the noise of a combination of `n` biases from the read noise of one.
-
-    Parameters
-    ----------
-    sigma : Estimate or float
-        Read noise, adu.
-    n : int
-        Number of members.
-    recipe : CombineRecipe, optional
-        Default: the recipe of the astropy CCD guide.
-
-    Returns
-    -------
-    Estimate
-        sigma / sqrt(n) times the root of `excess_variance`.
-    """
-    if not isinstance(sigma, Estimate):
-        sigma = Estimate(float(sigma), 0.0)
-    factor = float(np.sqrt(excess_variance(n, recipe or CombineRecipe()) / n))
-    return Estimate(sigma.value * factor, sigma.error * factor)
-
-
-def measure_combined_noise(frames, recipe=None):
-    """Measure the noise of a combined bias from two halves of its members.
-
-    The even and the odd members are combined separately. The detector's fixed pattern cancels in
-    the difference, whose variance is the sum of both variances; `noise_prediction` relates them to
-    the noise of the whole. Differences between rows are removed first, as in `measure_read_noise`.
-
-    Parameters
-    ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
-    recipe : CombineRecipe, optional
-        Recipe of the combination; default: the guide's.
-
-    Returns
-    -------
-    Estimate
-        Its standard error is sigma / sqrt(2 N) for N pixels.
-
-    Examples
-    --------
-    Sixteen biases of a read noise of 4 adu have a mean with a noise of 1 adu:
-
-    >>> from ccdflow.combine.combine_recipe import CombineRecipe
-    >>> frames = np.random.default_rng(1).normal(1000, 4, (16, 64, 100))
-    >>> noise = measure_combined_noise(frames, CombineRecipe(clip=None))
-    >>> print(f"{noise.value:.2f}")
-    1.01
-    """
-    recipe = _without_noise_clipping(recipe or CombineRecipe())
-    n = len(frames)
-    if n < 2:
-        return UNKNOWN_FIGURE
-    halves = [
-        combine_arrays(part, recipe, allow_empty=True, uncertainty=False)
-        for part in (frames[::2], frames[1::2])
-    ]
-    part = white_part(halves[0].image - halves[1].image)
-    if part.count < 2:
-        return UNKNOWN_FIGURE
-    excess = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))
-    sigma = part.sigma * np.sqrt(excess_variance(n, recipe) / n / excess)
-    return Estimate(float(sigma), float(sigma / np.sqrt(2 * part.count)))
 
 
 # -- one row of the table -----------------------------------------------------------------------

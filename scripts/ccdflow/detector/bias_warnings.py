@@ -11,9 +11,9 @@ from ccdflow.combine.moments import CLIP_SIGMA
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 
-# Adu: rounding to whole adu does no harm to more noise.
+# Adu. For more noise the values are not rounded: rounding adds 1/12 adu^2, 0.5 % of its variance.
 _ROUNDING_NOISE = 4.0
-# Drawn pixels that show how much noise rounding adds.
+# Drawn pixels: of five values each, they give a rejected part of 5 % to 0.2 %.
 _TRIALS = 4000
 # Seed of the random numbers: each run has the same warnings.
 _TRIAL_SEED = 20160117
@@ -71,11 +71,15 @@ def _rejected_part(values, recipe):
     return 1 - float(count.mean()) / len(values)
 
 
-# Warn if the noise exceeds the prediction by more than this fraction of it.
+# Warn if the noise exceeds its prediction by more than this fraction. Chosen: in a bias of ten
+# frames, 20 % more noise makes a frame less this bias 2 % noisier.
 _EXCESS_NOISE = 0.2
-# Warn if frames differ by more than this fraction of the noise.
+# Warn if frames differ by more than this fraction of the noise. Chosen: structure of half the noise
+# exceeds the noise of a combination of more than four.
 _FRAME_DIFFERENCE = 0.5
-# Warn if more than this fraction of the values is rejected beyond the expected one.
+# Warn if more than this fraction of the values is rejected beyond the expected one. Chosen: cosmic
+# rays hit fewer than 1 in 1,000 values of a bias, and a quarter of a group may be frames of another
+# kind.
 _EXCESS_REJECTION = 0.05
 
 
@@ -124,7 +128,9 @@ def warnings_on_bias(figures, recipe):
     return sentences
 
 
-# Noises above 0 within which a level is near 0, and the factor by which values below 0 are fewer.
+# A level is near 0 within this many noises; values are cut off if those one noise below 0 are fewer
+# than expected by this factor. Chosen: at 1.5 noises 0.6 % of the values lie so low, and at higher
+# levels too few to count.
 _NEAR_ZERO, _FEWEST_BIASES = 1.5, 3
 
 

@@ -19,17 +19,19 @@ HOT_RATE = 5.0
 allows."""
 
 HOT_SIGMA = 5.0
-"""A hot pixel is at least this many of its own standard errors above the median, as well."""
+"""A hot pixel is at least this many of its own standard errors above the median, as well: one good
+pixel in 3.5 million is by chance."""
 
-# Standard errors of a drift of the levels, by their noise and by their scatter about a line.
+# Standard errors of a drift of the levels, by their noise and by their scatter about a line: chance
+# alone reaches them once in 1.7 million darks.
 _DRIFT_SIGMA = 5.0
 # Standard errors of a drift by the scatter alone, as of a normal distribution: few levels hardly
 # show their scatter.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
-# A glow has this many standard errors: there are many boxes.
+# A glow has this many standard errors: 64 boxes have several times as many chances as one.
 _GLOW_SIGMA = 6
-# Percentiles of the dark current that the figures have.
+# Percentiles of the dark current that the figures have: the middle, one sigma, and the tails.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
 
@@ -152,7 +154,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-    amplifier : object
+    amplifier : ccdflow.combine.noise.AmplifierNoise
         One of those of ``dark.noise``.
     mask : numpy.ndarray of shape (ny, nx), int16
     seconds : float

@@ -20,12 +20,12 @@ _LEAST_SCATTER = 4e-4
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3
-# Boxes with less than this part of the level are dark.
+# Boxes with less than this part of the level are dark: their shape is mostly noise.
 _LIT_PART = 0.2
 # In flats of direct images most boxes have this part of the level; those of spectra follow the
 # lamp, whose colour drifts.
 _EVEN_LIGHT = (0.5, 1.5)
-# At least this part of the boxes has that light.
+# In flats of direct images at least this part of the boxes has light within `_EVEN_LIGHT`.
 _EVEN_PART = 0.9
 # The noise of a pixel is measured in one sampled row of this many.
 _NOISE_STEP = 4

@@ -32,7 +32,7 @@ FRAME_ROWS = 64
 
 # Rows that numpy adds one after the other; of more it adds several sums.
 _ROWS_IN_ORDER = 8
-# A pixel is bright at this many noises above the level.
+# A pixel is bright at this many noises above the level: noise alone makes none.
 _BRIGHT_SIGMA = 10
 
 

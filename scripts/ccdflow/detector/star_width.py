@@ -9,7 +9,8 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA
 
 MOST_RADIUS_PIXELS = 12
-"""A star is measured up to this many pixels from its peak."""
+"""A star is measured up to this many pixels from its peak, where one with a FWHM of 8 pixels has
+0.2 % of its peak."""
 
 # Brightest peaks that are measured. Chosen: the median of 60 is good to 16 % of their scatter, and
 # each takes a read of its box.

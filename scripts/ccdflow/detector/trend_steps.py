@@ -23,7 +23,7 @@ FEWEST_NIGHTS_A_SIDE = 5
 """A step needs this many nights on each side: fewer may be bad nights in a row."""
 
 LEAST_STEP_SIGMA = 4.75
-"""A step has at least this many standard errors."""
+"""A step has at least this many standard errors: chance reaches that once in 500,000 trials."""
 
 # The line is fitted to at most this many nights on each side. Chosen: with 30 the error of a step
 # is 0.52 of the scatter; more nights reach into other seasons, fewer leave larger errors.

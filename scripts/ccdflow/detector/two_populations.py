@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.member_selection import Thresholds
 
-# The least number of frames of a kind.
+# Frames of a kind, at least: one odd frame is an outlier, and no kind.
 _FEWEST_OF_A_KIND = 2
 
 

@@ -204,7 +204,7 @@ def _checked_hdu(file, start, size, name):
             raise damaged_error(name, "an HDU is cut")
         total = fits_sum_of(total, sum_words(part))
     if total not in (0, 0xFFFFFFFF):
-        raise damaged_error(name, "an HDU's content is not what its checksum says")
+        raise damaged_error(name, "the content of an HDU does not agree with its checksum")
     return header, end, str(card_value(header, "DATASUM")) if end > first else ""
 
 

@@ -39,7 +39,7 @@ from ccdflow.files.fits_structure import (
     tiled_size,
 )
 from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, RawStream, fill
-from ccdflow.files.rawheader import Remembered
+from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
 

@@ -2,7 +2,7 @@
 
 Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
 keyword of a card's text is found once, and the positions of keywords once for all headers with the
-same ones (`Layout`). `Remembered` keeps the result of a function of headers for all headers
+same ones (`KeywordOrder`). `Remembered` keeps the result of a function of headers for all headers
 whose cards that it read are the same.
 """
 
@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 import warnings
 from functools import lru_cache
-from itertools import chain
-from operator import itemgetter
 from struct import Struct
 
 from astropy.io import fits
@@ -43,14 +41,7 @@ ENDINGS = b"\0\r\n\t"
 """Some programs put these characters at the end of a card instead of blanks."""
 
 # Different orders of keywords that are remembered: one for each setting of a camera.
-_MOST_LAYOUTS = 1 << 10
-# Different values of the cards that a function reads in one sort of headers.
-_MOST_ANSWERS = 1 << 11
-# Sorts of headers: those with the same keywords.
-_MOST_TABLES = 1 << 8
-# Sets of cards that a function reads in one sort of headers: fewer in a bias than in a science
-# frame.
-_MOST_SETS = 8
+_MOST_ORDERS = 1 << 10
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
 # the text that is read.
@@ -60,7 +51,7 @@ _known_before = {}
 # The cards of `_known` and `_known_before`, by their bytes.
 _known_bytes, _known_bytes_before = {}, {}
 # By the keywords of a header.
-_layouts = {}
+_keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
 # The same by the first ten letters of a card, for plain keywords but CONTINUE and END.
@@ -69,7 +60,7 @@ _usual_heads = {}
 _NEXT = ((_CONTINUE, ""), "")
 
 
-class Layout:
+class KeywordOrder:
     """The keywords of a header in their order.
 
     Parameters
@@ -101,12 +92,12 @@ class RawHeader(fits.Header):
     ----------
     texts : list of str or None
         The cards; None once they are astropy's, which callers may change.
-    layout : Layout
+    order : KeywordOrder
     seen : set of int or None
         Gets the positions of the cards that are read; None where they are not noted.
     """
 
-    texts = layout = seen = None
+    texts = order = seen = None
 
     def __getattr__(self, name):
         """Make astropy's cards when the first of its attributes is asked for."""
@@ -125,7 +116,7 @@ class RawHeader(fits.Header):
     def __contains__(self, keyword):
         """Return whether there is a card of a keyword."""
         if self._has_plain(keyword):
-            return keyword.rstrip() in self.layout.positions
+            return keyword.rstrip() in self.order.positions
         return super().__contains__(keyword)
 
     def __getitem__(self, keyword):
@@ -139,7 +130,7 @@ class RawHeader(fits.Header):
 
     def __iter__(self):
         """Return an iterator over the keywords of all cards."""
-        return super().__iter__() if self.texts is None else iter(self.layout.keywords)
+        return super().__iter__() if self.texts is None else iter(self.order.keywords)
 
     def __len__(self):
         """Return the number of cards."""
@@ -156,7 +147,7 @@ class RawHeader(fits.Header):
         -------
         list of str
         """
-        positions = self.layout.positions.get(name)
+        positions = self.order.positions.get(name)
         if not positions:
             return []
         if self.seen is not None:
@@ -207,13 +198,13 @@ def parse_raw_header(text):
 
 def _header_of(heads, texts):
     """Return the header of cards by the keyword and the text of each."""
-    layout = _layouts.get(heads)
-    if layout is None:
-        if len(_layouts) >= _MOST_LAYOUTS:
-            _layouts.clear()
-        layout = _layouts[heads] = Layout(heads)
+    order = _keyword_orders.get(heads)
+    if order is None:
+        if len(_keyword_orders) >= _MOST_ORDERS:
+            _keyword_orders.clear()
+        order = _keyword_orders[heads] = KeywordOrder(heads)
     header = RawHeader.__new__(RawHeader)
-    header.texts, header.layout = texts, layout
+    header.texts, header.order = texts, order
     return header
 
 
@@ -397,12 +388,12 @@ def indexed_names(header):
     -------
     collections.abc.Mapping
     """
-    return header.layout.positions if is_text(header) else header._keyword_indices
+    return header.order.positions if is_text(header) else header._keyword_indices
 
 
 def keywords_of(header):
     """Return the keywords of all cards of a header in their order, as a tuple of str."""
-    return header.layout.keywords if is_text(header) else tuple(header)
+    return header.order.keywords if is_text(header) else tuple(header)
 
 
 def commentary(header, keyword):
@@ -425,112 +416,3 @@ def commentary(header, keyword):
 def is_text(header):
     """Return whether a header's cards are texts as yet."""
     return type(header) is RawHeader and header.texts is not None
-
-
-class Remembered:
-    """The results of functions of headers, by the texts of the cards that they read.
-
-    Frames of a night differ in few cards, of which most functions read none. The cards that a
-    function reads are noted while it works: with the same keywords in all headers, and the same
-    texts in those cards, it has the same result. An exception is not remembered.
-
-    Threads may share one: what one of them keeps while another one looks is at worst worked out
-    again.
-    """
-
-    def __init__(self):
-        # By the layouts of the headers, for each set of cards that was read.
-        self._tables = {}
-
-    def __call__(self, name, function, headers):
-        """Return ``function(headers)``.
-
-        Parameters
-        ----------
-        name : hashable
-            Of the function, together with all else that its result depends on.
-        function : callable
-            Its result is never changed by anybody.
-        headers : list of astropy.io.fits.Header
-            One for each HDU.
-        """
-        if len(headers) == 1:
-            (header,) = headers
-            if not is_text(header):
-                return function(headers)
-            key, texts = (name, header.layout), header.texts
-        elif all(map(is_text, headers)):
-            key = (name, *[header.layout for header in headers])
-            texts = list(chain.from_iterable(header.texts for header in headers))
-        else:
-            return function(headers)
-        table = self._tables.get(key)
-        for pick, answers in table.values() if table else ():
-            answer = answers.get(pick(texts))
-            if answer is not None:
-                return answer[0]
-        result, seen = _result_and_places(function, headers)
-        self._keep(key, seen, texts, result)
-        return result
-
-    def _keep(self, key, positions, texts, result):
-        """Keep a result under the texts of the cards that were seen."""
-        table = self._tables.get(key, {})
-        if positions not in table:
-            if len(table) >= _MOST_SETS:
-                # A result that depends on fewer cards may stand under more.
-                positions, table = positions.union(*table), {}
-            if len(self._tables) >= _MOST_TABLES and key not in self._tables:
-                self._tables.clear()
-            pick = itemgetter(*sorted(positions)) if positions else _no_texts
-            # A new table, because another thread may be going through the old one.
-            table = self._tables[key] = {**table, positions: (pick, {})}
-        pick, answers = table[positions]
-        if len(answers) >= _MOST_ANSWERS:
-            answers.clear()
-        answers[pick(texts)] = (result,)
-
-
-def _no_texts(texts):
-    """Return no texts: for a function that looks at no card."""
-    return ()
-
-
-def _result_and_places(function, headers):
-    """Return the result of a function, and the positions of the cards that it read.
-
-    Places are counted through all headers.
-    """
-    lengths = [len(header.texts) for header in headers]
-    for header in headers:
-        header.seen = set()
-    try:
-        result = function(headers)
-    finally:
-        positions_of_headers = [header.seen for header in headers]
-        for header in headers:
-            header.seen = None
-    seen, first = set(), 0
-    for length, positions in zip(lengths, positions_of_headers, strict=True):
-        seen.update(first + position for position in positions)
-        first += length
-    return result, frozenset(seen)
-
-
-def at_once(name, function, headers):
-    """Return ``function(headers)``: in the place of a `Remembered`, for one frame alone.
-
-    Parameters
-    ----------
-    name : hashable
-        Not used.
-    function : callable
-    headers : list of astropy.io.fits.Header
-        One for each HDU.
-
-    Returns
-    -------
-    object
-        As the function returns it.
-    """
-    return function(headers)

@@ -9,7 +9,7 @@ from functools import partial
 from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
-from ccdflow.files.hdus import array_hdu, hdu_header, versions
+from ccdflow.files.fits_products.hdus import array_hdu, hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
@@ -107,7 +107,7 @@ def mask_hdu(mask, name):
 
     Returns
     -------
-    list of bytes and ccdflow.files.hdus.BigEndian
+    list of bytes and ccdflow.files.fits_products.hdus.BigEndian
     """
     cards = CardList()
     cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
@@ -197,7 +197,7 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
         cards.set(keyword, value, comment)
     cards.set("RAWFILE", printable_text(file))
     cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
-    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("CCDFKEY", key, "hash of everything the product depends on")
     cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
     if not any(reduced.overscans.values()):
         return
@@ -250,7 +250,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             strips = " ".join(map(Region.to_fits, amplifier.overscan))
             set_card("OVERSCAN", "OVERSC", strips, "raw pixels of the overscan used")
             set_card(
-                "OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own"
+                "OSCAXIS", "OSCAXI", amplifier.along, "part of the image with one overscan level"
             )
             level = _round_figure(overscan.level)
             set_card("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")

@@ -11,10 +11,10 @@ from ccdflow.errors import FrameError
 from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Pixels beyond this many sigma are outliers, and the least sigma of that limit, adu: most of whole
-# numbers may be one number.
+# Pixels beyond this many sigma are outliers; the least sigma, adu, as most of some whole numbers
+# may be one number.
 _OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
-# Pixels of a strip by which that limit is found.
+# Pixels of a strip by which the limit of outliers is found.
 _SAMPLE_PIXELS = 20_000
 
 
@@ -275,7 +275,8 @@ def smooth(levels, recipe):
     for _ in range(recipe.reject_iterations + 1):
         if good.sum() < fewest:
             raise FrameError(
-                f"the overscan has too few good rows for a {recipe.model} of order {recipe.order}",
+                f"the overscan has too few good levels for a {recipe.model} of order"
+                f" {recipe.order}",
                 keyword="reduction: order",
                 value=int(good.sum()),
                 allowed=f"{fewest} or more",
@@ -316,7 +317,7 @@ def _fitted_levels(positions, levels, good, recipe):
         return LSQUnivariateSpline(positions[good], levels[good], knots, k=3)(positions)
     except ValueError:
         raise FrameError(
-            f"the overscan has too few good rows for a spline of {recipe.order} pieces",
+            f"the overscan has too few good levels for a spline of {recipe.order} pieces",
             keyword="reduction: order",
             value=recipe.order,
             remedy="lower the order in the camera's profile",

@@ -11,13 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ccdflow.errors import FrameError
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
 LIT_OVERSCAN, DATA_FOR_OVERSCAN = "lit overscan", "data for overscan"
 """The names of these warnings: a strip that may hold data, and one that does, in a flat."""
-
-HOLDS_DATA = "holds data as the image does"
-"""Words of the warning, by which the reason of a frame that was set aside is known."""
 
 # Electrons. A strip of more noise holds photons, if no card or profile gives the read noise: the
 # readouts of CCDs have 2 to 20. Adu, where the gain is unknown, too.
@@ -50,16 +48,19 @@ _MOST_ROWS = 256
 _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 
-STRIP_REMEDY = (
+# The end of the warnings.
+_STRIP_REMEDY = (
     "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
-"""The end of the warnings."""
-
 # The correction of a profile where a strip may hold data.
 _DOUBT = (
     "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
 )
+
+
+class LitOverscan(FrameError):
+    """A flat whose overscan holds data: its columns would be lost."""
 
 
 class Likeness(NamedTuple):
@@ -185,16 +186,33 @@ def light_warnings(compared, amplifiers):
             subject = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
             regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
             is_sure = not has_dark and _is_surely_lit(likeness, amplifier)
-            claim = HOLDS_DATA if is_sure else "may hold data"
+            claim = "holds data as the image does" if is_sure else "may hold data"
             text = (
                 f"{subject}the overscan {regions} {claim}: its level ({likeness.level:.4g} adu) is"
                 f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
                 f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}"
-                f"{STRIP_REMEDY}"
+                f"{_STRIP_REMEDY}"
             )
             warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, text))
     return warnings
+
+
+def lit_overscan(text, file):
+    """Return the error on a flat for its warning of data: the end of the text is its remedy.
+
+    Parameters
+    ----------
+    text : str
+        As `light_warnings` returns it.
+    file : str
+
+    Returns
+    -------
+    LitOverscan
+    """
+    problem = text[: -len(f"; {_STRIP_REMEDY}")]
+    return LitOverscan(problem, file=file, remedy=_STRIP_REMEDY)
 
 
 def is_dark(likeness, amplifier):

@@ -270,7 +270,7 @@ def _strip_noise_warnings(rows, sample):
         yield (
             NOISE,
             f"the overscan has a noise of {sample.noise:.4g} adu, the image one of"
-            f" {rows.pixel:.3g}: it is not what the level of the image is; give another strip, or"
+            f" {rows.pixel:.3g}: its level is not that of the image; give another strip, or"
             " `overscan: none`, in the camera's profile",
         )
 

@@ -6,7 +6,8 @@ from collections import Counter
 from itertools import chain
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, tables
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import tables
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
 from ccdflow.kinds.kind import Kind
@@ -243,9 +244,7 @@ class Associations(Kind):
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
-            for name, _, text in (
-                line.partition(": ") for line in forecast_sentences.noise_lines(block)
-            )
+            for name, text in forecast_sentences.noise_entries(block)
         ]
         headings, rows = forecast_sentences.table(blocks)
         return Section(
@@ -318,6 +317,7 @@ def _coverage(context):
 
 
 def _nights_in_words(covered):
+    """Return the nights that a coverage is about: the one, or the number of the last ones."""
     if len(covered.nights) == 1:
         return f"night {covered.nights[0]}"
     return f"the last {len(covered.nights)} nights"
@@ -384,6 +384,7 @@ def _harm_sentences(context, night):
 
 
 def _blocks(context, night):
+    """Return the forecast's blocks of a night; [] where science frames are not calibrated."""
     if not SCIENCE.configuration(context)["enabled"]:
         return []
     return night_forecast.blocks_of(context, night)
@@ -414,7 +415,7 @@ def _is_refused(context, group, record):
 def _digests_by_steps(context, groups, values_of):
     """Return {identity of some frames' steps: the hash of the values of each of them}.
 
-    Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
+    Frames that share the object of their steps are alike (`StepsOfFramesAlike`), and have the same
     answers.
     """
     first_groups = {}

@@ -94,7 +94,7 @@ class BadPixels(Kind):
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
         made = list(filter(tells_of_pixels, measurements_of(context, group.measurements)))
         if not made:
-            reason = "no night's darks or flats could tell"
+            reason = "no night has darks or flats that show bad pixels"
             return ledger.Record(
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )

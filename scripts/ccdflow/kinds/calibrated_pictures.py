@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
@@ -114,6 +114,7 @@ class CalibrationPicture(NightPicture):
         return self._basis(context, job.night)
 
     def _basis(self, context, night):
+        """Return the basis of the picture: its version, and the keys of the products drawn."""
         made = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES_VERSION + self.version - 1,
@@ -121,6 +122,10 @@ class CalibrationPicture(NightPicture):
         }
 
     def _made_groups(self, context, night):
+        """Return the groups of a night that have a row in the picture: those that were made.
+
+        Products that were refused or failed have no pixels to draw, and take no row from others.
+        """
         outcomes = [
             (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
         ]
@@ -329,10 +334,12 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _image_row(headline, *images):
+    """Return a row of the picture; its module, which is slow to load, is loaded here."""
     return drawing_module("image_rows").ImageRow(headline, images)
 
 
 def _first_image(context, group):
+    """Return the first image of the products of a group: the one that the picture shows."""
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     return product_images(geometry, recipe)[0]
@@ -374,28 +381,36 @@ def _master_lines(context, group, name):
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
     without = [f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()]
     names = [each["amplifier"] for each in record.data["quality"]]
-    remarks = record.data.get("remarks", ())
     for number, each in enumerate(record.data["quality"]):
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
-        notes = _remarks_on(each["amplifier"], names, remarks)
+        notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
             notes = [*without, *notes, *outs]
         cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
         yield *cells, "; ".join(notes)
 
 
-def _remarks_on(amplifier, names, remarks):
+def _remarks_on(amplifier, names, data):
     """Return the remarks on an amplifier of a master; on its first one, those on all of it as well.
 
-    >>> remarks = ["amplifier A: dark", "amplifier B is dead", "few frames"]
-    >>> _remarks_on("A", ["A", "B"], remarks), _remarks_on("B", ["A", "B"], remarks)
-    (['amplifier A: dark', 'few frames'], ['amplifier B is dead'])
+    >>> data = {"remarks": ["amplifier A: dark", "few frames"], "remarks_on": ["A", ""]}
+    >>> _remarks_on("A", ["A", "B"], data), _remarks_on("B", ["A", "B"], data)
+    (['amplifier A: dark', 'few frames'], [])
     """
-    of = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
-    if amplifier != names[0]:
-        return [text for text in remarks if text.startswith(of[amplifier])]
-    names_of_others = tuple(start for name in names[1:] for start in of[name])
-    return [text for text in remarks if not text.startswith(names_of_others)]
+    remarks = data.get("remarks", ())
+    subjects = data.get("remarks_on") or [_subject_formerly(text, names) for text in remarks]
+    shown = (amplifier, "") if amplifier == names[0] else (amplifier,)
+    return [text for text, name in zip(remarks, subjects, strict=True) if name in shown]
+
+
+def _subject_formerly(remark, names):
+    """Return the amplifier of a remark by its words: records of earlier versions have no more.
+
+    >>> _subject_formerly("amplifier B is dead", ["A", "B"]), _subject_formerly("few", ["A", "B"])
+    ('B', '')
+    """
+    starts = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
+    return next((name for name in names if remark.startswith(starts[name])), "")
 
 
 def _missing_masters(context, group):
@@ -445,9 +460,9 @@ class _FrameLine(NamedTuple):
 
     file: str
     grade: str = ""
-    bias: object = ""
-    dark: object = ""
-    flat: object = ""
+    bias: str | Named = ""
+    dark: str | Named = ""
+    flat: str | Named = ""
     sky: str = ""
     sky_rms: str = ""
     sky_predicted: str = ""
@@ -463,12 +478,13 @@ def _frame_line(context, group, uses, names):
     image = record.data["images"][0]
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
-    remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remarks]
+    remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
     linked = Named(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     return _FrameLine(linked, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
 
 
 def _master_cell(use, names):
+    """Return the cell of a master in the table: its short name with a link, or "-"."""
     if use is None:
         return "-"
     stem = Path(use.product).stem

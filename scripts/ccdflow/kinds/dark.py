@@ -8,7 +8,7 @@ from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.matching.association import why_missing
-from ccdflow.kinds.matching.setups import observed_as
+from ccdflow.kinds.matching.setups import observation_of
 from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
@@ -43,7 +43,7 @@ class Dark(ExposedMasterKind):
         )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
             for rows_alike in _by_temperature(part, tolerance):
-                common = observed_as(context, rows_alike, self, night=rows_alike[0].night)
+                common = observation_of(context, rows_alike, self, night=rows_alike[0].night)
                 degrees = common.set_temperature
                 degrees = common.temperature if degrees is None else degrees
                 shared = [("exptime", f"{common.exptime:.6g}")]
@@ -101,6 +101,7 @@ def _without_exposure(store):
 
 
 def _exposure_words(row):
+    """Return the exposure of a frame in words, for the reason why it is in no dark."""
     value = row.facts["exptime"]
     return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 

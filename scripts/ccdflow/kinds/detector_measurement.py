@@ -38,7 +38,7 @@ class NightDetector(MeasurementKind):
     nouns = ("measurement of a detector", "measurements of detectors")
     progress_noun = "measurements of detectors"
     version = 5
-    header_version = 2
+    header_version = 3
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):

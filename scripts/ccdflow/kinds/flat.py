@@ -26,7 +26,7 @@ class Flat(ExposedMasterKind):
     progress_noun = "combined flats"
     stage = 4
     version = 5
-    header_version = 6
+    header_version = 7
     type = "flat"
     block = "flat"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")

@@ -25,8 +25,8 @@ from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     OK,
-    PRODUCT_IN_THE_WAY,
     SET_ASIDE,
+    RowMark,
     digest,
     unreadable_row,
 )
@@ -81,7 +81,7 @@ class Frame(Kind):
         context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
-        elif row.gone == PRODUCT_IN_THE_WAY or (row.gone and planner.is_damaged(product)):
+        elif row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
@@ -218,7 +218,7 @@ class Frame(Kind):
         warned, warned_files = _warnings_of_frames(context, records)
         return {
             "spelled": setups.spellings(context),
-            "said": {file: warned[file].texts for file in warned_files if file in warned},
+            "warnings": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
     def restore(self, context, noted):
@@ -261,7 +261,7 @@ def _warnings_of_frames(context, records):
     closed = list(context.summaries(_GATHERED_WARNINGS).values())
     warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
     if closed:
-        before = context.closed.first["kept"]["frame"]["said"]
+        before = context.closed.first["kept"]["frame"]["warnings"]
         for file in (file for night in closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != before.get(file, []):

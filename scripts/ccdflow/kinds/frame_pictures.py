@@ -10,7 +10,7 @@ from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind
@@ -23,7 +23,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
-PICTURES_VERSION = 9
+PICTURES_VERSION = 10
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files.hdus import versions
+from ccdflow.files.fits_products.hdus import versions
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame_pictures import is_file_of_night, level_in_words
 from ccdflow.kinds.kind import Kind
@@ -21,7 +21,7 @@ from ccdflow.pages.frame_html import aside_section, frames_section, provenance_s
 from ccdflow.run.job import OF_A_NIGHT
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
-PAGES_VERSION = 14
+PAGES_VERSION = 15
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _REACH_WORDS = {
@@ -224,6 +224,7 @@ def _sentences_on_calibration(context, night):
 
 
 def _few_names(files, most_named=3):
+    """Return the names of a few files, or their number and the first of them."""
     if len(files) <= most_named:
         return ", ".join(files)
     return f"{len(files)} frames ({', '.join(files[:most_named])} ...)"

@@ -113,7 +113,7 @@ def _summary_of(context, night):
         night=night,
         page=paths.night_page(night),
         cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
-        kinds=tuple(sorted(Counter(each.image_type for each in frames if each.image_type).items())),
+        types=tuple(sorted(Counter(each.image_type for each in frames if each.image_type).items())),
         reduced=statuses[REDUCED],
         set_aside=statuses[SET_ASIDE],
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
@@ -136,11 +136,13 @@ def _combined_groups(context, night):
 
 
 def _night_line(values):
-    tuples = {name: tuple(map(tuple, values[name])) for name in ("kinds", "combined", "grades")}
+    """Return the line of a night; a note is JSON, and has lists where the line has tuples."""
+    tuples = {name: tuple(map(tuple, values[name])) for name in ("types", "combined", "grades")}
     lists = {"cameras": tuple(values["cameras"]), **tuples}
     return page.NightLine(**{**values, **lists})
 
 
 def _shown_frame(values):
+    """Return a frame of the overview; a note is JSON, and has lists where the frame has tuples."""
     lists = {name: tuple(values[name]) for name in ("levels", "noises")}
     return ShownFrame(**{**values, **lists})

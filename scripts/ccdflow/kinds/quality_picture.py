@@ -124,7 +124,7 @@ def draw_quality(context, job):
             job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
         )
     draw = drawing_module("bias_picture").night_quality_picture
-    png = draw(amplifiers, title=f"What the biases say: night {job.night}")
+    png = draw(amplifiers, title=f"Figures of the biases: night {job.night}")
     return write_text_product(context, job, basis, png)
 
 

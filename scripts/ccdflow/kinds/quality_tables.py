@@ -29,7 +29,7 @@ DARK_COLUMNS = (
 )  # fmt: skip
 """The columns of figures in dark_quality.csv."""
 
-# The filter and grism of a flat.
+# The column with the filter and grism of a flat.
 _LIGHT = "light"
 
 FLAT_COLUMNS = (

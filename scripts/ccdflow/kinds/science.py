@@ -13,6 +13,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
@@ -44,7 +45,7 @@ class Science(Kind):
     is_report = False
     stage = 6
     version = ARITHMETIC_VERSION
-    header_version = 4
+    header_version = 5
     path_prefix = "calibrated/"
     reach = OF_A_FRAME
     reports_frames = True
@@ -385,7 +386,8 @@ def _summary_of(context, records):
     -------
     dict
         ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
-        the reason, and [how many, the first]; ``helps``: their `master_help.sums_of_effects`;
+        the reason, and [how many, the first, the parts of the reason]; ``helps``: their
+        `master_help.sums_of_effects`;
         ``noise``: `noise_sentences.nights_off` of the images.
     """
     without, made, why = {}, 0, _why_missing(context)
@@ -394,9 +396,11 @@ def _summary_of(context, records):
             continue
         made += 1
         product, missing, uncertain = _lacks(record)
-        reasons = {**why(product, missing), **({"UNCERT": uncertain} if uncertain else {})}
-        for step, text in reasons.items():
-            count_and_first = without.setdefault(step, {}).setdefault(text, [0, product])
+        reasons = {kind: words_on_missing(each) for kind, each in why(product, missing).items()}
+        reasons |= {"UNCERT": MissingWords(uncertain)} if uncertain else {}
+        for step, words in reasons.items():
+            of_step, text = without.setdefault(step, {}), "".join(words)
+            count_and_first = of_step.setdefault(text, [0, product, words])
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], product)
     refused = [
@@ -429,7 +433,7 @@ def _why_missing(context):
     known = {}
 
     def why(product, missing):
-        """Return {step: why it is left out} of a product, {} where nothing is missing."""
+        """Return {kind: `ccdflow.run.job.Missing`} of a product, {} where nothing is missing."""
         group = context.find_group(product)
         if group is None or not missing:
             return {}
@@ -444,9 +448,13 @@ def _why_missing(context):
 
 def _lacking(step, made, nights):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
-    reasons = [(first, text, count) for night in nights for text, (count, first) in night.items()]
+    reasons = [
+        (first, text, count, words)
+        for night in nights
+        for text, (count, first, words) in night.items()
+    ]
     if not reasons:
         return []
-    number = f"{sum(count for *_, count in reasons)} of {made} calibrated frames"
-    texts = (text for _, text, count in sorted(reasons) for _ in range(count))
-    return [f"calibrated without {step}: {number}: {match_sentences.reasons_words(texts)}"]
+    number = f"{sum(count for _, _, count, _ in reasons)} of {made} calibrated frames"
+    of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
+    return [f"calibrated without {step}: {number}: {match_sentences.reasons_words(of_frames)}"]

@@ -40,9 +40,9 @@ _MOST_SECONDS = 60.0
 _LEAST_FLATS = 3
 # Lines do not describe the flats if their squared scatter exceeds the noise's by this factor.
 _MOST_CHI2 = 4.0
-# The sentence is on frames with a larger relative error.
+# Frames get a sentence if the shutter makes a larger relative error in them.
 _LEAST_ERROR = 1e-3
-# Rows that are in memory at once.
+# Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
 _EXPLANATION = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
@@ -84,7 +84,7 @@ class Shutter(MeasurementKind):
     nouns = ("map of a shutter", "maps of shutters")
     progress_noun = "maps of shutters"
     version = 2
-    header_version = 2
+    header_version = 3
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -421,14 +421,14 @@ def _header_cards(group, data):
         ("NIGHT", group.night, "night of its flats"),
         ("BUNIT", "s", "dead time less its mean, a pixel is a cell"),
         ("NFLATS", data["flats"], "flats"),
-        ("EXPMIN", min(data["exposures"]), "[s] shortest of them"),
-        ("EXPMAX", max(data["exposures"]), "[s] longest of them"),
-        ("CHI2", data["chi2"], "of lines in 1/t, over degrees of freedom"),
+        ("EXPMIN", min(data["exposures"]), "[s] shortest exposure of the flats"),
+        ("EXPMAX", max(data["exposures"]), "[s] longest exposure of the flats"),
+        ("CHI2", data["chi2"], "reduced chi square of lines in 1/t"),
     ]
     if data["mean"] is not None:
         cards += [
             ("SHUTMEAN", data["mean"], "[s] mean dead time"),
-            ("SHUTMERR", data["mean_error"], "[s] its error"),
+            ("SHUTMERR", data["mean_error"], "[s] standard error of SHUTMEAN"),
         ]
     return cards
 

@@ -227,6 +227,10 @@ def _event_in_words(event):
 
 
 def _change_in_words(step):
+    """Return both values of a step, and its change in percent unless that would mean nothing.
+
+    A bias level has an arbitrary zero point, and a figure of 0 has no percentage.
+    """
     text = f"{figure(step['before'], 3)} to {figure(step['after'], 3)} {step['unit']}"
     if step["figure"] == "level" or not step["before"] > 0:
         return text

@@ -104,11 +104,13 @@ def _plain(name, digits=4, factor=""):
 
 
 def _level(amplifier):
+    """Return the cell of a bias level, adu."""
     level = amplifier.level
     return f"{level:.2f}".replace("-", "−") if math.isfinite(level) else EMPTY_CELL
 
 
 def _drift(amplifier):
+    """Return the cell of a drift, adu an hour; a dash where its error exceeds the levels' range."""
     is_measured = not amplifier.drift_error > amplifier.span
     return with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
 

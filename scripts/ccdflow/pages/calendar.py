@@ -103,6 +103,7 @@ def _year(name, days):
 
 
 def _date(night):
+    """Return the date of a night; None for an undated one, which has no place in a calendar."""
     try:
         return date.fromisoformat(night)
     except ValueError:

@@ -21,7 +21,7 @@ OF_SECTIONS = {
         "Frames": "The frames that a master is for",
         "Step": "The master of this step: bias, dark or flat",
         "Master": "The combined frame that is taken",
-        "How": "Nights between, factor on the exposure, and what it adds to the noise",
+        "How": "Nights between, factor on the exposure, and the noise that it adds",
         "Second choice": "The master that would have been taken next",
         "Why it was not taken": "Fault of the second choice",
         "Grade": _GRADE,
@@ -34,7 +34,7 @@ OF_SECTIONS = {
         "Flat": "The combined flat that it was divided by",
         "Sky": "Median of the image, in its unit (electrons where the gain is known)",
         "Noise": "Noise of a pixel as measured between neighbouring rows, in the image's unit",
-        "Predicted": "The same as UNCERT predicts it, in the image's unit",
+        "Predicted": "Noise of a pixel that UNCERT predicts, in the image's unit",
         "Remarks": "Steps without a master, or the reason why there is no calibrated frame",
     },
     "detector": {
@@ -66,7 +66,7 @@ OF_SECTIONS = {
         "Largest": "Largest dead time of a cell, beside the mean, milliseconds",
         "Error": "Standard error of a cell, milliseconds",
         "Mean": "Mean dead time of the whole image and its error, milliseconds; needs a steady lamp",  # noqa: E501
-        "Scatter": "Scatter of the flats about this over what noise predicts; 1 where both agree",
+        "Scatter": "Scatter of the flats about it over that of noise; 1 where both agree",
     },
     "steps": {
         "First night": "The first night after the step",

@@ -62,7 +62,7 @@ class NightLine:
         Path of its page relative to the overview; empty where it has none.
     cameras : tuple of str
         Cameras used.
-    kinds : tuple of (str, int)
+    types : tuple of (str, int)
         Image types and their numbers of frames.
     reduced, set_aside, other : int
         Frames reduced, set aside, and neither.
@@ -78,7 +78,7 @@ class NightLine:
     night: str
     page: str = ""
     cameras: tuple[str, ...] = ()
-    kinds: tuple[tuple[str, int], ...] = ()
+    types: tuple[tuple[str, int], ...] = ()
     reduced: int = 0
     set_aside: int = 0
     other: int = 0
@@ -233,6 +233,7 @@ def in_page_order(sections):
 
 
 def _pictures(sections):
+    """Yield the pictures of sections: their own, and those that their content holds."""
     for section in sections:
         yield from section.pictures
         yield from getattr(section.content, "pictures", ())

@@ -275,9 +275,11 @@ class _CompiledTemplates(FileSystemBytecodeCache):
         self._code = b"\0".join([jinja2.__version__.encode(), *parts])
 
     def get_source_checksum(self, source):
+        """Return the hash of a template with jinja's version and the code of its filters."""
         return hashlib.sha1(self._code + b"\0" + source.encode()).hexdigest()
 
     def load_bytecode(self, bucket):
+        """Load a compiled template; one that cannot be read is compiled again."""
         try:
             super().load_bytecode(bucket)
         except OSError:
@@ -285,6 +287,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
             return
 
     def dump_bytecode(self, bucket):
+        """Keep a compiled template, unless Python is asked to write no bytecode."""
         if sys.dont_write_bytecode:
             return
         try:

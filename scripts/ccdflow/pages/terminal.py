@@ -185,6 +185,7 @@ def _words_on_statuses(frames):
 
 
 def _order(kind):
+    """Return the key that sorts types: as `_TYPES` has them, others after them by name."""
     return (_TYPES.index(kind) if kind in _TYPES else len(_TYPES), kind)
 
 
@@ -226,6 +227,7 @@ def _frames(frames):
 
 
 def _filter(row):
+    """Return the filter of a frame whose light it matters to: a flat or a science frame."""
     if row["type"] not in ("flat", "science"):
         return ""
     return light_words((row["filter"], row.get("grism")))
@@ -315,6 +317,7 @@ def _figures(amplifiers, *wanted):
 
 
 def _master(kind, of, row, figures):
+    """Return the line of a master: its frames and figures, or the reason why it was not made."""
     if not row["product"]:
         return f"{kind} {of}: not made: {row['note'] or 'no reason given'}".replace(" :", ":")
     count = int(float(row["frames"]))
@@ -338,7 +341,8 @@ def _counts_of_grades(steps):
             continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
         if row["grade"] > "A":
-            is_named = row["step"] in row["reason"].split()
+            # The reason for no master names the kind of it.
+            is_named = row["grade"] == "C" and not row["master"]
             reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
             reasons.setdefault(reason, set()).add(frame)
     if not grades and not aside:

@@ -27,6 +27,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
+    from ccdflow.run.nights.closed_nights import ClosedNights
+    from ccdflow.run.nights.night_notes import NightNotes
+    from ccdflow.run.products.product_stamps import FolderProblem
 
 # The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
@@ -68,7 +71,7 @@ class RunContents:
         master.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
-    unreadable : dict of str to str
+    unreadable : dict of str to ccdflow.run.products.product_stamps.FolderProblem
         Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
@@ -90,9 +93,9 @@ class RunContents:
     groups: dict[str, Group] = field(default_factory=dict)
     planned_products: set[str] = field(default_factory=set)
     cameras: tuple[Camera, ...] = ()
-    unreadable: dict[str, str] = field(default_factory=dict)
-    closed: object = None
-    beyond: object = None
+    unreadable: dict[str, FolderProblem] = field(default_factory=dict)
+    closed: ClosedNights | None = None
+    beyond: RunContents | NightNotes | None = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):
@@ -326,7 +329,7 @@ class Context(RunContents, ABC):
         """Return why a product's folder cannot be looked into, or ''."""
         for folder, problem in self.unreadable.items():
             if product.startswith(folder):
-                return f"{folder} {problem}"
+                return f"{folder} {problem.text}"
         return ""
 
     def _is_of_enabled_type(self, product):
@@ -395,7 +398,8 @@ class PlanContext(_KeptOutcomes, Context):
             return before
         foreseen = ledger.Record(product, job.kind, job.key)
         if reason := _refusals_foreseen(self).get((product, job.key)):
-            foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason)
+            basis = {"missing": reason}
+            foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason, basis=basis)
         self._foreseen[product] = foreseen
         return foreseen
 

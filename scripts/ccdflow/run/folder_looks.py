@@ -78,7 +78,7 @@ class FolderLook:
             return None
 
     def _look(self, folder):
-        """Return (text of the files, folders) of a folder; ('', []) if it is gone or a circle."""
+        """Return (hash of the files, folders, names passed over); none if gone, or in a circle."""
         try:
             status = os.stat(folder.path)  # noqa: PTH116
             if (status.st_dev, status.st_ino) in folder.above:
@@ -110,6 +110,7 @@ class FolderLook:
         return hash_of("\n".join(texts)) if texts else "", folders, passed_over
 
     def _folder(self, entry, parent, above):
+        """Return the `Folder` of an entry; a link carries its path to all folders below it."""
         is_link = entry.is_symlink()
         if is_link and not parent.is_raw and rawfolder.is_inside(entry.path, self.raw):
             raise NotPlain
@@ -179,11 +180,12 @@ class FolderLooks:
                 self._look_at_one(look)
 
     def _look_at_one(self, look):
+        """Look at the folder that was found last, so that few are open at once."""
         folder = self._open.pop()
         self._take(folder, look(folder))
 
     def _take(self, folder, answer):
-        """Note what a folder holds, and which folders are to be looked at."""
+        """Note the content of a folder, and the folders to be looked at."""
         if answer is None:
             raise NotPlain(
                 f"{folder.path}: a link, temporary file or tree that only a plan reports"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from operator import attrgetter
+from typing import NamedTuple
 
 from ccdflow import paths
 
@@ -52,6 +54,23 @@ class Job:
         return cls(**{**values, "needs": needs, "spare": spare})
 
 
+class RemarkKind(StrEnum):
+    """The meaning of a `Remark`."""
+
+    LAG = "lag"
+    SCALE = "scale"
+    UNKNOWN_TEMPERATURE = "unknown temperature"
+    WARMTH = "warmth"
+    CUT = "cut"
+
+
+class Remark(NamedTuple):
+    """A reason for a grade below A: code looks at the kind, readers at the text."""
+
+    kind: RemarkKind
+    text: str
+
+
 @dataclass(slots=True)
 class Use:
     """A master that a frame, or the frames of a master, may take.
@@ -66,7 +85,7 @@ class Use:
     variance : float
         Variance that it adds to a pixel, electrons^2; of a flat, relative to the signal^2.
     grade : {'A', 'B', 'C'}
-    remarks : tuple of str
+    remarks : tuple of Remark
         Reasons for a grade below A.
     degrees : tuple
         A dark's set point and its sensor's temperature, None where unknown; () of other masters.
@@ -74,7 +93,7 @@ class Use:
         The FITS section of a larger master that is applied; '' for all of it.
     warmer : float
         Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
-    left : float
+    bias_left : float
         Of a dark: variance that stays of its bias and the frame's, electrons^2.
     ageing : float
         The part of the variance that is for the days and degrees between.
@@ -88,17 +107,115 @@ class Use:
     scale: float
     variance: float
     grade: str
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     degrees: tuple[float | None, ...] = ()
     cut: str = ""
     warmer: float = 0.0
-    left: float = 0.0
+    bias_left: float = 0.0
     ageing: float = 0.0
     is_measured: bool = False
 
     def __hash__(self):
         # Four values suffice: a plan looks up thousands of steps, with five uses each.
-        return hash((self.product, self.scale, self.variance, self.left))
+        return hash((self.product, self.scale, self.variance, self.bias_left))
+
+    @property
+    def remark_texts(self):
+        """The remarks in words, a list."""
+        return [remark.text for remark in self.remarks]
+
+    @property
+    def is_scaled(self):
+        """Whether the master is multiplied by a factor.
+
+        Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked,
+        whose exposure is rounded for that.
+        """
+        return any(remark.kind is RemarkKind.SCALE for remark in self.remarks)
+
+    @property
+    def is_of_unknown_temperature(self):
+        """Whether the temperature of the master or of the frame is unknown, and counts."""
+        return any(remark.kind is RemarkKind.UNKNOWN_TEMPERATURE for remark in self.remarks)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a use from its `dataclasses.asdict`, after JSON."""
+        remarks = tuple([Remark(RemarkKind(kind), text) for kind, text in values["remarks"]])
+        return cls(**{**values, "remarks": remarks, "degrees": tuple(values["degrees"])})
+
+
+class MissingCause(StrEnum):
+    """Why there is no master of a kind."""
+
+    NONE_FITS = "none fits"
+    TOO_FEW = "too few frames"
+    # It could not be made; the next two say for which reason.
+    NOT_MADE = "not made"
+    NO_BIAS = "not made without a bias"
+    TOO_FAINT = "not made of faint flats"
+    LEVEL_IN_FRAME = "bias level in the frame"
+
+
+# The causes of masters that are there as groups, and were refused or failed.
+_CAUSES_OF_UNMADE = (MissingCause.NOT_MADE, MissingCause.NO_BIAS, MissingCause.TOO_FAINT)
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class Missing:
+    """Why a step has no master: `ccdflow.kinds.matching.match_sentences` makes words of it.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    cause : MissingCause
+    seconds : tuple of (float or None)
+        Of a dark: the exposure that is wanted, None where it is unknown; or the shortest and the
+        longest one.
+    light : str
+        Of a flat: the filter that is wanted.
+    degrees : str
+        The temperature that is wanted, in words, where darks are of another one.
+    setup : str
+        The setup that is wanted, in words.
+    rest : str
+        The masters there are, or their faults, in words.
+    is_of_other_temperature : bool
+        Whether a dark of the setup is of another temperature.
+    product, night : str
+        The master that too few frames would make, and its night.
+    frames, minimum : int
+        These frames, and those that a master needs.
+    """
+
+    kind: str
+    cause: MissingCause
+    seconds: tuple[float | None, ...] = ()
+    light: str = ""
+    degrees: str = ""
+    setup: str = ""
+    rest: str = ""
+    is_of_other_temperature: bool = False
+    product: str = ""
+    night: str = ""
+    frames: int = 0
+    minimum: int = 0
+
+    @property
+    def lacking(self):
+        """The frames that the master lacks: 0 where there is no master to which they belong."""
+        return self.minimum - self.frames
+
+    @property
+    def is_of_unmade(self):
+        """Whether there are groups of frames that fit, and none of them makes a master."""
+        return self.cause in _CAUSES_OF_UNMADE
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return it from its `dataclasses.asdict`, after JSON."""
+        cause, seconds = MissingCause(values["cause"]), tuple(values["seconds"])
+        return cls(**{**values, "cause": cause, "seconds": seconds})
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -111,8 +228,8 @@ class Step:
     uses : tuple of Use
     needed : bool
         False where the step changes nothing.
-    missing : str
-        Why there is no master, and the masters there are.
+    missing : Missing or None
+        Why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
         Of a bias: each dark that the frame may take, the best one first, and the bias that is best
         with it; () where that is the first one for all.
@@ -121,18 +238,16 @@ class Step:
     kind: str
     uses: tuple[Use, ...] = ()
     needed: bool = True
-    missing: str = ""
+    missing: Missing | None = None
     pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_dict(cls, values):
         """Return a step from its `dataclasses.asdict`, after JSON."""
-        uses = tuple(
-            Use(**{**use, "remarks": tuple(use["remarks"]), "degrees": tuple(use["degrees"])})
-            for use in values["uses"]
-        )
+        uses = tuple(map(Use.from_dict, values["uses"]))
+        missing = values["missing"] and Missing.from_dict(values["missing"])
         pairs = tuple(map(tuple, values.get("pairs", ())))
-        return cls(**{**values, "uses": uses, "pairs": pairs})
+        return cls(**{**values, "uses": uses, "missing": missing, "pairs": pairs})
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 
 # The two files of notes; the keys name their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
@@ -55,15 +56,16 @@ def read_late_notes(results):
     if lines is None:
         return LateNotes()
     first = json.loads(next(lines))
-    count = first["count"]
+    # Earlier versions wrote "said".
+    count, heads = first["count"], first.get("heads", first.get("said"))
     parts = [next(lines) for _ in range(count)], list(lines)
     lines_by_name = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
         if first["of"][name] != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, so they contain the late lines.
             lines_by_name[name] = []
-            first["said"].pop(name, None)
-    return LateNotes(first["said"], lines_by_name["rows"], lines_by_name["records"])
+            heads.pop(name, None)
+    return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])
 
 
 def write_late_notes(results, since):
@@ -81,7 +83,7 @@ def write_late_notes(results, since):
     """
     first = {
         "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
-        "said": since.first,
+        "heads": since.first,
         "count": len(since.rows),
     }
     lines = [json.dumps(first, separators=(",", ":")), *since.rows, *since.records]

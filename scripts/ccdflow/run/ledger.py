@@ -15,13 +15,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, checksum, json_text, notes
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
+from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
 
 MADE = "made"
 """The product was made."""
@@ -45,84 +47,12 @@ SETTLED_SECONDS = 3600
 """A file is on the disk after this many seconds, unless the machine stopped before."""
 
 
-class UnparsedMapping(Mapping):
-    """A mapping that stays JSON text until it is read; an archive has a million of them.
-
-    Parameters
-    ----------
-    text : str
-        A JSON object.
-    common : str, optional
-        Another one: values shared with other records, for keys that are absent from the text.
-    """
-
-    __slots__ = ("common", "text")
-
-    def __init__(self, text, common=""):
-        self.text = text
-        self.common = common
-
-    def _mapping(self):
-        unshared = _decode(self.text)[0]
-        return {**_parse_common(self.common), **unshared} if self.common else unshared
-
-    def __getitem__(self, name):
-        return self._mapping()[name]
-
-    def __iter__(self):
-        return iter(self._mapping())
-
-    def __len__(self):
-        return len(self._mapping())
-
-    def items(self):
-        """Return the items of a dict that is parsed once; `Mapping` would parse it for each."""
-        return self._mapping().items()
-
-
-def lists_in(values, names):
-    """Return the lists under some names in a mapping; one that is empty or absent is ().
-
-    Most texts of an archive show by themselves that the lists are empty, and are not parsed.
-
-    Parameters
-    ----------
-    values : mapping
-        A record's data.
-    names : sequence of str
-
-    Returns
-    -------
-    list of sequence
-    """
-    if isinstance(values, UnparsedMapping):
-        # The pattern matches behind keys alone: JSON puts a backslash before a quote within a text.
-        starts, text = [f'"{name}":[' for name in names], values.text
-        if not values.common and all(text.count(s) == text.count(f"{s}]") for s in starts):
-            return [()] * len(names)
-        values = dict(values.items())
-    return [values.get(name) or () for name in names]
-
-
 def _kept(values):
     if isinstance(values, UnparsedMapping):
         return values
     return UnparsedMapping(_compact(dict(values.items())))
 
 
-@lru_cache(1000)
-def _parse_common(text):
-    """Return the values of a text that many records share; nobody changes them."""
-    return json.loads(text)
-
-
-def forget_texts():
-    """Forget the values of shared texts that were asked for."""
-    _parse_common.cache_clear()
-
-
-# Faster than `json.loads`, which also looks for blanks around a text: these texts have no blanks.
-_decode = json.JSONDecoder().raw_decode
 _compact = json_text.compact_encoder()
 canonical = json_text.compact_encoder(sort_keys=True)
 
@@ -282,7 +212,7 @@ def common_basis(record):
     """Return the part of a record's basis that many records share, without parsing it."""
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
-    return _parse_common(record.basis.common) if record.basis.common else {}
+    return parse_common(record.basis.common) if record.basis.common else {}
 
 
 class Ledger(dict):
@@ -377,18 +307,26 @@ class RecordReader:
     def record(self, line):
         """Return the record of a line."""
         short, unshared, data = line.split(_SEPARATOR)
-        *values, index = _decode(short)[0]
+        *values, index = decode(short)[0]
         return self._record(values, unshared, data, self._bases[index])
 
     def late_record(self, line):
         """Return (night, record) of a line of `late_line`."""
         short, unshared, data, common = line.split(_SEPARATOR)
-        *values, night = _decode(short)[0]
+        *values, night = decode(short)[0]
         common = self._ledger.shared(json.loads(common)) if common else ""
         return night, self._record(values, unshared, data, common)
 
     def _record(self, values, unshared, data, common):
-        """Return the record of values that were read, with the texts that records share."""
+        """Return the record of values that were read, with the texts that records share.
+
+        Parameters
+        ----------
+        values : list
+            Of the short fields, as their line has them.
+        unshared, data, common : str
+            JSON of the record's own basis, of its data, and of the basis that it shares.
+        """
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
@@ -433,7 +371,7 @@ def line_of_late_line(line, index_of_common):
     product, line, night : str
     """
     short, unshared, data, common = line.split(_SEPARATOR)
-    *values, night = _decode(short)[0]
+    *values, night = decode(short)[0]
     short = _compact([*values, index_of_common(common or "{}")])
     return values[0], _SEPARATOR.join((short, unshared, data)), night
 

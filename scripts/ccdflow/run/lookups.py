@@ -100,4 +100,4 @@ class OutcomeKey(StrEnum):
     STEP_IN_ORDER = "step in order"
     MAY_CHANGE = "may change"
     NEEDS = "needs"
-    USES_MADE = "uses made"
+    FIRST_USE = "first use"

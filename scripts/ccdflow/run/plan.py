@@ -18,7 +18,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import Job
-from ccdflow.run.product_stamps import product_stamps
+from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
 
@@ -104,7 +104,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
     forced : set of str
         Kinds and products that are made again though they are current.
-    stamps : ccdflow.run.product_stamps.ProductStamps, optional
+    stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
         Of some products, where nights are closed.
 
     Returns
@@ -142,7 +142,7 @@ class Planner:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    stamps : ccdflow.run.product_stamps.ProductStamps
+    stamps : ccdflow.run.products.product_stamps.ProductStamps
     doubtful : set of str
         Products that must show their checksum.
     forced : set of str
@@ -281,6 +281,7 @@ class Planner:
         return attempt
 
     def _note_header(self, kind, product):
+        """Count a current product with a header of an older version: the run offers to renew it."""
         # The first version needs no look: no header is older.
         if kind.header_version <= 1:
             return
@@ -336,7 +337,18 @@ class Planner:
         return False
 
     def _why(self, kind, product, key, basis):
-        """Return why a product is to be made, '' if it is current."""
+        """Return why a product is to be made, '' if it is current.
+
+        A product that was refused is current as long as nothing would change that; a file of its
+        name, of a time before the refusal, is moved away.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        product, key : str
+        basis : dict or callable
+            The input of the key, or a function that returns it: only a change needs it.
+        """
         record = self.context.earlier_record(product)
         if record is None:
             return "new"

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import ccdflow
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes
 from ccdflow.run import ledger
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
@@ -246,11 +247,36 @@ def valid_seal(results, archive_state):
     sealed = None if archive_state is None else _read_seal(results)
     if sealed is None:
         return None
-    is_same = sealed.state == archive_state.text and sealed.notes == _stamps(results)
-    is_of_now = sealed.boot in ("", ledger.boot_id()) and (
-        not sealed.until or time.time() < sealed.until
-    )
-    return sealed if is_same and is_of_now else None
+    why_broken = _why_broken(sealed, archive_state, _stamps(results))
+    if why_broken:
+        _LOG.debug("the seal does not hold, the run is planned anew: %s", why_broken)
+        return None
+    return sealed
+
+
+def _why_broken(sealed, archive_state, note_stamps):
+    """Return why a seal does not hold for a state, or '' where it holds.
+
+    Parameters
+    ----------
+    sealed : Seal
+    archive_state : State
+    note_stamps : list
+        Size and times of the notes as they are now, as `_stamps` returns them.
+
+    Returns
+    -------
+    str
+    """
+    if sealed.state != archive_state.text:
+        return "files, settings or code have changed"
+    if sealed.notes != note_stamps:
+        return "the notes of the last run have changed"
+    if sealed.boot not in ("", ledger.boot_id()):
+        return "the machine was started since, and may have lost products that were new then"
+    if sealed.until and time.time() >= sealed.until:
+        return "products that were new then are looked at once more"
+    return ""
 
 
 def _read_seal(results):
@@ -320,4 +346,5 @@ def is_read_again(row):
 
 
 def _stamps(results):
+    """Return size and times of the notes, in the order of `_NOTES`."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]

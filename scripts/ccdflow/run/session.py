@@ -13,42 +13,22 @@ from pathlib import Path
 from typing import TextIO
 
 from ccdflow import paths
-from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import (
-    failures,
-    last_run,
-    late_notes,
-    ledger,
-    lock,
-    plan,
-    removal,
-    seal,
-    tracebacks,
-)
+from ccdflow.run import failures, late_notes, ledger, lock, plan, seal, tracebacks
 from ccdflow.run.batches import claims
-from ccdflow.run.context import JobContext, PageContext, reduced_product
+from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
-from ccdflow.run.nights import archive_counts, closed_nights, partial_plan
+from ccdflow.run.lines import last_run
+from ccdflow.run.lines.closing_lines import closing_lines, fails
+from ccdflow.run.lines.plan_description import lines_on_plan
+from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.plan_description import (
-    counted_noun,
-    lines_on_plan,
-    set_aside_lines,
-    unknown_lines,
-    unreadable_lines,
-)
+from ccdflow.run.products import removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
-from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
-from ccdflow.run.rawframes.warnings_of_rows import (
-    files_passed_over,
-    no_overscan_lines,
-    passed_over_lines,
-    warning_lines,
-)
+from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
+from ccdflow.run.rawframes.reading_settings import ReadingSettings
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
@@ -123,7 +103,7 @@ class RunStart:
     Attributes
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
         Those on which the reading of headers depends.
     chain : ccdflow.kinds.kind.Chain
     is_dry : bool
@@ -135,7 +115,7 @@ class RunStart:
     """
 
     settings: dict[str, object]
-    reading: inventory.ReadingSettings
+    reading: ReadingSettings
     chain: tuple[object, ...]
     is_dry: bool
     lock: TextIO | None
@@ -371,7 +351,7 @@ def remove_logs(results):
 
 def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
-    return inventory.ReadingSettings(
+    return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
@@ -594,84 +574,3 @@ def _unmade_for_now(run_plan, unmade):
         if not products.isdisjoint(job.needs):
             products.add(job.product)
     return products
-
-
-def why_failed(session):
-    """Return one line on why a completed run counts as a failure."""
-    count = len(session.failed)
-    if count:
-        return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
-    if session.unmoved:
-        return "products could not be moved to set_aside/; all else is made, see the lines above"
-    return "frames were set aside, and `strict` makes that a failure"
-
-
-def fails(context):
-    """Return whether a frame is set aside and the configuration counts that as a failure."""
-    if not context.settings["strict"]:
-        return False
-    return any(
-        row.status == SET_ASIDE for row in archive_counts.store_for_lines(context).rows.values()
-    )
-
-
-def closing_lines(context, failed=(), postponed=(), *, passed=None):
-    """Return the closing lines of a run.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.PageContext
-    failed, postponed : list of ccdflow.run.ledger.Record
-        Failed jobs of this run, and those left for the next one beside frames.
-    passed : iterable of str, optional
-        Files of the raw folder that are not read, where they are known: no look is needed then.
-
-    Returns
-    -------
-    list of str
-    """
-    rows = archive_counts.store_for_lines(context)
-    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
-    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
-    lines += set_aside_lines(rows, most_lines=20, leave_out={r.product for r in failed})
-    lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
-    lines += warning_lines(rows) + no_overscan_lines(rows)
-    lines += unknown_lines(context)
-    # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {
-        reduced_product(f)
-        for f, row in context.store.rows.items()
-        if row.status_and_reason[0] == ARRIVING_STATUS
-    }
-    unmade |= {record.product for record in (*failed, *postponed)}
-    records = records_by_kind(context.ledger)
-    of_closed_nights, made_in_closed_nights = archive_counts.records(context)
-    counts = []
-    for kind in context.chain:
-        records_of_kind = records.get(kind.name, [])
-        lines += kind.closing(context, records_of_kind)
-        if kind.counted_nouns and (
-            records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
-        ):
-            number = sum(
-                r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
-            )
-            counts.append(
-                counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
-            )
-    counts += _counts_of_frames(context, rows, failed)
-    return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
-
-
-def _counts_of_frames(context, rows, failed):
-    """Return the counts of frames and failed jobs at the end of the last line."""
-    statuses, first = archive_counts.statuses(context), context.chain.first.name
-    counts = {
-        "failed": len(failed),
-        "of unknown image type": sum(is_of_unknown_type(r.reason) for r in rows.rows.values()),
-        "left for the next run": statuses[ARRIVING_STATUS]
-        - sum(each.kind == first for each in failed),
-        RAW_MISSING: statuses[RAW_MISSING],
-    }
-    words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]
-    return [f"{statuses[SET_ASIDE]} set aside", *words_of_counts]

@@ -191,9 +191,11 @@ class _Pool:
         return None
 
     def _fits(self, job):
+        """Return whether the threads that are free suffice for a job."""
         return self.running + self._width(job) <= self.threads
 
     def _width(self, job):
+        """Return the number of threads of a job: a wide one has all, and no other beside it."""
         return self.threads if self.is_wide(job) else 1
 
     def _do(self, index):
@@ -221,6 +223,7 @@ class _Pool:
             self.changed.notify_all()
 
     def _note(self, job, record, reason):
+        """Note the record of a job, or why it could not be written; a full disk leaves neither."""
         if record is not None:
             self.result.records[job.product] = record
         elif reason:

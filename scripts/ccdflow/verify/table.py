@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, line_checksums
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import line_checksums
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.source_files import files_named, size_and_times
 from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from ccdflow.camera.binning import binning, detector_mismatch, fits_binned
-from ccdflow.camera.geometry import Amplifier, Geometry
+from ccdflow.camera.geometry import Amplifier, Geometry, Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
@@ -34,7 +34,7 @@ def geometry_of_drafts(
         they lie is kept as extensions.
     binning_cards : tuple of ccdflow.files.cards.CardSpec
         As `specs` of `binning`.
-    notes : iterable of str
+    notes : iterable of ccdflow.camera.geometry.Note
     file : str
 
     Returns
@@ -56,9 +56,10 @@ def geometry_of_drafts(
     assemble = layout == "image" or len(hdus) == 1
     placed = _drafts_with_places(drafts, headers, factors, file=file) if assemble else None
     if placed is None and layout == "image":
-        notes.append("no card says where the extensions lie on the detector: kept as extensions")
+        text = "no card says where the extensions lie on the detector: kept as extensions"
+        notes.append(Note(text))
     elif placed is not None and len(hdus) > 1 and _is_sparse(placed):
-        notes.append("the extensions lie far apart on the detector: kept as extensions")
+        notes.append(Note("the extensions lie far apart on the detector: kept as extensions"))
         placed = None
     if placed is not None:
         shape, extension_shapes = _extent(placed), ()
@@ -96,12 +97,12 @@ def _missing_gains(drafts):
     if not unknown or len(unknown) == len(drafts):
         return []
     gains = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
-    # Notes are joined by semicolons, so this text has none.
-    return [
-        f"warning: gain: none is known of amplifier {', '.join(unknown)} (found {gains} e-/adu,"
+    text = (
+        f"gain: none is known of amplifier {', '.join(unknown)} (found {gains} e-/adu,"
         " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
         " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
-    ]
+    )
+    return [Note(text, topic="gain")]
 
 
 def _side(data, strip):
@@ -141,8 +142,8 @@ def _spanning(draft, strip, along, notes, *, file):
     draft : Draft
     strip : Region
     along : {'rows', 'columns'}
-    notes : list of str
-        Gets a line where a strip is lengthened.
+    notes : list of Note
+        Gets one where a strip is lengthened.
     file : str
         Named in the error.
     """
@@ -158,10 +159,11 @@ def _spanning(draft, strip, along, notes, *, file):
     if shared == length:
         return spanning
     if draft.lengthen and shared >= MOST_SHARED * length:
-        notes.append(
+        text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {spanning.to_fits()}"
         )
+        notes.append(Note(text))
         return spanning
     raise FrameError(
         f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
@@ -346,7 +348,8 @@ def _check_places(placed, shape, notes, *, file):
             )
     empty = shape[0] * shape[1] - sum(draft.place.size for draft in placed)
     if empty:
-        notes.append(f"{empty} pixels of the image lie between amplifiers and have no data")
+        text = f"{empty} pixels of the image lie between amplifiers and have no data"
+        notes.append(Note(text))
 
 
 def _amplifiers(placed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ccdflow.camera.binning import binning
 from ccdflow.camera.gains import card_number
+from ccdflow.camera.geometry import Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
@@ -70,7 +71,7 @@ class HduReader:
     alone : bool
         Whether it is the file's only image: then sections in the primary header apply to it.
     cards : Cards
-    notes : list of str
+    notes : list of ccdflow.camera.geometry.Note
         Changed in place: each decision that the cards alone do not settle is added.
     file : str
     """
@@ -180,7 +181,8 @@ class HduReader:
         section = self.parsed(keyword, text, shape=self.shape)
         turned = section.region.transposed()
         if not section.region.within(self.shape) and turned.within(self.shape):
-            self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
+            note = f"{keyword} {text} is outside the frame as written: read rows first"
+            self.notes.append(Note(note))
             section = DirectedSection(turned, flip_x=section.flip_y, flip_y=section.flip_x)
         region_within(
             section.region,

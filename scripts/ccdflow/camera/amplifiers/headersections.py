@@ -19,7 +19,7 @@ from ccdflow.camera.amplifiers.hdureader import HduReader
 from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
 from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.binning import detector_mismatch, fits_binned
-from ccdflow.camera.geometry import Draft
+from ccdflow.camera.geometry import NO_OVERSCAN, Draft, Note
 from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents
@@ -30,9 +30,6 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 
 DETECTOR_CARDS = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 """Cards of sections in pixels of the detector, by the name that a profile gives them."""
-
-NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
-"""Beginnings of notes on a frame of which no overscan is subtracted, as its cards name none."""
 
 # BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
@@ -58,8 +55,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     Returns
     -------
     drafts : list of Draft
-    notes : list of str
-        Decisions that the cards alone do not settle.
+    notes : list of ccdflow.camera.geometry.Note
 
     Raises
     ------
@@ -71,14 +67,15 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
         names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
-        notes.append(f"{names}: a mask of bad pixels, which is not reduced")
+        notes.append(Note(f"{names}: a mask of bad pixels, which is not reduced"))
     strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
     if strips:
         names = ", ".join(str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips)
-        notes.append(
-            f"warning: {names}: overscan in an image of its own, which is not used: the bias level"
-            " stays in the image, until a combined bias takes it away"
+        text = (
+            f"{names}: overscan in an image of its own, which is not used: the bias level stays in"
+            " the image, until a combined bias takes it away"
         )
+        notes.append(Note(text, topic=names))
     for position, index in enumerate(images):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
@@ -191,7 +188,8 @@ def _data_beside_overscan(reader, bias):
             "BIASSEC",
             strip.to_fits(),
         )
-    reader.notes.append(f"no TRIMSEC or DATASEC: {data.to_fits()}, all beside BIASSEC, is kept")
+    text = f"no TRIMSEC or DATASEC: {data.to_fits()}, all beside BIASSEC, is kept"
+    reader.notes.append(Note(text))
     return data
 
 
@@ -226,16 +224,19 @@ def _refuse_numbered_strips(reader):
 def _note_no_overscan(reader, kept, *, cut):
     """Note that no card names an overscan, and what was trimmed instead."""
     if not cut:
-        reader.notes.append(f"{NO_OVERSCAN[0]}: the frame is left whole")
+        text = "no card names science pixels or overscan: the frame is left whole"
+        reader.notes.append(Note(text, mark=NO_OVERSCAN))
     elif kept != reader.frame:
-        reader.notes.append(f"{NO_OVERSCAN[1]}: trimmed to {kept.to_fits()} only")
+        text = f"no card names an overscan: trimmed to {kept.to_fits()} only"
+        reader.notes.append(Note(text, mark=NO_OVERSCAN))
         lines = _left_over(reader.shape, kept)
         if lines:
-            reader.notes.append(
-                f"warning: {lines} beside the data are in no overscan strip: if they hold the bias "
-                "level, it stays in the image (give `overscan:` in a camera's profile; `overscan: "
-                "none` if they hold nothing)"
+            topic = f"{lines} beside the data are in no overscan strip"
+            text = (
+                f"{topic}: if they hold the bias level, it stays in the image (give `overscan:` in"
+                " a camera's profile; `overscan: none` if they hold nothing)"
             )
+            reader.notes.append(Note(text, topic=topic))
 
 
 # Names of cards on an overscan, in any dialect.
@@ -258,11 +259,12 @@ def _note_unused(reader):
             unread.append(f"{keyword} {values[0]}")
     if unread:
         ellipsis = " ..." if len(unread) > _MOST_NAMED else ""
-        reader.notes.append(
-            f"warning: {', '.join(unread[:_MOST_NAMED])}{ellipsis}: about an overscan, and not"
-            " understood: nothing is subtracted (give `overscan:` in a camera's profile;"
-            " `overscan: none` if there is none)"
+        topic = f"{', '.join(unread[:_MOST_NAMED])}{ellipsis}"
+        text = (
+            f"{topic}: about an overscan, and not understood: nothing is subtracted (give"
+            " `overscan:` in a camera's profile; `overscan: none` if there is none)"
         )
+        reader.notes.append(Note(text, topic=topic))
 
 
 # One or two columns at an edge are bad ones; from three on they may be a strip.

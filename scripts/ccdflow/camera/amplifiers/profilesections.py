@@ -32,7 +32,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     Returns
     -------
     drafts : list of Draft
-    notes : list of str
+    notes : list of ccdflow.camera.geometry.Note
         Warnings on an overscan that may hold data.
 
     Raises

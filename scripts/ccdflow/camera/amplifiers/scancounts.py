@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.geometry import Draft
+from ccdflow.camera.geometry import Draft, Note
 from ccdflow.camera.sections import Region
 from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
@@ -75,10 +75,11 @@ def drafts_from_counts(reader, given, stated, detector):
         data = _inner(reader.frame, numbers)
         if given is None or given == data:
             if given is None and min(data.shape) > 0:
-                reader.notes.append(
+                text = (
                     f"cards count {{}} columns before and {{}} after the data, {{}} rows below and "
                     f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
                 )
+                reader.notes.append(Note(text))
             return [_draft(reader, reader.name, reader.frame, numbers, detector=detector)]
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",
@@ -207,11 +208,15 @@ def _edges(reader, amplifiers, width):
             inner = sorted(min(max(round(seam), 0), width) for seam in seams)
             return [0, *inner, width]
     if chip is None and start:
-        reader.notes.append(
-            f"warning: the window begins at column {start} of the chip, and no card says how wide "
-            f"the chip is: its {amplifiers} amplifiers are taken to divide the window evenly (give "
-            "`amplifiers:` in a camera's profile)"
+        topic = (
+            f"the window begins at column {start} of the chip, and no card says how wide the chip"
+            " is"
         )
+        text = (
+            f"{topic}: its {amplifiers} amplifiers are taken to divide the window evenly (give"
+            " `amplifiers:` in a camera's profile)"
+        )
+        reader.notes.append(Note(text, topic=topic))
     if width % amplifiers:
         return None
     return [width // amplifiers * i for i in range(amplifiers + 1)]

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ccdflow.camera.binning import binning
+from ccdflow.camera.geometry import DOUBTED_STRIP, Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
@@ -29,8 +30,6 @@ _OF_CHIP = ("CCDSEC", "DETSEC")
 _AXES = ("columns", "rows")
 _CARDS = ("NAXIS1", "NAXIS2")
 
-_DOUBT = "the overscan of the camera's profile may hold data by this card"
-
 
 class _CardOnStrip(NamedTuple):
     """A card by which a strip holds data.
@@ -46,21 +45,6 @@ class _CardOnStrip(NamedTuple):
     keyword: str
     text: str
     is_sure: bool = True
-
-
-def leaves_doubt(reason):
-    """Return whether a frame's header leaves a doubt about the overscan, by the frame's reason.
-
-    Parameters
-    ----------
-    reason : str
-        With the texts of `check_strips`.
-
-    Returns
-    -------
-    bool
-    """
-    return _DOUBT in reason
 
 
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
@@ -84,7 +68,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
 
     Returns
     -------
-    list of str
+    list of ccdflow.camera.geometry.Note
         The doubts, as warnings: where DATASEC leaves the frame and has more than a tenth of a
         strip, where BIASSEC lies far outside the frame, and, without both, where CCDSEC or DETSEC
         has as many columns (or rows) as the frame.
@@ -236,7 +220,7 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
 
 
 def _doubt(draft, strip, axis, size, length, claim):
-    """Return the warning on a strip that may hold data by a card; a semicolon would part it.
+    """Return the `Note` on a strip that may hold data by a card.
 
     Parameters
     ----------
@@ -249,12 +233,13 @@ def _doubt(draft, strip, axis, size, length, claim):
         Columns (axis 0) or rows of the frame.
     claim : _CardOnStrip
     """
-    return (
-        f"warning: {claim.keyword}: {_DOUBT} (found {claim.text}, allowed:"
-        f" {_allowed_section(axis)}): {_says(claim, axis, length)}, and amplifier {draft.name} has"
-        f" its overscan at {strip.to_fits()}:"
+    text = (
+        f"{claim.keyword}: the overscan of the camera's profile may hold data by this card (found"
+        f" {claim.text}, allowed: {_allowed_section(axis)}): {_says(claim, axis, length)}, and"
+        f" amplifier {draft.name} has its overscan at {strip.to_fits()}:"
         f" {_remedy(axis, size, length).replace('; ', ', ')}"
     )
+    return Note(text, topic=claim.keyword, mark=DOUBTED_STRIP)
 
 
 def _says(claim, axis, length):

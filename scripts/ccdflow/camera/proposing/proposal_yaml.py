@@ -30,7 +30,7 @@ def profile_text(headers, camera, seen, findings, file, *, same):
     str
     """
     facts = camera.describe(headers, file=file)
-    lines = [f"# Proposed from {file}. What was found:"]
+    lines = [f"# Proposed from {file}. Findings:"]
     lines += [f"#   {line}" for finding in findings for line in _wrap(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition_lines(headers, seen)

@@ -42,7 +42,7 @@ _FAINT_PART = 0.6
 _LIT_PART = 0.5
 # Adu: the converter's steps alone make a scatter up to this.
 _LEAST_NOISE = 1.5
-# A difference beyond this many sigma is a hit.
+# A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
 # The lowest full pixel lies this many sigma below the median of the full ones: 1 in 740 normal
 # values is lower.

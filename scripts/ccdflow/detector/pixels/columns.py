@@ -15,7 +15,7 @@ _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 _BAD_SIGMA = 5.5
 # A pixel counts for no more than this, so that one alone makes no column.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
-# A part is compared with the median of this many columns.
+# A part is compared with the median of this many columns, which 15 bad neighbours do not set.
 _COLUMNS_AROUND = 31
 
 

@@ -10,10 +10,11 @@ from ccdflow.detector.pixels.response import LOW_SIGMA, Weak
 from ccdflow.maskbits import DEAD
 
 LEAST_SHARE = 0.7
-"""A pixel must be bad in this part of the nights since it was first bad."""
+"""A pixel must be bad in this part of the nights since it was first bad. Chosen: noise may hide it
+in three nights of ten."""
 
 SOURCES = ("dark", "flat", "levels", "deep")
-"""What shows bad pixels: darks, flats, flats of one filter and two levels, and columns far below
+"""Sources of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
 their neighbours in flats of any structure."""
 
 

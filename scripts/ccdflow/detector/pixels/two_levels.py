@@ -16,7 +16,8 @@ from ccdflow.maskbits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA
 
 LEVEL_SIGMA = 4.5
-"""A bad pixel differs from its neighbours in the same light by this many sigma."""
+"""A bad pixel differs from its neighbours in the same light by this many sigma: seven of a million
+good ones do by chance."""
 
 # Bright flats have at least this many times the level of faint ones. Chosen: with less, a departure
 # from linearity shows too little; with more, few nights have two levels.

@@ -10,9 +10,10 @@ from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
-from ccdflow.detector import cosmics
+from ccdflow.detector.cosmic_rays import cosmics
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import atomic_write, compressed_images
+from ccdflow.files import atomic_write
+from ccdflow.files.fits_products import compressed_images
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
@@ -21,6 +22,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
@@ -61,7 +63,7 @@ class Calibration:
         return self.context.row(self.group.files[0])
 
     @cached_property
-    def frame(self):
+    def reduced_record(self):
         """The record of the reduced frame; None if it was not made."""
         return self.context.outcome(reduced_product(self.row.file))
 
@@ -77,10 +79,15 @@ class Calibration:
 
     @cached_property
     def missing(self):
-        """The reason for each missing step, with the masters at hand: {kind: text}."""
+        """Why masters are missing: {kind: `ccdflow.run.job.Missing`}."""
         return {each.kind: each.missing for each in self._answers if each.missing}
 
-    def degrees(self, use):
+    @property
+    def _missing_words(self):
+        """The same in words, with the masters at hand: {kind: text}."""
+        return {kind: missing_words(missing) for kind, missing in self.missing.items()}
+
+    def degrees_warmer(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
         return master_library.degrees_of_use(use, self.row)
 
@@ -94,11 +101,11 @@ class Calibration:
         """The frame's own reasons for a grade below A, for its header."""
         reasons = [f"no {kind}" for kind in self.missing]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
-        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remark_texts]
         return [*reasons, *filter(None, [self.shutter.why_not])]
 
     @property
-    def left_out(self):
+    def unneeded_steps(self):
         """The steps that the frame does without at any grade, with the reason."""
         needed = {step.kind: step.needed for step in self.group.steps}
         steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in needed]
@@ -115,7 +122,7 @@ class Calibration:
         return DetectorCorrection(self.context, self.group, self.row, self.settings)
 
     @property
-    def compress(self):
+    def compression(self):
         """How its file is compressed: '' (not at all), lossless or quantised."""
         wanted = self.settings["compress"]
         return compressed_images.LOSSLESS_FORM if wanted is True else wanted or ""
@@ -125,7 +132,7 @@ class Calibration:
         """How its shutter is corrected."""
         use = self.uses.get("flat")
         flat = None if use is None else self.context.outcome(use.product)
-        return shutter_correction.Correction(self.context, self.group, self.row, flat)
+        return shutter_correction.ShutterCorrection(self.context, self.group, self.row, flat)
 
     @cached_property
     def basis(self):
@@ -134,8 +141,8 @@ class Calibration:
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
         packing = (
-            {"compress": self.compress, "tiles": compressed_images.TILE_VERSION}
-            if self.compress
+            {"compress": self.compression, "tiles": compressed_images.TILE_VERSION}
+            if self.compression
             else {}
         )
         measured = self._measurement_basis
@@ -143,19 +150,19 @@ class Calibration:
             **({"detector": measured} if measured else {}),
             **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
             "arithmetic": self.kind.version,
-            "frame": getattr(self.frame, "key", ""),
-            **({"without_level": lost} if (lost := without_level_of(self.frame)) else {}),
+            "frame": getattr(self.reduced_record, "key", ""),
+            **({"without_level": lost} if (lost := without_level_of(self.reduced_record)) else {}),
             "masters": [
                 [kind, use.product, self.context.outcome(use.product).key]
                 for kind, use in self.uses.items()
             ],
             "how": [
-                [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
+                [kind, use.scale, use.lag, self.degrees_warmer(use), use.grade, use.remark_texts]
                 for kind, use in self.uses.items()
             ],
             # Reasons change no pixel; only a refused frame shows them.
-            "missing": self.missing if self.is_refused else sorted(self.missing),
-            **({"left_out": self.left_out} if self.left_out else {}),
+            "missing": self._missing_words if self.is_refused else sorted(self.missing),
+            **({"left_out": self.unneeded_steps} if self.unneeded_steps else {}),
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
 
@@ -179,10 +186,10 @@ class Calibration:
     def make(self):
         """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
         record = Record(self.group.product, self.kind.name, digest(self.basis), basis=self.basis)
-        if self.frame is None or self.frame.status != ledger.MADE:
+        if self.reduced_record is None or self.reduced_record.status != ledger.MADE:
             return replace(record, status=ledger.REFUSED, reason="there is no reduced frame")
         if self.is_refused:
-            reason = "; ".join(self.missing.values())
+            reason = "; ".join(self._missing_words.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             calibrated, helps = self._calibrate(record.key)
@@ -204,12 +211,12 @@ class Calibration:
         path = context.results / reduced_product(self.row.file)
         uses = {
             kind: master_reading.read_applied_master(
-                context, MASTER_STORE, kind, use, path, self.degrees(use)
+                context, MASTER_STORE, kind, use, path, self.degrees_warmer(use)
             )
             for kind, use in self.uses.items()
         }
         corrections = self.detector.frame_corrections([image.shape for image in self._images])
-        if self.shutter.is_made:
+        if self.shutter.is_applied:
             uses["flat"] = replace(
                 uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
             )
@@ -222,8 +229,8 @@ class Calibration:
             masters,
             readouts,
             key=key,
-            grading=Grading(self.grade, self.reasons, self.left_out),
-            form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compress),
+            grading=Grading(self.grade, self.reasons, self.unneeded_steps),
+            form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compression),
             limits=DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
             corrections=corrections,
             name=self.group.product,
@@ -252,8 +259,8 @@ class Calibration:
             None if use is None else self.context.outcome(use.product)
             for use in map(self.uses.get, ("bias", "flat"))
         )
-        levels, flags = (self.frame.data.get(name, {}) for name in ("levels", "flags"))
-        without_level = recorded_regions(self.frame)
+        levels, flags = (self.reduced_record.data.get(name, {}) for name in ("levels", "flags"))
+        without_level = recorded_regions(self.reduced_record)
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""

@@ -44,7 +44,7 @@ _alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), p
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
-# All that measurements of a detector are told apart by, but night, camera and geometry.
+# Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker(*SETUP_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
 # No basis has these control characters.
@@ -57,12 +57,12 @@ class ChoiceNumbers:
 
     Attributes
     ----------
-    of_exposures, of_degrees : dict of object to int
+    by_exposure, by_degrees : dict of hashable to int
         The numbers by the exposure, and by the temperatures, as they are in headers.
     """
 
     def __init__(self):
-        self.of_exposures, self.of_degrees = {}, {}
+        self.by_exposure, self.by_degrees = {}, {}
         self._numbers = {}
 
     def numbers_of(self, seconds, degrees, steps_alike):
@@ -70,7 +70,7 @@ class ChoiceNumbers:
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -80,23 +80,23 @@ class ChoiceNumbers:
         -------
         (int, int)
         """
-        if len(self.of_exposures) + len(self.of_degrees) >= _MOST_EXPOSURES:
+        if len(self.by_exposure) + len(self.by_degrees) >= _MOST_EXPOSURES:
             # Keys that are kept hold their own numbers, so these dictionaries may be emptied.
-            self.of_exposures.clear()
-            self.of_degrees.clear()
-        if seconds not in self.of_exposures:
+            self.by_exposure.clear()
+            self.by_degrees.clear()
+        if seconds not in self.by_exposure:
             number = number_or_none(seconds)
-            key = tuple([each.of_exposure(number) for each in steps_alike])
-            self.of_exposures[seconds] = self._numbers.setdefault(key, len(self._numbers))
-        if degrees not in self.of_degrees:
+            key = tuple([each.exposure_key(number) for each in steps_alike])
+            self.by_exposure[seconds] = self._numbers.setdefault(key, len(self._numbers))
+        if degrees not in self.by_degrees:
             numbers = tuple(map(number_or_none, degrees))
-            key = tuple([each.of_degrees(*numbers) for each in steps_alike])
-            self.of_degrees[degrees] = self._numbers.setdefault(key, len(self._numbers))
-        return self.of_exposures[seconds], self.of_degrees[degrees]
+            key = tuple([each.temperature_key(*numbers) for each in steps_alike])
+            self.by_degrees[degrees] = self._numbers.setdefault(key, len(self._numbers))
+        return self.by_exposure[seconds], self.by_degrees[degrees]
 
 
-def steps_of_class(context, kinds, row):
-    """Return the `StepsOfClass` of a frame: of all that differ in exposure and temperature alone.
+def steps_of_frames_alike(context, kinds, row):
+    """Return the `StepsOfFramesAlike` of a frame: they differ in exposure and temperature alone.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def steps_of_class(context, kinds, row):
 
     Returns
     -------
-    StepsOfClass
+    StepsOfFramesAlike
     """
     libraries = context.lookup(
         (Lookup.MASTER_LIBRARIES, *[kind.name for kind in kinds]),
@@ -117,10 +117,10 @@ def steps_of_class(context, kinds, row):
     steps_alike = [library.steps_like(row) for library in libraries]
     choice_basis = tuple([each.choice_basis for each in steps_alike])
     choice_numbers = context.kept_by_key((OutcomeKey.CHOICE_NUMBERS, choice_basis), ChoiceNumbers)
-    return StepsOfClass(context, steps_alike, choice_numbers)
+    return StepsOfFramesAlike(context, steps_alike, choice_numbers)
 
 
-class StepsOfClass:
+class StepsOfFramesAlike:
     """The masters of frames that differ in exposure and temperature alone, by these two.
 
     Parameters
@@ -141,14 +141,14 @@ class StepsOfClass:
     def of_night(self, night):
         """Return the masters of such frames of another night of their epoch."""
         steps_alike = [each.of_night(night) for each in self._steps_alike]
-        return StepsOfClass(self._context, steps_alike, self.choice_numbers)
+        return StepsOfFramesAlike(self._context, steps_alike, self.choice_numbers)
 
     def numbers_of(self, seconds, degrees):
         """Return the numbers of a frame's exposure and temperatures.
 
         Parameters
         ----------
-        seconds : object
+        seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
@@ -178,7 +178,7 @@ class StepsOfClass:
         return self._equal_steps.setdefault(tuple(map(id, paired)), paired)
 
 
-def _shared_by(steps):
+def _own_values_needed(steps):
     """Return how much of exposure and temperatures must be equal for frames to have some steps.
 
     Frames with the same numbers have the same masters. A dark that is scaled has a scale for each
@@ -194,8 +194,8 @@ def _shared_by(steps):
     return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
-def _name_of_step(context, step):
-    """Return what is equal for steps of a class of frames that give a frame the same key and needs.
+def _step_key(context, step):
+    """Return the key of a step: frames alike whose steps have one key have one key and needs.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.
@@ -236,7 +236,7 @@ class _SharedCalibration:
 
 
 @dataclass(slots=True)
-class _FrameClass:
+class _FramesAlike:
     """Frames that differ in exposure and temperature alone.
 
     Attributes
@@ -244,23 +244,23 @@ class _FrameClass:
     night : str
     nights : (str,)
         The night, as `ccdflow.run.job.Group` has it.
-    steps : StepsOfClass
+    steps : StepsOfFramesAlike
     choice_numbers : ChoiceNumbers
         Those of ``steps``.
-    pixels, shared : tuple
+    measurements, shared : tuple
         As `ccdflow.run.job.Group` has them.
     by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of exposure and temperatures;
         behind them the exposure, and the temperatures, of frames that differ in these as well.
     calibrations : dict of tuple to _SharedCalibration
-        By the `_name_of_step` of their steps.
+        By the `_step_key` of their steps.
     """
 
     night: str
     nights: tuple[str, ...]
-    steps: StepsOfClass
+    steps: StepsOfFramesAlike
     choice_numbers: ChoiceNumbers
-    pixels: tuple[str, ...]
+    measurements: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
     by_numbers: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
         default_factory=dict
@@ -269,10 +269,12 @@ class _FrameClass:
 
 
 def _measurements_for(context, row):
-    """Return ``pixels`` and ``shared`` of a frame's `_FrameClass`."""
-    pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
+    """Return ``measurements`` and ``shared`` of a frame's `_FramesAlike`."""
+    measurements = measured_nights.pixels_for(context, row) + shutter_correction.map_for(
+        context, row
+    )
     measured = measured_nights.gain_choice_of(context, row)
-    return pixels, (*measured, *shutter_correction.shutter_choice_of(context, row))
+    return measurements, (*measured, *shutter_correction.shutter_choice_of(context, row))
 
 
 class FramePlanner:
@@ -289,7 +291,7 @@ class FramePlanner:
     def __init__(self, planner, kind, calibration):
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
-        self._classes, self._kinds, self._measured = {}, {}, {}
+        self._frames_alike, self._kinds, self._measured = {}, {}, {}
         self._first_of_epochs = {}
 
     def want_all(self, frames):
@@ -305,66 +307,68 @@ class FramePlanner:
     def _frame_values(self, frames):
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
-        context, kind, classes = self._context, self._kind.name, self._classes
+        context, kind, known_frames = self._context, self._kind.name, self._frames_alike
         groups, earlier_record = context.groups, context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             alike = camera, row.geometry, row.recipe, _alike_key_of(values)
-            class_ = classes.get(alike)
-            if class_ is None:
-                class_ = classes[alike] = self._class(row)
+            frames_alike = known_frames.get(alike)
+            if frames_alike is None:
+                frames_alike = known_frames[alike] = self._find_frames_alike(row)
             seconds, degrees = _seconds_of(values), _degrees_of(values)
-            of_choice = class_.choice_numbers
-            numbers = of_choice.of_exposures.get(seconds), of_choice.of_degrees.get(degrees)
-            chosen = class_.by_numbers.get(numbers)
+            of_choice = frames_alike.choice_numbers
+            numbers = of_choice.by_exposure.get(seconds), of_choice.by_degrees.get(degrees)
+            chosen = frames_alike.by_numbers.get(numbers)
             if chosen is None:
-                chosen = self._choose(row, product, class_, seconds, degrees)
+                chosen = self._choose(row, product, frames_alike, seconds, degrees)
             steps, common = chosen
-            night, shared_basis, basis = class_.night, common.shared_basis, None
+            night, shared_basis, basis = frames_alike.night, common.shared_basis, None
             groups[product] = Group(
-                product, night, camera, class_.shared, (file,), class_.nights, kind, steps,
-                class_.pixels,
+                product, night, camera, frames_alike.shared, (file,), frames_alike.nights, kind,
+                steps, frames_alike.measurements,
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
-                open_entry = self._open(product) if common.is_open else {}
+                open_entry = self._open_entry(product) if common.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             yield product, night, key, frame.product, common.after, basis
 
-    def _choose(self, row, product, class_, seconds, degrees):
+    def _choose(self, row, product, frames_alike, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
-        class_ : _FrameClass
+        frames_alike : _FramesAlike
             The frames that are alike but for exposure and temperature.
         seconds : float or None
         degrees : tuple of float or None
             Set and measured temperature.
         """
-        numbers = class_.steps.numbers_of(seconds, degrees)
+        numbers = frames_alike.steps.numbers_of(seconds, degrees)
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if name in class_.by_numbers:
-                return class_.by_numbers[name]
-        steps = class_.steps.choose(row)
-        of_steps = tuple([_name_of_step(self._context, step) for step in steps])
-        common = class_.calibrations.get(of_steps)
+            if name in frames_alike.by_numbers:
+                return frames_alike.by_numbers[name]
+        steps = frames_alike.steps.choose(row)
+        of_steps = tuple([_step_key(self._context, step) for step in steps])
+        common = frames_alike.calibrations.get(of_steps)
         if common is None:
-            common = self._shared_calibration(row, product, class_, steps)
-            class_.calibrations[of_steps] = common
+            common = self._shared_calibration(row, product, frames_alike, steps)
+            frames_alike.calibrations[of_steps] = common
         chosen = steps, common
-        class_.by_numbers[(*numbers, *(seconds, degrees)[: _shared_by(steps)])] = chosen
+        frames_alike.by_numbers[(*numbers, *(seconds, degrees)[: _own_values_needed(steps)])] = (
+            chosen
+        )
         return chosen
 
-    def _open(self, product):
+    def _open_entry(self, product):
         """Return the entry of the basis of an earlier frame that may take another flat."""
         return {} if self._planner.is_forced(self._kind, product) else {MAY_CHANGE: True}
 
-    def _class(self, row):
-        """Return what all frames of a row's class share."""
+    def _find_frames_alike(self, row):
+        """Return the `_FramesAlike` of a row."""
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
@@ -378,7 +382,7 @@ class FramePlanner:
             *_alike_key_but_night_of(row.facts),
         )
         if of_any_night not in self._first_of_epochs:
-            first = steps_of_class(context, self._kinds[type_], row)
+            first = steps_of_frames_alike(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
         steps = self._first_of_epochs[of_any_night].of_night(row.night)
         # Frames of all filters and types have the same measurements.
@@ -386,17 +390,18 @@ class FramePlanner:
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
         night = row.night
-        return _FrameClass(night, (night,), steps, steps.choice_numbers, *self._measured[name])
+        return _FramesAlike(night, (night,), steps, steps.choice_numbers, *self._measured[name])
 
-    def _shared_calibration(self, row, product, class_, steps):
+    def _shared_calibration(self, row, product, frames_alike, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
         context, facts = self._context, row.facts
-        # Frames of a class whose steps are equal have one object of them.
+        # Frames alike whose steps are equal have one object of them.
         needs, spare = association.needs_of(context, steps)
-        after = self._planner.predecessors_of((*needs, *class_.pixels), spare)
+        after = self._planner.predecessors_of((*needs, *frames_alike.measurements), spare)
         group = Group(
-            product, class_.night, row.camera, class_.shared, (row.file,), class_.nights,
-            kind=self._kind.name, steps=steps, measurements=class_.pixels,
+            product, frames_alike.night, row.camera, frames_alike.shared, (row.file,),
+            frames_alike.nights, kind=self._kind.name, steps=steps,
+            measurements=frames_alike.measurements,
         )  # fmt: skip
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe
@@ -406,11 +411,13 @@ class FramePlanner:
             for answer in answers_of(context, group)
         ]
         alike = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
-        alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
+        alike = (*alike, facts["readmode"], facts["gain"], frames_alike.measurements)
         shared_basis = context.kept_by_key(
             alike, lambda: SharedBasis(self._calibration(context, group))
         )
-        return _SharedCalibration(after, shared_basis, measured_flats.may_change(context, steps))
+        return _SharedCalibration(
+            after, shared_basis, measured_flats.may_take_another(context, steps)
+        )
 
 
 class SharedBasis:
@@ -465,6 +472,7 @@ class SharedBasis:
         )
 
     def _basis_at(self, frame, warmer):
+        """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
         how = [
             _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
         ]
@@ -504,5 +512,6 @@ class SharedBasis:
 
 
 def _at_degrees(how, degrees):
+    """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
     kind, scale, lag, _, *further_values = how
     return [kind, scale, lag, degrees, *further_values]

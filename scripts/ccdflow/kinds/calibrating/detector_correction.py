@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow.calibrate.frame_corrections import FrameCorrections
-from ccdflow.detector.cosmics import search
+from ccdflow.detector.cosmic_rays.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
@@ -18,7 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# No night's flats exceed the level of full pixels by this factor.
+# The level of full pixels counts as unknown if flats of a night are brighter than the median of the
+# nights by this factor: they were not full there.
 _SAME_WELL = 1.02
 
 
@@ -164,7 +165,7 @@ class DetectorCorrection:
                 cards.append(("BPMSHARE", float(share), text))
             for number, record in enumerate(usable[-2::-1][:98], start=2):
                 cards += [
-                    (f"BPMIM{number:02d}", record.product, "the one before it"),
+                    (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
                 ]
         geometry = self._context.store.geometry(self._row.geometry)
@@ -173,9 +174,10 @@ class DetectorCorrection:
             cards.append(
                 ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
             )
-        return FrameCorrections(masks, self._find_cosmics(), tuple(cards))
+        return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
-    def _find_cosmics(self):
+    def _cosmic_search(self):
+        """Return the search for cosmic rays with the limits of the settings; None if it is off."""
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None

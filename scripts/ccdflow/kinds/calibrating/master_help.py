@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
@@ -95,14 +95,14 @@ class MasterHelp:
         )
 
 
-def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
+def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
     """Return the effect of each master on a frame, for its record.
 
     Parameters
     ----------
     path : path-like
         The reduced frame.
-    chain : ccdflow.calibrate.applied_masters.FrameMasters
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters as they were applied.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The amplifiers of each image.
@@ -129,7 +129,7 @@ def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
             path,
             stored_hdus[hdu],
             amplifiers,
-            chain,
+            masters,
             index=index,
             factor=(lambda readout: readout.gain) if converts else None,
             name=name,
@@ -179,7 +179,7 @@ def sums_of_effects(records):
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
 
 
-def _helps(sums):
+def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, count, values in (entry for part in sums for entry in part):
@@ -199,6 +199,7 @@ def _helps(sums):
 
 
 def _by_kind(entry):
+    """Return the key that sorts helps: bias, dark, flat, and within a kind by name."""
     kind, *names = entry[0]
     return {"bias": 0, "dark": 1, "flat": 2}[kind], names
 
@@ -252,7 +253,7 @@ def lines_on_harm(sums):
     list of str
     """
     sums_without_darks = ([entry for entry in part if entry[0] != "dark"] for part in sums)
-    harmful = [master for master in _helps(sums_without_darks) if master.harms]
+    harmful = [master for master in _helps_of_sums(sums_without_darks) if master.harms]
     sentences = [
         f"{master.kind} does harm: {master.product}: {master.words()}; {master.frames}"
         f" frame{'s' * (master.frames != 1)}; more of its frames would help"

@@ -96,7 +96,7 @@ def rows_needed(context, group):
     return [context.row(file) for own in groups for file in own.files]
 
 
-class Correction:
+class ShutterCorrection:
     """How the shutter is corrected in one frame.
 
     Parameters
@@ -141,7 +141,7 @@ class Correction:
         return ""
 
     @property
-    def is_made(self):
+    def is_applied(self):
         """Whether the frame is corrected."""
         return self.record is not None and not self.why_not
 
@@ -173,7 +173,7 @@ class Correction:
     @property
     def cards(self):
         """The cards of the calibrated frame: (keyword, value, comment)."""
-        if not self.is_made:
+        if not self.is_applied:
             return ()
         cards = [
             ("SHUTCOR", self.record.product, "map of the shutter's dead time, corrected"),

@@ -14,9 +14,10 @@ from ccdflow import paths
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable_text
-from ccdflow.files.tables import table_rows
+from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
+from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger
 
 # Characters of the text of a HISTORY card.
@@ -264,6 +265,7 @@ def _as_noise(kind, variance):
 
 
 def _members(results, master):
+    """Return the number and the first names of a master's members, as its own header has them."""
     try:
         header = fits.getheader(Path(results) / master)
     except OSError:
@@ -397,7 +399,9 @@ def _lines_on_today(product, context):
     group = context.find_group(product)
     for step in group.steps if group is not None and job is not None else ():
         use = first_use(context, step)
-        master = use.product if use is not None else step.missing or "not needed"
+        master = "not needed" if use is None else use.product
+        if use is None and step.missing is not None:
+            master = missing_words(step.missing)
         lines.append(f"           {step.kind}: {master}")
     if context.chain.kind_of(product) is None:
         # A table of the whole archive, such as inventory.csv or verification.csv.

@@ -19,7 +19,7 @@ from ccdflow.calibrate.applied_masters import (
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.matching import association, master_library, match_sentences
@@ -112,14 +112,14 @@ def try_master(context, product, master):
             remedy="give a calibrated frame",
         )
     work = Calibration(context, group)
-    if work.frame is None:
+    if work.reduced_record is None:
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
     store, path = MasterStore(), context.results / reduced_product(work.row.file)
     uses = {
         kind: master_reading.read_applied_master(
-            context, store, kind=kind, use=use, path=path, degrees=work.degrees(use)
+            context, store, kind=kind, use=use, path=path, degrees=work.degrees_warmer(use)
         )
         for kind, use in work.uses.items()
     }
@@ -146,7 +146,7 @@ def try_master(context, product, master):
 
 
 def rule_line(context, product, master):
-    """Return what the rule says of another master for a frame, in a line; '' if it says nothing.
+    """Return the rule's reason against another master for a frame, in a line; '' if there is none.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def longest_of(context, group):
 
 
 def _waits(step, camera, light, seconds):
-    """Yield what a step's later masters would have to be to change it."""
+    """Yield the properties with which a later master would change a step."""
     if not step.needed:
         return
     # A master of a later night may change, or go.

@@ -348,4 +348,5 @@ def _with_new(frame, kind, frames):
 
 
 def _gain(now, then):
+    """Return the part of a variance that a change takes away."""
     return (now - then) / now if now > 0 else 0.0

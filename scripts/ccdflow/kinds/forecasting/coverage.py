@@ -212,6 +212,7 @@ def _names_of_setups(summaries):
 
 
 def _severity(state):
+    """Return the rank of a cell's state: a row shows the worst of its frames."""
     return ("", FROM_OTHER_NIGHT, NO_MASTERS).index(state)
 
 
@@ -224,12 +225,14 @@ def _label_order(label):
 
 
 def _label(row):
+    """Return the label of a frame's row in the table: type, and filter or exposure."""
     facts = row.facts
     kind = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
     return _name_of_kind(kind, facts, facts["exptime"])
 
 
 def _name_of_kind(kind, facts, seconds):
+    """Return a type with the fact that its masters are told apart by: exposure or filter."""
     parts = [kind]
     if kind == "dark":
         parts.append(night_forecast.seconds_words(seconds))

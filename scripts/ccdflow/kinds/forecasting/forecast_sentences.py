@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE_PIXELS
 from ccdflow.kinds.forecasting import budget, night_forecast
-from ccdflow.kinds.matching.answers import answers_of, grade_of
+from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
+from ccdflow.run.job import MissingCause
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST_NAMED = 6
-# Entries, as above, that the page names.
+# Kinds of frames, noises and wishes that the page names: it has room for more than a paragraph.
 _MOST_ON_A_PAGE = 30
-# In the reason of flats that are refused.
-_FAINT_WORDS = "signal to noise"
-# The reason of masters that lack nothing but a bias: no further frames of theirs are of use.
-_WAITS_FOR_BIAS = re.compile(r"no (dark|flat) could be made: \S+: no bias\b")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
@@ -77,7 +73,8 @@ def paragraph(block):
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{how}{end}")
-    lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
+    entries = noise_entries(block, _MOST_NAMED)
+    lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
     if block.passed_over:
         words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
         lines.append(f"  not used: {words}")
@@ -87,6 +84,7 @@ def paragraph(block):
 
 
 def _frames_of(block):
+    """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
     parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
     unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return ", ".join(parts[:_MOST_NAMED]) + unnamed
@@ -168,8 +166,10 @@ def how_words(line, block=None):
     str
     """
     if line.use is None:
+        if line.is_unneeded:
+            return WHY_UNNEEDED
         setup = f" of {block.setup}" if block is not None else ""
-        return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
+        return (line.missing or line.answer.why_none).replace(setup, "", 1)
     words = list(line.reasons)
     if line.factors[1] == 0:
         words.append("cancels in the dark")
@@ -240,8 +240,8 @@ def _round(value):
 # -- noise and wishes ------------------------------------------------------------------------------
 
 
-def noise_lines(block, most_lines=_MOST_ON_A_PAGE):
-    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``.
+def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
+    """Return the noise of each filter and exposure: ("g' 300 s", "sky 432 e-, ...").
 
     Parameters
     ----------
@@ -251,15 +251,15 @@ def noise_lines(block, most_lines=_MOST_ON_A_PAGE):
 
     Returns
     -------
-    list of str
+    list of (str, str)
+        The last one says how many there are beyond these, and has no noise.
     """
     names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
-    lines = [
-        f"{name}: {noise_words(n)}"
-        for name, n in zip(names, block.noises[:most_lines], strict=False)
+    entries = [
+        (name, noise_words(n)) for name, n in zip(names, block.noises[:most_lines], strict=False)
     ]
     unnamed = len(block.noises) - most_lines
-    return lines + ([f"and {unnamed} more"] if unnamed > 0 else [])
+    return entries + ([(f"and {unnamed} more", "")] if unnamed > 0 else [])
 
 
 def noise_words(noise):
@@ -290,24 +290,24 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            if _WAITS_FOR_BIAS.match(_why_missing(wish, noise, block)):
+            missing = _missing_master(wish, noise, block)
+            if missing is not None and missing.cause is MissingCause.NO_BIAS:
+                # No further frames of these are of use: they lack nothing but a bias.
                 continue
-            wish_in_words = _wish_in_words(wish, noise, block)
+            wish_in_words = _wish_in_words(wish, noise, block, missing)
             rank = (wish.is_missing, wish.completes is not None, wish.gain)
             if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
-                missing = _why_missing(wish, noise, block)
                 ranked[wish_in_words] = (rank, _gain_words(wish, missing))
     ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
     return [f"{wish_in_words}{gain and f' ({gain})'}" for wish_in_words, (_, gain) in ordered]
 
 
-def _wish_in_words(wish, noise, block):
+def _wish_in_words(wish, noise, block, missing):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
     has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
     adjective = "more " if has_more else ""
-    # Flats are refused for their signal to noise alone where all of them are too faint.
-    is_too_faint = _FAINT_WORDS in _why_missing(wish, noise, block)
-    adjective = "brighter " if is_too_faint and not adjective else adjective
+    is_faint = missing is not None and missing.cause is MissingCause.TOO_FAINT
+    adjective = "brighter " if is_faint and not adjective else adjective
     words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
         words += _traits_of_darks(noise, block, small_group)
@@ -346,19 +346,19 @@ def _level(*, products, block):
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
-def _why_missing(wish, noise, block):
-    """Return why frames have no master of a kind, '' where they have one."""
+def _missing_master(wish, noise, block):
+    """Return the `Missing` of frames that have no master of a kind, None where they have one."""
     products = set(noise.products)
-    lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
-    return next((x.missing for x in lines if products & {g.product for g in x.groups}), "")
+    lines = (line for line in block.taken if line.kind == wish.kind and line.answer.missing)
+    return next((x.answer.missing for x in lines if products & {g.product for g in x.groups}), None)
 
 
 def _gain_words(wish, missing):
-    """Return in words what a wish gains, or why its master is missing."""
+    """Return the gain of a wish in words, or the reason why its master is missing."""
     if wish.is_missing and wish.completes is not None:
         return ""
     if wish.is_missing:
-        if missing.startswith(f"no {wish.kind} could be made"):
+        if missing is not None and missing.is_of_unmade:
             return "those that there are could not be made"
         return "there is none that fits"
     if wish.completes is not None and round(100 * wish.gain) < 1:

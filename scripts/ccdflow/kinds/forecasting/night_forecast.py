@@ -13,17 +13,17 @@ from typing import NamedTuple
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.forecasting import night_noise
 from ccdflow.kinds.matching import association, master_library, match_sentences
-from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, used_by
+from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of, uses_applied
 from ccdflow.kinds.matching.measured_flats import (
     competing_flats,
-    figure_of,
     is_made,
+    mean_figure,
     with_measured_variance,
 )
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.job import Group, Use
+from ccdflow.run.job import Group, RemarkKind, Use
 from ccdflow.run.lookups import OutcomeKey
 
 # The masters not taken are named for at most this many frames.
@@ -59,6 +59,8 @@ class PlannedMaster:
         Number of frames combined; 0 where the master is not made yet.
     unmeasured : int
         Of the flats that compete, those whose electrons are not known yet; 0 where none competes.
+    missing : str
+        Why there is no master that they need, in words for all of them; '' otherwise.
     """
 
     kind: str
@@ -73,16 +75,12 @@ class PlannedMaster:
     level: str = ""
     frames: int = 0
     unmeasured: int = 0
+    missing: str = ""
 
     @property
     def use(self):
         """The `ccdflow.run.job.Use` of the master, None where none is applied."""
         return self.answer.use
-
-    @property
-    def missing(self):
-        """Why there is no master that they need; '' otherwise."""
-        return self.answer.missing
 
     @property
     def is_unneeded(self):
@@ -296,7 +294,9 @@ def _planned_masters(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application(use)
-                reason = match_sentences.without_degrees(answer.why_none)
+                # Frames that lack the same are alike, whatever their own temperature.
+                missing = answer.missing and replace(answer.missing, degrees="")
+                reason = missing or answer.why_none
                 alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
@@ -306,8 +306,7 @@ def _application(use):
 
     Without a cooler each frame has a temperature of its own: the degrees between are a span.
     """
-    warmer = match_sentences.warmer_words(use.warmer) if use.warmer else ""
-    remarks = [remark for remark in use.remarks if remark != warmer]
+    remarks = [remark for remark in use.remarks if remark.kind is not RemarkKind.WARMTH]
     # Darks scaled up by 1.01 are on both sides of the limit of a grade.
     values = [use.product, use.lag, round(use.scale, 3), use.grade, bool(use.warmer), *remarks]
     return tuple(values)
@@ -399,7 +398,8 @@ def plain_step(context, answer):
     """
     step, use = answer.step, answer.use
     if use is None:
-        without = StepWithoutMaster(step.kind, step.needed, answer.missing)
+        missing = match_sentences.missing_words(answer.missing)
+        without = StepWithoutMaster(step.kind, step.needed, missing)
         return StepLeftOut(*without, answer.why_none) if answer.left_out else without
     rival, why_lost = rival_of(context, answer)
     return StepWithMaster(
@@ -422,9 +422,7 @@ def _planned_master(context, kind, answers):
     answer = answers[0][1]
     use = answer.use
     if use is None:
-        if answer.missing:
-            answer = replace(answer, missing=match_sentences.reasons_words(_missing_of(answers)))
-        return PlannedMaster(kind, groups, answer)
+        return PlannedMaster(kind, groups, answer, missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
     reasons = reasons_of(answer, master_library.rules(context))
     if use.warmer:
@@ -453,13 +451,15 @@ def _count_unmeasured(context, step):
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
-def _missing_of(answers):
-    """Return the reasons of frames that lack the same master, each once."""
-    return dict.fromkeys(answer.missing for _, answer in answers)
+def _words_on_missing(answers):
+    """Return why frames that lack the same master have none, in words; '' where none is wanted."""
+    reasons = dict.fromkeys(answer.missing for _, answer in answers if answer.missing)
+    return match_sentences.reasons_words(map(match_sentences.words_on_missing, reasons))
 
 
 def _level_words(record):
-    level = figure_of(record, "level")
+    """Return the mean level of a flat's amplifiers with its unit; '' where it was not measured."""
+    level = mean_figure(record, "level")
     if level is None:
         return ""
     unit = record.data["quality"][0]["unit"]
@@ -509,7 +509,7 @@ def _factors(context, answers):
     for group, _ in answers:
         name = tuple(map(id, group.steps))
         if name not in known:
-            uses = used_by(context, group)
+            uses = uses_applied(context, group)
             dark = uses.get(DARK)
             is_in_both = dark is not None and night_noise.has_bias(context, dark, uses.get(BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
@@ -541,7 +541,10 @@ def _passed_over(context, groups, planned):
             for master, why in association.passed_over(context, kind, group, nights):
                 reasons[master].append(why)
         passed += [
-            (f"{kind} {match_sentences.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
+            (
+                f"{kind} {match_sentences.master_in_words(master, kind)}",
+                " or ".join(dict.fromkeys(whys)),
+            )
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]

@@ -10,21 +10,22 @@ from statistics import fmean, median
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.forecasting import budget, sky_prediction
 from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.forecasting.small_groups import small_groups_of
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
+from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.master_library import detector_noise_of
-from ccdflow.kinds.matching.measured_flats import figure_of
+from ccdflow.kinds.matching.measured_flats import mean_figure
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
-from ccdflow.kinds.matching.setups import about_members, medians_of
+from ccdflow.kinds.matching.setups import medians_of, observation_of_members
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
+from ccdflow.run.job import MissingCause
 from ccdflow.run.lookups import Lookup
 
 # The noise of a master is taken from this many of its rows.
@@ -163,7 +164,10 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 def _may_have_master(answer):
     """Return whether frames have the master of an answer, or would take one if there was any."""
-    return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
+    if answer.use is not None:
+        return True
+    missing = answer.missing
+    return missing is not None and missing.cause is not MissingCause.LEVEL_IN_FRAME
 
 
 def _degrees_of(context, groups):
@@ -172,7 +176,7 @@ def _degrees_of(context, groups):
     rows = [context.row(group.files[0]) for group in groups]
     texts = (
         match_sentences.degrees_words(
-            about_members(context, row, medians_of([row]), bias, night="")
+            observation_of_members(context, row, medians_of([row]), bias, night="")
         )
         for row in rows
     )
@@ -189,7 +193,7 @@ def _read_noise(context, answers, *, foretell):
         return None
     other_biases = bias.step.uses if foretell else ()
     noises = (
-        figure_of(context.outcome(use.product), "read_noise_electrons")
+        mean_figure(context.outcome(use.product), "read_noise_electrons")
         for use in (bias.use, *other_biases)
     )
     return next(filter(None, noises), None)
@@ -245,7 +249,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
     if kind == FLAT:
-        quality = figure_of(record, "signal_to_noise")
+        quality = mean_figure(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
         return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
@@ -279,7 +283,7 @@ def _rate(context, row, use, record, noise):
     quality = record.data.get("quality", ()) if record is not None else ()
     if any(figures["unit"] != "electron" for figures in quality):
         return noise.dark_rate
-    usual_rate = figure_of(record, "rate") or noise.dark_rate
+    usual_rate = mean_figure(record, "rate") or noise.dark_rate
     path = None if use is None else context.results / use.product
     if not quality or use.cut or not path.is_file():
         return usual_rate

@@ -8,11 +8,11 @@ from __future__ import annotations
 from ccdflow.calibrate.applied_masters import BIAS, DARK, is_same_exposure
 from ccdflow.camera import identity
 from ccdflow.kinds.forecasting.budget import SmallGroup
+from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_library import detector_noise_of, rules
-from ccdflow.kinds.matching.setups import observed_as
+from ccdflow.kinds.matching.setups import observation_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
-from ccdflow.run import ledger
 
 
 def small_groups_of(context, group, answers):
@@ -41,10 +41,11 @@ def small_groups_of(context, group, answers):
 
 def _fill_a_gap(context, answer, group):
     """Yield the groups that lack members, for a frame without a master: see `_lacks_members`."""
-    named = match_sentences.product_of_too_few(answer.missing, group.night)
-    refused = (use.product for use in answer.step.uses if use.lag == 0)
-    for product in (named, *refused):
-        master = None if product is None else context.find_group(product)
+    missing = answer.missing
+    is_named = missing is not None and missing.night == group.night
+    refused = [use.product for use in answer.step.uses if use.lag == 0]
+    for product in ([missing.product] if is_named else []) + refused:
+        master = context.find_group(product)
         for count, minimum, about in (
             () if master is None else _lacks_members(context, answer.kind, master)
         ):
@@ -59,12 +60,11 @@ def _lacks_members(context, name, group):
     kind = context.chain.by_name(name)
     minimum, files = kind.configuration(context)["minimum"], group.files
     record = context.outcome(group.product)
-    if record is not None and record.status == ledger.REFUSED and len(files) >= minimum:
-        is_too_few = f"fewer than the minimum of {minimum}" in record.reason
-        files = record.data.get("members", files) if is_too_few else files
+    if record is not None and is_below_minimum(record):
+        files = record.data.get("members", files)
     if 0 < len(files) < minimum:
         rows = [context.row(file) for file in files]
-        yield len(files), minimum, observed_as(context, rows, kind, night=group.night)
+        yield len(files), minimum, observation_of(context, rows, kind, night=group.night)
 
 
 def _go_before_its_master(context, answer, group):
@@ -73,7 +73,7 @@ def _go_before_its_master(context, answer, group):
     if use.lag == 0 and use.scale == 1 and not use.cut:
         return
     row = context.row(group.files[0])
-    frame, noise = observed_as(context, [row], kind, night=group.night), None
+    frame, noise = observation_of(context, [row], kind, night=group.night), None
     for master in kind.night_groups(context, group.night):
         for count, minimum, about in _lacks_members(context, answer.kind, master):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
@@ -133,7 +133,7 @@ def _adds_less(answer, about, minimum, noise):
     ----------
     answer : ccdflow.kinds.matching.answers.Answer
         With a master.
-    about : ccdflow.kinds.matching.rule_values.ObservedAs
+    about : ccdflow.kinds.matching.rule_values.Observation
         Of the few frames.
     minimum : int
         How many it would have.

@@ -67,6 +67,7 @@ def lines_on_night(context, night):
 
 
 def _there_is(night, rows):
+    """Return the line on the sound frames of a night: how many of each type and light."""
     sound_rows = [row for row in rows if row.status == OK]
     counts = Counter((_kind_words(row)) for row in sound_rows)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
@@ -79,6 +80,7 @@ def frames_words(count):
 
 
 def _kind_words(row):
+    """Return the sort of a frame in words: type, and its filter, exposure or both."""
     facts = row.facts
     seconds = facts["exptime"]
     time = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
@@ -88,6 +90,7 @@ def _kind_words(row):
 
 
 def _aside(rows):
+    """Return a line for each of the first frames that count for nothing: set aside, or arriving."""
     bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
     lines = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
     return [*lines, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]

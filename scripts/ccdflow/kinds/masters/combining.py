@@ -18,7 +18,7 @@ from ccdflow.combine.stack import CombineLimits
 from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum
-from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
+from ccdflow.files.fits_products.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
@@ -28,8 +28,9 @@ from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-TOO_FEW = "fewer than the minimum of"
-"""The reason of a group has these words if its frames agree and are only too few."""
+# In the reason of a group whose frames agree and are only too few: records of earlier versions have
+# nothing else that says so.
+_TOO_FEW_FORMERLY = "fewer than the minimum of"
 
 
 class FramesDisagree(Exception):
@@ -273,6 +274,8 @@ def _combine_selected(kind, context, job, members, selection, threads):
             # The figures of all frames show the disagreement.
             work = replace(work, kept=members)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+        if selection.agrees:
+            data["too_few"] = True
     except tiles.TooLittleMemory as error:
         memory = memory_limits.megabytes_allowed(context)
         enough = memory_limits.least_megabytes(error.needed)
@@ -296,7 +299,13 @@ def _why_no_master(selection, available, minimum):
         return ""
     among = f" of {available}" if count < available else ""
     frames = "frame" if count == available == 1 else "frames"
-    return f"{count}{among} {frames}, {TOO_FEW} {minimum}"
+    return f"{count}{among} {frames}, fewer than the minimum of {minimum}"
+
+
+def is_below_minimum(record):
+    """Return whether a master was refused because its frames, which agree, are too few."""
+    is_refused = record.status == ledger.REFUSED
+    return is_refused and record.data.get("too_few", _TOO_FEW_FORMERLY in record.reason)
 
 
 def are_too_few(record):
@@ -311,8 +320,7 @@ def are_too_few(record):
     -------
     bool
     """
-    is_refused = record.status == ledger.REFUSED and TOO_FEW in record.reason
-    return is_refused and len(record.data["members"]) > 1
+    return is_below_minimum(record) and len(record.data["members"]) > 1
 
 
 # -- the product -----------------------------------------------------------------------------------
@@ -359,9 +367,11 @@ class _MasterFile:
         if is_first:
             maker.write_group_cards(work, cards)
         combined_header.write_clipping_cards(cards, combined.recipe)
-        texts = maker.remarks(work, figures, several=len(work.images) * len(figures) > 1)
+        remarks = maker.remarks(work, figures, several=len(work.images) * len(figures) > 1)
         if combined.empty:
-            texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
+            text = f"{combined.empty} pixels have no value in any frame: they are NaN"
+            remarks.append(("", text))
+        texts = [text for _, text in remarks]
         maker.write_image_cards(cards, combined, figures, texts, unit)
         name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
@@ -370,7 +380,7 @@ class _MasterFile:
         self._extensions += maker.extensions(work, combined, image.suffix, unit)
         self._checksum = self._checksum or str(words)
         self.figures += figures
-        self.remarks += texts
+        self.remarks += remarks
         self.rejected += int(combined.clipped.sum())
 
     def write(self, target):
@@ -395,7 +405,8 @@ def _make_master(work):
         **work.record.data,
         **work.maker.more_data(work),
         "quality": master.figures,
-        "remarks": master.remarks,
+        "remarks": [text for _, text in master.remarks],
+        **_amplifiers_of(master.remarks),
         "recipe": str(combined.recipe),
         "rejected": master.rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in work.images),
@@ -403,7 +414,14 @@ def _make_master(work):
     return replace(work.record, stamp=atomic_write.stamp_of(target), content=content, data=data)
 
 
+def _amplifiers_of(remarks):
+    """Return the record's entry with the amplifier of each remark; {} where none is on one."""
+    names = [name for name, _ in remarks]
+    return {"remarks_on": names} if any(names) else {}
+
+
 def _check_values(work, combined):
+    """Refuse a combined frame without any value: as a master it would mask whole frames."""
     if combined.empty == combined.image.size:
         raise FrameError(
             "no pixel has a value in any member",

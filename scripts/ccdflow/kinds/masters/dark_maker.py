@@ -144,7 +144,7 @@ class DarkMaker(ExposedMasterMaker):
                 "level_span": short_number(figures.drift.span),
                 "noise_ratio": short_number(figures.noise_ratio.value),
                 "noise_ratio_error": short_number(figures.noise_ratio.error),
-                "said": dark_warnings.warnings_on_dark(figures, unit=unit),
+                "warnings": dark_warnings.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)
         ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ccdflow.combine import combined_header
 from ccdflow.detector import member_selection
-from ccdflow.files.hdus import array_hdu
+from ccdflow.files.fits_products.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching.association import why_missing
@@ -22,7 +22,7 @@ class ExposedMasterMaker(MasterMaker):
 
     def warnings_of(self, work, figures):
         """Return the warnings of the measurement."""
-        return figures["said"]
+        return figures["warnings"]
 
     def write_group_cards(self, work, cards):
         """Write members and recipe, and the masters that were subtracted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.association import why_missing
+from ccdflow.kinds.matching.association import missing_master
 from ccdflow.run import ledger
 
 
@@ -32,8 +32,7 @@ class ExposedMasterKind(MasterKind):
         -------
         dict of str to str
         """
-        reasons = {step.kind: why_missing(context, step) for step in group.steps}
-        return {kind: why for kind, why in reasons.items() if why}
+        return {kind: "".join(words) for kind, words in _without(context, group).items()}
 
     @property
     def _name_in_summary(self):
@@ -43,7 +42,7 @@ class ExposedMasterKind(MasterKind):
     def summary(self, context, night, records):
         """Return the facts by which masters are chosen, and what some are made without."""
         groups = self.night_groups(context, night)
-        reasons = {group.product: self.why_without(context, group) for group in groups}
+        reasons = {group.product: _without(context, group) for group in groups}
         without = {product: why for product, why in reasons.items() if why}
         return {**super().summary(context, night, records), self._name_in_summary: without}
 
@@ -59,7 +58,7 @@ class ExposedMasterKind(MasterKind):
         without = [
             summaries.get(product, {})
             if context.is_settled(product)
-            else self.why_without(context, context.group(product))
+            else _without(context, context.group(product))
             for product in (record.product for record in made)
             if context.find_group(product) is not None
         ]
@@ -69,3 +68,9 @@ class ExposedMasterKind(MasterKind):
                 number = f"{len(reasons)} of {len(made)} {self.nouns[1]}"
                 lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
         return lines
+
+
+def _without(context, group):
+    """Return {kind: `match_sentences.MissingWords`} of the masters that members lack."""
+    missing = {step.kind: missing_master(context, step) for step in group.steps}
+    return {kind: match_sentences.words_on_missing(each) for kind, each in missing.items() if each}

@@ -158,7 +158,7 @@ class FlatMaker(ExposedMasterMaker):
                 "gain": math.nan if gain is None else gain,
                 "measured_gain": short_number(figures.measured_gain.value),
                 "measured_gain_error": short_number(figures.measured_gain.error),
-                "said": _light_warnings(figures)
+                "warnings": _light_warnings(figures)
                 + _gain_warnings(gain, figures.measured_gain, unit)
                 + odd.get(figures.amplifier, []),
             }

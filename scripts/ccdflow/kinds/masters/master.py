@@ -73,7 +73,7 @@ class MasterKind(_ShownOnPages, Kind):
     takes_all_cores = True
     path_prefix = "combined/"
     reach = OF_A_MASTER
-    header_version = 5
+    header_version = 6
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
@@ -204,7 +204,7 @@ class MasterKind(_ShownOnPages, Kind):
             group.product: master_library.values_of_members(context, group)
             for group in self.night_groups(context, night)
         }
-        return {master_library.name_of_members(self): members}
+        return {master_library.name_of_member_notes(self): members}
 
     def facts_to_note(self, context):
         """Return the noises of detectors, and the cards that distinguish masters."""

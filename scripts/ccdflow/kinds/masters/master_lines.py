@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ccdflow.kinds.masters.combining import TOO_FEW
+from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.unparsed_mapping import lists_in
 
 # The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10
@@ -58,7 +59,7 @@ def lines_on_masters(kind, records):
     """
     singular = kind.nouns[0]
     made = (record for record in records if record.status == ledger.MADE)
-    lists_of_records = [(record.product, *ledger.lists_in(record.data, _LISTS)) for record in made]
+    lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made]
     lines = [
         f"no {singular}: {record.product}: {record.reason}"
         for record in records
@@ -71,9 +72,9 @@ def lines_on_masters(kind, records):
     ]
     # Of frames that do not agree, the line of the master names the first already.
     masters_below_minimum = [
-        (record.product, *ledger.lists_in(record.data, _LISTS))
+        (record.product, *lists_in(record.data, _LISTS))
         for record in records
-        if record.status == ledger.REFUSED and TOO_FEW in record.reason
+        if is_below_minimum(record)
     ]
     outs = [
         f"left out of its {singular}: {file}: {text}"

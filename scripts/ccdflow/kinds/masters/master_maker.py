@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.combine import combine_recipe, combined_header, stack
 from ccdflow.detector import member_selection
-from ccdflow.files.hdus import array_hdu
+from ccdflow.files.fits_products.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters import selecting
 
@@ -136,7 +136,7 @@ class MasterMaker:
 
         Yields
         ------
-        (object, list, ccdflow.combine.stack.Combined)
+        (ccdflow.frame.products.ProductImage, list, ccdflow.combine.stack.Combined)
         """
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
@@ -197,7 +197,7 @@ class MasterMaker:
         return []
 
     def remarks(self, work, figures, *, several):
-        """Return the warnings on an image, a sentence each.
+        """Return the warnings on an image: (amplifier, sentence) of each.
 
         Parameters
         ----------
@@ -209,17 +209,19 @@ class MasterMaker:
 
         Returns
         -------
-        list of str
+        list of (str, str)
+            The amplifier is '' where the master has one alone.
         """
-        sentences = []
+        remarks = []
         for figures_of_one in figures:
             name = figures_of_one["amplifier"]
             if name in work.flags:
-                sentences.append(f"amplifier {name} is {work.flags[name]} throughout")
+                remarks.append((name, f"amplifier {name} is {work.flags[name]} throughout"))
                 continue
             where = f"amplifier {name}: " if several else ""
-            sentences += [where + text for text in self.warnings_of(work, figures_of_one)]
-        return sentences
+            warnings = self.warnings_of(work, figures_of_one)
+            remarks += [(name if several else "", where + text) for text in warnings]
+        return remarks
 
     def more_data(self, work):
         """Return the entries of a master's record beside members and figures: a dict."""

@@ -7,7 +7,7 @@ from ccdflow.calibrate.applied_masters import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 
 
 def read_applied_master(context, store, kind, use, path, degrees):
@@ -42,7 +42,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     master, cut = master_windows.master_for(store, kind, file, hdu, file=name, name=use.product)
     if cut != use.cut:
         raise FrameError(
-            "its section on the chip is not what the raw frame's header said",
+            "its section on the chip differs from that of the raw frame's header",
             file=name,
             keyword="CCDSEC or DETSEC",
             value=cut or "all of the master",

@@ -18,8 +18,8 @@ from ccdflow.detector.lost_pixels import (
     SATURATED_WORDS,
     LostPart,
 )
+from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.files.headertext import printable_text
-from ccdflow.files.stored_images import StoredImage
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
@@ -274,7 +274,7 @@ class Members:
             if use.lag is not None:
                 cards.set(f"{kind.upper()}DT", int(use.lag), "[d] nights from it to these frames")
             if use.cut:
-                cards.set(f"{kind.upper()}CUT", use.cut, "its pixels that are those of the frames")
+                cards.set(f"{kind.upper()}CUT", use.cut, "section of it that these frames have")
 
 
 def _ceiling(image, record):

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, FrameError
-from ccdflow.files.multi_image_products import read_rows, read_stored_hdus
+from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.run.context import reduced_product
 
 
@@ -63,6 +63,7 @@ class MemberRows:
 
 
 def _rows(file, hdu, run, name):
+    """Return consecutive rows of an HDU, shape (k, nx), in the type of the file."""
     stored = np.empty((len(run), hdu.shape[1]), hdu.dtype)
     read_rows(file, hdu, int(run[0]), stored, name=name)
     return stored

@@ -12,17 +12,15 @@ from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
-from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
-from ccdflow.run.job import Step, Use
+from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES
+from ccdflow.run.job import Missing, MissingCause, RemarkKind, Step, Use
 from ccdflow.run.lookups import OutcomeKey
 
 LEFT_OUT = "left out: more noise than structure"
 """Reason to leave out a dark that does harm."""
 
-NO_FLAT_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
-"""Reason not to divide a frame by a flat."""
-
-_UNNEEDED_DARK = "not needed: too short for its dark current"
+WHY_UNNEEDED = "too short for its dark current"
+"""Reason why a frame needs no dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,15 @@ class Answer:
     step : ccdflow.run.job.Step
     use : ccdflow.run.job.Use or None
         None where no master is applied.
-    missing : str
-        Why one is missing; '' where there is one, and where none is wanted.
+    missing : ccdflow.run.job.Missing or None
+        Why one is missing; None where there is one, and where none is wanted.
     left_out : ccdflow.run.job.Use or None
         A dark that is there, and is not applied because it does harm.
     """
 
     step: Step
     use: Use | None = None
-    missing: str = ""
+    missing: Missing | None = None
     left_out: Use | None = None
 
     @property
@@ -64,7 +62,7 @@ class Answer:
             return ""
         if self.left_out is not None:
             return f"{LEFT_OUT} ({self.left_out.product})"
-        return self.missing or _UNNEEDED_DARK
+        return match_sentences.missing_words(self.missing) or f"not needed: {WHY_UNNEEDED}"
 
 
 def reasons_of(answer, rules):
@@ -83,12 +81,13 @@ def reasons_of(answer, rules):
     use, uses = answer.use, answer.step.uses
     index = uses.index(use)
     reasons = [match_sentences.lag_words(0)] if use.lag == 0 else []
-    for remark in use.remarks:
-        is_lag = match_sentences.is_later(use) and remark == match_sentences.lag_words(use.lag)
-        why = _why_later(use, index, uses, rules) if is_lag else ""
-        if remark == TEMPERATURE_UNKNOWN:
-            why = _temperatures(use, uses, rules)
-        reasons.append(f"{remark} ({why})" if why else remark)
+    for kind, text in use.remarks:
+        why = ""
+        if kind is RemarkKind.LAG and match_sentences.is_later(use):
+            why = _why_later(use, index, uses, rules)
+        elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
+            why = _temperatures_in_words(use, uses, rules)
+        reasons.append(f"{text} ({why})" if why else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
     if index:
@@ -113,12 +112,12 @@ def _why_later(use, index, uses, rules):
     return f"one {when} {match_sentences.why_lost(use, earlier[0], rules)}"
 
 
-def _temperatures(use, uses, rules):
+def _temperatures_in_words(use, uses, rules):
     """Return of which temperatures darks compete for a frame that says none; '' where of one."""
     known = sorted(
         next(value for value in each.degrees if value is not None)
         for each in uses
-        if TEMPERATURE_UNKNOWN in each.remarks
+        if each.is_of_unknown_temperature
         and any(value is not None for value in each.degrees)
         and match_sentences.is_later(each) <= match_sentences.is_later(use)
     )
@@ -152,7 +151,7 @@ def answers_of(context, group):
     )
 
 
-def used_by(context, group):
+def uses_applied(context, group):
     """Return {kind: `ccdflow.run.job.Use` or None} of the masters applied to a frame.
 
     Parameters
@@ -179,7 +178,8 @@ def _answers(context, row, steps):
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
-        answers[FLAT] = Answer(answers[FLAT].step, missing=NO_FLAT_LEVEL_IN)
+        missing = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
+        answers[FLAT] = Answer(answers[FLAT].step, missing=missing)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
@@ -190,17 +190,20 @@ def _answers(context, row, steps):
 
 
 def _answer(context, step):
+    """Return the `Answer` of a step, computed once for all frames that share the step's object."""
+
     def make():
         use, own = (
             association.first_use(context, step),
             measured_flats.order_by_measurement(context, step),
         )
-        return Answer(own, use, association.why_missing(context, step))
+        return Answer(own, use, association.missing_master(context, step))
 
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), make)
 
 
 def _has_overscan(context, row):
+    """Return whether the level of every amplifier of a frame was subtracted by its overscan."""
     recipe = context.store.recipe(row.recipe)
     amplifiers = context.store.geometry(row.geometry).amplifiers
     return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)

@@ -12,9 +12,11 @@ import math
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import master_library, measured_flats, pairs
+from ccdflow.detector.member_selection import TOO_FAINT
+from ccdflow.kinds.matching import master_library, match_sentences, measured_flats, pairs
 from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import ledger
+from ccdflow.run.job import Missing, MissingCause
 from ccdflow.run.lookups import Lookup, OutcomeKey
 
 MASTER_KINDS = (BIAS, DARK, FLAT)
@@ -98,6 +100,7 @@ def _best_pair(context, pair, rows, night):
     bias = pair[0]
 
     def uses_of(products):
+        """Return the `Use` of the biases that darks had subtracted, for these frames."""
         # Frames of a night and its darks of all exposures ask for the same biases. The step stands
         # for the frames.
         return context.kept_by_identity(
@@ -116,7 +119,7 @@ def _best_pair(context, pair, rows, night):
 
 
 def library_of(context, kind):
-    """Return the masters of a kind, to be asked which of them a frame takes.
+    """Return the `MasterLibrary` of a kind: it is asked which masters a frame takes.
 
     Parameters
     ----------
@@ -167,11 +170,12 @@ def first_use(context, step):
     ccdflow.run.job.Use or None
     """
     return context.kept_by_identity(
-        OutcomeKey.USES_MADE, (step,), lambda: _taken_uses(context, step)
+        OutcomeKey.FIRST_USE, (step,), lambda: _first_made_use(context, step)
     )
 
 
-def _taken_uses(context, step):
+def _first_made_use(context, step):
+    """Return the first master of a step that was made, or will be; None without one."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -217,6 +221,7 @@ def _bias_variance(context, uses):
 
 
 def _gain_or_one(gain):
+    """Return a gain in electrons per adu; 1 where it is unknown, so that figures stay in adu."""
     return gain if gain and not math.isnan(gain) else 1.0
 
 
@@ -339,8 +344,37 @@ def keys_of(context, steps):
     return keys
 
 
+def missing_master(context, step):
+    """Return why a step has no master, None where it has one or needs none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    ccdflow.run.job.Missing or None
+    """
+    if not step.needed or first_use(context, step) is not None:
+        return None
+    if not step.uses:
+        return step.missing
+    records = [context.outcome(use.product) for use in step.uses]
+    reasons = [
+        f"{use.product}: {record.reason if record is not None else 'it was not made'}"
+        for use, record in zip(step.uses, records, strict=True)
+    ]
+    cause = MissingCause.NOT_MADE
+    if _lacks_bias(records[0]):
+        cause = MissingCause.NO_BIAS
+    elif any(map(_is_too_faint, records)):
+        cause = MissingCause.TOO_FAINT
+    return Missing(step.kind, cause, rest="; ".join(reasons))
+
+
 def why_missing(context, step):
-    """Return in words why a step has no master, '' where it has one or needs none.
+    """Return why a step has no master in words, '' where it has one or needs none.
 
     Parameters
     ----------
@@ -351,13 +385,17 @@ def why_missing(context, step):
     -------
     str
     """
-    if not step.needed or first_use(context, step) is not None:
-        return ""
-    if not step.uses:
-        return step.missing
-    reasons = []
-    for use in step.uses:
-        record = context.outcome(use.product)
-        why = record.reason if record is not None else "it was not made"
-        reasons.append(f"{use.product}: {why}")
-    return f"no {step.kind} could be made: {'; '.join(reasons)}"
+    return match_sentences.missing_words(missing_master(context, step))
+
+
+def _lacks_bias(record):
+    """Return whether a dark or flat was refused, or will be, because its members lack a bias."""
+    is_refused = record is not None and record.status == ledger.REFUSED
+    return is_refused and bool(record.basis.get("missing"))
+
+
+def _is_too_faint(record):
+    """Return whether a flat was refused because none of its frames is bright enough."""
+    if record is None or record.status != ledger.REFUSED or record.data.get("members"):
+        return False
+    return any(figure == TOO_FAINT for _, _, figure, *_ in record.data.get("left_out", ()))

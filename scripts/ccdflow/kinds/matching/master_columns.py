@@ -34,11 +34,11 @@ class MasterColumns:
         Of each master its position in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,), float64
         Its night as a day, NaN where it has none.
-    nights : numpy.ndarray of shape (n,), int64
+    night_numbers : numpy.ndarray of shape (n,), int64
         The number of its night.
-    numbers : dict of str to int
+    number_of_night : dict of str to int
         The number of each night.
-    frames : numpy.ndarray of shape (n,), float64
+    member_counts : numpy.ndarray of shape (n,), float64
         Numbers of members.
     exptimes : numpy.ndarray of shape (n,), float64
         Seconds; NaN where it is not known.
@@ -49,7 +49,7 @@ class MasterColumns:
     temperatures : tuple of numpy.ndarray of shape (k,), float64
         Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
         not known.
-    pairs : numpy.ndarray of shape (n,), int64
+    temperature_index : numpy.ndarray of shape (n,), int64
         Of each master the index of its pair of temperatures.
     terms : dict
         What `ccdflow.kinds.matching.terms.terms_of` keeps for a few keys.
@@ -58,14 +58,14 @@ class MasterColumns:
     masters: tuple[OfferedMaster, ...]
     product_order: np.ndarray
     days: np.ndarray
-    nights: np.ndarray
-    numbers: dict[str, int]
-    frames: np.ndarray
+    night_numbers: np.ndarray
+    number_of_night: dict[str, int]
+    member_counts: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
     exposures: np.ndarray
     temperatures: tuple[np.ndarray, np.ndarray]
-    pairs: np.ndarray
+    temperature_index: np.ndarray
     _temperature_flags: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
@@ -165,20 +165,22 @@ def columns_of_masters(masters):
     masters, days = tuple(masters[index] for index in order), days[order]
     abouts = [master.about for master in masters]
     exptimes = _column([about.exptime for about in abouts])
-    nights, numbers = _number_values(about.night for about in abouts)
-    pairs, degrees = _number_values((about.set_temperature, about.temperature) for about in abouts)
+    night_numbers, number_of_night = _number_values(about.night for about in abouts)
+    temperature_index, degrees = _number_values(
+        (about.set_temperature, about.temperature) for about in abouts
+    )
     return MasterColumns(
         masters=masters,
         product_order=order,
         days=days,
-        nights=nights,
-        numbers=numbers,
-        frames=_column([master.frames for master in masters]),
+        night_numbers=night_numbers,
+        number_of_night=number_of_night,
+        member_counts=_column([master.frames for master in masters]),
         exptimes=exptimes,
         bias_variances=_column([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
         temperatures=tuple(map(_column, zip(*degrees, strict=True))),
-        pairs=pairs,
+        temperature_index=temperature_index,
     )
 
 

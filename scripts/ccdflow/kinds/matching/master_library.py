@@ -1,8 +1,7 @@
-"""The masters of a kind that an archive has, asked which of them a frame takes."""
+"""Rows and groups of a plan as the plain values of the rule, and cuts from larger windows."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,13 +22,13 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.kinds.matching.setups import (
     IN_SETUP,
     TEMPERATURE_FACTS,
-    about_members,
     epoch_of,
     medians_of,
+    observation_of_members,
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.job import Step
+from ccdflow.run.job import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -57,7 +56,7 @@ def _rules(*values):
     return Rules(*values)
 
 
-def name_of_members(kind):
+def name_of_member_notes(kind):
     """Return the name of the notes with `values_of_members` of a closed night's masters."""
     return f"members of {kind.name}"
 
@@ -90,7 +89,9 @@ def _bias_of(group):
 
 
 class MasterLibrary:
-    """The masters of a kind in the plan, and the noise of their detector.
+    """The masters of a kind in the plan: rows and groups in, steps of `rule.MasterChoice` out.
+
+    It gives the rule the setups and the noise of detectors, and adds masters of larger windows.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class MasterLibrary:
             first = context.row(group.files[0])
             first_members[product] = first, setup_of(context, first, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
-        self._chips = windows.Chips(context)
+        self._chips = windows.ChipWindows(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             (first, setup), count = first_members[group.product], len(group.files)
@@ -126,13 +127,15 @@ class MasterLibrary:
                 offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
-        self._masters = rule.Masters(masters, rules_of_run, self.noises.get)
-        self._below_minimum = rule.Masters(masters_below_minimum, rules_of_run, self.noises.get)
+        self._masters = rule.MasterChoice(masters, rules_of_run, self.noises.get)
+        self._below_minimum = rule.MasterChoice(
+            masters_below_minimum, rules_of_run, self.noises.get
+        )
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""
         members = {}
-        for night in self._context.summaries(name_of_members(self.kind)).values():
+        for night in self._context.summaries(name_of_member_notes(self.kind)).values():
             members |= night
         for product, group in self.groups.items():
             if product not in members:
@@ -217,7 +220,7 @@ class MasterLibrary:
             (Lookup.DISTINGUISHING_CARDS, self.kind.name, setup, setting),
             lambda: self._card_entries(setup, setting),
         )
-        return about_members(
+        return observation_of_members(
             self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
@@ -253,10 +256,11 @@ class MasterLibrary:
         longest = max(seconds, default=None)
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
-        if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
+        if step.missing is None or not step.missing.seconds:
             return step
-        reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
-        return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
+        if not seconds or is_same_exposure(min(seconds), longest):
+            return step
+        return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest)))
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark have subtracted, or None.
@@ -332,7 +336,7 @@ class MasterLibrary:
         if known is None:
             self.noises[setup] = detector_noise_of(self._context, row)
         elif self._context.closed is not None and known != detector_noise_of(self._context, row):
-            raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
+            raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _alike(self, *frames_and_regions):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
@@ -353,9 +357,9 @@ class MasterLibrary:
         if step.needed:
             cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
             cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
-        missing = ""
+        missing = None
         if not cuts and not step.uses:
-            missing = self._why_missing(of_window.frame_with(seconds, *degrees), step)
+            missing = self._missing_master(of_window.frame_with(seconds, *degrees), step)
         key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
@@ -387,19 +391,24 @@ class MasterLibrary:
             uses_in_order.sort(key=_is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
-    def _why_missing(self, frame, step):
-        """Return why there is no master for a frame; where one has too few members, its name."""
+    def _missing_master(self, frame, step):
+        """Return the `Missing` of a frame; where a group has too few frames, that of the group."""
         below_minimum = step
         if step.needed:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
         if not below_minimum.uses:
-            return match_sentences.with_degrees(
-                match_sentences.with_exposure(step.missing, frame), frame
-            )
+            return step.missing and _with_values_of(step.missing, frame)
         of_night = (use.product for use in below_minimum.uses if use.lag == 0)
         product = next(of_night, below_minimum.uses[0].product)
-        count = len(self.groups[product].files)
-        return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
+        group = self.groups[product]
+        return Missing(
+            self.kind.name,
+            MissingCause.TOO_FEW,
+            product=product,
+            night=group.night,
+            frames=len(group.files),
+            minimum=self.minimum,
+        )
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.
@@ -464,13 +473,13 @@ class StepsAlike:
         """The masters of the choice: hashable, the same for frames of all nights."""
         return tuple([each.choice_basis for each, _ in self.alike])
 
-    def of_exposure(self, seconds):
+    def exposure_key(self, seconds):
         """Return all of an exposure that the choice depends on, but for scales."""
-        return tuple([each.of_exposure(seconds) for each, _ in self.alike])
+        return tuple([each.exposure_key(seconds) for each, _ in self.alike])
 
-    def of_degrees(self, *degrees):
+    def temperature_key(self, *degrees):
         """Return all of set point and temperature that the choice depends on."""
-        return tuple([each.of_degrees(*degrees) for each, _ in self.alike])
+        return tuple([each.temperature_key(*degrees) for each, _ in self.alike])
 
     def step(self, seconds, *degrees):
         """Return the `Step` of a frame.
@@ -565,7 +574,21 @@ def _numbers_of(degrees):
     return tuple(map(number_or_none, degrees))
 
 
+def _with_values_of(missing, frame):
+    """Return why a frame has no master, with its own exposure and temperature.
+
+    Frames of about the same exposure share a `Missing`; the temperature matters where a dark is of
+    another one.
+    """
+    seconds = missing.seconds
+    if seconds and frame.exptime is not None:
+        seconds = (frame.exptime,)
+    degrees = match_sentences.degrees_words(frame) if missing.is_of_other_temperature else ""
+    return replace(missing, seconds=seconds, degrees=degrees)
+
+
 def _is_later(use):
+    """Return whether a master is of a later night than the frame; an undated one is not."""
     return (use.lag or 0) < 0
 
 
@@ -575,6 +598,6 @@ def _cut_use(use, region):
     return replace(
         use,
         grade=max(use.grade, "B"),
-        remarks=(*use.remarks, f"cut to its pixels {section}"),
+        remarks=(*use.remarks, Remark(RemarkKind.CUT, f"cut to its pixels {section}")),
         cut=section,
     )

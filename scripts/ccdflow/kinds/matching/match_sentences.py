@@ -6,7 +6,9 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
+from typing import NamedTuple
 
+from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.camera.identity import SETTING_NAME
 from ccdflow.kinds.matching.rule_values import (
     EPOCH,
@@ -15,6 +17,7 @@ from ccdflow.kinds.matching.rule_values import (
     LONG_VALUES,
     SENSOR_SPREAD_DEGREES,
 )
+from ccdflow.run.job import MissingCause, Remark, RemarkKind
 
 
 @lru_cache(maxsize=10_000)
@@ -51,6 +54,22 @@ def lag_words(lag, than=""):
     later = "after" if than else "later"
     words = f"{count:g} {unit}{'s' * (count != 1)} {'before' if lag > 0 else later}"
     return f"{words} {than}".strip()
+
+
+@lru_cache(maxsize=10_000)
+def remark_on_lag(lag):
+    """Return the `Remark` on a master of another night: see `lag_words`."""
+    return Remark(RemarkKind.LAG, lag_words(lag))
+
+
+def remark_on_scale(scale):
+    """Return the `Remark` on a scaled dark: ``scaled down by 0.5``."""
+    return Remark(RemarkKind.SCALE, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
+
+
+def remark_on_warmth(degrees):
+    """Return the `Remark` on a master that is warmer or colder than a frame."""
+    return Remark(RemarkKind.WARMTH, warmer_words(degrees))
 
 
 def warmer_words(degrees):
@@ -91,7 +110,7 @@ def degrees_words(about):
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
 
     Returns
     -------
@@ -107,98 +126,75 @@ def degrees_words(about):
 # Below this factor a variance is told in percent.
 _MANY_TIMES = 1.02
 
-OTHER_TEMPERATURE = "of another temperature"
-"""The fault of a dark that is warmer or colder than the frame."""
+
+class MissingWords(NamedTuple):
+    """The words on a missing master, split so that frames which want other values share the rest.
+
+    Attributes
+    ----------
+    start, wanted, end : str
+        Joined they are the reason; ``wanted`` is the filter, or exposure and temperature.
+    """
+
+    start: str
+    wanted: str = ""
+    end: str = ""
 
 
-def with_degrees(missing, frame):
-    """Return why a frame has no dark, with its own temperature where one is of another.
+def words_on_missing(missing):
+    """Return the `MissingWords` of a `ccdflow.run.job.Missing`.
 
     Parameters
     ----------
-    missing : str
-        As `ccdflow.kinds.matching.rule.Masters` writes it.
-    frame : ObservedAs
+    missing : ccdflow.run.job.Missing
+
+    Returns
+    -------
+    MissingWords
+    """
+    kind, end = missing.kind, f" of {missing.setup}: {missing.rest}"
+    if missing.cause is MissingCause.TOO_FEW:
+        frames = "frame" if missing.frames == 1 else "frames"
+        return MissingWords(
+            f"no {kind}: {missing.product} would be of {missing.frames} {frames}, fewer than the"
+            f" minimum of {missing.minimum}"
+        )
+    if missing.cause is MissingCause.LEVEL_IN_FRAME:
+        level = "the bias level is still in the frame, for want of overscan and bias"
+        return MissingWords(f"no {kind}: {level}")
+    if missing.is_of_unmade:
+        return MissingWords(f"no {kind} could be made: {missing.rest}")
+    if kind == FLAT:
+        return MissingWords(f"no {kind} in ", missing.light or "an unnamed filter", end)
+    if kind != DARK:
+        return MissingWords(f"no {kind}{end}")
+    degrees = f" at {missing.degrees}" if missing.degrees else ""
+    return MissingWords(f"no {kind} for ", f"{_exposure_words(missing.seconds)}{degrees}", end)
+
+
+def _exposure_words(seconds):
+    """Return an exposure, or the shortest and the longest of several, in words.
+
+    >>> _exposure_words((300.062,)), _exposure_words((3.0, 90.0)), _exposure_words((None,))
+    ('300.1 s', '3 to 90 s', 'an unknown exposure')
+    """
+    if None in seconds:
+        return "an unknown exposure"
+    return f"{' to '.join(f'{each:.4g}' for each in seconds)} s"
+
+
+def missing_words(missing):
+    """Return why a master is missing, '' where none is.
+
+    Parameters
+    ----------
+    missing : ccdflow.run.job.Missing or None
 
     Returns
     -------
     str
     """
-    words = degrees_words(frame)
-    if not words or OTHER_TEMPERATURE not in missing:
-        return missing
-    return re.sub(r"^(no dark for .*?)( of )", rf"\1 at {words}\2", missing, count=1)
-
-
-def with_exposure(missing, frame):
-    """Return why a frame has no dark, with its own exposure: frames of about the same share a text.
-
-    Parameters
-    ----------
-    missing : str
-        As `ccdflow.kinds.matching.rule.Masters` writes it.
-    frame : ObservedAs
-
-    Returns
-    -------
-    str
-    """
-    if frame.exptime is None:
-        return missing
-    return re.sub(r"^no dark for \S+ s", f"no dark for {frame.exptime:.4g} s", missing, count=1)
-
-
-def without_degrees(missing):
-    """Return the reason without the frame's own temperature: frames that lack the same are alike.
-
-    >>> without_degrees("no dark for 300 s at -15 C of cam: there are 300 s at -20 C (3, x)")
-    'no dark for 300 s of cam: there are 300 s at -20 C (3, x)'
-    """
-    return re.sub(r"^(no dark for [^:]*?) at [^:]*?( of )", r"\1\2", missing, count=1)
-
-
-def too_few_words(kind, product, count, minimum):
-    """Return why a step has no master where there are frames for one, but too few.
-
-    Parameters
-    ----------
-    kind, product : str
-        Of the master that they would make.
-    count, minimum : int
-        Its frames, and those that it needs.
-
-    Returns
-    -------
-    str
-    """
-    frames = "frame" if count == 1 else "frames"
-    return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
-
-
-# Matches "no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3".
-_TOO_FEW = re.compile(r"no \w+: (\S+) would be of \d+ frames?, fewer than the minimum of \d+")
-
-
-def product_of_too_few(missing, night):
-    """Return the master of a night that has too few frames, by the reason why there is none.
-
-    >>> why = too_few_words("bias", "combined/2016-01-15/bias.fits", 2, 3)
-    >>> product_of_too_few(why, "2016-01-15"), product_of_too_few(why, "2016-01-16")
-    ('combined/2016-01-15/bias.fits', None)
-
-    Parameters
-    ----------
-    missing : str
-        Why there is none.
-    night : str
-
-    Returns
-    -------
-    str or None
-        None where it is of another night, and for another reason.
-    """
-    match = _TOO_FEW.fullmatch(missing)
-    return match[1] if match is not None and f"/{night}/" in match[1] else None
+    return "" if missing is None else "".join(words_on_missing(missing))
 
 
 def differences(theirs, ours):
@@ -261,7 +257,7 @@ def _why_lost_by_rule(best, other, rules):
 def _why_lost_by_variance(best, other):
     """Return by how much the variance of one master is above that of another, or why less lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
-    biases = [use.left for use in (best, other)]
+    biases = [use.bias_left for use in (best, other)]
     mine, others = best.variance + biases[0], other.variance + biases[1]
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
@@ -300,14 +296,14 @@ def is_later(use):
     return use.lag is not None and use.lag < 0
 
 
-def distance(about, frame):
+def count_differences(about, frame):
     """Return in how many criteria a master and a frame differ.
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
         Of the master.
-    frame : ObservedAs
+    frame : Observation
 
     Returns
     -------
@@ -321,9 +317,9 @@ def differences_in_words(about, frame):
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
         Of the master.
-    frame : ObservedAs
+    frame : Observation
 
     Returns
     -------
@@ -410,6 +406,7 @@ def _cards_in_words(text):
 
 
 def _in_epoch(epoch, other):
+    """Return an epoch in words; the first one has no beginning, and ends where the other begins."""
     return f"from {epoch} on" if epoch else f"before {other}"
 
 
@@ -456,28 +453,7 @@ def trait_words(name, value):
     return f"g{value}" if name == "gain" and value[0].isdigit() else value
 
 
-def wanted_words(kind, frame):
-    """Return which master of a kind a frame wants.
-
-    Parameters
-    ----------
-    kind : {'bias', 'dark', 'flat'}
-    frame : ObservedAs
-
-    Returns
-    -------
-    str
-    """
-    words = setup_words(frame.setup)
-    if kind == "flat":
-        return f"in {frame.filter or 'an unnamed filter'} of {words}"
-    if kind == "dark":
-        seconds = "an unknown exposure" if frame.exptime is None else f"{frame.exptime:.4g} s"
-        return f"for {seconds} of {words}"
-    return f"of {words}"
-
-
-def words_of(master, kind):
+def master_in_words(master, kind):
     """Return the words that distinguish a master: ``300 s at -20 C (3, 2016-03-13)``.
 
     Parameters
@@ -498,7 +474,7 @@ def words_of(master, kind):
     return f"{what} ({master.frames}, {about.night})".strip()
 
 
-def some_masters(masters, kind, most=6):
+def masters_in_words(masters, kind, most=6):
     """Return the first of some masters in words, and how many more there are.
 
     Parameters
@@ -512,24 +488,22 @@ def some_masters(masters, kind, most=6):
     -------
     str
     """
-    words = [words_of(master, kind) for master in masters]
+    words = [master_in_words(master, kind) for master in masters]
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 # A line names at most this many reasons of several products.
 _MOST_REASONS = 3
-# Matches "no flat for V of 2016-01-28".
-_WANTED_MASTER = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
 
 
-def reasons_words(texts):
+def reasons_words(reasons):
     """Return the reasons of several frames in one line: all that they lack is named.
 
     Parameters
     ----------
-    texts : iterable of str
-        A reason for each frame, as `ccdflow.kinds.matching.rule.Masters` writes it.
+    reasons : iterable of MissingWords
+        One for each frame.
 
     Returns
     -------
@@ -537,25 +511,22 @@ def reasons_words(texts):
 
     Examples
     --------
-    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 90 s of x: none"])
+    >>> of_x, of_y = " of x: none", " of y: none"
+    >>> reasons_words([("no dark for ", "3 s", of_x), ("no dark for ", "90 s", of_x)])
     'no dark for 3 s, 90 s of x: none'
-    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 3 s of y: none"])
+    >>> reasons_words([("no dark for ", "3 s", of_x), ("no dark for ", "3 s", of_y)])
     'no dark for 3 s of x: none (1 of 2); no dark for 3 s of y: none (1 of 2)'
     """
-    details, counts = {}, Counter()
-    for text in texts:
-        match = _WANTED_MASTER.fullmatch(text)
-        name = (match[1], match[3]) if match else text
-        counts[name] += 1
-        details.setdefault(name, {})[match[2] if match else ""] = None
-    reasons = []
-    for name, count in counts.most_common(_MOST_REASONS):
-        reason = (
-            name if isinstance(name, str) else f"{name[0]}{_list_names(details[name])}{name[1]}"
-        )
-        reasons.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
+    wanted_by_reason, counts = {}, Counter()
+    for start, wanted, end in reasons:
+        counts[start, end] += 1
+        wanted_by_reason.setdefault((start, end), {})[wanted] = None
+    texts = []
+    for (start, end), count in counts.most_common(_MOST_REASONS):
+        text = f"{start}{_list_names(wanted_by_reason[start, end])}{end}"
+        texts.append(text + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
     rest = len(counts) - _MOST_REASONS
-    return "; ".join(reasons) + (f"; and {rest} more reasons" if rest > 0 else "")
+    return "; ".join(texts) + (f"; and {rest} more reasons" if rest > 0 else "")
 
 
 def _list_names(names, most=6):

@@ -25,7 +25,7 @@ BETTER_FACTOR = 1.5
 _SCATTER_FACTOR = 1.2
 
 
-def figure_of(record, name):
+def mean_figure(record, name):
     """Return the mean of a figure of a master's amplifiers; None without the figure.
 
     Parameters
@@ -65,6 +65,11 @@ def competing_flats(context, step):
 
 
 def _competing(context, step):
+    """Return the flats whose rank equals that of the first one that is made.
+
+    A flat of a better rank that could not be made is passed over. One of a worse rank never wins,
+    whatever its noise.
+    """
     own = rules(context)
     there = [use for use in step.uses if is_made(context, use)]
     ranks = [rank_of(use, own) for use in there]
@@ -109,9 +114,9 @@ def order_by_measurement(context, step):
     """
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
-    decide = _pair_first if step.pairs else _decide_flat
+    reorder = _pair_first if step.pairs else _measured_flat_first
     return context.kept_by_identity(
-        OutcomeKey.STEP_IN_ORDER, (step,), lambda: decide(context, step)
+        OutcomeKey.STEP_IN_ORDER, (step,), lambda: reorder(context, step)
     )
 
 
@@ -129,7 +134,7 @@ def _pair_first(context, step):
     return replace(step, uses=tuple(uses))
 
 
-def _decide_flat(context, step):
+def _measured_flat_first(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
@@ -170,6 +175,7 @@ def with_measured_variance(context, use):
 
 
 def _as_measured(use, variance):
+    """Return a flat with its measured variance, relative to the signal^2."""
     return replace(use, variance=variance, is_measured=True)
 
 
@@ -214,7 +220,7 @@ def preferred_flat(products, variances):
     return best if known[best] * BETTER_FACTOR < own else products[0]
 
 
-def may_change(context, steps):
+def may_take_another(context, steps):
     """Return whether flats that are made in this run may make frames take another one than planned.
 
     Parameters
@@ -228,14 +234,14 @@ def may_change(context, steps):
     """
     return any(
         context.kept_by_identity(
-            OutcomeKey.MAY_CHANGE, (step,), lambda step=step: _may_change(context, step)
+            OutcomeKey.MAY_CHANGE, (step,), lambda step=step: _may_take_another(context, step)
         )
         for step in steps
         if step.kind == FLAT
     )
 
 
-def _may_change(context, step):
+def _may_take_another(context, step):
     """Return whether flats of this run may change which one is taken."""
     if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated by one of them.
@@ -270,17 +276,19 @@ def is_made(context, use):
 
 
 def _has_record(context, product):
+    """Return whether a product was made or, while planning, will be."""
     record = context.outcome(product)
     return record is not None and record.status == ledger.MADE
 
 
 def _measured_variance(context, use):
+    """Return the variance that a flat adds by its current record; None if it was not measured."""
     return _variance(use, context.outcome(use.product))
 
 
 def _variance(use, record, more=1.0):
     """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
-    quality = figure_of(record, "signal_to_noise")
+    quality = mean_figure(record, "signal_to_noise")
     return None if quality is None else 1 / (more * quality**2) + use.ageing
 
 

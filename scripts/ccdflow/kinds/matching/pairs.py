@@ -14,9 +14,9 @@ from operator import and_, attrgetter, or_
 from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.run.job import Step, Use
 
-# Gets the values of a `Use` in their order, up to `left`: the variance that stays of its bias.
-_fields_up_to_left_of = attrgetter(
-    *(each.name for each in takewhile(lambda each: each.name != "left", fields(Use)))
+# Gets the values of a `Use` in their order, up to `bias_left`: the variance that stays of its bias.
+_fields_before_bias_left_of = attrgetter(
+    *(each.name for each in takewhile(lambda each: each.name != "bias_left", fields(Use)))
 )
 
 
@@ -92,7 +92,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
             if (index := index_of_bias.get(own.product)) is not None:
                 left[index] = variance_of_biases(biases[index], use, own, ageing)
         least = min(left)
-        darks.append(use if use.left == least else _with_left(use, least))
+        darks.append(use if use.bias_left == least else _with_bias_left(use, least))
         best.append(biases[left.index(least)])
     order = _order_of_darks(darks, _ranks_of_darks(dark.uses, rules))
     pairs = [(darks[n].product, best[n].product) for n in order]
@@ -101,9 +101,9 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
 
 
-def _with_left(use, left):
+def _with_bias_left(use, bias_left):
     """Return a dark with the variance that stays of its bias: `dataclasses.replace` is slow."""
-    return Use(*_fields_up_to_left_of(use), left, use.ageing, use.is_measured)
+    return Use(*_fields_before_bias_left_of(use), bias_left, use.ageing, use.is_measured)
 
 
 def _competing_biases(uses, of_darks, rules, uses_of):
@@ -132,7 +132,7 @@ def _order_of_darks(darks, ranks):
     some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
     others = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # Equal ones keep their order.
-    return sorted(some, key=lambda n: darks[n].variance + darks[n].left) + others
+    return sorted(some, key=lambda n: darks[n].variance + darks[n].bias_left) + others
 
 
 def _with_pairs(bias, best, pairs):

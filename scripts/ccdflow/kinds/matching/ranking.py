@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.rule_values import (
     TEMPERATURE_UNKNOWN,
 )
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
-from ccdflow.run.job import Use
+from ccdflow.run.job import RemarkKind, Use
 
 # Tiers of masters. A master of a later night counts only where the frame's own and all earlier
 # nights have none: else a night that is added would change older frames. A dark that is scaled up
@@ -29,8 +29,6 @@ _FEW_MASTERS = 128
 _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
-# The remark on a scaled dark begins with it.
-_SCALED = "scaled "
 
 
 def rescale_use(use, exptime, seconds):
@@ -48,39 +46,16 @@ def rescale_use(use, exptime, seconds):
     -------
     ccdflow.run.job.Use
     """
-    if not is_scaled(use):
+    if not use.is_scaled:
         return use
     scale = seconds / exptime
-    remarks = [
-        scaled_words(scale) if remark.startswith(_SCALED) else remark for remark in use.remarks
-    ]
+    on_scale = match_sentences.remark_on_scale(scale)
+    remarks = [on_scale if each.kind is RemarkKind.SCALE else each for each in use.remarks]
     larger = (scale / use.scale) ** 2
     return Use(
         use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
-        use.cut, use.warmer, use.left, use.ageing * larger, use.is_measured,
+        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured,
     )  # fmt: skip
-
-
-def is_scaled(use):
-    """Return whether a master is multiplied by a factor.
-
-    Its scale does not tell: that of a dark of 200 s is 1 where a frame of 200.4 s is ranked, whose
-    exposure is rounded for that.
-
-    Parameters
-    ----------
-    use : ccdflow.run.job.Use
-
-    Returns
-    -------
-    bool
-    """
-    return any(remark.startswith(_SCALED) for remark in use.remarks)
-
-
-def scaled_words(scale):
-    """Return how a dark is scaled: ``scaled down by 0.5``."""
-    return f"{_SCALED}{'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
 def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
@@ -94,7 +69,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ObservedAs
+    frame : Observation
     noise : DetectorNoise
     rules : Rules
     seconds : float or None
@@ -176,7 +151,7 @@ def use_at(columns, index, kind, frame, noise, rules):
     index : int
         Of the master in the columns.
     kind : {'bias', 'flat'}
-    frame : ObservedAs
+    frame : Observation
     noise : DetectorNoise
     rules : Rules
 
@@ -212,7 +187,7 @@ class Ranking:
         self._is_causal = rules.direction != "nearest"
         some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
         self._lags = self._day - terms.days[some]
-        self._own = terms.nights[some] == terms.columns.numbers.get(night, -1)
+        self._own = terms.night_numbers[some] == terms.columns.number_of_night.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
         undated = _none_if_unset(np.isnan(apart))
@@ -356,11 +331,11 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
     is_known : bool
         Whether the temperatures of both are known.
     """
-    remarks = () if master.about.night == night else (match_sentences.lag_words(lag),)
+    remarks = () if master.about.night == night else (match_sentences.remark_on_lag(lag),)
     if not is_known:
         remarks += (TEMPERATURE_UNKNOWN,)
     if warmer:
-        remarks += (match_sentences.warmer_words(warmer),)
+        remarks += (match_sentences.remark_on_warmth(warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
     degrees = _degrees_of(master)
@@ -371,13 +346,13 @@ def _use_of(ranked):
     """Return the `Use` of a `RankedMaster`, with its remarks."""
     remarks = []
     if not ranked.is_own:
-        remarks.append(match_sentences.lag_words(ranked.lag))
+        remarks.append(match_sentences.remark_on_lag(ranked.lag))
     if not ranked.is_exact:
-        remarks.append(scaled_words(ranked.scale))
+        remarks.append(match_sentences.remark_on_scale(ranked.scale))
     if not ranked.is_known:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
-        remarks.append(match_sentences.warmer_words(ranked.warmer))
+        remarks.append(match_sentences.remark_on_warmth(ranked.warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
     return Use(

@@ -17,15 +17,15 @@ from operator import itemgetter
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
-from ccdflow.kinds.matching.ranking import is_scaled, rank_masters, rescale_use, use_at
-from ccdflow.kinds.matching.rule_values import DetectorNoise, ObservedAs, Rules
+from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Observation, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
-from ccdflow.run.job import Step
+from ccdflow.run.job import Missing, MissingCause, Step
 
 
-class Masters:
-    """The masters of an archive, to be asked which of them a frame takes.
+class MasterChoice:
+    """The rule on some offered masters: plain values of a frame in, the `Step` of it out.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
 
         Returns
         -------
@@ -67,7 +67,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
 
         Returns
         -------
@@ -75,7 +75,7 @@ class Masters:
         """
         key = _setup_key(kind, frame)
         if key not in self._alike:
-            source = MasterSource(self, kind, self._columns.get(key), self._noise(frame.setup))
+            source = MastersOfSetup(self, kind, self._columns.get(key), self._noise(frame.setup))
             self._alike[key] = source, {}
         source, nights = self._alike[key]
         if frame.night not in nights:
@@ -90,7 +90,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         nights : set of str
 
         Returns
@@ -109,7 +109,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         nights : set of str
 
         Returns
@@ -140,7 +140,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         master : OfferedMaster
 
         Returns
@@ -168,26 +168,25 @@ class Masters:
         return ""
 
     def why_none(self, kind, frame, seconds=None):
-        """Return which criterion no master meets, and the masters that come nearest.
+        """Return which criterion no master meets, and the masters that come nearest, as `Missing`.
 
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ObservedAs
+        frame : Observation
         seconds : float, optional
-            The exposure that the words name, where frames of about the same one share them.
+            The exposure that it names, where frames of about the same one share it.
 
         Returns
         -------
-        str
+        ccdflow.run.job.Missing
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
         named = frame if seconds is None else replace(frame, exptime=seconds)
-        wanted = match_sentences.wanted_words(kind, named)
         own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
         if not own:
             of = " of this camera" if self._by_kind[kind] else " at all"
-            return f"no {kind} {wanted}: there is none{of}"
+            return _none_fits(kind, named, f"there is none{of}")
         same = [m for m in own if m.about.setup == frame.setup]
         others = [m for m in own if m.about.setup != frame.setup]
         if kind == FLAT and any(m.about.light == frame.light for m in others):
@@ -196,21 +195,24 @@ class Masters:
         if others and (kind == FLAT or not same):
             nearest = min(others, key=lambda master: _distance(kind, master, named))
             words, how = (
-                match_sentences.words_of(nearest, kind),
+                match_sentences.master_in_words(nearest, kind),
                 match_sentences.differences_in_words(nearest.about, frame),
             )
             parts.append(f"nearest {words} with {how}")
-        return f"no {kind} {wanted}: {'; '.join(parts)}"
+        is_cold_or_warm = kind == DARK and any(self._is_apart(m.about, frame) for m in same)
+        return replace(
+            _none_fits(kind, named, "; ".join(parts)), is_of_other_temperature=is_cold_or_warm
+        )
 
     def _what_there_is(self, kind, masters, frame):
         """Return the masters of the frame's own setup; of darks also the faults and limits."""
         if kind != DARK:
-            return f"there are {match_sentences.some_masters(masters, kind)}"
+            return f"there are {match_sentences.masters_in_words(masters, kind)}"
         by_fault = defaultdict(list)
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
         kinds = "; ".join(
-            f"{match_sentences.some_masters(masters_at_fault, kind)}, {fault}"
+            f"{match_sentences.masters_in_words(masters_at_fault, kind)}, {fault}"
             for fault, masters_at_fault in by_fault.items()
         )
         most = self.rules.scale_up
@@ -220,11 +222,14 @@ class Masters:
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
+    def _is_apart(self, about, frame):
+        """Return whether a dark is warmer or colder than a frame by more than the tolerance."""
+        off = temperatures_apart(about, frame)
+        return off is not None and abs(off) > self.rules.temperature_tolerance
+
     def _fault(self, about, frame):
         """Return which criterion a dark fails: all frames with the same answer have the same."""
-        off = temperatures_apart(about, frame)
-        is_warm = off is not None and abs(off) > self.rules.temperature_tolerance
-        faults = [match_sentences.OTHER_TEMPERATURE] if is_warm else []
+        faults = ["of another temperature"] if self._is_apart(about, frame) else []
         if frame.exptime is None or not about.exptime:
             faults.append("an exposure is unknown")
         elif not is_same_exposure(about.exptime, frame.exptime) and is_scaled_too_far(
@@ -234,12 +239,12 @@ class Masters:
         return " and ".join(faults)
 
 
-class MasterSource:
+class MastersOfSetup:
     """Where frames of a setup and filter get their masters from, in all nights.
 
     Parameters
     ----------
-    masters : Masters
+    masters : MasterChoice
     kind : {'bias', 'dark', 'flat'}
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
@@ -257,8 +262,8 @@ class FramesAlike:
 
     Parameters
     ----------
-    source : MasterSource
-    frame : ObservedAs
+    source : MastersOfSetup
+    frame : Observation
         One of them.
     nights : dict of str to FramesAlike
         Such frames of each night that was asked of.
@@ -281,11 +286,11 @@ class FramesAlike:
 
         Returns
         -------
-        ObservedAs
+        Observation
         """
         # `dataclasses.replace` is slow.
         like = self.frame
-        return ObservedAs(
+        return Observation(
             like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
         )
 
@@ -294,7 +299,7 @@ class FramesAlike:
         alike = self._nights.get(night)
         if alike is None:
             like = self.frame
-            frame = ObservedAs(
+            frame = Observation(
                 like.setup, night, like.exptime, like.filter, like.set_temperature,
                 like.temperature, like.wheels,
             )  # fmt: skip
@@ -306,7 +311,7 @@ class FramesAlike:
         """The masters of the choice: the kind, the columns by their identity, and the noise."""
         return self._kind, id(self._columns), self._noise
 
-    def of_exposure(self, seconds):
+    def exposure_key(self, seconds):
         """Return all of an exposure that the choice depends on: hashable.
 
         Parameters
@@ -323,7 +328,7 @@ class FramesAlike:
             return False
         return exposure_key(self._columns, self._kind, seconds, self._rules)[0]
 
-    def of_degrees(self, set_point, sensor):
+    def temperature_key(self, set_point, sensor):
         """Return all of the temperatures that the choice depends on: hashable.
 
         Parameters
@@ -357,7 +362,7 @@ class FramesAlike:
         if key not in self._steps:
             step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
             # The step serves all exposures that round alike, so it holds nothing of this one.
-            is_exact = not any(map(is_scaled, step.uses))
+            is_exact = not any(use.is_scaled for use in step.uses)
             self._steps[key] = step, is_exact
         step, is_exact = self._steps[key]
         if is_exact or self._kind != DARK:
@@ -394,6 +399,10 @@ class FramesAlike:
         return [use for use in uses if use is not None]
 
     def _use(self, product, set_point, sensor):
+        """Return the `Use` of one master, without a scale: the exposure of the frame plays no part.
+
+        Biases and flats are not scaled. None where the columns have no such master.
+        """
         index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
@@ -401,6 +410,25 @@ class FramesAlike:
         return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, key, seconds):
+        """Return the `Step` of a frame: its masters, the best first, or why it has none.
+
+        A master is scaled and ranked for ``seconds``, the frame's exposure in three digits: frames
+        with one ``key`` share the step, and their exposures differ by less. Whether a dark is long
+        enough was decided by the exact ``frame.exptime``, and is part of the key.
+
+        Parameters
+        ----------
+        frame : Observation
+            With its own exposure, which the criteria of a refusal are compared with.
+        key : hashable
+            Its `choice_key`.
+        seconds : float or None
+            The exposure that the masters are scaled for, and that a refusal names.
+
+        Returns
+        -------
+        ccdflow.run.job.Step
+        """
         uses = {}
         if self._columns is not None:
             # A master of several nights competes once for each: the best of them counts.
@@ -410,24 +438,37 @@ class FramesAlike:
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        why = self._source.masters.why_none(self._kind, frame, seconds)
-        return Step(self._kind, missing=why)
+        missing = self._source.masters.why_none(self._kind, frame, seconds)
+        return Step(self._kind, missing=missing)
+
+
+def _none_fits(kind, frame, rest):
+    """Return the `Missing` of a frame that no master fits; ``rest`` has the masters there are."""
+    return Missing(
+        kind,
+        MissingCause.NONE_FITS,
+        seconds=(frame.exptime,) if kind == DARK else (),
+        light=frame.filter if kind == FLAT else "",
+        setup=match_sentences.setup_words(frame.setup),
+        rest=rest,
+    )
 
 
 def _distance(kind, master, frame):
-    """Return what sorts masters of other setups: criteria, exposure of darks, name."""
+    """Return the key that sorts masters of other setups: criteria, exposure of darks, name."""
     times = (master.about.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so exposures are apart by their ratio.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
-    return match_sentences.distance(master.about, frame), ratio, master.product
+    return match_sentences.count_differences(master.about, frame), ratio, master.product
 
 
 def _is_of_camera(master, frame):
+    """Return whether master and frame are of one camera: a refusal names no other masters."""
     return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
 
 
 def _setup_key(kind, about):
-    """Return what the masters in the same columns have in common: kind, setup, light of a flat."""
+    """Return the key of the columns that a master is in: kind, setup, light of a flat."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 

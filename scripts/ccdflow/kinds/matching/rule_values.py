@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ccdflow.run.job import Remark, RemarkKind
+
 SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees."""
 
@@ -33,7 +35,7 @@ docs/masters.md has the variance that this costs where dark current is proportio
 """
 
 
-TEMPERATURE_UNKNOWN = "temperature unknown"
+TEMPERATURE_UNKNOWN = Remark(RemarkKind.UNKNOWN_TEMPERATURE, "temperature unknown")
 """The remark on a dark if the temperature of it, or of the frame, is unknown."""
 
 
@@ -97,8 +99,8 @@ class DetectorNoise:
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has many.
 @dataclass(slots=True, unsafe_hash=True)
-class ObservedAs:
-    """A frame (or the frames of a master) that is to be calibrated.
+class Observation:
+    """How a frame was taken, or the members of a master: all by which masters are chosen.
 
     Attributes
     ----------
@@ -137,7 +139,7 @@ class OfferedMaster:
     product : str
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
-    about : ObservedAs
+    about : Observation
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
@@ -147,6 +149,6 @@ class OfferedMaster:
 
     product: str
     kind: str
-    about: ObservedAs
+    about: Observation
     frames: int
     bias_variance: float = 0.0

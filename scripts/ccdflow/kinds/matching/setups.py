@@ -8,7 +8,7 @@ from statistics import median
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching.rule_values import EPOCH, ObservedAs
+from ccdflow.kinds.matching.rule_values import EPOCH, Observation
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -221,8 +221,8 @@ def epoch_of(context, camera, night):
     return "" if profile is None else profile.epoch_of(night)
 
 
-def observed_as(context, rows, kind, *, night):
-    """Return the `rule_values.ObservedAs` of a frame, or of a group by its members' shared values.
+def observation_of(context, rows, kind, *, night):
+    """Return the `rule_values.Observation` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -236,9 +236,9 @@ def observed_as(context, rows, kind, *, night):
 
     Returns
     -------
-    ccdflow.kinds.matching.rule_values.ObservedAs
+    ccdflow.kinds.matching.rule_values.Observation
     """
-    return about_members(context, rows[0], medians_of(rows), kind, night=night)
+    return observation_of_members(context, rows[0], medians_of(rows), kind, night=night)
 
 
 def medians_of(rows):
@@ -246,8 +246,8 @@ def medians_of(rows):
     return [_median(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
-def about_members(context, first, medians, kind, *, night, setup=None, entries=()):
-    """Return the `rule_values.ObservedAs` of a group, as `observed_as` does.
+def observation_of_members(context, first, medians, kind, *, night, setup=None, entries=()):
+    """Return the `rule_values.Observation` of a group, as `observation_of` does.
 
     Parameters
     ----------
@@ -267,12 +267,12 @@ def about_members(context, first, medians, kind, *, night, setup=None, entries=(
 
     Returns
     -------
-    ccdflow.kinds.matching.rule_values.ObservedAs
+    ccdflow.kinds.matching.rule_values.Observation
     """
     setup = setup_of(context, first, kind) if setup is None else setup
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (EPOCH, epoch))
-    return ObservedAs(
+    return Observation(
         setup=(*setup, *entries) if entries else setup,
         night=night,
         exptime=medians[0],

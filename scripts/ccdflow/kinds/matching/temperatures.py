@@ -13,9 +13,9 @@ def temperatures_apart(about, frame):
 
     Parameters
     ----------
-    about : ObservedAs
+    about : Observation
         Of the master.
-    frame : ObservedAs
+    frame : Observation
 
     Returns
     -------

@@ -117,7 +117,7 @@ class RankedMaster(NamedTuple):
     ageing: float
 
 
-class Unscaled(NamedTuple):
+class UnscaledMasters(NamedTuple):
     """The dated masters that are taken as they are: lists of plain numbers, oldest first.
 
     A frame compares a few of them, for which arrays are slow.
@@ -194,9 +194,9 @@ class Terms:
         return self.days[np.isfinite(self.days)]
 
     @cached_property
-    def nights(self):
+    def night_numbers(self):
         """The numbers of the masters' nights."""
-        return self.columns.nights[self.indices]
+        return self.columns.night_numbers[self.indices]
 
     @cached_property
     def ties(self):
@@ -205,10 +205,10 @@ class Terms:
 
     @cached_property
     def unscaled(self):
-        """The `Unscaled` masters."""
+        """The `UnscaledMasters` masters."""
         own = np.flatnonzero(self.exact & np.isfinite(self.days))
         variances = (self.fixed[own] + self.warming[own]) + self.bias_left[own]
-        return Unscaled(
+        return UnscaledMasters(
             masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
             days=self.days[own].tolist(),
             fixed=self.fixed[own].tolist(),
@@ -281,7 +281,7 @@ def terms_of(columns, kind, frame, noise, rules, seconds, key=None):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
@@ -314,7 +314,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
@@ -326,7 +326,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     scale[~exact & ~(exptimes > 0)] = np.nan
     up = ~exact & (wanted / exptimes > HARMLESS_SCALE_UP)
     flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
-    flags = np.frombuffer(flags, np.uint8)[columns.pairs]
+    flags = np.frombuffer(flags, np.uint8)[columns.temperature_index]
     usable = np.isfinite(scale) & (flags & 1 == 0)
     usable &= exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
     one = noise.read_noise**2 + noise.dark_rate * exptimes
@@ -342,7 +342,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
         up=up[usable],
         known=(flags & 2 > 0)[usable],
         warmer=none,
-        fixed=(scale**2 * one / columns.frames)[usable],
+        fixed=(scale**2 * one / columns.member_counts)[usable],
         warming=none,
         bias_left=bias_left[usable],
         a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
@@ -357,19 +357,19 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     ----------
     columns : MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.rule_values.ObservedAs
+    frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
     degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
-    warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.pairs]
+    warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]
     count = len(warmer)
-    fixed = noise.read_noise**2 / columns.frames
+    fixed = noise.read_noise**2 / columns.member_counts
     a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
-        fixed = 1 / (columns.frames * noise.flat_level)
+        fixed = 1 / (columns.member_counts * noise.flat_level)
         a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
         columns=columns,

@@ -135,7 +135,7 @@ def _by_origin(row, origin, image, shape):
     return {ORIGIN[0]: text} if text else {}
 
 
-class Chips:
+class ChipWindows:
     """The windows of each chip that masters of a kind have.
 
     Setups are as `ccdflow.kinds.matching.setups.setup_of` returns them.

@@ -34,7 +34,7 @@ def cards_of_pixels(night, findings, settings):
         cards += [
             (f"IMCOM{place:03d}", printable_text(record.product), "combined dark or flat"),
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
-            (f"IMUSE{place:03d}", night.use_of(record), "how it shows bad pixels"),
+            (f"IMUSE{place:03d}", night.use_of(record), "its use in the search for bad pixels"),
         ]
     if not findings.looked:
         return cards
@@ -89,7 +89,7 @@ def cards_of_shutter(night, series):
     for position, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
         cards += [
             (f"IMCOM{position:03d}", name, "flat"),
-            (f"IMFLT{position:03d}", of, "number of its group"),
+            (f"IMFLT{position:03d}", of, "its number in SERIESnn"),
             (f"IMSEC{position:03d}", seconds, "[s] exposure"),
         ]
     first = [image.amplifiers[0] for image in night.images]

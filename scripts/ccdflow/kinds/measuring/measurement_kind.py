@@ -88,6 +88,7 @@ class MeasurementKind(Kind):
 
 
 def _groups_by_night(groups):
+    """Return {night: its groups} in the order of the groups."""
     groups_by_night = {}
     for group in groups:
         groups_by_night.setdefault(group.night, []).append(group)

@@ -109,6 +109,7 @@ def _flag_hot(night, image, place, record, gain, hot_rate, mask):
 
 
 def _flag_columns(mask, place, sums):
+    """Flag, in the mask of an image, those columns of an amplifier whose parts are too high."""
     columns = expand(high_parts(sums), place.y1 - place.y0)
     mask[place.slices][columns] |= BAD_COLUMN
 

@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 
-# Read noise if it is unknown, adu.
+# Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
 _READ_NOISE = 5.0
 
 
@@ -158,6 +158,7 @@ class NightMasters:
         return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
+        """Return whether two members of a master have one exposure: their difference has a gain."""
         exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in by_exposure(exposures))
 

@@ -12,7 +12,8 @@ from astropy.io import fits
 from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import atomic_write, checksum, plaintables
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.fits_products import plaintables
 from ccdflow.files.headertext import card_text, printable_text
 from ccdflow.run import ledger
 
@@ -42,7 +43,7 @@ def write_product(context, record, cards, images=(), **tables):
     ccdflow.run.ledger.Record
     """
     primary = fits.PrimaryHDU()
-    primary.header["CCDFKEY"] = (record.key, "what this product depends on")
+    primary.header["CCDFKEY"] = (record.key, "hash of everything the product depends on")
     cards_with_name = (("CCDFNAME", record.product, "name of this product"), *cards)
     texts = (
         card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
@@ -136,6 +137,7 @@ def weak_cards_of(images):
 
 
 def _columns(parts, formats):
+    """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
     return [
         fits.Column(name, formats[name], array=np.concatenate([np.empty(0, np.int16), *arrays]))
         for name, arrays in parts.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.camera.amplifiers import stated_sections
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
@@ -33,7 +33,7 @@ from ccdflow.kinds.reducing.frame_sources import frame_basis
 from ccdflow.kinds.reporting.small_pictures import is_drawn, rows_read, write_small_picture
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
-from ccdflow.run.rawframes.rows import Row
+from ccdflow.run.rawframes.rows import Row, RowMark
 
 # Frames of these types have no light. A strip that seems lit is noisy, and the warning of noise
 # tells that.
@@ -56,7 +56,7 @@ class _FrameJob:
     memory: int
     key: str
     is_sampled: bool
-    write_small_picture: object
+    write_small_picture: Callable[[SmallImage], None] | None
 
     @property
     def is_looked_at(self):
@@ -126,6 +126,8 @@ def make_reduced_frame(context, job):
     except FrameError as error:
         misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
         data = {"misread": True} if misread else {}
+        if isinstance(error, strip_light.LitOverscan):
+            data["lit_overscan"] = True
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
@@ -175,6 +177,7 @@ def _reduce(context, job, row, raw):
 
 
 def _layout(row, raw, memory):
+    """Return the layout of a raw file; refuse a file other than the one whose header was read."""
     layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise file_errors.ChangedRawFile(row.file)
@@ -191,14 +194,14 @@ class _WrittenFrame(NamedTuple):
         Of the HDUs of its file.
     samples : list of numpy.ndarray of float32 or float64, shape (k, nx)
         Some rows of each image.
-    even : object
-        The figures of its small picture, None where it was not looked at.
+    even : float or None
+        Level of an even science frame, adu; None for all others.
     """
 
-    made: object
+    made: reduction.Reduced
     headers: list[bytes]
     samples: list[np.ndarray]
-    even: object
+    even: float | None
 
 
 def _stream(frame):
@@ -261,8 +264,7 @@ def _refuse_lit_overscan(frame, made):
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, text in made.warnings:
             if kind == strip_light.DATA_FOR_OVERSCAN:
-                problem = text.removesuffix(f"; {strip_light.STRIP_REMEDY}")
-                raise FrameError(problem, file=frame.row.file, remedy=strip_light.STRIP_REMEDY)
+                raise strip_light.lit_overscan(text, frame.row.file)
 
 
 def _refuse_negatives(frame, stored):
@@ -333,7 +335,7 @@ def _is_unstated(frame):
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
     is_stated = any(frame.row.facts[name] for name in _SECTIONS)
-    return is_counted and (not is_stated or stated_sections.leaves_doubt(frame.row.reason))
+    return is_counted and (not is_stated or frame.row.has(RowMark.DOUBTED_STRIP))
 
 
 def _axis_of_strips(frame):

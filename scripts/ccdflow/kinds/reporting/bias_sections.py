@@ -136,6 +136,7 @@ def _shared_words(name, value):
 
 
 def _combined_picture(context, group, record, name):
+    """Return the picture of a combined bias, drawn once for all pages that show it."""
     key = (record.product, record.key, record.content, name)
     png = draw_once(key, lambda: _draw_combined(context, group, record.data, name))
     return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)

@@ -32,8 +32,7 @@ _BRIGHT_FRACTION = 0.5
 # A science frame above this level is as bright as a flat where there is no flat: adu above biases.
 _BRIGHT_LEVEL = 5000.0
 
-WARNING_PREFIX = "warning: "
-"""The beginning of a warning within a row's reason."""
+_WARNING_PREFIX = "warning: "
 
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
 _LEAST_NOISE = 0.5
@@ -109,7 +108,7 @@ def gather(rows, record_of, group_by):
     Returns
     -------
     dict of str to list
-        Plain values. ``said``: [file, camera, texts]; ``even``: [file, camera, level] of even
+        Plain values. ``warnings``: [file, camera, texts]; ``even``: [file, camera, level] of even
         frames of the sky; ``levels``: [camera, type, levels] of biases and flats; ``biases``:
         [setup, noises]; ``noises``: [file, camera, amplifiers] where the noise has to be judged by
         biases of all nights, each [name, noise, that of its night's biases or None, setup];
@@ -119,7 +118,8 @@ def gather(rows, record_of, group_by):
     rows, data_of = list(rows), {}
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
-        texts += _texts_of_row(row)
+        # Each topic gets a line: a gain and a section are two.
+        texts += [(f"{_OF_ROW}{topic}", text) for topic, text in row.topics_and_doubts]
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
@@ -142,23 +142,13 @@ def gather(rows, record_of, group_by):
     biases = _noises_of_biases(noises)
     to_judge = _noises_to_judge(noises, biases)
     return {
-        "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
+        "warnings": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
         "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
         "biases": [list(entry) for of_setup in biases.values() for entry in of_setup.items()],
         "noises": to_judge,
         "open": [file for file, *_ in (*even, *to_judge)],
     }
-
-
-def _texts_of_row(row):
-    """Yield the warnings that stand in a row's reason."""
-    if WARNING_PREFIX in row.reason:
-        for part in row.reason.split("; "):
-            if part.startswith(WARNING_PREFIX):
-                text = part.removeprefix(WARNING_PREFIX)
-                # Each kind of warning gets a line: a gain and a section are two kinds.
-                yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
 
 def _noises_with_signal(data):
@@ -199,7 +189,7 @@ def frames_with_warning(gathered):
             biases[tuple(setup)] += noises
     usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
     for part in gathered:
-        for file, camera, texts in part["said"]:
+        for file, camera, texts in part["warnings"]:
             warned[file] = Warned(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
             frame = warned.setdefault(file, Warned(camera, []))
@@ -264,6 +254,7 @@ def _noises_of_biases(noises):
 
 
 def _usual_noise(noises):
+    """Return the usual noise of some strips, adu: no less than that of rounding to whole adu."""
     return max(median(noises), _LEAST_NOISE)
 
 
@@ -296,6 +287,7 @@ def _noises_to_judge(noises, biases):
 
 
 def _is_odd(noise, normal):
+    """Return whether a noise, adu, differs from the usual one by more than `NOISIER_FACTOR`."""
     return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / normal <= NOISIER_FACTOR
 
 
@@ -322,7 +314,7 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
+    return [_WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"
@@ -357,7 +349,7 @@ def sentences_on_warnings(warnings):
 
 def lines_on_frames(warnings):
     """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
-    texts = [WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
+    texts = [_WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
     if len(texts) > MOST_WARNINGS:
         unnamed = len(texts) - MOST_WARNINGS
         texts = [

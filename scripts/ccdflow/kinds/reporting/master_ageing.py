@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of
@@ -113,7 +113,7 @@ def _series_of(context, kind, group, known):
 
 def _series_name(context, kind, group, row):
     """Return the name of a series: kind, exposure or light, and setup."""
-    setup = setups.observed_as(context, [row], kind, night=group.night_of_page).setup
+    setup = setups.observation_of(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)
     traits = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     traits["flat"] = (shared.get("filter", ""), shared.get("grism", ""))

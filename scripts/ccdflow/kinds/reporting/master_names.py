@@ -57,6 +57,7 @@ def master_names(groups, *, prefix="", night=""):
 
 
 def _first_words(group):
+    """Return the words that suffice for most masters: kind, filter, grism, exposure."""
     shared = dict(group.shared)
     seconds = shared.get("exptime")
     light = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")

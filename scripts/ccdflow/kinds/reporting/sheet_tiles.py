@@ -82,6 +82,7 @@ class NightTiles:
         )
 
     def _pictures(self, frame):
+        """Yield the small pictures of a frame: reduced, and calibrated where that was made."""
         for each in self.listed.get(frame.file, {}).get("pictures", ()):
             is_reduced = each["product"] == reduced_product(frame.file)
             folder = f"{paths.SMALL_PICTURES_FOLDER}/{each['file']}"
@@ -221,9 +222,12 @@ class NightTiles:
 
     @cached_property
     def _first(self):
+        """The date of the night's first frame: the strip's hours count from its midnight."""
         return min(moment for f in self.frames if (moment := _time_of(f.time))).date()
 
     def _mean_of(self, name):
+        """Return a function: the mean of a frame's figure over its amplifiers, or None."""
+
         def value(frame):
             values = [each for each in getattr(frame, name) if math.isfinite(each)]
             return sum(values) / len(values) if values else None
@@ -231,13 +235,16 @@ class NightTiles:
         return value
 
     def _centre(self, frame):
+        """Return the median of a frame's central patch; None if its list has no picture."""
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
     def _signal(self, kind):
+        """Return a function: the central level of a frame of this type; None for other types."""
         return lambda frame: self._centre(frame) if frame.image_type == kind else None
 
     def _sky(self, frame):
+        """Return the sky of a science frame: its central level over its seconds, or None."""
         centre = self._centre(frame) if frame.image_type == "science" else None
         return centre / frame.exptime if centre is not None and frame.exptime > 0 else None
 
@@ -252,6 +259,7 @@ class NightTiles:
         return "K" if degrees and max(degrees) > _MOST_CELSIUS else "°C"
 
     def _temperature(self, frame):
+        """Return the temperature of a frame as in its header, K or degrees C; None without one."""
         try:
             return float(self.rows[frame.file].facts["temperature"])
         except (TypeError, ValueError):
@@ -280,6 +288,7 @@ def _caption(frame):
 
 
 def _time_of(text):
+    """Return the moment of a header's text, without its zone; None where it is no date."""
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
     except ValueError:

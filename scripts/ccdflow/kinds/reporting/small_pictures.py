@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.files.stored_images import stored_image
+from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown

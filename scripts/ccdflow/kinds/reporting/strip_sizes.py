@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ccdflow.frame.strip_light import HOLDS_DATA
-from ccdflow.run.rawframes.rows import SET_ASIDE
+from ccdflow.run.rawframes.rows import SET_ASIDE, RowMark
 
 SIZE_WARNING = "size"
 """The warning on a frame of a size in which the overscan of its profile may hold data."""
@@ -44,7 +43,7 @@ def size_warnings(rows, data_of):
             unstated[key[:3]].append((row.file, key))
             if strips["dark"]:
                 dark.add(key)
-        elif row.status == SET_ASIDE and HOLDS_DATA in row.reason:
+        elif row.status == SET_ASIDE and row.has(RowMark.LIT_OVERSCAN):
             lit |= {(row.camera, row.night, axis, row.facts[axis]) for axis in ("naxis1", "naxis2")}
     warnings = {}
     for frames in unstated.values():

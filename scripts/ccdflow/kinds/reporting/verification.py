@@ -10,7 +10,7 @@ with the same key.
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.files import line_checksums
+from ccdflow.files.text_files import line_checksums
 from ccdflow.pages.contents import Section
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup

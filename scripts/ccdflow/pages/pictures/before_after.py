@@ -82,7 +82,7 @@ def overview(frames, *, title="Before and after"):
     explanation = (
         "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
         "the overscan, column by column (or row by row, where it lies above or below the image); "
-        "the green band is what was used."
+        "the green band is the part that was used."
     )
     if left_out:
         explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."
@@ -98,10 +98,12 @@ def overview(frames, *, title="Before and after"):
 
 
 def _overview_width(panels):
+    """Return the width of the frame's picture, inches: a tall frame needs less."""
     return 1.35 if panels.raw.ratio >= 1.4 else 2.5
 
 
 def _overview_height(panels):
+    """Return the height of the frame's picture with its title, inches."""
     return 1.15 + max(1.3, _overview_width(panels) * panels.raw.ratio)
 
 
@@ -167,6 +169,7 @@ def _draw_profile(raster, box, frame, profile):
 
 
 def _shade_regions(panel, frame, profile):
+    """Shade the ranges of the overscan used and of the image on a panel of columns or rows."""
     for strip in profile.strips:
         start, stop = range_across(frame, strip.region)
         panel.band(start + 0.5, stop + 0.5, _USED_GROUND)

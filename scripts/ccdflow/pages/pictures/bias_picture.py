@@ -84,9 +84,9 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         raise ValueError("there is no amplifier to draw")
     explanation = (
         "A sound detector keeps its level, has the read noise that is claimed for it, and is "
-        "averaged down as the root of the number of frames. Structure is what the means of rows "
-        "and of columns show beyond noise after the overscan was subtracted; what all frames share "
-        "of it, the combined bias takes out."
+        "averaged down as the root of the number of frames. Structure is the scatter of the means "
+        "of rows and of columns beyond noise, after the overscan was subtracted; the combined "
+        "bias takes out the part that all frames share."
     ) + (" Colours are those of the bars." if len(amplifiers) > _MOST_NAMED else "")
     # Two bars an amplifier, no nearer than their names allow.
     tall = max(2.2, 2 * _BAR_WIDTH * len(amplifiers))

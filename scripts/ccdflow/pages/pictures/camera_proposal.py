@@ -62,10 +62,12 @@ def proposal_picture(findings, images, *, title):
 
 
 def _axis_of(seen):
+    """Return the axis that is drawn: columns, unless strips were found among rows alone."""
     return seen.columns if seen.columns.strips or not seen.rows.strips else seen.rows
 
 
 def _style_panel(panel):
+    """Give a panel of matplotlib the colours and the thin grid of all pictures."""
     panel.set_facecolor(WHITE)
     panel.tick_params(colors=INK, labelsize=8)
     panel.grid(color=FAINT_INK, linewidth=0.5)

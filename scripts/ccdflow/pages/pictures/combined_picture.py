@@ -134,8 +134,8 @@ def _combined_sentence(combined):
         parts.append(f"{share} % of the values rejected as outliers")
     return (
         "; ".join(parts)
-        + ". The lines are means of the middle half of the pixels of each column and row: what"
-        " stands out of the noise there, the frames have in common."
+        + ". The lines are means of the middle half of the pixels of each column and row:"
+        " structure beyond noise there is common to the frames."
     )
 
 

@@ -164,7 +164,7 @@ def check_frame(frame):
     check_image(frame.reduced, "reduced frame", frame.name)
     if frame.along not in ("rows", "columns", "frame"):
         raise UserError(
-            "the level of the overscan goes along none of these",
+            "the overscan has levels along no such axis",
             file=frame.name,
             keyword="along",
             value=frame.along,
@@ -215,6 +215,7 @@ def range_across(frame, region):
 
 
 def _along_range(frame, region):
+    """Return the range of a region along the strips of a frame: (start, stop), pixels."""
     y0, y1, x0, x1 = region
     return (y0, y1) if _upright_strips(frame) else (x0, x1)
 

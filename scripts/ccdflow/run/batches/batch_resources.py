@@ -21,6 +21,7 @@ _SECONDS_PER_THREAD = 20.0
 
 
 def _work(size):
+    """Return the estimated seconds of one core for an amount of work, by rates of plain disks."""
     return (
         size.frames * _FRAME_SECONDS
         + size.pixels / 1e6 * _MEGAPIXEL_SECONDS

@@ -172,6 +172,17 @@ def _join(jobs, planned, parts, home):
 
 
 def _batch(context, name, jobs, before):
+    """Return the `Batch` of some jobs, whose key is a hash of their products, keys and attempts.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    name : str
+    jobs : list of ccdflow.run.job.Job
+        Of one process, in the order in which they are made.
+    before : list of Batch
+        Batches whose records it waits for.
+    """
     key = digest([[job.product, job.key, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _size(context, jobs)
@@ -179,6 +190,7 @@ def _batch(context, name, jobs, before):
 
 
 def _by_night(jobs):
+    """Return {night: its jobs}, both in the order of the jobs."""
     nights = {}
     for job in jobs:
         nights.setdefault(job.night, []).append(job)
@@ -219,10 +231,12 @@ def _parts(nights, most_jobs, each_night):
 
 
 def _name(nights):
+    """Return the name of a batch of some nights in order, as a part of a path."""
     first, last = paths.segment(nights[0]), paths.segment(nights[-1])
     return first if len(nights) == 1 else f"{first}_to_{last}"
 
 
 def _size(context, jobs):
+    """Return the sum of the amounts of work of some jobs, as their kinds estimate it."""
     by_name = context.chain.by_name
     return Size.total(by_name(job.kind).size(context, job) for job in jobs)

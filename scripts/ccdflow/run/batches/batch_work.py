@@ -10,8 +10,7 @@ from ccdflow.files import freed_pages
 from ccdflow.run import ledger, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.batches.batch_files import batches_awaited, read_batch
-from ccdflow.run.batches.claims import BatchCount
-from ccdflow.run.progress import Progress
+from ccdflow.run.lines.progress import BatchCount, Progress
 
 BATCH = "batch"
 """The kind of a record of a batch."""
@@ -48,12 +47,12 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     try:
         claim = claims.claim(path, say=say)
     except claims.Withdrawn as error:
-        say(f"{error}: not wanted any more")
+        say(f"{error}: the batch is no longer wanted")
         return 0
     try:
         return _make_claimed(path, chain, threads, parent, say)
     except claims.Withdrawn as error:
-        say(f"{error}: not wanted any more")
+        say(f"{error}: the batch is no longer wanted")
         return 0
     except UserError as error:
         say(str(error))
@@ -104,7 +103,7 @@ class _Meter:
     ----------
     context : ccdflow.run.context.JobContext
     mode : {'auto', 'plain', 'none'}
-        See `ccdflow.run.progress.Progress`.
+        See `ccdflow.run.lines.progress.Progress`.
     """
 
     def __init__(self, context, *, mode):

@@ -13,11 +13,11 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
+from ccdflow.run.lines.progress import BatchCount
 
 BEAT_SECONDS = 1.0
 """Seconds between two signs of life."""
@@ -40,21 +40,6 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 class Withdrawn(Exception):
     """The batch no longer holds: a later main process has made a new plan."""
-
-
-@dataclass(frozen=True)
-class BatchCount:
-    """The finished part of a batch.
-
-    Attributes
-    ----------
-    frames, aside, others : int
-        Frames done (including those set aside), frames set aside, and other products.
-    """
-
-    frames: int = 0
-    aside: int = 0
-    others: int = 0
 
 
 def lock_path(batch):
@@ -154,7 +139,19 @@ def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECOND
 
 
 def _wait(batch, say, silence, poll):
-    """Return the lock of a batch once its process ended; None where it gives no sign of life."""
+    """Return the lock of a batch once its process ended; None where it gives no sign of life.
+
+    Parameters
+    ----------
+    batch : pathlib.Path
+    say : callable
+        Takes a line.
+    silence : float
+        Seconds without a sign of life after which the process counts as dead: locks may survive a
+        dead machine.
+    poll : float
+        Seconds between two tries.
+    """
     path = lock_path(batch)
     is_announced = False
     last_sign, seen_at = None, time.monotonic()
@@ -173,6 +170,7 @@ def _wait(batch, say, silence, poll):
 
 
 def _sign_of_life(batch):
+    """Return when a process last wrote its count, in ns of the file's clock; None for never."""
     try:
         return count_path(batch).stat().st_mtime_ns
     except FileNotFoundError:
@@ -301,6 +299,7 @@ class Reporter:
         self.report()
 
     def _run(self):
+        """Write the count as a sign of life until the end."""
         while not self._ended.wait(self._beat):
             self.report()
 

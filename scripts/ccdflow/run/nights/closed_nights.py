@@ -18,7 +18,8 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, note_columns
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
@@ -27,7 +28,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-FORM_VERSION = 3
+FORM_VERSION = 4
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
@@ -42,7 +43,7 @@ class ClosedNights:
 
     Parameters
     ----------
-    columns : ccdflow.files.note_columns.Columns
+    columns : ccdflow.files.text_files.note_columns.Columns
         Their note; a column is read when it is first used.
 
     Attributes
@@ -179,6 +180,7 @@ class ClosedNights:
         return self._groups[night]
 
     def _group(self, night, number, values):
+        """Return a group of a night; its steps, the longest part, are parsed when asked for."""
         steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
         return _group_of(values, steps, self._same)
 
@@ -229,6 +231,7 @@ def read_closed_nights(results):
 
 
 def _stamps(results):
+    """Return size and times of the notes that the note of closed nights belongs to."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
 
 
@@ -288,6 +291,7 @@ def note_other_ranges(results, nights, ranges):
     first["always"] = ranges["records"].get("", [])
 
     def columns():
+        """Yield (name, cells of all nights) of each column, with the new places of lines."""
         for name in nights.names:
             cells, ranges_of_name = nights.cells(name), ranges.get(name)
             if ranges_of_name is not None:
@@ -425,6 +429,17 @@ def _note(context, night, homes):
 
 
 def _ranges(context, homes, name, night):
+    """Return (offset, length) of the parts of a file of notes that hold a night's lines, bytes.
+
+    Those of a night that stays closed are as they were noted: its lines were not looked for.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    homes : _Homes
+    name : {'rows', 'records'}
+    night : str
+    """
     if context.closed is not None and night in context.closed:
         return context.closed.value(name, night)
     return homes.ranges[name].get(night, [])
@@ -449,4 +464,5 @@ def _group_of(values, steps, known):
 
 
 def _steps_of(values):
+    """Return the steps that a note has as plain values."""
     return tuple(map(Step.from_dict, values))

@@ -14,7 +14,8 @@ from json.decoder import scanstring
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, json_text, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -77,12 +78,25 @@ def _merge_all(results, nights):
 
 
 def _merge_records(path, late, homes):
-    """Merge the records into the ledger; return their ranges in the file."""
+    """Merge the records into the ledger; return their ranges in the file.
+
+    Records share the common part of their bases, which the first line of the ledger has once: a new
+    one is put at the end, so that the numbers in all other lines still hold.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the ledger.
+    late : ccdflow.run.late_notes.LateNotes
+    homes : list of (int, int, str)
+        See `_merge`.
+    """
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
     known = {ledger.canonical(basis): index for index, basis in enumerate(bases)}
 
     def index_of_common(text):
+        """Return the place of a common part among the bases; a new one is put at their end."""
         if text not in known:
             known[text] = len(bases)
             bases.append(json.loads(text))

@@ -10,7 +10,8 @@ import json
 import posixpath
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, notes, tables
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import notes, tables
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
@@ -243,6 +244,7 @@ def home_of_record(context):
     reach = {kind.name: kind.reach for kind in context.chain}
 
     def home(record):
+        """Return the night to which a record belongs; '' for those of all nights."""
         if reach[record.kind] == OF_A_FRAME:
             return nights[record.product]
         if reach[record.kind] == OF_A_NIGHT:

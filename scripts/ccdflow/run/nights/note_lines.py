@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ccdflow.files import notes
+from ccdflow.files.text_files import notes
 
 
 class NeedsWholePlan(Exception):

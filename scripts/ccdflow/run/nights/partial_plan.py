@@ -28,7 +28,7 @@ from ccdflow.run.nights.night_notes import (
     open_ledger,
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.product_stamps import ProductStamps
+from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.raw_verdicts import take_aside
@@ -45,7 +45,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
     chain : ccdflow.kinds.kind.Chain
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now.
@@ -85,7 +85,7 @@ def read_nights(settings, reading, archive_state):
     Parameters
     ----------
     settings : dict
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now; None where there is work left over.
 

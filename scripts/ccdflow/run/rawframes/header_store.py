@@ -12,8 +12,10 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.files import atomic_write, json_text, notes
+from ccdflow.files import atomic_write
+from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
+from ccdflow.run.rawframes import older_rows
 from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
@@ -175,7 +177,8 @@ class RowReader:
             if self._is_same
             else Facts.of(dict(zip(self._names, values, strict=True)))
         )
-        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *further_fields)
+        texts = older_rows.with_later_fields(further_fields)
+        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *texts)
 
 
 def line_of_row(row):
@@ -217,6 +220,7 @@ def save_store(results, store):
 
 
 def _same(rows, saved_rows):
+    """Return whether all rows are the objects that were saved: none is changed in place."""
     return len(rows) == len(saved_rows) and all(
         saved_rows.get(name) is row for name, row in rows.items()
     )

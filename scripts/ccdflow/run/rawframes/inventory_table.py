@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import tables
+from ccdflow.files.text_files import tables
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import picker
 

@@ -11,8 +11,8 @@ from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
     OK,
-    PRODUCT_IN_THE_WAY,
     SET_ASIDE,
+    RowMark,
     unreadable_row,
 )
 
@@ -37,15 +37,14 @@ def take_aside(store, unmade):
         row = by_product.get(record.product)
         if row is not None and record.status == ledger.FAILED:
             # The next run reads its header again, and so tries it again.
-            store.rows[row.file] = replace(
-                row, status=ARRIVING_STATUS, reason=f"failed: {record.reason}"
-            )
+            reason = f"failed: {record.reason}"
+            store.rows[row.file] = row.with_verdict(ARRIVING_STATUS, reason)
             continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
             # The next run reads it again, whatever its times.
-            row = replace(row, stamp=(), status=ARRIVING_STATUS, reason=record.reason)
+            row = row.with_verdict(ARRIVING_STATUS, record.reason, stamp=())
         elif record.status == ledger.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.
@@ -53,7 +52,8 @@ def take_aside(store, unmade):
             is_doubted = record.data.get("misread") or is_first
             store.verdicts[row.file] = record.reason
             stamp = () if is_doubted else row.stamp
-            row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
+            mark = RowMark.LIT_OVERSCAN if record.data.get("lit_overscan") else ""
+            row = row.with_verdict(SET_ASIDE, record.reason, mark=mark, stamp=stamp)
         store.rows[row.file] = row
 
 
@@ -82,9 +82,9 @@ def mark_gone(store, records, gone, results):
             if not has_product:
                 store.rows[file] = unreadable_row(row)
         elif has_product:
-            why = PRODUCT_IN_THE_WAY if blocked(product) else _why_gone(file, folders)
-            if row.gone != why or not row.stamp:
-                store.rows[file] = replace(row, gone=why, stamp=row.stamp or _NO_STAMP)
+            gone = _gone(row, folders, is_in_the_way=blocked(product))
+            if row.gone != gone.gone or not row.stamp:
+                store.rows[file] = gone
         else:
             del store.rows[file]
         if not has_product and product not in products_of_files:
@@ -104,15 +104,29 @@ def _blocked_by(store, missing):
 
 
 def _folders_of(product):
+    """Return the folders above a product, the uppermost first."""
     parts = product.split("/")[:-1]
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _why_gone(file, folders):
-    """Return why a raw file was not found, by the raw folders that cannot be looked into."""
-    return next(
-        (f"{name} cannot be read" for name in folders if file.startswith(name)), DELETED_OR_MOVED
-    )
+def _gone(row, folders, *, is_in_the_way):
+    """Return the row of a raw file that was not found.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    folders : list of str
+        Raw folders that cannot be looked into.
+    is_in_the_way : bool
+        Whether its product stands in the place of another frame's file or folder.
+    """
+    marks = [mark for mark in row.marks.split() if mark != RowMark.PRODUCT_IN_THE_WAY]
+    above = next((name for name in folders if row.file.startswith(name)), None)
+    why = DELETED_OR_MOVED if above is None else f"{above} cannot be read"
+    if is_in_the_way:
+        why = "it was deleted, and its product is in the way of another"
+        marks.append(RowMark.PRODUCT_IN_THE_WAY)
+    return replace(row, gone=why, stamp=row.stamp or _NO_STAMP, marks=" ".join(marks))
 
 
 def _may_be_there(path):

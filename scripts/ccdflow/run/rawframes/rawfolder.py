@@ -22,7 +22,6 @@ _KERNELS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNTS = "/proc/self/mountinfo"
-_ENDLESS_LINK = "leads into a tree"
 _REMOVE_REMEDY = "it is not followed: remove the link, or lead it to the folder of the frames"
 _UNMOUNT_REMEDY = "it is not looked into: unmount it, or give a folder without it"
 
@@ -166,15 +165,15 @@ class _Walk:
         self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
         self.open = [("", frozenset(), "")]
-        # By link, the number of folders that it led to.
-        self.linked = {}
+        # By link, the number of folders that it led to; links that lead to too many.
+        self.linked, self.endless = {}, set()
         self.systems = devices()
 
     def go(self):
         """Look into each folder."""
         while self.open:
             prefix, above, link = self.open.pop()
-            if link and self.problems.get(link, "").startswith(_ENDLESS_LINK):
+            if link in self.endless:
                 continue
             self.look(prefix, above, link)
 
@@ -217,8 +216,9 @@ class _Walk:
         self.linked[link] = self.linked.get(link, 0) + 1
         if self.linked[link] <= MOST_LINKED and len(above) <= MOST_FOLDERS_DEEP:
             return False
+        self.endless.add(link)
         self.problems[link] = (
-            f"{_ENDLESS_LINK} of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
+            f"leads into a tree of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
             " below each other;"
             f" {_REMOVE_REMEDY}"
         )
@@ -275,6 +275,7 @@ def devices():
 
 
 def _cannot_be_read(error):
+    """Return the words for a folder or file that cannot be looked at, with the remedy."""
     problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
     return f"{problem}; check its permissions and its disk"
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ccdflow import paths
 from ccdflow.errors import FrameError
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, unreadable_row
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
 
 # Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
 # Snakemake makes a third more.
@@ -52,10 +51,8 @@ def shown_name(file):
     return file.encode("utf-8", "backslashreplace").decode()
 
 
-TWIN_REASON = "would become the same product as"
-"""The reason of a raw file whose product another one has."""
-
-_TWIN_FOLDER = f"{TWIN_REASON} one in the folder of"
+_TWIN_REASON = "would become the same product as"
+_TWIN_FOLDER = f"{_TWIN_REASON} one in the folder of"
 
 
 def refuse_twins(store, new_files):
@@ -81,7 +78,9 @@ def refuse_twins(store, new_files):
                 twins.append(f"the folder of {files_by_folder[product]}")
             row = store.rows[file]
             if twins and row.status != ARRIVING_STATUS:
-                reason = f"{TWIN_REASON} {', '.join(twins)}; move one of them out of the raw folder"
+                reason = (
+                    f"{_TWIN_REASON} {', '.join(twins)}; move one of them out of the raw folder"
+                )
                 store.rows[file] = _row_set_aside(row, reason)
 
 
@@ -109,12 +108,22 @@ def refuse_spellings(store, new_files):
 
 
 def _refuse_spelling(store, file, twin, *, is_file):
-    """Set aside a file whose product differs from that of a twin in capitals alone."""
+    """Set aside a file whose product differs from that of a twin in capitals alone.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    file, twin : str
+        Paths relative to the raw folder.
+    is_file : bool
+        Whether the names of the files differ so, and not those of their folders: then both are set
+        aside, as nobody knows which one came first.
+    """
     for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
         if row.status != ARRIVING_STATUS:
             reason = (
-                f"{TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
+                f"{_TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
                 " as the disk of the results does not distinguish capitals: rename one of them,"
                 " or keep the results on another disk"
             )
@@ -123,10 +132,12 @@ def _refuse_spelling(store, file, twin, *, is_file):
 
 def _row_set_aside(row, reason):
     """Return the row of a file of this run that is set aside; one with ``gone`` cannot be read."""
-    return replace(unreadable_row(row) if row.gone else row, status=SET_ASIDE, reason=reason)
+    row = unreadable_row(row) if row.gone else row
+    return row.with_verdict(SET_ASIDE, reason, mark=RowMark.TWIN)
 
 
 def _fold_case(path):
+    """Return a path as a disk sees it that does not distinguish capitals or forms of letters."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from operator import attrgetter, itemgetter
 
+from ccdflow.camera import geometry
 from ccdflow.camera.nights import undated_night
-from ccdflow.files import json_text
+from ccdflow.files.text_files import json_text
 
 OK = "ok"
 """The frame can be reduced."""
@@ -25,9 +27,6 @@ RAW_MISSING = "raw file missing"
 
 DELETED_OR_MOVED = "it was deleted or moved"
 """`Row.gone` of a raw file that is missing; that of a file that cannot be read is the error."""
-
-PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
-"""`Row.gone` of a file whose product stands in the place of another frame's file or folder."""
 
 FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
@@ -112,6 +111,19 @@ def is_dated(night):
     return bool(_DATED_NIGHT.fullmatch(night))
 
 
+class RowMark(StrEnum):
+    """A finding on a raw frame that other code asks for; ``reason`` and ``gone`` word it."""
+
+    NO_OVERSCAN = geometry.NO_OVERSCAN
+    DOUBTED_STRIP = geometry.DOUBTED_STRIP
+    UNKNOWN_TYPE = "unknown_type"
+    # Set aside: another file would become the same product; the overscan of a flat holds data.
+    TWIN = "twin"
+    LIT_OVERSCAN = "lit_overscan"
+    # Gone, and its product is in the place of another frame's file or folder.
+    PRODUCT_IN_THE_WAY = "product_in_the_way"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One raw frame.
@@ -145,6 +157,10 @@ class Row:
     packed : str
         CRC-32 of the file's bytes as they are, of a file that the next run reads again because it
         is young; else ''.
+    doubts : str
+        The warnings in ``reason``, a line each: topic, tab, text.
+    marks : str
+        The `RowMark` of its findings, with blanks between.
     """
 
     file: str
@@ -161,6 +177,8 @@ class Row:
     flags: str = ""
     warnings: str = ""
     packed: str = ""
+    doubts: str = ""
+    marks: str = ""
 
     @property
     def night(self):
@@ -176,6 +194,31 @@ class Row:
     def is_unreadable(self):
         """Whether the file is there and cannot be read, but once could: `mark_gone` has looked."""
         return bool(self.gone) and self.stamp == ()
+
+    def has(self, mark):
+        """Return whether it has a `RowMark`."""
+        return mark in self.marks.split()
+
+    @property
+    def topics_and_doubts(self):
+        """The topic and the text of each warning in ``reason``: a list of tuples."""
+        return [tuple(line.split("\t")) for line in self.doubts.splitlines()]
+
+    def with_verdict(self, status, reason, *, mark="", **changed):
+        """Return the row with another status and reason, and no finding of the former reason.
+
+        Parameters
+        ----------
+        status, reason : str
+        mark : RowMark, optional
+        **changed
+            Other fields.
+
+        Returns
+        -------
+        Row
+        """
+        return replace(self, status=status, reason=reason, doubts="", marks=str(mark), **changed)
 
     @property
     def status_and_reason(self):
@@ -274,7 +317,7 @@ def unreadable_row(row):
     Row
         Set aside, with header values as unknown as those of a file that never was read.
     """
-    return replace(unread_row(row.file), status=SET_ASIDE, reason=row.gone)
+    return unread_row(row.file).with_verdict(SET_ASIDE, row.gone)
 
 
 def digest(value):

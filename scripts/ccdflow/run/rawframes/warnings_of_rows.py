@@ -7,8 +7,7 @@ import re
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.camera.amplifiers.headersections import NO_OVERSCAN
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RowMark
 
 MOST_LINES = 12
 """The end of a run names at most this many kinds of warnings; the table has all."""
@@ -82,7 +81,7 @@ def no_overscan_lines(store):
     """
     files = {}
     for file, row in store.rows.items():
-        if row.status == OK and not row.gone and any(note in row.reason for note in NO_OVERSCAN):
+        if row.status == OK and not row.gone and row.has(RowMark.NO_OVERSCAN):
             files.setdefault(row.camera, []).append(file)
     return [
         f"no overscan subtracted: {camera}: {min(those)}"

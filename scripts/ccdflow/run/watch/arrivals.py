@@ -10,7 +10,6 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
 from ccdflow.run.rawframes import rawfolder
 
 AUTO_WAY, BY_EVENTS, BY_POLLING = "auto", "events", "polling"
@@ -223,64 +222,3 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
         if is_above and len(point) >= len(best):
             best, kind = point, after.split(" ")[0]
     return kind
-
-
-class SeenFrames:
-    """Raw frames that rounds have seen: a number for the stamp of each, for there are many."""
-
-    def __init__(self):
-        self._marks = {}
-
-    def new(self, stamps):
-        """Return the entries of {file: stamp} that were not seen with this stamp."""
-        return {file: at for file, at in stamps.items() if self._marks.get(file) != hash(at)}
-
-    def gone(self, stamps):
-        """Return the files that are not among all there are."""
-        return self._marks.keys() - stamps.keys()
-
-    def add(self, stamps):
-        """Note files as seen."""
-        self._marks.update((file, hash(at)) for file, at in stamps.items())
-
-    def remove(self, files):
-        """Forget files."""
-        for file in files:
-            self._marks.pop(file, None)
-
-
-class SettledFiles:
-    """Files whose size and times did not change since the last look.
-
-    Parameters
-    ----------
-    raw : path-like
-    """
-
-    def __init__(self, raw):
-        self.raw = Path(raw)
-        self._before = {}
-        self._begun = {}
-
-    def settled(self, stamps):
-        """Return the files that did not change since the last look."""
-        quiet = {name: stamp for name, stamp in stamps.items() if self._before.get(name) == stamp}
-        self._before = stamps
-        return quiet
-
-    def of_news(self, news):
-        """Return {file: stamp} of files that are closed, or were begun and have not grown since."""
-        ready = {}
-        for name in news.complete:
-            self._begun.pop(name, None)
-            ready[name] = atomic_write.stamp_of(self.raw / name)
-        for name, before in list(self._begun.items()):
-            stamp = atomic_write.stamp_of(self.raw / name)
-            if stamp == before:
-                ready[name] = stamp
-                del self._begun[name]
-            else:
-                self._begun[name] = stamp
-        for name in news.begun:
-            self._begun[name] = ()
-        return {name: stamp for name, stamp in ready.items() if stamp}

@@ -30,10 +30,23 @@ class Complaints:
     def __init__(self, say, waits):
         self._say = say
         self._waits = waits
+        # The lines that `say_once` was given last.
+        self._lines = []
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
         self._aside = {}
+
+    def say_once(self, lines):
+        """Say the lines of a round, but those that the round before has said.
+
+        Parameters
+        ----------
+        lines : list of str
+        """
+        for line in lines if lines != self._lines else ():
+            self._say(line)
+        self._lines = lines
 
     def complain(self, text, about=ROUND):
         """Say a problem once, until it has passed.

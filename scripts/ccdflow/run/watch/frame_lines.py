@@ -7,6 +7,7 @@ stars, and warnings at the end.
 from __future__ import annotations
 
 import threading
+import time
 
 from ccdflow.run import ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
@@ -28,10 +29,16 @@ class FrameLines:
         Lines that earlier rounds have begun; it gets those that this round does not say.
     put_off : set of str
         Nights whose lists a later round makes.
+
+    Attributes
+    ----------
+    last_frame_at : float
+        When the last product of a single frame was made (`time.monotonic`), at first now.
     """
 
     def __init__(self, context, jobs, say, *, is_short, begun, put_off=frozenset()):
         self._context, self._say, self._chain = context, say, context.chain
+        self.last_frame_at = time.monotonic()
         self._lock = threading.Lock()
         # Texts and warnings by raw file.
         self._texts = begun
@@ -50,6 +57,7 @@ class FrameLines:
                 self._lists.add(job.night)
 
     def _file(self, product):
+        """Return the raw file that a product of a frame is of; of a group, its first one."""
         group = self._context.find_group(product)
         return self._context.row_of(product).file if group is None else group.files[0]
 
@@ -58,6 +66,8 @@ class FrameLines:
         kind = self._chain.by_name(record.kind)
         if kind.reach not in (OF_A_FRAME, OF_A_NIGHT):
             return
+        if kind.reach == OF_A_FRAME:
+            self.last_frame_at = time.monotonic()
         reports = kind.frame_reports(self._context, record) if kind.reports_frames else []
         with self._lock:
             for file, text, warnings in reports:
@@ -81,6 +91,7 @@ class FrameLines:
             self._line(file)
 
     def _line(self, file):
+        """Say the line of a frame, with the warnings at its end, if it was begun."""
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
             self._say("  ".join([file, *filter(None, texts)]) + "".join(f"; {w}" for w in warnings))

@@ -26,7 +26,7 @@ class Looks:
     Parameters
     ----------
     raw, results : path-like
-    seen : ccdflow.run.watch.arrivals.SeenFrames
+    seen : ccdflow.run.watch.new_frames.SeenFrames
         The files of earlier rounds.
     patience : ccdflow.run.watch.timed_calls.Patience
     complain : callable
@@ -36,6 +36,7 @@ class Looks:
 
     Attributes
     ----------
+    seen : ccdflow.run.watch.new_frames.SeenFrames
     unseen_files : dict of str to tuple or None
         Files of the last look that no round had seen, with their stamps; None before the first.
     lost_files : set of str
@@ -43,7 +44,7 @@ class Looks:
     """
 
     def __init__(self, raw, results, *, seen, patience, complain, pause):
-        self._raw, self._results, self._seen = raw, results, seen
+        self._raw, self._results, self.seen = raw, results, seen
         self._patience, self._complain, self._pause = patience, complain, pause
         self.unseen_files, self.lost_files = None, set()
         # The end of the last look, 0 where the next one is due at once, and the seconds it took.
@@ -84,7 +85,7 @@ class Looks:
         self._complain("", "look")
         self._last_end = time.monotonic()
         self._seconds = self._last_end - began
-        self.unseen_files, self.lost_files = self._seen.new(stamps), self._seen.gone(stamps)
+        self.unseen_files, self.lost_files = self.seen.new(stamps), self.seen.gone(stamps)
         return stamps
 
     def readable_files(self, files):

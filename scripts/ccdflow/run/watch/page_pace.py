@@ -23,10 +23,13 @@ class PagePace:
     ----------
     owed : set of str
         The nights.
+    open_lines : dict
+        Lines of their frames, which wait for the widths of stars in the nights' lists: see
+        `ccdflow.run.watch.frame_lines.FrameLines`.
     """
 
     def __init__(self):
-        self.owed = set()
+        self.owed, self.open_lines = set(), {}
         self._next = 0.0
 
     def may_draw(self):

@@ -39,6 +39,7 @@ class Patience:
     def __init__(self, seconds):
         self.seconds = seconds
         self._calls = {}
+        self._life_at = 0.0
 
     @property
     def hanging(self):
@@ -59,6 +60,14 @@ class Patience:
         """
         call = self._calls.get(name)
         return call is not None and call.seconds_held(self.seconds / _LOOKS) > self.seconds
+
+    def note_life(self):
+        """Note a sign of life of the work that `life_at` is asked about."""
+        self._life_at = time.monotonic()
+
+    def life_at(self):
+        """Return the time (`time.monotonic`) of the last sign of life, 0 for none."""
+        return self._life_at
 
     def ask(self, name, function, *, wait=None, moved=None):
         """Return a function's result; wait for it within the limit.

@@ -20,7 +20,7 @@ from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
-from ccdflow.run.product_stamps import ProductStamps
+from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
@@ -59,7 +59,7 @@ class WarmState:
     ----------
     session : ccdflow.run.session.Session
         It has ended; its inventory and ledger are as they are on the disk.
-    reading : ccdflow.run.rawframes.inventory.ReadingSettings
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
 
     Attributes
     ----------
@@ -77,6 +77,7 @@ class WarmState:
             self.context.closed.forget()
 
     def _stamps(self):
+        """Return size and times of the notes, by which another process is noticed."""
         return [atomic_write.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
@@ -96,6 +97,22 @@ class WarmState:
         """
         is_known = self.is_whole and self.is_current()
         return (self.context.store, self.context.ledger) if is_known else load()
+
+    def release(self, load):
+        """Return inventory and ledger as `notes` does, and let all else go.
+
+        Parameters
+        ----------
+        load : callable
+
+        Returns
+        -------
+        (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
+        """
+        notes = self.notes(load)
+        # The plan that takes the notes needs the room of the contexts and lookups.
+        vars(self).clear()
+        return notes
 
     @property
     def is_whole(self):

@@ -15,16 +15,16 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from ccdflow import settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
-from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.unparsed_mapping import forget_texts
 from ccdflow.run.watch import (
     arrivals,
     complaints,
@@ -32,23 +32,20 @@ from ccdflow.run.watch import (
     frame_lines,
     heaps,
     looks,
+    new_frames,
     night_closing,
     page_pace,
     warm_state,
 )
+from ccdflow.run.watch.round_schedule import RoundSchedule
 from ccdflow.run.watch.timed_calls import NoAnswer, Patience
+from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 """Seconds between two looks at the raw folder."""
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
-# Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
-_RETRY_SECONDS = 10.0
-# Least seconds between a short round and a whole one.
-_LEAST_REST_SECONDS = 2.0
-# The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
-_REST_TIMES = 5
 # In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
 
@@ -91,7 +88,7 @@ class Watch:
 
     Parameters
     ----------
-    values : dict
+    settings : dict
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
     cores : int
@@ -104,48 +101,38 @@ class Watch:
         Called with each `Round` in which a product was made.
     waits : callable, optional
         Called with each problem that the watch waits for to pass, and with '' when it has passed.
-    way : {'auto', 'events', 'polling'}
+    noticing : {'auto', 'events', 'polling'}
         How frames are noticed.
     limit : float
         Seconds after which a folder that does not answer is named.
     """
 
     def __init__(
-        self, values, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, after=None,
-        waits=None, way=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
+        self, settings, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, after=None,
+        waits=None, noticing=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
     ):  # fmt: skip
-        self.values = values
+        self.settings = settings
         self.chain = chain
         self.cores = cores
         self.say = say
         self.pause = pause
         self.after = after or (lambda _: None)
         self.is_ended = threading.Event()
-        self._way = way
+        self._noticing = noticing
         self._patience = Patience(limit)
-        self._quiet = arrivals.SettledFiles(values["raw"])
+        self._frames = new_frames.NewFrames(settings["raw"])
+        # The state that the last round left for a short one; None where there is none.
         self._warm = None
-        # The files as the last round found them, and the incomplete files among them.
-        self._seen, self._arriving = arrivals.SeenFrames(), set()
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        # Files that no round has done yet, and the time before which no file is tried.
-        self._waiting_files, self._not_before = {}, 0.0
-        # When a whole round is due, how long the last one took, and the last sign of life.
-        self._whole_round_at, self._round_seconds, self._sign_of_life = 0.0, 0.0, 0.0
-        # When the last product of a single frame was made.
-        self._last_frame_at = 0.0
-        # Said once, and not in each round.
-        self._lines_on_nights = []
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
-        # Nights whose pages were put off, and the lines of their frames, which wait for the widths
-        # of stars in the nights' lists.
-        self._pace, self._open_lines = page_pace.PagePace(), {}
+        self._pace = page_pace.PagePace()
+        self.schedule = RoundSchedule()
         self.looks = looks.Looks(
-            values["raw"], values["results"], seen=self._seen, patience=self._patience,
+            settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
             complain=self._complaints.complain, pause=pause,
         )  # fmt: skip
-        self.claim = folder_claim.FolderClaim(values["results"], self._patience)
+        self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -161,7 +148,7 @@ class Watch:
         """The number of frames that no round has done; None if the folder was never read."""
         if self.looks.unseen_files is None:
             return None
-        return len(self._seen.new({**self.looks.unseen_files, **self._waiting_files}))
+        return self._frames.count_waiting(self.looks.unseen_files)
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -178,15 +165,15 @@ class Watch:
                     source = self._open()
         finally:
             source.close()
-        if self._whole_round_at and not self.is_left:
-            self._wait_for(self.round)
+        if self.schedule.has_whole_round and not self.is_left:
+            self._wait_for(self.whole_round)
         self.claim.give_up()
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
         # Frames that came before it was opened are found by a look.
         self.looks.look_at_once()
-        source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
+        source, why = arrivals.source(self.settings["raw"], self._noticing, self.is_ended.wait)
         if why:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
         return source
@@ -202,39 +189,39 @@ class Watch:
         is_told = source.way == arrivals.BY_EVENTS
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
-        ready = self._quiet.of_news(news)
+        self._frames.note_news(news)
         if news.is_more or self.looks.is_due:
             stamps = self.looks.look()
             if stamps is not None:
-                ready |= self._quiet.settled(self.looks.unseen_files)
-        ready = self._waiting_files = self._seen.new({**self._waiting_files, **ready})
+                self._frames.note_look(self.looks.unseen_files)
+        ready = self._frames.waiting()
         if source.way == arrivals.BY_POLLING:
             ready = self.looks.readable_files(ready)
         is_needed = ready or self._is_due() or self._pace.is_due()
-        if is_needed and time.monotonic() >= self._not_before:
+        if is_needed and self.schedule.may_begin():
             self._wait_for(lambda: self._notice_alone(ready))
         return stamps
 
     def _is_due(self):
         """Return whether a whole round is due, or a file has gone."""
-        is_time = self._whole_round_at and time.monotonic() >= self._whole_round_at
+        is_time = self.schedule.is_whole_due()
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
-        folder = settings.cameras_folder(self.values)
+        folder = cameras_folder(self.settings)
         return sorted((path.name, atomic_write.stamp_of(path)) for path in folder.glob("*.y*ml"))
 
     def _wait_for(self, work):
         """Do a round; say where it does not come back, and go on waiting."""
-        self._sign_of_life = time.monotonic()
+        self._patience.note_life()
         while True:
             try:
                 self._patience.ask(
-                    complaints.ROUND, work, wait=self.pause, moved=lambda: self._sign_of_life
+                    complaints.ROUND, work, wait=self.pause, moved=self._patience.life_at
                 )
             except NoAnswer:
-                folders = f"{self.values['raw']} or {self.values['results']}"
+                folders = f"{self.settings['raw']} or {self.settings['results']}"
                 still = f"{folders} has not answered for {self._patience.seconds:g} s"
                 self._complaints.complain(
                     f"{still}: the frame at work waits for it", complaints.ROUND
@@ -251,9 +238,9 @@ class Watch:
         try:
             self.claim.take()
         except (UserError, OSError) as error:
-            problem = complaints.problem_in_words(error, self.values["raw"])
+            problem = complaints.problem_in_words(error, self.settings["raw"])
             self._complaints.complain(problem)
-            self._hold(Round(problem=problem))
+            self.schedule.after_problem()
         else:
             self.notice(ready)
 
@@ -274,74 +261,68 @@ class Watch:
             this_round = self._short_round(ready)
             if this_round is not None:
                 return this_round
-        return self.round(ready)
+        return self.whole_round(ready)
 
     def _short_round(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
         this_round, draws = Round(is_short=True), self._pace.may_draw()
         try:
-            with lock.take_lock(Path(self.values["results"])):
+            with lock.take_lock(Path(self.settings["results"])):
                 if not self._warm.is_current():
                     return None
                 began = time.monotonic()
                 part = self._warm.plan(ready, owed=self._pace.owed, draws=draws)
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self.say, is_short=True, begun=self._open_lines,
+                    part.context, part.jobs, self.say, is_short=True, begun=self._pace.open_lines,
                     put_off=part.put_off,
                 )  # fmt: skip
-                planned = self._last_frame_at = time.monotonic()
+                planned = time.monotonic()
                 made = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 if not part.put_off:
                     lines.end()
-                seconds = time.monotonic() - self._last_frame_at + planned - began
+                seconds = time.monotonic() - lines.last_frame_at + planned - began
                 self._pace.note(part.put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)
             return None
         except (UserError, OSError) as error:
-            this_round.problem = complaints.problem_in_words(error, self.values["raw"])
+            this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(made.records.values())
             this_round.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
             this_round.problem = made.full or "; ".join(made.unrecorded.values())
             self._note_rows(part.rows)
-            this_round.arriving = len(self._arriving & ready.keys())
+            this_round.arriving = self._frames.count_arriving(ready)
         self._end(this_round, ready)
         return this_round
 
     def _note_rows(self, rows):
         """Keep which frames are incomplete; say which ones are set aside."""
-        for row in rows:
-            if row.status == ARRIVING_STATUS:
-                self._arriving.add(row.file)
-            else:
-                self._arriving.discard(row.file)
+        self._frames.note_rows(rows)
         self._complaints.name_set_aside(rows)
 
     def _end(self, this_round, ready):
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
-        now = time.monotonic()
         if this_round.problem:
             # The frames are new at the next look as well.
-            self._warm, self._whole_round_at = None, now + _RETRY_SECONDS
+            self._warm = None
             self._pace.forget()
-            self._hold(this_round)
+            self.schedule.after_failed_short(is_busy=this_round.is_busy)
             return
-        self._seen.add(ready)
+        self._frames.seen.add(ready)
         is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in this_round.records)
         if this_round.records or this_round.arriving:
-            wait = 0.0 if is_odd else max(_LEAST_REST_SECONDS, _REST_TIMES * self._round_seconds)
-            self._whole_round_at = min(self._whole_round_at or now + wait, now + wait)
+            self.schedule.after_short(is_odd=is_odd)
         self._show(this_round)
 
-    def round(self, new_frames=None):
+    def whole_round(self, new_files=None):
         """Make all that is wanted now.
 
         Parameters
         ----------
-        new_frames : dict, optional
+        new_files : dict, optional
             The raw frames that led to this round: they lead to no other one as they are, nor do
             those that led to an earlier one.
 
@@ -349,24 +330,24 @@ class Watch:
         -------
         Round
         """
-        this_round, began = Round(), time.monotonic()
+        this_round = Round()
+        self.schedule.begin_whole()
         self._pace.forget()
         self._profiles = self._profiles_now()
         try:
-            self._round(this_round)
+            self._plan_work_and_close(this_round)
         except (UserError, OSError) as error:
             self._warm = None
-            this_round.problem = complaints.problem_in_words(error, self.values["raw"])
+            this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
-            self._seen.remove(self.looks.lost_files)
-            self._seen.add(new_frames or {})
+            self._frames.seen.remove(self.looks.lost_files)
+            self._frames.seen.add(new_files or {})
             self.looks.lost_files = set()
-        self._hold(this_round)
-        is_open = this_round.problem or this_round.arriving
-        self._whole_round_at = time.monotonic() + _RETRY_SECONDS if is_open else 0.0
-        self._round_seconds = time.monotonic() - began
+        self.schedule.after_whole(is_open=bool(this_round.problem or this_round.arriving))
+        if this_round.problem:
+            self.schedule.after_problem(is_busy=this_round.is_busy)
         self._show(this_round)
         if this_round.is_made:
             self._let_go()
@@ -375,7 +356,7 @@ class Watch:
     def _let_go(self):
         """Free what was kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
-        ledger.forget_texts()
+        forget_texts()
         for kind in self.chain:
             kind.free_memory()
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
@@ -383,19 +364,15 @@ class Watch:
         gc.collect()
         heaps.give_back()
 
-    def _hold(self, this_round):
-        """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
-        is_long = this_round.problem and not this_round.is_busy
-        self._not_before = time.monotonic() + (_RETRY_SECONDS if is_long else 0.0)
-
     def _show(self, this_round):
+        """Show the products of a round; a page that cannot be written is one line."""
         if this_round.is_made:
             try:
                 self.after(this_round)
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _round(self, this_round):
+    def _plan_work_and_close(self, this_round):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
         if self._plan_and_work(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
@@ -404,33 +381,9 @@ class Watch:
 
     def _plan_and_work(self, this_round, *, may_close):
         """Plan and work; return whether nights were closed: the next plan has less to read then."""
-        results = Path(self.values["results"])
-        # All that the last round left is given up but the notes: the new plan needs its room.
-        last, self._warm = self._warm, None
-        made = {} if last is None else last.made
-        if last is not None and not last.is_whole:
-            # The next plan reads the notes of the nights that it opens.
-            last = None
-            gc.collect()
-        # The only reference to the last state: taken out of the list, it is freed after its use.
-        last_states = [last]
-        del last
-
-        def notes():
-            last_state = last_states.pop()
-            if last_state is None:
-                return session.read_notes(results)
-            return last_state.notes(lambda: session.read_notes(results))
-
-        running = session.start(
-            self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
-            progress=lambda *_: self._note_life(), made=made,
-        )  # fmt: skip
-        last_states.clear()
-        lines_on_nights = running.lines_on_nights()
-        for line in lines_on_nights if lines_on_nights != self._lines_on_nights else ():
-            self.say(line)
-        self._lines_on_nights = lines_on_nights
+        results = Path(self.settings["results"])
+        running = self._start(results)
+        self._complaints.say_once(running.lines_on_nights())
         try:
             self._work(running, this_round)
             closed = running.context.closed
@@ -439,13 +392,39 @@ class Watch:
                 return is_stale
             if may_close and night_closing.close_nights(running):
                 return True
-            self._warm = warm_state.WarmState(running, session.reading_settings(self.values))
+            self._warm = warm_state.WarmState(running, session.reading_settings(self.settings))
             return False
         finally:
             running.lock.close()
 
-    def _note_life(self):
-        self._sign_of_life = time.monotonic()
+    def _start(self, results):
+        """Return the session of a whole round, for which the state of the last one is given up."""
+        is_of_some_nights = self._warm is not None and not self._warm.is_whole
+        notes, made = self._notes_of_last_round(results)
+        if is_of_some_nights:
+            # Contexts are reference cycles: the new plan needs the room of the last one.
+            gc.collect()
+        return session.start(
+            self.settings, chain=self.chain, dry=False, cores=self.cores, notes=notes,
+            progress=lambda *_: self._patience.note_life(), made=made,
+        )  # fmt: skip
+
+    def _notes_of_last_round(self, results):
+        """Return the parts of the last round that a plan takes over; all others are let go.
+
+        Returns
+        -------
+        notes : callable or None
+            See `ccdflow.run.session.start`. None where the plan reads the notes of the nights that
+            it opens.
+        made : dict of str to ccdflow.run.ledger.Record
+            Records of short rounds, by product.
+        """
+        last, self._warm = self._warm, None
+        if last is None:
+            return None, {}
+        notes = partial(last.release, partial(session.read_notes, results))
+        return notes if last.is_whole else None, last.made
 
     def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""
@@ -458,7 +437,7 @@ class Watch:
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
-                context, jobs, self.say, is_short=is_short, begun=self._open_lines
+                context, jobs, self.say, is_short=is_short, begun=self._pace.open_lines
             )
             made = worker.work_plan(
                 context,
@@ -485,9 +464,7 @@ class Watch:
         """Return the function that is called with each record."""
 
         def tell(record):
-            self._note_life()
-            if self.chain.by_name(record.kind).reach == OF_A_FRAME:
-                self._last_frame_at = self._sign_of_life
+            self._patience.note_life()
             lines.add(record)
 
         return tell

@@ -11,8 +11,8 @@ from scipy import ndimage
 from ccdflow.verify.comparing.comparing import check_value
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again,
-# so that a wrong one there is noticed here.
+# All numbers are those of detector/cosmic_rays/ (cosmics.py, cosmic_rounds.py, star_guard.py),
+# written again, so that a wrong one there is noticed here.
 
 # Rounds of L.A.Cosmic.
 _ITERATIONS = 4

@@ -459,9 +459,9 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         if has_error.any():
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
     if noise.is_exact and wrong:
-        raise Differs(f"{wrong} standard errors are not what the header's terms give")
+        raise Differs(f"{wrong} standard errors differ from those by the header's terms")
     if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.SCATTER_ROUNDING_PART:
-        raise Differs("the standard errors are not what the header's terms give")
+        raise Differs("the standard errors differ from those by the header's terms")
     return "its standard errors " + (
         f"to {standard_errors.CARD_ROUNDING_PART:g}"
         if noise.is_exact

@@ -239,4 +239,4 @@ def _check_dark(remade, image, errors, mask):
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
     wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
     if wrong:
-        raise Differs(f"{wrong} pixels of the mask are not what the dark's pixels say")
+        raise Differs(f"{wrong} pixels of the mask differ from those by the dark's pixels")

@@ -9,7 +9,13 @@ from datetime import date, datetime
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.combined import kept_values, measuring, remade_combination, tolerances
+from ccdflow.verify.combined import (
+    kept_values,
+    measuring,
+    prepared_rows,
+    remade_combination,
+    tolerances,
+)
 from ccdflow.verify.combined.combined_figures import check_figures
 from ccdflow.verify.comparing.amplifiers import (
     card,
@@ -106,10 +112,10 @@ def verify_combined(headers, path, results, whole):
 def _bands_of(headers, account, hdu, whole):
     rows = headers[hdu]["NAXIS2"]
     if whole:
-        return remade_combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+        return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
-    return remade_combination.bands(rows, count, _BAND_ROWS)
+    return prepared_rows.bands(rows, count, _BAND_ROWS)
 
 
 class _RemadeImage:
@@ -154,9 +160,7 @@ class _RemadeImage:
     def sample(self, count):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.rows_measured_on(*self.shape, len(self.account.members), count)
-        stack, bits, *_ = remade_combination.prepare_rows(
-            self.account, self.results, self.hdu, rows
-        )
+        stack, bits, *_ = prepared_rows.prepare_rows(self.account, self.results, self.hdu, rows)
         stack[bits != 0] = np.nan
         return rows, stack
 
@@ -225,7 +229,7 @@ class _RemadeImage:
         if extension is not None:
             stored_bits = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
             if count := int(np.count_nonzero(stored_bits != remade.mask)):
-                raise Differs(f"{count} pixels of the mask are not what the members' masks give")
+                raise Differs(f"{count} pixels of the mask differ from the members' masks")
 
     def _compare_errors(self, part, remade):
         """Compare UNCERT with the noise model, if that gives the errors."""
@@ -242,7 +246,7 @@ class _RemadeImage:
             agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
         wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.other)
         if wrong.any():
-            raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
+            raise Differs(f"{int(wrong.sum())} standard errors differ from the noise model's")
 
     def _compare_scatter(self, part, remade):
         """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 
+from ccdflow.verify.combined.measuring import finite_median
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
 # Values of a pixel near the limit of rejection of which all choices are tried.
@@ -52,6 +53,72 @@ def middle_of(stack, keep, method):
         if method == "median":
             return np.nanmedian(np.where(keep, stack, np.nan), axis=0)
         return np.where(keep, stack, 0).sum(axis=0) / keep.sum(axis=0)
+
+
+def count_invalid(stack, masked):
+    """Return how many values of each pixel count for nothing: not finite, or masked.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...), float64
+    masked : numpy.ndarray of the same shape, bool
+
+    Returns
+    -------
+    numpy.ndarray of shape (...), int
+    """
+    return (masked | ~np.isfinite(stack)).sum(axis=0)
+
+
+def values_that_count(values, masked):
+    """Return which values count: those not masked; all finite ones where all are masked.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, ...), float64
+    masked : numpy.ndarray of the same shape, bool
+
+    Returns
+    -------
+    numpy.ndarray of the same shape, bool
+    """
+    finite = np.isfinite(values)
+    good = finite & ~masked
+    return np.where(good.any(axis=0), good, finite)
+
+
+def kept_by_scatter(stack, masked, account, part=1.0):
+    """Return which values are kept where a part of the limit is theirs: (n, ...) bool.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...), float64
+    masked : numpy.ndarray of the same shape, bool
+        True for pixels that are masked.
+    account : CombinedAccount
+        Its rejection.
+    part : float, optional
+        Fraction of the limit.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, ...), bool
+        True for a value that is kept.
+    """
+    good = values_that_count(stack, masked)
+    kept = np.where(good, stack, np.nan)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")
+        for _ in range(account.iterations if account.clip is not None else 0):
+            middle = finite_median(kept)
+            if account.deviation == "mad":
+                spread = MAD_TO_SIGMA * finite_median(np.abs(kept - middle))
+            else:
+                spread = np.nanstd(kept, axis=0)
+            clipped = np.where(np.abs(kept - middle) > part * account.clip * spread, np.nan, kept)
+            # Where all are masked, nothing is rejected.
+            kept = np.where((good & ~masked).any(axis=0), clipped, kept)
+    return np.isfinite(kept)
 
 
 def standard_errors(stack, kept, method):

@@ -103,7 +103,7 @@ def _ranks(order):
 
 
 def _rank_of(keyword, ranks):
-    """Return what ranks a card: (1, rank, number, rank of that number); or None."""
+    """Return the rank of a card: (1, rank, number, rank of that number); or None."""
     if keyword in ranks:
         return 1, ranks[keyword][0], 0, 0
     match = _NUMBER.fullmatch(keyword)

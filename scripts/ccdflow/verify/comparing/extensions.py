@@ -23,6 +23,9 @@ _COMMENTS = {
     "UNCERT": (
         "",
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
+        " image are the parts common to a row, or to all frames with these masters.",
+        # As version 1.x wrote it.
+        "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
         " image tell what of it is common to a row, or to all frames with these masters.",
     ),
     "COUNT": ("Number of frames behind each pixel",),

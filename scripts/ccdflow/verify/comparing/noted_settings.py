@@ -12,7 +12,7 @@ from ccdflow.verify.comparing.comparing import Differs
 
 # LOWSIGMA by default, which no run notes.
 _LOW_SIGMA = 4.5
-# Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
+# Factors by which the contrast is raised where stars are flagged: detector/cosmic_rays/cosmics.py.
 _CONTRAST_FACTORS = (1, 2, 4)
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5

@@ -77,7 +77,7 @@ def _verify_map(first, hdus, results):
         mask.reshape(-1)[index] = bits
         wrong = int(np.count_nonzero(mask != hdu.data))
         if wrong:
-            raise Differs(f"{wrong} pixels of {hdu.name} are not what the nights' tables give")
+            raise Differs(f"{wrong} pixels of {hdu.name} differ from the nights' tables")
         index, _, *columns = history(nights, number, shape, first["BPSHARE"])
         lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
@@ -97,7 +97,7 @@ def _compare_columns(table, expected):
     """Raise unless the columns of some lines of PIXELS have these values."""
     for name, values in expected.items():
         if len(table) != len(values) or (np.asarray(table[name]) != values).any():
-            raise Differs(f"column {name} of PIXELS is not what the nights' tables give")
+            raise Differs(f"column {name} of PIXELS differs from the nights' tables")
 
 
 def _measurements(first, results):

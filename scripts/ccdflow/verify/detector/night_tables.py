@@ -375,7 +375,7 @@ def _verdict_of_pairs(first, hdus):
     for name in ("PIXELS", "WEAK"):
         if len(hdus[name].data):
             raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
-    return {"compared": "no line: pairs of flats tell of no pixels", "pixels": 0, "largest": 0.0}
+    return {"compared": "no line: pairs of flats show no bad pixels", "pixels": 0, "largest": 0.0}
 
 
 def _lines_of(table, number, shape):
@@ -392,7 +392,7 @@ def _check_weak(first, number, contrast, lines):
     keyword = f"FLATOWN{number}"
     if contrast is None:
         if keyword in first or len(lines[0]):
-            raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
+            raise Differs(f"{keyword} and WEAK need flats that show bad pixels, and there are none")
         return 0.0
     check_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
@@ -406,7 +406,7 @@ def _check_weak(first, number, contrast, lines):
         )
     ):
         raise Differs(
-            f"{wrong} numbers in SIGMA are not what the flats give", float(differences.max())
+            f"{wrong} numbers in SIGMA differ from those of the flats", float(differences.max())
         )
     return float(differences.max(initial=0.0))
 

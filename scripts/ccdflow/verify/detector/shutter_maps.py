@@ -200,7 +200,7 @@ def _compare_cells(hdus, excess, error):
             is_same = np.abs(values.ravel() - remade[part]) <= limit
             is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
             if wrong := int(np.count_nonzero(~is_same)):
-                raise Differs(f"{wrong} cells of {name} are not what its flats give")
+                raise Differs(f"{wrong} cells of {name} differ from those of its flats")
         largest, first_cell = (
             max(largest, float(np.nanmax(differences, initial=0.0))),
             first_cell + stored.size,

@@ -167,7 +167,9 @@ def _check_mask(hdus, hdu, account, raw):
         expected[stored == NO_DATA] = NO_DATA
     wrong = (stored ^ expected) & certain
     if np.count_nonzero(wrong):
-        raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
+        raise Differs(
+            f"{np.count_nonzero(wrong)} pixels of the mask differ from those by the raw pixels"
+        )
 
 
 def _highest_raw_value(dtype):

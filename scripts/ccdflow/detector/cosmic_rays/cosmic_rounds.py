@@ -1,0 +1,265 @@
+"""The rounds of L.A.Cosmic (astroscrappy) on an image: after the first one only near its hits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Rounds of L.A.Cosmic: the default of astroscrappy.
+_ITERATIONS = 4
+# A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
+# 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
+_REACH_PIXELS = 8
+# A replaced pixel changes hits up to this many pixels away where stars are compared with their
+# profile, by the noise of the pixels around.
+_REACH_OF_PROFILE = 12
+# A hit of at most this many pixels on a side lies in one part; a larger one takes several.
+_WIDTH_OF_A_HIT = 6
+# If the parts together have this many times the pixels of the image, all rounds search all of it:
+# the parts would take longer.
+_MOST_IN_PARTS = 1.0
+# A hit is replaced by the pixels up to this far from it.
+_PIXELS_AROUND = 2
+# Pixels that are mirrored at the edges of an image: L.A.Cosmic finds nothing in the last three.
+_MARGIN_PIXELS = 6
+
+IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2
+"""The image in the arrays that `with_margin` returns."""
+
+NEIGHBOUR_BOX = np.ones((3, 3), bool)
+"""Pixels that touch at a corner are connected."""
+
+
+def with_margin(values, dtype=np.float32):
+    """Return an image that is mirrored at its edges: its own pixels are at `IMAGE_IN_MARGIN`.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (ny, nx), any type
+    dtype : numpy.dtype
+        Type of the result.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
+        Of 12 rows and columns more.
+    """
+    return np.pad(values.astype(dtype, copy=False), _MARGIN_PIXELS, mode="reflect")
+
+
+def hits_of_rounds(data, variance, bad, settings):
+    """Return the hits of L.A.Cosmic, (ny, nx) bool: after the first round only near its hits.
+
+    Hits are replaced by their surroundings for the next round, which finds others only where
+    something was replaced: small parts of the image about the hits are put together for it.
+
+    Parameters
+    ----------
+    data, variance : numpy.ndarray
+        (ny, nx), float32.
+    bad : numpy.ndarray
+        (ny, nx), bool.
+    settings : dict
+        Arguments of ``astroscrappy.detect_cosmics``.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+    """
+    from astroscrappy import detect_cosmics
+
+    def find(data, variance, bad, rounds=1):
+        return detect_cosmics(
+            data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
+            cleantype="medmask", **settings,
+        )[0]  # fmt: skip
+
+    hits = find(data, variance, bad)
+    new, planes = hits, _Replaced(data, variance, bad)
+    reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
+    for _ in range(_ITERATIONS - 1):
+        boxes = planes.replace(hits, new)
+        firsts, at_edges = _parts(boxes, data.shape, reach)
+        side = 4 * reach + _WIDTH_OF_A_HIT
+        if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
+            return find(data, variance, bad, _ITERATIONS)
+        further = np.zeros_like(hits)
+        if len(firsts):
+            _find_inside(find, planes.planes, firsts, reach, further)
+        for across, windows in _parts_at_edges(at_edges, data.shape):
+            _find_at_edge(find, planes.planes, windows, across, further)
+        new = further & ~hits
+        if not new.any():
+            break
+        hits |= new
+    return hits
+
+
+class _Replaced:
+    """An image and its variance, whose hits are replaced by the median of the pixels around them.
+
+    As in astroscrappy, those of 5 x 5 pixels count that are no hits, and not beside bad ones; all
+    hits are replaced anew in each round. The median of an even number is the lower of two.
+
+    Parameters
+    ----------
+    data, variance : numpy.ndarray
+        (ny, nx), float32; not changed.
+    bad : numpy.ndarray
+        (ny, nx), bool: pixels that replace no other.
+
+    Attributes
+    ----------
+    planes : tuple of numpy.ndarray
+        (ny, nx) each: image and variance with hits replaced (float32), and bad pixels (bool).
+    """
+
+    def __init__(self, data, variance, bad):
+        from astroscrappy import dilate3
+
+        self.planes = data.copy(), variance.copy(), bad
+        self._sources = data, variance
+        self._bad = dilate3(bad).astype(bool)
+
+    def replace(self, hits, new):
+        """Replace hits near new ones; return the slices of each group of replaced pixels."""
+        from scipy import ndimage
+
+        changed = np.zeros_like(hits)
+        inner = (slice(_PIXELS_AROUND, -_PIXELS_AROUND),) * 2
+        is_near = ndimage.binary_dilation(new, np.ones((2 * _PIXELS_AROUND + 1,) * 2, bool))
+        changed[inner] = (hits & is_near)[inner]
+        y, x = np.nonzero(changed)
+        steps = np.arange(-_PIXELS_AROUND, _PIXELS_AROUND + 1)
+        around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
+        is_left_out = (hits | self._bad)[around].reshape(len(y), steps.size**2)
+        counts = (~is_left_out).sum(axis=1)
+        middle_index = np.maximum(counts - 1, 0) // 2
+        for plane, source in zip(self.planes, self._sources, strict=False):
+            values = np.where(is_left_out, np.inf, source[around].reshape(is_left_out.shape))
+            values.sort(axis=1)
+            middle = values[np.arange(len(y)), middle_index]
+            if not counts.all():
+                middle[counts == 0] = self._level(source)
+            plane[y, x] = middle
+        return ndimage.find_objects(ndimage.label(changed, NEIGHBOUR_BOX)[0])
+
+    def _level(self, source):
+        """Return the median of the pixels that are not beside bad ones."""
+        from astroscrappy import median
+
+        good = np.ascontiguousarray(source[~self._bad])
+        return median(good, len(good))
+
+
+def _parts(boxes, shape, reach):
+    """Return the parts of an image whose cores hold all that is near to some boxes.
+
+    Parameters
+    ----------
+    boxes : list of (slice, slice)
+    shape : (int, int)
+        (ny, nx) of the image.
+    reach : int
+        See `_REACH_PIXELS`.
+
+    Returns
+    -------
+    firsts : numpy.ndarray of shape (n, 2)
+        First row and column of the parts within the image, four times the reach and a hit wide;
+        their cores begin behind one reach.
+    at_edges : list of ((slice, slice), (slice, slice))
+        Parts at its edges, where filters end, with their cores in them.
+    """
+    step, centres, at_edges = 2 * reach + _WIDTH_OF_A_HIT, [], []
+    for box in boxes:
+        ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
+        firsts = [np.arange(low, high - 2 * reach, step) for low, high in ends]
+        last = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in firsts]
+        if min(first[0] for first in firsts) >= 0 and all(
+            end <= size for end, size in zip(last, shape, strict=True)
+        ):
+            centres.append(np.stack(np.meshgrid(*firsts, indexing="ij"), -1).reshape(-1, 2))
+            continue
+        window, core = [], []
+        for (low, high), size in zip(ends, shape, strict=True):
+            window.append(slice(max(low, 0), min(high, size)))
+            begin = 0 if low < 0 else reach
+            stop = window[-1].stop - window[-1].start - (0 if high > size else reach)
+            core.append(slice(begin, stop))
+        at_edges.append((tuple(window), tuple(core)))
+    return np.concatenate(centres) if centres else np.zeros((0, 2), int), at_edges
+
+
+def _find_inside(find, planes, firsts, reach, hits):
+    """Look for hits in parts that touch no edge, all at once: each call starts threads.
+
+    Parameters
+    ----------
+    find : callable
+        Takes three arrays, and returns their hits.
+    planes : tuple of numpy.ndarray
+        (ny, nx): the image, its variance, bad pixels.
+    firsts : numpy.ndarray of shape (n, 2)
+        Of `_parts`.
+    reach : int
+        See `_REACH_PIXELS`.
+    hits : numpy.ndarray
+        (ny, nx), bool: hits are added.
+    """
+    side = 4 * reach + _WIDTH_OF_A_HIT
+    steps = np.arange(side)
+    rows, columns = (firsts[:, axis, None] + steps for axis in (0, 1))
+    pixels = rows.T[:, :, None], columns[None]
+    in_parts = find(*(plane[pixels].reshape(side, -1) for plane in planes))
+    core = slice(reach, side - reach)
+    in_cores = in_parts.reshape(side, len(firsts), side)[core, :, core]
+    pixels = rows[:, core, None], columns[:, None, core]
+    np.logical_or.at(hits, pixels, in_cores.swapaxes(0, 1))
+
+
+def _parts_at_edges(at_edges, shape):
+    """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
+    groups, alone = {}, []
+    for window, core in at_edges:
+        ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]
+        touched = [
+            (axis, end) for axis, end in ends if end in (window[axis].start, window[axis].stop)
+        ]
+        if len(touched) == 1:
+            groups.setdefault(touched[0], []).append((window, core))
+        else:
+            alone.append((0, [(window, core)]))
+    return [*((axis, windows) for (axis, _), windows in groups.items()), *alone]
+
+
+def _find_at_edge(find, planes, windows, across, hits):
+    """Look for hits in all parts at one edge at once: each call starts threads.
+
+    Parameters
+    ----------
+    find : callable
+        Takes three arrays, and returns their hits.
+    planes : tuple of numpy.ndarray
+        (ny, nx): the image, its variance, bad pixels.
+    windows : list of ((slice, slice), (slice, slice))
+        Of `_parts`: they are put one behind the other along the edge.
+    across : int
+        Axis at whose end they lie; all are taken as deep as the deepest.
+    hits : numpy.ndarray
+        (ny, nx), bool: hits are added.
+    """
+    along = 1 - across
+    deep = slice(
+        min(window[across].start for window, _ in windows),
+        max(window[across].stop for window, _ in windows),
+    )
+    rows = np.concatenate([np.arange(w[along].start, w[along].stop) for w, _ in windows])
+    index = (deep, rows) if along else (rows, deep)
+    in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
+    for window, core in windows:
+        part = [None, None]
+        part[along] = slice(begin + core[along].start, begin + core[along].stop)
+        first = window[across].start - deep.start
+        part[across] = slice(first + core[across].start, first + core[across].stop)
+        hits[window][core] |= in_parts[tuple(part)]
+        begin += window[along].stop - window[along].start

@@ -1,0 +1,172 @@
+"""Cosmic rays in a calibrated frame, by L.A.Cosmic (astroscrappy), and two guards for stars.
+
+van Dokkum, PASP 113, 1420 (2001). Pixels are never changed. The rounds of L.A.Cosmic are in
+`cosmic_rounds`; a hit in a star counts only if it is sharper than any star (`star_guard`), and a
+result that flags too many pixels of stars is discarded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, hits_of_rounds, with_margin
+from ccdflow.detector.cosmic_rays.star_guard import Stars
+from ccdflow.robust import FWHM_OVER_SIGMA
+
+VERSION = 6
+"""Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
+
+MOST_UNDER_STARS = 1e-3
+"""A result that flags more than this part of the pixels under stars is discarded: of 20 stars
+with 50 pixels each, one loses one."""
+
+# Stars of a smaller FWHM, pixels, are compared with their own profile.
+_UNDERSAMPLED_FWHM = 2.5
+# The limit of the contrast is multiplied by this where stars are compared with their profile.
+# Chosen by simulated frames: docs/detector.md, "Cosmic rays found", has what is found and flagged
+# with it.
+_PROFILE_CONTRAST = 0.3
+# Pixels on a side of a star's profile: of a FWHM of 2.5 pixels, it reaches to 2.8 sigma.
+_PROFILE_SIZE = 7
+# Where stars are flagged, the contrast is raised by these factors before the result is discarded.
+_CONTRAST_FACTORS = (1, 2, 4)
+# Lines at each edge of an image that may have too many hits: as many as L.A.Cosmic leaves out by
+# itself, which are searched here behind mirrored pixels.
+_EDGE_LINES = 3
+# A line at an edge has too many hits if they cover this part of its pixels. Chosen: 20 of 1,000; a
+# smaller part drops a track along the edge, a larger one keeps the pixels of a bad line.
+_EDGE_SHARE = 0.02
+# The part of the whole image that was hit, times this factor, is added to `_EDGE_SHARE`. Chosen:
+# the edges of long exposures, which are hit everywhere, keep their hits; a much larger one keeps
+# bad lines as well.
+_EDGE_FACTOR = 4
+# A line with fewer hits than this is kept whatever its limit: in a window of 200 pixels, 2 % are
+# four.
+_FEWEST_ON_EDGE = 5
+
+
+@dataclass(frozen=True)
+class Search:
+    """The result of a search, and its arguments, which the header names.
+
+    Attributes
+    ----------
+    hits : numpy.ndarray
+        (ny, nx), bool; none where the result is discarded.
+    is_kept : bool
+        Whether the hits spare the stars.
+    sigma, contrast : float
+        ``sigclip`` and ``objlim`` of astroscrappy, as they were in the end.
+    fwhm : float
+        Of the frame's stars, pixels; 0 for too few stars.
+    """
+
+    hits: np.ndarray
+    is_kept: bool
+    sigma: float
+    contrast: float
+    fwhm: float
+
+
+def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
+    """Find the pixels of an image that cosmic rays hit.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx), float32, electrons or adu. Not changed.
+    errors : numpy.ndarray of float32
+        (ny, nx): standard errors of a model (UNCERT).
+    mask : numpy.ndarray
+        (ny, nx), int16: pixels with any bit are no hits, and are left out of the surroundings.
+    sigma, contrast : float
+        ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and how
+        much sharper than a star.
+    guard : float
+        See `MOST_UNDER_STARS`; as many hits as elsewhere are expected there.
+
+    Returns
+    -------
+    Search
+
+    Examples
+    --------
+    A hit of 500 electrons on a sky with a noise of 3 electrons:
+
+    >>> image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
+    >>> image[20, 30] += 500
+    >>> errors = np.full(image.shape, 3, np.float32)
+    >>> found = search(image, errors, np.zeros(image.shape, np.int16))
+    >>> print(np.argwhere(found.hits))
+    [[20 30]]
+    """
+    bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    level = float(np.median(image[~bad])) if not bad.all() else 0.0
+    usual_error = float(np.median(errors[~bad])) if not bad.all() else 1.0
+    data = with_margin(np.where(np.isfinite(image), image, level))
+    errors = with_margin(np.where(np.isfinite(errors), errors, usual_error))
+    bad = with_margin(bad, bool)
+    stars = Stars(data, errors, bad)
+    variance = np.square(errors)
+    fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM_OVER_SIGMA
+    for factor in _CONTRAST_FACTORS:
+        settings = _sharpness_settings(stars.width, contrast * factor)
+        hits = hits_of_rounds(data, variance, bad, {"sigclip": sigma, **settings}) & ~bad
+        stars.keep_sharp(hits)
+        if stars.are_spared_by(hits, guard):
+            return Search(
+                _clear_edges(hits[IMAGE_IN_MARGIN]),
+                is_kept=True,
+                sigma=sigma,
+                contrast=settings["objlim"],
+                fwhm=fwhm,
+            )
+    return Search(
+        np.zeros(image.shape, bool),
+        is_kept=False,
+        sigma=sigma,
+        contrast=settings["objlim"],
+        fwhm=fwhm,
+    )
+
+
+def _clear_edges(hits):
+    """Return a copy of hits without lines at the edges of an image that have too many of them.
+
+    The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
+    """
+    kept = hits.copy()
+    limit = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
+    for turned in (kept, kept[::-1], kept.T, kept.T[::-1]):
+        for line in turned[:_EDGE_LINES]:
+            if np.count_nonzero(line) >= max(limit * line.size, _FEWEST_ON_EDGE):
+                line[:] = False
+    return kept
+
+
+def _sharpness_settings(width, contrast):
+    """Return the settings by which astroscrappy distinguishes hits from stars.
+
+    Parameters
+    ----------
+    width : float
+        Standard deviation of the stars, pixels; NaN if unknown.
+    contrast : float
+        See `search`.
+
+    Returns
+    -------
+    dict
+        Arguments of ``astroscrappy.detect_cosmics``.
+    """
+    if not width * FWHM_OVER_SIGMA < _UNDERSAMPLED_FWHM:
+        return {"objlim": contrast}
+    return {
+        "objlim": _PROFILE_CONTRAST * contrast,
+        "fsmode": "convolve",
+        "psfmodel": "gauss",
+        "psffwhm": width * FWHM_OVER_SIGMA,
+        "psfsize": _PROFILE_SIZE,
+    }

@@ -1,0 +1,153 @@
+"""Notes in columns: a cell for each of many things, of which a reader takes the columns it needs.
+
+Lines with all that is noted of a thing would be parsed whole. The cells of a column are neighbours
+in the file: it is read by one call and parsed by another, and columns that nobody asks for stay on
+the disk. Cells that are as they were are copied as bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ccdflow.files.text_files import json_text, notes
+
+_encode = json_text.compact_encoder()
+# The last line: where the line before it begins, which says where the columns are.
+_END = b"%019d\n"
+
+
+class Columns:
+    """The columns of a file.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading, its checksum compared, at its last line but one.
+
+    Attributes
+    ----------
+    first : dict
+        Values that describe all of them.
+    names : list of str
+        Names of the things that the cells of each column describe, in their order.
+    """
+
+    def __init__(self, file):
+        self._path, self._stamp = file.name, _stamp(file)
+        head = json.loads(file.readline())
+        self.first, self.names = head["first"], head["names"]
+        self._extents = {name: extent for name, *extent in head["columns"]}
+
+    def __contains__(self, column):
+        return column in self._extents
+
+    def __iter__(self):
+        return iter(self._extents)
+
+    def cells(self, column):
+        """Return the cells of a column: bytes each, b"" where there is no value.
+
+        Parameters
+        ----------
+        column : str
+
+        Returns
+        -------
+        list of bytes
+
+        Raises
+        ------
+        OSError
+            If they cannot be read, or the file is another one by now.
+        """
+        start, length = self._extents[column]
+        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+            if _stamp(file) != self._stamp:
+                raise OSError(f"{self._path} was written anew")
+            text = os.pread(file.fileno(), length, start)
+        return text.split(b"\n")[:-1]
+
+
+def _stamp(file):
+    """Return the identity, size and time of an open file."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_columns(path):
+    """Return the `Columns` of a file; None if it is not as `write_columns` wrote it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Columns or None
+    """
+    try:
+        with Path(path).open("rb") as file:
+            if not notes.is_as_written(file):
+                return None
+            file.seek(max(0, file.tell() - len(_END % 0)))
+            start = file.read().strip()
+            if not start.isdigit():
+                return None
+            file.seek(int(start))
+            return Columns(file)
+    except OSError:
+        return None
+
+
+def values(cells):
+    """Return the values of some cells; None for an empty cell.
+
+    Parameters
+    ----------
+    cells : iterable of bytes
+
+    Returns
+    -------
+    list
+    """
+    # One call keeps keys that many texts have once.
+    return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))
+
+
+def cell(value):
+    """Return the cell of a plain value."""
+    return _encode(value).encode()
+
+
+def write_columns(path, columns, *, first, names):
+    """Write a file of columns, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    columns : iterable of (str, list of bytes)
+        Name and cells of each column, one for each name: b"" where there is no value. They are
+        never together in memory.
+    first : dict
+        Plain values that describe all names.
+    names : list of str
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    extents = []
+
+    def parts(start):
+        for name, cells in columns:
+            text = b"\n".join([*cells, b""])
+            extents.append([name, start, len(text)])
+            start += len(text)
+            yield text
+        yield cell({"first": first, "names": names, "columns": extents}) + b"\n"
+        yield _END % start
+
+    notes.write_checked_bytes(path, parts(notes.START))

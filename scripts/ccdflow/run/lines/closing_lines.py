@@ -1,0 +1,103 @@
+"""The lines at the end of a run: failed jobs, frames set aside, and the number of products."""
+
+from __future__ import annotations
+
+from ccdflow import paths
+from ccdflow.run import failures, ledger
+from ccdflow.run.context import reduced_product
+from ccdflow.run.lines.plan_description import (
+    counted_noun,
+    set_aside_lines,
+    unknown_lines,
+    unreadable_lines,
+)
+from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.raw_verdicts import records_by_kind
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
+from ccdflow.run.rawframes.warnings_of_rows import (
+    files_passed_over,
+    no_overscan_lines,
+    passed_over_lines,
+    warning_lines,
+)
+
+
+def why_failed(session):
+    """Return one line on why a completed run counts as a failure."""
+    count = len(session.failed)
+    if count:
+        return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
+    if session.unmoved:
+        return "products could not be moved to set_aside/; all else is made, see the lines above"
+    return "frames were set aside, and `strict` makes that a failure"
+
+
+def fails(context):
+    """Return whether a frame is set aside and the configuration counts that as a failure."""
+    if not context.settings["strict"]:
+        return False
+    return any(
+        row.status == SET_ASIDE for row in archive_counts.store_for_lines(context).rows.values()
+    )
+
+
+def closing_lines(context, failed=(), postponed=(), *, passed=None):
+    """Return the closing lines of a run.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    failed, postponed : list of ccdflow.run.ledger.Record
+        Failed jobs of this run, and those left for the next one beside frames.
+    passed : iterable of str, optional
+        Files of the raw folder that are not read, where they are known: no look is needed then.
+
+    Returns
+    -------
+    list of str
+    """
+    rows = archive_counts.store_for_lines(context)
+    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
+    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
+    lines += set_aside_lines(rows, most_lines=20, leave_out={r.product for r in failed})
+    lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
+    lines += warning_lines(rows) + no_overscan_lines(rows)
+    lines += unknown_lines(context)
+    # Frames without a product of this run; an earlier product of one may be on the disk.
+    unmade = {
+        reduced_product(f)
+        for f, row in context.store.rows.items()
+        if row.status_and_reason[0] == ARRIVING_STATUS
+    }
+    unmade |= {record.product for record in (*failed, *postponed)}
+    records = records_by_kind(context.ledger)
+    of_closed_nights, made_in_closed_nights = archive_counts.records(context)
+    counts = []
+    for kind in context.chain:
+        records_of_kind = records.get(kind.name, [])
+        lines += kind.closing(context, records_of_kind)
+        if kind.counted_nouns and (
+            records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
+        ):
+            number = sum(
+                r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
+            )
+            counts.append(
+                counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
+            )
+    counts += _counts_of_frames(context, rows, failed)
+    return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
+
+
+def _counts_of_frames(context, rows, failed):
+    """Return the counts of frames and failed jobs at the end of the last line."""
+    statuses, first = archive_counts.statuses(context), context.chain.first.name
+    counts = {
+        "failed": len(failed),
+        "of unknown image type": sum(r.has(RowMark.UNKNOWN_TYPE) for r in rows.rows.values()),
+        "left for the next run": statuses[ARRIVING_STATUS]
+        - sum(each.kind == first for each in failed),
+        RAW_MISSING: statuses[RAW_MISSING],
+    }
+    words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]
+    return [f"{statuses[SET_ASIDE]} set aside", *words_of_counts]

@@ -1,0 +1,38 @@
+"""The library's debug messages as lines of a run: why all nights are planned, why no seal holds.
+
+`snakemake --verbose` and `watch.py --verbose` show them; otherwise nobody sees them.
+"""
+
+from __future__ import annotations
+
+import logging
+
+# The logger above those of all modules.
+_LIBRARY = "ccdflow"
+
+
+class DebugLines(logging.Handler):
+    """Says each debug message of the library, until `end` is called.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line.
+    """
+
+    def __init__(self, say):
+        super().__init__(logging.DEBUG)
+        self._say = say
+        self._logger = logging.getLogger(_LIBRARY)
+        self._level_before = self._logger.level
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.addHandler(self)
+
+    def emit(self, record):
+        """Say the message of a `logging.LogRecord`."""
+        self._say(f"debug: {record.getMessage()}")
+
+    def end(self):
+        """Show no further message."""
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level_before)

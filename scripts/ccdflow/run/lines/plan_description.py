@@ -1,0 +1,300 @@
+"""The lines of a run on its plan: products to be made and moved, frames set aside."""
+
+from __future__ import annotations
+
+from ccdflow import paths
+from ccdflow.run.context import reduced_product
+from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.rawnames import shown_name
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
+
+# At most this many products to be moved away are named.
+_MOST_LINES = 5
+_NOT_WANTED = "no frame or setting asks for it any longer"
+# A line names at most this many kinds: nobody reads a longer one.
+_MOST_KINDS = 5
+
+
+def counted_noun(number, words):
+    """Return a number with its noun, in the singular or plural.
+
+    Parameters
+    ----------
+    number : int
+    words : (str, str)
+        The noun in the singular and in the plural.
+
+    Returns
+    -------
+    str
+    """
+    return f"{number} {words[number != 1]}"
+
+
+def lines_on_plan(plan):
+    """Return the lines on the products to be made, with the reasons.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    list of str
+    """
+    return [
+        *_lines_on_jobs(plan),
+        *_lines_on_older_headers(plan),
+        *_lines_on_moves(plan),
+        *_lines_beside(plan),
+        *unreadable_lines(plan.context),
+    ]
+
+
+def unreadable_lines(context):
+    """Return a line for each folder of products that cannot be looked into."""
+    lines = []
+    for folder, problem in sorted(context.unreadable.items()):
+        lines.append(
+            f"{context.results}/{folder}: {problem.text}; its products were not looked at, and none"
+            f" is made there: {problem.remedy}"
+        )
+    return lines
+
+
+def unknown_lines(context):
+    """Return a line on reduced frames without a row.
+
+    Their raw files are gone or renamed, and the notes on the headers were lost.
+    """
+    first = context.chain.first
+    unknown = sorted(
+        product
+        for product, record in context.ledger.items()
+        if first.has_name(product) and record.stamp and product not in context.products
+    )
+    if not unknown:
+        return []
+    names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+    return [
+        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}),"
+        " because the notes on the headers were lost: the products are kept, in no table and no"
+        " combination; bring the raw files back, or delete the products"
+    ]
+
+
+def _lines_on_jobs(plan):
+    """Return the lines on the products to be made, a line for each sort of work."""
+    jobs = {}
+    for job in plan.jobs.values():
+        jobs.setdefault(job.kind, []).append(job)
+    kinds = [kind for kind in plan.context.chain if kind.name in jobs]
+    lines = []
+    for kind in kinds:
+        jobs_of_kind = jobs[kind.name]
+        if kind is plan.context.chain.first:
+            planned = counted_noun(plan.planned_counts[kind.name], kind.nouns)
+            lines.append(
+                f"{len(jobs_of_kind)} of {planned} to {kind.verb}: {_reasons(jobs_of_kind)}"
+            )
+        elif not kind.is_report:
+            number = counted_noun(len(jobs_of_kind), kind.nouns)
+            lines.append(f"{number} to {kind.verb}: {_reasons(jobs_of_kind)}")
+    reports = [kind for kind in kinds if kind.is_report]
+    if reports:
+        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.nouns) for kind in reports)
+        reasons = _reasons([job for kind in reports for job in jobs[kind.name]])
+        lines.append(f"{numbers} to write: {reasons}")
+    return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
+
+
+def _lines_on_older_headers(plan):
+    """Return the lines on products that keep an older version of their header."""
+    return [
+        f"{counted_noun(number, kind.nouns)} with a header of an older version: "
+        f"`-R {kind.rule}` writes it anew; the pixels would be the same"
+        for kind in plan.context.chain
+        if (number := plan.older_headers.get(kind.name))
+    ]
+
+
+def _subject_up_to_date(plan):
+    """Return the begin of the line on products that are current."""
+    if plan.is_part:
+        return "all products asked for are"
+    first = plan.context.chain.first
+    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.nouns)} reduced and"
+
+
+def _lines_on_moves(plan):
+    """Return the lines on products to be moved or deleted."""
+    rows, chain = plan.context.store.rows, plan.context.chain
+    moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    products_named = set(moved[:_MOST_LINES])
+    why = {
+        product: row.status_and_reason[1]
+        for file, row in (rows.items() if products_named else ())
+        if (product := reduced_product(file)) in products_named and product not in plan.dropped
+    }
+    lines = [
+        f"{product} to be moved into {paths.set_aside('')}: "
+        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _NOT_WANTED))
+        for product in moved[:_MOST_LINES]
+    ]
+    if len(moved) > _MOST_LINES:
+        lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    if removed := len(plan.leaving) - len(moved):
+        number = (
+            "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+        )
+        lines.append(f"{number} to be removed: nothing is left to be shown there")
+    return lines
+
+
+def _lines_beside(plan):
+    """Return the line on frames that are not reduced, a count for each status; [] for none."""
+    statuses = archive_counts.statuses(plan.context)
+    words = {
+        SET_ASIDE: "set aside",
+        ARRIVING_STATUS: "left for the next run",
+        RAW_MISSING: RAW_MISSING,
+    }
+    aside = [f"{statuses[status]} {text}" for status, text in words.items() if statuses[status]]
+    return [f"beside them: {', '.join(aside)}"] if aside else []
+
+
+def _reasons(jobs):
+    """Return the reasons of jobs in words, the most frequent one first."""
+    nights = {}
+    for job in jobs:
+        nights.setdefault(job.why, []).append(job.night)
+    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
+        # All products are of the same nights.
+        words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
+        return (
+            words + "; " * bool(_nights_in_words(reasons[0][1])) + _nights_in_words(reasons[0][1])
+        )
+    return "; ".join(
+        f"{len(nights_of_reason)} {why}, {_nights_in_words(nights_of_reason)}".rstrip(", ")
+        for why, nights_of_reason in reasons
+    )
+
+
+def _nights_in_words(nights, most_named=4):
+    """Return some nights in words: all names of a few, else the first and the last."""
+    nights = sorted(set(nights) - {""})
+    if not nights:
+        return ""
+    word = "night" if len(nights) == 1 else "nights"
+    if len(nights) <= most_named:
+        return f"{word} {', '.join(nights)}"
+    return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+
+
+def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
+    """Return a line for each frame set aside, still arriving, or without its raw file.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    most_lines : int, optional
+        Lines at most; one more says how many are left out.
+    leave_out : set of str
+        Reduced frames that other lines name.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = []
+    rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
+    rows = [
+        row
+        for row in store.rows.values()
+        if row.status_and_reason[0] != OK and paths.reduced_frame(row.file) not in leave_out
+    ]
+    for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
+        status, reason = row.status_and_reason
+        if status == ARRIVING_STATUS:
+            status = "left for the next run"
+        name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+        lines.append(f"{status}: {name}: {reason}")
+    if most_lines is not None and len(lines) > most_lines:
+        unnamed = len(lines) - most_lines
+        lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
+    return lines
+
+
+def other_products(plan):
+    """Return the words for a plan's products other than frames, for the progress line."""
+    names = {job.kind for job in plan.jobs.values()}
+    # For a plan without jobs the kinds need not be imported.
+    kinds = plan.context.chain[1:] if names else ()
+    words = list(dict.fromkeys(kind.progress_noun for kind in kinds if kind.name in names))
+    if len(words) > _MOST_KINDS:
+        return "other products"
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def sources(plan, job):
+    """Return the sources of a job's product in words: its raw frame, its members, its night.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
+    context = plan.context
+    if job.kind == context.chain.first.name:
+        return shown_name(context.row_of(job.product).file)
+    group = context.find_group(job.product)
+    if group is not None:
+        if not group.files:
+            return "all nights"
+        return shown_name(group.files[0]) if len(group.files) == 1 else f"{len(group.files)} frames"
+    return f"night {shown_name(job.night)}" if job.night else "all nights"
+
+
+def line(plan, job):
+    """Return the line on a job for a dry run and for Snakemake's log.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
+    return f"{sources(plan, job)} -> {job.product} ({job.why})"
+
+
+def job_lines(plan, most_lines=None):
+    """Return one line for each job; at most ``most_lines`` of a kind, None for all.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    most_lines : int, optional
+        Jobs of a kind that are named; the others are counted.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = []
+    for kind in plan.context.chain:
+        jobs = plan.of_kind(kind.name)
+        jobs_shown = (
+            jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
+        )
+        lines += [f"  {line(plan, job)}" for job in jobs_shown]
+        if len(jobs_shown) < len(jobs):
+            lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
+    return lines

@@ -1,0 +1,231 @@
+"""The progress line: renewed on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+# Seconds from line to line: a terminal shows one that changes, a file keeps each of them.
+_LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
+# The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
+_WINDOW_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class BatchCount:
+    """The finished part of a batch.
+
+    Attributes
+    ----------
+    frames, aside, others : int
+        Frames done (including those set aside), frames set aside, and other products.
+    """
+
+    frames: int = 0
+    aside: int = 0
+    others: int = 0
+
+
+class Progress:
+    """Counts finished products and shows the progress.
+
+    Parameters
+    ----------
+    total : int
+        Number of frames to do.
+    others : int
+        Number of other products to make; shown once the first is made or no frame is left.
+    other_words : str, optional
+        The plural of the other products in the line.
+    mode : {'auto', 'plain', 'none'}
+        ``auto`` renews one line if the stream is a terminal.
+    stream : file object, optional
+        Standard error if absent.
+    clock : callable, optional
+        Returns seconds; tests replace it.
+    """
+
+    def __init__(
+        self, total, *, others=0, other_words="", mode="auto", stream=None, clock=time.monotonic
+    ):
+        self.total = total
+        self.others = others
+        self.other_words = other_words or "other products"
+        self._own = BatchCount()
+        self._elsewhere = BatchCount()
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._started = self._last = clock()
+        self._frames_ended = None
+        self._samples = deque([(self._last, 0)])
+        self._lock = threading.RLock()
+        self._width = 0
+        self._shown = ""
+        self._ended = threading.Event()
+        is_terminal = mode == "auto" and self._stream.isatty()
+        self.style = "none" if mode == "none" else "terminal" if is_terminal else "plain"
+
+    @property
+    def count(self):
+        """The finished products, of this process and others."""
+        own_count, elsewhere = self._own, self._elsewhere
+        return BatchCount(
+            own_count.frames + elsewhere.frames,
+            own_count.aside + elsewhere.aside,
+            own_count.others + elsewhere.others,
+        )
+
+    def tick(self, *, aside=False, other=False):
+        """Count one more frame, or one more of the other products.
+
+        Parameters
+        ----------
+        aside : bool
+            Whether the frame was set aside.
+        other : bool
+            Whether it is another product.
+        """
+        with self._lock:
+            own_count = self._own
+            self._own = BatchCount(
+                own_count.frames + (not other),
+                own_count.aside + bool(aside),
+                own_count.others + bool(other),
+            )
+            self._renew()
+
+    def elsewhere(self, count):
+        """Take over the count of other processes."""
+        with self._lock:
+            self._elsewhere = count
+            self._renew()
+
+    def watch(self, count, *, every=None):
+        """Read the progress of other processes at intervals.
+
+        Parameters
+        ----------
+        count : callable
+            Returns a `BatchCount`.
+        every : float, optional
+            Seconds; the default depends on the stream.
+        """
+        if self.style == "none":
+            return
+        seconds = every or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
+
+        def run():
+            while not self._ended.wait(seconds):
+                self.elsewhere(count())
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def end(self):
+        """Show the last state, and leave the line."""
+        self._ended.set()
+        with self._lock:
+            if self.style == "terminal" and self._width:
+                self._show(self.line(self._clock()))
+                self._stream.write("\n")
+                self._stream.flush()
+                self._width = 0
+
+    def line(self, now):
+        """Return the line for this moment."""
+        count = self.count
+        others = f"{count.others} of {self.others} {self.other_words}"
+        if not self.total:
+            return f"ccdflow: {others}"
+        text = f"ccdflow: {count.frames} of {self.total} frames"
+        rate = self._rate(now)
+        if rate:
+            text += f", {rate:.1f} a second"
+            if count.frames < self.total:
+                text += f", {duration((self.total - count.frames) / rate)} left"
+        if count.aside:
+            text += f", {count.aside} set aside"
+        if self.others and (count.others or count.frames >= self.total):
+            text += f"; {others}"
+        return text
+
+    def _rate(self, now):
+        """Return frames a second: over the last minute, and of the whole run once all are done."""
+        since, before = self._samples[0]
+        if self._frames_ended is not None:
+            now, since, before = self._frames_ended, self._started, 0
+        elapsed = now - since
+        return (self.count.frames - before) / elapsed if elapsed > 0 else 0.0
+
+    def _renew(self):
+        """Show the counts if enough time has passed since the last time."""
+        now = self._clock()
+        count = self.count
+        if count.frames >= self.total and self._frames_ended is None:
+            self._frames_ended = now
+        is_last = count.frames >= self.total and count.others >= self.others
+        if self.style == "none" or not self.total + self.others:
+            return
+        if not (is_last or now - self._last >= _LINE_SECONDS[self.style]):
+            return
+        self._last = now
+        text = self.line(now)
+        if count.frames < self.total:
+            self._samples.append((now, count.frames))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW_SECONDS:
+            self._samples.popleft()
+        # An unchanged line is not repeated in a log.
+        if self.style == "terminal" or text != self._shown:
+            self._shown = text
+            self._show(text)
+
+    def say(self, text):
+        """Write a separate line."""
+        with self._lock:
+            self.clear()
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def clear(self):
+        """Clear the line, to make room for another text."""
+        with self._lock:
+            if self._width:
+                self._stream.write("\r" + " " * self._width + "\r")
+                self._stream.flush()
+                self._width = 0
+
+    def _show(self, text):
+        """Write a line: over the last one in a terminal, below it elsewhere."""
+        if self.style == "terminal":
+            text = text[: _columns(self._stream) - 1]
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+def _columns(stream):
+    """Return the width of a terminal: a line that wraps cannot be renewed."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80
+
+
+def duration(seconds):
+    """Return a duration in words.
+
+    >>> duration(75), duration(7300)
+    ('1 min 15 s', '2 h 1 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"

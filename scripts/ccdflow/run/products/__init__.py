@@ -1,0 +1,1 @@
+"""The products of a run on the disk: their sizes and times, their records, their removal."""

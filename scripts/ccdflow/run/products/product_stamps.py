@@ -1,0 +1,158 @@
+"""Size and times of products: of all by a walk through their folders, or of a few when needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ccdflow import paths
+from ccdflow.files import atomic_write
+from ccdflow.run.rawframes import rawfolder
+
+
+class ProductStamps:
+    """The size and times of products by their path in the results folder; () for a missing one.
+
+    A stamp is read once: when it is first asked for, or with its whole folder.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    folders : iterable of str, optional
+        Folders of products whose files are all read at once.
+    known : dict of str to tuple, optional
+        The stamps of all products there are: none is read later.
+    """
+
+    def __init__(self, results, folders=(), *, known=None):
+        self._results, self._is_complete = results, known is not None
+        self._known = {} if known is None else known
+        for name in folders:
+            if not paths.is_of_small_pictures(name):
+                self._read_folder(name.rstrip("/"))
+
+    def _read_folder(self, folder):
+        """Read the stamps of the files in a folder."""
+        try:
+            with os.scandir(self._results / folder) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and not entry.is_dir():
+                        self._known[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
+        except FileNotFoundError:
+            pass
+
+    @property
+    def names(self):
+        """The products whose stamps are known: those of the folders, and those asked for."""
+        return self._known.keys()
+
+    def of(self, product):
+        """Return the stamp of a product."""
+        stamp = self._known.get(product)
+        if stamp is None:
+            if self._is_complete:
+                return ()
+            stamp = self._known[product] = atomic_write.stamp_of(self._results / product)
+        return stamp
+
+    def forget(self, product):
+        """Let a product count as missing."""
+        self._known[product] = ()
+
+
+def product_stamps(results, chain, raw):
+    """Find all that lies in the folders of products; links are followed, but not into raw frames.
+
+    Parameters
+    ----------
+    results : path-like
+    chain : iterable of ccdflow.kinds.kind.Kind
+    raw : path-like
+        The raw folder.
+
+    Returns
+    -------
+    stamps : ProductStamps
+    problems : dict of str to FolderProblem
+        Why a folder (its path ends in ``/``) cannot be looked into.
+    """
+    sweep = _Sweep(raw)
+    for prefix in dict.fromkeys(kind.path_prefix for kind in chain):
+        if prefix.endswith("/"):
+            name = prefix.rstrip("/")
+            path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
+            sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
+        else:
+            sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
+    return ProductStamps(Path(results), known=sweep.stamps), sweep.problems
+
+
+class FolderProblem(NamedTuple):
+    """Why a folder of products cannot be looked into, and what can be done."""
+
+    text: str
+    remedy: str
+
+
+class _Sweep:
+    """A walk through the folders of products: stamps, and folders that cannot be looked into.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder: what lies in it is no product, wherever a link leads.
+    """
+
+    def __init__(self, raw):
+        self.stamps, self.problems = {}, {}
+        self._raw, self._systems = raw, rawfolder.devices()
+
+    def look(self, folder, prefix, above=(), *, is_link):
+        """Note the files in a folder and below it."""
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            # A link may lead back to a folder above it.
+            if (status.st_dev, status.st_ino) in above:
+                return
+            if problem := self._problem(folder, status, above, is_link):
+                self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
+                return
+            entries = os.scandir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            text = f"cannot be read ({error.strerror or error})"
+            self.problems[f"{prefix}/"] = FolderProblem(text, "check its permissions and its disk")
+            return
+        above = (*above, (status.st_dev, status.st_ino))
+        with entries:
+            for entry in entries:
+                name = f"{prefix}/{entry.name}"
+                if rawfolder.is_folder(entry):
+                    # A night's list of small pictures knows their folder.
+                    is_known = len(above) == 2 and paths.is_of_small_pictures(name)
+                    is_link = entry.is_symlink()
+                    if is_link or not is_known:
+                        self.look(entry.path, name, above, is_link=is_link)
+                elif not entry.name.startswith("."):
+                    self.stamps[name] = atomic_write.stamp_of(entry)
+
+    def _problem(self, folder, status, above, is_link):
+        """Return why a folder is not a folder of products, or ''.
+
+        Parameters
+        ----------
+        folder : str
+        status : os.stat_result
+        above : tuple
+            Device and inode of each folder above it.
+        is_link : bool
+        """
+        if status.st_dev in self._systems:
+            return f"leads into {self._systems[status.st_dev]}"
+        if len(above) > rawfolder.MOST_FOLDERS_DEEP:
+            return "leads into a tree without an end"
+        if is_link and rawfolder.is_inside(folder, self._raw):
+            return "leads into the raw folder, in which nothing is written"
+        return ""

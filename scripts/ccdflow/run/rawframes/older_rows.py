@@ -1,0 +1,66 @@
+"""Rows of raw frames as earlier versions noted them, whose findings stood in words alone.
+
+The words here are those of these versions, and stay as they are when a sentence of today changes.
+"""
+
+from __future__ import annotations
+
+from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
+
+# The fields that such a row lacks.
+_LATER_FIELDS = ("doubts", "marks")
+_COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
+_STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
+_WARNING = "warning: "
+_NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
+_UNKNOWN_TYPE = ("unknown image type", "no card says the image type")
+_DOUBTED_STRIP = "the overscan of the camera's profile may hold data by this card"
+_TWIN = "would become the same product as"
+_LIT_OVERSCAN = "holds data as the image does"
+_PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
+
+
+def with_later_fields(texts):
+    """Return the own texts of a row, with those that it lacks if an earlier version noted it.
+
+    Parameters
+    ----------
+    texts : list of str
+        In the order of `ccdflow.run.rawframes.rows.OWN_TEXTS`.
+
+    Returns
+    -------
+    list of str
+    """
+    if len(texts) != _COUNT:
+        return texts
+    reason = texts[_REASON]
+    return [*texts, _doubts_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]
+
+
+def _doubts_in(reason):
+    """Return the warnings in a reason as ``Row.doubts`` has them."""
+    lines, parts = [], reason.split("; ")
+    while parts:
+        text = parts.pop(0)
+        if text.startswith(_WARNING):
+            # A remedy in brackets may have a semicolon.
+            while text.count("(") > text.count(")") and parts:
+                text = f"{text}; {parts.pop(0)}"
+            text = text.removeprefix(_WARNING)
+            lines.append(f"{text.partition(':')[0]}\t{text}")
+    return "\n".join(lines)
+
+
+def _marks_in(status, reason, gone):
+    """Return the `RowMark` of a row's words as ``Row.marks`` has them."""
+    is_aside = status == SET_ASIDE
+    marks = {
+        RowMark.UNKNOWN_TYPE: reason.startswith(_UNKNOWN_TYPE),
+        RowMark.NO_OVERSCAN: any(words in reason for words in _NO_OVERSCAN),
+        RowMark.DOUBTED_STRIP: _DOUBTED_STRIP in reason,
+        RowMark.TWIN: reason.startswith(_TWIN),
+        RowMark.LIT_OVERSCAN: is_aside and _LIT_OVERSCAN in reason,
+        RowMark.PRODUCT_IN_THE_WAY: gone == _PRODUCT_IN_THE_WAY,
+    }
+    return " ".join(mark for mark, is_there in marks.items() if is_there)

@@ -1,0 +1,102 @@
+"""The settings on which the reading of headers depends, and their hashes, kept in each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from ccdflow.camera import cameras as cameras_module
+from ccdflow.camera.geometry import Cards
+from ccdflow.camera.reduction_recipe import AUTO
+from ccdflow.files.remembered_results import Remembered
+from ccdflow.run.rawframes.header_store import READING_VERSION
+from ccdflow.run.rawframes.rows import digest
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """The part of the configuration that the reading of headers depends on.
+
+    Attributes
+    ----------
+    raw : Path
+    cameras : tuple of ccdflow.camera.cameras.Camera
+    reduction : dict
+        Defaults of the recipe.
+    frame_memory : int
+        Bytes that a frame may ask for.
+    settle : float
+        Seconds during which an incomplete file counts as still being written.
+    is_folding : bool
+        Whether the results lie in a file system to which capitals are small letters.
+    results : pathlib.Path, optional
+        Products are no raw frames, wherever a link leads.
+    """
+
+    raw: Path
+    cameras: tuple[cameras_module.Camera, ...]
+    reduction: dict[str, object]
+    frame_memory: int
+    settle: float
+    is_folding: bool = False
+    results: Path | None = None
+
+
+class ReadingHashes:
+    """The hash of the settings and the profile that the rows of each camera were read by.
+
+    A camera whose profile is edited has another hash: only its own frames are read again.
+    """
+
+    def __init__(self, settings):
+        recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
+        general = [READING_VERSION, settings.reduction, settings.frame_memory, recognition]
+        self._reduction = settings.reduction
+        # Where the profile's file lies does not matter.
+        self._by_camera = {
+            camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
+            for camera in settings.cameras
+        }
+        generic = cameras_module.generic_camera([], taken=frozenset())
+        self._generic = f"{digest(general)}-{self._pixels(generic)}"
+        self._remembered_cameras, self._remembered_values = Remembered(), {}
+
+    def identify(self, headers, cameras, file):
+        """Return the camera of a frame, see `ccdflow.camera.cameras.identify`.
+
+        Parameters
+        ----------
+        headers : sequence of ccdflow.files.rawheader.RawHeader
+            Of all HDUs.
+        cameras : tuple of ccdflow.camera.cameras.Camera
+        file : str
+            Named in errors.
+
+        Returns
+        -------
+        ccdflow.camera.cameras.Camera
+        """
+        return self._remembered_cameras(
+            "camera",
+            lambda headers: cameras_module.identify(headers, cameras, file=file),
+            headers,
+        )
+
+    def remembered(self, camera):
+        """Return the remembered values of the frames of a camera, by its name."""
+        return self._remembered_values.setdefault(camera, Remembered())
+
+    def _pixels(self, camera):
+        """Return the hash of all by which a camera's pixels are read and reduced."""
+        sections = {field.name for field in fields(Cards)}
+        cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
+        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
+        recipe = camera.recipe(self._reduction)
+        # `outdated_files` asks each row for the model that the width of its strip decides.
+        recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
+        return digest([repr(pixels), cards, recipe.canonical()])
+
+    def hash_of(self, camera):
+        """Return the hash of all that the reading of a camera's frames depends on."""
+        return self._by_camera.get(camera, self._generic)

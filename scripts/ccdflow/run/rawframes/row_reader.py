@@ -1,0 +1,402 @@
+"""The row of a raw file from its headers, whatever the file holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import NamedTuple
+
+from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
+from ccdflow.errors import CcdflowError
+from ccdflow.files import file_errors, rawfile
+from ccdflow.files.scaling import scaling_of
+from ccdflow.run.rawframes.rawnames import check_name
+from ccdflow.run.rawframes.reading_settings import ReadingHashes, ReadingSettings
+from ccdflow.run.rawframes.rows import (
+    ARRIVING_STATUS,
+    FACTS,
+    OK,
+    SET_ASIDE,
+    Facts,
+    Row,
+    RowMark,
+    plain_row,
+    unread_row,
+)
+from ccdflow.run.tracebacks import text_of
+
+_LOG = logging.getLogger(__name__)
+
+_WENT_AWAY = "it went away while its header was read"
+
+_facts_of = attrgetter(*FACTS)
+_TYPE = FACTS.index("type")
+
+
+@dataclass(frozen=True)
+class _ReadValues:
+    """The values of a file's headers, as far as they could be read.
+
+    Attributes
+    ----------
+    values : dict of str to object
+        Of the row.
+    geometry, recipe : dict or None
+        In canonical form.
+    raw : ccdflow.files.rawfile.RawFile or None
+        Closed; None where the file could not be opened.
+    error : Exception or None
+        Why the reading ended before its end.
+    """
+
+    values: dict[str, object]
+    geometry: dict[str, object] | None
+    recipe: dict[str, object] | None
+    raw: rawfile.RawFile | None
+    error: Exception | None = None
+
+
+class ReadRow(NamedTuple):
+    """The row of a raw file, and what goes with it.
+
+    Attributes
+    ----------
+    row : Row
+    geometry, recipe : dict or None
+        In canonical form; None where they could not be read, or the row before stays.
+    traceback : str
+        Of an unforeseen error, with the file's name; '' for none.
+    """
+
+    row: Row
+    geometry: dict[str, object] | None = None
+    recipe: dict[str, object] | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class RawRowReader:
+    """Reads the rows of raw files; other processes can be given it.
+
+    Attributes
+    ----------
+    settings : ReadingSettings
+    hashes : ReadingHashes
+    now : float
+        Seconds since the epoch.
+    """
+
+    settings: ReadingSettings
+    hashes: ReadingHashes
+    now: float
+
+    def __call__(self, known):
+        """Return (row, geometry, recipe, traceback) of (file, stamp, row before or None).
+
+        The row is as `plain_row` has it: plain values are sent to another process in half the time.
+        """
+        row, *others = self.read_row(*known)
+        return plain_row(row), *others
+
+    def read_row(self, file, stamp, before):
+        """Read one raw frame's headers; any error sets the file aside, and no other.
+
+        A file that was known and has new times is inflated to its end: its fingerprint may be the
+        old one though its middle is damaged.
+
+        Parameters
+        ----------
+        file : str
+            Path of the raw file relative to the raw folder; named in errors.
+        stamp : tuple of int
+            Size, mtime and ctime in ns.
+        before : Row or None
+            The row of the last run.
+
+        Returns
+        -------
+        ReadRow
+        """
+        read = self._read(file, before)
+        # After an error the row has the values that were read before it.
+        row, error, traceback = self._row_of(file, stamp, read.values), read.error, ""
+        if isinstance(error, MemoryError):
+            # Not the frame's fault: the next run reads it again.
+            error = file_errors.memory_error(file)
+        if isinstance(error, file_errors.UnreadableRawFile):
+            return ReadRow(_unreadable(row, before, error, self.settings.raw / file))
+        if self._is_arriving(row, error):
+            if before is not None and before.status == OK and before.geometry:
+                # The file is written once more: until that is done its row stays.
+                return ReadRow(replace(before, stamp=()))
+            reason = f"still being written: {error.reason}"
+            row = row.with_verdict(ARRIVING_STATUS, reason)
+        elif isinstance(error, CcdflowError):
+            # A frame that two profiles recognise, say, must not stop the others.
+            row = row.with_verdict(SET_ASIDE, error.reason)
+            row = self._as_far_as_read(row, read.raw)
+        elif error is not None:
+            traceback = text_of(file, error)
+            reason = file_errors.unforeseen_error(file, error).reason
+            row = row.with_verdict(SET_ASIDE, reason)
+        if self._is_young(row.stamp) or _is_first_verdict(before, row):
+            # A file that is still being written may keep its times, and one failed reading proves
+            # nothing: the next run reads it again.
+            row = replace(row, stamp=())
+        return ReadRow(row, read.geometry, read.recipe, traceback)
+
+    def _read(self, file, before):
+        """Return the `_ReadValues` of a file: those before an error, and the error.
+
+        Parameters
+        ----------
+        file : str
+        before : Row or None
+            See `read_row`.
+        """
+        values, geometry, recipe, raw = {}, None, None, None
+        try:
+            check_name(file)
+            with file_errors.raw_file_errors(file):
+                raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
+            with raw:
+                values["stamp"] = raw.stamp
+                layout = raw.layout(memory=self.settings.frame_memory)
+                values["fingerprint"] = layout.fingerprint
+                headers = layout.headers
+                camera = self.hashes.identify(headers, self.settings.cameras, file)
+                values |= {"camera": camera.name, "basis": self.hashes.hash_of(camera.name)}
+                remembered = self.hashes.remembered(camera.name)
+                values |= _row_values(file, camera, headers, remembered)
+                if not camera.raw and is_called_master(headers):
+                    refuse_reduced(headers, file=file)
+                geometry, recipe, notes = remembered(
+                    "arranged",
+                    lambda headers: _geometry_and_recipe(file, camera, headers, self.settings),
+                    headers,
+                )
+                values |= _values_of_notes(values, notes)
+                if not layout.checked:
+                    values["packed"] = self._check_pixels(raw, layout, before)
+        # Nothing that a file holds may cost another one its row.
+        except Exception as error:
+            return _ReadValues(values, geometry, recipe, raw, error)
+        return _ReadValues(values, geometry, recipe, raw)
+
+    def _row_of(self, file, stamp, values):
+        """Return the row of a file with the values that could be read."""
+        basis = self.hashes.hash_of("")
+        if "facts" not in values:
+            return replace(unread_row(file, stamp, basis), **values)
+        return Row(file, **{"stamp": stamp, "basis": basis, **values})
+
+    def _is_arriving(self, row, error):
+        """Return whether an error shows that a file is still being written.
+
+        One that ends early is, while it is young; a clock may be fast or slow.
+        """
+        if isinstance(error, file_errors.IncompleteRawFile):
+            return self._is_young(row.stamp[:2])
+        return isinstance(error, file_errors.ChangedRawFile)
+
+    def _is_young(self, stamp):
+        """Return whether a file was written to, or got its name, a short while ago, by its times.
+
+        Parameters
+        ----------
+        stamp : tuple of int
+            Size, mtime and ctime in ns, or the first two.
+
+        Returns
+        -------
+        bool
+        """
+        return any(abs(self.now - time_ns / 1e9) < self.settings.settle for time_ns in stamp[1:])
+
+    def _as_far_as_read(self, row, raw):
+        """Return the row of a frame that is set aside, with facts of the headers before the fault.
+
+        So a file that was cut off stands on the page of its night. Its reason stays.
+
+        Parameters
+        ----------
+        row : Row
+        raw : ccdflow.files.rawfile.RawFile or None
+            None where the file could not be opened.
+
+        Returns
+        -------
+        Row
+        """
+        if raw is None or not raw.headers or row.camera:
+            return row
+        try:
+            camera = self.hashes.identify(raw.headers, self.settings.cameras, row.file)
+            remembered = self.hashes.remembered(camera.name)
+            known = _row_values(row.file, camera, raw.headers, remembered)
+        except MemoryError:
+            return replace(row, stamp=())
+        except Exception as error:
+            # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one
+            # reason already.
+            _LOG.debug("%s: no camera for a frame that is set aside: %s", row.file, error)
+            return row
+        basis = self.hashes.hash_of(camera.name)
+        return replace(row, camera=camera.name, basis=basis, facts=known["facts"])
+
+    def _check_pixels(self, raw, layout, before):
+        """Return ``Row.packed`` once a file's pixels are known to be as promised, or to be new.
+
+        A young file is read again by the next run. If its bytes are then the same as now, they need
+        not be inflated once more.
+
+        Parameters
+        ----------
+        raw : ccdflow.files.rawfile.RawFile
+        layout : ccdflow.files.fits_structure.RawLayout
+        before : Row or None
+            The row of the last run.
+
+        Returns
+        -------
+        str
+            The checksum of the bytes of a young file, '' of an older one.
+        """
+        is_young, packed = self._is_young(raw.stamp), ""
+        was_young = before is not None and before.stamp == () and before.packed != ""
+        if is_young or was_young:
+            packed = raw.bytes_checksum()
+        is_as_it_was = was_young and before.status == OK and before.packed == packed
+        if not is_as_it_was and _is_doubtful(before, raw.stamp, layout.fingerprint):
+            raw.read_all(layout, memory=self.settings.frame_memory)
+        return packed if is_young else ""
+
+
+def _is_first_verdict(before, row):
+    """Return whether this is the first reading that sets the file aside for this reason."""
+    if row.status != SET_ASIDE:
+        return False
+    return (
+        before is None
+        or (before.status, before.reason) != (row.status, row.reason)
+        or before.stamp not in ((), row.stamp)
+    )
+
+
+def _row_values(file, camera, headers, remembered):
+    """Return the values of a row that its headers give, with warnings on unreadable cards.
+
+    Parameters
+    ----------
+    file : str
+        Named in errors.
+    camera : ccdflow.camera.cameras.Camera
+    headers : sequence of ccdflow.files.rawheader.RawHeader
+        Of all HDUs.
+    remembered : ccdflow.files.remembered_results.Remembered
+        Values of equal headers of the same camera, which are found once.
+
+    Returns
+    -------
+    dict of str to object
+    """
+    described = camera.describe(headers, file=file, remembered=remembered)
+    facts = ["" if value is None else value for value in _facts_of(described)]
+    facts[_TYPE] = facts[_TYPE] or "other"
+    warnings = "\n".join(described.warnings)
+    # The cards leave nothing but the image type open.
+    marks = str(RowMark.UNKNOWN_TYPE) if described.reason else ""
+    return {
+        "facts": Facts(facts),
+        "reason": described.reason,
+        "marks": marks,
+        "warnings": warnings,
+    }
+
+
+def _values_of_notes(values, notes):
+    """Return the values of a row that are of the notes on its amplifiers, and of its cards.
+
+    Parameters
+    ----------
+    values : dict of str to object
+        Of the cards.
+    notes : sequence of ccdflow.camera.geometry.Note
+
+    Returns
+    -------
+    dict of str to str
+    """
+    texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
+    return {
+        "reason": "; ".join(filter(None, (values["reason"], *texts))),
+        "doubts": "\n".join(f"{note.topic}\t{note.text}" for note in notes if note.topic),
+        "marks": " ".join(dict.fromkeys(filter(None, (values["marks"], *marks)))),
+    }
+
+
+def _geometry_and_recipe(file, camera, headers, settings):
+    """Return geometry and recipe of a raw frame in canonical form, and notes on them.
+
+    They decide what is done with its pixels, so all that may be wrong with them is found here: a
+    frame that cannot be reduced has no job.
+
+    Parameters
+    ----------
+    file : str
+        Named in errors.
+    camera : ccdflow.camera.cameras.Camera
+    headers : sequence of ccdflow.files.rawheader.RawHeader
+        Of all HDUs.
+    settings : ReadingSettings
+
+    Returns
+    -------
+    geometry, recipe : dict
+    notes : tuple of ccdflow.camera.geometry.Note
+
+    Raises
+    ------
+    FrameError
+        If it cannot be reduced.
+    """
+    if not camera.raw:
+        refuse_reduced(headers, file=file, is_master_sought=False)
+    how = camera.recipe(settings.reduction)
+    where = camera.geometry(headers, file=file, layout=how.layout)
+    for hdu, _ in where.raw_shapes:
+        scaling_of(headers[hdu], file)
+    return where.canonical(), how.for_geometry(where).canonical(), where.notes
+
+
+def _unreadable(row, before, error, path):
+    """Return the row of a file that cannot be read.
+
+    A file that was good before keeps its values and its product: its disk may be away. The next
+    run reads each of them once more.
+
+    Parameters
+    ----------
+    row : Row
+        With the values that could be read.
+    before : Row or None
+        The row of the last run.
+    error : CcdflowError
+    path : pathlib.Path
+    """
+    if not os.path.lexists(path):
+        # The file was there when the folder was looked through.
+        row = before or row.with_verdict(ARRIVING_STATUS, _WENT_AWAY)
+        return replace(row, stamp=())
+    if before is not None and before.geometry:
+        return replace(before, gone=error.reason, stamp=())
+    return row.with_verdict(SET_ASIDE, error.reason, stamp=())
+
+
+def _is_doubtful(before, stamp, fingerprint):
+    """Return whether a file of the same fingerprint may be damaged where headers do not show it."""
+    if before is None or before.fingerprint != fingerprint:
+        return False
+    return before.stamp != stamp or before.status == SET_ASIDE

@@ -1,0 +1,1 @@
+"""A run under Snakemake: what the rules call, the options and messages of Snakemake, its views."""

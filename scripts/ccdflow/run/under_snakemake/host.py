@@ -1,0 +1,330 @@
+"""The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
+
+The caller passes the ``workflow`` object, so that nothing here imports Snakemake.
+`NEEDED_ATTRIBUTES` names each attribute that no document promises, with the reason;
+`check_attributes` names those that a version lacks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccdflow.errors import UserError
+
+NEEDED_ATTRIBUTES = {
+    "snakefile": "where this workflow lies, also when another one uses it as a module",
+    "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
+    "dryrun": "a dry run takes no lock and writes nothing",
+    "local_exec": "False on a cluster: each night is a batch there",
+    "is_main_process": "False on a cluster's node, where a batch has the cores it was given",
+    "is_rule": "tells a target that is a rule from one that is a file",
+    "dag_settings.targets": "a product that is asked for by name cuts the plan down",
+    "dag_settings.forcerun": "-R: what is made again enters the plan",
+    "dag_settings.forceall": "-F",
+    "dag_settings.forcetargets": "-f",
+    "config_settings.config": "a wrong setting is the command line's fault, not the file's",
+    "execution_settings.latency_wait": "a network may show another node's record late",
+    "scheduling_settings.max_jobs_per_timespan": (
+        "the limit starts a timer in each round, and each timer another round: a third of the"
+        " processor's time after 1,000 frames"
+    ),
+    "output_settings.verbose": "--verbose shows debug messages, of ccdflow as well",
+    "execution_settings.keep_metadata": "false with --drop-metadata, as in profiles/default",
+    "persistence.started": "writes a file a job that marks its output as incomplete",
+    "persistence.finished": "removes that file",
+}
+"""The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
+
+_VIEWS = {
+    "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
+    "--detailed-summary", "-D",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Host:
+    """The options that Snakemake was given.
+
+    Attributes
+    ----------
+    cores : int
+    is_dry, is_local : bool
+        Whether nothing is made; whether jobs run on this machine.
+    all_lines : bool
+        Whether a dry run names every job.
+    makes : bool
+        Whether any job runs: False for reports and views.
+    targets : tuple of str
+        Files requested by name.
+    forced : frozenset of str
+        Rules and files to be made again.
+    all_forced : bool
+        Whether all products are made again.
+    given : frozenset of str
+        Settings given on the command line.
+    is_verbose : bool
+        Whether debug messages are shown.
+    latency : float
+        Seconds for which a file of another node may stay unseen.
+    """
+
+    cores: int = 1
+    is_dry: bool = False
+    is_local: bool = True
+    all_lines: bool = False
+    makes: bool = True
+    targets: tuple[str, ...] = ()
+    forced: frozenset[str] = frozenset()
+    all_forced: bool = False
+    given: frozenset[str] = frozenset()
+    is_verbose: bool = False
+    latency: float = 5.0
+
+
+def missing_attributes(workflow):
+    """Return the attributes of `NEEDED_ATTRIBUTES` that a version of Snakemake lacks."""
+    return [name for name in NEEDED_ATTRIBUTES if not _has(workflow, name)]
+
+
+def _has(workflow, name):
+    try:
+        _get(workflow, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _get(workflow, name):
+    """Return an attribute, or None while Snakemake has not yet set its owner."""
+    value = workflow
+    for part in name.split("."):
+        value = None if value is None else getattr(value, part)
+    return value
+
+
+def check_attributes(workflow):
+    """Check that this version of Snakemake has all attributes that are read.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+
+    Raises
+    ------
+    UserError
+        If it lacks one; the error names it.
+    """
+    if lacking := missing_attributes(workflow):
+        name = lacking[0]
+        raise UserError(
+            f"this version of Snakemake has no workflow.{name} ({NEEDED_ATTRIBUTES[name]})",
+            remedy="use the version of envs/requirements.txt, and report this",
+        )
+
+
+def check_notes_folder(notes):
+    """Check that Snakemake can write its notes; otherwise it would end with a traceback.
+
+    Parameters
+    ----------
+    notes : path-like
+        ``.snakemake`` in the current folder, which Snakemake makes itself.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made or written to.
+    """
+    try:
+        os.makedirs(notes, exist_ok=True)  # noqa: PTH103
+        is_writable = os.access(notes, os.W_OK | os.X_OK)
+        problem = "permission denied or a read-only disk"
+    except FileExistsError:
+        is_writable, problem = False, "a file is in the way"
+    except OSError as error:
+        is_writable, problem = False, error.strerror
+    if not is_writable:
+        raise UserError(
+            f"Snakemake cannot keep its notes in the current folder ({problem})",
+            file=os.path.abspath(notes),  # noqa: PTH100
+            remedy="run it in a folder that can be written: snakemake --directory FOLDER",
+        )
+
+
+def can_write(folder):
+    """Return whether files can be written into a folder, or the folder itself be made.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    bool
+    """
+    place = Path(folder).absolute()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def given_settings(workflow):
+    """Return the names of the settings given on the command line."""
+    return frozenset(_get(workflow, "config_settings.config") or ())
+
+
+def error_line_with_settings(error, keys_given):
+    """Return an error's line, as of --config if its setting was given on the command line.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError
+    keys_given : collection of str
+        Names of the settings of the command line.
+
+    Returns
+    -------
+    str
+    """
+    key = str(error.keyword).split(".")[0]
+    if key in keys_given and str(error.file or "").endswith("config/config.yaml"):
+        return f"--config {error.reason}"
+    return str(error)
+
+
+def read_host(workflow, arguments=()):
+    """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+    arguments : sequence of str, optional
+        Of the command line.
+
+    Returns
+    -------
+    Host
+
+    Raises
+    ------
+    UserError
+        If this version of Snakemake lacks an attribute.
+    """
+    check_attributes(workflow)
+    options = workflow.dag_settings
+    all_forced = options.forceall or (options.forcetargets and not options.targets)
+    rules_and_targets = set(options.forcerun) | (
+        set(options.targets) if options.forcetargets else set()
+    )
+    return Host(
+        # On a cluster --cores need not be given.
+        cores=(workflow.cores or 1) if workflow.local_exec else 2,
+        is_dry=workflow.dryrun,
+        is_local=workflow.local_exec,
+        all_lines=wants_all_lines(arguments),
+        makes=workflow.executor_plugin is not None,
+        targets=tuple(sorted(name for name in options.targets if not workflow.is_rule(name))),
+        forced=frozenset(rules_and_targets),
+        all_forced=bool(all_forced),
+        given=given_settings(workflow),
+        is_verbose=bool(_get(workflow, "output_settings.verbose")),
+        latency=_get(workflow, "execution_settings.latency_wait") or 0.0,
+    )
+
+
+def is_main_and_local(workflow):
+    """Return whether this is the process that the user started, and jobs run on this machine."""
+    return workflow.is_main_process and workflow.local_exec
+
+
+def end_timers(workflow):
+    """Remove Snakemake's limit on jobs a second, if jobs run on this machine."""
+    if workflow.local_exec:
+        workflow.scheduling_settings.max_jobs_per_timespan = None
+
+
+def end_marks(workflow):
+    """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
+
+    A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
+    Snakemake's time for a job. They stay where another workflow uses this one as a module, and
+    where Snakemake's metadata are kept.
+    """
+    if not workflow.local_exec or workflow.execution_settings.keep_metadata:
+        return
+
+    async def finished(job):
+        """Leave nothing to be removed."""
+
+    workflow.persistence.started = lambda job, external_jobid=None: None
+    workflow.persistence.finished = finished
+
+
+@contextmanager
+def ended_by_ctrl_c():
+    """End the process with one line at Ctrl-C inside this context.
+
+    Snakemake would wait for the end of the plan, which reads headers, and then show a traceback.
+    """
+
+    def answer(number, frame):
+        stop("ended by Ctrl-C before any product was made: run again", status=130)
+
+    before = signal.getsignal(signal.SIGINT)
+    is_heard = callable(before) and threading.current_thread() is threading.main_thread()
+    if is_heard:
+        signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        if is_heard:
+            signal.signal(signal.SIGINT, before)
+
+
+def is_view(arguments):
+    """Return whether a command line asks for a drawing or a list of products."""
+    return bool(_VIEWS & {argument.partition("=")[0] for argument in arguments})
+
+
+def wants_all_lines(arguments):
+    """Return whether a dry run names every job: ``-np``, Snakemake's own option."""
+    return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
+
+
+def is_module(workflow, snakefile):
+    """Return whether another workflow uses this one as a module.
+
+    A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+    snakefile : path-like
+        The Snakefile of ccdflow.
+
+    Returns
+    -------
+    bool
+    """
+    return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
+
+
+def stop(error, *, status=1):
+    """End the process with one line: Snakemake would show the place in the Snakefile.
+
+    Parameters
+    ----------
+    error : str
+        The problem in words.
+    status : int, optional
+        Exit status.
+    """
+    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

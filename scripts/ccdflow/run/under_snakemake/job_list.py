@@ -1,0 +1,192 @@
+"""The jobs of a run, their records and batches, as the rules ask for them."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import unquote
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.run.lines import plan_description
+
+
+class JobList:
+    """The jobs of a run; empty before its plan is made, and on a cluster's node.
+
+    Parameters
+    ----------
+    results : str
+        The results folder, as paths of records begin.
+    session : ccdflow.run.session.Session, optional
+        With the plan.
+    batches : sequence of ccdflow.run.batches.batch_splitting.Batch
+        Batches that make some of the products.
+    """
+
+    def __init__(self, results, session=None, batches=()):
+        self._results = results
+        self._context = session and session.context
+        self._plan = session and session.plan
+        self._batches = batches
+        self._batch_of = {product: batch for batch in batches for product in batch.products}
+
+    def product_at(self, path):
+        """Return the path of a product relative to the results folder."""
+        return os.path.relpath(path, self._results)
+
+    def record_of(self, job):
+        """Return the path of a job's record as Snakemake writes it."""
+        return f"{self._results}/{job.done}"
+
+    def record_of_batch(self, batch):
+        """Return the path of a batch's record as Snakemake writes it."""
+        return f"{self._results}/{batch.done}"
+
+    def is_done(self, job):
+        """Return whether a job has left its record."""
+        return os.path.exists(self.record_of(job))  # noqa: PTH110
+
+    def job(self, product):
+        """Return the job of a product, whose name is written as in its record's name."""
+        return self._plan.jobs[unquote(product)]
+
+    def raw_frame(self, product):
+        """Return the path of the raw file of a reduced frame."""
+        return str(self._context.raw / self._context.row_of(unquote(product)).file)
+
+    def needed(self, product):
+        """Return the records that a job needs and that this run makes, itself or in batches."""
+        return self.records_of(self.job(product).needs)
+
+    def records_of(self, products):
+        """Return the records of those products that this run makes."""
+        records = []
+        for product in products:
+            batch = self._batch_of.get(product)
+            if batch is not None:
+                records.append(self.record_of_batch(batch))
+            elif product in self._plan.jobs:
+                records.append(self.record_of(self._plan.jobs[product]))
+        return list(dict.fromkeys(records))
+
+    def targets(self):
+        """Return the records of all batches, and of all jobs outside them."""
+        alone = [job for job in self._plan.jobs.values() if job.product not in self._batch_of]
+        return [*map(self.record_of, alone), *map(self.record_of_batch, self._batches)]
+
+    def of_other_nodes(self, job):
+        """Return the records of the jobs that a job needs and that a batch makes."""
+        jobs = self._plan.jobs
+        return [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]
+
+    def batch(self, name, key):
+        """Return a batch of this run, or None if another process planned it.
+
+        Parameters
+        ----------
+        name : str
+        key : str
+            Hash of its jobs.
+
+        Returns
+        -------
+        ccdflow.run.batches.batch_splitting.Batch or None
+        """
+        return next((b for b in self._batches if (b.name, b.key) == (name, key)), None)
+
+    def sources(self, product):
+        """Return the sources of a product in words: its raw frame, its members, its night."""
+        return plan_description.sources(self._plan, self.job(product))
+
+    def line(self, product):
+        """Return the line on a job for a dry run and for Snakemake's log."""
+        return plan_description.line(self._plan, self.job(product))
+
+    def remaining(self, chain, *, makes_all):
+        """Return the jobs that can be done although Snakemake did not run them.
+
+        It runs no batch and no job that needs an unfinished batch, even if that has made the needed
+        product. The jobs of an unfinished batch itself are left for the next run.
+
+        Parameters
+        ----------
+        chain : ccdflow.kinds.kind.Chain
+        makes_all : bool
+            Whether jobs of all kinds count whose needs are done. Otherwise only those that are
+            written (pages, pictures, tables) do. These can do without other nights.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Job
+            In the order of the plan.
+        """
+        unfinished, waiting = self._products_of_unfinished_batches()
+        there, remaining = set(), {}
+        for product, job in self._plan.jobs.items():
+            if self.is_done(job):
+                there.add(product)
+            elif chain.by_name(job.kind).is_report:
+                if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
+                    remaining[product] = job
+            elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
+                is_here = product not in self._batch_of
+                has_waited = any(need in unfinished or need in remaining for need in job.needs)
+                if product in waiting or (is_here and has_waited):
+                    remaining[product] = job
+                    there.add(product)
+        return list(remaining.values())
+
+    def _products_of_unfinished_batches(self):
+        """Return the products of unfinished batches, and of batches that wait for one of these."""
+        ended = {batch.done for batch in self._batches if self._has_ended(batch)}
+        unfinished, waiting = set(), set()
+        for batch in self._batches:
+            if batch.done not in ended:
+                unfinished.update(batch.products)
+            if not ended.issuperset(batch.before):
+                waiting.update(batch.products)
+        return unfinished, waiting
+
+    def _needs_of_its_night(self, job, chain):
+        """Return the products of its own night that a page or picture shows."""
+        needs = [self._plan.jobs[need] for need in job.needs if need in self._plan.jobs]
+        needs = [need for need in needs if not chain.by_name(need.kind).is_report]
+        return [need.product for need in needs if need.night == job.night]
+
+    def is_made(self, batch):
+        """Return whether each job of a batch has left its record."""
+        jobs = (self._plan.jobs[product] for product in batch.products)
+        return self._has_ended(batch) or all(map(self.is_done, jobs))
+
+    def _has_ended(self, batch):
+        return os.path.exists(self.record_of_batch(batch))  # noqa: PTH110
+
+
+def check_product(context, product, results):
+    """Check that a run can make a product that is asked for by name.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        After the plan was made.
+    product : str
+        Path relative to the results folder.
+    results : str
+
+    Raises
+    ------
+    UserError
+        If it cannot, with the reason.
+    """
+    if context.is_planned(product) or product == paths.INVENTORY:
+        return
+    row = context.row_of(product) if product in context.products else None
+    raise UserError(
+        f"there is no such product: {row.status_and_reason[1]}"
+        if row
+        else "there is no such product",
+        file=f"{results}/{product}",
+        allowed=f"a file of {paths.INVENTORY} below {results}/reduced, without .gz or the"
+        " like, or a product made of these",
+        remedy="-n lists the products of the run",
+    )

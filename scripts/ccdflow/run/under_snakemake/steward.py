@@ -1,0 +1,429 @@
+"""The steward of a run: the part of the main process that the rules call.
+
+The rules ask it which records are wanted and which records a job needs, let it do the job, and let
+it end the run. It knows nothing of Snakemake; a `host.Host` of this folder holds Snakemake's
+options.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ccdflow.errors import UserError
+from ccdflow.files import freed_pages
+from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run.batches import batch_splitting, claims
+from ccdflow.run.late_chain import LateChain
+from ccdflow.run.lines import plan_description, summary
+from ccdflow.run.lines.closing_lines import why_failed
+from ccdflow.run.lines.debug_lines import DebugLines
+from ccdflow.run.lines.progress import BatchCount, Progress
+from ccdflow.run.under_snakemake import job_list, snakemake_views
+from ccdflow.run.under_snakemake.host import error_line_with_settings
+from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
+
+# A dry run names this many jobs of each kind.
+_MOST_NAMED = 8
+
+
+class JobFailed(Exception):
+    """A job could not leave its record."""
+
+
+class Steward:
+    """One run of the main process.
+
+    Parameters
+    ----------
+    settings : dict
+        Settings, as `ccdflow.settings.load_settings` returns them.
+    chain : callable
+        Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
+    notices : sequence of str
+        Lines on the settings, to be written before all others.
+    stream : file object, optional
+        Standard error if absent.
+
+    Attributes
+    ----------
+    chain : ccdflow.run.late_chain.LateChain
+        The kinds of products.
+    results : str
+        The results folder.
+    host : ccdflow.run.under_snakemake.host.Host or None
+        Facts of Snakemake on this run; None until it begins.
+    session : ccdflow.run.session.Session or None
+        The planned run; None until it has started.
+    progress : ccdflow.run.lines.progress.Progress or None
+    jobs : ccdflow.run.under_snakemake.job_list.JobList
+        The jobs that Snakemake starts.
+    batches : list
+        Batches of a cluster.
+    targets : list of str
+        Products that the user asked for by name.
+    messages : ccdflow.run.under_snakemake.terminal_messages.TerminalMessages
+        The filter of Snakemake's messages.
+    is_ended, was_interrupted : bool
+        Whether the run has ended, and whether a signal ended it.
+    full_disk : str
+        The line on a full disk; '' while there is room.
+    """
+
+    def __init__(self, settings, chain, *, notices=(), stream=None):
+        self.settings = settings
+        self.chain = LateChain(chain)
+        self.notices = notices
+        self.results = str(Path(settings["results"]))
+        self.stream = sys.stderr if stream is None else stream
+        self.host = None
+        self.session = None
+        self.progress = None
+        self.batches = []
+        self.targets = []
+        self.jobs = job_list.JobList(self.results)
+        self.messages = TerminalMessages(self)
+        self.is_ended = False
+        self.was_interrupted = False
+        self.full_disk = ""
+        self._view = self._debug_lines = None
+        self._lock = threading.Lock()
+
+    # -- the start ---------------------------------------------------------------------------------
+
+    def begin(self, host):
+        """Make the plan and split it into batches; a second call does nothing.
+
+        Parameters
+        ----------
+        host : ccdflow.run.under_snakemake.host.Host
+
+        Raises
+        ------
+        UserError
+            If the run cannot begin. The summary for the program that started it has the error.
+        """
+        if self.session is not None:
+            return
+        self.host = host
+        if host.is_verbose:
+            self._debug_lines = DebugLines(self.say)
+        freed_pages.keep()
+        # The objects of a plan live until the end of the run: collecting garbage would find none.
+        gc.disable()
+        try:
+            self._begin()
+        except UserError as error:
+            self._sum_up(error=self.line_of(error), busy=isinstance(error, lock.Busy))
+            raise
+        finally:
+            gc.enable()
+
+    def _begin(self):
+        """Plan, write the first lines, and split the work into batches."""
+        host, dry = self.host, self.host.is_dry
+        requested = [self.jobs.product_at(path) for path in host.targets]
+        started = session.start(
+            self.settings,
+            chain=self.chain,
+            dry=dry,
+            progress=self._headers_read,
+            forced=self._forced_products(),
+            requested=frozenset(requested),
+            sealed=True,
+            cores=host.cores,
+        )
+        for product in requested:
+            job_list.check_product(started.context, product, self.results)
+        if requested:
+            started.plan.keep_only(requested)
+        for line in [*self.notices, *started.lines_on_nights(), *started.describe()]:
+            self.say(line)
+        self.session = started
+        # For a plan without jobs the kinds need not be imported.
+        if not host.is_local or (started.plan.jobs and batch_splitting.are_wanted(started.plan)):
+            self._write_batches()
+        self._start_counting()
+        if dry:
+            for line in started.dry_run_lines():
+                print(line, file=self.stream, flush=True)
+            for line in plan_description.job_lines(
+                started.plan, None if host.all_lines else _MOST_NAMED
+            ):
+                print(line, file=self.stream, flush=True)
+            return
+        sys.setswitchinterval(worker.SWITCH_SECONDS)
+        if self.batches:
+            # Each count is a file, which may be on a network.
+            self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
+        # Exempt all present objects from garbage collection.
+        gc.freeze()
+
+    def _forced_products(self):
+        """Return the kinds and products to be made again although they are current."""
+        if self.host.all_forced:
+            return frozenset(kind.name for kind in self.chain)
+        kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
+        return frozenset(
+            kind.name if kind else self.jobs.product_at(name) for name, kind in kinds.items()
+        )
+
+    def _write_batches(self):
+        """Write the batches; a full disk ends the run with one line."""
+        each_night = not self.host.is_local
+        try:
+            self.batches = batch_splitting.split(
+                self.session, each_night=each_night, write=not self.host.is_dry
+            )
+        except OSError as error:
+            raise UserError(
+                f"a batch cannot be written ({failures.error_words(error)})",
+                file=self.results,
+                remedy=f"{failures.remedy_of(error)}; all finished products are whole",
+            ) from None
+
+    def _start_counting(self):
+        """Note the records to be made, and start the progress line."""
+        self.jobs = job_list.JobList(self.results, self.session, self.batches)
+        self.targets = self.jobs.targets()
+        jobs = self.session.plan.jobs.values()
+        frames = sum(job.kind == self.chain.first.name for job in jobs)
+        mode = "none" if self.host.is_dry else self.settings["progress"]
+        self.progress = Progress(
+            frames,
+            others=len(jobs) - frames,
+            other_words=plan_description.other_products(self.session.plan),
+            mode=mode,
+            stream=self.stream,
+        )
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def make(self, product, kind, *, threads=1):
+        """Make a product and leave its record, even if its job fails.
+
+        Parameters
+        ----------
+        product : str
+            Path relative to the results folder.
+        kind : str
+            The kind of product that the rule makes.
+        threads : int, optional
+            Threads that the product may use for itself.
+
+        Raises
+        ------
+        JobFailed
+            If the disk is full, a record that this job waits for is missing, or the product is of
+            another kind than the rule's.
+        """
+        job = self.jobs.job(product)
+        if job.kind != kind:
+            raise JobFailed(
+                f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
+                " correct kind= or the pattern of product= in rules/"
+            )
+        self._wait_for_records(job)
+        if self.full_disk:
+            raise JobFailed(self.full_disk)
+        try:
+            record = worker.attempt(
+                self.session.context, job, make=self.chain.make, threads=threads
+            )
+        except failures.DiskFull as error:
+            self.end_early(error)
+            raise JobFailed(str(error)) from None
+        except OSError as error:
+            raise JobFailed(
+                f"{job.product}: its record cannot be written: {failures.error_words(error)};"
+                f" {failures.remedy_of(error)}"
+            ) from None
+        self._tick(record)
+
+    def _tick(self, record):
+        """Count a job that is done: a frame, a frame set aside or gone, or another product."""
+        is_frame = record.kind == self.chain.first.name
+        is_aside = is_frame and record.status in (ledger.SET_ASIDE, ledger.GONE)
+        self.progress.tick(aside=is_aside, other=not is_frame)
+
+    def _wait_for_records(self, job):
+        """Wait for the records of other nodes: a network file system may show them late."""
+        late = self.jobs.of_other_nodes(job)
+        end = time.monotonic() + self.host.latency
+        while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
+            if time.monotonic() > end:
+                raise JobFailed(f"{job.product}: {late[0]} has not appeared; raise --latency-wait")
+            time.sleep(0.5)
+
+    def check_made(self, path):
+        """Raise `JobFailed` with the reason if a requested product is missing."""
+        if os.path.exists(path):  # noqa: PTH110
+            return
+        record = self.session.context.outcome(self.jobs.product_at(path))
+        reason = record.reason if record else "this run had no job for it; ask for it by its name"
+        raise JobFailed(f"{path} was not made: {reason}")
+
+    def end_early(self, error):
+        """End a run whose disk is full: with one line, once the running jobs have ended."""
+        with self._lock:
+            is_first = not self.full_disk
+            self.full_disk = str(error)
+        if is_first:
+            self.say(str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def note_signals(self):
+        """Note the signal that ends the run; run Snakemake's handler of SIGTERM in a thread.
+
+        Snakemake's handler takes a lock that the scheduler often holds in the thread that the
+        signal interrupts, so the run would wait for itself for ever.
+        """
+        handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+        def answer(number, frame):
+            self.was_interrupted = not self.full_disk
+            if number == signal.SIGINT:
+                handlers[number](number, frame)
+            else:
+                threading.Thread(target=handlers[number], args=(number, frame), daemon=True).start()
+
+        for number, before in handlers.items():
+            if callable(before):
+                signal.signal(number, answer)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def make_remaining(self):
+        """Make the products that do not depend on a failed batch, and that Snakemake left out.
+
+        Snakemake runs no job or batch that needs a failed batch, even if it needs only a product
+        that was made before the failure. On this machine such jobs are done here. Pages, the table
+        and the overview, which show other nights as well, are made without the failed night now,
+        and again once it is finished.
+        """
+        if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
+            return
+        result = worker.work_plan(
+            self.session.context,
+            self.jobs.remaining(self.chain, makes_all=self.host.is_local),
+            threads=self.host.cores,
+            on_done=self._tick,
+        )
+        for product, reason in result.unrecorded.items():
+            self.say(f"{product}: its record cannot be written: {reason}")
+        if result.full:
+            self.full_disk = result.full
+            self.say(result.full)
+
+    def end(self):
+        """Take in the records of the jobs and write the last lines of a run.
+
+        Returns
+        -------
+        str
+            The reason why the run failed, or ''.
+        """
+        if self.session is None or self.is_ended:
+            return ""
+        self.is_ended = True
+        if self._debug_lines is not None:
+            self._debug_lines.end()
+        if self.batches:
+            self.progress.elsewhere(self._done_elsewhere())
+        self.progress.end()
+        for line in self._interruptions():
+            self.say(line)
+        try:
+            lines, failed = session.finish(self.session)
+        except UserError as error:
+            self.say(str(error))
+            return "the run's notes could not be written; the next run mends that"
+        for line in lines:
+            self.say(line)
+        self._sum_up()
+        return why_failed(self.session) if failed else ""
+
+    def _interruptions(self):
+        """Yield the lines on a run that was ended before its work."""
+        if self.was_interrupted:
+            yield "the run was stopped; all finished products are whole: run again for the rest"
+        undone = [each for each in self.batches if not self.jobs.is_made(each)]
+        if not undone:
+            return
+        names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)
+        count = f"{len(undone)} of {len(self.batches)} batches were not finished"
+        yield f"{count} ({names}): run again"
+        if self.messages.signals and not self.was_interrupted:
+            names = ", ".join(sorted(self.messages.signals))
+            yield (
+                f"a process was ended from outside ({names});"
+                " if nobody did that, it may have been for want of memory"
+            )
+
+    def _done_elsewhere(self):
+        """Return the progress of all batches."""
+        counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
+        return BatchCount(
+            *(
+                sum(getattr(count, name) for count in counts)
+                for name in ("frames", "aside", "others")
+            )
+        )
+
+    # -- words -------------------------------------------------------------------------------------
+
+    def line_of(self, error):
+        """Return an error's line, without the file if the value is from the command line."""
+        return error_line_with_settings(error, self.host.given if self.host else frozenset())
+
+    def say(self, text):
+        """Write one line of ccdflow."""
+        if self.progress is not None:
+            self.progress.say(f"ccdflow: {text}")
+        else:
+            print(f"ccdflow: {text}", file=self.stream, flush=True)
+
+    def _headers_read(self, done, total):
+        """Say how many headers are read: each thousand, where there are that many."""
+        if total >= 1000 and (done % 1000 == 0 or done == total):
+            self.say(f"{done} of {total} headers read")
+
+    def _sum_up(self, **problem):
+        """Leave the run's result for the program that started it."""
+        if self.host.is_dry:
+            return
+        if self.session is not None:
+            problem["what"] = plan_description.other_products(self.session.plan)
+        summary.end(self.progress.count if self.progress else BatchCount(), **problem)
+
+    # -- views -------------------------------------------------------------------------------------
+
+    def view(self, host):
+        """Plan as if all products were to be made, for drawings and lists; write nothing.
+
+        Returns
+        -------
+        list of str
+            Paths of all products.
+        """
+        if self._view is None:
+            self.host = replace(host, is_dry=True)
+            self._view = snakemake_views.View(self.settings, self.chain)
+            self.session = self._view.session
+            self.jobs = job_list.JobList(self.results, self.session)
+        return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]
+
+    def view_needs(self, product):
+        """Return (older files, newer files), by which views see whether a product is current."""
+        job = self.jobs.job(product)
+        is_frame = job.kind == self.chain.first.name
+        products, raw = self._view.older_files(
+            job, self.jobs.raw_frame(product) if is_frame else None
+        )
+        return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)

@@ -1,0 +1,95 @@
+"""The filter of Snakemake's messages: some are shown, some hidden, a crash becomes one line."""
+
+from __future__ import annotations
+
+from ccdflow.run import failures, lock
+from ccdflow.run.under_snakemake import snakemake_messages
+
+
+class TerminalMessages:
+    """The messages of Snakemake in a run.
+
+    Parameters
+    ----------
+    steward : ccdflow.run.under_snakemake.steward.Steward
+        Of the run; it writes the lines.
+
+    Attributes
+    ----------
+    signals : set of str
+        Names of the signals that ended processes of batches.
+    is_crashed : bool
+        Whether Snakemake itself has crashed.
+    """
+
+    def __init__(self, steward):
+        self._steward = steward
+        self.signals = set()
+        self.is_crashed = False
+
+    def hear(self, text):
+        """Note Snakemake's message on a failed batch; a full disk ends the run."""
+        self.signals |= snakemake_messages.signals_in(text)
+        if snakemake_messages.is_of_full_disk(text):
+            self._steward.end_early(failures.DiskFull("no space is left: make room, and run again"))
+
+    def report_crash(self, text):
+        """Write a line on a crash of Snakemake itself.
+
+        A folder of records that was moved has its own line at the end, and none here.
+
+        Parameters
+        ----------
+        text : str
+            A message.
+
+        Returns
+        -------
+        bool
+            Whether the message is of a crash, and so not shown.
+        """
+        # Snakemake may still look for old records before it starts a job: the job ends without
+        # work.
+        if snakemake_messages.is_of_missing_records(text) and self._is_moved():
+            self.is_crashed |= snakemake_messages.is_of_late_records(text)
+            return True
+        crash = snakemake_messages.crash_in(text)
+        if crash is None:
+            return False
+        cause, error = crash
+        self._steward.say(
+            f"the run ended early ({cause}); all finished products are whole;"
+            f" {failures.remedy_of(error)}"
+        )
+        self.is_crashed = True
+        return True
+
+    def _is_moved(self):
+        """Return whether the results folder is no longer where the run took its lock."""
+        session = self._steward.session
+        lock_file = session.lock if session else None
+        return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
+
+    def is_shown(self, text, **message):
+        """Return whether a message of Snakemake goes to the terminal in this run.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        **message
+            As of `snakemake_messages.is_shown`.
+
+        Returns
+        -------
+        bool
+        """
+        host, progress = self._steward.host, self._steward.progress
+        if self._steward.full_disk:
+            return False
+        is_dry = host is not None and host.is_dry
+        is_local = host is None or host.is_local
+        shown = snakemake_messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
+        if shown and progress is not None and not is_dry:
+            progress.clear()
+        return shown

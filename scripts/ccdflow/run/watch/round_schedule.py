@@ -1,0 +1,100 @@
+"""When a watch may begin a round, and when its next whole round is due.
+
+A whole round plans all open nights, and tables and overviews wait for it. It follows a short one
+soon where whole rounds are quick, and later where they take long. What did not succeed is tried
+again after a while.
+"""
+
+from __future__ import annotations
+
+import time
+
+# Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
+_RETRY_SECONDS = 10.0
+# Least seconds between a short round and a whole one.
+_LEAST_REST_SECONDS = 2.0
+# The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
+_REST_TIMES = 5
+
+
+class RoundSchedule:
+    """The times of a watch's rounds.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Returns seconds that never go back; tests replace it.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        # The time before which no round begins, and that at which a whole one is due.
+        self._not_before, self._whole_at = 0.0, None
+        # The begin of the last whole round, and the seconds that it took.
+        self._began, self._whole_seconds = 0.0, 0.0
+
+    def may_begin(self):
+        """Return whether a round may begin: a problem lets some time pass."""
+        return self._clock() >= self._not_before
+
+    @property
+    def has_whole_round(self):
+        """Whether a whole round is to come, now or later."""
+        return self._whole_at is not None
+
+    def is_whole_due(self):
+        """Return whether a whole round is to begin now."""
+        return self._whole_at is not None and self._clock() >= self._whole_at
+
+    def after_problem(self, *, is_busy=False):
+        """Note a problem: the next round begins after a while, or at once beside another run.
+
+        Parameters
+        ----------
+        is_busy : bool
+            Whether another run is at work: to try its lock once more costs nothing.
+        """
+        self._not_before = self._clock() + (0.0 if is_busy else _RETRY_SECONDS)
+
+    def after_short(self, *, is_odd=False):
+        """Note a short round that leaves something to a whole one, which comes after a rest.
+
+        A whole round that is due earlier already stays so.
+
+        Parameters
+        ----------
+        is_odd : bool
+            Whether a product failed: the whole round, which plans it anew, is due at once.
+        """
+        rest = 0.0 if is_odd else max(_LEAST_REST_SECONDS, _REST_TIMES * self._whole_seconds)
+        due = self._clock() + rest
+        self._whole_at = due if self._whole_at is None else min(self._whole_at, due)
+
+    def after_failed_short(self, *, is_busy=False):
+        """Note a short round with a problem: a whole one tries the same after a while.
+
+        Parameters
+        ----------
+        is_busy : bool
+            See `after_problem`.
+        """
+        self._whole_at = self._clock() + _RETRY_SECONDS
+        self.after_problem(is_busy=is_busy)
+
+    def begin_whole(self):
+        """Note that a whole round begins."""
+        self._began = self._clock()
+
+    def after_whole(self, *, is_open=False):
+        """Note the end of a whole round, and the seconds since `begin_whole`.
+
+        Parameters
+        ----------
+        is_open : bool
+            Whether it had a problem, or a frame is still being written: another whole round
+            follows after a while. Otherwise none is to come.
+        """
+        now = self._clock()
+        self._not_before = now
+        self._whole_at = now + _RETRY_SECONDS if is_open else None
+        self._whole_seconds = now - self._began

@@ -1,0 +1,213 @@
+"""Some rows of the members of a combined frame, ready to be combined, and of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+
+from ccdflow.verify.comparing.amplifiers import places_without_level, tails_of
+from ccdflow.verify.reading.accounts import product_of
+from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.mask_bits import DEAD, NO_DATA, SATURATED
+from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
+
+
+@dataclass(frozen=True)
+class RemadeRows:
+    """Some rows of a combined image, made again.
+
+    Attributes
+    ----------
+    image : numpy.ndarray
+        (ny, nx), float64.
+    other : numpy.ndarray of shape (ny, nx), float64
+        The same, with values near the limit of rejection kept, where `image` rejects them.
+    scale : float
+        The largest value that went into a sum: float32 is rounded at its scale.
+    maker : str
+        'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
+    rejected : (numpy.ndarray, numpy.ndarray) of int64
+        (ny, nx): how many values of each pixel are rejected in `image` and in `other`.
+    invalid : numpy.ndarray of shape (ny, nx), int
+        How many are not finite.
+    variances : (numpy.ndarray, numpy.ndarray) of float64 or None
+        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision
+        on its light went the other way.
+    stack : numpy.ndarray of float64 or None
+        (n, ny, nx): the values.
+    kept : (numpy.ndarray, numpy.ndarray) of bool or None
+        (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
+    mask : numpy.ndarray or None
+        (ny, nx), int16: the bits that all members share.
+    """
+
+    image: np.ndarray
+    other: np.ndarray
+    scale: float
+    maker: str
+    rejected: tuple[np.ndarray, np.ndarray]
+    invalid: np.ndarray
+    variances: tuple[np.ndarray, np.ndarray] | None = None
+    stack: np.ndarray | None = None
+    kept: tuple[np.ndarray, np.ndarray] | None = None
+    mask: np.ndarray | None = None
+
+
+class PreparedRows(NamedTuple):
+    """Some rows of all members of a combined frame, less their masters, over their levels.
+
+    Attributes
+    ----------
+    stack, bits : numpy.ndarray of float64, and of int16
+        (n, ny, nx): values, and their mask; a value with any bit is left out.
+    dark : numpy.ndarray of float32 or float64, or None
+        (ny, nx): the dark that was subtracted.
+    scale : float
+        The largest value that went into a sum.
+    """
+
+    stack: np.ndarray
+    bits: np.ndarray
+    dark: np.ndarray | None
+    scale: float
+
+    @property
+    def is_masked(self):
+        """Whether each value is masked, (n, ny, nx) bool."""
+        return self.bits != 0
+
+    def levels(self, account):
+        """Return the level of each member, (n, 1, 1); 1 where the members were not divided."""
+        return np.array(account.levels or [1.0] * len(self.stack))[:, None, None]
+
+    def charge(self, account):
+        """Return the charge subtracted from each member, (n, ny, nx); 0.0 without a dark."""
+        if self.dark is None:
+            return 0.0
+        factors = np.array(account.masters["dark"].factors)[:, None, None]
+        return factors * np.nan_to_num(self.dark.astype(np.float64))
+
+
+def bands(rows, count, height):
+    """Return slices of rows spread over an image: all of it where that is no more.
+
+    Parameters
+    ----------
+    rows : int
+        Of the image.
+    count : int
+        Number of bands.
+    height : int
+        Rows of a band.
+
+    Returns
+    -------
+    list of slice
+    """
+    if count * height >= rows:
+        return [slice(0, rows)]
+    starts = np.linspace(0, rows - height, count).round().astype(int)
+    return [slice(int(start), int(start) + height) for start in starts]
+
+
+def prepare_rows(account, results, hdu, rows):
+    """Return some rows of all members, less their masters, over their levels.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+    hdu : int
+    rows : slice or numpy.ndarray of int, shape (k,)
+
+    Returns
+    -------
+    PreparedRows
+
+    Raises
+    ------
+    CannotRemake
+        If a member, or a master of one, is missing.
+    """
+    paths = [results / product_of(member) for member in account.members]
+    values = [rows_of(path, hdu, rows, "member") for path in paths]
+    bits = _masks(paths, hdu, rows, values, account)
+    scale = max(float(np.nanmax(np.abs(value), initial=0.0)) for value in values)
+    dark = None
+    for kind, master in account.masters.items():
+        path = master_file(master, kind, results)
+        pixels = CCDData(rows_of(path, hdu, rows, kind, master.cut), unit=units.adu)
+        dark = pixels.data if kind == "dark" else dark
+        scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
+        values = [
+            _subtract_master(value, kind, pixels, master.factors[n] if master.factors else 1.0)
+            for n, value in enumerate(values)
+        ]
+    if account.levels:
+        values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
+        scale /= min(account.levels)
+    return PreparedRows(np.array(values, dtype=np.float64), bits, dark, scale)
+
+
+def _subtract_master(values, kind, master, factor):
+    """Subtract a master from a member by ccdproc."""
+    member = CCDData(values, unit=units.adu)
+    if kind == "bias":
+        return ccdproc.subtract_bias(member, master, add_keyword=None).data
+    difference = ccdproc.subtract_dark(
+        member,
+        master,
+        dark_exposure=1 * units.s,
+        data_exposure=factor * units.s,
+        scale=True,
+        add_keyword=None,
+    )
+    return difference.data
+
+
+def _masks(paths, hdu, rows, values, account):
+    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them.
+
+    Parameters
+    ----------
+    paths : list of pathlib.Path
+        Of the members.
+    hdu : int
+    rows : slice or numpy.ndarray of int
+    values : list of numpy.ndarray
+        Pixels of those rows of each member: (ny, nx).
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    """
+    bits = np.zeros((len(paths), *values[0].shape), np.int16)
+    if not account.masters and not account.levels:
+        return bits
+    for number, path in enumerate(paths):
+        name = f"MASK{hdu}" if hdu else "MASK"
+        if name in open_product(path).images:
+            bits[number] = rows_of(path, name, rows, "member")
+        header = open_product(path).images[hdu].header
+        if (ceiling := _ceiling(header)) is not None:
+            bits[number][values[number] >= ceiling] |= SATURATED
+        for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
+            y, x = place_of(header, tail)
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
+        for y, x in (p for tail in tails_of(header) for p in places_without_level(header, tail)):
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][inside, x] |= NO_DATA
+    return bits
+
+
+def _ceiling(header):
+    """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
+    tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
+    tops = [header.get(f"AMPSAT{tail}") for tail in tails]
+    if not tops or None in tops:
+        return None
+    levels = [header.get(f"BIASLV{tail}" if tail else "BIASLVL", 0.0) for tail in tails]
+    return min(top - level for top, level in zip(tops, levels, strict=True))

@@ -1,0 +1,168 @@
+"""Frames that do not belong among the darks and flats of a night, through the whole workflow.
+
+Each is left out of its master with figure and limit, in a line and a row, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from chain_runs import DARKS, FLATS, edit, run, take
+
+from ccdflow import simulate
+from ccdflow.run import ledger
+
+
+def change(path, how):
+    """Change the science pixels of a raw frame; `how` gets them as float64 and their columns."""
+    with fits.open(path, mode="update") as hdus:
+        data = hdus[0].data.astype(np.float64)
+        how(data[:, :103])
+        hdus[0].data = np.clip(np.rint(data), 0, 65535).astype(np.uint16)
+
+
+def left_out(done, product):
+    """Return {file: (figure, value, limit)} of the frames left out of a master."""
+    out = {o[0]: tuple(o[2:5]) for o in done.records[product].data["left_out"]}
+    table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
+    for file in out:
+        assert "left out of its combined" in table.loc[file].reason
+        assert sum(line.startswith("left out of") and file in line for line in done.lines) == 1
+        assert table.loc[file].status == "ok"
+    return out
+
+
+def leak(data):
+    data += np.linspace(0, 60, 103)
+
+
+def brighten(data):
+    data += 80
+
+
+def fill(data):
+    data[:, :60] = 65535
+
+
+def test_darks_that_do_not_belong(tmp_path):
+    chain = take(tmp_path, darks=((60.0, 10),))
+    raw = tmp_path / "raw"
+    change(raw / "dark60_2.fits", leak)
+    change(raw / "dark60_4.fits", fill)
+    edit(raw / "dark60_6.fits", **{"CCD-TEMP": -96.0})
+    with fits.open(raw / "dark60_8.fits", mode="update") as hdus:
+        hdus[0].data[...] = fits.getdata(raw / "dark60_7.fits")
+    done = run(tmp_path, chain)
+    misfits = left_out(done, DARKS[60])
+    assert set(misfits) >= {"dark60_2.fits", "dark60_4.fits", "dark60_6.fits"}
+    assert misfits["dark60_4.fits"][0] == "saturated amplifier"
+    assert "temperature" in misfits["dark60_6.fits"][0]
+    (copy,) = {"dark60_7.fits", "dark60_8.fits"} & set(misfits)
+    assert len(misfits) == 4
+    (text,) = (o[1] for o in done.records[DARKS[60]].data["left_out"] if o[0] == copy)
+    assert "its pixels are those of dark60_" in text
+    for file in set(misfits) - {copy}:
+        _, value, limit = misfits[file]
+        assert value > limit
+    truth = chain.dark(60.0)
+    hdus = done.open(DARKS[60])
+    good = chain.good(*chain.of("dark"))
+    # The noise of the bias is in all of them.
+    error = np.hypot(hdus["UNCERT"].data, hdus[0].header["MBNOISE"])
+    off = ((hdus[0].data - truth) / error)[good & (hdus["MASK"].data == 0)]
+    assert off.std() == pytest.approx(1, abs=0.06)
+    assert done.records[f"calibrated/{chain.of('science')[0]}"].data["grade"] == "A"
+
+
+def test_darks_of_two_kinds_are_refused_and_the_frames_name_the_reason(tmp_path):
+    chain = take(tmp_path, darks=((60.0, 6),))
+    for number in (1, 3, 5):
+        change(tmp_path / f"raw/dark60_{number}.fits", brighten)
+    done = run(tmp_path, chain)
+    record = done.records[DARKS[60]]
+    assert record.status == ledger.REFUSED
+    assert "do not agree" in record.reason
+    assert sum(line.startswith(f"no combined dark: {DARKS[60]}: ") for line in done.lines) == 1
+    assert done.records["calibrated/science_g1.fits"].data["missing"] == ["dark"]
+
+
+def tilt(data):
+    data -= 1000
+    data *= 1 + 0.05 * np.linspace(-1, 1, 103)
+    data += 1000
+
+
+def spot(data):
+    y, x = np.mgrid[:101, :103]
+    data -= 1000
+    data *= 1 - 0.15 * (np.hypot(y - 50, x - 30) < 3.5)
+    data += 1000
+
+
+def dim(data):
+    data -= 1000
+    data *= 0.001
+    data += 1000
+
+
+def test_flats_that_do_not_belong(tmp_path):
+    """Unlike levels of a lamp that drifts belong together; four others do not."""
+    chain = take(tmp_path, flats=(("g", 11), ("r", 3)), lamp_drift=0.05)
+    raw = tmp_path / "raw"
+    for number, how in ((2, tilt), (4, spot), (6, dim), (8, fill)):
+        change(raw / f"flat_g{number}.fits", how)
+    done = run(tmp_path, chain)
+    misfits = left_out(done, FLATS["g"])
+    assert {file: figure for file, (figure, *_) in misfits.items()} == {
+        "flat_g2.fits": "shape",
+        "flat_g4.fits": "deepest spot",
+        "flat_g6.fits": "signal to noise in a pixel",
+        "flat_g8.fits": "saturated amplifier",
+    }
+    for figure, value, limit in misfits.values():
+        assert (value < limit) == (figure == "signal to noise in a pixel")
+    hdus = done.open(FLATS["g"])
+    good = chain.good() & (hdus["MASK"].data == 0)
+    off = hdus[0].data[good] / chain.flat("g")[good] - 1
+    assert off.std() == pytest.approx(np.median((hdus["UNCERT"].data)[good]), rel=0.1)
+    header = hdus[0].header
+    assert header["FLATMAX"] / header["FLATMIN"] == pytest.approx(1.05**10, rel=0.02)
+
+
+@pytest.mark.parametrize("flux", [(1e5, 1e6), pytest.param((1e3, 1e5), marks=pytest.mark.torture)])
+def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
+    """Levels from 2,500 to 30,000 electrons, in each the stars at other places.
+
+    The two amplifiers have unlike gains. The median of all pixels, which was the level, lay
+    anywhere between theirs, and stars were taken for spots that moved: the flats were refused.
+    """
+    detector = simulate.draw_detector((180, 190), seed=1, shutter=0.0)
+    chain = take(tmp_path, detector=detector, biases=4, darks=((60.0, 3),), flats=(("r", 3),))
+    plan, levels = [], np.array([30_000, 18_000, 11_000, 7_000, 4_000, 2_500])
+    for number, level in enumerate(levels, start=1):
+        stars = simulate.draw_stars(detector.shape, 6, flux=flux, seed=50 + number, margin=4)
+        plan.append(
+            simulate.Shot(
+                f"flat_g{number}.fits", start=datetime(2024, 3, 1, 18, number), image_type="flat",
+                exptime=4.0, filter="g", sky=simulate.Sky(level / 4.0, stars=stars, fwhm=3.0),
+                temperature=-100.0,
+            )
+        )  # fmt: skip
+    simulate.expose_night(tmp_path / "raw/sky", detector, plan, seed=3)
+    done = run(tmp_path, chain)
+    product = FLATS["g"].replace("103x101", "190x180")
+    assert done.records[product].data["left_out"] == []
+    hdus = done.open(product)
+    assert hdus[0].header["NCOMBINE"] == 6
+    ratio = [hdus[0].header[f"IMLVL{n:03d}"] for n in range(1, 7)] / levels
+    assert ratio.std() / ratio.mean() < 0.003
+    good = chain.good() & (hdus["MASK"].data == 0)
+    off = ((hdus[0].data - chain.flat("g")) / hdus["UNCERT"].data)[good]
+    # The truth has a mean of 1 over other pixels: a part in ten thousand.
+    off -= np.median(off)
+    assert off.std() == pytest.approx(1, abs=0.04)
+    assert np.abs(off).max() < 6

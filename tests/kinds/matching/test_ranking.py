@@ -1,0 +1,213 @@
+"""The columns of masters: exposures, temperatures, and the order of candidates."""
+
+import random
+from collections import Counter
+from datetime import date, timedelta
+
+import pytest
+
+from ccdflow.kinds.matching.master_columns import columns_of_masters, day_of
+from ccdflow.kinds.matching.ranking import (
+    Ranking,
+    _rank_recent,
+    rank_masters,
+    rescale_use,
+)
+from ccdflow.kinds.matching.rule_values import (
+    EXACT_NIGHTS,
+    DetectorNoise,
+    Observation,
+    OfferedMaster,
+    Rules,
+)
+from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.kinds.matching.terms import choice_key, terms_of
+
+NIGHT = "2024-03-10"
+NOISE = DetectorNoise(read_noise=10.0)
+
+
+def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
+    about = Observation((), night, exptime, "g", **temperatures)
+    return OfferedMaster(f"{kind}_{night}_{frames}_{exptime}", kind, about, frames)
+
+
+def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
+    columns = columns_of_masters(masters)
+    frame = Observation((), night, exptime, "g", **temperatures)
+    uses = rank_masters(columns, kind, frame, NOISE, rules or Rules(), exptime)
+    return [(use.product, use.grade, use.lag, use.scale) for use in uses]
+
+
+@pytest.mark.parametrize(
+    ("night", "day"), [("2024-03-10", 738955), ("2024-03-10_b", 738955), ("undated", None)]
+)
+def test_a_night_has_the_day_of_its_date(night, day):
+    assert day_of(night) == day
+
+
+def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
+    columns = columns_of_masters(
+        [master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)]
+    )
+    flags = list(columns.exposure_flags(60.0, Rules(scale_up=2.5)))
+    # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
+    assert flags == [2 + 4, 2, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("of_master", "of_frame", "apart"),
+    [
+        ((None, None), (-20.0, -20.0), None),
+        ((None, -19.5), (None, -20.0), 0.5),
+        ((-20.0, -19.5), (-20.0, -20.0), 0.0),
+        ((-20.0, 5.0), (-20.0, -20.0), 25.0),
+        ((-10.0, None), (-20.0, None), 10.0),
+    ],
+)
+def test_set_points_count_unless_the_cooler_did_not_reach_them(of_master, of_frame, apart):
+    assert degrees_apart(of_master, of_frame) == apart
+
+
+def test_a_bias_of_many_frames_goes_first_on_a_camera_that_does_not_age():
+    few, many = master("bias", frames=5), master("bias", "2024-03-08", frames=50)
+    assert order("bias", [few, many]) == [
+        (many.product, "B", 2, 1.0),
+        (few.product, "A", 0, 1.0),
+    ]
+    assert order("bias", [few, many], rules=Rules(same_night=True))[0][0] == few.product
+
+
+def test_an_earlier_bias_goes_before_a_later_one():
+    earlier, later = master("bias", "2024-02-01", frames=3), master("bias", "2024-03-11", frames=90)
+    assert [each[0] for each in order("bias", [later, earlier])] == [earlier.product, later.product]
+    nearest = order("bias", [later, earlier], rules=Rules(direction="nearest"))
+    assert nearest[0][0] == later.product
+
+
+def test_an_exact_dark_goes_before_one_scaled_down_and_that_before_one_scaled_up():
+    darks = [master("dark", exptime=t) for t in (30.0, 60.0, 120.0, 10.0)]
+    assert order("dark", darks) == [
+        (darks[1].product, "B", 0, 1.0),
+        (darks[2].product, "B", 0, 0.5),
+        (darks[0].product, "C", 0, 2.0),
+    ]
+
+
+def test_a_dark_of_another_temperature_is_no_candidate():
+    cold, warm = master("dark", set_temperature=-20.0), master("dark", set_temperature=-10.0)
+    (candidate,) = order("dark", [warm, cold], set_temperature=-20.0)
+    assert candidate == (cold.product, "A", 0, 1.0)
+
+
+def test_frames_with_the_same_candidates_ask_the_same_question():
+    columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)])
+
+    def asked(seconds):
+        return choice_key(columns, "dark", seconds, (None, None), Rules())
+
+    assert asked(60.01) == asked(60.02)
+    # 60.2 s is no longer the exposure of the dark of 60 s.
+    assert asked(60.2)[0] != asked(60.01)[0]
+    # The exposure of a flat is no part of the key.
+    flats = [choice_key(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    assert flats[0] == flats[1]
+
+
+def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
+    columns = columns_of_masters([master("dark", exptime=100.0)])
+    frame = Observation((), NIGHT, 50.0, "g")
+    (half,) = rank_masters(columns, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = rescale_use(half, 100.0, 25.0)
+    assert (half.scale, quarter.scale) == (0.5, 0.25)
+    assert quarter.variance == pytest.approx(half.variance / 4)
+    assert "scaled down by 0.25" in quarter.remark_texts
+
+
+def columns_and_frame(rng):
+    """Return a random frame and years of masters: many masters are equal but for their night."""
+    kind = rng.choice(["bias", "dark", "flat"])
+    nights = [
+        "undated"
+        if rng.random() < 0.02
+        else str(date(2024, 3, 10) + timedelta(rng.randint(-900, 200)))
+        for _ in range(rng.choice([8, 150, 150]))
+    ]
+    counts, times = rng.choice([(10,), (3, 10, 60)]), rng.choice([(60.0,), (30.0, 60.0, 200.0)])
+    degrees = rng.choice([(None,), (-20.0, -20.0, -19.8), (-20.0, -10.0, None)])
+    masters = [
+        OfferedMaster(
+            f"{kind}{number:03}",
+            kind,
+            Observation((), own, rng.choice(times), "g", rng.choice(degrees), rng.choice(degrees)),
+            rng.choice(counts),
+            rng.choice([0.0, 3.0]),
+        )
+        for number, own in enumerate(sorted(nights))
+    ]
+    ages = rng.choice([0.0, 0.003, 0.1])
+    noise = DetectorNoise(10.0, 0.01, 2e4, ages, ages / 4000, ages / 1e5)
+    rules = Rules(rng.choice(["causal", "causal", "nearest"]), rng.random() < 0.2)
+    asked = Observation(
+        (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
+        rng.choice(degrees), rng.choice(degrees),
+    )  # fmt: skip
+    return columns_of_masters(masters), kind, asked, noise, rules, asked.exptime
+
+
+def test_masters_further_away_are_left_out_only_where_they_cannot_win():
+    """Against a comparison of all masters, ties included."""
+    rng, reaches = random.Random(3), Counter()
+    for _ in range(200):
+        _, _, frame, _, rules, _ = asked = columns_and_frame(rng)
+        terms = terms_of(*asked)
+        assert rank_masters(*asked) == Ranking(terms, frame.night, rules).uses()
+        near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+        reach = near.reach_of_others()
+        is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
+        reaches[is_far] += len(near._order) == 5
+    # Each way is taken, those that leave masters out as well.
+    assert min(reaches.values()) > 12
+    assert len(reaches) == 3
+
+
+def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
+    """Against a comparison of all masters, in archives with masters of nearly each night."""
+    rng, ways = random.Random(4), Counter()
+    for _ in range(150):
+        kind, counts = rng.choice(["bias", "dark"]), rng.choice([(10,), (9, 10), (3, 10, 60)])
+        masters = [
+            OfferedMaster(
+                f"{kind}{rng.random()}",
+                kind,
+                Observation((), str(date(2024, 3, 10) + timedelta(day)), seconds, "g", -20.0),
+                rng.choice(counts),
+            )
+            for day in range(-rng.choice([4, 15, 60]), rng.choice([0, 5]))
+            for seconds in ((60.0, 300.0) if kind == "dark" else (0.0,))
+            if rng.random() < 0.9
+        ]
+        age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
+        noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
+        rules, asked = (
+            Rules(same_night=rng.random() < 0.2),
+            Observation((), night, 60.0, "g", -20.0),
+        )
+        values_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
+        terms = terms_of(*values_of_frame)
+        expected = Ranking(terms, night, rules).uses()
+        assert rank_masters(*values_of_frame) == expected
+        last_ones = _rank_recent(terms, night, rules)
+        assert last_ones in (None, expected)
+        ways[last_ones is None] += 1
+    assert min(ways.values()) > 30
+
+
+def test_the_index_of_a_master_of_several_nights_is_its_first():
+    nights = "2024-03-12", "2024-03-10", "2024-03-11"
+    masters = [master("bias", night) for night in nights]
+    both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
+    columns = columns_of_masters([masters[1], both, masters[2]])
+    index = columns.index_of(masters[1].product)
+    assert columns.masters[index].about.night == "2024-03-10"
+    assert columns.index_of("bias of another setup") is None

@@ -1,0 +1,163 @@
+"""No decision hangs on the text of a sentence: another wording must not change what is done.
+
+A reason, remark, warning or problem is for readers. Code asks the value beside it: `RowMark`,
+`RemarkKind`, `MissingCause`, an entry of a record's data.
+"""
+
+import ast
+import re
+
+import pytest
+from library_trees import ROOT, modules
+
+LIBRARY = ROOT / "scripts" / "ccdflow"
+# Variables, attributes and keys that hold a sentence, or several.
+SENTENCE = re.compile(r"(?:.*_)?(?:reason|remark|warning|sentence|why|note|problem)")
+SENTENCES = re.compile(r"(?:.*_)?(?:reason|remark|warning|sentence|note|problem)s")
+# Methods that look into a text, and functions of patterns that do.
+LOOKS = {
+    "startswith", "endswith", "removeprefix", "removesuffix", "split", "rsplit", "partition",
+    "rpartition", "find", "rfind", "index", "count", "match", "fullmatch", "search", "sub", "subn",
+    "findall", "finditer",
+}  # fmt: skip
+# A constant of two words or more.
+SEVERAL_WORDS = re.compile(r"[a-z`']+ +[a-z`']+", re.IGNORECASE)
+# Modules that read the sentences of others, or their own from a file that holds nothing else:
+# products that are verified or explained, the table of frames, rows of earlier versions, Snakemake.
+READERS = {
+    "kinds/explaining/product_explanation.py", "pages/terminal.py", "run/rawframes/older_rows.py",
+    "run/under_snakemake/snakemake_messages.py",
+}  # fmt: skip
+# The name of an entry in the basis of a frame: part of its key.
+NAMES_OF_ENTRIES = {"MAY_CHANGE"}
+# Functions that read a record of an earlier version, which has the words alone.
+OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
+# Lines on texts that differ in their figures alone are merged, whatever the texts are.
+MERGING = {"merged_findings", "warning_lines"}
+
+
+def is_checked(path):
+    if LIBRARY not in path.parents or LIBRARY / "verify" in path.parents:
+        return False
+    return path.relative_to(LIBRARY).as_posix() not in READERS
+
+
+def name_of(node):
+    """Return the last name of an expression: ``row.reason``, ``row["reason"]`` -> reason."""
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return str(node.slice.value)
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def constants_of_several_words(tree):
+    """Yield the names of a module's constants that are texts of several words, or have one."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            texts = [e.value for e in ast.walk(node.value) if isinstance(e, ast.Constant)]
+            # A pattern is compiled, and the text within it is none.
+            is_plain = not any(isinstance(each, ast.Call) for each in ast.walk(node.value))
+            if is_plain and any(isinstance(t, str) and SEVERAL_WORDS.search(t) for t in texts):
+                targets = [e for target in node.targets for e in ast.walk(target)]
+                yield from (e.id for e in targets if isinstance(e, ast.Name))
+
+
+def names_of_sentences(function):
+    """Return the names in a function that run over sentences: ``for text in row.warnings``."""
+    names = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.For | ast.comprehension):
+            values = node.iter
+            if isinstance(values, ast.Call) and name_of(values.func) == "splitlines":
+                values = values.func.value
+            if isinstance(node.target, ast.Name) and SENTENCES.fullmatch(name_of(values)):
+                names.add(node.target.id)
+    return names
+
+
+def looks_into_sentences(function, constants=frozenset()):
+    """Return the expressions of a function that look into a sentence.
+
+    Parameters
+    ----------
+    function : ast.AST
+    constants : collection of str
+        Names of constants that are sentences, or parts of them.
+    """
+    own = names_of_sentences(function)
+
+    def is_sentence(node):
+        return name_of(node) in own or SENTENCE.fullmatch(name_of(node)) is not None
+
+    def is_part(node):
+        parts = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
+        return any(name_of(part) in constants for part in parts)
+
+    looks = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+            if is_sentence(node.comparators[0]) or is_part(node.left):
+                looks.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and name_of(node.func) in LOOKS:
+            subject = getattr(node.func, "value", None)
+            arguments = node.args
+            if is_sentence(subject) or any(is_sentence(a) or is_part(a) for a in arguments):
+                looks.append(ast.unparse(node))
+    return looks
+
+
+def test_no_decision_hangs_on_the_text_of_a_sentence():
+    trees = {path: tree for path, _, tree in modules() if is_checked(path)}
+    assert len(trees) > 250
+    public = {
+        name
+        for tree in trees.values()
+        for name in constants_of_several_words(tree)
+        if not name.startswith("_")
+    }
+    looks = []
+    for path, tree in trees.items():
+        constants = (public | set(constants_of_several_words(tree))) - NAMES_OF_ENTRIES
+        for node in tree.body:
+            functions = node.body if isinstance(node, ast.ClassDef) else [node]
+            for function in functions:
+                if getattr(function, "name", "") not in OF_EARLIER_RECORDS | MERGING:
+                    looks += [
+                        f"{path.name}: {look}" for look in looks_into_sentences(function, constants)
+                    ]
+    assert looks == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = 'too few' in record.reason",
+        "x = TOO_FEW in text",
+        "x = row['reason'].split('; ')",
+        "x = any(text.startswith('scaled ') for text in use.remarks)",
+        "x = [each for each in row.warnings.splitlines() if 'gain' not in each]",
+        "x = re.sub('a', 'b', why)",
+        "x = PATTERN.fullmatch(step.problem)",
+        "x = text.startswith((TOO_FEW, 'b'))",
+    ],
+)
+def test_a_look_into_a_sentence_is_seen(text):
+    assert looks_into_sentences(ast.parse(text), {"TOO_FEW"}), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = kind in reasons",
+        "x = f'{row.reason}; {text}'",
+        "x = mark in row.marks.split()",
+        "x = kind in (TOO_FEW, MARK)",
+        "x = path.startswith('reduced/')",
+    ],
+)
+def test_a_sentence_that_is_only_shown_is_none(text):
+    assert looks_into_sentences(ast.parse(text), {"TOO_FEW"}) == [], text
+
+
+def test_constants_of_several_words_are_known():
+    tree = ast.parse("A, B = 'too few', 'x'\nC = ('lit', 'of a kind')\nD = re.compile('a b')")
+    assert list(constants_of_several_words(tree)) == ["A", "B", "C"]

@@ -1,0 +1,251 @@
+"""Locks on batches that outlive the main process, and the signs of life beside them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ccdflow import paths
+from ccdflow.run import job
+from ccdflow.run.batches import batch_files, claims
+from ccdflow.run.lines.progress import BatchCount
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+HOLD = """
+import sys, time
+sys.path.insert(0, {scripts!r})
+from ccdflow.run.batches import batch_files, claims
+claim = claims.claim({batch!r})
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def put_batch(results, name="2024-03-01.0123456789abcdef", products=("reduced/a.fits",)):
+    batch = results / paths.BATCHES / f"{name}.json"
+    batch.parent.mkdir(parents=True, exist_ok=True)
+    jobs = [{"product": product} for product in products]
+    batch.write_text(f"{{}}\n{json.dumps({'jobs': jobs})}\n")
+    return batch
+
+
+@pytest.fixture
+def holder():
+    """Start a process that holds a batch's lock; it is killed at the end."""
+    started = []
+
+    def start(batch):
+        code = HOLD.format(scripts=str(SCRIPTS), batch=str(batch))
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_second_process_reports_that_it_waits_for_the_first(tmp_path, holder):
+    batch = put_batch(tmp_path)
+    process = holder(batch)
+    lines = []
+
+    def say(line):
+        assert process.poll() is None
+        lines.append(line)
+        process.kill()
+
+    claims.claim(batch, say=say, poll=0.01).close()
+    assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
+
+
+class FakeTime:
+    """A clock that moves by its sleeps alone; `at_sleep` is called with each reading."""
+
+    def __init__(self, at_sleep):
+        self.now, self.at_sleep = 0.0, at_sleep
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.at_sleep(self.now)
+
+
+def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder, monkeypatch):
+    batch = put_batch(tmp_path)
+    holder(batch)
+    clock, lines = FakeTime(lambda now: None), []
+    monkeypatch.setattr(claims, "time", clock)
+    assert claims.claim(batch, say=lines.append, silence=600, poll=1) is None
+    assert "no sign of life" in lines[-1]
+    assert clock.now == 601
+
+
+def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
+    batch = put_batch(tmp_path)
+    process = holder(batch)
+
+    def beat(now):
+        if now < 3000:
+            os.utime(claims.count_path(batch), ns=(0, int(now * 1e9)))
+        else:
+            process.kill()
+            process.wait()
+
+    claims.count_path(batch).write_text("")
+    clock, lines = FakeTime(beat), []
+    monkeypatch.setattr(claims, "time", clock)
+    claims.claim(batch, say=lines.append, silence=600, poll=100).close()
+    assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
+    assert clock.now == 3000
+
+
+def test_a_reporter_beats_until_its_end(tmp_path):
+    batch, beats = put_batch(tmp_path), threading.Semaphore(0)
+
+    def count():
+        beats.release()
+        return BatchCount(7)
+
+    reporter = claims.Reporter(batch, count, beat=0.01)
+    reporter.start()
+    assert all(beats.acquire(timeout=60) for _ in range(3))
+    reporter.end()
+    assert claims.read_count(batch) == BatchCount(7)
+
+
+def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_an_error(
+    tmp_path, monkeypatch
+):
+    batch = put_batch(tmp_path)
+
+    def fail(file, operation):
+        raise OSError(error, "no lock")
+
+    monkeypatch.setattr(claims.fcntl, "flock", fail)
+    error = errno.EIO
+    with pytest.raises(OSError, match="no lock"):
+        claims.claim(batch)
+    error = errno.ENOLCK
+    claims.claim(batch).close()
+
+
+def test_a_batch_that_is_gone_is_withdrawn(tmp_path):
+    with pytest.raises(claims.Withdrawn):
+        claims.claim(tmp_path / "none.json")
+
+
+def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, holder):
+    batch = put_batch(tmp_path)
+    process = holder(batch)
+
+    def withdraw(line):
+        batch.unlink()
+        process.kill()
+
+    with pytest.raises(claims.Withdrawn):
+        claims.claim(batch, say=withdraw, poll=0.01)
+    assert not claims.lock_path(batch).exists()
+
+
+def test_withdrawing_leaves_batches_at_work(tmp_path, holder):
+    idle = put_batch(tmp_path, "2024-03-01.0123456789abcdef")
+    claims.Reporter(idle, BatchCount).report()
+    held = put_batch(tmp_path, "2024-03-02.fedcba9876543210", ("reduced/b.fits", "reduced/c.fits"))
+    holder(held)
+    busy = claims.withdraw(tmp_path)
+    assert busy == {f"{paths.BATCHES}/{held.name}": {"reduced/b.fits", "reduced/c.fits"}}
+    left = sorted(path.name for path in idle.parent.iterdir())
+    assert left == [f"{held.stem}.json", f"{held.stem}.lock"]
+
+
+def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
+    """Snakemake waits a minute for a file that is not there; a job that finds one looks into it."""
+    batch = put_batch(tmp_path)
+    batch.write_text(batch.read_text().replace("{}", '{"queued":true}', 1))
+    claims.lock_path(batch).touch()
+    for _ in range(2):
+        assert claims.withdraw(tmp_path) == {}
+        assert [path.name for path in batch.parent.iterdir()] == [batch.name]
+        with pytest.raises(claims.Withdrawn):
+            batch_files.read_batch(batch, ())
+        assert batch_files.size_of(batch) == job.Size(0, 0, 0, 0, 0)
+    long_ago = time.time() - 40 * 86400
+    os.utime(batch, (long_ago, long_ago))
+    claims.withdraw(tmp_path)
+    assert list(batch.parent.iterdir()) == []
+
+
+def test_files_without_a_batch_are_cleared_away(tmp_path):
+    batch = put_batch(tmp_path)
+    claims.Reporter(batch, BatchCount).report()
+    claims.lock_path(batch).touch()
+    batch.unlink()
+    assert claims.withdraw(tmp_path) == {}
+    assert list(batch.parent.iterdir()) == []
+
+
+def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
+    done = [
+        tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
+    ]
+    busy = {"batches/x.json": {"reduced/b.fits"}}
+    assert claims.removable_records(done, busy, tmp_path) == [done[0], done[2]]
+    assert claims.removable_records(done, {}, tmp_path) == done
+
+
+def test_a_count_is_read_as_it_was_written(tmp_path):
+    batch = put_batch(tmp_path)
+    assert claims.read_count(batch) == BatchCount(0, 0, 0)
+    reporter = claims.Reporter(batch, lambda: BatchCount(7, 2, 1), beat=60)
+    reporter.start()
+    assert claims.read_count(batch) == BatchCount(7, 2, 1)
+    claims.count_path(batch).write_text("7 ")
+    assert claims.read_count(batch) == BatchCount(0, 0, 0)
+    reporter.end()
+
+
+def test_waiting_for_another_batch_leaves_that_batch_unclaimed(tmp_path):
+    batch = put_batch(tmp_path)
+    claims.wait_for(batch)
+    assert not claims.lock_path(batch).exists()
+    with claims.claim(batch):
+        pass
+    claims.wait_for(batch)
+    with claims.claim(batch, say=pytest.fail):
+        pass
+
+
+def test_a_process_dies_with_its_parent(tmp_path):
+    child = (
+        f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "from ccdflow.run.batches import batch_files, claims\n"
+        "claims.die_with(os.getppid(), every=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    identifier = int(process.stdout.readline())
+    time.sleep(0.2)
+    os.kill(identifier, 0)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # The pipe is closed when the last process that has it is gone.
+    assert process.stdout.read() == ""
+    process.stdout.close()

@@ -1,0 +1,146 @@
+"""Batches of plans drawn at random: who makes which job, in which order, and after a failure."""
+
+from __future__ import annotations
+
+import os
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from ccdflow.kinds.kind import Chain
+from ccdflow.run.batches import batch_splitting
+from ccdflow.run.job import Job, Size
+from ccdflow.run.plan import Plan
+from ccdflow.run.under_snakemake import job_list
+
+
+def kind(name, stage, verb):
+    return SimpleNamespace(
+        name=name, stage=stage, is_report=verb == "write", size=lambda context, job: Size()
+    )
+
+
+# The kind in the middle has no stage: the main process makes its products and all made of them.
+KINDS = Chain(
+    (
+        kind("frame", 1, "reduce"),
+        kind("bias", 2, "make"),
+        kind("flat", 4, "make"),
+        kind("map", 0, "make"),
+        kind("science", 6, "calibrate"),
+        kind("small sheet", 6, "write"),
+        kind("page", 0, "write"),
+    )
+)
+
+
+def drawn(seed, results):
+    """Return a session with jobs of some nights; each needs some of earlier kinds, of any night."""
+    rng, jobs = random.Random(seed), {}
+    most = rng.choice((3, 5, 12, 40))
+    nights = [f"2024-03-0{n}" for n in range(1, rng.randint(2, 7))]
+    for each in KINDS:
+        for number in range(rng.choice((0, 2, 12, 30))):
+            night = rng.choice(nights)
+            pool = (
+                [job for job in jobs if jobs[job].kind != each.name] if rng.random() < 0.9 else []
+            )
+            if rng.random() < 0.5:
+                pool = [job for job in pool if jobs[job].night == night]
+            needs = tuple(rng.sample(pool, min(len(pool), rng.randint(0, 4))))
+            needs = () if each.name == "frame" else needs
+            product = f"{each.name}/{night}/{number}"
+            jobs[product] = Job(each.name, product, "0123456789abcdef", "new", night, needs)
+    context = SimpleNamespace(chain=KINDS, settings={"frames_per_batch": most}, results=results)
+    return SimpleNamespace(plan=Plan(context, jobs, []), context=context, busy={}), most
+
+
+@pytest.mark.parametrize("each_night", [False, True])
+def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp_path):
+    gathered = left_here = 0
+    for seed in range(100):
+        session, most = drawn(seed, tmp_path)
+        jobs = session.plan.jobs
+        parts = batch_splitting.split(session, each_night=each_night, write=False)
+        home = {product: batch for batch in parts for product in batch.products}
+        assert sum(len(batch.products) for batch in parts) == len(home)
+        assert len({batch.name for batch in parts}) == len({batch.done for batch in parts})
+        earlier, places = [], list(jobs)
+        for batch in parts:
+            own = [jobs[product] for product in batch.products]
+            assert own == sorted(own, key=lambda job: places.index(job.product))
+            needed = {home[need].done for job in own for need in job.needs} - {batch.done}
+            assert set(batch.before) == needed <= set(earlier), seed
+            assert sum(job.kind == "frame" for job in own) <= most
+            if batch.before:
+                kinds = {job.kind for job in own if {home[need] for need in job.needs} - {batch}}
+                assert len(kinds) == 1
+                assert sum(job.kind in kinds for job in own) <= most, seed
+            earlier.append(batch.done)
+        staged = {each.name for each in KINDS if each.stage}
+        alone = [job for job in jobs.values() if job.kind in staged and job.product not in home]
+        hindered = [job for job in alone if any(need not in home for need in job.needs)]
+        if each_night or len(alone) > most:
+            assert alone == hindered
+        gathered += any(batch.before for batch in parts)
+        left_here += len(alone) > len(hindered)
+    # The cases above were there.
+    assert gathered > 20
+    assert each_night or left_here > 10
+
+
+def recorded_without(dead, made, parts, listed, jobs):
+    """Return the records there are once Snakemake has ended and a batch has done a part only."""
+    records = {jobs[product].done for product in dead.products[:made]}
+    stopped = {dead.done}
+    for batch in parts:
+        if batch is dead or stopped & set(batch.before):
+            stopped.add(batch.done)
+        else:
+            records |= {batch.done, *(jobs[product].done for product in batch.products)}
+    elsewhere = {product for batch in parts for product in batch.products}
+    for product in (each for each in jobs if each not in elsewhere):
+        if set(listed.records_of(jobs[product].needs)) <= {f"results/{each}" for each in records}:
+            records.add(jobs[product].done)
+    return records
+
+
+def of_files(there):
+    """Return a stand-in for `os` with the functions that the list of jobs uses, and these files."""
+    path = SimpleNamespace(exists=there.__contains__, relpath=os.path.relpath)
+    return SimpleNamespace(path=path)
+
+
+@pytest.mark.parametrize("each_night", [False, True])
+def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
+    each_night, tmp_path, monkeypatch
+):
+    saved = 0
+    written = {each.name for each in KINDS if each.is_report}
+    for seed in range(100):
+        session, _ = drawn(seed, tmp_path)
+        jobs, rng = session.plan.jobs, random.Random(seed)
+        parts = batch_splitting.split(session, each_night=each_night, write=False)
+        if not parts:
+            continue
+        listed = job_list.JobList("results", session, parts)
+        dead = rng.choice(parts)
+        made = rng.randint(0, len(dead.products))
+        records = recorded_without(dead, made, parts, listed, jobs)
+        there = {f"results/{each}" for each in records}
+        monkeypatch.setattr(job_list, "os", of_files(there))
+        concerned = set(dead.products[made:])
+        for product, job in jobs.items():
+            if concerned & set(job.needs):
+                concerned.add(product)
+        want = {product for product, job in jobs.items() if job.done not in records} - concerned
+        want = {product for product in want if jobs[product].kind not in written}
+        left = [job.product for job in listed.remaining(KINDS, makes_all=True)]
+        assert {product for product in left if jobs[product].kind not in written} == want, seed
+        assert left == [product for product in jobs if product in left]
+        on_cluster = {job.product for job in listed.remaining(KINDS, makes_all=False)}
+        assert on_cluster <= {product for product in left if jobs[product].kind in written}
+        assert listed.is_made(dead) == (made == len(dead.products))
+        saved += len(want)
+    assert saved > 200

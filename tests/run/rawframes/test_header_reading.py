@@ -1,0 +1,188 @@
+"""Headers read by several processes, young files read once more, cards looked up as they are."""
+
+import dataclasses
+import gzip
+import json
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from astropy.io import fits
+from forgetful_rows import rows_read, rows_read_without_memory
+from workflow.sandbox import MEDIUM, SMALL, Sandbox
+
+from ccdflow.camera import facts
+from ccdflow.files import cards, fits_structure, rawfile
+from ccdflow.run import helper_processes, session
+from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
+from ccdflow.run.rawframes.header_store import HeaderStore, load_store
+from ccdflow.run.rawframes.rows import digest
+from ccdflow.settings import load_settings
+from ccdflow.simulate import simulate_biases
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    """Some frames of two cameras, and files that are none."""
+    made = Sandbox(tmp_path / "box")
+    for number in range(40):
+        camera = ("alpha", "beta")[number % 2]
+        made.put(f"n{number // 10}/{number:02}.fits.gz", number, camera=camera, size=SMALL)
+    made.write("n1/text.fits", b"no frame")
+    made.write("n2/cut.fits.gz", gzip.compress(bytes(5000))[:-9])
+    return made
+
+
+def settings_of(sandbox, **changes):
+    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
+
+
+def rows(sandbox, **more):
+    store = HeaderStore()
+    inventory.update(store, settings_of(sandbox, **more.pop("changes", {})), now=0, **more)
+    return store
+
+
+def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
+    alone = rows(sandbox)
+    monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
+    monkeypatch.setattr(header_reading, "_CHUNK", 3)
+    counts = []
+    with monkeypatch.context() as patch:
+        # This process reads none of them.
+        patch.setattr(row_reader.RawRowReader, "read_row", None)
+        together = rows(sandbox, cores=2, progress=lambda *count: counts.append(count))
+    assert list(together.rows) == list(alone.rows)
+    assert {f: r.as_dict() for f, r in together.rows.items()} == {
+        f: r.as_dict() for f, r in alone.rows.items()
+    }
+    assert together.shared == alone.shared
+    assert counts == [(number, 42) for number in range(1, 43)]
+
+
+def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
+    alone = rows(sandbox)
+    monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
+    monkeypatch.setattr(header_reading, "_CHUNK", 3)
+    ask, asked = helper_processes.ask, []
+
+    def kill(process, chunk):
+        asked.append(chunk)
+        if len(asked) in (2, 5):
+            process.kill()
+            process.wait()
+        return ask(process, chunk)
+
+    monkeypatch.setattr(header_reading, "ask", kill)
+    together = rows(sandbox, cores=2)
+    assert len(asked) == 14
+    assert {f: r.as_dict() for f, r in together.rows.items()} == {
+        f: r.as_dict() for f, r in alone.rows.items()
+    }
+
+
+def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, monkeypatch):
+    """The number is in the card FRAME, where other programs write the type of a frame."""
+    simulate_biases(tmp_path / "raw", 4, scale=0.02)
+    values = load_settings({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")})
+    calls = Counter()
+
+    def counted(module, name):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: calls.update([name]) or function(*args))
+
+    # Two threads that meet the first frames at once both arrange them.
+    monkeypatch.setattr(header_reading, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
+    counted(row_reader, "_geometry_and_recipe")
+    counted(facts, "_type_of")
+    of_files, shared = rows_read(values)
+    assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}
+    assert (of_files, shared) == rows_read_without_memory(values)
+    assert calls == {"_geometry_and_recipe": 5, "_type_of": 5}
+    assert [row["status"] for row in of_files.values()] == ["ok"] * 4
+
+
+def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeypatch):
+    """One in which a byte changed behind unchanged times is."""
+    big = "n0/big.fits.gz"
+    sandbox.put(big, 50, size=MEDIUM)
+    young = {"settle": 1000.0}
+    store, now = HeaderStore(), (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
+    inventory.update(store, settings_of(sandbox, **young), now=now)
+    inflated, read_all = [], rawfile.RawFile.read_all
+
+    def counted(raw, *arguments, **named):
+        inflated.append(raw._name)
+        return read_all(raw, *arguments, **named)
+
+    monkeypatch.setattr(rawfile.RawFile, "read_all", counted)
+    inventory.update(store, settings_of(sandbox, **young), now=now)
+    assert inflated == []
+    assert store.rows["n0/00.fits.gz"].stamp == ()
+    # The times are not looked at: the last reading was of a young file.
+    path = sandbox.raw / big
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
+    assert inflated == [big]
+    assert store.rows[big].status == "set aside"
+    row = store.rows["n0/00.fits.gz"]
+    assert (row.status, row.packed, len(row.stamp)) == ("ok", "", 3)
+    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
+    assert inflated == [big] * 2
+
+
+def test_the_checksum_of_a_young_file_is_kept_on_the_disk(sandbox):
+    now = (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
+    store = HeaderStore()
+    inventory.update(store, settings_of(sandbox, settle=1000.0), now=now)
+    packed = store.rows["n0/00.fits.gz"].packed
+    assert packed == f"{rawfile.isal_zlib.crc32((sandbox.raw / 'n0/00.fits.gz').read_bytes()):08x}"
+    sandbox.results.mkdir(exist_ok=True)
+    header_store.save_store(sandbox.results, store)
+    again = load_store(sandbox.results).rows["n0/00.fits.gz"]
+    assert again == store.rows["n0/00.fits.gz"]
+    assert dataclasses.replace(again, packed="") != again
+
+
+CARDS = [
+    "GAIN    =                  1.5 / electrons", "GAIN    =                  2.5", "FILTER  = 'V'",
+    "FILTER  = '       '", "HIERARCH ESO DET GAIN = 3 / one of many", "BROKEN  = 1800 l/mm / text",
+    "EMPTY   =", "HISTORY of the frame", "COMMENT none", "DP1     = 'EXTVER: 1' / a record",
+    "NOVALUE text without a sign", "FLAG    =                    T", "gain2   = 4",
+]  # fmt: skip
+
+
+def test_cards_are_those_that_astropy_finds():
+    text = "".join(f"{card:80}" for card in CARDS) + f"{'END':80}"
+    header = fits_structure.parse_header(text.encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = fits.Header.fromstring(text)
+    for keyword in (
+        "GAIN", "FILTER", "ESO DET GAIN", "BROKEN", "EMPTY", "HISTORY", "COMMENT", "ABSENT", "END",
+        "NOVALUE", "FLAG", "gain", "GAIN2", "Filter", "ESO DET NONE", "",
+    ):  # fmt: skip
+        answer = cards.contents(header, keyword), cards.has_card(header, keyword)
+        count = whole.count(keyword) if keyword in whole else 0
+        expected = [whole.cards[(keyword, number)] for number in range(count)]
+        contents = [cards._parse_by_astropy(keyword, card) for card in expected]
+        assert answer == ([each for each in contents if each is not None], count > 0), keyword
+
+
+def test_a_card_that_was_changed_is_read_as_it_is_now():
+    header = fits.Header.fromstring(f"{'GAIN    = 1.5 / old':80}{'END':80}")
+    assert [c.value for c in cards.contents(header, "GAIN")] == [1.5]
+    header["GAIN"] = (2.5, "new")
+    (content,) = cards.contents(header, "GAIN")
+    assert (content.value, content.comment) == (2.5, "new")
+
+
+def test_a_geometry_is_kept_once_under_the_hash_of_its_canonical_text():
+    store = HeaderStore()
+    values = [{"a": [1, 2], "b": "x"}, {"b": "x", "a": [1, 2]}, {"a": [1, 3], "b": "x"}]
+    names = [store.keep(json.loads(json.dumps(value))) for value in [*values, *values]]
+    assert names == [digest(value) for value in [*values, *values]]
+    assert store.shared == {names[0]: values[0], names[2]: values[2]}

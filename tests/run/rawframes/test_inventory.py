@@ -1,0 +1,575 @@
+"""The table of raw frames: what is read, when it is read again, and what a bad file becomes."""
+
+import dataclasses
+import gzip
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from workflow.sandbox import SMALL, Sandbox, frame_bytes
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.files import notes, rawfile
+from ccdflow.run import late_notes, ledger, session
+from ccdflow.run.rawframes import (
+    header_store,
+    inventory,
+    inventory_table,
+    older_rows,
+    rawfolder,
+    rawnames,
+    row_reader,
+    rows,
+)
+from ccdflow.run.rawframes.header_store import HeaderStore, load_store
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    made = Sandbox(tmp_path / "box")
+    for number in range(3):
+        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL)
+    return made
+
+
+def reading(sandbox, **changes):
+    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
+
+
+def update(sandbox, store, **changes):
+    """Bring a store up to date, and return the files that were read for it."""
+    now = changes.pop("now", None)
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        open_raw = rawfile.open_raw
+
+        def counted(path, name):
+            read.append(name)
+            return open_raw(path, name)
+
+        patch.setattr(rawfile, "open_raw", counted)
+        gone = inventory.update(store, reading(sandbox, **changes), now=now)
+    return sorted(read), gone
+
+
+ALL = ["n1/alpha0.fits.gz", "n1/alpha1.fits.gz", "n1/alpha2.fits.gz", "n1/deep/er/beta.FIT"]
+
+
+def test_each_file_is_read_once(sandbox):
+    store = HeaderStore()
+    assert update(sandbox, store) == (ALL, [])
+    assert update(sandbox, store) == ([], [])
+    sandbox.put("n2/alpha9.fits.gz", 9, size=SMALL)
+    os.utime(sandbox.raw / ALL[0])
+    assert update(sandbox, store) == ([ALL[0], "n2/alpha9.fits.gz"], [])
+    (sandbox.raw / ALL[1]).unlink()
+    assert update(sandbox, store) == ([], [ALL[1]])
+    assert {row.status for row in store.rows.values()} == {"ok"}
+
+
+def test_rows_are_kept_from_run_to_run(sandbox, tmp_path):
+    store = HeaderStore()
+    update(sandbox, store)
+    header_store.save_store(tmp_path, store)
+    loaded = load_store(tmp_path)
+    assert loaded == store
+    assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
+    assert update(sandbox, loaded) == ([], [])
+
+
+def test_files_are_written_when_they_change(sandbox, tmp_path):
+    store = HeaderStore()
+    update(sandbox, store)
+    header_store.save_store(tmp_path, store)
+    names = ["inventory.csv", ".ccdflow/headers.json"]
+
+    def times():
+        return [(tmp_path / name).stat().st_mtime_ns for name in names]
+
+    before = times()
+    store = load_store(tmp_path)
+    update(sandbox, store)
+    header_store.save_store(tmp_path, store)
+    assert times() == before
+    text = (tmp_path / names[0]).read_text()
+    (tmp_path / names[0]).write_text(text.replace("alpha", "gamma"))
+    header_store.save_store(tmp_path, load_store(tmp_path))
+    assert (tmp_path / names[0]).read_text() == text
+
+
+def test_an_edited_camera_reads_its_own_frames(sandbox):
+    store = HeaderStore()
+    update(sandbox, store)
+    sandbox.profile("beta", description="another text")
+    assert update(sandbox, store)[0] == []
+    sandbox.profile("beta", site={"longitude": 20.0})
+    assert update(sandbox, store)[0] == [ALL[3]]
+    # A camera that may now be taken for others concerns all.
+    (sandbox.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
+    assert update(sandbox, store)[0] == ALL
+
+
+def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox):
+    """Only what the pixels depend on makes a product an old one."""
+    store = HeaderStore()
+    update(sandbox, store)
+    for file in ALL:
+        store.rows[file] = dataclasses.replace(store.rows[file], gone="gone")
+    for change in (
+        {"site": {"longitude": 20.0}},
+        {"types": [{"imagetyp": "ZERO", "type": "bias"}]},
+        {"keywords": {"filter": "FILT"}},
+        {"reduction": {"order": 9}},
+    ):
+        sandbox.profile("beta", **change)
+        assert inventory.outdated_files(store, reading(sandbox)) == set(), change
+    sandbox.profile("beta", reduction={"statistic": "mean"})
+    assert inventory.outdated_files(store, reading(sandbox)) == {ALL[3]}
+
+
+def test_files_that_would_become_one_product(sandbox):
+    store = HeaderStore()
+    sandbox.put("n1/alpha1.fits", 1, packed=False, size=SMALL)
+    update(sandbox, store)
+    for file, other in (ALL[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL[1]):
+        row = store.rows[file]
+        assert row.status == "set aside"
+        assert row.reason == (
+            f"would become the same product as {other}; move one of them out of the raw folder"
+        )
+    (sandbox.raw / "n1/alpha1.fits").unlink()
+    update(sandbox, store)
+    assert store.rows[ALL[1]].status_and_reason == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        (b"", "arriving", "the file is empty"),
+        (b"SIMPLE  = ", "arriving", "the file is truncated"),
+        (frame_bytes(1, size=SMALL)[:-2880], "arriving", "the file is truncated: 2880 bytes, its"),
+        (b"no FITS", "set aside", "SIMPLE: not a FITS file"),
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 50, "set aside", "gzip stream is damaged"),
+    ],
+    ids=range(5),
+)
+def test_a_cut_file_may_be_arriving_but_not_for_long(sandbox, content, status, reason):
+    sandbox.write("n1/new.fits", content)
+    store, now = HeaderStore(), time.time()
+    for wait, expected in ((10, status), (-10, status), (200, "set aside"), (-200, "set aside")):
+        update(sandbox, store, settle=60, now=now + wait)
+        row = store.rows["n1/new.fits"]
+        assert row.status_and_reason[0] == expected
+        start = "still being written: " if expected == "arriving" else ""
+        assert row.reason.startswith(start + reason)
+        store.rows.pop("n1/new.fits")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: content[:-2880], "the file is truncated"),
+        (lambda content: content + bytes(1 << 20), "the file holds more"),
+        (lambda content: gzip.compress(content)[:-300], "gzip stream ends early"),
+    ],
+    ids=["cut", "too long", "cut gzip"],
+)
+def test_a_damaged_file_is_of_the_night_that_its_header_tells(sandbox, change, reason):
+    whole = frame_bytes(1, camera="alpha", size=SMALL)
+    sandbox.write("n1/whole.fits", whole)
+    sandbox.write("n1/damaged.fits", change(whole))
+    store = HeaderStore()
+    update(sandbox, store, settle=0)
+    good, bad = store.rows["n1/whole.fits"], store.rows["n1/damaged.fits"]
+    assert (good.status, bad.status, bad.geometry) == ("ok", "set aside", "")
+    assert bad.reason.startswith(reason)
+    assert (bad.camera, bad.night, bad.facts["type"]) == ("alpha", good.night, good.facts["type"])
+    # A first verdict is tried once more, and holds.
+    assert [update(sandbox, store, settle=0)[0] for _ in range(2)] == [["n1/damaged.fits"], []]
+    assert store.rows["n1/damaged.fits"].night == good.night
+
+
+def test_a_good_frame_that_is_written_once_more_is_unchanged(sandbox):
+    """Until it is whole, or has stayed cut for long."""
+    store = HeaderStore()
+    update(sandbox, store)
+    before = store.rows[ALL[0]]
+    content = (sandbox.raw / ALL[0]).read_bytes()
+    sandbox.write(ALL[0], content[: len(content) // 2])
+    now = (sandbox.raw / ALL[0]).stat().st_mtime
+    for _ in range(2):
+        read, _ = update(sandbox, store, settle=60, now=now + 10)
+        assert read == [ALL[0]]
+        assert store.rows[ALL[0]] == dataclasses.replace(before, stamp=())
+    update(sandbox, store, settle=60, now=now + 100)
+    assert store.rows[ALL[0]].status_and_reason[0] == "set aside"
+    sandbox.write(ALL[0], content)
+    update(sandbox, store, settle=60, now=now + 100)
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
+
+
+def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, monkeypatch):
+    store = HeaderStore()
+    read = row_reader.RawRowReader.read_row
+
+    def late(reader, file, *rest):
+        if file == ALL[0]:
+            (sandbox.raw / file).unlink()
+        return read(reader, file, *rest)
+
+    monkeypatch.setattr(row_reader.RawRowReader, "read_row", late)
+    update(sandbox, store)
+    assert store.rows[ALL[0]].status_and_reason == (
+        "arriving",
+        "it went away while its header was read",
+    )
+    _, gone = update(sandbox, store)
+    assert gone == [ALL[0]]
+
+
+def test_a_file_that_cannot_be_read_is_tried_again(sandbox):
+    """It is no bad frame, if it was a good one before."""
+    store = HeaderStore()
+    update(sandbox, store)
+    path = sandbox.raw / ALL[0]
+    path.rename(sandbox.root / "away")
+    path.symlink_to(sandbox.root / "nowhere")
+    (sandbox.raw / "n1/never.fits").symlink_to(sandbox.root / "nowhere")
+    for _ in range(2):
+        read, gone = update(sandbox, store)
+        assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
+        was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
+        assert was.status_and_reason[0] == "raw file missing"
+        assert was.status_and_reason[1].startswith("cannot be read (No such file or directory)")
+        assert was.geometry
+        assert never.status_and_reason[0] == "set aside"
+    path.unlink()
+    (sandbox.root / "away").rename(path)
+    update(sandbox, store)
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
+
+
+def test_damage_behind_an_old_fingerprint_is_found(sandbox):
+    """Times that changed are reason enough to look at all of a file."""
+    sandbox.put(ALL[0], 1, camera="alpha")
+    store = HeaderStore()
+    update(sandbox, store)
+    before = store.rows[ALL[0]]
+    content = bytearray((sandbox.raw / ALL[0]).read_bytes())
+    content[9000] ^= 1
+    sandbox.write(ALL[0], bytes(content))
+    update(sandbox, store)
+    row = store.rows[ALL[0]]
+    assert row.fingerprint == before.fingerprint
+    assert row.status_and_reason[0] == "set aside"
+    # Its verdict stays noted, and a run from scratch finds the same.
+    assert (row.facts, row.geometry) == (before.facts, before.geometry)
+
+
+def test_raw_folder_without_frames(sandbox):
+    for folder in ("none", "empty"):
+        with pytest.raises(
+            UserError, match=r"raw: (there is no such folder|the folder holds no raw)"
+        ):
+            rawfolder.list_raw(sandbox.root / folder)
+        (sandbox.root / "empty").mkdir(exist_ok=True)
+        (sandbox.root / "empty" / "notes.txt").touch()
+
+
+def test_links_are_followed_but_not_in_circles(sandbox):
+    (sandbox.raw / "n1/again").symlink_to(sandbox.raw)
+    (sandbox.raw / "linked").symlink_to(sandbox.raw / "n1/deep")
+    names = rawfolder.list_raw(sandbox.raw)
+    assert sorted(names) == ["linked/er/beta.FIT", *ALL]
+
+
+_KEYWORDS = (
+    "INSTRUME", "IMAGETYP", "OBSTYPE", "EXPTIME", "DATE-OBS", "UT", "BIASSEC", "TRIMSEC", "DATASEC",
+    "CCDSEC", "DETSEC", "CCDSUM", "GAIN", "RDNOISE", "FILTER", "OBJECT", "BZERO", "MJD-OBS", "JD",
+    "SATURATE", "LONGITUD", "AMPSEC", "BUNIT", "CCDXBIN", "NAXIS1", "ZIMAGE",
+)  # fmt: skip
+_value = st.one_of(
+    st.integers(-(10**12), 10**12).map(str),
+    st.floats().map(str),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=50).map(
+        lambda text: "'" + text.replace("'", "''") + "'"
+    ),
+    st.sampled_from(
+        ["T", "", "1.2.3", "'[1:40,1:24]'", "'[41:48,1:24]'", "'[1:9999,0:3]'", "'[:,]'", "'2 2'",
+         "'2024-13-45'", "'2024-03-01T25:61:61'", "'BIAS'", "'alpha'", "'BIAS    / a", "(1,2)"]
+    ),
+)  # fmt: skip
+
+
+@given(cards=st.lists(st.tuples(st.sampled_from(_KEYWORDS), _value), max_size=12))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_header_becomes_a_row(sandbox, cards):
+    """Whatever the cards say, the frame is reduced or set aside, never a traceback."""
+    content = bytearray(frame_bytes(1, size=SMALL))
+    end = content.index(b"END" + b" " * 77)
+    text = b"".join(f"{key:8s}= {value}"[:80].ljust(80).encode() for key, value in cards)
+    content[end : end + len(text) + 80] = text + b"END".ljust(80)
+    sandbox.write("n1/any.fits", bytes(content))
+    store = HeaderStore()
+    update(sandbox, store)
+    row = store.rows["n1/any.fits"]
+    assert (row.status == "ok") == bool(row.geometry)
+    assert row.status == "ok" or row.reason
+    assert row.night
+    assert len(inventory_table.cells(row)) == len(inventory_table.COLUMNS)
+
+
+# -- links that lead to too much -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
+def test_a_link_into_the_kernels_trees_is_not_followed(sandbox, target):
+    (sandbox.raw / "odd").symlink_to(target)
+    stamps, problems = rawfolder.look_through(sandbox.raw)
+    tree = "/" + target.split("/")[1]
+    assert problems == {
+        "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
+        " of the frames"
+    }
+    assert stamps
+    assert not [name for name in stamps if name.startswith("odd/")]
+
+
+def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
+    with pytest.raises(UserError, match=r"part of /proc, the kernel.s own tree .found ./proc/self"):
+        rawfolder.look_through("/proc/self")
+    # Mounted below the raw folder.
+    (sandbox.raw / "odd").mkdir()
+    look, stamps = rawfolder._Walk.look, rawfolder.list_raw(sandbox.raw)
+
+    def mounted(walk, prefix, above, link):
+        walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
+        look(walk, prefix, above, link)
+
+    monkeypatch.setattr(rawfolder._Walk, "look", mounted)
+    assert rawfolder.look_through(sandbox.raw) == (
+        stamps,
+        {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
+         " without it"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["results", "results/reduced", "."])
+def test_a_link_into_the_results_is_not_followed(sandbox, target):
+    """Else products would be frames, and their products frames of the next run."""
+    sandbox.run()
+    before = rawfolder.list_raw(sandbox.raw)
+    (sandbox.raw / "odd").symlink_to(sandbox.root / target)
+    (sandbox.raw / "other").symlink_to(sandbox.raw / "n1")
+    stamps, problems = rawfolder.look_through(sandbox.raw, sandbox.results)
+    place = "odd/results/" if target == "." else "odd/"
+    assert problems == {
+        place: "leads into the results folder; it is not followed: remove the link, or lead it to"
+        " the folder of the frames"
+    }
+    assert not [name for name in stamps if "reduced" in name]
+    assert stamps.keys() >= before.keys()
+    assert any(name.startswith("other/") for name in stamps)
+
+
+def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sandbox, monkeypatch):
+    """Each of five folders leads to all: hundreds of ways through them."""
+    monkeypatch.setattr(rawfolder, "MOST_LINKED", 50)
+    before = rawfolder.list_raw(sandbox.raw)
+    for number in range(5):
+        place = sandbox.root / "away" / str(number)
+        place.mkdir(parents=True)
+        (place / "x.fits").write_bytes(b"x")
+        for other in range(5):
+            (place / f"to{other}").symlink_to(sandbox.root / "away" / str(other))
+    (sandbox.raw / "first").symlink_to(sandbox.root / "away" / "0")
+    (sandbox.raw / "second").symlink_to(sandbox.root / "away")
+    stamps, problems = rawfolder.look_through(sandbox.raw)
+    assert sorted(problems) == ["first/", "second/"]
+    assert problems["first/"].startswith("leads into a tree of more than 50 folders")
+    assert stamps == before
+
+
+# -- results on a disk that does not distinguish capitals ------------------------------------------
+
+
+@pytest.fixture
+def folding(monkeypatch):
+    """Let the results lie in such a file system, as exFAT or that of macOS."""
+    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
+
+
+def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell_them(
+    sandbox, folding
+):  # fmt: skip
+    for number, file in enumerate(("A.fits", "a.fits.gz", "Dark/x.fits", "dark/y.fits", "b.fits")):
+        sandbox.put(file, number, size=SMALL, packed=file.endswith(".gz"))
+    sandbox.run()
+    rows = load_store(sandbox.results).rows
+    aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
+    assert aside.keys() == {"A.fits", "a.fits.gz", "dark/y.fits"}
+    assert (
+        "as a.fits.gz, as the disk of the results does not distinguish capitals" in aside["A.fits"]
+    )
+    assert "one in the folder of Dark/x.fits, as the disk" in aside["dark/y.fits"]
+    assert (sandbox.results / "reduced/Dark/x.fits").is_file()
+    assert sandbox.run().jobs == []
+
+
+def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
+    """Nothing is refused for names that differ in capitals."""
+    for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
+        sandbox.put(file, number, size=SMALL, packed=False)
+    sandbox.run()
+    assert not rawnames.is_folding(sandbox.results)
+    assert len(list((sandbox.results / "reduced").rglob("*.fits"))) == 7
+    # Where they are not, two names lead to one file.
+    (sandbox.results / ".CCDFLOW").symlink_to(".ccdflow")
+    (sandbox.results / ".ccdflow/LOCK").symlink_to("lock")
+    assert rawnames.is_folding(sandbox.results)
+
+
+# -- want of memory ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_want_of_memory_is_no_fault_of_the_frame(sandbox, known, monkeypatch):
+    """The frame is read again by the next run, and a product that it has stays."""
+    store, file = HeaderStore(), ALL[1]
+    if known:
+        update(sandbox, store)
+        os.utime(sandbox.raw / file)
+    real = rawfile.RawFile.layout
+
+    def short(raw, **options):
+        if raw._name == file:
+            raise MemoryError
+        return real(raw, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rawfile.RawFile, "layout", short)
+        update(sandbox, store)
+    row = store.rows[file]
+    status, reason = row.status_and_reason
+    assert status == ("raw file missing" if known else "set aside")
+    assert reason.startswith("the memory did not suffice to read it; end other programs or use")
+    assert (row.stamp, file in store.tracebacks, bool(row.gone)) == ((), False, known)
+    assert update(sandbox, store)[0] == [file]
+    assert store.rows[file].status_and_reason == ("ok", "")
+
+
+def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, monkeypatch):
+    store, file = HeaderStore(), ALL[1]
+    content = (sandbox.raw / file).read_bytes()
+    (sandbox.raw / file).write_bytes(content[: len(content) // 2])
+    long_ago = time.time() - 9999
+    os.utime(sandbox.raw / file, (long_ago, long_ago))
+    later = time.time() + 9999
+    update(sandbox, store, now=later)
+    with monkeypatch.context() as patch:
+        patch.setattr(row_reader, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
+        update(sandbox, store, now=later)
+    assert store.rows[file].stamp == ()
+    update(sandbox, store, now=later)
+    row = store.rows[file]
+    assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
+
+
+# Cards of a frame of 12 x 9 pixels, with the marks of its row and the topics of its doubts.
+FINDINGS = {
+    "whole": ({"IMAGETYP": "bias"}, "no_overscan", []),
+    "beside": (
+        {"IMAGETYP": "bias", "DATASEC": "[1:8,1:9]"},
+        "no_overscan",
+        ["columns 9 to 12 beside the data"],
+    ),
+    "unused": ({"IMAGETYP": "bias", "OVERSCAN": "ON"}, "no_overscan", ["OVERSCAN ON"]),
+    "strange": ({"IMAGETYP": "strange"}, "unknown_type no_overscan", []),
+    "twin": ({"IMAGETYP": "bias"}, "twin", []),
+}
+
+
+@pytest.fixture
+def findings(sandbox):
+    """The rows of `FINDINGS` by name."""
+    for number, (name, (cards, *_)) in enumerate(FINDINGS.items()):
+        pixels = np.full((9, 12), number, np.int16)
+        hdu = fits.PrimaryHDU(pixels, fits.Header({"DATE-OBS": "2020-01-01T12:00:00", **cards}))
+        hdu.writeto(sandbox.raw / f"{name}.fits")
+    packed = gzip.compress((sandbox.raw / "twin.fits").read_bytes())
+    (sandbox.raw / "twin.fits.gz").write_bytes(packed)
+    store = HeaderStore()
+    update(sandbox, store)
+    return {name: store.rows[f"{name}.fits"] for name in FINDINGS}
+
+
+def test_findings_stand_beside_their_words(findings):
+    for name, (_, marks, topics) in FINDINGS.items():
+        row = findings[name]
+        assert row.marks == marks, name
+        assert [topic.partition(" are in")[0] for topic, _ in row.topics_and_doubts] == topics
+        for _, text in row.topics_and_doubts:
+            assert f"warning: {text}" in row.reason
+            assert text.endswith(")"), "a remedy with a semicolon is whole"
+
+
+def test_a_row_of_an_earlier_version_has_the_same_findings(findings):
+    """Such a row has the words alone: no header is read again for what they say."""
+    for row in findings.values():
+        texts = list(rows.own_texts_of(row))
+        assert older_rows.with_later_fields(texts[:-2]) == texts
+        assert older_rows.with_later_fields(texts) is texts
+    row, aside = findings["whole"], "set aside"
+    words = {
+        rows.RowMark.DOUBTED_STRIP: {
+            "reason": "warning: DATASEC: the overscan of the camera's profile may hold data by this"
+            " card (found x, allowed: y): z"
+        },
+        rows.RowMark.LIT_OVERSCAN: {
+            "status": aside, "reason": "the overscan [1:2,1:9] holds data as the image does: its"
+        },
+        rows.RowMark.PRODUCT_IN_THE_WAY: {
+            "reason": "", "gone": "it was deleted, and its product is in the way of another"
+        },
+    }  # fmt: skip
+    for mark, values in words.items():
+        texts = list(rows.own_texts_of(dataclasses.replace(row, **values)))
+        assert older_rows.with_later_fields(texts[:-2])[-1] == mark
+
+
+def test_a_store_of_an_earlier_version_is_read(sandbox, findings):
+    store = HeaderStore()
+    update(sandbox, store)
+    header_store.save_store(sandbox.results, store)
+    path = sandbox.results / paths.HEADERS
+    first, *lines = notes.read_checked(path)
+    older = [json.dumps(json.loads(line)[:-2]) for line in lines]
+    notes.write_checked(path, [first, *older])
+    known = load_store(sandbox.results)
+    assert known.rows == store.rows
+    assert update(sandbox, known)[0] == update(sandbox, store)[0]
+
+
+def test_late_notes_of_an_earlier_version_are_read(sandbox):
+    """It named the first lines otherwise."""
+    header_store.save_store(sandbox.results, HeaderStore())
+    record = ledger.Record("x", "frame", "k")
+    ledger.save_ledger(sandbox.results, ledger.Ledger({"x": record}))
+    heads = {"rows": {"shared": {}}, "records": {"removed": ["x"]}}
+    since = late_notes.LateNotes(heads, ["r"], ["s"])
+    late_notes.write_late_notes(sandbox.results, since)
+    path = sandbox.results / paths.LATE_NOTES
+    first, *lines = notes.read_checked(path)
+    older = json.loads(first)
+    older["said"] = older.pop("heads")
+    notes.write_checked(path, [json.dumps(older), *lines])
+    assert late_notes.read_late_notes(sandbox.results) == since

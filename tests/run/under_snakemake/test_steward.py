@@ -1,0 +1,339 @@
+"""The steward of a run without Snakemake: a fake host tells it what Snakemake was told."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import small_frames
+
+from ccdflow import settings
+from ccdflow.errors import UserError
+from ccdflow.kinds import CHAIN
+from ccdflow.run import ledger
+from ccdflow.run.under_snakemake import host, snakemake_views, steward
+from ccdflow.run.under_snakemake.host import Host
+
+
+@pytest.fixture
+def run_settings(tmp_path):
+    """Settings for two nights of six small biases."""
+    # Taken after midnight, at the longitude of the camera's profile.
+    for night, date in (("2020-02-29", "2020-03-01"), ("2020-03-01", "2020-03-02")):
+        for number, image in enumerate(small_frames.biases(6, seed=int(night[-1]))):
+            cards = small_frames.bias_cards(number)
+            cards["DATE-OBS"] = cards["DATE-OBS"].replace("2020-03-01", date)
+            small_frames.write_raw(tmp_path / "raw" / night / f"{number}.fits", (image, cards))
+    cameras = tmp_path / "cameras"
+    cameras.mkdir()
+    (cameras / "testcam.yaml").write_text(small_frames.LFC_LIKE.format(name="TESTCAM"))
+    given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")}
+    given |= {"cameras": str(cameras), "pictures": {"per_type": 0}, "limits": {"settle": 0}}
+    return settings.load_settings(given)
+
+
+@pytest.fixture
+def begin(run_settings):
+    """Return a function that begins a run and returns its steward.
+
+    The lock of the run before is released first, and that of the last run after the test.
+    """
+    begun = []
+
+    def release():
+        for run in begun:
+            if run.session is not None and run.session.lock is not None:
+                run.session.lock.close()
+
+    def make(*, frames_per_batch=1000, chain=lambda: CHAIN, **options):
+        own = {**run_settings, "frames_per_batch": frames_per_batch}
+        run = steward.Steward(own, chain, stream=io.StringIO())
+        release()
+        begun.append(run)
+        run.begin(Host(**options))
+        return run
+
+    yield make
+    release()
+
+
+def test_a_run_with_nothing_to_do_imports_no_kinds(begin, run_settings):
+    first = begin()
+    make_all(first)
+    assert first.end() == ""
+    # This one leaves the seal.
+    idle = begin()
+    assert idle.end() == ""
+
+    def refuse():
+        raise AssertionError("the kinds were imported")
+
+    sealed = begin(chain=refuse)
+    assert (sealed.session.seal is not None, sealed.targets, sealed.end()) == (True, [], "")
+    assert sealed.stream.getvalue() == idle.stream.getvalue()
+
+
+def make_all(run):
+    """Make each job as the rules do, in the order of the plan."""
+    for product in list(run.session.plan.jobs):
+        run.make(product, run.jobs.job(product).kind)
+
+
+def test_a_rule_that_names_another_kind_makes_nothing(begin):
+    run = begin()
+    (bias, _) = [job for job in run.session.plan.jobs.values() if job.kind == "bias"]
+    with pytest.raises(steward.JobFailed, match="'bias', and its rule names 'dark'"):
+        run.make(bias.product, "dark")
+    assert not (run.session.context.results / bias.done).exists()
+
+
+def test_a_run_from_its_first_target_to_its_last_line(begin):
+    run = begin()
+    assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
+    frame = "reduced/2020-02-29/3.fits"
+    assert run.jobs.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
+    assert run.jobs.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
+    assert run.jobs.sources(bias) == "6 frames"
+    records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
+    assert set(run.jobs.needed(bias)) == records
+    make_all(run)
+    assert run.end() == ""
+    assert run.end() == "", "said twice"
+    output = run.stream.getvalue()
+    assert output.count("12 reduced frames, 2 combined biases") == 1
+    again = begin()
+    assert again.targets == []
+    assert "nothing to do" in again.stream.getvalue()
+
+
+def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatch):
+    run = begin()
+    make = run.chain.make
+    product = "reduced/2020-03-01/4.fits"
+
+    def fail(context, job, *, threads):
+        if job.product == product:
+            raise ZeroDivisionError("on purpose")
+        return make(context, job, threads=threads)
+
+    run.chain = SimpleNamespace(make=fail, first=CHAIN.first, by_name=CHAIN.by_name)
+    make_all(run)
+    assert run.end().startswith("1 job failed")
+    assert f"failed: {product}: ZeroDivisionError: on purpose" in run.stream.getvalue()
+
+
+def test_a_dry_run_names_products_and_their_sources(begin, run_settings):
+    few = begin(is_dry=True).stream.getvalue()
+    assert "  2020-02-29/0.fits -> reduced/2020-02-29/0.fits (new)\n" in few
+    assert "  ... and 4 more; -np names all\n" in few
+    every = begin(is_dry=True, all_lines=True).stream.getvalue()
+    assert every.count(" -> reduced/") == 12
+    assert not (begin(is_dry=True).session.context.results).exists()
+
+
+def test_products_asked_for_by_name_cut_the_plan_down(begin, run_settings):
+    target = f"{run_settings['results']}/reduced/2020-03-01/1.fits"
+    run = begin(targets=(target,))
+    assert list(run.session.plan.jobs) == ["reduced/2020-03-01/1.fits"]
+    with pytest.raises(UserError, match="no such product"):
+        begin(targets=(f"{run_settings['results']}/reduced/none.fits",), is_dry=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ({"forced": frozenset({"combine"})}, {"bias"}),
+        ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
+    ],
+)
+def test_rules_that_are_forced_are_kinds_of_products(begin, options, kinds):
+    run = begin()
+    make_all(run)
+    run.end()
+    again = begin(**options, is_dry=True)
+    assert {job.kind for job in again.session.plan.jobs.values()} == kinds
+
+
+def test_a_former_name_of_a_setting_is_reported_first(run_settings):
+    output = io.StringIO()
+    notices = settings.notices({"frames_per_order": 7})
+    steward.Steward(run_settings, lambda: CHAIN, notices=notices, stream=output).begin(
+        Host(is_dry=True)
+    )
+    first, second = output.getvalue().splitlines()[:2]
+    assert first == f"ccdflow: {notices[0]}"
+    assert " to reduce: " in second
+
+
+def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
+    run = begin(frames_per_batch=7)
+    assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
+    own = set(run.targets) - {f"{run.results}/{batch.done}" for batch in run.batches}
+    assert own == {
+        run.jobs.record_of(job)
+        for job in run.session.plan.jobs.values()
+        if job.kind in ("page", "table", "trends", "index")
+    }
+    page = "nights/2020-03-01/report.html"
+    assert f"{run.results}/{run.batches[1].done}" in run.jobs.needed(page)
+    assert list(run._interruptions()) == [
+        "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
+    ]
+    run.messages.hear("... died with <Signals.SIGKILL: 9>.")
+    assert "SIGKILL" in list(run._interruptions())[1]
+
+
+def test_after_a_failure_pages_are_made_of_finished_products(begin):
+    run = begin()
+    for product, job in list(run.session.plan.jobs.items()):
+        if job.night == "2020-02-29" and job.kind not in ("page",):
+            run.make(product, run.jobs.job(product).kind)
+    run.make_remaining()
+    made = {
+        job.product
+        for job in run.session.plan.jobs.values()
+        if ledger.read_record(run.session.context.results / job.done)
+    }
+    assert {"nights/2020-02-29/report.html", "report.html", "bias_quality.csv"} <= made
+    assert "nights/2020-03-01/report.html" not in made
+
+
+def test_nothing_is_made_after_the_last_line(begin):
+    run = begin()
+    make_all(run)
+    assert run.end() == ""
+    output, done = run.stream.getvalue(), run.progress.count
+    # The records are in the ledger now, so that each job looks as if it had not run.
+    run.make_remaining()
+    assert (run.stream.getvalue(), run.progress.count) == (output, done)
+    assert not any((run.session.context.results / job.done).exists()
+                   for job in run.session.plan.jobs.values())  # fmt: skip
+
+
+def test_a_linked_snakefile_is_no_module(tmp_path):
+    project, linked = tmp_path / "project", tmp_path / "linked"
+    project.mkdir()
+    linked.mkdir()
+    (project / "Snakefile").touch()
+    (linked / "Snakefile").symlink_to(project / "Snakefile")
+    (tmp_path / "folder").symlink_to(project)
+    for used, snakefile in (
+        (linked, linked / "Snakefile"),
+        (project, project / "Snakefile"),
+        (project, tmp_path / "folder" / "Snakefile"),
+    ):
+        assert not host.is_module(SimpleNamespace(basedir=str(used)), snakefile)
+    assert host.is_module(SimpleNamespace(basedir=str(linked)), project / "Snakefile")
+
+
+def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
+    run, sent = begin(), []
+    monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))
+
+    def full(context, job, *, threads):
+        raise OSError(errno.ENOSPC, "full")
+
+    run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
+    for product in list(run.session.plan.jobs)[:3]:
+        with pytest.raises(steward.JobFailed, match="make room"):
+            run.make(product, run.jobs.job(product).kind)
+    assert len(sent) == 1
+    assert run.stream.getvalue().count("make room") == 1
+
+
+def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_settings):
+    run = begin()
+    make_all(run)
+    run.end()
+    lost = "reduced/2020-02-29/2.fits"
+    (run.session.context.results / lost).unlink()
+    drawn = steward.Steward(run_settings, lambda: CHAIN, stream=io.StringIO())
+    products = drawn.view(Host())
+    assert len(products) == 12 + 2 + 2 + 2 + 3
+    needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
+    assert (needs, newer) == ([f"{run_settings['raw']}/2020-02-29/3.fits"], [])
+    assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED_FILE]
+
+
+def test_debug_messages_are_lines_where_they_are_asked_for(begin, run_settings):
+    """Each reason for a plan that a run might have spared."""
+    make_all(begin())
+    # The records are still there, as of a run that was killed.
+    left = begin(is_verbose=True)
+    start = "ccdflow: debug: no seal, the run is planned anew: "
+    assert [line.startswith(start) for line in debug_lines_of(left)] == [True]
+    assert ": an earlier run has left " in debug_lines_of(left)[0]
+    assert left.end() == ""
+    assert begin().end() == ""
+    assert debug_lines_of(begin(is_verbose=True)) == []
+    Path(run_settings["raw"], "2020-03-01/0.fits").touch()
+    assert debug_lines_of(begin()) == []
+    changed = begin(is_verbose=True)
+    assert debug_lines_of(changed) == [
+        "ccdflow: debug: the seal does not hold, the run is planned anew:"
+        " files, settings or code have changed"
+    ]
+    assert changed.end() == ""
+    # The run has ended: what other runs of this process note is not its own.
+    logging.getLogger("ccdflow.run.seal").debug("a later message")
+    assert len(debug_lines_of(changed)) == 1
+
+
+def debug_lines_of(run):
+    return [line for line in run.stream.getvalue().splitlines() if "debug:" in line]
+
+
+# -- the host --------------------------------------------------------------------------------------
+
+
+def workflow(**changes):
+    """A stand-in for Snakemake's object with all that `host` needs."""
+    made = SimpleNamespace()
+    for name in host.NEEDED_ATTRIBUTES:
+        holder, _, last = name.rpartition(".")
+        if holder:
+            if not hasattr(made, holder):
+                setattr(made, holder, SimpleNamespace())
+            setattr(getattr(made, holder), last, ())
+        else:
+            setattr(made, name, None)
+    made.cores, made.local_exec, made.is_rule = 3, True, lambda name: name == "all"
+    made.dag_settings.targets = {"all", "results/a.fits"}
+    made.dag_settings.forceall = made.dag_settings.forcetargets = False
+    made.execution_settings.latency_wait, made.output_settings.verbose = 7, True
+    return made
+
+
+def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
+    call = host.read_host(workflow(), ["snakemake", "-np"])
+    assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
+    assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
+    assert call.is_verbose
+
+
+@pytest.mark.parametrize("name", host.NEEDED_ATTRIBUTES)
+def test_an_attribute_that_a_snakemake_lacks_is_named(name):
+    lacking = workflow()
+    holder, _, last = name.rpartition(".")
+    delattr(getattr(lacking, holder) if holder else lacking, last)
+    assert host.missing_attributes(lacking) == [name]
+    with pytest.raises(UserError, match=f"this version of Snakemake has no workflow.{name} "):
+        host.check_attributes(lacking)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_view", "all_lines"),
+    [
+        ("--dag", True, False), ("--summary", True, False), ("-D", True, False),
+        ("--report", False, False), ("-n", False, False), ("-np", False, True),
+        ("-n -p", False, True), ("--printshellcmds", False, True), ("--profile x", False, False),
+    ],
+)  # fmt: skip
+def test_a_command_line_asks_for_a_view_or_for_all_lines(line, is_view, all_lines):
+    assert host.is_view(line.split()) == is_view
+    assert host.wants_all_lines(line.split()) == all_lines

@@ -1,0 +1,108 @@
+"""The times of a watch's rounds: the rest before a whole one, and the pause after a problem."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from ccdflow.run.watch.round_schedule import RoundSchedule
+
+
+@dataclass
+class SetClock:
+    """A time that stands still until it is set."""
+
+    now: float = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return SetClock()
+
+
+@pytest.fixture
+def schedule(clock):
+    return RoundSchedule(clock)
+
+
+def seconds_until(clock, is_so):
+    """Return after how many steps of 0.5 s something is so; the clock stands there then."""
+    began = clock.now
+    while not is_so():
+        assert clock.now < began + 1000, "it never is"
+        clock.now += 0.5
+    return clock.now - began
+
+
+def take_whole(schedule, clock, seconds, **how):
+    schedule.begin_whole()
+    clock.now += seconds
+    schedule.after_whole(**how)
+
+
+def test_a_new_watch_may_begin_and_has_no_whole_round_to_come(schedule):
+    assert schedule.may_begin()
+    assert not schedule.has_whole_round
+    assert not schedule.is_whole_due()
+
+
+# Five times the last whole round, and two seconds at least.
+@pytest.mark.parametrize(("took", "rest"), [(0.0, 2.0), (0.3, 2.0), (1.0, 5.0), (60.0, 300.0)])
+def test_a_whole_round_follows_a_short_one_after_a_rest_by_its_length(schedule, clock, took, rest):
+    take_whole(schedule, clock, took)
+    assert not schedule.has_whole_round
+    schedule.after_short()
+    assert schedule.has_whole_round
+    assert schedule.may_begin()
+    assert seconds_until(clock, schedule.is_whole_due) == rest
+
+
+def test_short_rounds_that_go_on_do_not_put_the_whole_one_off(schedule, clock):
+    take_whole(schedule, clock, 2.0)
+    schedule.after_short()
+    for _ in range(3):
+        clock.now += 3.0
+        schedule.after_short()
+    assert seconds_until(clock, schedule.is_whole_due) == 1.0
+
+
+def test_after_a_failed_product_the_whole_round_is_due_at_once(schedule, clock):
+    take_whole(schedule, clock, 60.0)
+    schedule.after_short()
+    assert not schedule.is_whole_due()
+    schedule.after_short(is_odd=True)
+    assert schedule.is_whole_due()
+
+
+@pytest.mark.parametrize(("is_busy", "pause"), [(False, 10.0), (True, 0.0)])
+def test_a_problem_lets_time_pass_and_another_run_none(schedule, clock, is_busy, pause):
+    schedule.after_problem(is_busy=is_busy)
+    assert not schedule.has_whole_round
+    assert seconds_until(clock, schedule.may_begin) == pause
+
+
+@pytest.mark.parametrize(("is_busy", "pause"), [(False, 10.0), (True, 0.0)])
+def test_a_short_round_with_a_problem_leads_to_a_whole_one(schedule, clock, is_busy, pause):
+    schedule.after_short(is_odd=True)
+    schedule.after_failed_short(is_busy=is_busy)
+    assert seconds_until(clock, schedule.may_begin) == pause
+    assert seconds_until(clock, schedule.is_whole_due) == 10.0 - pause
+
+
+def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, clock):
+    take_whole(schedule, clock, 4.0, is_open=True)
+    assert schedule.has_whole_round
+    assert seconds_until(clock, schedule.is_whole_due) == 10.0
+    take_whole(schedule, clock, 4.0)
+    assert not schedule.has_whole_round
+    clock.now += 1e6
+    assert not schedule.is_whole_due()
+
+
+def test_a_whole_round_ends_the_pause_of_an_earlier_problem(schedule, clock):
+    schedule.after_problem()
+    assert not schedule.may_begin()
+    take_whole(schedule, clock, 1.0)
+    assert schedule.may_begin()
