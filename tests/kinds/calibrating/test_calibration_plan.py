@@ -156,7 +156,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
     assert Counted.number <= 3
 
 
-def test_page_and_table_hash_of_each_frame_what_they_would_of_it_alone(tmp_path):
+def test_page_and_table_hash_each_frame_as_if_it_were_alone(tmp_path):
     """Answers that differ in the scales of masters behind the next candidate share a hash."""
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
     context = _context_with(many, chain, tmp_path)

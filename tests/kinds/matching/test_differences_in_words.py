@@ -245,7 +245,7 @@ _SETUPS = {
         ("epoch", 1, 0, "with the camera as from 2024-01-01 on instead of before 2024-01-01"),
     ],
 )
-def test_each_hard_key_is_told_with_another_value_and_with_none(name, theirs, ours, words):
+def test_each_hard_key_is_named_with_another_value_and_with_none(name, theirs, ours, words):
     """Each refusal of each kind of master is a sentence, and numbers have their unit."""
     absent = "DETSERNO absent, OFFSET 10" if name == "setting" else ""
     values = [
@@ -265,7 +265,7 @@ def test_each_hard_key_is_told_with_another_value_and_with_none(name, theirs, ou
         assert f"with {why}" == words
 
 
-def test_a_frame_is_told_by_its_cards_and_those_that_its_header_lacks():
+def test_a_frame_is_named_by_its_cards_and_those_that_its_header_lacks():
     camera = ("camera", "cam")
     for setting, words in (
         ("DETSERNO 5", "cam with DETSERNO 5"),
@@ -275,7 +275,7 @@ def test_a_frame_is_told_by_its_cards_and_those_that_its_header_lacks():
         assert match_sentences.setup_words((camera, ("setting", setting))) == words
 
 
-def test_a_frame_whose_header_lacks_a_card_is_told_so():
+def test_a_frame_whose_header_lacks_a_card_has_a_sentence():
     """The card is in the header of its masters only."""
     setups = [
         (("camera", "cam"), ("setting", f"DETSERNO {serial}")) for serial in ("111", "absent")
@@ -293,7 +293,7 @@ def test_a_frame_whose_header_lacks_a_card_is_told_so():
     ["CAMERAID", "OFFSET", "COADDS", "PREAMP", "RDSPEED", "XORGSUBF", "CCDROI",
      "HIERARCH ESO DET CHIP1 ID"],
 )  # fmt: skip
-def test_cards_of_all_kinds_that_a_header_lacks_are_told_in_a_sentence(archive, card):
+def test_cards_of_all_kinds_that_a_header_lacks_are_named_in_a_sentence(archive, card):
     for value in (1, 2):
         archive.calibrations(BEFORE, frames=3, **{card: value})
     archive.take("science", NIGHT, exptime=300.0)
@@ -307,7 +307,7 @@ def test_cards_of_all_kinds_that_a_header_lacks_are_told_in_a_sentence(archive, 
         assert f"with {name} 1 instead of none in the header" in line
 
 
-def test_degrees_between_are_told_to_a_tenth_and_as_a_span(archive):
+def test_degrees_between_are_given_to_a_tenth_and_as_a_span(archive):
     """A cooler that failed: each frame is colder by a number of its own, and they share a line."""
     archive.calibrations(NIGHT, CCD_TEMP=-10.0)
     for degrees in (-14.1, -15.6, -14.8):
@@ -323,7 +323,7 @@ def test_degrees_between_are_told_to_a_tenth_and_as_a_span(archive):
 
 
 @pytest.mark.parametrize(("scale", "is_said"), [(0.667, True), (1.0, False)])
-def test_the_variance_of_a_scaled_dark_is_told_to_be_without_its_bias(tmp_path, scale, is_said):
+def test_the_variance_of_a_scaled_dark_is_given_without_its_bias(tmp_path, scale, is_said):
     """1200 s for 200 s adds less by itself, and lost for the bias that it leaves in the frame."""
     fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "dark.fits")
     header = fits.Header({"DARKIM": "dark.fits", "DARKSCAL": scale, "DARKDT": 0})
