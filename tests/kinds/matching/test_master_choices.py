@@ -308,7 +308,7 @@ def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_n
     file = archive.take("science", BEFORE, exptime=300.0, time="01")
     assert archive.chosen(file) == all_of(NIGHT, "B")
     (group,) = (g for g in archive.plan().groups.values() if g.product == f"calibrated/{file}")
-    assert {step.uses[0].remarks[0] for step in group.steps} == {"1 night later"}
+    assert {step.uses[0].remark_texts[0] for step in group.steps} == {"1 night later"}
 
 
 def test_a_set_point_that_changes_at_midnight_parts_the_darks(archive):
