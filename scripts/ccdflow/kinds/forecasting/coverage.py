@@ -218,10 +218,10 @@ def _severity(state):
 
 def _label_order(label):
     """Return the key that labels are sorted by: the type, exposures as numbers."""
-    words = label.split()
-    kind = next(word for word in words if word in _TYPES_IN_ORDER)
-    numbers = tuple(float(word) for word in words if word.replace(".", "", 1).isdigit())
-    return words[: words.index(kind)], _TYPES_IN_ORDER.index(kind), numbers, label
+    parts = label.split()
+    kind = next(part for part in parts if part in _TYPES_IN_ORDER)
+    numbers = tuple(float(part) for part in parts if part.replace(".", "", 1).isdigit())
+    return parts[: parts.index(kind)], _TYPES_IN_ORDER.index(kind), numbers, label
 
 
 def _label(row):

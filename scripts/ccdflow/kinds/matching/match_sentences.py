@@ -402,10 +402,15 @@ def _cards_in_words(text):
     >>> _cards_in_words("DETSERNO absent, OFFSET 10")
     'OFFSET 10 without DETSERNO in the header'
     """
-    cards = text.split(", ")
-    there = ", ".join(card for card in cards if not card.endswith(_ABSENT))
-    lacking = ", ".join(card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT))
+    there, lacking = map(", ".join, _cards_there_and_lacking(text))
     return f"{there} without {lacking} in the header".strip() if lacking else there
+
+
+def _cards_there_and_lacking(text):
+    """Return the cards of a setting, and the keywords of those that the header lacks: two lists."""
+    cards = text.split(", ")
+    lacking = [card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT)]
+    return [card for card in cards if not card.endswith(_ABSENT)], lacking
 
 
 def _in_epoch(epoch, other):
@@ -417,7 +422,7 @@ def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
         # A card by itself would read as a part of what stands before it.
-        ("with " if name in _CARDS and not words.startswith("without ") else "") + words
+        ("with " if name in _CARDS and _cards_there_and_lacking(value)[0] else "") + words
         for name, value in setup
         if value and name not in LONG_VALUES and (words := trait_words(name, value))
     )
