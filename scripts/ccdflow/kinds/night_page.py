@@ -21,7 +21,7 @@ from ccdflow.pages.frame_html import aside_section, frames_section, provenance_s
 from ccdflow.run.job import OF_A_NIGHT
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
-PAGES_VERSION = 14
+PAGES_VERSION = 15
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _REACH_WORDS = {
