@@ -114,7 +114,7 @@ def test_two_numbers_of_hot_pixels_have_their_criteria(pages):
     assert "by five errors, or not linear in time." in text
     numbers = re.findall(r"\d+ hot pixels \(([^)]*)\), glow", text)
     assert len(numbers) >= 2
-    assert set(numbers) == {"5 e⁻/s above the median"}
+    assert set(numbers) == {"5 e⁻/s above neighbours"}
     assert "a glow is not counted." in text
 
 
