@@ -58,7 +58,7 @@ def test_wrong_frames_stop_the_run(tmp_path):
         return difference, level
 
     wave = np.tile([[-1.0, 0.0, 1.0]], (20, 10))
-    assert check(frames(tmp_path / "right", 2 * guide + wave)) == (pytest.approx(0.1), 0)
+    assert check(frames(tmp_path / "right", 2 * guide + 0.2 * wave)) == (pytest.approx(0.02), 0)
     with pytest.raises(measure.BenchmarkError, match=r"are 0\.500 sigma off"):
         check(frames(tmp_path / "noisy", 2 * guide + 5 * wave))
     with pytest.raises(measure.BenchmarkError, match=r"its level is 0\.0100 off"):

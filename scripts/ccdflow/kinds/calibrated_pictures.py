@@ -427,7 +427,7 @@ def _figures_of(group, each):
     if group.kind == DARK_KIND.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
-            f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above the median),"
+            f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above neighbours),"
             f" glow {_figure_text(each['glow'], 3)} {unit}/s"
         )
     return (

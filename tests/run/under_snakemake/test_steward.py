@@ -360,3 +360,17 @@ def test_an_attribute_that_a_snakemake_lacks_is_named(name):
 def test_a_command_line_asks_for_a_view_or_for_all_lines(line, is_view, all_lines):
     assert host.is_view(line.split()) == is_view
     assert host.wants_all_lines(line.split()) == all_lines
+
+
+def test_what_jobs_of_a_kind_share_is_freed_after_the_last_of_them(begin, monkeypatch):
+    calls = []
+    frame = CHAIN.by_name("frame")
+    monkeypatch.setattr(
+        type(frame), "free_memory", lambda self, *, is_done=False: calls.append(is_done)
+    )
+    run = begin()
+    products = [job.product for job in run.session.plan.jobs.values() if job.kind == "frame"]
+    for product in products:
+        assert calls == []
+        run.make(product, "frame")
+    assert (len(products), calls) == (12, [True])
