@@ -290,6 +290,7 @@ def _rate(context, row, use, record, noise):
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
 
     def make():
+        """Return by how much the mean rate exceeds that of a usual pixel, electrons a second."""
         excesses = []
         for image in product_images(geometry, recipe):
             for amplifier in image.amplifiers:

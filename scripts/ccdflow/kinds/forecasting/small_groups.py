@@ -42,10 +42,10 @@ def small_groups_of(context, group, answers):
 def _fill_a_gap(context, answer, group):
     """Yield the groups that lack members, for a frame without a master: see `_lacks_members`."""
     missing = answer.missing
-    named = missing.product if missing is not None and missing.night == group.night else None
-    refused = (use.product for use in answer.step.uses if use.lag == 0)
-    for product in (named, *refused):
-        master = None if product is None else context.find_group(product)
+    is_named = missing is not None and missing.night == group.night
+    refused = [use.product for use in answer.step.uses if use.lag == 0]
+    for product in ([missing.product] if is_named else []) + refused:
+        master = context.find_group(product)
         for count, minimum, about in (
             () if master is None else _lacks_members(context, answer.kind, master)
         ):
