@@ -368,6 +368,7 @@ LARGE_FOLDERS = {
     "scripts/ccdflow/kinds": "a module for each kind of product",
     "tests/workflow": "each file starts Snakemake, and the modules that help them lie beside them",
     "tests/support": "its modules are imported by their names alone, from this one folder",
+    "tests/project": "a rule of the project each",
 }
 
 
