@@ -137,7 +137,7 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
     run = run_workflow(raw, results, config=[WHOLE])
     assert run.status == 0, run.output
     assert products(results) == products(alone)
-    # What had a record stays; one product or two may have been made without it.
+    # Products with a record stay; one product or two may have been made without it.
     again = {path for path, moment in before.items() if path.stat().st_mtime_ns != moment}
     assert not again & recorded
 

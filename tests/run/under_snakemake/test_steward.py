@@ -362,7 +362,7 @@ def test_a_command_line_asks_for_a_view_or_for_all_lines(line, is_view, all_line
     assert host.wants_all_lines(line.split()) == all_lines
 
 
-def test_what_jobs_of_a_kind_share_is_freed_after_the_last_of_them(begin, monkeypatch):
+def test_memory_that_jobs_of_a_kind_share_is_freed_after_the_last_of_them(begin, monkeypatch):
     calls = []
     frame = CHAIN.by_name("frame")
     monkeypatch.setattr(
