@@ -172,7 +172,7 @@ def sigma(hdus):
         (swap_lines("PIXELS"), "order"),
         (swap_lines("WEAK"), "order"),
         (add_line, "1 pixels have other bits in DARK"),
-        (sigma, "1 numbers in SIGMA are not"),
+        (sigma, "1 numbers in SIGMA differ"),
     ],
 )
 def test_a_forged_bit_line_or_sigma_of_a_night_differs(measured_night, change, reason):
