@@ -331,3 +331,11 @@ def test_the_variance_of_a_scaled_dark_is_given_without_its_bias(tmp_path, scale
               "predicted_variance": "2.78"}  # fmt: skip
     line = product_explanation.step_lines(tmp_path, "dark", header, chosen)[-1]
     assert ("without the bias that a scaled dark leaves in the frame" in line) is is_said
+
+
+def test_frames_of_about_one_exposure_that_lack_a_dark_share_a_line(archive):
+    archive.calibrations(NIGHT, without=("dark",))
+    for exptime in (600.0, 600.004, 599.998):
+        archive.take("science", NIGHT, exptime=exptime)
+    lines = [line for line in plan_lines(archive, NIGHT) if line.startswith("dark none")]
+    assert lines == ["dark none no dark for 600 s: there is none at all grade C"]

@@ -294,11 +294,17 @@ def _planned_masters(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application(use)
-                # Frames that lack the same are alike, whatever their own temperature.
-                missing = answer.missing and replace(answer.missing, degrees="")
-                reason = missing or answer.why_none
+                reason = _reason_but_degrees(answer.missing) or answer.why_none
                 alike[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
+
+
+def _reason_but_degrees(missing):
+    """Return the words of why frames lack a master: equal words share a line, as 600 and 600.01 s.
+
+    Their own temperatures do not count.
+    """
+    return missing and match_sentences.words_on_missing(replace(missing, degrees=""))
 
 
 def _application(use):
