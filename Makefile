@@ -63,6 +63,7 @@ bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 23 m
 .PHONY: bench-scale
 bench-scale: $(RUNTIME) ## archives of up to a million tiny frames
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/grown.py --nights 1000 10000 --out benchmarks/grown.md
 
 .PHONY: torture
 torture: $(DEVELOPER) ## the long form of the fault and rebuild tests

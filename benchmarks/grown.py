@@ -32,6 +32,7 @@ from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 
 REAL, TEMPLATE, LATE = 10, 5, 6
+NEW, ALONE = "one new night", "that night alone"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OF_ALL = ("combined/", "detector/")
 
@@ -157,6 +158,8 @@ def _names(path):
 def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
+    if before is None:
+        raise measure.BenchmarkError(f"{path} is missing: the real nights were not closed")
     places = {
         name: note_lines.ranges_of(results / file, _names(results / file), _home)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
@@ -185,7 +188,7 @@ def steps_of(work, nights):
     *old, new = names
     alone = scale.Archive(source, work / "grown-alone", nights=nights)
     alone.add_night(new)
-    alone.run("that night alone", made=scale.FRAMES_PER_NIGHT)
+    alone.run(ALONE, made=scale.FRAMES_PER_NIGHT)
     archive = scale.Archive(source, work / "grown", nights=nights)
     *_, before, late = sorted(path.name for path in (source / old[LATE]).glob("*.fits.gz"))
     for night in old:
@@ -215,10 +218,29 @@ def steps_of(work, nights):
     archive.run("one late frame", made=1)
     archive.run("the next run", made=0)
     archive.add_night(new)
-    archive.run("one new night", made=scale.FRAMES_PER_NIGHT)
+    archive.run(NEW, made=scale.FRAMES_PER_NIGHT)
     if not (archive.results / paths.LATE_NOTES).is_file():
         raise measure.BenchmarkError("the whole archive was planned")
     return archive.steps + alone.steps
+
+
+def bars(steps, sizes):
+    """Return what was to be reached: for archives of so many nights, a list of numbers."""
+    found = scale.sealed_bars(steps)
+    for nights in sizes:
+        late, new, alone = (
+            scale.wall(scale.find(steps, name, nights)) for name in ("one late frame", NEW, ALONE)
+        )
+        frames = f"{nights * scale.FRAMES_PER_NIGHT:,}"
+        beyond = None if new is None or alone is None else new - alone
+        found += [
+            measure.Bar(f"one late frame in {frames}", 25, late, at_least=False, unit="s"),
+            measure.Bar(
+                f"a new night in {frames}, over the night alone", 20, beyond,
+                at_least=False, unit="s",
+            ),
+        ]  # fmt: skip
+    return found
 
 
 def run(options):
@@ -229,7 +251,25 @@ def run(options):
         steps += steps_of(work, nights)
         measure.empty(work / "grown")
         measure.empty(work / "grown-alone")
-    text = scale.table(steps)
+    text = "\n".join(
+        [
+            "# A late frame and a new night in an archive that has grown",
+            "",
+            "Written by `make bench-scale` (benchmarks/grown.py). Ten nights of 100 tiny frames (ten",
+            "biases, ten flats, five darks, the rest of the sky) are really reduced; all nights before",
+            "them are copies of one of these under other dates, in the notes as well. The runs open",
+            'the nights that changed and the last one. "The next run" plans the open nights and finds',
+            'nothing to do; "nothing to do" is by the seal.',
+            "",
+            measure.bars_table(bars(steps, options.nights)),
+            "",
+            scale.table(steps),
+            "",
+            measure.markdown(["machine", ""], measure.machine(work)),
+            "",
+            measure.markdown(["version", ""], measure.versions()),
+        ]
+    )
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

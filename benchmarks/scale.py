@@ -7,34 +7,27 @@ what is measured is the bookkeeping around them.
 With nothing to do there are two runs, one that plans and one by the seal that it leaves; and the
 floor, which is `scandir` and `stat` of the same files by Python.
 
-Of the archive of 1,000 nights only the bookkeeping is measured: one night is really reduced, and
-all others are given copies of its products and records under their own names and keys
-(`seed_archive`); then come the same steps but the first run, and before all `snakemake -n`, which
-shows what inventory and plan of 100,000 new frames cost. Of 10,000 nights only the run with nothing
-to do is measured (`million`).
+Of an archive of 1,000 nights only `snakemake -n` is measured: inventory and plan of 100,000 new
+frames. What 100,000 frames and a million cost that were reduced before, `grown.py` measures. Of
+10,000 nights only the run with nothing to do is measured here (`million`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import measure
 import million
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
-from ccdflow import kinds
-from ccdflow.files import atomic_write
-from ccdflow.run import ledger, session
-from ccdflow.run.context import PlanContext
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
 IDLE = "nothing to do"  # the name of a step, and the words that such a run prints
-# File systems allow so many names for a file.
-_LINKS = 1000
+DRY_RUN = "dry run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,63 +173,7 @@ def simulated(work, nights):
     return source, names[:nights]
 
 
-def seed_archive(archive, template, template_night):
-    """Give an archive the products that its plan asks for, without making them.
-
-    Parameters
-    ----------
-    archive : Archive
-    template : Archive
-        One night, really reduced.
-    template_night : str
-        Name of that night.
-    """
-    made = {}
-    for product, record in ledger.load_ledger(template.results).items():
-        made[product] = (record, json.dumps(dict(record.data)))
-    values = million.values_of(archive.raw, archive.results)
-    run = session.start(values, chain=kinds.CHAIN, dry=False)
-    planning = PlanContext.of(run.context)
-    sources, records = {}, []
-    for job in run.plan.jobs.values():
-        like = job.product.replace(job.night, template_night) if job.night else job.product
-        record, data = made[like]
-        data = data.replace(template_night, job.night)
-        records.append(
-            replace(
-                record,
-                product=job.product,
-                key=job.key,
-                basis=kinds.CHAIN.by_name(job.kind).basis(planning, job),
-                data=json.loads(data),
-            )
-        )
-        path = archive.results / job.product
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _copy_or_link(template.results / like, path, sources)
-    # The times of a file with many names change with each of them, so they come last.
-    for record in records:
-        stamp = atomic_write.stamp_of(archive.results / record.product)
-        run.context.ledger[record.product] = replace(record, stamp=stamp)
-    ledger.save_ledger(archive.results, run.context.ledger)
-    run.lock.close()
-    archive.state = archive.reduced()
-    frames = len(run.plan.of_kind(kinds.FRAME.name))
-    print(f"{frames:7d} frames were given products that were not made", flush=True)
-
-
-def _copy_or_link(source, path, sources):
-    """Write a file, or another name for one with the same bytes."""
-    first, count = sources.get(source, (None, _LINKS))
-    if count == _LINKS:
-        path.write_bytes(source.read_bytes())
-        first, count = path, 0
-    else:
-        path.hardlink_to(first)
-    sources[source] = (first, count + 1)
-
-
-def archive_steps(work, nights, *, seeded=False):
+def archive_steps(work, nights):
     """Measure the events in the life of an archive of so many nights."""
     source, names = simulated(work, nights + 1)
     *old, new = names
@@ -248,13 +185,7 @@ def archive_steps(work, nights, *, seeded=False):
     late = sorted((source / late_night).glob("*.fits.gz"))[-1].name
     for night in old:
         archive.add_night(night, without=(late,) if night == late_night else ())
-    if seeded:
-        archive.steps += dry_run(archive)
-        seed_archive(archive, alone, new)
-        # Small pictures are files of contact sheets, and no products: 2.5 s of CPU a night.
-        archive.run("pages and contact sheets", made=0)
-    else:
-        archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
+    archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
     archive.run(f"{IDLE}, planned", made=0)
     archive.run(IDLE, made=0)
     archive.add_floor()
@@ -267,17 +198,24 @@ def archive_steps(work, nights, *, seeded=False):
     return archive.steps + alone.steps
 
 
-def dry_run(archive):
+def dry_run_steps(work, nights):
     """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
+    source, names = simulated(work, nights)
+    archive = Archive(source, work / "scale", nights=nights)
+    for night in names:
+        archive.add_night(night)
     log = archive.logs / f"scale-{archive.frames()}-dry run.log"
     measured = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
     if archive.reduced():
         raise BenchmarkError("the dry run reduced frames")
     step = Step(
-        name="dry run", nights=archive.nights, frames=archive.frames(), made=0, measured=measured
+        name=DRY_RUN, nights=archive.nights, frames=archive.frames(), made=0, measured=measured
     )
     print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
-    return [step]
+    archive.steps.append(step)
+    archive.add_floor()
+    measure.empty(work / "scale")
+    return archive.steps
 
 
 def find(steps, name, nights):
@@ -334,9 +272,9 @@ def bars(steps, *, nights, few, many):
             unit="s",
         ),
         Bar(
-            f"nothing to do over {huge:,}",
+            f"dry run of {huge:,} new frames",
             20,
-            wall(find(steps, IDLE, many)),
+            wall(find(steps, DRY_RUN, many)),
             at_least=False,
             unit="s",
         ),
@@ -408,7 +346,7 @@ def arguments():
         "--few", type=int, default=10, help="nights of the smaller archive; 0: none"
     )
     parser.add_argument(
-        "--many", type=int, default=1000, help="nights of the archive that is seeded; 0: none"
+        "--many", type=int, default=1000, help="nights of the archive that is planned only; 0: none"
     )
     parser.add_argument(
         "--huge",
@@ -428,8 +366,10 @@ def run(options):
     work = options.work.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     steps = []
-    for nights in filter(None, (options.few, options.nights, options.many)):
-        steps += archive_steps(work, nights, seeded=nights == options.many)
+    for nights in filter(None, (options.few, options.nights)):
+        steps += archive_steps(work, nights)
+    if options.many:
+        steps += dry_run_steps(work, options.many)
     if options.huge:
         steps += huge_steps(work, options.huge)
     text = report(steps, options, work)

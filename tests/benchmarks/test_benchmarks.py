@@ -15,6 +15,7 @@ import combining
 import counted_sheet
 import floor
 import frames
+import grown
 import measure
 import scale
 
@@ -170,14 +171,28 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
         step("nothing to do", 100, 0, 3.0),
         step("one new night", 100, 100, 6.0, peak=9e8),
         step("that night alone", 100, 100, 2.0),
-        step("nothing to do", 1000, 0, 21.0, peak=5e8),
+        step("dry run", 1000, 0, 21.0, peak=5e8),
     ]
-    cost, idle, idle_many, new, memory = scale.bars(steps, nights=100, few=10, many=1000)
+    cost, idle, dry_run, new, memory = scale.bars(steps, nights=100, few=10, many=1000)
     assert (cost.measured, cost.verdict) == (pytest.approx(1.5), "MISSED")
     assert (idle.measured, idle.verdict) == (3.0, "reached")
-    assert (idle_many.measured, idle_many.verdict) == (21.0, "MISSED")
+    assert (dry_run.measured, dry_run.verdict) == (21.0, "MISSED")
     assert (new.limit, new.measured, new.verdict) == (pytest.approx(5.4), 6.0, "MISSED")
     assert memory.measured == pytest.approx(500)
+
+
+def test_grown_bars_take_the_night_alone_from_the_new_one():
+    steps = [
+        step("nothing to do", 10000, 0, 17.0, peak=5e8),
+        step("one late frame", 10000, 1, 26.0),
+        step("one new night", 10000, 100, 31.5),
+        step("that night alone", 10000, 100, 12.0),
+    ]
+    *_, idle, memory, floor, late, new = grown.bars(steps, [10000])
+    assert (idle.measured, idle.verdict) == (17.0, "reached")
+    assert (memory.measured, floor.verdict) == (500, "not measured")
+    assert (late.measured, late.verdict) == (26.0, "MISSED")
+    assert (new.measured, new.verdict) == (19.5, "reached")
 
 
 def test_bars_of_scales_that_were_not_run_are_not_measured():
