@@ -33,6 +33,14 @@ from ccdflow.run.nights import closed_nights, note_lines
 
 REAL, TEMPLATE, LATE = 10, 5, 6
 NEW, ALONE = "one new night", "that night alone"
+INTRODUCTION = """\
+# A late frame and a new night in an archive that has grown
+
+Written by `make bench-scale` (benchmarks/grown.py). Ten nights of 100 tiny frames (ten biases, ten
+flats, five darks, the rest of the sky) are really reduced; all nights before them are copies of one
+of these under other dates, in the notes as well. The runs open the nights that changed and the last
+one. "The next run" plans the open nights and finds nothing to do; "nothing to do" is by the seal.
+"""
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OF_ALL = ("combined/", "detector/")
 
@@ -253,14 +261,7 @@ def run(options):
         measure.empty(work / "grown-alone")
     text = "\n".join(
         [
-            "# A late frame and a new night in an archive that has grown",
-            "",
-            "Written by `make bench-scale` (benchmarks/grown.py). Ten nights of 100 tiny frames (ten",
-            "biases, ten flats, five darks, the rest of the sky) are really reduced; all nights before",
-            "them are copies of one of these under other dates, in the notes as well. The runs open",
-            'the nights that changed and the last one. "The next run" plans the open nights and finds',
-            'nothing to do; "nothing to do" is by the seal.',
-            "",
+            INTRODUCTION,
             measure.bars_table(bars(steps, options.nights)),
             "",
             scale.table(steps),
