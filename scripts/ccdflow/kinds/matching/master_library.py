@@ -308,7 +308,7 @@ class MasterLibrary:
         return self._ageing_by_camera[row.camera]
 
     def window_choice_of(self, row):
-        """Return the `WindowChoice` of the frames of one setup, filter and night, by one of them."""
+        """Return the `WindowChoice` of a frame, which all of its setup and night share."""
         light = _light_of(row.facts) if self.kind.name == FLAT else ()
         settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
         # The frames of an epoch have the same setup.
