@@ -364,7 +364,7 @@ class FramePlanner:
             night, shared_basis, basis = planned_frames.night, common.shared_basis, None
             groups[product] = Group(
                 product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
-                steps, planned_frames.measurements,
+                steps, measurements=planned_frames.measurements,
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:

@@ -53,11 +53,7 @@ def rescale_use(use, exptime, seconds):
     scale = seconds / exptime
     on_scale = match_sentences.remark_on_scale(scale)
     remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
-    larger = (scale / use.scale) ** 2
-    return Use(
-        use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
-        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured, use.is_scaled,
-    )  # fmt: skip
+    return use.rescaled(scale, tuple(remarks))
 
 
 def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
@@ -340,8 +336,11 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
         remarks += (match_sentences.remark_on_warmth(warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
-    degrees = _degrees_of(master)
-    return Use(master.product, lag, 1.0, variance, grade, remarks, degrees, "", warmer, 0.0, ageing)
+    return Use.of_whole(
+        product=master.product, lag=lag, scale=1.0, variance=variance, grade=grade,
+        remarks=remarks, degrees=_degrees_of(master), warmer=warmer, ageing=ageing,
+        is_scaled=False,
+    )  # fmt: skip
 
 
 def _use_of(ranked):
@@ -357,10 +356,10 @@ def _use_of(ranked):
         remarks.append(match_sentences.remark_on_warmth(ranked.warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
-    return Use(
-        ranked.master.product, lag, ranked.scale, ranked.variance, grade, tuple(remarks),
-        _degrees_of(ranked.master), "", ranked.warmer, 0.0, ranked.ageing,
-        is_scaled=not ranked.is_exact,
+    return Use.of_whole(
+        product=ranked.master.product, lag=lag, scale=ranked.scale, variance=ranked.variance,
+        grade=grade, remarks=tuple(remarks), degrees=_degrees_of(ranked.master),
+        warmer=ranked.warmer, ageing=ranked.ageing, is_scaled=not ranked.is_exact,
     )  # fmt: skip
 
 

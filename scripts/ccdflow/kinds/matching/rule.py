@@ -18,7 +18,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
-from ccdflow.kinds.matching.rule_values import DetectorNoise, Observation, Rules
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
 from ccdflow.run.job import Missing, MissingCause, Step
@@ -288,21 +288,14 @@ class NightChoice:
         -------
         Observation
         """
-        # `dataclasses.replace` is slow.
-        like = self.frame
-        return Observation(
-            like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
-        )
+        return self.frame.like(self.frame.night, seconds, set_point, sensor)
 
     def of_night(self, night):
         """Return the choice of the same frames in another night."""
         choice = self._nights.get(night)
         if choice is None:
-            like = self.frame
-            frame = Observation(
-                like.setup, night, like.exptime, like.filter, like.set_temperature,
-                like.temperature, like.wheels,
-            )  # fmt: skip
+            own = self.frame
+            frame = own.like(night, own.exptime, own.set_temperature, own.temperature)
             choice = self._nights[night] = NightChoice(self._of_setup, frame, self._nights)
         return choice
 
