@@ -133,7 +133,7 @@ def _rank_recent(terms, night, rules):
         [
             _unscaled_use(
                 unscaled.masters[index], night, lag, variance, ageing,
-                warmer=unscaled.warmer[index], is_known=unscaled.known[index],
+                warmer=unscaled.warmer[index], is_known=unscaled.is_known[index],
             )
             for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
         ]
@@ -214,8 +214,9 @@ class Ranking:
         terms, some, later = self._terms, self._some, None
         if self._is_causal:
             later = _none_if_unset(~self._own & ~(self._lags >= 0))
-        up, not_preferred = _none_if_unset(terms.up[some]), self._not_preferred(apart, later)
-        tier = None if up is None else _SCALED_UP_TIER * up
+        scaled_up = _none_if_unset(terms.is_scaled_up[some])
+        not_preferred = self._not_preferred(apart, later)
+        tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
         if later is not None:
             tier = _LATER_TIER * later + (0 if tier is None else tier)
         keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
@@ -231,12 +232,12 @@ class Ranking:
         terms, some = self._terms, self._some
         if not terms.is_dark:
             return None
-        preferred, near = terms.exact[some], apart <= EXACT_NIGHTS
+        preferred, near = terms.is_exact[some], apart <= EXACT_NIGHTS
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
             # Exact darks of another season compete with scaled darks of these weeks.
-            preferred = preferred | (near & ~terms.up[some])
+            preferred = preferred | (near & ~terms.is_scaled_up[some])
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
@@ -269,9 +270,9 @@ class Ranking:
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[indices].tolist(),
-            is_exact=terms.exact[indices].tolist(),
-            is_scaled_up=terms.up[indices].tolist(),
-            is_known=terms.known[indices].tolist(),
+            is_exact=terms.is_exact[indices].tolist(),
+            is_scaled_up=terms.is_scaled_up[indices].tolist(),
+            is_known=terms.is_known[indices].tolist(),
             variance=self._variance[order].tolist(),
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
