@@ -332,7 +332,9 @@ def _values_of_notes(values, notes):
     texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
     return {
         "reason": "; ".join(filter(None, (values["reason"], *texts))),
-        "doubts": "\n".join(f"{note.topic}\t{note.text}" for note in notes if note.topic),
+        "amplifier_warnings": "\n".join(
+            f"{note.topic}\t{note.text}" for note in notes if note.topic
+        ),
         "marks": " ".join(dict.fromkeys(filter(None, (values["marks"], *marks)))),
     }
 
