@@ -485,7 +485,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
 
 
-# Cards of a frame of 12 x 9 pixels, with the marks of its row and the topics of its amplifier warnings.
+# Cards of a frame of 12 x 9 pixels, with marks of its row and topics of its amplifier warnings.
 FINDINGS = {
     "whole": ({"IMAGETYP": "bias"}, "no_overscan", []),
     "beside": (
