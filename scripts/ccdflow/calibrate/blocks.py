@@ -168,7 +168,7 @@ def calibrate_file(
             )
             of_image = corrections.of_image(number)
             images.append(
-                _Image(
+                _CalibratedImage(
                     file.fileno(),
                     hdus,
                     index,
@@ -265,8 +265,8 @@ def _planes(images, primary):
     return planes
 
 
-class _Image:
-    """One image of a frame during its calibration.
+class _CalibratedImage:
+    """One image of a frame that is being calibrated.
 
     Parameters
     ----------
@@ -397,8 +397,8 @@ class _Image:
                 pixels(0, ny), pixels(0, ny, "uncertainty"), mask
             )
             mask[cosmics.hits] |= maskbits.COSMIC
-            how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
-            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
+            search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
+            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": search}
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]
