@@ -48,6 +48,7 @@ SETTLED_SECONDS = 3600
 
 
 def _kept(values):
+    """Return values as an `UnparsedMapping`: their JSON text, parsed when somebody asks."""
     if isinstance(values, UnparsedMapping):
         return values
     return UnparsedMapping(_compact(dict(values.items())))
