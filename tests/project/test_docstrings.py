@@ -463,8 +463,8 @@ def errors_made():
             given = {each.arg: each.value for each in getattr(node, "keywords", ())}
             is_error = name.rpartition(".")[2] in errors - with_parts_of_their_own
             is_base = name == "super().__init__" and "remedy" in given
-            # `kind` and `error` are errors' classes that a function is given.
-            if is_error or is_base or (name in ("kind", "error") and "file" in given):
+            # `error_class` and `error` are errors' classes that a function is given.
+            if is_error or is_base or (name in ("error_class", "error") and "file" in given):
                 made.append((f"{module.path.relative_to(SCRIPTS)}:{node.lineno}", given))
     return made
 

@@ -193,6 +193,19 @@ def test_modules_are_named_by_nouns_for_their_content():
     assert [name for name in names if NO_CONTENT.fullmatch(name)] == []
 
 
+def test_a_kind_is_a_kind_of_product():
+    """An image type, the meaning of a card, the class of an error have names of their own."""
+    # These packages know no products.
+    kinds = {
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        if {LIBRARY / "camera", LIBRARY / "files"} & {*path.parents}
+        for name in names_given(tree)
+        if re.fullmatch("_*kinds?", name.lower())
+    }
+    assert kinds == set()
+
+
 def test_a_seal_is_that_of_an_archive():
     """The lines of a table have checksums: the seal of an archive is ``run/seal.py`` alone."""
     seals = {

@@ -168,7 +168,7 @@ def calibrate_file(
             )
             of_image = corrections.of_image(number)
             images.append(
-                _Image(
+                _CalibratedImage(
                     file.fileno(),
                     hdus,
                     index,
@@ -265,8 +265,8 @@ def _planes(images, primary):
     return planes
 
 
-class _Image:
-    """One image of a frame during its calibration.
+class _CalibratedImage:
+    """One image of a frame that is being calibrated.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ class Buffers:
 
     Parameters
     ----------
-    image : ccdflow.calibrate.blocks._Image
+    image : ccdflow.calibrate.blocks._CalibratedImage
     rows : int
         Rows of the largest block.
     """

@@ -128,20 +128,20 @@ def effects(frame, masters, factors=1.0, shares=None):
         flat = np.where(flat < UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
-        complete = _Sample(light if flat is None else light / flat)
+        complete = _EffectSample(light if flat is None else light / flat)
         by_kind = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                by_kind[kind] = _effect(complete, _Sample(light, light / _smooth(flat)))
+                by_kind[kind] = _effect(complete, _EffectSample(light, light / _smooth(flat)))
             elif abs(share) > _LEAST_SHARE:
                 incomplete = light + share * offsets[kind]
                 incomplete = incomplete if flat is None else incomplete / flat
-                by_kind[kind] = _effect(complete, _Sample(incomplete))
+                by_kind[kind] = _effect(complete, _EffectSample(incomplete))
     return by_kind
 
 
-class _Sample:
+class _EffectSample:
     """Squares of differences in some rows, and of boxes about their median.
 
     Parameters

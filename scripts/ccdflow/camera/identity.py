@@ -94,7 +94,7 @@ _SET_POINT = re.compile(
 )
 # COADDS, NUMCOADD, ESO DET NDIT.
 _COADDS = re.compile(r"(?:N|NUM|NO|TOT|TOTAL)?[-_]?CO[-_]?ADD(?:S|ED)?|ESO DET NDIT|NDIT|COADDONE")
-_KINDS = {
+_MEANINGS = {
     "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
     "temperature": _SET_POINT, "coadds": _COADDS,
@@ -128,9 +128,9 @@ def setting_of(headers, images):
     for hdu in dict.fromkeys((0, *images)):
         header = headers[hdu]
         for keyword in dict.fromkeys(header):
-            kind = _kind(keyword)
-            if kind:
-                value = _setting_as_text(kind, card_value(header, keyword))
+            meaning = _meaning_of(keyword)
+            if meaning:
+                value = _setting_as_text(meaning, card_value(header, keyword))
                 if value:
                     settings.setdefault(keyword, []).append(value)
     texts = []
@@ -144,17 +144,17 @@ def setting_of(headers, images):
 
 
 @lru_cache(maxsize=4096)
-def _kind(keyword):
-    """Return the kind of a card, '' for one that says nothing of device or setting."""
-    return next((kind for kind, names in _KINDS.items() if names.fullmatch(keyword)), "")
+def _meaning_of(keyword):
+    """Return the meaning of a card, '' for one that says nothing of device or setting."""
+    return next((meaning for meaning, names in _MEANINGS.items() if names.fullmatch(keyword)), "")
 
 
-def _setting_as_text(kind, value):
+def _setting_as_text(meaning, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
     # 1.2 e-/ADU is 1.2.
-    value_read = as_electrons(value) if kind == "gain" else None
+    value_read = as_electrons(value) if meaning == "gain" else None
     value_read = as_number(value) if value_read is None else value_read
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
@@ -162,11 +162,11 @@ def _setting_as_text(kind, value):
         return ""
     if value_read is None:
         return text
-    if kind == "temperature":
+    if meaning == "temperature":
         value_read = round(value_read / _STEP_DEGREES) * _STEP_DEGREES
-    elif kind == "shift" and not isinstance(value, int):
+    elif meaning == "shift" and not isinstance(value, int):
         return ""
-    elif kind in ("place", "level") and not value_read.is_integer():
+    elif meaning in ("place", "level") and not value_read.is_integer():
         # The offset of a telescope in arc seconds, or a level that was measured.
         return ""
     return f"{value_read:g}" if abs(value_read) < 1e6 else text
@@ -208,26 +208,26 @@ def differing_keywords(texts):
 
 
 # Keys of `group_by`, with such cards. A user who leaves out the key wants the frames averaged.
-_KEY_OF_KIND = {
+_KEY_OF_MEANING = {
     "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
     "gain": "gain", "readout": "readmode",
 }  # fmt: skip
 
 
-def is_of(keyword, kinds):
-    """Return whether a card is of one of some kinds of settings, such as ``temperature``.
+def is_of(keyword, meanings):
+    """Return whether a card is of one of some meanings, such as ``temperature``.
 
     Parameters
     ----------
     keyword : str
-    kinds : collection of str
-        Kinds of settings.
+    meanings : collection of str
+        Keys of `_MEANINGS`.
 
     Returns
     -------
     bool
     """
-    return _kind(keyword) in kinds
+    return _meaning_of(keyword) in meanings
 
 
 def tells_apart(keyword, by):
@@ -248,7 +248,7 @@ def tells_apart(keyword, by):
     >>> tells_apart("GAIN", ["night", "gain"]), tells_apart("GAIN", ["night"])
     (True, False)
     """
-    return _KEY_OF_KIND.get(_kind(keyword)) in (None, *by)
+    return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *by)
 
 
 # CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
@@ -270,8 +270,8 @@ def is_decisive(keyword, by):
     -------
     bool
     """
-    kind = _kind(keyword)
-    is_meant = kind in _DECISIVE_CARDS and not _NOT_DECISIVE.fullmatch(keyword)
+    meaning = _meaning_of(keyword)
+    is_meant = meaning in _DECISIVE_CARDS and not _NOT_DECISIVE.fullmatch(keyword)
     return is_meant and tells_apart(keyword, by)
 
 
@@ -359,10 +359,10 @@ def cards_between(one, other):
     list of str
         Such as 'OFFSET (10 and 50)', those about device and setting first; '' values are absent.
     """
-    keywords = sorted(set().union(*one, *other), key=lambda name: (not _kind(name), name))
+    keywords = sorted(set().union(*one, *other), key=lambda name: (not _meaning_of(name), name))
     texts = []
     for keyword in keywords:
-        if not _kind(keyword) and _RUNNING_VALUE_CARD.fullmatch(keyword):
+        if not _meaning_of(keyword) and _RUNNING_VALUE_CARD.fullmatch(keyword):
             continue
         sides = [[header.get(keyword, "") for header in side] for side in (one, other)]
         values = _values_of_two_sides(*sides)

@@ -82,8 +82,8 @@ def is_overscan(header):
 
 def _is_image(header):
     # The header of a compressed image still calls itself a table, but its columns are gone.
-    kind = str(first_value(header, "XTENSION", "IMAGE")).strip()
-    is_table = kind != "IMAGE" and has_card(header, "TFIELDS")
+    extension_type = str(first_value(header, "XTENSION", "IMAGE")).strip()
+    is_table = extension_type != "IMAGE" and has_card(header, "TFIELDS")
     return not is_table and min(_lengths(header), default=0) > 0
 
 

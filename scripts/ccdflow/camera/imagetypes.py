@@ -52,7 +52,7 @@ SYNONYMS = {
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
 
 # The image type of each word of `SYNONYMS`.
-_TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
+_TYPE_OF = {word: frame_type for frame_type, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
     "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
@@ -105,7 +105,9 @@ _NO_TARGET_WORDS = {
     "cdar hgcd neon argon xenon krypton",
 }
 # The image type of each word in the place of a target.
-_TYPE_OF_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
+_TYPE_OF_TARGET = {
+    word: frame_type for frame_type, words in _NO_TARGET_WORDS.items() for word in words.split()
+}
 # Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
@@ -164,9 +166,9 @@ def frame_type(reader, rules):
             if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
                 reader.warn_of_long_bias(first)
             return first, rule.type, ""
-    for text, kind in written:
-        if kind:
-            return text, _type_by_other_cards(reader, text, kind), ""
+    for text, frame_type in written:
+        if frame_type:
+            return text, _type_by_other_cards(reader, text, frame_type), ""
     if first:
         return first, "", f"unknown image type {first!r}: name it under `types:` in a profile"
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
@@ -177,7 +179,7 @@ def _types_of_cards(reader):
     """Return the image types of cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
-        if spec.keyword in _AMBIGUOUS_CARDS and any(kind for _, kind in types):
+        if spec.keyword in _AMBIGUOUS_CARDS and any(frame_type for _, frame_type in types):
             # It would add nothing, and a number of the frame there is another in each header.
             continue
         order = reader.order("imagetyp")
@@ -188,9 +190,11 @@ def _types_of_cards(reader):
             content = next((card for card in cards if not is_silent(card.value)), None)
             if content is None:
                 continue
-            kind = _type_of(content)
-            if kind or not (spec.keyword in _AMBIGUOUS_CARDS or isinstance(content.value, Broken)):
-                types.append((" ".join(str(content.value).split()), kind))
+            frame_type = _type_of(content)
+            if frame_type or not (
+                spec.keyword in _AMBIGUOUS_CARDS or isinstance(content.value, Broken)
+            ):
+                types.append((" ".join(str(content.value).split()), frame_type))
             elif spec.keyword not in _AMBIGUOUS_CARDS:
                 reader.warn(unreadable_card(content, "the text is not in quotes"))
             # A blank card in the image gives way to the primary's, a filled one does not.
@@ -248,7 +252,12 @@ def known_type(text):
     types |= {_STRONG_WORDS.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
     return next(
-        (kind for kind in ("bias", "dark", "flat", "arc", "science", "other") if kind in types), ""
+        (
+            frame_type
+            for frame_type in ("bias", "dark", "flat", "arc", "science", "other")
+            if frame_type in types
+        ),
+        "",
     )
 
 
@@ -298,11 +307,11 @@ def _type_of_target(name):
 
 def _type_of_words(name):
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
-    kinds = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
-    other_words = [word for word, kind in zip(words, kinds, strict=True) if not kind]
-    if not any(kinds) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
+    types = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
+    other_words = [word for word, frame_type in zip(words, types, strict=True) if not frame_type]
+    if not any(types) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
         return ""
-    return "flat" if "flat" in kinds else next(filter(None, kinds))
+    return "flat" if "flat" in types else next(filter(None, types))
 
 
 def _dark_time(reader):

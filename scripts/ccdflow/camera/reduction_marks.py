@@ -116,9 +116,9 @@ def is_called_master(headers):
 def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
-        kind = card_value(header, keyword)
-        if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
-            return keyword, kind
+        content = card_value(header, keyword)
+        if isinstance(content, str) and re.match(r"\W*master", content.lower()):
+            return keyword, content
     return None
 
 

@@ -329,7 +329,7 @@ def _noise_of_header(amplifier, *, are_equal):
     )
 
 
-class _Pair(NamedTuple):
+class _MemberPair(NamedTuple):
     """Two consecutive members: the scatter of their difference, and their light.
 
     Attributes
@@ -359,11 +359,11 @@ class _Pair(NamedTuple):
 
 
 def _moments_of_pair(frames, levels, i, j):
-    """Return the `_Pair` of two members by their indices."""
+    """Return the `_MemberPair` of two members by their indices."""
     difference = frames[i] - frames[j]
     means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
     light = float(np.median(means)) if means.size else 0.0
-    return _Pair(clipped_moments(difference), light, levels[i], levels[j])
+    return _MemberPair(clipped_moments(difference), light, levels[i], levels[j])
 
 
 def _predicted_variance(amplifier, light, *levels):

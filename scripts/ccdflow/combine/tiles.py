@@ -326,8 +326,8 @@ def run_tiles(job, threads, memory):
     count = job.tiles_of_a_read(width, threads, memory)
     totals = Totals(job)
     reads = deque(range(0, job.size, width * count))
-    kind = _GrowingWorker if job.halo else _Worker
-    workers = [kind(job, width, count, totals, reads) for _ in range(threads)]
+    worker_class = _GrowingWorker if job.halo else _Worker
+    workers = [worker_class(job, width, count, totals, reads) for _ in range(threads)]
     if threads == 1:
         workers[0].run()
     else:

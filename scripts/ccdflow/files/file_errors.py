@@ -32,7 +32,7 @@ class ChangedRawFile(FrameError):
         )
 
 
-def damaged_error(path, problem, kind=DamagedRawFile):
+def damaged_error(path, problem, error_class=DamagedRawFile):
     """Return the error of a file with damaged bytes.
 
     Parameters
@@ -41,14 +41,14 @@ def damaged_error(path, problem, kind=DamagedRawFile):
         Named in the error.
     problem : str
         The first words of the error.
-    kind : type, optional
+    error_class : type, optional
         Class of the error.
 
     Returns
     -------
     DamagedRawFile
     """
-    return kind(problem, file=path, remedy="copy the file again from where it came from")
+    return error_class(problem, file=path, remedy="copy the file again from where it came from")
 
 
 def unforeseen_error(path, error):

@@ -292,14 +292,14 @@ def _check_pixel_type(keyword, value, name):
 
 
 def _check_extension(header, name):
-    """Refuse an extension without a kind: it may be an image or a table."""
-    kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
-    if not isinstance(kind, str):
+    """Refuse an extension without a type: it may be an image or a table."""
+    extension_type = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
+    if not isinstance(extension_type, str):
         raise FrameError(
             "the extension does not name its kind",
             file=name,
             keyword="XTENSION",
-            value=kind,
+            value=extension_type,
             allowed="'IMAGE', 'BINTABLE' or another word in quotes",
             remedy="copy the file again from where it came from: a card of its header is damaged",
         )

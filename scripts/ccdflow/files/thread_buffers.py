@@ -10,7 +10,7 @@ from contextlib import contextmanager
 _PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
-class _Buffers(threading.local):
+class _ThreadBuffers(threading.local):
     """The buffers of a thread: {use: memory}."""
 
     def __init__(self):
@@ -18,7 +18,7 @@ class _Buffers(threading.local):
 
 
 # One attribute, another dictionary in each thread.
-_BUFFERS = _Buffers()
+_BUFFERS = _ThreadBuffers()
 
 
 def thread_buffer(use, size):

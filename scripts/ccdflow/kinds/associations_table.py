@@ -411,8 +411,7 @@ def _is_refused(context, group, record):
 def _digests_by_steps(context, groups, values_of):
     """Return {identity of some frames' steps: the hash of the values of each of them}.
 
-    Frames that share the object of their steps are alike (`StepsOfFramesAlike`), and have the same
-    answers.
+    Frames that share the object of their steps (of one `StepsChoice`) have the same answers.
     """
     first_groups = {}
     for group in groups:

@@ -173,12 +173,12 @@ def drawn_frames(context, night, *, gone=False):
     for row in context.rows_of(night):
         if row.status != OK or (row.gone and not gone):
             continue
-        kind = (row.camera, row.facts["type"])
-        if most_drawn != "all" and count[kind] >= most_drawn:
+        key = (row.camera, row.facts["type"])
+        if most_drawn != "all" and count[key] >= most_drawn:
             continue
         record = context.outcome(reduced_product(row.file))
         if record is not None and record.status == ledger.MADE:
-            count[kind] += 1
+            count[key] += 1
             drawn.append(row)
     return drawn
 

@@ -464,7 +464,7 @@ def _series(night, flats):
 def _means(night, flats, image):
     """Return the means of the cells of an image, their variances, and numbers of pixels."""
     stacks = [MemberRows(night, flat, image) for flat in flats]
-    darks = [_Dark(night, flat, image) for flat in flats]
+    darks = [_SubtractedDark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
     for first in range(0, image.shape[0], _ROWS_AT_ONCE):
         rows = slice(first, min(first + _ROWS_AT_ONCE, image.shape[0]))
@@ -483,7 +483,7 @@ def _means(night, flats, image):
     return means, variances, counts
 
 
-class _Dark:
+class _SubtractedDark:
     """The dark that was subtracted from the members of a combined flat.
 
     Parameters

@@ -128,12 +128,12 @@ def _summary(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]
-    kinds = [number_of(kind, len(own)) for kind, own in by_image_type(frames)]
+    numbers = [number_of(image_type, len(own)) for image_type, own in by_image_type(frames)]
     subject = f"{count(len(frames), 'frame')}"
     if cameras:
         subject += f", taken with {listing(cameras)}"
     done, aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
-    sentences = [f"{subject}: {listing(kinds)}.", _sentence_on_reduced(frames, done)]
+    sentences = [f"{subject}: {listing(numbers)}.", _sentence_on_reduced(frames, done)]
     sentences.append(
         f"{count(aside, 'frame')} set aside, each with its reason below."
         if aside

@@ -105,8 +105,8 @@ class NightLine:
     def masters_words(self):
         """The combined frames of each type in words."""
         words = [
-            count(made, f"combined {kind}", f"combined {plural(kind)}")
-            for kind, made, _ in self.combined
+            count(made, f"combined {image_type}", f"combined {plural(image_type)}")
+            for image_type, made, _ in self.combined
         ]
         return listing(words or ["no combined bias, dark or flat"])
 
@@ -257,8 +257,8 @@ def _index_summary(page):
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     lacking = [
-        f"{count(groups - made, 'group')} of {plural(kind)}"
-        for kind, made, groups in totals.combined
+        f"{count(groups - made, 'group')} of {plural(image_type)}"
+        for image_type, made, groups in totals.combined
         if made < groups
     ]
     sentences = [
@@ -300,9 +300,11 @@ def _totals(nights):
     grades, made, groups = Counter(), Counter(), Counter()
     for night in nights:
         grades.update(dict(night.grades))
-        for kind, of_made, of_groups in night.combined:
-            made[kind] += of_made
-            groups[kind] += of_groups
-    combined = tuple((kind, made[kind], number) for kind, number in in_order(groups.items()))
+        for image_type, of_made, of_groups in night.combined:
+            made[image_type] += of_made
+            groups[image_type] += of_groups
+    combined = tuple(
+        (image_type, made[image_type], number) for image_type, number in in_order(groups.items())
+    )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
     return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)

@@ -25,10 +25,10 @@ from ccdflow.pages.text_formatting import (
     capital,
     count,
     figure,
-    kind_name,
     night_title,
     number_of,
     span,
+    type_words,
     with_error,
 )
 
@@ -330,7 +330,7 @@ def _environment():
         "href": href,
         "data_uri": _data_uri,
         "png_size": _png_size,
-        "kind_name": kind_name,
+        "type_words": type_words,
         "night_title": night_title,
         "count": count,
         "is_figure": is_figure,

@@ -91,12 +91,12 @@ class SheetTiles:
     ----------
     tiles : tuple of Tile
         In the order of time; frames without a time are last.
-    kinds : tuple of (str, int)
+    frames_by_type : tuple of (str, int)
         Image types and their numbers of frames.
     """
 
     tiles: tuple[Tile, ...] = ()
-    kinds: tuple[tuple[str, int], ...] = ()
+    frames_by_type: tuple[tuple[str, int], ...] = ()
 
     @property
     def names(self):
@@ -142,8 +142,8 @@ def sheet_section(tiles):
     Section
     """
     ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    kinds = tuple(in_order(Counter(tile.image_type for tile in ordered).items()))
-    sheet = SheetTiles(tuple(ordered), kinds)
+    frames_by_type = tuple(in_order(Counter(tile.image_type for tile in ordered).items()))
+    sheet = SheetTiles(tuple(ordered), frames_by_type)
     note = ()
     if sheet.odd:
         are = "is" if sheet.odd == 1 else "are"

@@ -188,9 +188,9 @@ def _words_on_statuses(frames):
     return f"{total} frame{'s' * (total != 1)}: {readable}"
 
 
-def _order(kind):
+def _order(image_type):
     """Return the key that sorts types: as `_TYPES` has them, others after them by name."""
-    return (_TYPES.index(kind) if kind in _TYPES else len(_TYPES), kind)
+    return (_TYPES.index(image_type) if image_type in _TYPES else len(_TYPES), image_type)
 
 
 def _seconds(text):
@@ -223,11 +223,11 @@ def _frames(frames):
     camera = f"{'camera':{room}}" if room else ""
     lines = [f"{'type':{_LABEL}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
     for key in ordered:
-        name, kind, light, seconds = key
+        name, image_type, light, seconds = key
         camera = f"{name or '–':{room}}" if room else ""
         lines.append(
-            f"{kind:{_LABEL}}{camera}{light or '–':10}{seconds:>10}{len(alike[key]):>8}"
-            f"  {_objects(kind, alike[key])}".rstrip()
+            f"{image_type:{_LABEL}}{camera}{light or '–':10}{seconds:>10}{len(alike[key]):>8}"
+            f"  {_objects(image_type, alike[key])}".rstrip()
         )
     return lines
 
@@ -239,8 +239,8 @@ def _filter(row):
     return light_words((row["filter"], row.get("grism")))
 
 
-def _objects(kind, frames):
-    names = {row["object"] for row in frames} if kind == "science" else set()
+def _objects(image_type, frames):
+    names = {row["object"] for row in frames} if image_type == "science" else set()
     return ", ".join(sorted(names - {""}))
 
 

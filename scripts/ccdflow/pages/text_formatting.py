@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-KINDS = ("bias", "dark", "flat", "arc", "science", "other")
+IMAGE_TYPES = ("bias", "dark", "flat", "arc", "science", "other")
 """The types of frames in the order in which pages list them."""
 
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
@@ -88,32 +88,32 @@ def by_image_type(frames):
     return in_order(grouped.items())
 
 
-def type_rank(kind):
-    """Return the place of an image type in `KINDS`; behind all of them for another type."""
-    return KINDS.index(kind) if kind in KINDS else len(KINDS)
+def type_rank(image_type):
+    """Return the place of an image type in `IMAGE_TYPES`; behind all of them for another type."""
+    return IMAGE_TYPES.index(image_type) if image_type in IMAGE_TYPES else len(IMAGE_TYPES)
 
 
-def in_order(kinds):
+def in_order(pairs):
     """Sort pairs of image type and something: the known types in the order of work, then others."""
-    return sorted(kinds, key=lambda pair: (type_rank(pair[0]), pair[0]))
+    return sorted(pairs, key=lambda pair: (type_rank(pair[0]), pair[0]))
 
 
-def kind_name(kind):
+def type_words(image_type):
     """Return an image type in words."""
-    return kind or "of unknown type"
+    return image_type or "of unknown type"
 
 
-def plural(kind):
+def plural(image_type):
     """Return the frames of a type in words: biases, science frames."""
-    return _PLURALS.get(kind, f"{kind} frames")
+    return _PLURALS.get(image_type, f"{image_type} frames")
 
 
-def number_of(kind, number):
+def number_of(image_type, number):
     """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type.
 
     Parameters
     ----------
-    kind : str
+    image_type : str
         Image type; '' where unknown.
     number : int
 
@@ -121,9 +121,9 @@ def number_of(kind, number):
     -------
     str
     """
-    if kind in _PLURALS:
-        return count(number, kind, _PLURALS[kind])
-    return count(number, f"{kind} frame") if kind else f"{number} of unknown type"
+    if image_type in _PLURALS:
+        return count(number, image_type, _PLURALS[image_type])
+    return count(number, f"{image_type} frame") if image_type else f"{number} of unknown type"
 
 
 UNDATED = "undated"

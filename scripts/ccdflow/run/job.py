@@ -123,6 +123,73 @@ class Use:
         # Four values suffice: a plan looks up thousands of steps, with five uses each.
         return hash((self.product, self.scale, self.variance, self.bias_left))
 
+    # The methods that make a use list its values by place, here beside the fields: a plan makes
+    # hundreds of thousands, and keywords of a class, and `dataclasses.replace`, are slow.
+    @classmethod
+    def of_whole(
+        cls, *, product, lag, scale, variance, grade, remarks, degrees, warmer, ageing, is_scaled
+    ):
+        """Return the use of a whole master, whose variance is predicted.
+
+        Parameters
+        ----------
+        product : str
+        lag : int or None
+        scale, variance, warmer, ageing : float
+        grade : {'A', 'B', 'C'}
+        remarks, degrees : tuple
+        is_scaled : bool
+            All as the attributes.
+
+        Returns
+        -------
+        Use
+        """
+        cut, bias_left, is_measured = "", 0.0, False
+        return cls(
+            product, lag, scale, variance, grade, remarks, degrees, cut, warmer, bias_left, ageing,
+            is_measured, is_scaled,
+        )  # fmt: skip
+
+    def rescaled(self, scale, remarks):
+        """Return the use of the same dark with another factor.
+
+        Parameters
+        ----------
+        scale : float
+            Variance and ageing grow with its square.
+        remarks : tuple of Remark
+            With that on the new factor.
+
+        Returns
+        -------
+        Use
+        """
+        larger = (scale / self.scale) ** 2
+        return Use(
+            self.product, self.lag, scale, self.variance * larger, self.grade, remarks,
+            self.degrees, self.cut, self.warmer, self.bias_left, self.ageing * larger,
+            self.is_measured, self.is_scaled,
+        )  # fmt: skip
+
+    def with_bias_left(self, bias_left):
+        """Return the use of the same dark with another variance that stays of its bias.
+
+        Parameters
+        ----------
+        bias_left : float
+            Electrons^2.
+
+        Returns
+        -------
+        Use
+        """
+        return Use(
+            self.product, self.lag, self.scale, self.variance, self.grade, self.remarks,
+            self.degrees, self.cut, self.warmer, bias_left, self.ageing,
+            self.is_measured, self.is_scaled,
+        )  # fmt: skip
+
     @property
     def remark_texts(self):
         """The remarks in words, a list."""

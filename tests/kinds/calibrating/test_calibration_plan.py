@@ -8,7 +8,7 @@ from small_frames import begin
 
 from ccdflow.kinds import associations_table, science
 from ccdflow.kinds.calibrating import calibration, calibration_plan
-from ccdflow.kinds.calibrating.calibration_plan import steps_of_frames_alike
+from ccdflow.kinds.calibrating.calibration_plan import steps_choice_of
 from ccdflow.kinds.forecasting.night_forecast import plain_step
 from ccdflow.kinds.matching import master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own
@@ -56,7 +56,7 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
         group = context.groups[job.product]
         row = context.store.rows[group.files[0]]
         kinds = science.SCIENCE.steps_for(planning, row.facts["type"])
-        assert group.steps == steps_of_frames_alike(planning, kinds, row).choose(row)
+        assert group.steps == steps_choice_of(planning, kinds, row).choose(row)
         own = calibration.Calibration(planning, group)
         assert job.key == digest(own.basis)
         choices.add((tuple(sorted(own.uses)), own.grade))

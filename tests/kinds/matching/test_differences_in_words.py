@@ -99,17 +99,17 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
-    alike = MasterChoice([]).alike("dark", frame())
-    assert alike.exposure_key(0.0) != alike.exposure_key(None)
-    assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
+    choice = MasterChoice([]).of_night_and_setup("dark", frame())
+    assert choice.exposure_key(0.0) != choice.exposure_key(None)
+    assert [choice.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
 
 def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
     """The reason of the first such frame was told of all others."""
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
-    alike = masters.alike("dark", frame(night=NIGHT))
+    choice = masters.of_night_and_setup("dark", frame(night=NIGHT))
     warm, cold = (
-        missing_words(alike.choose(None, degrees, None).missing) for degrees in (-10.0, -20.0)
+        missing_words(choice.choose(None, degrees, None).missing) for degrees in (-10.0, -20.0)
     )
     assert "of another temperature and an exposure is unknown" in warm
     assert "of another temperature" not in cold

@@ -6,7 +6,13 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds.matching.master_columns import columns_of_masters, day_of
+from ccdflow.kinds.matching.master_columns import (
+    IS_EXACT,
+    IS_SCALED_UP,
+    IS_TOO_SHORT,
+    columns_of_masters,
+    day_of,
+)
 from ccdflow.kinds.matching.ranking import (
     Ranking,
     _rank_recent,
@@ -52,7 +58,7 @@ def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
     )
     flags = list(columns.exposure_flags(60.0, Rules(scale_up=2.5)))
     # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
-    assert flags == [2 + 4, 2, 1, 1, 0]
+    assert flags == [IS_SCALED_UP | IS_TOO_SHORT, IS_SCALED_UP, IS_EXACT, IS_EXACT, 0]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def drafts_from_ranges(reader):
     names = dict.fromkeys(match[1] for match in matches if match)
     drafts = []
     for name in names:
-        data, strip = (_region(reader, kind, name) for kind in (_EFFECTIVE, _OVERSCAN))
+        data, strip = (
+            _region(reader, section_type, name) for section_type in (_EFFECTIVE, _OVERSCAN)
+        )
         gain = as_number(reader.value(f"S_GAIN{name}"))
         figures = reader.figures()
         drafts.append(
@@ -50,11 +52,11 @@ def drafts_from_ranges(reader):
     return drafts
 
 
-def _region(reader, kind, name):
+def _region(reader, section_type, name):
     """Return the region of one amplifier; None for an overscan of no pixels."""
-    cards = [f"S_{kind}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
+    cards = [f"S_{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
-    if kind == _OVERSCAN and not all((y0, y1, x0, x1)):
+    if section_type == _OVERSCAN and not all((y0, y1, x0, x1)):
         return None
     region = Region(y0 - 1, y1, x0 - 1, x1)
     text = f"{x0} to {x1}, {y0} to {y1}"

@@ -191,16 +191,16 @@ def merged_findings(seen):
     """Return the findings of all HDUs; findings that differ only in numbers become one."""
     if len(seen) == 1:
         return list(seen[0].findings)
-    kinds = defaultdict(list)
+    by_text = defaultdict(list)
     for image in seen:
         for finding in image.findings:
-            kinds[_NUMBER.sub("#", finding)].append((image.hdu, finding))
+            by_text[_NUMBER.sub("#", finding)].append((image.hdu, finding))
     merged = []
-    for findings_of_kind in kinds.values():
-        hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_kind))
-        texts = [finding for hdu, finding in findings_of_kind if hdu == hdus[0]]
+    for findings_of_text in by_text.values():
+        hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_text))
+        texts = [finding for hdu, finding in findings_of_text if hdu == hdus[0]]
         place = f"HDU {', '.join(_spans(hdus))}"
-        is_same = len({finding for _, finding in findings_of_kind}) <= len(texts)
+        is_same = len({finding for _, finding in findings_of_text}) <= len(texts)
         merged += [f"{place}: {text}" for text in texts[:-1]]
         merged.append(f"{place}: {texts[-1]}" + ("" if is_same else f" (So HDU {hdus[0]}.)"))
     return merged

@@ -85,7 +85,7 @@ class ImageFindings:
     has_light: bool
 
 
-def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
+def examine_image(headers, index, flat, *, dark=None, frame_type="", in_header=()):
     """Examine the pixels of one image.
 
     Parameters
@@ -97,7 +97,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         Shape (ny, nx), adu: the frame with most light.
     dark : numpy.ndarray of any integer or float type, optional
         Shape (ny, nx), adu: a bias of the same camera.
-    kind : str
+    frame_type : str
         The type of frame that `flat` is, as far as known.
     in_header : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone for this HDU.
@@ -115,7 +115,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         return _findings_on_blank(index, flat, columns, claimed, in_header)
     columns, rows = _see_both_axes(flat, columns, read_noise)
     findings = []
-    has_light = _has_light(columns, rows, kind)
+    has_light = _has_light(columns, rows, frame_type)
     if has_light:
         columns, rows = without_unlit((columns, rows), headers, index, claimed, findings)
     strip = _header_strip(in_header, claimed)
@@ -123,7 +123,9 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         has_light = False
         level = float(np.median(columns.levels))
         findings.append(
-            BRIGHT_FRAME_NOTE.format(level=level) if _is_bright(columns, kind) else TOO_FAINT_NOTE
+            BRIGHT_FRAME_NOTE.format(level=level)
+            if _is_bright(columns, frame_type)
+            else TOO_FAINT_NOTE
         )
         columns, rows = _from_header(flat, columns, rows, strip)
         amplifiers = _as_in_header(in_header, find_amplifiers(columns, rows, dark, findings))
@@ -206,19 +208,21 @@ def _are_dark(flat, in_header, read_noise):
     )
 
 
-def _has_light(columns, rows, kind):
+def _has_light(columns, rows, frame_type):
     """Return whether a frame shows light: by strips next to lit pixels, its type, or its noise."""
-    if kind in ("bias", "dark"):
+    if frame_type in ("bias", "dark"):
         return False
-    if columns.strips or rows.strips or kind == "flat":
+    if columns.strips or rows.strips or frame_type == "flat":
         return True
-    return np.median(columns.noises) > _LIT_NOISE * columns.read_noise or _is_bright(columns, kind)
+    return np.median(columns.noises) > _LIT_NOISE * columns.read_noise or _is_bright(
+        columns, frame_type
+    )
 
 
-def _is_bright(columns, kind):
+def _is_bright(columns, frame_type):
     """Return whether an image is so bright and noisy all over that it must hold light."""
     level, noise = np.median(columns.levels), np.median(columns.noises)
-    return kind not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
+    return frame_type not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
 
 
 def _header_strip(in_header, claimed):

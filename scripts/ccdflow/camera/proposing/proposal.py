@@ -73,7 +73,7 @@ def propose(headers, arrays, *, other=None, file):
     """
     images = required_image_hdus(headers, file=file)
     camera = generic_camera(headers)
-    kind = "flat" if other is not None else camera.describe(headers, file=file).type
+    frame_type = "flat" if other is not None else camera.describe(headers, file=file).type
     geometry, refusal = _header_geometry(camera, headers, file)
     seen = []
     for index in images:
@@ -85,7 +85,9 @@ def propose(headers, arrays, *, other=None, file):
         dark, flat = _sorted_by_light(first, second)
         in_header = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         seen.append(
-            examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(in_header))
+            examine_image(
+                headers, index, flat, dark=dark, frame_type=frame_type, in_header=tuple(in_header)
+            )
         )
     findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == NEEDLESS_PROFILE_NOTE

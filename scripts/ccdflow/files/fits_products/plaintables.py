@@ -146,8 +146,8 @@ def _demand_cards(cards, expected):
     """Raise if a header does not begin with cards of some values, or of some type."""
     _demand([*cards][: len(expected)] == [*expected])
     for name, value in expected.items():
-        kind = value if isinstance(value, type) else type(value)
-        _demand(type(cards[name]) is kind and value in (kind, cards[name]))
+        type_wanted = value if isinstance(value, type) else type(value)
+        _demand(type(cards[name]) is type_wanted and value in (type_wanted, cards[name]))
 
 
 def _layout_of(cards):

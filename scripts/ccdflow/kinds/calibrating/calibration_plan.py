@@ -3,6 +3,21 @@
 Frames that agree in night, camera, set-up and filter take the same bias and flat, and the same
 dark where exposure and temperature ask for the same one. Such frames are planned by one answer: a
 plan has a hundred thousand frames, and a few hundred different answers.
+
+Five objects hold these answers, each the one above it and something more:
+
+================ ==================================== ========================================
+name             its frames                           it adds
+================ ==================================== ========================================
+`SetupChoice`    of a setup and filter, of all nights the masters of one kind, and the noise
+`NightChoice`    of a setup, filter and night         the night; steps by what they depend on
+`WindowChoice`   the same                             cuts of masters of larger windows
+`StepsChoice`    the same                             all kinds of masters
+`_PlannedFrames` of a type, setup, filter and night   measurements of the detector; keys, needs
+================ ==================================== ========================================
+
+The first two are in `ccdflow.kinds.matching.rule`, the third one in
+`ccdflow.kinds.matching.master_library`.
 """
 
 from __future__ import annotations
@@ -29,7 +44,7 @@ MAY_CHANGE = "a flat that competes is made again"
 
 # Frames that agree in these and in their night take the same masters, but for the exposure of the
 # dark.
-_ALIKE_FACTS = (
+_CHOICE_FACTS = (
     "type",
     *setups.IN_SETUP,
     "part",
@@ -40,7 +55,10 @@ _ALIKE_FACTS = (
     "datasec",
     "trimsec",
 )
-_alike_key_of, _alike_key_but_night_of = value_picker("night", *_ALIKE_FACTS), picker(*_ALIKE_FACTS)
+_choice_facts_of, _choice_facts_but_night_of = (
+    value_picker("night", *_CHOICE_FACTS),
+    picker(*_CHOICE_FACTS),
+)
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
@@ -65,8 +83,8 @@ class ChoiceNumbers:
         self.by_exposure, self.by_degrees = {}, {}
         self._numbers = {}
 
-    def numbers_of(self, seconds, degrees, steps_alike):
-        """Return the numbers of a frame's exposure and temperatures for some `StepsAlike`.
+    def numbers_of(self, seconds, degrees, window_choices):
+        """Return the numbers of a frame's exposure and temperatures for some choices.
 
         Parameters
         ----------
@@ -74,7 +92,7 @@ class ChoiceNumbers:
             Its exposure as in the header.
         degrees : tuple
             Its temperatures as in the header: set point and sensor.
-        steps_alike : sequence of ccdflow.kinds.matching.master_library.StepsAlike
+        window_choices : sequence of ccdflow.kinds.matching.master_library.WindowChoice
 
         Returns
         -------
@@ -86,17 +104,17 @@ class ChoiceNumbers:
             self.by_degrees.clear()
         if seconds not in self.by_exposure:
             number = number_or_none(seconds)
-            key = tuple([each.exposure_key(number) for each in steps_alike])
+            key = tuple([each.exposure_key(number) for each in window_choices])
             self.by_exposure[seconds] = self._numbers.setdefault(key, len(self._numbers))
         if degrees not in self.by_degrees:
             numbers = tuple(map(number_or_none, degrees))
-            key = tuple([each.temperature_key(*numbers) for each in steps_alike])
+            key = tuple([each.temperature_key(*numbers) for each in window_choices])
             self.by_degrees[degrees] = self._numbers.setdefault(key, len(self._numbers))
         return self.by_exposure[seconds], self.by_degrees[degrees]
 
 
-def steps_of_frames_alike(context, kinds, row):
-    """Return the `StepsOfFramesAlike` of a frame: they differ in exposure and temperature alone.
+def steps_choice_of(context, kinds, row):
+    """Return the `StepsChoice` of the frames of one setup, filter and night, by one of them.
 
     Parameters
     ----------
@@ -108,40 +126,42 @@ def steps_of_frames_alike(context, kinds, row):
 
     Returns
     -------
-    StepsOfFramesAlike
+    StepsChoice
     """
     libraries = context.lookup(
         (Lookup.MASTER_LIBRARIES, *[kind.name for kind in kinds]),
         lambda: [association.library_of(context, kind) for kind in kinds],
     )
-    steps_alike = [library.steps_like(row) for library in libraries]
-    choice_basis = tuple([each.choice_basis for each in steps_alike])
+    window_choices = [library.window_choice_of(row) for library in libraries]
+    choice_basis = tuple([each.choice_basis for each in window_choices])
     choice_numbers = context.kept_by_key((OutcomeKey.CHOICE_NUMBERS, choice_basis), ChoiceNumbers)
-    return StepsOfFramesAlike(context, steps_alike, choice_numbers)
+    return StepsChoice(context, window_choices, choice_numbers)
 
 
-class StepsOfFramesAlike:
-    """The masters of frames that differ in exposure and temperature alone, by these two.
+class StepsChoice:
+    """The choice of all kinds of masters for frames of one setup, filter and night.
+
+    These frames differ in exposure and temperature alone, and take their masters by these two.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    steps_alike : list of ccdflow.kinds.matching.master_library.StepsAlike
-        By step.
+    window_choices : list of ccdflow.kinds.matching.master_library.WindowChoice
+        One for each kind of master.
     choice_numbers : ChoiceNumbers
         Frames of all nights share those of the same masters.
     """
 
-    def __init__(self, context, steps_alike, choice_numbers):
+    def __init__(self, context, window_choices, choice_numbers):
         self.choice_numbers = choice_numbers
-        self._context, self._steps_alike = context, steps_alike
+        self._context, self._window_choices = context, window_choices
         # The steps of a frame by the ids of their objects, and the first ones with some numbers.
         self._equal_steps, self._by_numbers = {}, {}
 
     def of_night(self, night):
-        """Return the masters of such frames of another night of their epoch."""
-        steps_alike = [each.of_night(night) for each in self._steps_alike]
-        return StepsOfFramesAlike(self._context, steps_alike, self.choice_numbers)
+        """Return the choice of the same frames in another night of their epoch."""
+        window_choices = [each.of_night(night) for each in self._window_choices]
+        return StepsChoice(self._context, window_choices, self.choice_numbers)
 
     def numbers_of(self, seconds, degrees):
         """Return the numbers of a frame's exposure and temperatures.
@@ -157,7 +177,7 @@ class StepsOfFramesAlike:
         -------
         (int, int)
         """
-        return self.choice_numbers.numbers_of(seconds, degrees, self._steps_alike)
+        return self.choice_numbers.numbers_of(seconds, degrees, self._window_choices)
 
     def choose(self, row, numbers=None):
         """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
@@ -176,7 +196,7 @@ class StepsOfFramesAlike:
         known = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
         like = self._by_numbers.get(numbers)
         if like is None:
-            chosen = tuple([each.step(*known) for each in self._steps_alike])
+            chosen = tuple([each.step(*known) for each in self._window_choices])
             if numbers is not None:
                 self._by_numbers[numbers] = chosen
         else:
@@ -185,7 +205,7 @@ class StepsOfFramesAlike:
             chosen = tuple(
                 [
                     each.step(*known) if step.kind == DARK or step.missing else step
-                    for each, step in zip(self._steps_alike, like, strict=True)
+                    for each, step in zip(self._window_choices, like, strict=True)
                 ]
             )
         # Steps of members are kept with them, so that their ids stay their own.
@@ -210,7 +230,7 @@ def _own_values_needed(steps):
 
 
 def _step_key(context, step):
-    """Return the key of a step: frames alike whose steps have one key have one key and needs.
+    """Return the key of a step: `_PlannedFrames` whose steps have one key have one key and needs.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.
@@ -251,15 +271,17 @@ class _SharedCalibration:
 
 
 @dataclass(slots=True)
-class _FramesAlike:
-    """Frames that differ in exposure and temperature alone.
+class _PlannedFrames:
+    """The frames of one type, setup, filter and night, and all that planning them needs.
+
+    They differ in exposure and temperature alone.
 
     Attributes
     ----------
     night : str
     nights : (str,)
         The night, as `ccdflow.run.job.Group` has it.
-    steps : StepsOfFramesAlike
+    steps : StepsChoice
     choice_numbers : ChoiceNumbers
         Those of ``steps``.
     measurements, shared : tuple
@@ -273,7 +295,7 @@ class _FramesAlike:
 
     night: str
     nights: tuple[str, ...]
-    steps: StepsOfFramesAlike
+    steps: StepsChoice
     choice_numbers: ChoiceNumbers
     measurements: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
@@ -284,7 +306,7 @@ class _FramesAlike:
 
 
 def _measurements_for(context, row):
-    """Return ``measurements`` and ``shared`` of a frame's `_FramesAlike`."""
+    """Return ``measurements`` and ``shared`` of a frame's `_PlannedFrames`."""
     measurements = measured_nights.pixels_for(context, row) + shutter_correction.map_for(
         context, row
     )
@@ -306,7 +328,7 @@ class FramePlanner:
     def __init__(self, planner, kind, calibration):
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
-        self._frames_alike, self._kinds, self._measured = {}, {}, {}
+        self._planned_frames, self._kinds, self._measured = {}, {}, {}
         self._first_of_epochs = {}
 
     def want_all(self, frames):
@@ -322,27 +344,27 @@ class FramePlanner:
     def _frame_values(self, frames):
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
-        context, kind, known_frames = self._context, self._kind.name, self._frames_alike
+        context, kind, known_frames = self._context, self._kind.name, self._planned_frames
         groups = context.groups
         # Where no nights are closed, no other place has a record.
         earlier_record = context.ledger.get if context.beyond is None else context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
-            alike = camera, row.geometry, row.recipe, _alike_key_of(values)
-            frames_alike = known_frames.get(alike)
-            if frames_alike is None:
-                frames_alike = known_frames[alike] = self._find_frames_alike(row)
+            of_choice = camera, row.geometry, row.recipe, _choice_facts_of(values)
+            planned_frames = known_frames.get(of_choice)
+            if planned_frames is None:
+                planned_frames = known_frames[of_choice] = self._find_planned_frames(row)
             seconds, degrees = _seconds_of(values), _degrees_of(values)
-            of_choice = frames_alike.choice_numbers
-            numbers = of_choice.by_exposure.get(seconds), of_choice.by_degrees.get(degrees)
-            chosen = frames_alike.by_numbers.get(numbers)
+            kept = planned_frames.choice_numbers
+            numbers = kept.by_exposure.get(seconds), kept.by_degrees.get(degrees)
+            chosen = planned_frames.by_numbers.get(numbers)
             if chosen is None:
-                chosen = self._choose(row, product, frames_alike, seconds, degrees)
+                chosen = self._choose(row, product, planned_frames, seconds, degrees)
             steps, common = chosen
-            night, shared_basis, basis = frames_alike.night, common.shared_basis, None
+            night, shared_basis, basis = planned_frames.night, common.shared_basis, None
             groups[product] = Group(
-                product, night, camera, frames_alike.shared, (file,), frames_alike.nights, kind,
-                steps, frames_alike.measurements,
+                product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
+                steps, measurements=planned_frames.measurements,
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
@@ -351,31 +373,31 @@ class FramePlanner:
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             yield product, night, key, frame.product, common.after, basis
 
-    def _choose(self, row, product, frames_alike, seconds, degrees):
+    def _choose(self, row, product, planned_frames, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
-        frames_alike : _FramesAlike
-            The frames that are alike but for exposure and temperature.
+        planned_frames : _PlannedFrames
+            Those that the frame is one of.
         seconds : float or None
         degrees : tuple of float or None
             Set and measured temperature.
         """
-        numbers = frames_alike.steps.numbers_of(seconds, degrees)
+        numbers = planned_frames.steps.numbers_of(seconds, degrees)
         for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if name in frames_alike.by_numbers:
-                return frames_alike.by_numbers[name]
-        steps = frames_alike.steps.choose(row, numbers)
+            if name in planned_frames.by_numbers:
+                return planned_frames.by_numbers[name]
+        steps = planned_frames.steps.choose(row, numbers)
         of_steps = tuple([_step_key(self._context, step) for step in steps])
-        common = frames_alike.calibrations.get(of_steps)
+        common = planned_frames.calibrations.get(of_steps)
         if common is None:
-            common = self._shared_calibration(row, product, frames_alike, steps)
-            frames_alike.calibrations[of_steps] = common
+            common = self._shared_calibration(row, product, planned_frames, steps)
+            planned_frames.calibrations[of_steps] = common
         chosen = steps, common
-        frames_alike.by_numbers[(*numbers, *(seconds, degrees)[: _own_values_needed(steps)])] = (
+        planned_frames.by_numbers[(*numbers, *(seconds, degrees)[: _own_values_needed(steps)])] = (
             chosen
         )
         return chosen
@@ -384,8 +406,8 @@ class FramePlanner:
         """Return the entry of the basis of an earlier frame that may take another flat."""
         return {} if self._planner.is_forced(self._kind, product) else {MAY_CHANGE: True}
 
-    def _find_frames_alike(self, row):
-        """Return the `_FramesAlike` of a row."""
+    def _find_planned_frames(self, row):
+        """Return the `_PlannedFrames` of a row."""
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
@@ -396,10 +418,10 @@ class FramePlanner:
             row.camera,
             row.geometry,
             row.recipe,
-            *_alike_key_but_night_of(row.facts),
+            *_choice_facts_but_night_of(row.facts),
         )
         if of_any_night not in self._first_of_epochs:
-            first = steps_of_frames_alike(context, self._kinds[type_], row)
+            first = steps_choice_of(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
         steps = self._first_of_epochs[of_any_night].of_night(row.night)
         # Frames of all filters and types have the same measurements.
@@ -407,18 +429,18 @@ class FramePlanner:
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
         night = row.night
-        return _FramesAlike(night, (night,), steps, steps.choice_numbers, *self._measured[name])
+        return _PlannedFrames(night, (night,), steps, steps.choice_numbers, *self._measured[name])
 
-    def _shared_calibration(self, row, product, frames_alike, steps):
+    def _shared_calibration(self, row, product, planned_frames, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
         context, facts = self._context, row.facts
-        # Frames alike whose steps are equal have one object of them.
+        # Planned frames whose steps are equal have one object of them.
         needs, spare = association.needs_of(context, steps)
-        after = self._planner.predecessors_of((*needs, *frames_alike.measurements), spare)
+        after = self._planner.predecessors_of((*needs, *planned_frames.measurements), spare)
         group = Group(
-            product, frames_alike.night, row.camera, frames_alike.shared, (row.file,),
-            frames_alike.nights, kind=self._kind.name, steps=steps,
-            measurements=frames_alike.measurements,
+            product, planned_frames.night, row.camera, planned_frames.shared, (row.file,),
+            planned_frames.nights, kind=self._kind.name, steps=steps,
+            measurements=planned_frames.measurements,
         )  # fmt: skip
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe
@@ -427,10 +449,10 @@ class FramePlanner:
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
         ]
-        alike = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
-        alike = (*alike, facts["readmode"], facts["gain"], frames_alike.measurements)
+        sources = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
+        sources = (*sources, facts["readmode"], facts["gain"], planned_frames.measurements)
         shared_basis = context.kept_by_key(
-            alike, lambda: SharedBasis(self._calibration(context, group))
+            sources, lambda: SharedBasis(self._calibration(context, group))
         )
         return _SharedCalibration(
             after, shared_basis, measured_flats.may_take_another(context, steps)

@@ -219,24 +219,24 @@ def _severity(state):
 def _label_order(label):
     """Return the key that labels are sorted by: the type, exposures as numbers."""
     parts = label.split()
-    kind = next(part for part in parts if part in _TYPES_IN_ORDER)
+    frame_type = next(part for part in parts if part in _TYPES_IN_ORDER)
     numbers = tuple(float(part) for part in parts if part.replace(".", "", 1).isdigit())
-    return parts[: parts.index(kind)], _TYPES_IN_ORDER.index(kind), numbers, label
+    return parts[: parts.index(frame_type)], _TYPES_IN_ORDER.index(frame_type), numbers, label
 
 
 def _label(row):
     """Return the label of a frame's row in the table: type, and filter or exposure."""
     facts = row.facts
-    kind = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
-    return _name_of_kind(kind, facts, facts["exptime"])
+    frame_type = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
+    return _type_label(frame_type, facts, facts["exptime"])
 
 
-def _name_of_kind(kind, facts, seconds):
+def _type_label(frame_type, facts, seconds):
     """Return a type with the fact that its masters are told apart by: exposure or filter."""
-    parts = [kind]
-    if kind == "dark":
+    parts = [frame_type]
+    if frame_type == "dark":
         parts.append(night_forecast.seconds_words(seconds))
-    elif kind != "bias":
+    elif frame_type != "bias":
         parts.append(light_words((facts["filter"], facts["grism"])))
     return " ".join(filter(None, parts))
 
@@ -253,5 +253,5 @@ def _holes(context, group, answers):
         use, seconds = answer.use, row.facts["exptime"]
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
-        label = _name_of_kind(answer.kind, row.facts, seconds)
+        label = _type_label(answer.kind, row.facts, seconds)
         yield _setup(context, row), label, NO_MASTERS if use is None else FROM_OTHER_NIGHT

@@ -22,6 +22,12 @@ from ccdflow.kinds.matching.temperatures import (
 if TYPE_CHECKING:
     from ccdflow.kinds.matching.terms import Terms
 
+IS_EXACT, IS_SCALED_UP, IS_TOO_SHORT = 1, 2, 4
+"""Flags of a dark's exposure: it is the frame's; its scale is above the harmless or the allowed."""
+
+HAS_OTHER_TEMPERATURE, HAS_KNOWN_TEMPERATURE = 1, 2
+"""Flags of a dark's temperature: it is not the frame's, within the tolerance; both are known."""
+
 
 @cache
 def day_of(night):
@@ -105,14 +111,15 @@ class MasterColumns:
         Returns
         -------
         bytes
-            A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
+            A byte an exposure: `IS_EXACT`, `IS_SCALED_UP`, `IS_TOO_SHORT`.
         """
         if seconds not in self._exposure_flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = seconds / self.exposures
             exact = is_same_exposure(self.exposures, seconds)
             is_too_short = is_scaled_too_far(ratio, rules.scale_up)
-            flags = exact + 2 * (ratio > HARMLESS_SCALE_UP) + 4 * is_too_short
+            is_scaled_up = ratio > HARMLESS_SCALE_UP
+            flags = IS_EXACT * exact + IS_SCALED_UP * is_scaled_up + IS_TOO_SHORT * is_too_short
             self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._exposure_flags[seconds]
 
@@ -128,12 +135,13 @@ class MasterColumns:
         Returns
         -------
         bytes
-            A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
+            A byte a temperature: `HAS_OTHER_TEMPERATURE`, `HAS_KNOWN_TEMPERATURE`.
         """
         if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
                 off = temperature_differences(*self.temperatures, degrees)
-                flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
+                is_other, is_known = off > rules.temperature_tolerance, np.isfinite(off)
+                flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
             self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
         return self._temperature_flags[degrees]
 

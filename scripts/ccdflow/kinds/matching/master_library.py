@@ -105,7 +105,7 @@ class MasterLibrary:
         self._context = context
         self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
         self._steps_with_cuts, self._ageing_by_camera = {}, {}
-        self._steps_alike, self._larger_by_window = {}, {}
+        self._window_choices, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
         masters, masters_below_minimum = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
@@ -298,8 +298,8 @@ class MasterLibrary:
         if not products:
             return []
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
-        alike = self._masters.alike(self.kind.name, frame)
-        return alike.uses(products, frame.set_temperature, frame.temperature)
+        choice = self._masters.of_night_and_setup(self.kind.name, frame)
+        return choice.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -308,28 +308,28 @@ class MasterLibrary:
             self._ageing_by_camera[row.camera] = noise.bias_ageing
         return self._ageing_by_camera[row.camera]
 
-    def steps_like(self, row):
-        """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
+    def window_choice_of(self, row):
+        """Return the `WindowChoice` of a frame, which all of its setup and night share."""
         light = _light_of(row.facts) if self.kind.name == FLAT else ()
         settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
         # The frames of an epoch have the same setup.
         key = settings, epoch_of(self._context, row.camera, row.night)
-        if key not in self._steps_alike:
-            self._steps_alike[key] = self._find_steps_like(row)
-        return self._steps_alike[key].of_night(row.night)
+        if key not in self._window_choices:
+            self._window_choices[key] = self._find_window_choice(row)
+        return self._window_choices[key].of_night(row.night)
 
-    def _find_steps_like(self, row):
-        """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
+    def _find_window_choice(self, row):
+        """Return a new `WindowChoice`, of the night of a frame."""
         frame = self._setup_with_settings(row, medians_of([row]), row.night)
         self._note_noise(frame.setup, row)
-        alike = self._alike((frame, None), *self._larger_windows(frame, row))
-        return StepsAlike(self.kind.name, alike, self._chosen, {})
+        choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
+        return WindowChoice(self.kind.name, choices, self._chosen, {})
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
         self._note_noise(frame.setup, row)
-        alike = self._alike((frame, None), *self._larger_windows(frame, row))
-        return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
+        choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
+        return self._chosen(choices, frame.exptime, frame.set_temperature, frame.temperature)
 
     def _note_noise(self, setup, row):
         """Note the noise of a detector, which the first frame of a setup has."""
@@ -339,17 +339,20 @@ class MasterLibrary:
         elif self._context.closed is not None and known != detector_noise_of(self._context, row):
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
-    def _alike(self, *frames_and_regions):
-        """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
+    def _night_choices(self, *frames_and_regions):
+        """Return [(its `NightChoice`, region)] of [(frame, its region in a larger window)]."""
         own_setup = frames_and_regions[0][0].setup
         for frame, _ in frames_and_regions:
             self.noises.setdefault(frame.setup, self.noises[own_setup])
         kind = self.kind.name
-        return [(self._masters.alike(kind, frame), region) for frame, region in frames_and_regions]
+        return [
+            (self._masters.of_night_and_setup(kind, frame), region)
+            for frame, region in frames_and_regions
+        ]
 
-    def _chosen(self, alike, seconds, *degrees):
+    def _chosen(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        of_window, larger = alike[0][0], alike[1:]
+        of_window, larger = choices[0][0], choices[1:]
         step = of_window.choose(seconds, *degrees)
         if step.uses and not larger:
             # Most frames take this way: they need no part of a larger window.
@@ -441,46 +444,46 @@ class MasterLibrary:
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
 @dataclass(slots=True)
-class StepsAlike:
-    """The steps of frames that differ in exposure and temperature alone.
+class WindowChoice:
+    """The choice of one kind of master, and cuts of it, for frames of one setup and night.
 
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
-    alike : list of (ccdflow.kinds.matching.rule.FramesAlike, ccdflow.camera.sections.Region)
-        With the regions of theirs in larger windows, None in their own.
+    choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
+        That of the window itself first, with None; those of larger ones, with the region there.
     chosen : callable
-        Takes ``alike``, exposure, set point and temperature, and returns the `Step`.
-    nights : dict of str to StepsAlike
-        Those of such frames of each night of their epoch that was asked of.
+        Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
+    nights : dict of str to WindowChoice
+        The choice of each night of their epoch that was asked of.
     """
 
     kind: str
-    alike: list[tuple[rule.FramesAlike, Region | None]]
+    choices: list[tuple[rule.NightChoice, Region | None]]
     chosen: Callable[..., Step]
-    nights: dict[str, StepsAlike]
+    nights: dict[str, WindowChoice]
 
     def of_night(self, night):
-        """Return those of such frames of another night of their epoch."""
-        steps = self.nights.get(night)
-        if steps is None:
-            alike = [(each.of_night(night), cut) for each, cut in self.alike]
-            steps = StepsAlike(self.kind, alike, self.chosen, self.nights)
-            self.nights[night] = steps
-        return steps
+        """Return the choice of the same frames in another night of their epoch."""
+        choice = self.nights.get(night)
+        if choice is None:
+            choices = [(each.of_night(night), cut) for each, cut in self.choices]
+            choice = WindowChoice(self.kind, choices, self.chosen, self.nights)
+            self.nights[night] = choice
+        return choice
 
     @property
     def choice_basis(self):
         """The masters of the choice: hashable, the same for frames of all nights."""
-        return tuple([each.choice_basis for each, _ in self.alike])
+        return tuple([each.choice_basis for each, _ in self.choices])
 
     def exposure_key(self, seconds):
         """Return all of an exposure that the choice depends on, but for scales."""
-        return tuple([each.exposure_key(seconds) for each, _ in self.alike])
+        return tuple([each.exposure_key(seconds) for each, _ in self.choices])
 
     def temperature_key(self, *degrees):
         """Return all of set point and temperature that the choice depends on."""
-        return tuple([each.temperature_key(*degrees) for each, _ in self.alike])
+        return tuple([each.temperature_key(*degrees) for each, _ in self.choices])
 
     def step(self, seconds, *degrees):
         """Return the `Step` of a frame.
@@ -496,7 +499,7 @@ class StepsAlike:
         -------
         ccdflow.run.job.Step
         """
-        return self.chosen(self.alike, seconds, *degrees)
+        return self.chosen(self.choices, seconds, *degrees)
 
 
 def detector_noise_of(context, row):

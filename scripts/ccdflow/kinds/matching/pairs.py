@@ -7,17 +7,10 @@ the dark is a candidate for the frame as well.
 
 from __future__ import annotations
 
-from dataclasses import fields
-from itertools import takewhile
-from operator import and_, attrgetter, or_
+from operator import and_, or_
 
 from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, MOST_CANDIDATES
-from ccdflow.run.job import Step, Use
-
-# Gets the values of a `Use` in their order, up to `bias_left`: the variance that stays of its bias.
-_fields_before_bias_left_of = attrgetter(
-    *(each.name for each in takewhile(lambda each: each.name != "bias_left", fields(Use)))
-)
+from ccdflow.run.job import Step
 
 
 def variance_of_biases(bias, dark, of_dark, ageing):
@@ -153,15 +146,8 @@ class BiasesOfDarks:
             if (index := self._indices[number]) is not None:
                 left[index] = variance_of_biases(self._biases[index], use, own, self._ageing)
         least = min(left)
-        dark = use if use.bias_left == least else _with_bias_left(use, least)
+        dark = use if use.bias_left == least else use.with_bias_left(least)
         return dark, self._biases[left.index(least)]
-
-
-def _with_bias_left(use, bias_left):
-    """Return a dark with the variance that stays of its bias: `dataclasses.replace` is slow."""
-    return Use(
-        *_fields_before_bias_left_of(use), bias_left, use.ageing, use.is_measured, use.is_scaled
-    )
 
 
 def _competing_biases(uses, of_darks, rules, uses_of):

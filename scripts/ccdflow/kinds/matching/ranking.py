@@ -53,11 +53,7 @@ def rescale_use(use, exptime, seconds):
     scale = seconds / exptime
     on_scale = match_sentences.remark_on_scale(scale)
     remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
-    larger = (scale / use.scale) ** 2
-    return Use(
-        use.product, use.lag, scale, use.variance * larger, use.grade, tuple(remarks), use.degrees,
-        use.cut, use.warmer, use.bias_left, use.ageing * larger, use.is_measured, use.is_scaled,
-    )  # fmt: skip
+    return use.rescaled(scale, tuple(remarks))
 
 
 def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
@@ -137,7 +133,7 @@ def _rank_recent(terms, night, rules):
         [
             _unscaled_use(
                 unscaled.masters[index], night, lag, variance, ageing,
-                warmer=unscaled.warmer[index], is_known=unscaled.known[index],
+                warmer=unscaled.warmer[index], is_known=unscaled.is_known[index],
             )
             for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
         ]
@@ -218,8 +214,9 @@ class Ranking:
         terms, some, later = self._terms, self._some, None
         if self._is_causal:
             later = _none_if_unset(~self._own & ~(self._lags >= 0))
-        up, not_preferred = _none_if_unset(terms.up[some]), self._not_preferred(apart, later)
-        tier = None if up is None else _SCALED_UP_TIER * up
+        scaled_up = _none_if_unset(terms.is_scaled_up[some])
+        not_preferred = self._not_preferred(apart, later)
+        tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
         if later is not None:
             tier = _LATER_TIER * later + (0 if tier is None else tier)
         keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
@@ -235,12 +232,12 @@ class Ranking:
         terms, some = self._terms, self._some
         if not terms.is_dark:
             return None
-        preferred, near = terms.exact[some], apart <= EXACT_NIGHTS
+        preferred, near = terms.is_exact[some], apart <= EXACT_NIGHTS
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
             # Exact darks of another season compete with scaled darks of these weeks.
-            preferred = preferred | (near & ~terms.up[some])
+            preferred = preferred | (near & ~terms.is_scaled_up[some])
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
@@ -273,9 +270,9 @@ class Ranking:
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[indices].tolist(),
-            is_exact=terms.exact[indices].tolist(),
-            is_scaled_up=terms.up[indices].tolist(),
-            is_known=terms.known[indices].tolist(),
+            is_exact=terms.is_exact[indices].tolist(),
+            is_scaled_up=terms.is_scaled_up[indices].tolist(),
+            is_known=terms.is_known[indices].tolist(),
             variance=self._variance[order].tolist(),
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
@@ -340,8 +337,11 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
         remarks += (match_sentences.remark_on_warmth(warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
-    degrees = _degrees_of(master)
-    return Use(master.product, lag, 1.0, variance, grade, remarks, degrees, "", warmer, 0.0, ageing)
+    return Use.of_whole(
+        product=master.product, lag=lag, scale=1.0, variance=variance, grade=grade,
+        remarks=remarks, degrees=_degrees_of(master), warmer=warmer, ageing=ageing,
+        is_scaled=False,
+    )  # fmt: skip
 
 
 def _use_of(ranked):
@@ -357,10 +357,10 @@ def _use_of(ranked):
         remarks.append(match_sentences.remark_on_warmth(ranked.warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
-    return Use(
-        ranked.master.product, lag, ranked.scale, ranked.variance, grade, tuple(remarks),
-        _degrees_of(ranked.master), "", ranked.warmer, 0.0, ranked.ageing,
-        is_scaled=not ranked.is_exact,
+    return Use.of_whole(
+        product=ranked.master.product, lag=lag, scale=ranked.scale, variance=ranked.variance,
+        grade=grade, remarks=tuple(remarks), degrees=_degrees_of(ranked.master),
+        warmer=ranked.warmer, ageing=ranked.ageing, is_scaled=not ranked.is_exact,
     )  # fmt: skip
 
 

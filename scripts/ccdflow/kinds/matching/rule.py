@@ -18,7 +18,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
-from ccdflow.kinds.matching.rule_values import DetectorNoise, Observation, Rules
+from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
 from ccdflow.run.job import Missing, MissingCause, Step
@@ -44,7 +44,7 @@ class MasterChoice:
             self._by_kind[master.kind].append(master)
             by_setup[_setup_key(master.kind, master.about)].append(master)
         self._columns = {key: columns_of_masters(offers) for key, offers in by_setup.items()}
-        self._alike = {}
+        self._setup_choices = {}
 
     def choose(self, kind, frame):
         """Return the masters of a kind for a frame, the best first.
@@ -58,11 +58,11 @@ class MasterChoice:
         -------
         ccdflow.run.job.Step
         """
-        how = frame.exptime, frame.set_temperature, frame.temperature
-        return self.alike(kind, frame).choose(*how)
+        choice = self.of_night_and_setup(kind, frame)
+        return choice.choose(frame.exptime, frame.set_temperature, frame.temperature)
 
-    def alike(self, kind, frame):
-        """Return the `FramesAlike` of a frame: one object for all of them.
+    def of_night_and_setup(self, kind, frame):
+        """Return the `NightChoice` of a frame: one object for all frames of its night and setup.
 
         Parameters
         ----------
@@ -71,15 +71,15 @@ class MasterChoice:
 
         Returns
         -------
-        FramesAlike
+        NightChoice
         """
         key = _setup_key(kind, frame)
-        if key not in self._alike:
-            source = MastersOfSetup(self, kind, self._columns.get(key), self._noise(frame.setup))
-            self._alike[key] = source, {}
-        source, nights = self._alike[key]
+        if key not in self._setup_choices:
+            of_setup = SetupChoice(self, kind, self._columns.get(key), self._noise(frame.setup))
+            self._setup_choices[key] = of_setup, {}
+        of_setup, nights = self._setup_choices[key]
         if frame.night not in nights:
-            nights[frame.night] = FramesAlike(source, frame, nights)
+            nights[frame.night] = NightChoice(of_setup, frame, nights)
         return nights[frame.night]
 
     # -- refusals, in words ------------------------------------------------------------------------
@@ -237,8 +237,8 @@ class MasterChoice:
         return " and ".join(faults)
 
 
-class MastersOfSetup:
-    """Where frames of a setup and filter get their masters from, in all nights.
+class SetupChoice:
+    """The choice of one kind of master for the frames of one setup and filter, in all nights.
 
     Parameters
     ----------
@@ -255,23 +255,25 @@ class MastersOfSetup:
         self.unneeded = Step(kind, needed=False)
 
 
-class FramesAlike:
-    """Frames that differ in exposure and temperature alone, and the masters that they take.
+class NightChoice:
+    """The choice of one kind of master for the frames of one setup, filter and night.
+
+    These frames differ in exposure and temperature alone.
 
     Parameters
     ----------
-    source : MastersOfSetup
+    of_setup : SetupChoice
     frame : Observation
         One of them.
-    nights : dict of str to FramesAlike
-        Such frames of each night that was asked of.
+    nights : dict of str to NightChoice
+        The choice of each night of the setup that was asked of.
     """
 
-    def __init__(self, source, frame, nights):
+    def __init__(self, of_setup, frame, nights):
         self.frame = frame
-        self._source, self._nights = source, nights
-        self._kind, self._columns, self._noise = source.kind, source.columns, source.noise
-        self._rules = source.rules
+        self._of_setup, self._nights = of_setup, nights
+        self._kind, self._columns, self._noise = of_setup.kind, of_setup.columns, of_setup.noise
+        self._rules = of_setup.rules
         self._steps, self._single = {}, {}
 
     def frame_with(self, seconds, set_point, sensor):
@@ -286,23 +288,16 @@ class FramesAlike:
         -------
         Observation
         """
-        # `dataclasses.replace` is slow.
-        like = self.frame
-        return Observation(
-            like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
-        )
+        return self.frame.like(self.frame.night, seconds, set_point, sensor)
 
     def of_night(self, night):
-        """Return the frames of another night that are like these."""
-        alike = self._nights.get(night)
-        if alike is None:
-            like = self.frame
-            frame = Observation(
-                like.setup, night, like.exptime, like.filter, like.set_temperature,
-                like.temperature, like.wheels,
-            )  # fmt: skip
-            alike = self._nights[night] = FramesAlike(self._source, frame, self._nights)
-        return alike
+        """Return the choice of the same frames in another night."""
+        choice = self._nights.get(night)
+        if choice is None:
+            own = self.frame
+            frame = own.like(night, own.exptime, own.set_temperature, own.temperature)
+            choice = self._nights[night] = NightChoice(self._of_setup, frame, self._nights)
+        return choice
 
     @property
     def choice_basis(self):
@@ -353,7 +348,7 @@ class FramesAlike:
         ccdflow.run.job.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            return self._source.unneeded
+            return self._of_setup.unneeded
         key, about = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
@@ -436,7 +431,7 @@ class FramesAlike:
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        missing = self._source.masters.why_none(self._kind, frame, seconds)
+        missing = self._of_setup.masters.why_none(self._kind, frame, seconds)
         return Step(self._kind, missing=missing)
 
 

@@ -124,6 +124,24 @@ class Observation:
     temperature: float | None = None
     wheels: str = ""
 
+    def like(self, night, exptime, set_temperature, temperature):
+        """Return the observation of another frame of this setup and filter.
+
+        Parameters
+        ----------
+        night : str
+        exptime, set_temperature, temperature : float or None
+            Seconds; degrees.
+
+        Returns
+        -------
+        Observation
+        """
+        # `dataclasses.replace` is slow.
+        return Observation(
+            self.setup, night, exptime, self.filter, set_temperature, temperature, self.wheels
+        )
+
     @property
     def light(self):
         """The filter by which flats are chosen."""

@@ -11,7 +11,12 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.master_columns import MasterColumns, is_scaled_too_far
+from ccdflow.kinds.matching.master_columns import (
+    HAS_KNOWN_TEMPERATURE,
+    HAS_OTHER_TEMPERATURE,
+    MasterColumns,
+    is_scaled_too_far,
+)
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
 
 # The terms of at most this many keys are kept. A night has a few; an archive of a sensor without a
@@ -127,7 +132,7 @@ class UnscaledMasters(NamedTuple):
         As of `Terms`.
     ties : list of int
         As of `Terms`.
-    known : list of bool
+    is_known : list of bool
         As of `Terms`.
     least : list of float
         The least variance, without ageing, of each one and those before it.
@@ -140,7 +145,7 @@ class UnscaledMasters(NamedTuple):
     bias_left: list[float]
     warmer: list[float]
     ties: list[int]
-    known: list[bool]
+    is_known: list[bool]
     least: list[float]
 
 
@@ -156,7 +161,7 @@ class Terms:
     dated : numpy.ndarray of shape (k,), float64
         The days of those that have one.
     scale : numpy.ndarray of shape (n,), float64
-    exact, up, known : numpy.ndarray of bool of shape (n,)
+    is_exact, is_scaled_up, is_known : numpy.ndarray of bool of shape (n,)
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
@@ -171,9 +176,9 @@ class Terms:
     columns: MasterColumns
     indices: np.ndarray
     scale: np.ndarray
-    exact: np.ndarray
-    up: np.ndarray
-    known: np.ndarray
+    is_exact: np.ndarray
+    is_scaled_up: np.ndarray
+    is_known: np.ndarray
     warmer: np.ndarray
     fixed: np.ndarray
     warming: np.ndarray
@@ -203,8 +208,8 @@ class Terms:
 
     @cached_property
     def unscaled(self):
-        """The `UnscaledMasters` masters."""
-        own = np.flatnonzero(self.exact & np.isfinite(self.days))
+        """The dated masters that are taken as they are, as `UnscaledMasters`."""
+        own = np.flatnonzero(self.is_exact & np.isfinite(self.days))
         variances = (self.fixed[own] + self.warming[own]) + self.bias_left[own]
         return UnscaledMasters(
             masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
@@ -214,7 +219,7 @@ class Terms:
             bias_left=self.bias_left[own].tolist(),
             warmer=self.warmer[own].tolist(),
             ties=self.ties[own].tolist(),
-            known=self.known[own].tolist(),
+            is_known=self.is_known[own].tolist(),
             least=np.minimum.accumulate(variances).tolist(),
         )
 
@@ -222,7 +227,7 @@ class Terms:
     def least(self):
         """The least variance of an unscaled master up to each one, and from each one on."""
         added = (self.fixed + self.warming) + self.bias_left
-        added = np.where(self.exact, added, np.inf)
+        added = np.where(self.is_exact, added, np.inf)
         return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
 
     def within(self, day, reach, *, is_causal):
@@ -319,29 +324,29 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
         The exposure that masters are scaled for.
     """
     wanted, exptimes = number_or_nan(frame.exptime), columns.exptimes
-    exact = is_same_exposure(exptimes, wanted)
-    scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
-    scale[~exact & ~(exptimes > 0)] = np.nan
-    up = ~exact & (wanted / exptimes > HARMLESS_SCALE_UP)
+    is_exact = is_same_exposure(exptimes, wanted)
+    scale = np.where(is_exact, 1.0, number_or_nan(seconds) / exptimes)
+    scale[~is_exact & ~(exptimes > 0)] = np.nan
+    is_scaled_up = ~is_exact & (wanted / exptimes > HARMLESS_SCALE_UP)
     flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
     flags = np.frombuffer(flags, np.uint8)[columns.temperature_index]
-    usable = np.isfinite(scale) & (flags & 1 == 0)
-    usable &= exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
-    one = noise.read_noise**2 + noise.dark_rate * exptimes
+    usable = np.isfinite(scale) & (flags & HAS_OTHER_TEMPERATURE == 0)
+    usable &= is_exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
+    variance_of_a_member = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
     bias_left = (1 - scale) ** 2 * columns.bias_variances
-    none = np.zeros(np.count_nonzero(usable))
+    zeros = np.zeros(np.count_nonzero(usable))
     return Terms(
         columns=columns,
         indices=np.flatnonzero(usable),
         scale=scale[usable],
-        exact=exact[usable],
-        up=up[usable],
-        known=(flags & 2 > 0)[usable],
-        warmer=none,
-        fixed=(scale**2 * one / columns.member_counts)[usable],
-        warming=none,
+        is_exact=is_exact[usable],
+        is_scaled_up=is_scaled_up[usable],
+        is_known=(flags & HAS_KNOWN_TEMPERATURE > 0)[usable],
+        warmer=zeros,
+        fixed=(scale**2 * variance_of_a_member / columns.member_counts)[usable],
+        warming=zeros,
         bias_left=bias_left[usable],
         a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
         is_dark=True,
@@ -373,9 +378,9 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
         columns=columns,
         indices=np.arange(count),
         scale=np.ones(count),
-        exact=np.ones(count, bool),
-        up=np.zeros(count, bool),
-        known=np.ones(count, bool),
+        is_exact=np.ones(count, bool),
+        is_scaled_up=np.zeros(count, bool),
+        is_known=np.ones(count, bool),
         warmer=warmer,
         fixed=fixed,
         warming=(warming * warmer) ** 2,

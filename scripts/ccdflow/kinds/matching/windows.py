@@ -32,7 +32,7 @@ _WINDOW_VALUES = ("size", "window", "part", "layout")
 # Relative difference of two gains that are one: cards have few digits.
 _SAME_GAIN = 1e-3
 # The kinds of cards that say where a window lies.
-_PLACE_KINDS = ("place", "section")
+_PLACE_MEANINGS = ("place", "section")
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,11 @@ def placed_as(cards, larger):
     dict of str to str
     """
     others = {
-        name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_KINDS)
+        name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_MEANINGS)
     }
-    places = {name: value for name, value in larger.items() if identity.is_of(name, _PLACE_KINDS)}
+    places = {
+        name: value for name, value in larger.items() if identity.is_of(name, _PLACE_MEANINGS)
+    }
     return others | places
 
 

@@ -183,8 +183,8 @@ def frames_with_warning(gathered):
     """
     levels, biases, warned = defaultdict(list), defaultdict(list), {}
     for part in gathered:
-        for camera, kind, of_night in part["levels"]:
-            levels[camera, kind] += of_night
+        for camera, frame_type, of_night in part["levels"]:
+            levels[camera, frame_type] += of_night
         for setup, noises in part["biases"]:
             biases[tuple(setup)] += noises
     usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
@@ -223,7 +223,9 @@ class _UsualFigures:
     def flat_limit(self, camera):
         """Return a camera's bias level and how far above it a frame looks like a flat, adu."""
         if camera not in self._flat_limits:
-            biases, flats = (self._levels.get((camera, kind), ()) for kind in ("bias", "flat"))
+            biases, flats = (
+                self._levels.get((camera, frame_type), ()) for frame_type in ("bias", "flat")
+            )
             bias_level = median(biases) if biases else 0.0
             limit = _BRIGHT_FRACTION * (min(flats) - bias_level) if flats else _BRIGHT_LEVEL
             self._flat_limits[camera] = bias_level, limit

@@ -111,9 +111,9 @@ def look_through(raw, results=None):
     return dict(sorted(stamps.items())), problems
 
 
-def _no_raw_folder(raw, problem, kind=UserError):
+def _no_raw_folder(raw, problem, error_class=UserError):
     """Return the error of a raw folder that cannot be read, with its remedy."""
-    return kind(
+    return error_class(
         problem,
         file="config/config.yaml",
         keyword="raw",

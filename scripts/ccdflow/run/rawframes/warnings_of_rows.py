@@ -161,7 +161,7 @@ def why_no_bias(store, types):
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))
+    counts = ", ".join(f"{count} {frame_type}" for frame_type, count in sorted(types.items()))
     short = Counter(
         row.facts["imagetyp"]
         for row in rows
