@@ -106,6 +106,11 @@ class _WithoutOptional:
         importlib.machinery.ModuleSpec or None
             Of the module that has names of units in annotations alone, and of the module that looks
             for modules; None for all others.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            For numcodecs, while astropy imports its codecs.
         """
         if name == _OPTIONAL_MODULE and _is_being_imported(sys.modules.get(_CODECS)):
             raise ModuleNotFoundError(f"{name} is left out", name=name)

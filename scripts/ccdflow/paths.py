@@ -134,6 +134,8 @@ def is_raw_name(name):
 def is_fits(name):
     """Return whether a name is that of a FITS file, compressed or not, in capitals or not.
 
+    Examples
+    --------
     >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
     (True, True, False)
     """
@@ -151,6 +153,8 @@ def is_shown_only(product):
 
     A name of unknown kind is none: the file may be the last copy of a raw frame.
 
+    Examples
+    --------
     >>> is_shown_only("nights/2024-03-01/report.html"), is_shown_only("reduced/x.FITS")
     (True, False)
     """
@@ -172,6 +176,8 @@ def is_shown_only(product):
 def lacks_ending(name):
     """Return whether a file name has a packing of FITS files, but not their ending before it.
 
+    Examples
+    --------
     >>> lacks_ending("n1/a001.fz"), lacks_ending("a001.fits.fz"), lacks_ending("a001.gz")
     (True, False, False)
     """
@@ -193,6 +199,8 @@ def is_passed_over(name):
 def stem(product):
     """Return the name of a product without folder and last suffix, in a tenth of pathlib's time.
 
+    Examples
+    --------
     >>> stem("combined/2024-03-01/bias_lfc_g1.1.fits")
     'bias_lfc_g1.1'
     """
@@ -202,6 +210,8 @@ def stem(product):
 def reduced_frame(frame):
     """Return the path of a reduced frame; both paths are relative to their roots.
 
+    Examples
+    --------
     >>> reduced_frame("darks/ccd.013.0.fits.gz")
     'reduced/darks/ccd.013.0.fits'
     """
@@ -216,6 +226,8 @@ def reduced_frame(frame):
 def calibrated_frame(frame):
     """Return the path of a raw frame's calibrated frame.
 
+    Examples
+    --------
     >>> calibrated_frame("darks/ccd.013.0.fits.gz")
     'calibrated/darks/ccd.013.0.fits'
     """
@@ -224,11 +236,6 @@ def calibrated_frame(frame):
 
 def home_of(folder):
     """Return the folder of raw frames, or the night's part of a path, that a folder belongs to.
-
-    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
-    (('darks/a', None), (None, '2020-03-01'), (None, None))
-    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
-    ((None, '2020-03-01'), (None, '2020-03-01'))
 
     Parameters
     ----------
@@ -241,6 +248,13 @@ def home_of(folder):
         None where its products are not of single raw frames.
     segment : str or None
         As `segment` returns it of the night; None where its products are not of one night.
+
+    Examples
+    --------
+    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
+    (('darks/a', None), (None, '2020-03-01'), (None, None))
+    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
+    ((None, '2020-03-01'), (None, '2020-03-01'))
     """
     top, _, rest = folder.partition("/")
     if top in ("reduced", "calibrated"):
@@ -323,9 +337,6 @@ def shutter_map(camera, night, group):
 def is_measurement_of_night(product, start):
     """Return whether a path is that of a night's measurement, by the start of its name.
 
-    >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
-    True
-
     Parameters
     ----------
     product : str
@@ -336,6 +347,11 @@ def is_measurement_of_night(product, start):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
+    True
     """
     parts = product.split("/")
     return len(parts) == 4 and parts[0] == "detector" and parts[3].startswith(start)
@@ -343,9 +359,6 @@ def is_measurement_of_night(product, start):
 
 def bad_pixels(camera, group, epoch):
     """Return the path of the map of bad pixels of an epoch of a detector.
-
-    >>> bad_pixels("lfc", "2048x4128_1x1", "")
-    'detector/lfc/bad_pixels_all_2048x4128_1x1.fits'
 
     Parameters
     ----------
@@ -358,6 +371,11 @@ def bad_pixels(camera, group, epoch):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> bad_pixels("lfc", "2048x4128_1x1", "")
+    'detector/lfc/bad_pixels_all_2048x4128_1x1.fits'
     """
     return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain_name(group)}.fits"
 
@@ -381,9 +399,6 @@ def night_page(night):
 def small_picture(night, product):
     """Return the path of the small picture of a frame.
 
-    >>> small_picture("2024-03-01", "calibrated/a/b.fits")
-    'nights/2024-03-01/frames/calibrated_a_b.fits@4a717244.png'
-
     Parameters
     ----------
     night : str
@@ -394,6 +409,11 @@ def small_picture(night, product):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> small_picture("2024-03-01", "calibrated/a/b.fits")
+    'nights/2024-03-01/frames/calibrated_a_b.fits@4a717244.png'
     """
     return f"{night_folder(night)}/{SMALL_PICTURES_FOLDER}/{segment(product)}.png"
 
@@ -401,6 +421,8 @@ def small_picture(night, product):
 def is_small_picture(name):
     """Return whether a file's name is that of a small picture.
 
+    Examples
+    --------
     >>> is_small_picture("reduced_b.fits@4a717244.png"), is_small_picture("mine.png")
     (True, False)
     """
@@ -410,6 +432,8 @@ def is_small_picture(name):
 def is_of_small_pictures(folder):
     """Return whether a folder of the results is one of small pictures, of any night.
 
+    Examples
+    --------
     >>> is_of_small_pictures("nights/2024-03-01/frames"), is_of_small_pictures("reduced/a/frames")
     (True, False)
     """
@@ -431,9 +455,6 @@ def set_aside(product):
 def numbered_name(name, number):
     """Return a file's name with a number before its ending, within the limit on names.
 
-    >>> numbered_name("a.fits", 2)
-    'a.2.fits'
-
     Parameters
     ----------
     name : str
@@ -442,6 +463,11 @@ def numbered_name(name, number):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> numbered_name("a.fits", 2)
+    'a.2.fits'
     """
     path = PurePosixPath(name)
     tail = f".{number}{path.suffix}"
@@ -457,9 +483,6 @@ def done_record(product, key, attempt=0):
     The record's name is plain ASCII without blanks or braces, because Snakemake reads braces in a
     path as wildcards.
 
-    >>> done_record("reduced/a b{1}.fits", "0123456789abcdef")
-    '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
-
     Parameters
     ----------
     product : str
@@ -472,6 +495,11 @@ def done_record(product, key, attempt=0):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> done_record("reduced/a b{1}.fits", "0123456789abcdef")
+    '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
     """
     tail = f".{attempt}" if attempt else ""
     return f"{DONE_FOLDER}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
@@ -479,9 +507,6 @@ def done_record(product, key, attempt=0):
 
 def log(product, key):
     """Return the path of the log file of a job, relative to the results folder.
-
-    >>> log("reduced/a.fits", "0123456789abcdef")
-    '.ccdflow/logs/reduced/a.fits.0123456789abcdef.log'
 
     Parameters
     ----------
@@ -493,6 +518,11 @@ def log(product, key):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> log("reduced/a.fits", "0123456789abcdef")
+    '.ccdflow/logs/reduced/a.fits.0123456789abcdef.log'
     """
     return f"{LOGS}{done_record(product, key).removeprefix(DONE_FOLDER).removesuffix('.json')}.log"
 
@@ -534,6 +564,8 @@ def segment(text):
     Letters, digits and ``._+-`` stay, any other character becomes an underscore. A text that this
     or shortening changes gets its digest behind ``@``, a character that no unchanged name has.
 
+    Examples
+    --------
     >>> segment("2024-03-01"), segment("dark run")
     ('2024-03-01', 'dark_run@88c79125')
     """
@@ -546,6 +578,8 @@ def segment(text):
 def plain_name(text):
     """Return a text as a name of letters, digits and ``._+-``; two texts may share one.
 
+    Examples
+    --------
     >>> plain_name("1 MHz")
     '1_MHz'
     """
@@ -558,6 +592,8 @@ def plain_name(text):
 def folded_name(name):
     """Return a name in a path in small letters: some file systems ignore capitals.
 
+    Examples
+    --------
     >>> folded_name("flat_R") == folded_name("flat_r"), folded_name("g 1") == folded_name("g_1")
     (True, True)
     """

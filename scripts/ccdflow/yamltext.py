@@ -29,7 +29,13 @@ class _PlainValues:
     """YAML without keys that stand twice: the first would be lost in silence."""
 
     def construct_mapping(self, node, deep=False):
-        """Return a mapping; an error for a key given twice, of which one would be lost."""
+        """Return a mapping; an error for a key given twice, of which one would be lost.
+
+        Raises
+        ------
+        yaml.MarkedYAMLError
+            If a key is given twice.
+        """
         known = set()
         for each, _ in node.value:
             key = self.construct_object(each, deep=True)
@@ -41,6 +47,13 @@ class _PlainValues:
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node):
+        """Return a whole number; an error for one that does not fit into 64 bits.
+
+        Raises
+        ------
+        yaml.MarkedYAMLError
+            If the number is too large.
+        """
         value = super().construct_yaml_int(node)
         if abs(value) >= _LARGEST_INTEGER:
             # Python cannot even print the largest ones.

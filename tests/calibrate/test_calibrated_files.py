@@ -155,7 +155,7 @@ def test_fitsverify_finds_no_fault_in_a_calibrated_frame(frame_and_masters, tmp_
     assert "found 0 warning(s) and 0 error(s)" in report.stdout
 
 
-def test_no_card_lies(frame_and_masters, tmp_path):
+def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     out, target = run(
         frame_and_masters,
         tmp_path,

@@ -163,7 +163,7 @@ def response_at(scene, stars, sky):
     return in_apertures(sky.flat * scene, stars) / in_apertures(scene, stars)
 
 
-def test_pulls_on_stars(field):
+def test_stars_scatter_by_their_errors(field):
     scene, _, _, frames = field
     data, error, mask = frames[0]
     pulls = (data - scene) / error

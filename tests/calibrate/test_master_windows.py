@@ -80,7 +80,7 @@ def test_a_window_is_calibrated_as_with_masters_of_the_window(tmp_path):
         assert other[0].header["CALGRADE"] == "A"
 
 
-def test_a_reversed_chip(tmp_path):
+def test_a_window_of_a_reversed_chip_is_counted_from_the_other_side(tmp_path):
     """Where columns run the other way, the window is counted from the other side."""
     made, data = pixels(4)
     words = masters(tmp_path, made, CCDSEC="[120:1,1:90]")
@@ -92,7 +92,7 @@ def test_a_reversed_chip(tmp_path):
     np.testing.assert_allclose(calibrated[good], 1.5 * expected[good], rtol=1e-5)
 
 
-def test_origins_alone(tmp_path):
+def test_a_window_is_placed_by_its_origin_cards_alone(tmp_path):
     """MaxIm counts the origin in binned pixels of the raw frame; LTV tells of columns cut off."""
     made, data = pixels(4)
     binned = {"CCDSEC": None, "XBINNING": 2, "YBINNING": 2}

@@ -85,14 +85,14 @@ def test_flipped_bits_in_the_headers_of_three_hdus(tmp_path):
 
 
 @pytest.mark.torture
-def test_all_odd_values(tmp_path):
+def test_no_odd_value_of_a_card_stops_a_run(tmp_path):
     made = _check(tmp_path, _cards(1))
     assert len(made.status) == 120 * 18 + SOUND
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("part", range(12))
-def test_every_bit(part, tmp_path):
+def test_no_flipped_bit_of_a_header_stops_a_run(part, tmp_path):
     _check(tmp_path, _bits(12, part))
 
 

@@ -153,7 +153,7 @@ def test_overscan_in_the_middle():
     ]
 
 
-def test_rows_above():
+def test_dark_rows_above_the_data_are_proposed_as_overscan():
     light = np.full((200, 1), 500.0)
     light[180:] = 0
     flat = lit(200, 130, light=light, seed=6)
@@ -190,7 +190,7 @@ def test_a_bias_alone_can_not_tell(tmp_path):
     as_profile(proposal, tmp_path)
 
 
-def test_four_extensions(tmp_path):
+def test_four_extensions_are_proposed_as_parts_of_one_image(tmp_path):
     headers = [fits.Header({"NAXIS": 0, "INSTRUME": "PROBE", "IMAGETYP": "flat"})]
     arrays = [None]
     for index in range(4):

@@ -428,7 +428,7 @@ def test_a_region_that_is_dead_in_every_frame_hides_nothing():
     assert [(o.index, o.figure) for o in selection.left_out] == [(4, "coarse structure")]
 
 
-def test_thresholds_decide():
+def test_thresholds_decide_which_frames_are_left_out():
     stats = statistics(biases(6))
     stats[2] = dataclasses.replace(stats[2], level=stats[2].level + 6)
     assert len(select_members(stats).left_out) == 1

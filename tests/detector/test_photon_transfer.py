@@ -126,7 +126,7 @@ def test_scatter_below_the_read_noise_gives_no_gain():
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 8, 64), (64, 64)])
-def test_too_little_is_refused(shape):
+def test_one_flat_and_flats_without_light_are_refused(shape):
     with pytest.raises(UserError, match=r"two flats or more .*allowed: \(n, ny, nx\)"):
         measure_gain(np.ones(shape), 1.0)
     with pytest.raises(UserError, match="not above zero"):

@@ -156,7 +156,7 @@ def test_pixels_come_back(tmp_path):
         assert (stored.shape, offset) == ((NY, NX), 32768)
 
 
-def test_several_images(tmp_path):
+def test_each_image_of_a_packed_file_is_read(tmp_path):
     content = extensions((5, 7), (6, 3))
     path = put(tmp_path, packed(content))
     layout = rawfile.read_layout(path)

@@ -451,7 +451,7 @@ def test_numbers_of_the_raw_array_are_known(keyword):
 
 
 @pytest.mark.parametrize("keyword", [*NOT_STALE.split(), "ESO DET OUT1 NX"])
-def test_other_numbers_are_left_alone(keyword):
+def test_cards_that_are_not_about_raw_pixels_are_left_alone(keyword):
     assert not placement.is_about_raw_pixels(keyword)
 
 

@@ -156,7 +156,7 @@ def mean_and_error(values):
 @pytest.mark.torture
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("amplifier", [0, 1])
-def test_pulls(level, amplifier, figures_of_nights):
+def test_values_scatter_by_their_errors(level, amplifier, figures_of_nights):
     """Mean within 0.01, standard deviation within 0.01 of 1; in sums of 10 x 10 within 0.03."""
     figures, errors = mean_and_error(figures_of_nights[f"level{level}", amplifier])
     names = ("mean", "std", "10 x 10")

@@ -162,7 +162,7 @@ def test_numbers_have_the_digits_that_tell_them_apart(values, texts):
     assert tick_labels(values) == texts
 
 
-def test_scales():
+def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
     values = np.arange(1001.0)
     assert (Linear.of(values).low, Linear.of(values).high) == (30.0, 960.0)
     assert Linear.of(np.full(9, np.nan)) == Linear(0.0, 1.0)

@@ -140,7 +140,7 @@ def test_arrows_that_follow_from_others_are_left_out():
     assert architecture.rows_of(needs) == [["a"], ["b", "d"], ["c"]]
 
 
-def test_no_circle():
+def test_packages_know_one_another_in_no_circle():
     """A package that another may know, directly or through others, does not know that one."""
     known = may_know()
     ground = {"errors", "paths", "schemas", "settings"}

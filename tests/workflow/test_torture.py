@@ -69,7 +69,7 @@ def test_a_fault_at_every_place(tmp_path, tell, kind):
 
 
 @pytest.mark.parametrize("how", ["all", "main process alone"])
-def test_kills(tmp_path, tell, how):
+def test_runs_killed_at_random_moments_leave_whole_products(tmp_path, tell, how):
     """SIGKILL at random moments; once of a run that hands its frames on to other processes."""
     alone = how != "all"
     sandbox = Sandbox(tmp_path / "box", {"frames_per_batch": 8} if alone else {})
@@ -84,7 +84,7 @@ def test_kills(tmp_path, tell, how):
     )
 
 
-def test_events(tmp_path, tell, monkeypatch):
+def test_archives_survive_random_events(tmp_path, tell, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
     EventArchive.events = EventArchive.runs = EventArchive.jobs = Sandbox.opened = 0
     monkeypatch.setattr(EventArchive, "is_long", True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ccdflow.errors import FrameError
+
+if TYPE_CHECKING:
+    from ccdflow.calibrate.master_store import Master
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
@@ -70,7 +74,7 @@ class AppliedMaster:
         FITS section of a larger master, of which ``master`` is that part; '' for all of it.
     """
 
-    master: object
+    master: Master
     scale: float = 1.0
     lag: int | None = None
     degrees: float | None = None

@@ -112,6 +112,8 @@ def _cards_of_frame(cards):
 def _is_of_product(keyword):
     """Return whether cards of a keyword are written anew for this product.
 
+    Examples
+    --------
     >>> [_is_of_product(keyword) for keyword in ("NAXIS2", "BPMIM02", "BPMIM2", "FILTER")]
     [True, True, False, False]
     """

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ccdflow.calibrate.sparse_masks import SparseMask
+
+
+class CosmicHits(Protocol):
+    """The result of a search for cosmic rays, a `ccdflow.detector.cosmic_rays.cosmics.Search`.
+
+    Attributes
+    ----------
+    hits : numpy.ndarray of shape (ny, nx), bool
+    is_kept : bool
+        Whether the hits count.
+    sigma, contrast, fwhm : float
+        The arguments of the search, which the header names; ``fwhm`` in pixels.
+    """
+
+    hits: np.ndarray
+    is_kept: bool
+    sigma: float
+    contrast: float
+    fwhm: float
 
 
 @dataclass(frozen=True)
@@ -19,12 +39,11 @@ class ImageCorrections:
     bad_pixels : ccdflow.calibrate.sparse_masks.SparseMask or None
         Pixels of the detector that are known to be bad, and their bits.
     find_cosmics : callable or None
-        Takes image, standard errors and mask, (ny, nx) each; returns a
-        `ccdflow.detector.cosmic_rays.cosmics.Search`.
+        Takes image, standard errors and mask, (ny, nx) each; returns `CosmicHits`.
     """
 
     bad_pixels: SparseMask | None = None
-    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
+    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], CosmicHits] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class FrameCorrections:
     """
 
     bad_pixels: tuple[SparseMask, ...] = ()
-    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
+    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], CosmicHits] | None = None
     cards: tuple[tuple[str, object, str], ...] = ()
 
     def of_image(self, number):

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -128,7 +129,7 @@ class MasterImage:
     number: int = field(default_factory=itertools.count().__next__)
     _planes: dict[tuple[str, object], np.ndarray] = field(default_factory=dict, repr=False)
     _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
-    _lock: object = field(default_factory=threading.RLock, repr=False)
+    _lock: AbstractContextManager[bool] = field(default_factory=threading.RLock, repr=False)
 
     @property
     def nbytes(self):

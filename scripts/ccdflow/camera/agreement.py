@@ -90,6 +90,8 @@ def look_at_dates(reader, moment, exptime):
 def _time_in_words(difference):
     """Return a time in words.
 
+    Examples
+    --------
     >>> [_time_in_words(timedelta(hours=hours)) for hours in (168, 8, 0.05)]
     ['7 days', '8 hours', '180 s']
     """

@@ -368,6 +368,8 @@ def _name_of(text):
     has underscores in their place. Any other gets eight digits of its own, as does a text that
     looks like one of these or like the name of a camera beside a profile.
 
+    Examples
+    --------
     >>> _name_of("GMOS-N"), _name_of("Test Cam"), _name_of("test/cam")
     ('gmos-n', 'test_cam', 'test-cam-cb6dde66')
     """

@@ -347,6 +347,8 @@ _DEGREES = re.compile(
 def celsius(text):
     """Return a temperature in degrees C; None for text and for impossible values.
 
+    Examples
+    --------
     >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off"), celsius("-20.5 C")
     (-20.5, -113.15, None, None, -20.5)
     """

@@ -123,11 +123,6 @@ def in_any_order(name):
     Blanks, underscores and hyphens are one: programs write ``Bessell_V`` and ``Bessell V``. Small
     and capital letters are two: r and R are two filters.
 
-    >>> in_any_order("V+ND2"), in_any_order("ND2 + V"), in_any_order("V")
-    ('ND2+V', 'ND2+V', 'V')
-    >>> in_any_order("Bessell_V"), in_any_order("Bessell-V"), in_any_order("Bessell  v")
-    ('Bessell V', 'Bessell V', 'Bessell v')
-
     Parameters
     ----------
     name : str
@@ -136,6 +131,13 @@ def in_any_order(name):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> in_any_order("V+ND2"), in_any_order("ND2 + V"), in_any_order("V")
+    ('ND2+V', 'ND2+V', 'V')
+    >>> in_any_order("Bessell_V"), in_any_order("Bessell-V"), in_any_order("Bessell  v")
+    ('Bessell V', 'Bessell V', 'Bessell v')
     """
     return "+".join(sorted(_WORD_SEPARATOR.sub(" ", part).strip() for part in name.split("+")))
 

@@ -175,6 +175,8 @@ def _setting_as_text(meaning, value):
 def cards_of(text):
     """Return {keyword: value} of a text that `setting_of` made, binnings in one spelling.
 
+    Examples
+    --------
     >>> cards_of("CCDSUM=2x1|GAIN=1.1") == cards_of("CCDSUM=2 1|GAIN=1.1")
     True
     """

@@ -183,6 +183,7 @@ def check_profile(profile, *, file):
 
 
 def _condition(keyword, value):
+    """Return the `Condition` of a card: its value or values, or a mapping with these and more."""
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
         return Condition(read_card(spec), as_list(value["value"]))

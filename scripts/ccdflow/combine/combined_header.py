@@ -72,6 +72,8 @@ def unit_of_member(member):
 def is_electrons(unit):
     """Return whether a unit is that of electrons, in any of the spellings of cameras.
 
+    Examples
+    --------
     >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
     [True, True, True, False, False]
     """

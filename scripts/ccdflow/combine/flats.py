@@ -209,11 +209,10 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
 
     Parameters
     ----------
-    subtract : sequence
+    subtract : sequence of ccdflow.combine.preparation.Subtracted
         The terms that are subtracted from the members, each with its factors.
     bias : SubtractedMaster or None
-    dark : object or None
-        Its ``master`` is the combined dark, a `SubtractedMaster`.
+    dark : ScaledDark or None
     levels : numpy.ndarray of shape (n,)
         Level L of each member, adu.
     rows : sequence of int

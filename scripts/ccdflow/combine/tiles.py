@@ -185,6 +185,11 @@ class CombineJob:
         Returns
         -------
         int
+
+        Raises
+        ------
+        TooLittleMemory
+            If the memory does not suffice for the narrowest tile.
         """
         step, fixed = self.width_step, self.needed(0, threads)
         allowed = (memory - fixed) // (self.needed(1, threads) - fixed)

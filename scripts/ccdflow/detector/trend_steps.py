@@ -195,7 +195,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     series = _Nights(days[indices], values[indices], errors[indices], floor)
-    steps = [series.event(*cut) for cut in series.cut(limit, least)]
+    steps = [series.event(judged) for judged in series.cut(limit, least)]
     return [_event_of_all_nights(event, indices, values, series.scatter) for event in steps]
 
 
@@ -278,10 +278,30 @@ class _Fit:
     after: np.ndarray
 
     def at(self, night):
-        """Return the numbers of one night."""
-        return tuple(
-            float(numbers[night]) for numbers in (self.step, self.variance, self.before, self.after)
+        """Return the `_FittedStep` of one night."""
+        return _FittedStep(
+            step=float(self.step[night]),
+            variance=float(self.variance[night]),
+            before=float(self.before[night]),
+            after=float(self.after[night]),
         )
+
+
+class _FittedStep(NamedTuple):
+    """A step with one night as the first of a new state, in the figure's unit.
+
+    Attributes
+    ----------
+    step, variance : float
+        The step, and the square of its error as the weights have it.
+    before, after : float
+        The ends of the line before and after it, less the median of the figure.
+    """
+
+    step: float
+    variance: float
+    before: float
+    after: float
 
 
 class _JudgedCut(NamedTuple):
@@ -291,8 +311,8 @@ class _JudgedCut(NamedTuple):
     ----------
     cut : int
         Index of the first night of the new state.
-    fit : tuple of float
-        Step, its variance, the levels before and after, in the figure's unit.
+    fit : _FittedStep
+        Of that night.
     sigma : float
         The step over its error as a normal distribution has it; 0 where the step is small.
     error : float
@@ -300,7 +320,7 @@ class _JudgedCut(NamedTuple):
     """
 
     cut: int
-    fit: tuple[float, ...]
+    fit: _FittedStep
     sigma: float
     error: float
 
@@ -327,7 +347,7 @@ class _Nights:
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
     def cut(self, limit, least):
-        """Return (night, fit, sigma, error) of each step, by night.
+        """Return the `_JudgedCut` of each step, by night.
 
         The largest step is tried first. Errors are those of what it leaves: a walk at random is
         made of steps, and one of them taken out it walks as before.
@@ -370,26 +390,26 @@ class _Nights:
     def _judge_cut(self, cut, cuts, least):
         """Return the `_JudgedCut` of one of several cuts."""
         fit = self._fit(*self._window([other for other in cuts if other != cut]))
-        step, variance, _, _ = numbers = fit.at(cut)
+        fitted = fit.at(cut)
         residuals = self._residuals(cuts)
         gaps = np.diff(self.days)
         waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
         inflation = self._inflation(residuals, len(cuts))
-        error = math.sqrt(variance * inflation**2 + self._wander(residuals) * waited)
-        sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
-        return _JudgedCut(cut, numbers, sigma, error)
+        error = math.sqrt(fitted.variance * inflation**2 + self._wander(residuals) * waited)
+        size = abs(fitted.step)
+        sigma = self._sigma(size / error) if size >= least else 0.0
+        return _JudgedCut(cut, fitted, sigma, error)
 
-    def event(self, cut, fit, sigma, error):
-        """Return the `Event` of a cut, by the indices of these nights."""
-        step, _, before, after = fit
+    def event(self, judged):
+        """Return the `Event` of a `_JudgedCut`, by the indices of these nights."""
         return Event(
-            first=cut,
-            last_before=cut - 1,
-            size=float(step),
-            error=float(error),
-            before=float(before + self.middle),
-            after=float(after + self.middle),
-            sigma=float(sigma),
+            first=judged.cut,
+            last_before=judged.cut - 1,
+            size=judged.fit.step,
+            error=float(judged.error),
+            before=judged.fit.before + self.middle,
+            after=judged.fit.after + self.middle,
+            sigma=float(judged.sigma),
         )
 
     def _fit(self, low, high):

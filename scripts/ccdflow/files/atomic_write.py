@@ -232,9 +232,14 @@ def write_all(file, data):
 
 
 def unless_missing(error):
-    """Raise the error of a walk through folders, unless a folder is not there.
+    """Raise the error of a walk through folders, unless it says that a folder is not there.
 
     `os.walk` passes over folders that cannot be read: their files would count as absent.
+
+    Raises
+    ------
+    OSError
+        The error itself, unless it is a `FileNotFoundError`.
     """
     if not isinstance(error, FileNotFoundError):
         raise error

@@ -168,7 +168,17 @@ def too_long_error(path, most):
 
 @contextmanager
 def raw_file_errors(name):
-    """Make a `FrameError` of any error of the system or decompressor while a raw file is read."""
+    """Make a `FrameError` of any error of the system or decompressor while a raw file is read.
+
+    Raises
+    ------
+    DamagedRawFile
+        If the stream cannot be decompressed.
+    IncompleteRawFile
+        If it ends early.
+    UnreadableRawFile
+        For an error of the system.
+    """
     try:
         yield
     except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
@@ -191,6 +201,13 @@ def check_length(count, goes_on, layout, name):
         Whether there are more behind them.
     layout : RawLayout
     name : str
+
+    Raises
+    ------
+    FrameError
+        If it holds more.
+    IncompleteRawFile
+        If it holds less.
     """
     if goes_on:
         raise too_long_error(name, layout.hdus[-1].end)

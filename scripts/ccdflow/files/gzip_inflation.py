@@ -91,7 +91,13 @@ class RawStream:
         return bytes(self._buffer[first : first + size])
 
     def finish(self, most):
-        """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
+        """Read to the end and return the number of bytes, at most ``most``.
+
+        Raises
+        ------
+        FrameError
+            If there are more bytes, the stream ends early (`IncompleteRawFile`) or is damaged.
+        """
         count = self._start + len(self._buffer)
         self._buffer.clear()
         while count <= most and not self.end_seen:

@@ -160,6 +160,13 @@ class RawFile(io.RawIOBase):
         Returns
         -------
         RawLayout
+
+        Raises
+        ------
+        FrameError
+            If the file cannot be read, is damaged or incomplete, or a header is not valid.
+        ChangedRawFile
+            If it was written to since it was opened.
         """
         with raw_file_errors(self._name):
             layout = self._layout(memory, whole)
@@ -200,7 +207,15 @@ class RawFile(io.RawIOBase):
         return RawLayout(tuple(hdus), fingerprint, length, checked)
 
     def bytes_checksum(self):
-        """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating."""
+        """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating.
+
+        Raises
+        ------
+        ChangedRawFile
+            If the file was written to since it was opened.
+        UnreadableRawFile
+            If it cannot be read.
+        """
         crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_HEADER))
         with raw_file_errors(self._name):
             self._file.seek(0)
@@ -243,6 +258,11 @@ class RawFile(io.RawIOBase):
         ----------
         fingerprint : str
             Of the file that they should be; '' if only its headers count.
+
+        Raises
+        ------
+        ChangedRawFile
+            If the headers or the content are others.
         """
         present = _fingerprint(self._crc, self._length)
         if not self._same_heads or fingerprint not in ("", present):

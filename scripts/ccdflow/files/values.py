@@ -284,6 +284,8 @@ def _finite_or_none(number):
 def short_number(value):
     """Return a float rounded to six significant digits, as records and tables keep it.
 
+    Examples
+    --------
     >>> short_number(1138.8312345), short_number(3), short_number("A")
     (1138.83, 3, 'A')
     """

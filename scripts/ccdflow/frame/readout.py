@@ -213,6 +213,8 @@ def median_variance(count):
 
     Fits to the integrals over order statistics, good to 0.4 % up to a hundred values.
 
+    Examples
+    --------
     >>> [round(median_variance(count), 4) for count in (1, 2, 3, 25)]
     [0.9963, 0.5003, 0.4497, 0.0617]
     """

@@ -134,6 +134,11 @@ class Associations(Kind):
         """Return the closed nights with a frame that awaits one of the new masters.
 
         The last calibrated night is among them: a dry run has a line on it.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If the table is not as it was written: it would lose the lines of closed nights.
         """
         if not SCIENCE.configuration(context)["enabled"]:
             return set()

@@ -391,6 +391,8 @@ def _master_lines(context, group, name):
 def _remarks_on(amplifier, names, data):
     """Return the remarks on an amplifier of a master; on its first one, those on all of it as well.
 
+    Examples
+    --------
     >>> data = {"remarks": ["amplifier A: dark", "few frames"], "remarks_on": ["A", ""]}
     >>> _remarks_on("A", ["A", "B"], data), _remarks_on("B", ["A", "B"], data)
     (['amplifier A: dark', 'few frames'], [])
@@ -404,6 +406,8 @@ def _remarks_on(amplifier, names, data):
 def _subject_formerly(remark, names):
     """Return the amplifier of a remark by its words: records of earlier versions have no more.
 
+    Examples
+    --------
     >>> _subject_formerly("amplifier B is dead", ["A", "B"]), _subject_formerly("few", ["A", "B"])
     ('B', '')
     """

@@ -109,6 +109,8 @@ def _exposure_words(row):
 def rounded_exposure(seconds):
     """Return an exposure time to as many digits as darks of one group share, at least two.
 
+    Examples
+    --------
     >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05, 0.253, 1e-5)]
     [300.0, 70.0, 7.0, 0.05, 0.25, 1e-05]
     """

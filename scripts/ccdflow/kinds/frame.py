@@ -272,6 +272,8 @@ def _warnings_of_frames(context, records):
 def _figure_of_amplifiers(name, values, digits):
     """Return a figure of all amplifiers in words, as a list; [] where none was measured.
 
+    Examples
+    --------
     >>> _figure_of_amplifiers("level", {"A": 1138.83, "B": 20.04}, 1)
     ['level 1138.8, 20.0 adu']
     >>> _figure_of_amplifiers("level", {}, 1)

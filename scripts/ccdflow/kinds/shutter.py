@@ -531,6 +531,8 @@ def corrects(context, camera):
 def _span_of_times(seconds):
     """Return sorted exposure times as a span; headers give them to parts of a millisecond.
 
+    Examples
+    --------
     >>> _span_of_times([119.999, 180.009]), _span_of_times([3.3005]), _span_of_times([1200.0])
     ('120 to 180', '3.3', '1200')
     """

@@ -6,8 +6,12 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from ccdflow.pages.text_formatting import plural
+
+if TYPE_CHECKING:
+    from ccdflow.pages.page import NightLine
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -59,7 +63,7 @@ class Year:
 
     name: str
     months: tuple[tuple[str, tuple[CalendarDay, ...]], ...] = ()
-    nights: tuple[object, ...] = ()
+    nights: tuple[NightLine, ...] = ()
     frames: int = 0
 
 

@@ -129,6 +129,8 @@ _SIGNS = (
 def signs(text):
     """Write a text with the signs of print, and no line break between a number and its unit.
 
+    Examples
+    --------
     >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
     '22,173_e⁻ (−19_%); adds 21 (e⁻)² a pixel'
     >>> signs("darks at -80.35 C, 3.78 adu").replace("\N{NO-BREAK SPACE}", "_")
@@ -144,6 +146,8 @@ def signs(text):
 def with_signs(value):
     """Return a value as markup with the signs of print, which are not escaped once more.
 
+    Examples
+    --------
     >>> with_signs("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
     Markup('12_e⁻ &lt;b&gt;')
     """
@@ -157,6 +161,8 @@ _DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 def _with_whole_dates(text):
     """Write a text as markup in which no line ends within a date.
 
+    Examples
+    --------
     >>> _with_whole_dates("bias of 2022-01-26 <b>")
     Markup('bias of <span class="whole">2022-01-26</span> &lt;b&gt;')
     """
@@ -166,6 +172,8 @@ def _with_whole_dates(text):
 def share(part):
     """Write a part of 1 in percent, to two digits.
 
+    Examples
+    --------
     >>> share(0.0077), share(5e-7), share(0.0)
     ('0.77 %', 'less than 0.001 %', '0 %')
     """

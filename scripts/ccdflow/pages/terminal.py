@@ -98,6 +98,8 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
 def _other_nights(nights):
     """Return the last of the other nights, and how to see one.
 
+    Examples
+    --------
     >>> _other_nights(["2022-01-26", "2022-01-27"])
     '2022-01-26, 2022-01-27; night=NIGHT prints one'
     """
@@ -162,6 +164,8 @@ def _fitting(blocks, height, has_last):
 def _cut(line, width):
     """Cut a line to the terminal's width.
 
+    Examples
+    --------
     >>> _cut("abcdef", 5), _cut("abc", 5)
     ('abcd…', 'abc')
     """
@@ -192,6 +196,8 @@ def _order(image_type):
 def _seconds(text):
     """Return an exposure time to three digits, so that exposures of one group look alike.
 
+    Examples
+    --------
     >>> _seconds("300.062"), _seconds("70.011"), _seconds("0.0"), _seconds("1800"), _seconds("")
     ('300', '70', '0', '1800', '–')
     """
@@ -274,6 +280,8 @@ def _masters(tables):
 def _words_on_master(of, row, same):
     """Return the words on a master; with its name where others of the night have the same words.
 
+    Examples
+    --------
     >>> row = {"group": "flat_cam_Gr_3_slit_1"}
     >>> _words_on_master("Gr#3", row, [row, row])
     'Gr#3'
@@ -298,6 +306,8 @@ def _amplifiers(row, rows):
 def _figures(amplifiers, *wanted):
     """Return figures in words, of several amplifiers with slashes and their names.
 
+    Examples
+    --------
     >>> rows = [{"amplifier": "left", "level": "943.27"}, {"amplifier": "right", "level": "965.2"}]
     >>> _figures(rows, ("level", "level {} adu", ".1f"))
     'level 943.3 / 965.2 adu (left / right)'

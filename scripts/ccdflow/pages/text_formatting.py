@@ -38,9 +38,6 @@ def figure(value, digits=4):
 def with_error(value, error):
     """Write a value with its error, to two digits of the error.
 
-    >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
-    ('3.4123 ± 0.0012', '1.500')
-
     Parameters
     ----------
     value : float
@@ -50,6 +47,11 @@ def with_error(value, error):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
+    ('3.4123 ± 0.0012', '1.500')
     """
     # An error of 0 is a coincidence: three levels that lie on a line.
     if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
@@ -131,6 +133,8 @@ UNDATED = "undated"
 def night_title(night):
     """Return the headline of the page of a night.
 
+    Examples
+    --------
     >>> night_title("2016-01-15"), night_title("undated")
     ('Night 2016-01-15', 'Frames without a date')
     """
@@ -140,6 +144,8 @@ def night_title(night):
 def light_words(names):
     """Return filter and grism in words: each once, empty ones left out.
 
+    Examples
+    --------
     >>> light_words(["Free", "Gr#3"]), light_words(["600/4310", "600/4310"]), light_words(["g", ""])
     ('Free Gr#3', '600/4310', 'g')
     """

@@ -27,6 +27,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
+    from ccdflow.run.late_chain import KindChain
     from ccdflow.run.nights.closed_nights import ClosedNights
     from ccdflow.run.nights.night_notes import NightNotes
     from ccdflow.run.products.product_stamps import FolderProblem
@@ -56,7 +57,7 @@ class RunContents:
     raw, results : Path
     store : ccdflow.run.rawframes.header_store.HeaderStore
     ledger : dict of str to ccdflow.run.ledger.Record
-    chain : ccdflow.kinds.kind.Chain
+    chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.
     outdated : frozenset of str
         Missing raw files whose camera profile was edited since.
@@ -87,7 +88,7 @@ class RunContents:
     results: Path
     store: HeaderStore
     ledger: dict[str, ledger.Record]
-    chain: tuple[object, ...]
+    chain: KindChain
     outdated: frozenset[str] = frozenset()
     jobs: dict[str, Job] = field(default_factory=dict)
     elsewhere: dict[str, Job] = field(default_factory=dict)

@@ -128,7 +128,13 @@ def _is_product_name(name):
 
 
 def refuse_part(name):
-    """Raise `NotPlain` if a name is that of a temporary file."""
+    """Raise `NotPlain` if a name is that of a temporary file.
+
+    Raises
+    ------
+    NotPlain
+        For such a name: an earlier run was cut off.
+    """
     if name.startswith(".") and name.endswith(".part"):
         raise NotPlain
 

@@ -7,6 +7,51 @@ Without the import of the kinds it saves 0.4 s of 3 s.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
+
+
+class KindChain(Protocol):
+    """The kinds of products in the order in which they are made, as `run/` asks for them.
+
+    `run/` is handed a `ccdflow.kinds.kind.Chain` or a `LateChain`, and imports no kind.
+    """
+
+    @property
+    def first(self):
+        """The kind that is made of raw frames, one each."""
+
+    @property
+    def combined_types(self):
+        """The image types of frames that are combined, a frozenset."""
+
+    @property
+    def folders(self):
+        """The folders of products, relative to the results folder."""
+
+    def __iter__(self):
+        """Return an iterator over the kinds."""
+
+    def by_name(self, name):
+        """Return the kind of a name."""
+
+    def by_rule(self, rule):
+        """Return the kind that a Snakemake rule makes, or None."""
+
+    def kind_of(self, product):
+        """Return the kind whose name a path has, or None."""
+
+    def is_wide(self, job):
+        """Return whether a job takes all cores."""
+
+    def make(self, context, job, *, threads=1):
+        """Make a job's product and return its record; see `ccdflow.kinds.kind.Chain.make`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.JobContext
+        job : ccdflow.run.job.Job
+        threads : int, optional
+        """
 
 
 class LateChain:

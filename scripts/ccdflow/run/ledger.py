@@ -48,7 +48,7 @@ SETTLED_SECONDS = 3600
 
 
 def _as_unparsed(values):
-    """Return a mapping as an `UnparsedMapping`: itself if it is one."""
+    """Return values as an `UnparsedMapping`: JSON text, parsed when somebody asks."""
     if isinstance(values, UnparsedMapping):
         return values
     return UnparsedMapping(_compact(dict(values.items())))

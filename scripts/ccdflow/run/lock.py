@@ -193,6 +193,11 @@ def check_places(results):
     """Raise `UserError` if a file stands where a folder of notes has to be, or the reverse.
 
     Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
+
+    Raises
+    ------
+    UserError
+        For the first path of them.
     """
     folders = (paths.STATE, paths.DONE_FOLDER, paths.LOGS, paths.BATCHES)
     files = (paths.LOCK, paths.WATCH_LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)

@@ -20,6 +20,7 @@ from ccdflow.run import failures, late_notes, ledger, lock, plan, seal, tracebac
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
+from ccdflow.run.late_chain import KindChain
 from ccdflow.run.lines import last_run
 from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.plan_description import lines_on_plan
@@ -105,7 +106,7 @@ class RunStart:
     settings : dict
     reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
         Those on which the reading of headers depends.
-    chain : ccdflow.kinds.kind.Chain
+    chain : ccdflow.run.late_chain.KindChain
     is_dry : bool
     lock : file object or None
         Held until the run ends; None for a dry run.
@@ -116,7 +117,7 @@ class RunStart:
 
     settings: dict[str, object]
     reading: ReadingSettings
-    chain: tuple[object, ...]
+    chain: KindChain
     is_dry: bool
     lock: TextIO | None
     forced: frozenset[str] = frozenset()

@@ -48,6 +48,8 @@ def files_of(results):
 def kind_of(product):
     """Return the kind of a product by its name; that of its folder where no kind is so named.
 
+    Examples
+    --------
     >>> kind_of("combined/2024-03-01/dark_x.fits"), kind_of("other/x.fits")
     ('dark', 'other')
     """

@@ -97,6 +97,7 @@ def read_verdicts(results):
 
 
 def _entry(row):
+    """Return the `Entry` of a row of the table, whose cells are texts."""
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")
     names = ("product", "kind", "compared", "unit", "verdict", "reason", "cause")
@@ -192,6 +193,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
 
 
 def _still_holds(entry, content, whole):
+    """Return whether a verdict need not be found again: nothing that it rests on has changed."""
     return (
         entry.content == content
         and entry.verdict.verdict == VERIFIED

@@ -43,7 +43,7 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
     assert (choice.lag, choice.grade, choice.remark_texts) == (7, "B", ["7 nights before"])
 
 
-def test_and_do_not_on_one_that_drifts():
+def test_three_frames_of_tonight_beat_many_of_last_week_on_a_drifting_camera():
     tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
     drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
     assert best(BIAS, [tonight, week], noise=drifts).product == tonight.product
@@ -335,7 +335,7 @@ def by_the_rule(kind, masters, asked, noise, rules):
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.torture) for seed in (1, 2, 3))]
 )
-def test_random_archives(seed):
+def test_random_archives_have_the_choice_of_the_plain_rule(seed):
     """500 archives: the plain reading of the rule, no breach of a hard key, no order of input."""
     rng = random.Random(seed)
     noise = DetectorNoise(read_noise=7.0, dark_rate=0.05, bias_ageing=0.3, dark_ageing=1e-5)

@@ -134,7 +134,7 @@ def test_watching_asks_until_the_end():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59.4, "59 s"), (75, "1 min 15 s"), (7300, "2 h 1 min")]
 )
-def test_duration(seconds, text):
+def test_a_duration_in_words(seconds, text):
     assert duration(seconds) == text
 
 

@@ -108,6 +108,7 @@ def _distance(strip, block):
 
 
 def _region(axis, along, across):
+    """Return the region of two ranges of pixels, along an axis and across it."""
     if axis.name == "columns":
         return Region(*across, *along)
     return Region(*along, *across)

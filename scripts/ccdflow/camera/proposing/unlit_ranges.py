@@ -70,6 +70,7 @@ def _are_left_out(axis, claimed):
 
 
 def _ranges(axis):
+    """Return the unlit strips of an axis in words: ``Columns 1 to 8 and 1033 to 1040``."""
     parts = [f"{strip.start + 1} to {strip.stop}" for strip in axis.strips]
     return f"{axis.name.capitalize()} {' and '.join(parts)}"
 

@@ -9,6 +9,7 @@ response of the pixels) cancels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -152,8 +153,29 @@ def _expected_noise(blocks, middle, good, read_noise):
     return np.sqrt(np.maximum(middle, 0) * per_level + least**2)
 
 
+class _LevelScatter(NamedTuple):
+    """The scatter of the pixels of some levels.
+
+    Attributes
+    ----------
+    level : float
+        Their mean, adu.
+    variance : float
+        adu^2.
+    pixels : int
+        How many there are.
+    freedom : float
+        Degrees of freedom of the variance.
+    """
+
+    level: float
+    variance: float
+    pixels: int
+    freedom: float
+
+
 def _scatter_by_level(scaled, good, read_noise):
-    """Yield (level, variance, pixels, degrees of freedom) of each part of the levels.
+    """Yield the `_LevelScatter` of each part of the levels.
 
     Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
     all pixels would leave out the bright ones. A part may span levels from the dark to the lit
@@ -194,7 +216,12 @@ def _scatter_by_level(scaled, good, read_noise):
         is_inside = kept & (bins == part)
         if (total := float(freedom[is_inside].sum())) > 0:
             level = float(middle.reshape(shape[1:])[is_inside].mean())
-            yield level, float(squares[is_inside].sum() / total), int(is_inside.sum()), total
+            yield _LevelScatter(
+                level=level,
+                variance=float(squares[is_inside].sum() / total),
+                pixels=int(is_inside.sum()),
+                freedom=total,
+            )
 
 
 def combine_gains(gains):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.headertext import CardList
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 # The remedy for a file that ccdflow has not written.
 _PRODUCT_REMEDY = f"give a product of ccdflow, or {MAKE_AGAIN}"
@@ -38,7 +42,7 @@ class StoredHdu:
         Type of the stored pixels, such as '>f4'.
     """
 
-    header: object
+    header: fits.Header
     cards: CardList
     offset: int
     shape: tuple[int, int] | None

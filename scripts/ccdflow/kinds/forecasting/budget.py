@@ -264,6 +264,8 @@ def added_by(kind, master, frame):
 def flat_noise(flat):
     """Return the relative noise of a pixel of a combined flat.
 
+    Examples
+    --------
     >>> round(flat_noise(Applied(3, noise=1 / 20_170**0.5)), 4)
     0.0041
     """

@@ -230,6 +230,8 @@ def _figure_text(value):
 def _round(value):
     """Return a number of two digits.
 
+    Examples
+    --------
     >>> _round(345.2), _round(2440.0), _round(71.3)
     ('350', '2,400', '71')
     """
@@ -424,6 +426,8 @@ def _table_rows(blocks):
 def _name_and_night(product):
     """Return the name of a master: masters of several nights have the same name.
 
+    Examples
+    --------
     >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
     'dark_lfc_300s of 2016-03-12'
     """

@@ -274,6 +274,8 @@ def seconds_words(seconds):
 def _round_exposure(seconds):
     """Return an exposure to the digits that distinguish it.
 
+    Examples
+    --------
     >>> [_round_exposure(seconds) for seconds in (300.062, 180.0057, 0.05, 29.95)]
     [300.1, 180.0, 0.05, 29.95]
     """

@@ -215,7 +215,13 @@ class MasterKind(_ShownOnPages, Kind):
         master_snapshot.restore_noises(context, self, noted)
 
     def nights_to_open(self, context, new):
-        """Return no night; raise `NeedsWholePlan` where other cards distinguish masters."""
+        """Return no night; raise `NeedsWholePlan` where other cards distinguish masters.
+
+        Raises
+        ------
+        ccdflow.run.nights.note_lines.NeedsWholePlan
+            If they do, and the names of closed nights' masters were made with the earlier ones.
+        """
         noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
         master_snapshot.check_snapshot(context, self, noted, is_new=is_new)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from ccdflow.kinds.matching.temperatures import (
     temperature_differences,
     tenths,
 )
+
+if TYPE_CHECKING:
+    from ccdflow.kinds.matching.terms import Terms
 
 IS_EXACT, IS_SCALED_UP, IS_TOO_SHORT = 1, 2, 4
 """Flags of a dark's exposure: it is the frame's; its scale is above the harmless or the allowed."""
@@ -61,8 +66,8 @@ class MasterColumns:
         not known.
     temperature_index : numpy.ndarray of shape (n,), int64
         Of each master the index of its pair of temperatures.
-    terms : dict
-        What `ccdflow.kinds.matching.terms.terms_of` keeps for a few keys.
+    terms : dict of tuple to ccdflow.kinds.matching.terms.Terms
+        Those of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
     """
 
     masters: tuple[OfferedMaster, ...]
@@ -80,7 +85,7 @@ class MasterColumns:
     _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
     _by_product: dict[str, int] = field(default_factory=dict)
-    terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
+    terms: dict[tuple[Hashable, ...], Terms] = field(default_factory=dict, repr=False)
 
     def index_of(self, product):
         """Return the index of a master in the columns, None where it is not there."""
@@ -210,6 +215,7 @@ def _number_values(values):
 
 
 def _column(values):
+    """Return values of cards as an array (n,), float64; NaN for words and absent ones."""
     return np.array([number_or_nan(value) for value in values])
 
 

@@ -53,6 +53,7 @@ def rules(context):
 
 @lru_cache(maxsize=8, typed=True)
 def _rules(*values):
+    """Return the `Rules` of some settings: one object, for it is a part of keys."""
     return Rules(*values)
 
 
@@ -574,6 +575,7 @@ def degrees_warmer_than(use, degrees):
 # Temperatures repeat within and between nights, so their numbers are kept.
 @lru_cache(maxsize=20_000)
 def _numbers_of(degrees):
+    """Return set point and temperature of cards as numbers, None for one that is none."""
     return tuple(map(number_or_none, degrees))
 
 

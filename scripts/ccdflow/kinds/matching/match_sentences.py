@@ -78,6 +78,8 @@ def remark_on_warmth(degrees):
 def warmer_words(degrees):
     """Return by how much a master is warmer than a frame.
 
+    Examples
+    --------
     >>> warmer_words(10.0), warmer_words(-0.75)
     ('10 C warmer', '0.75 C colder')
     """
@@ -87,9 +89,6 @@ def warmer_words(degrees):
 def span_words(degrees):
     """Return by how much a master is warmer than frames that take it.
 
-    >>> span_words([-4.1, -5.6, -4.8]), span_words([2.5, -3.0]), span_words([10.0])
-    ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer', '10 C warmer')
-
     Parameters
     ----------
     degrees : sequence of float
@@ -98,6 +97,11 @@ def span_words(degrees):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> span_words([-4.1, -5.6, -4.8]), span_words([2.5, -3.0]), span_words([10.0])
+    ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer', '10 C warmer')
     """
     low, high = min(degrees), max(degrees)
     if low == high:
@@ -178,6 +182,8 @@ def words_on_missing(missing):
 def _exposure_words(seconds):
     """Return an exposure, or the shortest and the longest of several, in words.
 
+    Examples
+    --------
     >>> _exposure_words((300.062,)), _exposure_words((3.0, 90.0)), _exposure_words((None,))
     ('300.1 s', '3 to 90 s', 'an unknown exposure')
     """
@@ -276,6 +282,8 @@ def _why_lost_by_variance(best, other):
 def _more_words(times):
     """Return by how much a variance is above another one.
 
+    Examples
+    --------
     >>> _more_words(1.68), _more_words(1.00095)
     ('adds 1.68 times the variance', 'adds 0.1 % more variance')
     """
@@ -377,6 +385,8 @@ def _difference_in_words(name, of_master, of_frame):
 def _cards_that_differ(of_master, of_frame):
     """Return in words the cards in which a master differs from a frame.
 
+    Examples
+    --------
     >>> _cards_that_differ("DETSERNO 111, OFFSET 10", "DETSERNO absent, OFFSET 10")
     'DETSERNO 111 instead of none in the header'
     """
@@ -400,6 +410,8 @@ def _values_by_keyword(text):
 def _cards_in_words(text):
     """Return the cards of a setting in words, those behind that the header lacks.
 
+    Examples
+    --------
     >>> _cards_in_words("DETSERNO absent, OFFSET 10")
     'OFFSET 10 without DETSERNO in the header'
     """
@@ -432,9 +444,6 @@ def setup_words(setup):
 def trait_words(name, value):
     """Return a value of a setup in words that give its meaning where it is a number.
 
-    >>> trait_words("gain", "1.1"), trait_words("temperature", "-100"), trait_words("ccdsum", "2 2")
-    ('g1.1', '-100 °C', '2x2')
-
     Parameters
     ----------
     name : str
@@ -445,6 +454,11 @@ def trait_words(name, value):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> trait_words("gain", "1.1"), trait_words("temperature", "-100"), trait_words("ccdsum", "2 2")
+    ('g1.1', '-100 °C', '2x2')
     """
     if name == EPOCH:
         return f"from {value} on"

@@ -75,6 +75,7 @@ def _setup(context, row, kind):
 
 
 def _optics(kind):
+    """Return the names of the facts on the optics in which frames and masters of a kind agree."""
     return ("optics",) if kind.name == FLAT else ()
 
 
@@ -114,6 +115,7 @@ def spellings(context):
 
 
 def _spellings(rows):
+    """Return {what the spellings of a value have in common: the first spelling of it}."""
     return {key: text for key, text in reversed(_texts_of(rows))}
 
 

@@ -123,6 +123,8 @@ def _figures_of_group(context, group, name):
 def _shared_words(name, value):
     """Return a value that all members of a group share, in words.
 
+    Examples
+    --------
     >>> _shared_words("ccdsum", "2 2"), _shared_words("part", "CRVAL1U 0")
     ('binning 2x2', 'part of the detector (CRVAL1U 0)')
     >>> _shared_words("gain", "1.1")

@@ -226,6 +226,8 @@ def _mark_header(panel, frame, profile):
 def _off_scale(values, limits):
     """Return the index of the finite value that is farthest beyond a scale, or None.
 
+    Examples
+    --------
     >>> _off_scale(np.array([9.0, np.nan, 30.0, 2.0, -40.0]), (0.0, 10.0))
     4
     """

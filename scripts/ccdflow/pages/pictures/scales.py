@@ -47,9 +47,6 @@ def nice_ticks(low, high, most, *, is_whole=False):
 def upright_ticks(low, high, most, *, is_whole=False):
     """Return round values of a vertical scale, two or more: one alone shows no distance.
 
-    >>> nice_ticks(0.5, 350.5, 2, is_whole=True), upright_ticks(0.5, 350.5, 2, is_whole=True)
-    ([200.0], [100.0, 200.0, 300.0])
-
     Parameters
     ----------
     low, high, most, is_whole
@@ -58,6 +55,11 @@ def upright_ticks(low, high, most, *, is_whole=False):
     Returns
     -------
     list of float
+
+    Examples
+    --------
+    >>> nice_ticks(0.5, 350.5, 2, is_whole=True), upright_ticks(0.5, 350.5, 2, is_whole=True)
+    ([200.0], [100.0, 200.0, 300.0])
     """
     for number in range(most, 2 * most + 2):
         ticks = nice_ticks(low, high, number, is_whole=is_whole)
@@ -69,6 +71,8 @@ def upright_ticks(low, high, most, *, is_whole=False):
 def tick_labels(values):
     """Write the values of an axis, all with as many digits as their distance needs.
 
+    Examples
+    --------
     >>> tick_labels([-0.5, 0.0, 0.5]), tick_labels([1e7, 2e7])
     (['−0.5', '0.0', '0.5'], ['1e+07', '2e+07'])
     """

@@ -219,6 +219,8 @@ def _columns(stream):
 def duration(seconds):
     """Return a duration in words.
 
+    Examples
+    --------
     >>> duration(75), duration(7300)
     ('1 min 15 s', '2 h 1 min')
     """

@@ -338,7 +338,13 @@ class _Homes:
         self.ranges = self._ranges()
 
     def of_record(self, product, kind):
-        """Return the night that a product is about alone, '' for none."""
+        """Return the night that a product is about alone, '' for none.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If the product belongs to no night that is known.
+        """
         reach = self._reach[kind]
         try:
             if reach == OF_A_FRAME:

@@ -71,7 +71,13 @@ class NightNotes:
                 self._in_folder.setdefault(folder, []).append(night)
 
     def rows(self, night):
-        """Return {file: row} of a night."""
+        """Return {file: row} of a night.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If the lines at the places of its rows are those of another night.
+        """
         if night not in self._rows:
             ranges = self.nights.value("rows", night) or []
             rows = map(self._store.row, self._lines[paths.HEADERS].at(ranges))

@@ -180,6 +180,11 @@ class _Changes:
         ----------
         rows : dict of str to ccdflow.run.rawframes.rows.Row
             Of the open nights.
+
+        Raises
+        ------
+        NeedsWholePlan
+            For the first folder or file that belongs to no open night.
         """
         folders = {posixpath.dirname(file) for file in rows}
         segments = {paths.segment(row.night) for row in rows.values()}
@@ -238,7 +243,14 @@ class _PlanAttempt:
         self.files = []
 
     def plan(self, opened, *, cores, progress):
-        """Return (plan, nights that have to be opened as well)."""
+        """Return (plan, nights that have to be opened as well).
+
+        Raises
+        ------
+        NeedsWholePlan
+            If no night would stay closed, a raw file is missing, or a change belongs to no open
+            night.
+        """
         nights = self._nights
         nights.opened = set(opened)
         if not nights.closed:

@@ -125,6 +125,8 @@ def _no_raw_folder(raw, problem, error_class=UserError):
 def is_plain_name(file):
     """Return whether a raw file's name can stand in tables unquoted, and is no folder of products.
 
+    Examples
+    --------
     >>> is_plain_name("2024-03-01/a b.fits"), is_plain_name("a,b.fits")
     (True, False)
     >>> is_plain_name("x.fits/a.fits")

@@ -291,7 +291,13 @@ class Steward:
             time.sleep(0.5)
 
     def check_made(self, path):
-        """Raise `JobFailed` with the reason if a requested product is missing."""
+        """Raise `JobFailed` with the reason if a requested product is missing.
+
+        Raises
+        ------
+        JobFailed
+            With the reason in its record, or saying that this run had no job for it.
+        """
         if os.path.exists(path):  # noqa: PTH110
             return
         record = self.session.context.outcome(self.jobs.product_at(path))

@@ -86,7 +86,13 @@ class ExpectedMask:
         self.may[place][where if possible is None else where | possible] |= bit
 
     def check(self, mask):
-        """Raise unless a mask (ny, nx) has the bits that it must have, and none that it may not."""
+        """Raise unless a mask (ny, nx) has the bits that it must have, and none that it may not.
+
+        Raises
+        ------
+        Differs
+            If any pixel has other bits.
+        """
         wrong = ((mask & self.must) != self.must) | ((mask & ~self.may) != 0)
         if count := int(np.count_nonzero(wrong)):
             bits = int(np.bitwise_or.reduce((mask[wrong] ^ self.must[wrong]) & ~(
@@ -225,6 +231,8 @@ def add_bad_pixels(expected, first, results, number_of_image):
     ------
     CannotRemake
         If one of them is gone or was replaced, or not all of them are named.
+    Differs
+        If one of them is of another camera.
     """
     if "BPMIM" not in first:
         return

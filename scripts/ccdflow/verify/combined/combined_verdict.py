@@ -271,7 +271,13 @@ class _RemadeImage:
                 )
 
     def check_counts(self):
-        """Compare the numbers of values that were left out, in the rows that were made again."""
+        """Compare the numbers of values that were left out, in the rows that were made again.
+
+        Raises
+        ------
+        Differs
+            If a card has another number than these rows allow.
+        """
         for keyword, fewest, largest in (
             ("NREJECT", *sorted(self.rejected)),
             ("NINVALID", self.invalid, self.invalid),

@@ -172,6 +172,11 @@ def check_bits(mask, possible):
         (ny, nx).
     possible : int or numpy.ndarray of shape (ny, nx)
         The bits, of all pixels or of each.
+
+    Raises
+    ------
+    Differs
+        If any pixel has such a bit.
     """
     if wrong := np.count_nonzero(mask & ~np.asarray(possible, mask.dtype)):
         raise Differs(f"{wrong} pixels of the mask have bits that no mask of its kind has")

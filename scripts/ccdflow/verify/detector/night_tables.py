@@ -203,6 +203,8 @@ def masters_named(first, results):
     ------
     CannotRemake
         If the table names none, or one of them is gone.
+    Differs
+        If a card has a use of a master that is none.
     """
     if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first]:
         raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
@@ -230,6 +232,13 @@ def night_images(first, masters, results):
     Returns
     -------
     list of NightImage
+
+    Raises
+    ------
+    CannotRemake
+        If the cards name no noise of an amplifier.
+    Differs
+        If they name another one than its masters have.
     """
     images = open_product(masters[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]

@@ -131,6 +131,7 @@ def between_blocks(medians, rows, nx):
 
 
 def _interpolation_weights(pixels, count):
+    """Return the weights of blocks in the straight lines between them, (pixels, blocks)."""
     positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)))
 

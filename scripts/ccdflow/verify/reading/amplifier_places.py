@@ -13,6 +13,13 @@ _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 def slices_of(text):
     """Return the numpy slices of a FITS section.
 
+    Raises
+    ------
+    CannotRemake
+        If the text is no section.
+
+    Examples
+    --------
     >>> slices_of("[2056:2080,1:4128]")
     (slice(0, 4128, None), slice(2055, 2080, None))
     """

@@ -46,7 +46,15 @@ class StoredProduct:
 
 
 def open_product(path):
-    """Return the `StoredProduct` of a product; its headers are read once for all bands of rows."""
+    """Return the `StoredProduct` of a product; its headers are read once for all bands of rows.
+
+    Raises
+    ------
+    CannotRemake
+        If the file is empty.
+    OSError
+        If it cannot be read.
+    """
     status = path.stat()
     if not status.st_size:
         raise CannotRemake(f"{path.name}, which it is made of, is empty", UNREADABLE)
