@@ -177,7 +177,7 @@ def add_scaled_dark(expected, image, stored):
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
-    seconds = number_of_card(dark.first.get("EXPTIME"))
+    seconds = number_of_card(dark.first_header.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
         gain = 1.0 if stored.in_electrons else readout.photon_gain
         if gain is None:
@@ -208,14 +208,14 @@ def add_scaled_dark(expected, image, stored):
 # -- bad pixels ------------------------------------------------------------------------------------
 
 
-def add_bad_pixels(expected, first, results, number_of_image):
+def add_bad_pixels(expected, first_header, results, number_of_image):
     """Expect the bits that the measurements of bad pixels give that a header names.
 
     Parameters
     ----------
     expected : ExpectedMask
         Changed in place.
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the calibrated frame's first HDU.
     results : pathlib.Path
         The results folder.
@@ -226,27 +226,29 @@ def add_bad_pixels(expected, first, results, number_of_image):
     CannotRemake
         If one of them is gone or was replaced, or not all of them are named.
     """
-    if "BPMIM" not in first:
+    if "BPMIM" not in first_header:
         return
-    nights = _measurements(first, results)
+    nights = _measurements(first_header, results)
     for *_, cards in nights:
-        if cards["CCDFCAM"] != first["CCDFCAM"]:
+        if cards["CCDFCAM"] != first_header["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
-    share = float(first.get("BPMSHARE", _LEAST_SHARE))
+    share = float(first_header.get("BPMSHARE", _LEAST_SHARE))
     index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
     for image in (expected.must, expected.may):
         image.reshape(-1)[index] |= bits
 
 
-def _measurements(first, results):
+def _measurements(first_header, results):
     """Return the findings of the measurements that a frame names, oldest first."""
-    count = first["BPMNTS"]
+    count = first_header["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
-    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first]
+    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first_header]
     if lost or count > _MOST_NAMED:
         raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
-    named = [(first[f"BPMIM{tail}"], first[f"BPMKEY{tail}"]) for tail in reversed(tails)]
+    named = [
+        (first_header[f"BPMIM{tail}"], first_header[f"BPMKEY{tail}"]) for tail in reversed(tails)
+    ]
     return [_measured_pixels(name, key, results) for name, key in named]
 
 

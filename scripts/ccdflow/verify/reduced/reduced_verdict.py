@@ -92,8 +92,12 @@ def verify_frame(headers, path, raw):
         check_cards(headers[number], source_headers, REDUCED_ORIGINS)
         check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.own)
         _check_sentences(headers[number], source_headers[0])
-    if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
-        check_text(headers[0], "RAWDATE", source.first["DATE"])
+    if (
+        "RAWDATE" in headers[0]
+        and "DATE" in source.first_header
+        and "RAWDATE" not in source.first_header
+    ):
+        check_text(headers[0], "RAWDATE", source.first_header["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         notes += _check_image(headers[hdu], source.headers, amplifiers)
