@@ -260,6 +260,8 @@ def _measured_pixels(name, key, results):
     return _read_measurement(path, status.st_size, status.st_mtime_ns)
 
 
+# Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
+# hold those of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
 def _read_measurement(path, size, time):
     """Read a table of bad pixels; size and time of its file keep an old one from being taken."""

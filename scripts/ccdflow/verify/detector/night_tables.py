@@ -575,6 +575,9 @@ def _dark_rate(flat, hdu, place):
     return np.nan_to_num(_rate_of(path, hdu, path.stat().st_mtime_ns)[place])
 
 
+# Each amplifier of an image asks for the rate of the whole image, of the same dark: one would do
+# for an image, and four do for flats with different darks. A rate takes as much memory as an image.
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
+    """Return a dark's rate, adu a second; a file that was replaced, by its time, is read again."""
     return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first_header["EXPTIME"])

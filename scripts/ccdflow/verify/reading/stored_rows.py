@@ -53,6 +53,8 @@ def open_product(path):
     return _read_product(path, status.st_size, status.st_mtime_ns)
 
 
+# A product has up to hundreds of members and masters, each opened for each band of rows: 4096 hold
+# those of many products. Below hundreds, each header would be read for each band.
 @lru_cache(maxsize=4096)
 def _read_product(path, size, time):
     """Return {number or name: `StoredPixels`} of a file, and its first header."""
