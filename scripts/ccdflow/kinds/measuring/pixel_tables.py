@@ -168,7 +168,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     images = []
     for number, (_, nx) in enumerate(shapes):
         index, is_of_image = _pixels_of_image(values, number, nx)
-        # Tables that an earlier version wrote lack the columns of newer sources.
+        # Older results: tables lack the columns of newer sources.
         none = np.zeros(len(values["X"]), np.int16)
         bits = {n: values.get(n.upper(), none)[is_of_image].astype(np.int16) for n in SOURCES}
         faint = None

@@ -48,7 +48,7 @@ class Shown:
     zscale : (float, float)
         Values between which the linear scale of IRAF's zscale goes.
     rows : int or None
-        Rows of each square of the frame that were read; None in a file of an earlier version.
+        Rows of each square of the frame that were read; None where the file does not say.
     width, height : int
         Pixels of the picture.
     """
@@ -231,6 +231,7 @@ def read_shown(content):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
     size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
+    # Older results: their pictures do not say the rows, so that `Shown.rows` is None.
     return Shown(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 

@@ -20,7 +20,7 @@ _GRADES = (
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
     (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
     (re.compile(r"dark temperature unknown"), "B"),
-    # Version 1.x wrote "without a date", of masters and of frames that have none.
+    # Older results: "without a date", of masters and of frames that have none.
     (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)"
                 r"|of another night(, days between unknown| without a date))"), "B"),
     (re.compile(r"(bias|dark|flat) cut to its pixels \[\d+:\d+,\d+:\d+\]"), "B"),

@@ -28,7 +28,7 @@ from ccdflow.verify.reading.mask_bits import (
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# The reason where a header of an older version names only some of its tables.
+# Older results: a header names only some of its tables, and gets this reason.
 _NOT_ALL = "it names not all of its measurements of bad pixels"
 # A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0

@@ -163,9 +163,6 @@ def readouts_of(header, first_header, reduced, bias):
 def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, factor=1.0):
     """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
 
-    Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
-    all of it.
-
     Parameters
     ----------
     keyword : str
@@ -188,6 +185,7 @@ def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, fac
         If the noise differs by more than that.
     """
     noise = level_noise(header, tail, read_noise, rounding)
+    # Older results: the level of a whole frame counts 0.6 of the rounding of a pixel, not all.
     is_frame = card(header, "OSCAXIS", tail) == "frame"
     difference = abs((value / factor) ** 2 - noise**2)
     if difference > _LEVEL_PART * noise**2 + (0.5 * ROUNDING if is_frame else _LEAST_LEVEL):

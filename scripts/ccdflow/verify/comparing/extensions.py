@@ -24,7 +24,7 @@ _COMMENTS = {
         "",
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
         " image are the parts common to a row, or to all frames with these masters.",
-        # As version 1.x wrote it.
+        # Older results: the words of a comment.
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
         " image tell what of it is common to a row, or to all frames with these masters.",
     ),

@@ -106,7 +106,7 @@ def _check_sources(first_header, names):
         for word in first_header
         if word.startswith("IMCOM")
     ]
-    # A table of an older version names no masters. Without masters in it, no table is made now.
+    # Older results: a table names no masters. Without masters in it, no table is made now.
     tells = sources or not str(first_header.get("LOOKED", "")).strip()
     if tells and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")

@@ -293,7 +293,8 @@ def _find_jointly_low(nights, number, shape, share):
 
 
 def _bits(lines, source):
-    """Return the bits that a source gives; 0 in the table of an older ccdflow without it."""
+    """Return the bits that a source gives; 0 in a table without its column."""
+    # Older results: tables lack the columns of newer sources.
     names = lines.dtype.names
     return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
 

@@ -99,7 +99,7 @@ def _check_hdus(hdus, sort):
     """Raise unless the HDUs are those of such a product."""
     tables = _TABLES[sort]
     columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
-    # Nights that were closed before version 4 of the measurement have no column DEEP.
+    # Older results: nights closed before version 4 of the measurement have no column DEEP.
     older = {
         name: [column for column in columns if column != "DEEP"] for name, columns in tables.items()
     }

@@ -219,10 +219,11 @@ def product_of(raw):
 
 
 def is_of_first_version(header):
-    """Return whether the first header of a reduced frame is of version 1, by the words that it had.
+    """Return whether the first header of a reduced frame is of version 1, by a comment.
 
     It lacks OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
     """
+    # Older results: header version 1 had these words.
     comment = header.comments["CCDPVER"] if "CCDPVER" in header else ""
     return "OSCAXIS" not in header and comment.startswith("ccdproc, whose arithmetic it is")
 
@@ -320,6 +321,7 @@ def _pixels_of_levels(header, axis):
 
 def _axis_of(strips, kept):
     """Return OSCAXIS of a header of version 1, by the side of the pixels that the strips span."""
+    # Older results: header version 1 had no card for it.
     spans_columns = kept is not None and strips and all(s[1] == kept[1] for s in strips)
     return "columns" if spans_columns else "rows"
 

@@ -167,7 +167,7 @@ def _check_mask(hdus, hdu, account, raw):
             expected[lost] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
-        # An older version left the frame whole, and wrote no card with the amplifier's part.
+        # Older results: a frame was left whole, and no card has the amplifier's part.
         expected[stored == NO_DATA] = NO_DATA
     wrong = (stored ^ expected) & certain
     if np.count_nonzero(wrong):
@@ -201,7 +201,7 @@ def _check_saturated_lines(headers, account, raw):
     for hdu, amplifiers in account.images.items():
         header = headers[hdu]
         for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-            # An older version wrote no such card.
+            # Older results: there is no such card.
             if not (named := places_without_level(header, tail)):
                 continue
             top = card(header, "AMPSAT", tail)
