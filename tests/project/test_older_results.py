@@ -50,8 +50,8 @@ OLDER = re.compile(
 
 def comments_of(text):
     """Return the comments of a module on lines of their own, and the code below each."""
-    found = re.findall(r"((?:^ *# .*\n)+)(.*)", text, re.MULTILINE)
-    return [(re.sub(r"\s*\n\s*# ", " ", comment.strip()), code.strip()) for comment, code in found]
+    blocks = re.findall(r"((?:^ *# .*\n)+)(.*)", text, re.MULTILINE)
+    return [(re.sub(r"\s*\n\s*# ", " ", comment.strip()), code.strip()) for comment, code in blocks]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_comment_on_an_older_version_begins_with_the_mark(comments):
     assert without == []
 
 
-def test_the_mark_says_what_the_results_lack(comments):
+def test_each_mark_is_followed_by_a_sentence(comments):
     """A sentence of four words or more behind the mark."""
     short = [
         (file, comment)
