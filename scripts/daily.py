@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
 # Holds the frames reported so far. The inventory does not show it: runs by hand update it as well.
 REPORTED = f"{paths.STATE}/reported.json"
-# Former names of statuses.
+# Older results: statuses in their tables, and the names of today.
 _FORMER = {"orphan": RAW_MISSING}
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]

@@ -53,7 +53,7 @@ def tables_of(results, night):
     Raises
     ------
     UserError
-        If there is no such night, or the table of masters is an older ccdflow's.
+        If there is no such night, or the table of masters lacks a column.
     """
     rows = {name: table_rows(results / file) for name, file in _TABLES.items()}
     nights = sorted({row["night"] for row in rows["frames"] if row["night"]})
@@ -70,6 +70,7 @@ def tables_of(results, night):
             else "there are none yet",
             remedy="give night=NIGHT" if nights else "run the workflow first",
         )
+    # Older results: the table has no such column.
     if any("calibrated" not in row for row in rows["steps"][:1]):
         raise UserError(
             "the table lacks the column calibrated: an older ccdflow wrote it",

@@ -249,7 +249,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     what : str
         The word for the value in the remedy.
     old_form : bool
-        Whether the first other word may take its place, as in earlier versions.
+        Whether the first other word may take its place.
     must_exist : bool
         Whether it has to be a folder that exists.
 
@@ -263,6 +263,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
         If it is not given, or is no folder.
     """
     value = options.given.get(name)
+    # Older results: the commands that made them gave a folder without its name.
     if value is None and old_form and options.words:
         value = options.words.pop(0)
     if value is None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
-# Settings of earlier versions, each with the one that took its place.
+# Older results: settings of the time that made them, each with the one that took its place.
 _FORMER_FRAMES = "frames_per_order"
 _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",

@@ -83,6 +83,8 @@ def test_without_cards_pixels_tell_and_biases_are_warned_of(tmp_path):
     for status, reason in shown(done, "cut_flat"):
         assert status == "set aside"
         assert reason.startswith("the overscan [104:128,1:90] holds data as the image does: its")
+        remedy = "else correct `overscan:` in the camera's profile"
+        assert (reason.count(remedy), reason.endswith(remedy)) == (1, True)
     assert not (done.results / "reduced" / "cut_flat0.fits").exists()
     for status, reason in shown(done, "cut_bright"):
         # The same noise and level could be those of a noisy readout without light.

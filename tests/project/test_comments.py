@@ -162,3 +162,22 @@ def test_a_threshold_of_detectors_and_combinations_has_its_reason():
                 without.append(f"{module.path.name}: {names[0]}: {comment}")
     assert thresholds > 25
     assert without == [], "\n".join(without)
+
+
+def test_the_size_of_a_cache_has_its_reason():
+    """A line above the decorator: how many values there are, and the effect of too few."""
+    without, sizes = [], 0
+    for module in modules():
+        lines = module.text.splitlines()
+        for node in nodes(module.tree) if module.is_of_library else ():
+            for each in getattr(node, "decorator_list", ()):
+                name = getattr(each, "func", each)
+                if getattr(name, "attr", getattr(name, "id", "")) != "lru_cache":
+                    continue
+                # Without a number it is the usual one, 128; a name has a comment of its own.
+                has_name = isinstance(each, ast.Call) and not has_number(each)
+                sizes += 1
+                if not has_name and not lines[each.lineno - 2].lstrip().startswith("# "):
+                    without.append(f"{module.path.name}: {node.name}")
+    assert sizes > 30
+    assert without == [], "\n".join(without)

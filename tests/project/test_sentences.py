@@ -170,3 +170,36 @@ def test_a_sentence_that_is_only_shown_is_none(text):
 def test_constants_of_several_words_are_known():
     tree = ast.parse("A, B = 'too few', 'x'\nC = ('lit', 'of a kind')\nD = re.compile('a b')")
     assert list(constants_of_several_words(tree)) == ["A", "B", "C"]
+
+
+def cuts_of_sentences(tree, constants):
+    """Return the slices in a tree whose bounds are lengths of sentences."""
+    cuts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+            lengths = [
+                each for each in ast.walk(node.slice)
+                if isinstance(each, ast.Call) and name_of(each.func) == "len"
+            ]  # fmt: skip
+            names = {name_of(part) for each in lengths for part in ast.walk(each)}
+            if names & constants:
+                cuts.append(ast.unparse(node))
+    return cuts
+
+
+def test_no_error_is_made_by_cutting_a_sentence():
+    """A text that is whole stays whole: its parts are put together, never taken apart."""
+    trees = {path: tree for path, _, tree in modules() if is_checked(path)}
+    cuts = [
+        f"{path.name}: {cut}"
+        for path, tree in trees.items()
+        for cut in cuts_of_sentences(tree, set(constants_of_several_words(tree)))
+    ]
+    assert cuts == []
+
+
+def test_the_rule_finds_a_sentence_that_is_cut():
+    tree = ast.parse("_REMEDY = 'cut the strip'\nproblem = text[: -len(f'; {_REMEDY}')]")
+    assert cuts_of_sentences(tree, set(constants_of_several_words(tree))) == [
+        "text[:-len(f'; {_REMEDY}')]"
+    ]

@@ -74,3 +74,24 @@ def test_the_bits_are_those_that_the_documents_give():
     assert constants.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
     bits = {name: value for name, value in vars(maskbits).items() if name.isupper()}
     assert constants == {name: value for name, value in bits.items() if isinstance(value, int)}
+
+
+def test_a_first_header_is_named_so():
+    """``first_header["NCOMBINE"]``: in verify/, `first` alone is a row, a night or a keyword."""
+    wrong = []
+    for path in VERIFY:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            is_card = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
+            is_got = isinstance(node, ast.Attribute) and node.attr in ("get", "cards")
+            holder = getattr(node, "value", None) if is_card or is_got else None
+            if getattr(holder, "attr", getattr(holder, "id", "")) == "first":
+                wrong.append(f"{path.name}:{node.lineno}")
+        wrong += [
+            f"{path.name}: {line.strip()}"
+            for line in re.findall(
+                r"^.*\bfirst\b.* : astropy\.io\.fits\.Header$",
+                path.read_text("utf-8"),
+                re.MULTILINE,
+            )
+        ]
+    assert wrong == []

@@ -337,6 +337,7 @@ def clock_of_number(number, comment=""):
     return read_clock(f"{int(number):06d}") if number < 240000 else None
 
 
+# A camera has up to ten cards of dates, each with one comment: 256 hold those of many cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
     """Return which of day and month a comment such as 'dd/mm/yy' puts first: 'day' or 'month'."""

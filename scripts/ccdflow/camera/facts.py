@@ -69,7 +69,10 @@ KEYWORDS = {
     "datasec": "DATASEC",
     "ccdsec": "CCDSEC",
 }
-"""Cards that are tried in this order if the profile names none."""
+"""Cards that are tried in this order if the profile names none.
+
+Each word is a keyword. Behind each ``|`` stands one keyword of several words, as ESO's are.
+"""
 
 PART = (
     "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",

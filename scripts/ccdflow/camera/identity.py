@@ -143,6 +143,7 @@ def setting_of(headers, images):
     return "|".join(texts)
 
 
+# The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.
 @lru_cache(maxsize=4096)
 def _meaning_of(keyword):
     """Return the meaning of a card, '' for one that says nothing of device or setting."""

@@ -37,6 +37,8 @@ _EAST_POSITIVE = re.compile(
 )
 
 
+# A site has one longitude and one comment; a telescope that writes another one in each frame shall
+# not fill the memory.
 @lru_cache(maxsize=256, typed=True)
 def read_longitude(value, comment=""):
     """Return a longitude in degrees, east positive, -180 to 180, or None.

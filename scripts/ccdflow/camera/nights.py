@@ -218,6 +218,7 @@ def undated_night(file):
     return _folder_night(file.rpartition("/")[0])
 
 
+# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
 @lru_cache(maxsize=256)
 def _folder_night(folder):
     """Return the name of the night of a folder of frames without dates."""
@@ -237,6 +238,7 @@ def folder_day(file):
     return _day_of(file.rpartition("/")[0])
 
 
+# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
 @lru_cache(maxsize=256)
 def _day_of(folder):
     """Return the day in the innermost part of a folder's path that has one; None without."""

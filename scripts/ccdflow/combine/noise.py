@@ -422,6 +422,8 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
     return pattern[kinds].reshape(-1)[pixels].astype(dtype)
 
 
+# A simulation takes 0.03 to 0.2 s, its result 24 bytes: 256 hold the numbers of frames
+# of all combinations of an archive.
 @lru_cache(maxsize=256)
 def median_excess(n):
     """Return the variance of the median of `n` normal values over that of their mean, to 1 %."""

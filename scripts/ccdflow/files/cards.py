@@ -107,6 +107,7 @@ def contents(header, keyword, occurrence="first"):
 _PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
+# The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.
 @lru_cache(maxsize=4096)
 def _indexed_name(keyword):
     """Return the name under which astropy's index has a keyword; '' for one that it looks for.
@@ -210,6 +211,8 @@ def telling_content_at(header, keyword, index):
     return _unless_silent(_content_of_card(keyword, header._cards[index]))
 
 
+# Of a frame's hundred cards a dozen are its own: the shared ones are asked for again long before
+# 2048 others push them out. A text and its content take half a kilobyte.
 @lru_cache(maxsize=1 << 11)
 def _telling_text(keyword, text):
     """Return the content of a file's card; None for a blank one or an unknown value."""
@@ -258,6 +261,8 @@ _USUAL_CARD = re.compile(
 )
 
 
+# Of a frame's hundred cards a dozen are its own: the shared ones are asked for again long before
+# 2048 others push them out. A text and its content take half a kilobyte.
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""

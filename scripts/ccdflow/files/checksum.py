@@ -129,7 +129,8 @@ def noted_content(words, headers):
 
 
 def datasum_of(content):
-    """Return the DATASUM that a record's content begins with; older records have nothing else."""
+    """Return the DATASUM that a record's content begins with."""
+    # Older results: their records have nothing else there.
     return content.partition("-")[0]
 
 

@@ -186,6 +186,8 @@ class CardList:
         )
 
 
+# A product has up to some hundreds of own cards, and most of them are those of the product before
+# it: below that number nearly all would be made anew.
 @lru_cache(maxsize=1 << 10, typed=True)
 def card_text(keyword, value, comment=""):
     """Return the text of a card.

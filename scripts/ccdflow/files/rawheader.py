@@ -240,6 +240,8 @@ def parse_usual_header(data):
     return None if None in heads else _header_of(heads, list(texts))
 
 
+# Headers are whole blocks of 36 cards: up to `_MOST_USUAL` there are 20 such numbers. Texts
+# that are cut between blocks have others, and 256 bound them.
 @lru_cache(maxsize=256)
 def _split_into_cards(count):
     """Return a function that gives the cards in the bytes of a header, by their number."""

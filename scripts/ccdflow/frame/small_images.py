@@ -64,6 +64,8 @@ class _Squares:
     pixels: np.ndarray
 
 
+# A camera has a few shapes of frames, windows among them. One more is computed again in less than
+# a millisecond, and one that is kept takes as much memory as a small image.
 @lru_cache(maxsize=8)
 def _squares(shape, rows):
     """Return the `_Squares` of frames of a shape, computed once."""

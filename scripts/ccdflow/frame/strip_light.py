@@ -60,7 +60,10 @@ _READOUT_REMEDY = (
 
 
 class LitOverscan(FrameError):
-    """A flat whose overscan holds data: its columns would be lost."""
+    """A flat whose overscan holds data: its columns would be lost.
+
+    Its problem is the whole text of a `DATA_FOR_OVERSCAN` warning, which ends with the remedy.
+    """
 
 
 class Likeness(NamedTuple):
@@ -196,23 +199,6 @@ def light_warnings(compared, amplifiers):
             )
             warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, text))
     return warnings
-
-
-def lit_overscan(text, file):
-    """Return the error on a flat for its warning of data: the end of the text is its remedy.
-
-    Parameters
-    ----------
-    text : str
-        As `light_warnings` returns it.
-    file : str
-
-    Returns
-    -------
-    LitOverscan
-    """
-    problem = text[: -len(f"; {_STRIP_REMEDY}")]
-    return LitOverscan(problem, file=file, remedy=_STRIP_REMEDY)
 
 
 def is_dark(likeness, amplifier):

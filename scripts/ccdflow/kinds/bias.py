@@ -9,7 +9,8 @@ from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
-# The version of combined biases whose recipe says ``mad``; the others have `Bias.version`.
+# Older results: no bias was clipped by anything but MAD. The version of those whose recipe says
+# ``mad``; the others have `Bias.version`.
 _CLIPPED_BY_MAD = 3
 
 

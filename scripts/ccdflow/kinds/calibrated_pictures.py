@@ -404,13 +404,14 @@ def _remarks_on(amplifier, names, data):
 
 
 def _subject_formerly(remark, names):
-    """Return the amplifier of a remark by its words: records of earlier versions have no more.
+    """Return the amplifier of a remark by its words; '' for one on all of a master.
 
     Examples
     --------
     >>> _subject_formerly("amplifier B is dead", ["A", "B"]), _subject_formerly("few", ["A", "B"])
     ('B', '')
     """
+    # Older results: their records have no `remarks_on`.
     starts = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
     return next((name for name in names if remark.startswith(starts[name])), "")
 

@@ -272,7 +272,7 @@ class Science(Kind):
         made = sum(night["made"] for night in nights)
         for step in (*MASTER_KINDS, "UNCERT"):
             lines += _lacking(step, made, [night["without"].get(step, {}) for night in nights])
-        # Notes of nights that an earlier version closed lack these words.
+        # Older results: notes of closed nights lack these entries.
         noisy = noise_sentences.sentences_on_noise(
             entry for night in nights for entry in night.get("noise", ())
         )

@@ -56,7 +56,7 @@ def read_late_notes(results):
     if lines is None:
         return LateNotes()
     first = json.loads(next(lines))
-    # Earlier versions wrote "said".
+    # Older results: their notes have "said".
     count, heads = first["count"], first.get("heads", first.get("said"))
     parts = [next(lines) for _ in range(count)], list(lines)
     lines_by_name = dict(zip(("rows", "records"), parts, strict=True))

@@ -40,7 +40,7 @@ GONE = "gone"
 FAILED = "failed"
 """The job ended with an error; the next run tries again."""
 
-# Kinds of the records of batches, which are no products; "order" is an earlier version's.
+# Older results: a batch was an "order". These kinds of records are no products.
 _BATCH_KINDS = ("batch", "order")
 
 SETTLED_SECONDS = 3600

@@ -76,14 +76,14 @@ def hash_with_sources(product, content, raw, results, made):
         Both are in the table beside the verdict.
     """
     try:
-        first = read_headers(content)[0]
+        first_header = read_headers(content)[0]
     except CannotRemake:
-        first = {}
+        first_header = {}
     notes = made.kind, made.key, made.content
-    named = files_named(product, first, raw, results)
+    named = files_named(product, first_header, raw, results)
     sources = repr([*notes, *((path.name, *size_and_times(path)) for path in named)])
     stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
-    return stamp, made.key or str(first.get("CCDFKEY", ""))
+    return stamp, made.key or str(first_header.get("CCDFKEY", ""))
 
 
 def read_verdicts(results):

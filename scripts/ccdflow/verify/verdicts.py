@@ -223,20 +223,20 @@ def _unit_of(headers, kind, largest):
     return next((str(header["BUNIT"]) for header in headers if "BUNIT" in header), "adu")
 
 
-def _check_name(first, product, kind):
+def _check_name(first_header, product, kind):
     """Compare the name that a master or a map has in its header; frames have that of a raw file."""
     if kind in ("frame", "science"):
         return
-    if "CCDFNAME" not in first:
+    if "CCDFNAME" not in first_header:
         raise CannotRemake("the header lacks CCDFNAME: it is of an older version", OLDER)
-    name = unquote(str(first["CCDFNAME"]), errors="surrogateescape")
+    name = unquote(str(first_header["CCDFNAME"]), errors="surrogateescape")
     if name != product:
         raise Differs(f"CCDFNAME is {product}, and its card has {name}")
 
 
-def _check_noted(first, datasum, made):
+def _check_noted(first_header, datasum, made):
     """Compare a product's key and content with the notes of the run that made it."""
-    key = str(first.get("CCDFKEY", ""))
+    key = str(first_header.get("CCDFKEY", ""))
     if made.key and key != made.key:
         raise Differs(f"CCDFKEY is {made.key} in the notes of the run, and its card has {key}")
     noted = made.content.partition("-")[0]

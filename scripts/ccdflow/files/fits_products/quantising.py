@@ -61,6 +61,8 @@ def randoms():
     return values.astype(np.float32)
 
 
+# A tile is quantised and then restored with the same numbers, so one would do for a thread: four
+# serve its threads. They take as much memory as a tile.
 @lru_cache(maxsize=4)
 def dither(start, count):
     """Return the random numbers of a tile's pixels.

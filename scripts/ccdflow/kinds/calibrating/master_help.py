@@ -210,7 +210,7 @@ def helps_of(records):
     Parameters
     ----------
     records : iterable of ccdflow.run.ledger.Record
-        Of calibrated frames; those that were not made, or by an older ccdflow, do not count.
+        Of calibrated frames; those that were not made, and those without helps, do not count.
 
     Returns
     -------
@@ -232,6 +232,7 @@ def _effects(records):
             continue
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
+        # Older results: records have no helps.
         if data.get("helps"):
             masters = {kind: product for kind, product, _ in record.basis["masters"]}
             for kind, values in data["helps"].items():

@@ -28,8 +28,8 @@ from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-# In the reason of a group whose frames agree and are only too few: records of earlier versions have
-# nothing else that says so.
+# Older results: records of groups whose frames agree and are only too few have these words alone,
+# and no `too_few`.
 _TOO_FEW_FORMERLY = "fewer than the minimum of"
 
 

@@ -51,6 +51,7 @@ def rules(context):
     )
 
 
+# A process has one configuration, and a watch another one after a change; the tests have several.
 @lru_cache(maxsize=8, typed=True)
 def _rules(*values):
     """Return the `Rules` of some settings: one object, for it is a part of keys."""

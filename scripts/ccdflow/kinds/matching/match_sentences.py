@@ -23,6 +23,7 @@ from ccdflow.run.job import MissingCause, Remark, RemarkKind
 _ON_SCALE = RemarkKind.SCALE
 
 
+# Lags are whole nights, mostly: those of 27 years fit. A lag beyond them is only worded again.
 @lru_cache(maxsize=10_000)
 def lag_words(lag, than=""):
     """Return how long before or after a frame a master was taken: all texts word it by this.
@@ -59,6 +60,8 @@ def lag_words(lag, than=""):
     return f"{words} {than}".strip()
 
 
+# Lags are whole nights, mostly: those of 27 years fit. Frames of one lag share the remark: a plan
+# has hundreds of thousands of them.
 @lru_cache(maxsize=10_000)
 def remark_on_lag(lag):
     """Return the `Remark` on a master of another night: see `lag_words`."""

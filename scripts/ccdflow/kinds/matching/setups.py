@@ -302,11 +302,13 @@ def filter_and_grism(facts):
     return _in_any_order(facts["filter"], facts["grism"])
 
 
+# A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
 def _as_written(filter_name, grism):
     return light_words((filter_name, grism))
 
 
+# A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
 def _in_any_order(filter_name, grism):
     return light_words((in_any_order(filter_name), grism))

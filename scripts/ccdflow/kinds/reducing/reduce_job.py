@@ -264,7 +264,7 @@ def _refuse_lit_overscan(frame, made):
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, text in made.warnings:
             if kind == strip_light.DATA_FOR_OVERSCAN:
-                raise strip_light.lit_overscan(text, frame.row.file)
+                raise strip_light.LitOverscan(text, file=frame.row.file)
 
 
 def _refuse_negatives(frame, stored):

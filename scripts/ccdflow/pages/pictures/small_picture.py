@@ -48,7 +48,7 @@ class Shown:
     zscale : (float, float)
         Values between which the linear scale of IRAF's zscale goes.
     rows : int or None
-        Rows of each square of the frame that were read; None in a file of an earlier version.
+        Rows of each square of the frame that were read; None where the file does not say.
     width, height : int
         Pixels of the picture.
     """
@@ -135,6 +135,7 @@ def _asinh(image, centre, scale):
     return np.copysign(root, values, out=root)
 
 
+# There are 254 numbers of steps at most: a table for each, of 256 bytes.
 @lru_cache(maxsize=256)
 def _greys(steps):
     """Return the grey of each of some steps, from 1 on: 1 is the darkest; 0 is transparent."""
@@ -178,6 +179,8 @@ def _zscale(values, middle):
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
 
 
+# Pictures of one size have samples of one size, 1.5 times `_ZSCALE_SAMPLE` at most: 5 kB for each
+# 100 values. A camera has a few sizes of frames.
 @lru_cache(maxsize=8)
 def _powers(size):
     """Return 1, x, 0, x^2, 0 and 0 of the places of some values about their middle, (6, size)."""
@@ -228,6 +231,7 @@ def read_shown(content):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
     size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
+    # Older results: their pictures do not say the rows, so that `Shown.rows` is None.
     return Shown(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 

@@ -37,7 +37,8 @@ FACTS = (
 
 # Facts that only distinguish groups and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
-# Facts that pages show only where there is a value: pages of older versions do not have them.
+# Older results: their pages do not have these facts, and stay as they are. Others show them only
+# where there is a value.
 _LATER_FACTS = ("grism",)
 
 UNDATED_NIGHT = "undated"

@@ -162,7 +162,7 @@ class OpenedFrame:
     results: Path
 
     @property
-    def first(self):
+    def first_header(self):
         """The first header of the calibrated frame."""
         return self.headers[0]
 
@@ -178,13 +178,16 @@ class OpenedFrame:
 
 def _verify_image(opened, hdu):
     """Return the largest difference of an image's pixels, and how its errors were compared."""
-    header, reduced = with_shared(opened.headers[hdu], opened.first), opened.frame[hdu].header
+    header, reduced = (
+        with_shared(opened.headers[hdu], opened.first_header),
+        opened.frame[hdu].header,
+    )
     image, in_electrons = _image_of(opened, hdu, header)
     stored_pixels = _pixels_of(opened.hdus[hdu])
-    _check_steps(header, opened.first, image, opened.account)
-    _check_gain(header, opened.first, image, reduced, opened.results)
+    _check_steps(header, opened.first_header, image, opened.account)
+    _check_gain(header, opened.first_header, image, reduced, opened.results)
     _check_renamed(header, reduced)
-    is_measured = "GAINMEAS" in opened.first or "SHUTCOR" in opened.first
+    is_measured = "GAINMEAS" in opened.first_header or "SHUTCOR" in opened.first_header
     largest = _same_pixels(stored_pixels, image, half_step(header), is_measured=is_measured)
     noise = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
@@ -212,17 +215,17 @@ def _verify_image(opened, hdu):
 
 def _image_of(opened, hdu, header):
     """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
-    account, first, reduced = opened.account, opened.first, opened.frame[hdu].header
+    account, first_header, reduced = opened.account, opened.first_header, opened.frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.files.items()}
-    if "SHUTCOR" in first:
-        must_have(first, "FLATIM")
+    if "SHUTCOR" in first_header:
+        must_have(first_header, "FLATIM")
         planes["flat"] = shutters.flat_over_factor(
-            planes["flat"], first, opened.frame[0].header, opened.results,
+            planes["flat"], first_header, opened.frame[0].header, opened.results,
             opened.number_of_image(hdu),
         )  # fmt: skip
     bias = planes["bias"].header if "bias" in planes else None
-    readouts = readouts_of(header, first, reduced, bias)
+    readouts = readouts_of(header, first_header, reduced, bias)
     unit, converts, in_electrons = _unit_of(reduced, readouts)
     image = remade_calibration.CalibratedImage(
         account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
@@ -308,9 +311,9 @@ def _same_pixels(pixels, image, step, *, is_measured):
     )
 
 
-def _check_steps(header, first, image, account):
+def _check_steps(header, first_header, image, account):
     """Compare the unit, and the cards of the steps, with the masters that were applied."""
-    check_required(header, first, "calibrated")
+    check_required(header, first_header, "calibrated")
     must_have(header, "BUNIT")
     if header["BUNIT"] != image.unit:
         raise Differs(f"the unit is {image.unit}, and BUNIT has {header['BUNIT']}")
@@ -329,14 +332,14 @@ def _check_renamed(header, reduced):
             check_text(header, name, reduced.get(keyword))
 
 
-def _check_gain(header, first, image, reduced, results):
+def _check_gain(header, first_header, image, reduced, results):
     """Compare a measured gain with the gains of the detector's nights, or with the flat's.
 
     It is the mean of some nights by their errors, so that it lies between them.
 
     Parameters
     ----------
-    header, first : astropy.io.fits.Header
+    header, first_header : astropy.io.fits.Header
         Of the image, and of the first HDU.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     reduced : astropy.io.fits.Header
@@ -350,10 +353,10 @@ def _check_gain(header, first, image, reduced, results):
         if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
-        camera = str(first.get("CCDFCAM"))
+        camera = str(first_header.get("CCDFCAM"))
         gains = measured_gains(results / paths.DETECTOR_FILE, name, camera=camera)
         gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
-        if not gains and "BPMIM" in first and not (results / paths.DETECTOR_FILE).is_file():
+        if not gains and "BPMIM" in first_header and not (results / paths.DETECTOR_FILE).is_file():
             raise CannotRemake(
                 f"{paths.DETECTOR_FILE}, which has its {keyword}, is missing", MISSING
             )
@@ -378,40 +381,40 @@ def _check_noise(header, image, noise):
     remade_calibration.check_overscan_noise(header, image, noise)
 
 
-def _check_masters(first, reduced, account, files):
+def _check_masters(first_header, reduced, account, files):
     """Compare a header's cards on its masters with the masters' own headers."""
-    check_grade(first, account.masters)
+    check_grade(first_header, account.masters)
     for kind, path in files.items():
         master = fits.getheader(path)
         keyword = f"{kind.upper()}DT"
-        _check_lag(first, keyword, account.masters[kind].name)
+        _check_lag(first_header, keyword, account.masters[kind].name)
         if kind == "flat":
-            _check_flat_level(first, path)
+            _check_flat_level(first_header, path)
         if kind == "dark":
-            _check_dark(first, reduced, master, account.masters["dark"].factors[0])
+            _check_dark(first_header, reduced, master, account.masters["dark"].factors[0])
 
 
-def _check_flat_level(first, path):
+def _check_flat_level(first_header, path):
     """Compare FLATLVL with the flat's, which each image of a flat has."""
     images = open_product(path).images.values()
     levels = {number_of_card(image.header.get("FLATLVL")) for image in images} - {None}
     if len(levels) == 1 and (level := levels.pop()):
-        check_figure(first, "FLATLVL", level)
+        check_figure(first_header, "FLATLVL", level)
 
 
-def _check_lag(first, keyword, name):
+def _check_lag(first_header, keyword, name):
     """Compare the nights between a frame and its master with their dates, to a day."""
     night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
-    day = re.match(r"\d{4}-\d\d-\d\d", str(first.get("DATE-OBS", "")))
+    day = re.match(r"\d{4}-\d\d-\d\d", str(first_header.get("DATE-OBS", "")))
     if night is None or day is None:
         return
-    must_have(first, keyword)
+    must_have(first_header, keyword)
     lag = (date.fromisoformat(day[0]) - date.fromisoformat(night[1])).days
-    if abs(first[keyword] - lag) > 1:
-        raise Differs(f"{keyword} is about {lag}, and its card has {first[keyword]}")
+    if abs(first_header[keyword] - lag) > 1:
+        raise Differs(f"{keyword} is about {lag}, and its card has {first_header[keyword]}")
 
 
-def _check_dark(first, reduced, dark, scale):
+def _check_dark(first_header, reduced, dark, scale):
     """Compare the factor of a dark with the exposures, and DARKDTMP with the temperatures."""
     exposures = number_of_card(reduced.get("EXPTIME")), number_of_card(dark.get("EXPTIME"))
     if all(exposures):
@@ -422,7 +425,7 @@ def _check_dark(first, reduced, dark, scale):
         check_value("DARKSCAL", scale, expected, part=1e-2)
     degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
     if None not in degrees:
-        check_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
+        check_figure(first_header, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
 @dataclass(frozen=True)
@@ -480,7 +483,7 @@ def _check_mask(mask, image, sources):
     expected.add(SATURATED, sure, possible=possible)
     masking.add_uncovered(expected, image)
     masking.add_not_linear(expected, mask, image, header, reduced)
-    masking.add_bad_pixels(expected, opened.first, opened.results, stored.number)
+    masking.add_bad_pixels(expected, opened.first_header, opened.results, stored.number)
     masking.add_scaled_dark(expected, image, stored)
     masking.add_neighbours(expected, mask, stored.pixels, stored.step)
     if stored.errors is not None:
@@ -493,7 +496,7 @@ def _check_mask(mask, image, sources):
         _check_cosmics(header)
 
 
-def check_named_tables(first):
+def check_named_tables(first_header):
     """Compare BPMNTS with the tables of bad pixels that are named; of more, some are lost.
 
     Raises
@@ -501,13 +504,13 @@ def check_named_tables(first):
     Differs
         If it is less, or one of the cards is there alone.
     """
-    present = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first]
+    present = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first_header]
     if present and len(present) < 3:
         raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
-    named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first)
-    written = number_of_card(first.get("BPMNTS"))
+    named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
+    written = number_of_card(first_header.get("BPMNTS"))
     if present and (written is None or written < named):
-        raise Differs(f"BPMNTS is {named}, and its card has {first['BPMNTS']}")
+        raise Differs(f"BPMNTS is {named}, and its card has {first_header['BPMNTS']}")
 
 
 def _check_cosmics(header):

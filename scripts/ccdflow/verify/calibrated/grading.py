@@ -20,7 +20,7 @@ _GRADES = (
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
     (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
     (re.compile(r"dark temperature unknown"), "B"),
-    # Version 1.x wrote "without a date", of masters and of frames that have none.
+    # Older results: "without a date", of masters and of frames that have none.
     (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)"
                 r"|of another night(, days between unknown| without a date))"), "B"),
     (re.compile(r"(bias|dark|flat) cut to its pixels \[\d+:\d+,\d+:\d+\]"), "B"),
@@ -32,12 +32,12 @@ _GRADES = (
 )  # fmt: skip
 
 
-def check_grade(first, masters):
+def check_grade(first_header, masters):
     """Raise unless CALGRADE follows from the masters and the reasons in HISTORY.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the first HDU of a calibrated frame.
     masters : dict of str to ccdflow.verify.reading.accounts.NamedMaster
         Those that its header names.
@@ -47,26 +47,28 @@ def check_grade(first, masters):
     Differs
         If the grade or a reason is not the one that the cards and the masters give.
     """
-    grade_lines = [match for text in sentences_in_header(first) if (match := _LINE.fullmatch(text))]
-    reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
+    grade_lines = [
+        match for text in sentences_in_header(first_header) if (match := _LINE.fullmatch(text))
+    ]
+    reasons, grade = [match[2].strip() for match in grade_lines], first_header.get("CALGRADE")
     if wrong := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
-    check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT_STEP.pattern}"))
+    check_plain(first_header, re.compile(f"{_LINE.pattern}|{_WITHOUT_STEP.pattern}"))
     expected = max((_grade_of(reason) for reason in reasons), default="A")
     if grade != expected:
         raise Differs(f"CALGRADE is {expected} by its HISTORY, and its card has {grade}")
-    _check_steps(first, masters, reasons)
-    if "dark" in masters and "DARKDTMP" not in first and _UNKNOWN_TEMPERATURE not in reasons:
+    _check_steps(first_header, masters, reasons)
+    if "dark" in masters and "DARKDTMP" not in first_header and _UNKNOWN_TEMPERATURE not in reasons:
         raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN_TEMPERATURE!r}")
-    needs = _patterns_of_reasons(first, masters)
+    needs = _patterns_of_reasons(first_header, masters)
     for needed in needs:
         if not any(re.match(needed, reason) for reason in reasons):
             words = re.sub(r"\\(.)", r"\1", needed.rstrip("$"))
             raise Differs(f"HISTORY has no reason {words!r}, which its masters and cards give")
-    _check_true(first, reasons, needs)
+    _check_true(first_header, reasons, needs)
 
 
-def _check_true(first, reasons, needs):
+def _check_true(first_header, reasons, needs):
     """Raise if a reason is one that its masters and cards do not give."""
     for reason in reasons:
         kind, _, words = reason.partition(" ")
@@ -74,18 +76,20 @@ def _check_true(first, reasons, needs):
         is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
         if kind in ("bias", "dark", "flat") and is_of_cards and not has_needed:
             raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
-        if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first:
+        if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first_header:
             raise Differs(f"HISTORY has {_UNKNOWN_TEMPERATURE!r}, and DARKDTMP is there")
         if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
-            degrees = first.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
+            degrees = first_header.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
             if (
                 abs(float(match[1]) - degrees)
                 > _ROUNDING_DEGREES * abs(degrees) + _ROUNDING_DEGREES
             ):
-                raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {first.get('DARKDTMP')}")
-        if reason.startswith("shutter not corrected") and "SHUTCOR" in first:
+                raise Differs(
+                    f"HISTORY has {reason!r}, and DARKDTMP is {first_header.get('DARKDTMP')}"
+                )
+        if reason.startswith("shutter not corrected") and "SHUTCOR" in first_header:
             raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
-        if reason.startswith("no UNCERT") and "SKYPRED" in first:
+        if reason.startswith("no UNCERT") and "SKYPRED" in first_header:
             raise Differs(f"HISTORY has {reason!r}, and SKYPRED is there")
 
 
@@ -96,10 +100,12 @@ def _grade_of(reason):
     raise Differs(f"HISTORY has a grade for a reason that ccdflow has not: {reason!r}")
 
 
-def _check_steps(first, masters, reasons):
+def _check_steps(first_header, masters, reasons):
     """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
     lines = [
-        match for text in sentences_in_header(first) if (match := _WITHOUT_STEP.fullmatch(text))
+        match
+        for text in sentences_in_header(first_header)
+        if (match := _WITHOUT_STEP.fullmatch(text))
     ]
     without = [match[1] for match in lines]
     for kind in ("bias", "dark", "flat"):
@@ -113,15 +119,17 @@ def _check_steps(first, masters, reasons):
             raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
 
 
-def _patterns_of_reasons(first, masters):
+def _patterns_of_reasons(first_header, masters):
     """Return patterns of the reasons that the masters give: another night, a scale, a part."""
     patterns = []
     for kind, master in masters.items():
-        if lag := first.get(f"{kind.upper()}DT", 0):
+        if lag := first_header.get(f"{kind.upper()}DT", 0):
             plural = "s" * (abs(lag) != 1)
             patterns.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
         if master.cut is not None:
-            patterns.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
+            patterns.append(
+                f"{kind} cut to its pixels {re.escape(first_header[f'{kind.upper()}CUT'])}$"
+            )
         if any(factor != 1 for factor in master.factors):
             factor = master.factors[0]
             words = f"{kind} scaled {'up' if factor > 1 else 'down'} by {factor:.4g}"

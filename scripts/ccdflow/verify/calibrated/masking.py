@@ -28,7 +28,7 @@ from ccdflow.verify.reading.mask_bits import (
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# The reason where a header of an older version names only some of its tables.
+# Older results: a header names only some of its tables, and gets this reason.
 _NOT_ALL = "it names not all of its measurements of bad pixels"
 # A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0
@@ -183,7 +183,7 @@ def add_scaled_dark(expected, image, stored):
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
-    seconds = number_of_card(dark.first.get("EXPTIME"))
+    seconds = number_of_card(dark.first_header.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
         gain = 1.0 if stored.in_electrons else readout.photon_gain
         if gain is None:
@@ -214,14 +214,14 @@ def add_scaled_dark(expected, image, stored):
 # -- bad pixels ------------------------------------------------------------------------------------
 
 
-def add_bad_pixels(expected, first, results, number_of_image):
+def add_bad_pixels(expected, first_header, results, number_of_image):
     """Expect the bits that the measurements of bad pixels give that a header names.
 
     Parameters
     ----------
     expected : ExpectedMask
         Changed in place.
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the calibrated frame's first HDU.
     results : pathlib.Path
         The results folder.
@@ -234,27 +234,29 @@ def add_bad_pixels(expected, first, results, number_of_image):
     Differs
         If one of them is of another camera.
     """
-    if "BPMIM" not in first:
+    if "BPMIM" not in first_header:
         return
-    nights = _measurements(first, results)
+    nights = _measurements(first_header, results)
     for *_, cards in nights:
-        if cards["CCDFCAM"] != first["CCDFCAM"]:
+        if cards["CCDFCAM"] != first_header["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
-    share = float(first.get("BPMSHARE", _LEAST_SHARE))
+    share = float(first_header.get("BPMSHARE", _LEAST_SHARE))
     index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
     for image in (expected.must, expected.may):
         image.reshape(-1)[index] |= bits
 
 
-def _measurements(first, results):
+def _measurements(first_header, results):
     """Return the findings of the measurements that a frame names, oldest first."""
-    count = first["BPMNTS"]
+    count = first_header["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
-    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first]
+    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first_header]
     if lost or count > _MOST_NAMED:
         raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
-    named = [(first[f"BPMIM{tail}"], first[f"BPMKEY{tail}"]) for tail in reversed(tails)]
+    named = [
+        (first_header[f"BPMIM{tail}"], first_header[f"BPMKEY{tail}"]) for tail in reversed(tails)
+    ]
     return [_measured_pixels(name, key, results) for name, key in named]
 
 
@@ -266,6 +268,8 @@ def _measured_pixels(name, key, results):
     return _read_measurement(path, status.st_size, status.st_mtime_ns)
 
 
+# Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
+# hold those of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
 def _read_measurement(path, size, time):
     """Read a table of bad pixels; size and time of its file keep an old one from being taken."""

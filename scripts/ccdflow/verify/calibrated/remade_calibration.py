@@ -372,7 +372,7 @@ def _noise_of_bias(noise, image, factor):
     if "bias" not in image.planes:
         return other_variance**0.5
     dark = image.planes.get("dark")
-    is_same = dark is not None and str(dark.first.get("BIASKEY", "")) == (
+    is_same = dark is not None and str(dark.first_header.get("BIASKEY", "")) == (
         image.account.masters["bias"].key
     )
     share = abs(1.0 - noise.scale) if is_same else 1.0

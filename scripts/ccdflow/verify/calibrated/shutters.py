@@ -19,7 +19,7 @@ _MOST_CELLS = 16
 _LEAST_SIDE = 16
 
 
-def flat_over_factor(flat, first, reduced, results, image):
+def flat_over_factor(flat, first_header, reduced, results, image):
     """Return a flat over the factor for the shutter.
 
     A pixel whose shutter is open for delta seconds less has (t - delta) / t of a frame's light, and
@@ -28,7 +28,7 @@ def flat_over_factor(flat, first, reduced, results, image):
     Parameters
     ----------
     flat : ccdflow.verify.calibrated.master_planes.MasterPlane
-    first, reduced : astropy.io.fits.Header
+    first_header, reduced : astropy.io.fits.Header
         First headers of the calibrated and of the reduced frame.
     results : pathlib.Path
     image : int
@@ -44,11 +44,11 @@ def flat_over_factor(flat, first, reduced, results, image):
     CannotRemake
         If a file is missing, or EXPTIME has no exposure.
     """
-    name = unquote(first["SHUTCOR"], errors="surrogateescape")
-    path = master_file(NamedMaster(name, first["SHUTKEY"]), "map of the shutter", results)
+    name = unquote(first_header["SHUTCOR"], errors="surrogateescape")
+    path = master_file(NamedMaster(name, first_header["SHUTKEY"]), "map of the shutter", results)
     with fits.open(path, memmap=False) as hdus:
         excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
-    mean_dead_time = number_of_card(first.get("SHUTMEAN")) or 0.0
+    mean_dead_time = number_of_card(first_header.get("SHUTMEAN")) or 0.0
     seconds, *flat_seconds = _exposures(flat, reduced, results)
     shape = flat.data.shape
     excess_of_pixels = _stretch_cells(excess, shape)
@@ -71,13 +71,13 @@ def flat_over_factor(flat, first, reduced, results, image):
 
 def _exposures(flat, reduced, results):
     """Return the seconds of a frame, and of each member of its flat."""
-    names = [str(flat.first[word]) for word in flat.first if word.startswith("IMC")]
+    names = [str(flat.first_header[word]) for word in flat.first_header if word.startswith("IMC")]
     headers = [reduced]
     for name in names:
         path = results / product_of(unquote(name, errors="surrogateescape"))
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a member of its flat, is missing", MISSING)
-        headers.append(open_product(path).first)
+        headers.append(open_product(path).first_header)
     seconds = [number_of_card(header.get("EXPTIME")) for header in headers]
     if None in seconds:
         raise CannotRemake("it is corrected for the shutter, and EXPTIME has no exposure", MODEL)

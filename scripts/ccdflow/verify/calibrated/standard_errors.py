@@ -260,11 +260,11 @@ def _shares_of_masters(planes, account):
     if dark is None:
         return (0.0 if bias is None else 1.0), 0.0, 0.0
     scale = account.masters["dark"].factors[0]
-    key = str(dark.first.get("BIASKEY", ""))
+    key = str(dark.first_header.get("BIASKEY", ""))
     if bias is not None and key == account.masters["bias"].key:
         return 1.0 - scale, scale, 0.0
     dark_bias_variance = (
-        (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
+        (scale * (number_of_card(dark.first_header.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
     )
     return (0.0 if bias is None else 1.0), scale, dark_bias_variance
 

@@ -232,7 +232,7 @@ def _check_gains(remade):
 
 def _check_dark(remade, image, errors, mask):
     """Compare the rate of a dark, its hot pixels and its trails of charge, with its pixels."""
-    header, seconds = remade.header, float(remade.first["EXPTIME"])
+    header, seconds = remade.header, float(remade.first_header["EXPTIME"])
     must_have(header, "NHOT")
     check_figure(header, "EXPTIME", seconds)
     limit = re.match(r"pixels over those around by (\S+) ", header.comments["NHOT"])

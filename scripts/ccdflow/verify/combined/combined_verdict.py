@@ -140,7 +140,7 @@ class _RemadeImage:
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
         self.hdus, self.hdu, self.results = hdus, hdu, results
         self.account = _account_with_clipping(headers[hdu], headers[0], account)
-        self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
+        self.header, self.first_header = with_shared(headers[hdu], headers[0]), headers[0]
         self.gains = gains
         self.is_whole = whole
         self.suffix = str(hdu) if hdu else ""
@@ -288,11 +288,11 @@ class _RemadeImage:
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
 
 
-def _account_with_clipping(header, first, account):
+def _account_with_clipping(header, first_header, account):
     """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
-    if "CLIPDEV" in first:
+    if "CLIPDEV" in first_header:
         must_have(header, "CLIPDEV")
-        check_text(header, "CLIPDEV", first["CLIPDEV"])
+        check_text(header, "CLIPDEV", first_header["CLIPDEV"])
     if "CLIPDEV" not in header:
         raise CannotRemake("the header lacks CLIPDEV: it is of an older version", OLDER)
     if (header["CLIPDEV"] == _NO_CLIPPING) != (account.clip is None):
@@ -318,16 +318,16 @@ def _check_members(headers, account, results):
     """Compare the cards that members have alike, their dates and exposures with theirs."""
     files = _member_files(account, results)
     _check_likeness(headers, account, files[0])
-    firsts = [open_product(path).first for path in files]
-    check_shared_cards(headers[0], firsts, COMBINED_ORIGINS)
-    _check_dates(headers[0], firsts)
-    _check_exposure(headers[0], firsts)
+    first_headers = [open_product(path).first_header for path in files]
+    check_shared_cards(headers[0], first_headers, COMBINED_ORIGINS)
+    _check_dates(headers[0], first_headers)
+    _check_exposure(headers[0], first_headers)
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
             of_members = [open_product(path).images[hdu].header for path in files]
             check_shared_cards(headers[hdu], of_members, COMBINED_ORIGINS)
-        _check_levels(headers[hdu], firsts, files, hdu)
+        _check_levels(headers[hdu], first_headers, files, hdu)
 
 
 def _member_files(account, results):
@@ -352,10 +352,10 @@ def _check_likeness(headers, account, path):
                 check_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
 
 
-def _check_dates(header, firsts):
+def _check_dates(header, first_headers):
     """Compare DATE-BEG and DATE-END with the members' first and last times."""
-    dates = [_time_of(first) for first in firsts]
-    if all("T" in str(first.get("DATE-OBS")) for first in firsts):
+    dates = [_time_of(first_header) for first_header in first_headers]
+    if all("T" in str(first_header.get("DATE-OBS")) for first_header in first_headers):
         must_have(header, "DATE-BEG")
         must_have(header, "DATE-END")
     if None not in dates and "DATE-BEG" in header:
@@ -366,22 +366,22 @@ def _check_dates(header, firsts):
                 raise Differs(f"{keyword} is {comparison}")
 
 
-def _check_exposure(header, firsts):
+def _check_exposure(header, first_headers):
     """Compare EXPTIME with the median of the members' exposures."""
-    seconds = [number_of_card(first.get("EXPTIME")) for first in firsts]
+    seconds = [number_of_card(first_header.get("EXPTIME")) for first_header in first_headers]
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
         check_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE_TOLERANCE, least=least)
 
 
-def _check_levels(header, firsts, paths, hdu):
+def _check_levels(header, first_headers, paths, hdu):
     """Compare BIASLVL of each amplifier with the mean of the members'."""
     for tail in tails_of(header):
         if number_of_card(card(header, "BIASLVL", tail)) is None:
             continue
         headers_of_members = (
-            firsts if not hdu else [open_product(path).images[hdu].header for path in paths]
+            first_headers if not hdu else [open_product(path).images[hdu].header for path in paths]
         )
         levels = [number_of_card(card(member, "BIASLVL", tail)) for member in headers_of_members]
         if None not in levels:
@@ -398,9 +398,9 @@ def _time_of(header):
         return None
 
 
-def _check_group(first, path, account):
+def _check_group(first_header, path, account):
     """Compare the nights between the masters and this frame with those of their folders."""
-    check_figure(first, "NCOMBINE", len(account.members))
+    check_figure(first_header, "NCOMBINE", len(account.members))
     night_of_frame = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
     for kind, master in account.masters.items():
         night_of_master = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
@@ -409,7 +409,7 @@ def _check_group(first, path, account):
             lag = (
                 date.fromisoformat(night_of_frame[1]) - date.fromisoformat(night_of_master[1])
             ).days
-            check_figure(first, keyword, lag)
+            check_figure(first_header, keyword, lag)
 
 
 def _gain_ratios(headers, account):

@@ -278,6 +278,7 @@ def _combination(values, method, clip, deviation, iterations):
         return np.nanmean(kept, axis=0) if method == "average" else finite_median(kept)
 
 
+# A simulation takes 0.2 s. Combinations of an archive have some tens of numbers of frames.
 @lru_cache(maxsize=64)
 def excess(count, method, clip, deviation, iterations):
     """Return the variance of the combination of normal values over that of their mean.

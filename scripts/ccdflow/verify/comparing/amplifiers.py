@@ -98,12 +98,12 @@ def places_without_level(header, tail):
     return [slices_of(section) for section in str(card(header, "OSCSAT", tail, "")).split()]
 
 
-def with_shared(header, first):
+def with_shared(header, first_header):
     """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
 
     Parameters
     ----------
-    header, first : astropy.io.fits.Header
+    header, first_header : astropy.io.fits.Header
         Of the image and of the first HDU.
 
     Returns
@@ -113,8 +113,8 @@ def with_shared(header, first):
     """
     header_copy = header.copy()
     for keyword in _SHARED_CARDS:
-        if keyword in first and keyword not in header:
-            header_copy[keyword] = first[keyword]
+        if keyword in first_header and keyword not in header:
+            header_copy[keyword] = first_header[keyword]
     return header_copy
 
 
@@ -124,12 +124,12 @@ def number_of_card(value):
     return float(value) if is_number and np.isfinite(value) else None
 
 
-def readouts_of(header, first, reduced, bias):
+def readouts_of(header, first_header, reduced, bias):
     """Return the `VerifiedAmplifier` of each amplifier of a calibrated image.
 
     Parameters
     ----------
-    header, first, reduced : astropy.io.fits.Header
+    header, first_header, reduced : astropy.io.fits.Header
         Of the image, of the first HDU, and of the reduced image.
     bias : astropy.io.fits.Header or None
         Of the combined bias: its RNOISE was measured on pixels that were rounded.
@@ -143,7 +143,9 @@ def readouts_of(header, first, reduced, bias):
         header_gain = number_of_card(card(reduced, "AMPGAIN", tail))
         of_flats = number_of_card(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header the measured one turns pixels into electrons.
-        gain = header_gain if header_gain is not None else number_of_card(first.get("GAINMEAS"))
+        gain = (
+            header_gain if header_gain is not None else number_of_card(first_header.get("GAINMEAS"))
+        )
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
@@ -160,9 +162,6 @@ def readouts_of(header, first, reduced, bias):
 
 def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, factor=1.0):
     """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
-
-    Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
-    all of it.
 
     Parameters
     ----------
@@ -186,6 +185,7 @@ def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, fac
         If the noise differs by more than that.
     """
     noise = level_noise(header, tail, read_noise, rounding)
+    # Older results: the level of a whole frame counts 0.6 of the rounding of a pixel, not all.
     is_frame = card(header, "OSCAXIS", tail) == "frame"
     difference = abs((value / factor) ** 2 - noise**2)
     if difference > _LEVEL_PART * noise**2 + (0.5 * ROUNDING if is_frame else _LEAST_LEVEL):
@@ -215,7 +215,7 @@ def level_noise(header, tail, read_noise, rounding):
     strips = card(header, "OVERSCAN", tail)
     if not strips:
         return 0.0
-    axis, first = card(header, "OSCAXIS", tail, "rows"), header
+    axis = card(header, "OSCAXIS", tail, "rows")
     strip_slices = [slices_of(strip) for strip in strips.split()]
     if axis == "frame":
         count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in strip_slices)
@@ -223,15 +223,17 @@ def level_noise(header, tail, read_noise, rounding):
         count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in strip_slices)  # fmt: skip
     single = (read_noise**2 + rounding) ** 0.5
-    noise = _scatter_of_medians(count, first.get("OSCSTAT", "median"), round(single, 4))
-    if axis == "frame" or not first.get("OSCMODEL"):
+    noise = _scatter_of_medians(count, header.get("OSCSTAT", "median"), round(single, 4))
+    if axis == "frame" or not header.get("OSCMODEL"):
         return noise
     kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
     along = kept[0] if axis == "rows" else kept[1]
-    terms = first["OSCORDER"] + (3 if first["OSCMODEL"] == "spline" else 1)
+    terms = header["OSCORDER"] + (3 if header["OSCMODEL"] == "spline" else 1)
     return noise * min(1.0, terms / (along.stop - along.start)) ** 0.5
 
 
+# A simulation takes 0.03 s. Frames of a camera have the same strips, and an amplifier one noise: 64
+# hold those of a camera with many amplifiers.
 @lru_cache(maxsize=64)
 def _scatter_of_medians(count, statistic, noise):
     """Return the scatter of medians of ``count`` rounded pixels about their level."""

@@ -22,12 +22,12 @@ _CARDS_WITH_OTHERS = {
 }
 
 
-def check_required(header, first, sort):
+def check_required(header, first_header, sort):
     """Raise unless the cards of an image that come together are all there.
 
     Parameters
     ----------
-    header, first : astropy.io.fits.Header
+    header, first_header : astropy.io.fits.Header
         Of an image and of the first HDU.
     sort : {'frame', 'combined', 'calibrated'}
 
@@ -39,7 +39,8 @@ def check_required(header, first, sort):
 
     def has(keyword, tail):
         return any(
-            keyword in each or card(each, keyword, tail) is not None for each in (header, first)
+            keyword in each or card(each, keyword, tail) is not None
+            for each in (header, first_header)
         )
 
     for tail in tails_of(header):
@@ -49,7 +50,7 @@ def check_required(header, first, sort):
                 lost = next(name for name in names if name not in present)
                 raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
         for name, needed in _CARDS_WITH_OTHERS[sort]:
-            if needed == "OSCAXIS" and is_of_first_version(first):
+            if needed == "OSCAXIS" and is_of_first_version(first_header):
                 continue
             if has(name, tail) and not has(needed, tail):
                 raise Differs(f"there is no card {needed}{tail}, and {name}{tail} is there")

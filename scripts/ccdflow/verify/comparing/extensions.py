@@ -24,7 +24,7 @@ _COMMENTS = {
         "",
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
         " image are the parts common to a row, or to all frames with these masters.",
-        # As version 1.x wrote it.
+        # Older results: the words of a comment.
         "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
         " image tell what of it is common to a row, or to all frames with these masters.",
     ),
@@ -123,12 +123,12 @@ def _check_extension(header, image, name):
         raise Differs(f"{name} has another COMMENT than ccdflow writes")
 
 
-def check_packed(first, image):
+def check_packed(first_header, image):
     """Raise unless the first HDU of a file of tiles repeats the cards of its image.
 
     Parameters
     ----------
-    first, image : astropy.io.fits.Header
+    first_header, image : astropy.io.fits.Header
         Of the first HDU, which has no pixels, and of the image that is packed behind it.
 
     Raises
@@ -138,7 +138,7 @@ def check_packed(first, image):
     """
     cards_of_first, cards_of_image = (
         [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
-        for each in (first, image)
+        for each in (first_header, image)
     )
     for cards, others, holder in (
         (cards_of_first, cards_of_image, "of its image"),

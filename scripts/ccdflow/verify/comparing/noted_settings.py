@@ -37,40 +37,44 @@ def check_settings(headers, kind, basis):
     Differs
         If a card has another value.
     """
-    settings, first = basis.get("settings") or {}, headers[0]
+    settings, first_header = basis.get("settings") or {}, headers[0]
     if kind in ("bias", "dark", "flat"):
         _check_recipe(headers, settings)
     elif kind == "frame":
-        _check_setting(first, "CCDFCAM", basis.get("camera"))
+        _check_setting(first_header, "CCDFCAM", basis.get("camera"))
     elif kind == "bad pixels":
-        _check_setting(first, "BPNIGHTS", settings.get("nights"))
-        _check_setting(first, "BPSHARE", settings.get("share"))
+        _check_setting(first_header, "BPNIGHTS", settings.get("nights"))
+        _check_setting(first_header, "BPSHARE", settings.get("share"))
     elif kind == "detector":
-        _check_setting(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
         _check_setting(
-            first, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA) if settings else None
+            first_header, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first_header else None
+        )
+        _check_setting(
+            first_header, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA) if settings else None
         )
         if "masters" in basis:
-            _check_sources(first, [name for name, _, use in basis["masters"] if use == "made"])
+            _check_sources(
+                first_header, [name for name, _, use in basis["masters"] if use == "made"]
+            )
     elif kind == "science":
         _check_cosmics(headers, settings)
         for kind_of_master, name, _ in basis.get("masters", ()):
-            if f"{kind_of_master.upper()}IM" in first:
-                _check_name(first, f"{kind_of_master.upper()}IM", name)
+            if f"{kind_of_master.upper()}IM" in first_header:
+                _check_name(first_header, f"{kind_of_master.upper()}IM", name)
 
 
 def _check_recipe(headers, settings):
     """Compare COMBMETH and the cards of clipping with the recipe of the run."""
-    first = headers[0]
-    _check_setting(first, "COMBMETH", settings.get("method"))
+    first_header = headers[0]
+    _check_setting(first_header, "COMBMETH", settings.get("method"))
     if "clip" not in settings:
         return
     if settings["clip"] is None:
-        if "CLIPSIG" in first:
+        if "CLIPSIG" in first_header:
             raise Differs("the run that made it clipped nothing, and its header has CLIPSIG")
         return
-    _check_setting(first, "CLIPSIG", settings["clip"])
-    _check_setting(first, "CLIPITER", settings.get("iterations"))
+    _check_setting(first_header, "CLIPSIG", settings["clip"])
+    _check_setting(first_header, "CLIPITER", settings.get("iterations"))
     images = [header for header in headers if "IMGLEVEL" in header]
     for header in images:
         if "CLIPDEV" not in header:
@@ -95,21 +99,21 @@ def _check_cosmics(headers, settings):
             raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
 
 
-def _check_sources(first, names):
+def _check_sources(first_header, names):
     """Compare the masters that a table of bad pixels names with those of the notes."""
     sources = [
-        unquote(str(first[word]), errors="surrogateescape")
-        for word in first
+        unquote(str(first_header[word]), errors="surrogateescape")
+        for word in first_header
         if word.startswith("IMCOM")
     ]
-    # A table of an older version names no masters. Without masters in it, no table is made now.
-    tells = sources or not str(first.get("LOOKED", "")).strip()
+    # Older results: a table names no masters. Without masters in it, no table is made now.
+    tells = sources or not str(first_header.get("LOOKED", "")).strip()
     if tells and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
 
 
-def _check_name(first, keyword, name):
-    written = unquote(str(first.get(keyword)), errors="surrogateescape")
+def _check_name(first_header, keyword, name):
+    written = unquote(str(first_header.get(keyword)), errors="surrogateescape")
     if written != name:
         raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
 

@@ -92,12 +92,12 @@ def sentences_in_header(header):
     return sentences
 
 
-def check_combined(header, first, kind, tails):
+def check_combined(header, first_header, kind, tails):
     """Raise unless each sentence of a combined frame is known, and agrees with its cards.
 
     Parameters
     ----------
-    header, first : astropy.io.fits.Header
+    header, first_header : astropy.io.fits.Header
         Of an image, and of the first HDU.
     kind : {'bias', 'dark', 'flat'}
     tails : sequence of str
@@ -113,7 +113,7 @@ def check_combined(header, first, kind, tails):
         if match := _LEFT_OUT.fullmatch(text):
             left_out.append(match["file"])
         elif match := _WITHOUT_MASTER.fullmatch(text):
-            if f"{match['kind'].upper()}IM" in first:
+            if f"{match['kind'].upper()}IM" in first_header:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
         elif match := _EMPTY_PIXELS.fullmatch(text):
             empty.append(int(match[1]))

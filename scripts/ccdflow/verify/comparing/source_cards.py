@@ -62,8 +62,8 @@ _CALIBRATED_CARDS = (
 )
 WORLD = re.compile(_WORLD)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
-# Comments of OSCAXIS in reduced frames of header version 3 and 4: a calibrated frame keeps the one
-# that its reduced frame had.
+# Older results: the comment of OSCAXIS in reduced frames of header version 3, and that of today. A
+# calibrated frame keeps the one that its reduced frame had.
 _COMMENTS_OF_VERSIONS = {
     "what of the image has a level of its own",
     "part of the image with one overscan level",
@@ -191,11 +191,11 @@ def check_shared_cards(header, members, origin):
     Differs
         If a card is absent or has another value.
     """
-    first, *others = members
-    for keyword in dict.fromkeys(first.keys()):
+    first_member, *others = members
+    for keyword in dict.fromkeys(first_member.keys()):
         if keyword in header or keyword in _COMMENTARY or origin.dropped.fullmatch(keyword):
             continue
-        text = first.cards[keyword].image
+        text = first_member.cards[keyword].image
         if all(keyword in other and other.cards[keyword].image == text for other in others):
             raise Differs(f"the card {keyword} is alike in all members, and is missing here")
 

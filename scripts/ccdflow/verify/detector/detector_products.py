@@ -60,11 +60,11 @@ def verify_detector(headers, path, results):
         return verify_shutter(headers[0], hdus, results)
 
 
-def _verify_map(first, hdus, results):
+def _verify_map(first_header, hdus, results):
     """Make a map of bad pixels again from its measurements, and compare it."""
-    nights = _measurements(first, results)
+    nights = _measurements(first_header, results)
     names = [name for name, *_ in nights]
-    newest = sorted(set(names))[-first["BPNIGHTS"] :]
+    newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
@@ -73,12 +73,12 @@ def _verify_map(first, hdus, results):
         mask = np.zeros(shape, np.int16)
         recent = [night for night in nights if night[0] in newest]
         nights = [night if night[0] in newest else (*night[:3], None, {}) for night in nights]
-        index, bits, *_ = history(recent, number, shape, first["BPSHARE"])
+        index, bits, *_ = history(recent, number, shape, first_header["BPSHARE"])
         mask.reshape(-1)[index] = bits
         wrong = int(np.count_nonzero(mask != hdu.data))
         if wrong:
             raise Differs(f"{wrong} pixels of {hdu.name} differ from the nights' tables")
-        index, _, *columns = history(nights, number, shape, first["BPSHARE"])
+        index, _, *columns = history(nights, number, shape, first_header["BPSHARE"])
         lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
@@ -87,9 +87,11 @@ def _verify_map(first, hdus, results):
         pixels, line = pixels + mask.size, line + index.size
     if line != len(table):
         raise Differs("PIXELS has more lines than the nights' tables give")
-    check_text(first, "NIGHT", names[-1])
-    if first["NNIGHTS"] < len(set(names)):
-        raise Differs(f"NNIGHTS is {len(set(names))} or more, and its card has {first['NNIGHTS']}")
+    check_text(first_header, "NIGHT", names[-1])
+    if first_header["NNIGHTS"] < len(set(names)):
+        raise Differs(
+            f"NNIGHTS is {len(set(names))} or more, and its card has {first_header['NNIGHTS']}"
+        )
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
 
 
@@ -100,13 +102,16 @@ def _compare_columns(table, expected):
             raise Differs(f"column {name} of PIXELS differs from the nights' tables")
 
 
-def _measurements(first, results):
+def _measurements(first_header, results):
     """Return the `_measurement` of each night of a map, oldest first."""
-    if "IMCOM001" not in first:
+    if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
-    if first["NCOMBINE"] > 999:
+    if first_header["NCOMBINE"] > 999:
         raise CannotRemake("it names only the first 999 of its measurements", OLDER)
-    nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
+    nights = [
+        _measurement(first_header, number, results)
+        for number in range(1, first_header["NCOMBINE"] + 1)
+    ]
     names = [name for name, *_ in nights]
     if names != sorted(names):
         raise Differs("its measurements are not in the order of their nights")
@@ -175,12 +180,14 @@ class _JointlyLow(NamedTuple):
     nights_looked: np.ndarray
 
 
-def _measurement(first, number, results):
+def _measurement(first_header, number, results):
     """Return the `NightOfMap` of a measurement that a map names."""
-    name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
-    path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
+    name = unquote(str(first_header[f"IMCOM{number:03d}"]), errors="surrogateescape")
+    path = master_file(
+        NamedMaster(name, first_header[f"IMKEY{number:03d}"]), "measurement", results
+    )
     measurement = measurement_of(path)
-    check_text(first, "CCDFCAM", measurement.header["CCDFCAM"])
+    check_text(first_header, "CCDFCAM", measurement.header["CCDFCAM"])
     return measurement
 
 
@@ -286,16 +293,19 @@ def _find_jointly_low(nights, number, shape, share):
 
 
 def _bits(lines, source):
-    """Return the bits that a source gives; 0 in the table of an older ccdflow without it."""
+    """Return the bits that a source gives; 0 in a table without its column."""
+    # Older results: tables lack the columns of newer sources.
     names = lines.dtype.names
     return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
 
 
-def _check_table(first, hdus):
+def _check_table(first_header, hdus):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
     lines = hdus["PIXELS"].data
-    if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
-        raise Differs(f"LOOKED is {first['LOOKED']!r}, and only darks and flats show bad pixels")
+    if not set(str(first_header["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
+        raise Differs(
+            f"LOOKED is {first_header['LOOKED']!r}, and only darks and flats show bad pixels"
+        )
     for name in _TABLES:
         _check_order(name, hdus[name].data)
     sigma = hdus["WEAK"].data["SIGMA"]
@@ -305,7 +315,7 @@ def _check_table(first, hdus):
         bits = _bits(lines, name)
         if (bits & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
-        if name.lower() not in str(first["LOOKED"]).split() and bits.any():
+        if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
 
 

@@ -163,9 +163,11 @@ def deep_parts(pairs):
 
 def _find_deep_parts(flat, is_usable, lowering):
     """Return which parts of columns are deep in a flat, by a limit that is lower by a part."""
-    firsts = range(0, len(flat), _PART_ROWS)
-    levels = np.array([np.median(flat[low : low + _PART_ROWS], axis=0) for low in firsts])
-    is_measured = np.array([is_usable[low : low + _PART_ROWS].mean(axis=0) > 0.5 for low in firsts])
+    first_rows = range(0, len(flat), _PART_ROWS)
+    levels = np.array([np.median(flat[low : low + _PART_ROWS], axis=0) for low in first_rows])
+    is_measured = np.array(
+        [is_usable[low : low + _PART_ROWS].mean(axis=0) > 0.5 for low in first_rows]
+    )
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
     distance, columns = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])
     left = smooth[:, np.maximum(columns - distance, 0)]

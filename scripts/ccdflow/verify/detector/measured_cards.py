@@ -79,25 +79,27 @@ def check_measured(hdus, path):
             if not pattern.fullmatch(keyword) or count > 1:
                 words = "writes no" if count == 1 else "writes only one"
                 raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
-    first = hdus[0].header
-    check_order(first, None, _ORDER[sort], re.compile(""))
+    first_header = hdus[0].header
+    check_order(first_header, None, _ORDER[sort], re.compile(""))
     # Folders with odd letters in their names are written in another way.
     camera = path.parent if sort == "bad_pixels_" else path.parent.parent
     if re.fullmatch(r"[a-z0-9_]+", camera.name):
-        check_text(first, "CCDFCAM", camera.name)
+        check_text(first_header, "CCDFCAM", camera.name)
     if sort != "bad_pixels_" and re.fullmatch(r"\d{4}-\d\d-\d\d", path.parent.name):
-        check_text(first, "NIGHT", path.parent.name)
-    if sort == "bad_pixels_" and not path.name.startswith(f"bad_pixels_{first.get('EPOCH')}_"):
-        raise Differs(f"EPOCH is that of {path.name}, and its card has {first.get('EPOCH')}")
+        check_text(first_header, "NIGHT", path.parent.name)
+    if sort == "bad_pixels_" and not path.name.startswith(
+        f"bad_pixels_{first_header.get('EPOCH')}_"
+    ):
+        raise Differs(f"EPOCH is that of {path.name}, and its card has {first_header.get('EPOCH')}")
     if sort == "shutter_":
-        check_text(first, "BUNIT", "s")
+        check_text(first_header, "BUNIT", "s")
 
 
 def _check_hdus(hdus, sort):
     """Raise unless the HDUs are those of such a product."""
     tables = _TABLES[sort]
     columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
-    # Nights that were closed before version 4 of the measurement have no column DEEP.
+    # Older results: nights closed before version 4 of the measurement have no column DEEP.
     older = {
         name: [column for column in columns if column != "DEEP"] for name, columns in tables.items()
     }

@@ -56,21 +56,21 @@ class NightMaster:
     results: Path
 
     @property
-    def first(self):
+    def first_header(self):
         """Its first header."""
-        return open_product(self.path).first
+        return open_product(self.path).first_header
 
     @property
     def members(self):
         """The paths of its members' reduced frames."""
-        names = [str(self.first[k]) for k in self.first if k.startswith("IMC")]
+        names = [str(self.first_header[k]) for k in self.first_header if k.startswith("IMC")]
         names = [product_of(unquote(name, errors="surrogateescape")) for name in names]
         return [self.results / name for name in names]
 
     @property
     def master_paths(self):
         """{'bias' or 'dark': path} of those that were subtracted from its members."""
-        records = masters_of(self.first)
+        records = masters_of(self.first_header)
         return {kind: master_file(record, kind, self.results) for kind, record in records.items()}
 
     def header(self, hdu):
@@ -113,7 +113,7 @@ class NightMaster:
             If the first member is missing.
         """
         header = self.header(hdu)
-        return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first)
+        return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
     def rows(self, hdu, suffix, rows):
         """Return some rows of the members less their bias; NaN where masked.
@@ -148,7 +148,7 @@ class NightMaster:
             If the EXPTIME of one is not a number.
         """
         exposures = [
-            number_of_card(open_product(path).first.get("EXPTIME")) for path in self.members
+            number_of_card(open_product(path).first_header.get("EXPTIME")) for path in self.members
         ]
         if None in exposures:
             raise CannotRemake(
@@ -186,12 +186,12 @@ class NightImage:
         return str(self.hdu or "")
 
 
-def masters_named(first, results):
+def masters_named(first_header, results):
     """Return the `NightMaster` of each master that a table names.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the table's first HDU.
     results : pathlib.Path
 
@@ -206,25 +206,25 @@ def masters_named(first, results):
     Differs
         If a card has a use of a master that is none.
     """
-    if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first]:
+    if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first_header]:
         raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
     masters = []
-    for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
-        name = unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
-        master = NamedMaster(name, first[f"IMKEY{n:03d}"])
-        use = first[f"IMUSE{n:03d}"]
+    for n in range(1, sum(word.startswith("IMCOM") for word in first_header) + 1):
+        name = unquote(str(first_header[f"IMCOM{n:03d}"]), errors="surrogateescape")
+        master = NamedMaster(name, first_header[f"IMKEY{n:03d}"])
+        use = first_header[f"IMUSE{n:03d}"]
         if use not in USES:
             raise Differs(f"IMUSE{n:03d} is one of {', '.join(USES)}, and its card has {use}")
         masters.append(NightMaster(master_file(master, "master", results), use, results))
     return masters
 
 
-def night_images(first, masters, results):
+def night_images(first_header, masters, results):
     """Return the `NightImage` of each image of the masters, with the noise that the cards name.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the table's first HDU.
     masters : list of NightMaster
     results : pathlib.Path
@@ -248,11 +248,11 @@ def night_images(first, masters, results):
         keywords = [
             f"{name}{number:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")
         ]
-        noise, gain = (number_of_card(first.get(word)) for word in keywords)
+        noise, gain = (number_of_card(first_header.get(word)) for word in keywords)
         if noise is None:
             raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
         _check_noise(
-            first,
+            first_header,
             keywords,
             values=(noise, gain),
             masters=masters,
@@ -263,12 +263,12 @@ def night_images(first, masters, results):
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
 
-def _check_noise(first, keywords, values, masters, amplifier, results):
+def _check_noise(first_header, keywords, values, masters, amplifier, results):
     """Compare read noise and gain with those of the biases, of the frames, or of detector.csv.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the table's first HDU.
     keywords : (str, str)
         Cards of read noise and gain.
@@ -295,19 +295,21 @@ def _check_noise(first, keywords, values, masters, amplifier, results):
     if expected:
         check_value(keywords[1], values[1], expected)
     elif values[1] is not None:
-        gains = measured_gains(results / paths.DETECTOR_FILE, str(name), night=str(first["NIGHT"]))
+        gains = measured_gains(
+            results / paths.DETECTOR_FILE, str(name), night=str(first_header["NIGHT"])
+        )
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
             raise Differs(
                 f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
 
 
-def verify_night(first, hdus, results):
+def verify_night(first_header, hdus, results):
     """Make a night's table of bad pixels again, and compare every bit and every sigma.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
     hdus : astropy.io.fits.HDUList
         The product's.
     results : pathlib.Path
@@ -324,18 +326,18 @@ def verify_night(first, hdus, results):
     CannotRemake
         If a master or a member is missing, or the table is of an older version.
     """
-    if not str(first["LOOKED"]).strip():
-        return _verdict_of_pairs(first, hdus)
-    masters = masters_named(first, results)
+    if not str(first_header["LOOKED"]).strip():
+        return _verdict_of_pairs(first_header, hdus)
+    masters = masters_named(first_header, results)
     pixels, largest, looked = 0, 0.0, set()
     line_counts = {"PIXELS": 0, "WEAK": 0}
-    for number, image in enumerate(night_images(first, masters, results)):
-        bits_by_source, contrast, sources = _bits_of_image(image, masters, first)
+    for number, image in enumerate(night_images(first_header, masters, results)):
+        bits_by_source, contrast, sources = _bits_of_image(image, masters, first_header)
         looked |= sources
         bad = _lines_of(hdus["PIXELS"].data, number, image.shape)
         _check_bits(bits_by_source, bad, hdus["PIXELS"].columns.names, image.shape)
         weak = _lines_of(hdus["WEAK"].data, number, image.shape)
-        difference = _check_weak(first, number, contrast, weak)
+        difference = _check_weak(first_header, number, contrast, weak)
         line_counts["PIXELS"] += len(bad[0])
         line_counts["WEAK"] += len(weak[0])
         pixels += math.prod(image.shape)
@@ -343,8 +345,10 @@ def verify_night(first, hdus, results):
     for name, count in line_counts.items():
         if count != len(hdus[name].data):
             raise Differs(f"{name} has lines of an image that the masters lack")
-    if str(first["LOOKED"]).split() != sorted(looked):
-        raise Differs(f"LOOKED is {' '.join(sorted(looked))}, and its card has {first['LOOKED']}")
+    if str(first_header["LOOKED"]).split() != sorted(looked):
+        raise Differs(
+            f"LOOKED is {' '.join(sorted(looked))}, and its card has {first_header['LOOKED']}"
+        )
     compared = (
         f"bits to {NEAR_LIMIT_PART:g} of their limits, SIGMA to {NEAR_LIMIT_PART:g},"
         " with numpy and astropy"
@@ -376,9 +380,11 @@ def _check_bits(bits_by_source, lines, columns, shape):
             )
 
 
-def _verdict_of_pairs(first, hdus):
+def _verdict_of_pairs(first_header, hdus):
     """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
-    named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
+    named = [
+        word for word in first_header if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))
+    ]
     if named:
         raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters show pixels")
     for name in ("PIXELS", "WEAK"):
@@ -396,14 +402,14 @@ def _lines_of(table, number, shape):
     return (y - 1) * shape[1] + x - 1, lines
 
 
-def _check_weak(first, number, contrast, lines):
+def _check_weak(first_header, number, contrast, lines):
     """Compare the pixels that are a little low; return the largest difference, sigma."""
     keyword = f"FLATOWN{number}"
     if contrast is None:
-        if keyword in first or len(lines[0]):
+        if keyword in first_header or len(lines[0]):
             raise Differs(f"{keyword} and WEAK need flats that show bad pixels, and there are none")
         return 0.0
-    check_figure(first, keyword, contrast.own, part=_SIGMA_ROUNDING)
+    check_figure(first_header, keyword, contrast.own, part=_SIGMA_ROUNDING)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
     lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
     if lost:
@@ -420,7 +426,7 @@ def _check_weak(first, number, contrast, lines):
     return float(differences.max(initial=0.0))
 
 
-def _bits_of_image(image, masters, first):
+def _bits_of_image(image, masters, first_header):
     """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
     by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
@@ -431,7 +437,7 @@ def _bits_of_image(image, masters, first):
     imaging = [master for master in flats if master.use == "flat"]
     if imaging:
         bits = OpenBits(image.shape)
-        low = float(first["LOWSIGMA"])
+        low = float(first_header["LOWSIGMA"])
         parts = _parts_of(image, imaging[0])
         contrast = flat_pixels.contrast_of(_pixels_and_errors(imaging, image), bits, low, parts)
         if contrast.low_part > _MOST_LOW:
@@ -450,11 +456,11 @@ def _bits_of_image(image, masters, first):
                 tail=tail,
                 place=place,
                 darks=darks,
-                hot_rate=float(first["HOTRATE"]),
+                hot_rate=float(first_header["HOTRATE"]),
             )
         for flat in flats:
             open_bits = _open_bits_by_levels(
-                image, tail, place, flat, bool(first.get("CCDMASK", False))
+                image, tail, place, flat, bool(first_header.get("CCDMASK", False))
             )
             if open_bits is not None:
                 looked.add("levels")
@@ -507,8 +513,8 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
     y, x = place
-    darks = sorted(darks, key=lambda dark: dark.first["EXPTIME"])
-    seconds = [float(dark.first["EXPTIME"]) for dark in darks]
+    darks = sorted(darks, key=lambda dark: dark.first_header["EXPTIME"])
+    seconds = [float(dark.first_header["EXPTIME"]) for dark in darks]
     if len({round(each, 3) for each in seconds}) < 2:
         dark = darks[0]
         rate, error = (
@@ -578,6 +584,9 @@ def _dark_rate(flat, hdu, place):
     return np.nan_to_num(_rate_of(path, hdu, path.stat().st_mtime_ns)[place])
 
 
+# Each amplifier of an image asks for the rate of the whole image, of the same dark: one would do
+# for an image, and four do for flats with different darks. A rate takes as much memory as an image.
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first["EXPTIME"])
+    """Return a dark's rate, adu a second; a file that was replaced, by its time, is read again."""
+    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first_header["EXPTIME"])

@@ -212,11 +212,11 @@ def bad_parts(sums, ny):
     """
     is_bad = np.zeros((2, *sums.shape), bool)
     for length in {min(length, len(sums)) for length in _LENGTHS_IN_PARTS}:
-        firsts = range(0, len(sums), length)
-        total = np.array([sums[low : low + length].sum(axis=0) for low in firsts])
+        first_rows = range(0, len(sums), length)
+        total = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
         total /= (_PART_ROWS * length) ** 0.5
         total -= ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
-        for row, low in zip(total, firsts, strict=True):
+        for row, low in zip(total, first_rows, strict=True):
             limit = _BAD_SIGMA * max(mad(row), 1.0)
             for is_bad_by_limit, shift in zip(
                 is_bad, (NEAR_LIMIT_PART * limit, -NEAR_LIMIT_PART * limit), strict=True

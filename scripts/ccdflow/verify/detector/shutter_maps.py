@@ -85,12 +85,12 @@ class ShutterFlat:
         return values
 
 
-def flats_named(first, results):
+def flats_named(first_header, results):
     """Return the `ShutterFlat` of each frame that a map names.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of the map.
     results : pathlib.Path
 
@@ -105,31 +105,31 @@ def flats_named(first, results):
     Differs
         If an exposure is not that of the frame.
     """
-    if "IMCOM001" not in first:
+    if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     flats = []
-    for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
-        path = results / unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
+    for n in range(1, sum(word.startswith("IMCOM") for word in first_header) + 1):
+        path = results / unquote(str(first_header[f"IMCOM{n:03d}"]), errors="surrogateescape")
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
-        seconds = float(first[f"IMSEC{n:03d}"])
-        exposure = number_of_card(open_product(path).first.get("EXPTIME"))
+        seconds = float(first_header[f"IMSEC{n:03d}"])
+        exposure = number_of_card(open_product(path).first_header.get("EXPTIME"))
         if exposure is not None:
             check_value(f"IMSEC{n:03d}", seconds, exposure)
-        number = first[f"IMFLT{n:03d}"]
+        number = first_header[f"IMFLT{n:03d}"]
         masters, factor = {}, 0.0
         for kind in ("BIAS", "DARK"):
-            if f"{kind}IM{number:02d}" in first:
-                name = unquote(str(first[f"{kind}IM{number:02d}"]), errors="surrogateescape")
-                master = NamedMaster(name, first[f"{kind}KY{number:02d}"])
+            if f"{kind}IM{number:02d}" in first_header:
+                name = unquote(str(first_header[f"{kind}IM{number:02d}"]), errors="surrogateescape")
+                master = NamedMaster(name, first_header[f"{kind}KY{number:02d}"])
                 masters[kind] = master_file(master, kind.lower(), results)
         if "DARK" in masters:
-            factor = seconds / float(open_product(masters["DARK"]).first["EXPTIME"])
+            factor = seconds / float(open_product(masters["DARK"]).first_header["EXPTIME"])
         flats.append(
             ShutterFlat(
                 path=path,
                 seconds=seconds,
-                series=first[f"SERIES{number:02d}"],
+                series=first_header[f"SERIES{number:02d}"],
                 bias=masters.get("BIAS"),
                 dark=masters.get("DARK"),
                 factor=factor,
@@ -138,12 +138,12 @@ def flats_named(first, results):
     return flats
 
 
-def verify_shutter(first, hdus, results):
+def verify_shutter(first_header, hdus, results):
     """Make a map of a shutter's dead time again, and compare each cell and card.
 
     Parameters
     ----------
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
     hdus : astropy.io.fits.HDUList
         The product's.
     results : pathlib.Path
@@ -160,13 +160,13 @@ def verify_shutter(first, hdus, results):
     CannotRemake
         If a file that it is made of is missing, or the map is of an older version.
     """
-    flats = flats_named(first, results)
+    flats = flats_named(first_header, results)
     images = open_product(flats[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
     names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
     if [hdu.name for hdu in hdus[1:]] != names:
         raise Differs(f"its images are {', '.join(names)}")
-    noises = _noises(first, images, numbers, flats)
+    noises = _noises(first_header, images, numbers, flats)
     series = [
         _cells_of([flat for flat in flats if flat.series == cells], numbers, images, noises)
         for cells in sorted({flat.series for flat in flats})
@@ -174,7 +174,7 @@ def verify_shutter(first, hdus, results):
     mean, mean_error = _weighted_mean([_mean_of(cells) for cells in series])
     known_mean = 0.0 if np.isnan(mean) else mean
     excess, error, chi2 = _fit_excess(series, known_mean)
-    _check_cards(first, flats, chi2, (mean, mean_error))
+    _check_cards(first_header, flats, chi2, (mean, mean_error))
     largest, cells = _compare_cells(hdus[1:], excess, error)
     compared = f"cells to {_ERROR_PART:g} of their errors with numpy"
     return {"compared": compared, "pixels": cells, "largest": largest}
@@ -208,14 +208,14 @@ def _compare_cells(hdus, excess, error):
     return largest, first_cell
 
 
-def _noises(first, images, numbers, flats):
+def _noises(first_header, images, numbers, flats):
     """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
         keywords = [
             f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")
         ]
-        gain, noise = (number_of_card(first.get(word)) for word in keywords)
+        gain, noise = (number_of_card(first_header.get(word)) for word in keywords)
         if gain is None or noise is None:
             raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
         header = images[hdu].header
@@ -345,14 +345,14 @@ def _weighted_mean(pairs):
     return float((finite[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def _check_cards(first, flats, chi2, mean):
+def _check_cards(first_header, flats, chi2, mean):
     """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s."""
     seconds = [flat.seconds for flat in flats]
-    check_figure(first, "NFLATS", len(flats))
+    check_figure(first_header, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
-        check_figure(first, keyword, value, part=DERIVED_ROUNDING)
+        check_figure(first_header, keyword, value, part=DERIVED_ROUNDING)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
-            check_figure(first, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
-        elif keyword in first:
+            check_figure(first_header, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
+        elif keyword in first_header:
             raise Differs(f"{keyword} is there, and no lamp was steady")

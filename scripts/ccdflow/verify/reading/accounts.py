@@ -219,10 +219,11 @@ def product_of(raw):
 
 
 def is_of_first_version(header):
-    """Return whether the first header of a reduced frame is of version 1, by the words that it had.
+    """Return whether the first header of a reduced frame is of version 1, by a comment.
 
     It lacks OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
     """
+    # Older results: header version 1 had these words.
     comment = header.comments["CCDPVER"] if "CCDPVER" in header else ""
     return "OSCAXIS" not in header and comment.startswith("ccdproc, whose arithmetic it is")
 
@@ -244,19 +245,19 @@ def account_of_frame(headers):
     CannotRemake
         If a card that the account needs is not there.
     """
-    first = headers[0]
-    if is_of_first_version(first) and (first.get("NAMPS") != 1 or len(headers) > 1):
+    first_header = headers[0]
+    if is_of_first_version(first_header) and (first_header.get("NAMPS") != 1 or len(headers) > 1):
         raise CannotRemake("the header lacks AMPHDU and AMPFLIP: it is of an older version", OLDER)
     try:
         return FrameAccount(
-            raw=raw_file(first),
-            fingerprint=first["RAWFP"],
-            key=first["CCDFKEY"],
-            statistic=first.get("OSCSTAT", ""),
-            model=first.get("OSCMODEL", ""),
-            order=first.get("OSCORDER", 0),
-            sigma=first["OSCSIGMA"] if "OSCMODEL" in first else 0.0,
-            iterations=first["OSCITERS"] if "OSCMODEL" in first else 0,
+            raw=raw_file(first_header),
+            fingerprint=first_header["RAWFP"],
+            key=first_header["CCDFKEY"],
+            statistic=first_header.get("OSCSTAT", ""),
+            model=first_header.get("OSCMODEL", ""),
+            order=first_header.get("OSCORDER", 0),
+            sigma=first_header["OSCSIGMA"] if "OSCMODEL" in first_header else 0.0,
+            iterations=first_header["OSCITERS"] if "OSCMODEL" in first_header else 0,
             images={
                 number: _amplifiers(header)
                 for number, header in enumerate(headers)
@@ -320,6 +321,7 @@ def _pixels_of_levels(header, axis):
 
 def _axis_of(strips, kept):
     """Return OSCAXIS of a header of version 1, by the side of the pixels that the strips span."""
+    # Older results: header version 1 had no card for it.
     spans_columns = kept is not None and strips and all(s[1] == kept[1] for s in strips)
     return "columns" if spans_columns else "rows"
 
@@ -344,29 +346,29 @@ def account_of_combined(headers):
     CannotRemake
         If a card that the account needs is not there.
     """
-    first = headers[0]
+    first_header = headers[0]
     try:
-        count = first["NCOMBINE"]
-        members = _series(first, "IMCOM", "IMC", count)
+        count = first_header["NCOMBINE"]
+        members = _series(first_header, "IMCOM", "IMC", count)
         images = tuple(number for number, header in enumerate(headers) if "IMGLEVEL" in header)
         of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
         levels = _series(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
-        masters = masters_of(first)
+        masters = masters_of(first_header)
         if "dark" in masters:
-            factors = _series(first, "IMDRK", "IMD", count)
+            factors = _series(first_header, "IMDRK", "IMD", count)
             masters["dark"] = replace(masters["dark"], factors=factors)
         return CombinedAccount(
-            key=first["CCDFKEY"],
+            key=first_header["CCDFKEY"],
             members=tuple(unquote(name, errors="surrogateescape") for name in members),
-            method=first["COMBMETH"],
-            clip=first.get("CLIPSIG"),
-            deviation=first.get("CLIPDEV", ""),
-            iterations=first.get("CLIPITER", 1),
+            method=first_header["COMBMETH"],
+            clip=first_header.get("CLIPSIG"),
+            deviation=first_header.get("CLIPDEV", ""),
+            iterations=first_header.get("CLIPITER", 1),
             hdus=images,
             masters=masters,
             levels=levels,
             models={number: models_of(headers[number]) for number in images},
-            kind=str(first["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
+            kind=str(first_header["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
         )
     except KeyError as error:
         raise _error_of_missing_card(error) from None
@@ -453,12 +455,12 @@ def account_of_calibrated(headers):
     CannotRemake
         If a card that the account needs is not there.
     """
-    first = headers[0]
+    first_header = headers[0]
     try:
-        masters = masters_of(first, ("bias", "dark", "flat"))
+        masters = masters_of(first_header, ("bias", "dark", "flat"))
         if "dark" in masters:
-            masters["dark"] = replace(masters["dark"], factors=(float(first["DARKSCAL"]),))
-        return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters)
+            masters["dark"] = replace(masters["dark"], factors=(float(first_header["DARKSCAL"]),))
+        return CalibratedAccount(first_header["CCDFKEY"], first_header["REDKEY"], masters)
     except KeyError as error:
         raise _error_of_missing_card(error) from None
 

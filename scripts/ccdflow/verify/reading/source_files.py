@@ -13,14 +13,14 @@ from ccdflow.verify.reading.verdict import CannotRemake
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 
 
-def files_named(product, first, raw, results):
+def files_named(product, first_header, raw, results):
     """Return the paths of the files that a product was made of, as its header names them.
 
     Parameters
     ----------
     product : str
         Relative to the results folder.
-    first : astropy.io.fits.Header
+    first_header : astropy.io.fits.Header
         Of its first HDU.
     raw, results : pathlib.Path
         Folders.
@@ -29,16 +29,24 @@ def files_named(product, first, raw, results):
     -------
     list of pathlib.Path
     """
-    named = [_path_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
+    named = [
+        _path_named(results, first_header[word])
+        for word in first_header
+        if _MASTERS.fullmatch(word)
+    ]
     if product.startswith("detector/"):
-        named += [_path_named(results, first[word]) for word in first if word.startswith("IMCOM")]
-        if "HOTRATE" in first:
+        named += [
+            _path_named(results, first_header[word])
+            for word in first_header
+            if word.startswith("IMCOM")
+        ]
+        if "HOTRATE" in first_header:
             named += [path for master in named for path in _members_of(master, results)]
     elif product.startswith("combined/"):
-        members = [str(first[word]) for word in first if word.startswith("IMC")]
+        members = [str(first_header[word]) for word in first_header if word.startswith("IMC")]
         named += [_path_named(results, product_of(member)) for member in members]
-    elif "RAWFILE" in first:
-        source = raw_file(first)
+    elif "RAWFILE" in first_header:
+        source = raw_file(first_header)
         is_reduced = product.startswith("reduced/")
         named.append(raw / source if is_reduced else results / product_of(source))
     return named
@@ -56,11 +64,11 @@ def size_and_times(path):
 def _members_of(master, results):
     """Return the reduced frames that a master names; none of one that cannot be read."""
     try:
-        first = open_product(master).first
+        first_header = open_product(master).first_header
     except (OSError, LookupError, ValueError, TypeError, CannotRemake):
         # The verdict on the product reports the cause.
         return []
-    names = [str(first[word]) for word in first if word.startswith("IMC")]
+    names = [str(first_header[word]) for word in first_header if word.startswith("IMC")]
     return [_path_named(results, product_of(name)) for name in names]
 
 

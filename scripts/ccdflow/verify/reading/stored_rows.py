@@ -41,7 +41,7 @@ class StoredPixels:
 class StoredProduct:
     """A product's first header, and its images by number and by name."""
 
-    first: fits.Header
+    first_header: fits.Header
     images: dict[int | str, StoredPixels]
 
 
@@ -61,14 +61,16 @@ def open_product(path):
     return _read_product(path, status.st_size, status.st_mtime_ns)
 
 
+# A product has up to hundreds of members and masters, each opened for each band of rows: 4096 hold
+# those of many products. Below hundreds, each header would be read for each band.
 @lru_cache(maxsize=4096)
 def _read_product(path, size, time):
     """Return {number or name: `StoredPixels`} of a file, and its first header."""
-    images, first, number = {}, None, 0
+    images, first_header, number = {}, None, 0
     with path.open("rb") as file:
         while file.tell() < size:
             header = fits.Header.fromfile(file)
-            first = header if first is None else first
+            first_header = header if first_header is None else first_header
             shape = [header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1)]
             start = file.tell()
             if len(shape) == 2:
@@ -81,7 +83,7 @@ def _read_product(path, size, time):
             length += header.get("PCOUNT", 0)
             file.seek(start + -(-length // _BLOCK) * _BLOCK)
             number += 1
-    return StoredProduct(first, images)
+    return StoredProduct(first_header, images)
 
 
 def rows_of(path, hdu, rows, word, cut=None):
@@ -145,7 +147,7 @@ def master_file(master, kind, results):
     path = results / master.name
     if not path.is_file():
         raise CannotRemake(f"its {kind} {master.name} is missing", MISSING)
-    if open_product(path).first["CCDFKEY"] != master.key:
+    if open_product(path).first_header["CCDFKEY"] != master.key:
         reason = f"its {kind} {master.name} was replaced by another"
         raise CannotRemake(reason, REPLACED)
     return path

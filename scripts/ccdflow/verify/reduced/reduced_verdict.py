@@ -92,8 +92,12 @@ def verify_frame(headers, path, raw):
         check_cards(headers[number], source_headers, REDUCED_ORIGINS)
         check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.own)
         _check_sentences(headers[number], source_headers[0])
-    if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
-        check_text(headers[0], "RAWDATE", source.first["DATE"])
+    if (
+        "RAWDATE" in headers[0]
+        and "DATE" in source.first_header
+        and "RAWDATE" not in source.first_header
+    ):
+        check_text(headers[0], "RAWDATE", source.first_header["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         notes += _check_image(headers[hdu], source.headers, amplifiers)
@@ -163,7 +167,7 @@ def _check_mask(hdus, hdu, account, raw):
             expected[lost] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not has_kept_section:
-        # An older version left the frame whole, and wrote no card with the amplifier's part.
+        # Older results: a frame was left whole, and no card has the amplifier's part.
         expected[stored == NO_DATA] = NO_DATA
     wrong = (stored ^ expected) & certain
     if np.count_nonzero(wrong):
@@ -197,7 +201,7 @@ def _check_saturated_lines(headers, account, raw):
     for hdu, amplifiers in account.images.items():
         header = headers[hdu]
         for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-            # An older version wrote no such card.
+            # Older results: there is no such card.
             if not (named := places_without_level(header, tail)):
                 continue
             top = card(header, "AMPSAT", tail)

@@ -44,7 +44,7 @@ class SourceFile:
     headers: list[fits.Header]
 
     @property
-    def first(self):
+    def first_header(self):
         """Header of its first HDU."""
         return self.headers[0]
 

@@ -1,0 +1,104 @@
+"""Code for results of earlier commits is marked, so that it can be found and, one day, deleted.
+
+docs/decisions/older-results.md says whose results these are, and until when they are read.
+"""
+
+import re
+
+import pytest
+from library_trees import ROOT
+
+MARK = "# Older results: "
+# The code that only older results need: a module below scripts/, and the beginning of the line.
+PLACES = [
+    ("daily.py", "_FORMER ="),
+    ("night.py", 'if any("calibrated" not in row'),
+    ("ccdflow/commandline.py", "if value is None and old_form"),
+    ("ccdflow/settings.py", "_FORMER_FRAMES ="),
+    ("ccdflow/files/checksum.py", "return content.partition"),
+    ("ccdflow/kinds/bias.py", "_CLIPPED_BY_MAD ="),
+    ("ccdflow/kinds/calibrated_pictures.py", "starts = {name:"),
+    ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
+    ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
+    ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
+    ("ccdflow/kinds/science.py", "noisy = noise_sentences"),
+    ("ccdflow/pages/pictures/small_picture.py", "return Shown("),
+    ("ccdflow/run/late_notes.py", 'count, heads = first["count"]'),
+    ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),
+    ("ccdflow/run/rawframes/older_rows.py", "_WARNING ="),
+    ("ccdflow/run/rawframes/rows.py", "_LATER_FACTS ="),
+    ("ccdflow/verify/calibrated/grading.py", '(re.compile(r"(bias|dark|flat) (\\d+ nights?'),
+    ("ccdflow/verify/calibrated/masking.py", "_NOT_ALL ="),
+    ("ccdflow/verify/comparing/amplifiers.py", "is_frame = card("),
+    ("ccdflow/verify/comparing/extensions.py", '"Signal, read noise, rounding, level'),
+    ("ccdflow/verify/comparing/noted_settings.py", "tells = sources or"),
+    ("ccdflow/verify/comparing/source_cards.py", "_COMMENTS_OF_VERSIONS ="),
+    ("ccdflow/verify/detector/detector_products.py", "names = lines.dtype.names"),
+    ("ccdflow/verify/detector/measured_cards.py", "older = {"),
+    ("ccdflow/verify/reading/accounts.py", 'comment = header.comments["CCDPVER"]'),
+    ("ccdflow/verify/reading/accounts.py", "spans_columns = kept is not None"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "expected[stored == NO_DATA]"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "if not (named := places_without_level"),
+]
+# A comment on a version before the one of today.
+OLDER = re.compile(
+    r"\b(?:an? |the )?(?:earlier|older|former) (?:versions?|ccdflow)\b|\bversion 1|\bformerly\b"
+    r"|\bolder results\b",
+    re.IGNORECASE,
+)
+
+
+def comments_of(text):
+    """Return the comments of a module on lines of their own, and the code below each."""
+    blocks = re.findall(r"((?:^ *# .*\n)+)(.*)", text, re.MULTILINE)
+    return [(re.sub(r"\s*\n\s*# ", " ", comment.strip()), code.strip()) for comment, code in blocks]
+
+
+@pytest.fixture(scope="module")
+def comments():
+    scripts = ROOT / "scripts"
+    return {
+        path.relative_to(scripts).as_posix(): comments_of(path.read_text("utf-8"))
+        for path in scripts.rglob("*.py")
+    }
+
+
+def test_each_place_has_the_mark_and_no_other_has(comments):
+    marked = [
+        (file, code) for file, each in comments.items() for comment, code in each if MARK in comment
+    ]
+    lost = [
+        (file, beginning) for file, beginning in PLACES
+        if not any(f == file and code.startswith(beginning) for f, code in marked)
+    ]  # fmt: skip
+    assert lost == []
+    assert len(marked) == len(PLACES)
+
+
+def test_a_comment_on_an_older_version_begins_with_the_mark(comments):
+    without = [
+        f"{file}: {comment}"
+        for file, each in comments.items()
+        for comment, _ in each
+        if OLDER.search(comment) and not comment.startswith(MARK)
+    ]
+    assert without == []
+
+
+def test_each_mark_is_followed_by_a_sentence(comments):
+    """A sentence of four words or more behind the mark."""
+    short = [
+        (file, comment)
+        for file, each in comments.items()
+        for comment, _ in each
+        if comment.startswith(MARK)
+        and not re.match(r"(?:\S+ ){3,}\S+.*[.:]$", comment.removeprefix(MARK))
+    ]
+    assert short == []
+
+
+def test_the_decision_names_results_that_are_there():
+    text = (ROOT / "docs" / "decisions" / "older-results.md").read_text("utf-8")
+    (file,) = re.findall(r"`(tests/data/\S+)`", text)
+    assert (ROOT / file).is_file()
+    assert MARK.strip() in text
