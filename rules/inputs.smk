@@ -25,7 +25,7 @@ def sources_in_words(wildcards):
 
 def all_cores(wildcards):
     """Return the cores of the run, for a job that takes all of them."""
-    return workflow.cores
+    return host.cores_of_run(workflow)
 
 
 def batch_path(wildcards):
@@ -55,7 +55,7 @@ def size_of(wildcards):
 def cores_of(wildcards):
     """Return the cores for a batch: all of them here; on a cluster, an estimate."""
     if host.is_main_and_local(workflow):
-        return workflow.cores
+        return host.cores_of_run(workflow)
     return batch_resources.threads(size_of(wildcards))
 
 

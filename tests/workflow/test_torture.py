@@ -108,7 +108,8 @@ def test_archives_survive_random_events(tmp_path, tell, monkeypatch):
     # `Sandbox.run` holds each against a plan of all nights.
     tell(f"{Sandbox.opened} runs opened some of the nights")
     assert Sandbox.opened >= EventArchive.drawn["touch_a_night_beside_closed_ones"] / 4 > 0
-    assert drawn_kinds() <= EventArchive.drawn.keys()
+    # Fewer events than by default need not draw each of 60 kinds.
+    assert EVENTS < 1200 or drawn_kinds() <= EventArchive.drawn.keys()
     tell(f"drawn: {dict(EventArchive.drawn.most_common())}")
 
 

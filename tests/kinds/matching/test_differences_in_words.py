@@ -146,6 +146,20 @@ def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_d
     assert ("it is the bias of the dark as well" in lines[-1]) is is_named
 
 
+def test_a_long_reason_of_a_grade_is_whole(tmp_path):
+    """It goes on in the next card of HISTORY."""
+    header = fits.Header({"CCDFKEY": "0123", "CALGRADE": "C"})
+    reasons = ("no dark", "no UNCERT: gain or read noise of an amplifier is unknown")
+    for reason in reasons:
+        header.add_history(f"ccdflow: grade C: {reason}")
+    assert len(header["HISTORY"]) == 3
+    path = tmp_path / "calibrated/a.fits"
+    path.parent.mkdir()
+    fits.PrimaryHDU(header=header).writeto(path)
+    lines = product_explanation.explain_product(tmp_path, "calibrated/a.fits")
+    assert f"  grade    C: {'; '.join(reasons)}" in lines
+
+
 def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
     archive.calibrations(NIGHT)
     context = archive.plan()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -314,7 +316,7 @@ def debug_lines_of(run):
 # -- the host --------------------------------------------------------------------------------------
 
 
-def workflow(**changes):
+def workflow():
     """A stand-in for Snakemake's object with all that `host` needs."""
     made = SimpleNamespace()
     for name in host.NEEDED_ATTRIBUTES:
@@ -326,6 +328,7 @@ def workflow(**changes):
         else:
             setattr(made, name, None)
     made.cores, made.local_exec, made.is_rule = 3, True, lambda name: name == "all"
+    made.executor_plugin = "local"
     made.dag_settings.targets = {"all", "results/a.fits"}
     made.dag_settings.forceall = made.dag_settings.forcetargets = False
     made.execution_settings.latency_wait, made.output_settings.verbose = 7, True
@@ -335,8 +338,30 @@ def workflow(**changes):
 def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
     call = host.read_host(workflow(), ["snakemake", "-np"])
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
-    assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
+    assert (call.all_lines, call.makes, call.all_forced) == (True, True, False)
     assert call.is_verbose
+
+
+def test_any_number_of_jobs_are_as_many_as_the_machine_has_cores():
+    """`-j unlimited`: the slots of the cores took all of the memory."""
+    unlimited = workflow()
+    unlimited.cores = sys.maxsize
+    assert host.read_host(unlimited).cores == len(os.sched_getaffinity(0))
+
+
+class WithoutCores(SimpleNamespace):
+    """A workflow without --cores: Snakemake's own error at the question for them."""
+
+    @property
+    def cores(self):
+        raise RuntimeError("Workflow requires a total number of cores to be defined")
+
+
+def test_a_view_needs_no_number_of_cores():
+    view = vars(workflow()) | {"executor_plugin": None}
+    del view["cores"]
+    call = host.read_host(WithoutCores(**view))
+    assert (call.cores, call.makes) == (1, False)
 
 
 @pytest.mark.parametrize("name", host.NEEDED_ATTRIBUTES)

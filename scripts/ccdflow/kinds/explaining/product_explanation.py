@@ -305,10 +305,8 @@ def _noise(header):
     names = (("NSAT", "saturated"), ("NHOT", "hot"), ("NUNCAL", "without a calibration"))
     counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
     lines.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
-    start = f"ccdflow: grade {header.get('CALGRADE')}: "
-    why = [
-        str(line)[len(start) :] for line in header.get("HISTORY", ()) if str(line).startswith(start)
-    ]
+    start = f"grade {header.get('CALGRADE')}: "
+    why = [text.removeprefix(start) for text in _history(header) if text.startswith(start)]
     lines.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
     return lines
 

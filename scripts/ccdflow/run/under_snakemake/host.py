@@ -228,7 +228,7 @@ def read_host(workflow, arguments=()):
     )
     return Host(
         # On a cluster --cores need not be given.
-        cores=(workflow.cores or 1) if workflow.local_exec else 2,
+        cores=cores_of_run(workflow) if workflow.local_exec else 2,
         is_dry=workflow.dryrun,
         is_local=workflow.local_exec,
         all_lines=wants_all_lines(arguments),
@@ -242,6 +242,25 @@ def read_host(workflow, arguments=()):
     )
 
 
+def cores_of_run(workflow):
+    """Return the number of cores that a run on this machine may use.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+
+    Returns
+    -------
+    int
+        Those of the machine with ``-j unlimited``. 1 where nothing is run: Snakemake asks for no
+        ``--cores`` then, and has no number.
+    """
+    if workflow.executor_plugin is None:
+        return 1
+    cores = workflow.cores or 1
+    return len(os.sched_getaffinity(0)) if cores == sys.maxsize else cores
+
+
 def is_main_and_local(workflow):
     """Return whether this is the process that the user started, and jobs run on this machine."""
     return workflow.is_main_process and workflow.local_exec
@@ -253,15 +272,18 @@ def end_timers(workflow):
         workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
-def start_one_more(workflow):
+def start_one_more(workflow, *, is_module):
     """Let Snakemake start one job more than there are cores; it waits in `Steward.make`.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
         With its scheduler, which it has when `onstart` is called.
+    is_module : bool
+        Whether another workflow uses this one; the jobs of its own rules would not wait.
     """
-    workflow.scheduler.resources["_cores"] += 1
+    if not is_module:
+        workflow.scheduler.resources["_cores"] += 1
 
 
 def end_marks(workflow):
