@@ -733,4 +733,4 @@ def test_rates_of_a_dark_are_in_the_unit_of_each_amplifier():
     header = values(cards)
     assert header.comments["DARKRT01"] == "[electron/s] median rate"
     assert header.comments["DARKRT02"] == "[adu/s] median rate"
-    assert header.comments["NHOT"] == "pixels over those around by 5 adu/s or electron/s"
+    assert header.comments["NHOT"] == "pixels over those around by 5 a second"

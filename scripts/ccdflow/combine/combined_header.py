@@ -316,5 +316,6 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, units):
         suffix = "" if len(rates) == 1 else f"{number:02d}"
         if math.isfinite(rate.value):
             cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
-    unit = " or ".join(sorted({f"{unit}/s" for unit in units}))
-    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {unit}")
+    # A comment has no room for two units.
+    rate_unit = f"{units[0]}/s" if len(set(units)) == 1 else "a second"
+    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {rate_unit}")
