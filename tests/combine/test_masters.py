@@ -122,6 +122,24 @@ def test_a_dark_is_its_charge_within_its_uncertainty(tmp_path, n):
     assert pull.std() == pytest.approx(1, abs=0.1)
 
 
+def test_the_glow_of_darks_tells_an_unknown_gain(tmp_path):
+    t = truth(hot=500, glow=3.0)
+    members = write(tmp_path, darks(t, 3))
+    charge = t.rate * DARK_SECONDS / t.gain
+    unknown = amplifiers(gains=(None, None))
+    result = combine_darks(members, bias=master(t.bias), amplifiers=unknown)
+    assert all(np.median(part) < 100 for part in parts(charge))
+    glowing, faint = result.noise.amplifiers
+    assert glowing.gain / glowing.factor**2 == pytest.approx(GAINS[0], rel=0.05)
+    assert faint.gain is None
+    pull, light = (
+        parts(plane)[0] for plane in ((result.image - charge) / result.uncertainty, charge)
+    )
+    for part in (pull[light < 50], pull[light > 150]):
+        assert abs(part.mean()) < 0.03
+        assert part.std() == pytest.approx(1, abs=0.03)
+
+
 def test_cosmic_rays_in_three_darks_are_gone(tmp_path):
     t = truth()
     frames = darks(t, 3)
@@ -666,8 +684,9 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
     cards = CardList()
     combined_header.write_noise_cards(cards, dark)
     combined_header.write_dark_cards(
-        cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0
-    )
+        cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0,
+        units=["electron"] * 2,
+    )  # fmt: skip
     cards_by_name = values(cards)
     assert cards_by_name["MBNOISE"] == 3.0
     assert (cards_by_name["MODRN01"], cards_by_name["MODRN02"]) == NOISES
@@ -703,3 +722,15 @@ def test_the_cards_of_a_flat_have_its_levels_and_signal_to_noise():
     )
     assert "FLATSN" not in values(one)
     assert "FLATR01" not in values(one)
+
+
+def test_rates_of_a_dark_are_in_the_unit_of_each_amplifier():
+    cards = CardList()
+    combined_header.write_dark_cards(
+        cards, seconds=60.0, rates=[Estimate(0.1, 0.01), Estimate(0.2, 0.01)], hot=3, hot_limit=5.0,
+        units=["electron", "adu"],
+    )  # fmt: skip
+    header = values(cards)
+    assert header.comments["DARKRT01"] == "[electron/s] median rate"
+    assert header.comments["DARKRT02"] == "[adu/s] median rate"
+    assert header.comments["NHOT"] == "pixels over those around by 5 a second"

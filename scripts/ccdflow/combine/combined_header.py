@@ -295,7 +295,7 @@ def write_factor_cards(cards, factors):
         cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
 
 
-def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
+def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, units):
     """Write the quality of a combined dark.
 
     Parameters
@@ -305,17 +305,19 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
     seconds : float
         Exposure time of the members.
     rates : sequence of ccdflow.detector.frame_figures.Estimate
-        Median rate of each amplifier, in `unit` a second.
+        Median rate of each amplifier, in its unit a second.
     hot : int
         Number of hot pixels.
     hot_limit : float
-        A pixel is hot above this rate over its neighbours, in `unit` a second.
-    unit : str
-        ``electron``, or ``adu`` if the gain is unknown.
+        A pixel is hot above this rate over its neighbours, in its amplifier's unit a second.
+    units : sequence of str
+        Of each amplifier: ``electron``, or ``adu`` if its gain is unknown.
     """
     cards.set("EXPTIME", float(seconds), "[s] exposure time of each dark")
-    for number, rate in enumerate(rates, start=1):
+    for number, (rate, unit) in enumerate(zip(rates, units, strict=True), start=1):
         suffix = "" if len(rates) == 1 else f"{number:02d}"
         if math.isfinite(rate.value):
             cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
-    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {unit}/s")
+    # A comment has no room for two units.
+    rate_unit = f"{units[0]}/s" if len(set(units)) == 1 else "a second"
+    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {rate_unit}")

@@ -23,6 +23,9 @@ SAMPLE_ROWS = 64
 # Fainter light, in the unit of the members, does not determine the gain: most of its noise is read
 # noise.
 _LEAST_LIGHT = 100.0
+# A gain of the brighter parts of faint members counts if its relative error is below this: without
+# a gain all pixels would have one noise.
+_MOST_GAIN_ERROR = 0.1
 # The ratios of amplifiers' levels are measured in this many rows of the sample: each is a median of
 # thousands of pixels.
 _RATIO_ROWS = 16
@@ -206,6 +209,9 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
     pairs = [pair for pair in pairs if pair.moments.count > 1 and pair.moments.sigma > 0]
     if not pairs:
         return _noise_of_header(amplifier, are_equal=not light and len(frames) > 1)
+    lacks_gain = light and amplifier.gain is None and amplifier.read_noise is not None
+    if lacks_gain and _charge_of(pairs) <= _LEAST_LIGHT:
+        amplifier = replace(amplifier, gain=_gain_of_bright_parts(amplifier, frames, levels))
     amplifier = _amplifier_without_gaps(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, map_pairs)
     if not pulls:
@@ -373,10 +379,56 @@ def _predicted_variance(amplifier, light, *levels):
     return sum((dark + per_light * light * level) / level**2 for level in levels)
 
 
+def _charge_of(pairs):
+    """Return the mean light of members, in their unit."""
+    return np.mean([pair.light * (pair.first + pair.second) / 2 for pair in pairs])
+
+
+def _gain_of_bright_parts(amplifier, frames, levels):
+    """Return the gain by the parts of faint members that have light, as the glow of a dark.
+
+    Parameters
+    ----------
+    amplifier : AmplifierNoise
+        Without a gain, with a read noise.
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: sampled rows of the amplifier, over their levels.
+    levels : numpy.ndarray
+        Shape ``(n,)``.
+
+    Returns
+    -------
+    float or None
+        None if no part has enough light.
+    """
+    # The sum of normal values is independent of their differences. Boxes leave out hits and hot
+    # pixels; within a box a glow varies, and its pixels count by their own light.
+    light = frames.mean(axis=0, dtype=np.float64)
+    level = np.median(levels)
+    with np.errstate(invalid="ignore"):
+        is_bright = _box_medians(frames) * level > _LEAST_LIGHT
+        is_bright &= light * level > _LEAST_LIGHT / 2
+    light = light[is_bright]
+    inverses, count = [], 0
+    for i, j in pairwise(range(len(frames))):
+        # The variance of a difference over this is 1 / gain, and the part that is not of light.
+        photons = light * (1 / levels[i] + 1 / levels[j])
+        moments = clipped_moments((frames[i] - frames[j])[is_bright] / np.sqrt(photons))
+        if moments.count > 1:
+            fixed = amplifier.variance_without_light * (1 / levels[i] ** 2 + 1 / levels[j] ** 2)
+            inverses.append((moments.sigma**2, float(np.mean(fixed / photons))))
+            count += moments.count
+    if not inverses:
+        return None
+    total, fixed = np.mean(inverses, axis=0)
+    # Neighbouring pairs share a frame, which adds half to the variance of their mean.
+    error = total * np.sqrt(3 / count)
+    return float(1 / (total - fixed)) if error < _MOST_GAIN_ERROR * (total - fixed) else None
+
+
 def _amplifier_without_gaps(amplifier, pairs, *, light):
     """Return the noise of an amplifier with read noise and gain, measured where unknown."""
-    charge = np.mean([pair.light * (pair.first + pair.second) / 2 for pair in pairs])
-    if amplifier.gain is None and light and charge > _LEAST_LIGHT:
+    if amplifier.gain is None and light and _charge_of(pairs) > _LEAST_LIGHT:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.
         start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
         excess = np.mean([pair.excess(start) for pair in pairs])

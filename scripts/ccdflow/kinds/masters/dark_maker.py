@@ -161,7 +161,7 @@ class DarkMaker(ExposedMasterMaker):
             rates=rates,
             hot=sum(each["hot"] for each in figures),
             hot_limit=figures[0]["hot_limit"],
-            unit=figures[0]["unit"],
+            units=[each["unit"] for each in figures],
         )
 
     def more_data(self, work):
