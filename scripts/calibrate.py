@@ -198,7 +198,7 @@ def degrees_of(header, dark):
     """
     dark_header = read_stored_hdus(dark)[0].header
     for name in ("set_temperature", "temperature"):
-        mine, its = (
+        of_frame, of_dark = (
             next(
                 (value for key in KEYWORDS[name].split()
                  if (value := as_number(card_value(cards, key))) is not None),
@@ -206,8 +206,8 @@ def degrees_of(header, dark):
             )
             for cards in (header, dark_header)
         )  # fmt: skip
-        if mine is not None and its is not None:
-            return its - mine
+        if of_frame is not None and of_dark is not None:
+            return of_dark - of_frame
     return None
 
 

@@ -110,7 +110,9 @@ def test_the_document_has_each_class_of_errors():
         assert (match and match[1]) == (base if is_own else None), name
 
 
-@pytest.mark.parametrize(("column", "verb"), [(1, "raise|return|kind="), (2, "except|isinstance")])
+@pytest.mark.parametrize(
+    ("column", "verb"), [(1, "raise|return|error_class="), (2, "except|isinstance")]
+)
 def test_an_error_is_raised_and_caught_where_the_document_says(column, verb):
     for name, cells in table_of_errors().items():
         for place in re.findall(r"`([\w/]+\.\w+)`", cells[column]):

@@ -111,6 +111,17 @@ def test_no_name_tells_only_how_its_value_came_about(folder, least):
     assert len(modules(folder)) > least
 
 
+def test_no_name_is_a_question_or_a_pronoun():
+    """``how`` was a recipe, phrases or options; ``mine`` the setup of a frame."""
+    names = {
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        for name in names_given(tree)
+        if name.strip("_") in ("how", "mine", "ours", "theirs", "yours")
+    }
+    assert names == set()
+
+
 def test_an_empty_name_of_any_kind_is_seen():
     """A variable, an attribute, a target of a loop, an argument, a function."""
     for text in (

@@ -197,7 +197,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     exptime = reader.seconds()
     # A rule may want a name of the file. Places depend on cards that are not looked at again.
     keep = at_once if any(rule.files for rule in rules) else remembered
-    (imagetyp, frame_type, reason), of_type = keep(
+    (imagetyp, image_type, reason), of_type = keep(
         ("type", positions),
         lambda headers: _type_of(headers, cards, rules, file, positions),
         headers,
@@ -205,7 +205,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     reader.warn_all(of_type)
     moment = moment_of(reader)
     look_at_dates(reader, moment, exptime)
-    if frame_type == "science" and exptime == 0:
+    if image_type == "science" and exptime == 0:
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
         exptime = None
@@ -221,7 +221,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     reader.warn_all(alike.of_placement)
     return FrameFacts(
         imagetyp=_shorten(imagetyp),
-        type=frame_type,
+        type=image_type,
         reason=_shorten(reason),
         object=_shorten(target),
         exptime=exptime,

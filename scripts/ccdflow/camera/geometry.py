@@ -92,9 +92,11 @@ class Amplifier:
         )
 
 
-# Rows of older inventories have these texts.
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
-"""No overscan is subtracted, as no card names one; by a card the profile's may hold data."""
+"""No overscan is subtracted, as no card names one; by a card the profile's may hold data.
+
+Stored rows have the second text, which was its name when they were written.
+"""
 
 
 class Note(NamedTuple):

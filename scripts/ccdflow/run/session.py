@@ -245,9 +245,14 @@ def _no_collection():
 def _sealed_session(run_start, valid_seal):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     empty = JobContext(
-        run_start.settings, run_start.raw, run_start.results, header_store.HeaderStore(),
-        ledger.Ledger(), run_start.chain, cameras=run_start.reading.cameras,
-    )  # fmt: skip
+        settings=run_start.settings,
+        raw=run_start.raw,
+        results=run_start.results,
+        store=header_store.HeaderStore(),
+        ledger=ledger.Ledger(),
+        chain=run_start.chain,
+        cameras=run_start.reading.cameras,
+    )
     if not run_start.is_dry:
         try:
             remove_logs(run_start.results)
@@ -323,9 +328,15 @@ def _session_of_all_nights(run_start):
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated_files(store, run_start.reading))
     context = JobContext(
-        run_start.settings, run_start.raw, results, store, records, chain, outdated,
+        settings=run_start.settings,
+        raw=run_start.raw,
+        results=results,
+        store=store,
+        ledger=records,
+        chain=chain,
+        outdated=outdated,
         cameras=run_start.reading.cameras,
-    )  # fmt: skip
+    )
     session = Session(plan.make_plan(context, forced), run_start.is_dry, run_start.lock, busy)
     if not run_start.is_dry:
         try:

@@ -428,8 +428,15 @@ class FramePlanner:
         name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
-        night = row.night
-        return _PlannedFrames(night, (night,), steps, steps.choice_numbers, *self._measured[name])
+        measurements, shared = self._measured[name]
+        return _PlannedFrames(
+            night=row.night,
+            nights=(row.night,),
+            steps=steps,
+            choice_numbers=steps.choice_numbers,
+            measurements=measurements,
+            shared=shared,
+        )
 
     def _shared_calibration(self, row, product, planned_frames, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""

@@ -315,10 +315,17 @@ class _PlanAttempt:
         """Return the context of a plan of the open nights."""
         settings, nights = self._settings, self._nights
         context = JobContext(
-            settings, Path(settings["raw"]), Path(settings["results"]), store, records, self._chain,
-            frozenset(inventory.outdated_files(store, self._reading)),
-            cameras=self._reading.cameras, closed=nights, beyond=self._notes,
-        )  # fmt: skip
+            settings=settings,
+            raw=Path(settings["raw"]),
+            results=Path(settings["results"]),
+            store=store,
+            ledger=records,
+            chain=self._chain,
+            outdated=frozenset(inventory.outdated_files(store, self._reading)),
+            cameras=self._reading.cameras,
+            closed=nights,
+            beyond=self._notes,
+        )
         _restore_closed_nights(context)
         return context
 
