@@ -153,8 +153,8 @@ def verify(folders, *, every, expected, threads):
     from ccdflow.run.products.noted_products import noted_records
     from ccdflow.verify.command import report
 
-    how = {"every": every, "expected": expected, "threads": threads}
-    if commandline.run_parsed(lambda: report(*folders, noted=noted_records(RESULTS), **how)):
+    options = {"every": every, "expected": expected, "threads": threads}
+    if commandline.run_parsed(lambda: report(*folders, noted=noted_records(RESULTS), **options)):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

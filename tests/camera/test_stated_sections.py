@@ -6,7 +6,7 @@ import pytest
 from camera_headers import header, profile
 
 from ccdflow.camera.cameras import identify
-from ccdflow.camera.geometry import DOUBTED_STRIP
+from ccdflow.camera.geometry import LIT_STRIP_BY_CARD
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError
 
@@ -33,7 +33,7 @@ def strip_of(tmp_path, text, made, **more):
     lines = "\n".join(f"{key}: {value}" for key, value in more.items())
     camera = profile(tmp_path, text.format(more=lines))
     frame_geometry = camera.geometry([made], file="a.fits")
-    assert DOUBTED_STRIP not in [note.mark for note in frame_geometry.notes]
+    assert LIT_STRIP_BY_CARD not in [note.mark for note in frame_geometry.notes]
     (amplifier,) = frame_geometry.amplifiers
     return amplifier.overscan[0].to_fits()
 
@@ -104,7 +104,7 @@ def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
         f"warning: {keyword}: the overscan of the camera's profile may hold data by this card"
         f" (found {cards[keyword]}, allowed: a section without the "
     )
-    assert note.mark == DOUBTED_STRIP
+    assert note.mark == LIT_STRIP_BY_CARD
     axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
     size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
     assert f"recognised by {axis}: {length} (`overscan: none`" in note.text

@@ -35,7 +35,7 @@ from ccdflow.detector.frame_figures import (
     frame_statistics,
     white_part,
 )
-from ccdflow.detector.member_selection import Thresholds, select_members, unlike_the_rest
+from ccdflow.detector.member_selection import Thresholds, find_unlike_frames, select_members
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"
@@ -293,7 +293,7 @@ def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatc
     one = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2])
     sample = combined.sample.copy()
     sample[5] = sample[5][:, ::-1] + np.linspace(0, 60, sample.shape[2], dtype=np.float32)
-    strangers = unlike_the_rest(sample)
+    strangers = find_unlike_frames(sample)
     assert [each.index for each in strangers] == [5]
 
     def noted(image):
@@ -304,7 +304,7 @@ def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatc
     three = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2], threads=3)
     assert dataclasses.asdict(three) == dataclasses.asdict(one)
     assert len(names) > 1
-    assert unlike_the_rest(sample, threads=3) == strangers
+    assert find_unlike_frames(sample, threads=3) == strangers
 
 
 def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as_clipped():

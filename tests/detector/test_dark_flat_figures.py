@@ -461,8 +461,8 @@ def test_too_little_light_tells_no_gain():
     assert np.isnan(measure_gain_of_flats(one, AmplifierNoise("A", (0, 64, 0, 64), 1.0)).value)
 
 
-@pytest.mark.parametrize(("part", "is_found"), [(0.006, False), (0.013, True), (0.03, True)])
-def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_found):
+@pytest.mark.parametrize(("part", "is_left_out"), [(0.006, False), (0.013, True), (0.03, True)])
+def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_left_out):
     """By its gradient (rms), beside three alike of 40,000 electrons: see docs/calibration.md."""
     rng = np.random.default_rng(7)
     slope = np.linspace(-1, 1, 96) * 3**0.5
@@ -471,4 +471,4 @@ def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_found):
     stats = [flat_statistics(frame.astype(np.float32), gain=1.0) for frame in frames]
     selection = select_flats(stats)
     assert selection.agrees
-    assert [out.index for out in selection.left_out] == [2] * is_found
+    assert [out.index for out in selection.left_out] == [2] * is_left_out

@@ -9,7 +9,7 @@ from library_trees import ROOT, modules, nodes
 
 LIBRARY = ROOT / "scripts" / "ccdflow"
 # How a value came about is no name for it: CONTRIBUTING.md.
-EMPTY = {"found", "said", "told"}
+EMPTY = {f"{prefix}{word}" for prefix in ("", "is_", "was_") for word in ("found", "said", "told")}
 # One of them with a sign behind it that may follow a new name: in prose most have none.
 NAMED_EMPTY = re.compile(
     rf"(?<!\w)_*(?:{'|'.join(sorted(EMPTY))})_*\b(?= *(?:[-+|&*/^%@]*=(?!=)|[,)\]:(]|in\b|$))",
@@ -117,7 +117,7 @@ def test_an_empty_name_of_any_kind_is_seen():
         "found = 1", "for said in x: pass", "def f(told): pass", "def found(): pass",
         "lambda *said: 0", "with x as told: pass", "[y for found in x]", "f(told := 1)",
         "found, y = x", "(y, said) = x", "told |= x", "told: int = 1", "[\n    found\n] = x",
-        "self.said = 1", "self._told, y = x",
+        "self.said = 1", "self._told, y = x", "is_told = 1", "def f(was_found): pass",
     ):  # fmt: skip
         assert set(names_given(ast.parse(text))) & EMPTY, text
         assert NAMED_EMPTY.search(text), text

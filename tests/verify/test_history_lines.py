@@ -22,7 +22,7 @@ WRITERS = {
     "detector/bias_warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
     "detector/dark_warnings.py": ("warnings_on_dark",),
     "kinds/masters/flat_maker.py": ("_gain_warnings", "_shape_warnings"),
-    "detector/member_selection.py": ("_left_out_by", "same_pixels"),
+    "detector/member_selection.py": ("_left_out_by", "find_copies"),
     "detector/dark_flat_selection.py": (
         "_lost_outliers",
         "_faint_outliers",

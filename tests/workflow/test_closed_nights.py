@@ -445,7 +445,7 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
     again = watch_of(sandbox)
     with monkeypatch.context() as patch:
         # No plan of all nights.
-        patch.setattr(session, "_begin", None)
+        patch.setattr(session, "_session_of_all_nights", None)
         made = {record.kind for record in again.whole_round().records}
     assert made
     assert not made & {"frame", "science"}

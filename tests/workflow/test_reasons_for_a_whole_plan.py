@@ -134,7 +134,7 @@ def odd_name(box):
 
 def no_summary(cells):
     for name in cells:
-        if name.startswith("told: "):
+        if name.startswith("summary: "):
             cells[name][0] = b""
 
 

@@ -445,10 +445,10 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
         name: content for name, content in before.items() if name.startswith(folder)
     }
     table = read_inventory(sandbox.results / "inventory.csv").set_index("file")
-    is_said = (
+    is_named = (
         f"its product was not looked at: {folder}/ cannot be read" in table.reason["sub/c.fits.gz"]
     )
-    assert is_said == (folder == "reduced/sub")
+    assert is_named == (folder == "reduced/sub")
     sandbox.run()
     assert sandbox.run().jobs == []
     assert (sandbox.results / "reduced/sub/c.fits").is_file()

@@ -402,8 +402,8 @@ class _CalibratedImage:
                 pixels(0, ny), pixels(0, ny, "uncertainty"), mask
             )
             mask[cosmics.hits] |= maskbits.COSMIC
-            how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
-            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
+            search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
+            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": search}
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]

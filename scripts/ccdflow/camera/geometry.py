@@ -92,12 +92,13 @@ class Amplifier:
         )
 
 
-NO_OVERSCAN, DOUBTED_STRIP = "no_overscan", "doubted_strip"
+# Rows of older inventories have these texts.
+NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
 """No overscan is subtracted, as no card names one; by a card the profile's may hold data."""
 
 
 class Note(NamedTuple):
-    """A decision on a frame's amplifiers that its cards alone do not settle, or a doubt.
+    """A decision on a frame's amplifiers that its cards alone do not settle, or a warning.
 
     Attributes
     ----------
@@ -105,7 +106,7 @@ class Note(NamedTuple):
     topic : str
         Of a warning: the card or the part that it is about, one line for each; '' of other notes.
     mark : {'', 'no_overscan', 'doubted_strip'}
-        `NO_OVERSCAN` or `DOUBTED_STRIP` where other code asks whether a frame has such a note.
+        `NO_OVERSCAN` or `LIT_STRIP_BY_CARD` where other code asks whether a frame has such a note.
     """
 
     text: str

@@ -13,10 +13,10 @@ from ccdflow.detector.member_selection import (
     LeftOut,
     Selection,
     Thresholds,
-    check_any,
+    check_has_frames,
     figures_of,
     selection_of,
-    unlike_shapes,
+    sentences_on_shapes,
 )
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -75,7 +75,7 @@ def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
     UserError
         If there is no frame.
     """
-    check_any(stats)
+    check_has_frames(stats)
     limits = thresholds or DarkThresholds()
     first = _lost_outliers(lost, limits.saturated)
     first += _temperature_outliers(temperatures, limits.temperature)
@@ -83,7 +83,10 @@ def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
         first,
         stats,
         lambda kept: selection_of(
-            _dark_figures(kept, limits), len(kept), limits, lambda: unlike_shapes(kept, limits)
+            _dark_figures(kept, limits),
+            len(kept),
+            limits,
+            lambda: sentences_on_shapes(kept, limits),
         ),
     )
 
@@ -214,7 +217,7 @@ def select_flats(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    check_any(stats)
+    check_has_frames(stats)
     limits = thresholds or FlatThresholds()
     first = _lost_outliers([flat.lost for flat in stats], limits.saturated)
     first += _faint_outliers([flat.signal_to_noise for flat in stats], limits.signal_to_noise)

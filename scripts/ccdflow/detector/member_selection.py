@@ -21,7 +21,7 @@ OTHER_EXPOSURE = "exposure"
 TOO_FAINT = "signal to noise in a pixel"
 """The figure by which a faint flat is left out."""
 
-# The figure of boxes: `unlike_shapes` judges the same boxes in another way.
+# The figure of boxes: `sentences_on_shapes` judges the same boxes in another way.
 _COARSE_STRUCTURE = "coarse structure"
 
 # The statistics of a frame have the number of its pixels, not of its columns. A frame of this many
@@ -158,7 +158,7 @@ class Figure:
         return centre, scatter, sigma * max(scatter, self.floor)
 
 
-def check_any(stats):
+def check_has_frames(stats):
     """Refuse to select from no frame.
 
     Raises
@@ -193,10 +193,10 @@ def select_members(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    check_any(stats)
+    check_has_frames(stats)
     limits = thresholds or Thresholds()
     return selection_of(
-        figures_of(stats, limits), len(stats), limits, lambda: unlike_shapes(stats, limits)
+        figures_of(stats, limits), len(stats), limits, lambda: sentences_on_shapes(stats, limits)
     )
 
 
@@ -284,7 +284,7 @@ def leave_out(selection, further, thresholds=None):
     )
 
 
-def same_pixels(frames, names):
+def find_copies(frames, names):
     """Find frames whose pixels equal those of an earlier frame.
 
     Such a frame is a buffer that was read twice, or a copy with edited cards.
@@ -313,7 +313,7 @@ def same_pixels(frames, names):
     return copies
 
 
-def unlike_the_rest(frames, thresholds=None, threads=1):
+def find_unlike_frames(frames, thresholds=None, threads=1):
     """Find frames that differ more from the group's median than the others do.
 
     Such a frame has another fixed structure, even if its own figures equal those of the group: a
@@ -421,7 +421,7 @@ def figures_of(stats, limits):
         yield Figure(f"{name} structure", structure, floor, one_sided=True)
 
 
-def unlike_shapes(stats, limits):
+def sentences_on_shapes(stats, limits):
     """Return the disagreement of frames of two kinds, all equally far from the middle.
 
     Parameters

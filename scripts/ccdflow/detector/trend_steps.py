@@ -189,8 +189,8 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     if measured.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
-    is_told = np.isfinite(errors)
-    errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
+    is_known = np.isfinite(errors)
+    errors = np.where(is_known, errors, np.median(errors[is_known]) if is_known.any() else 0.0)
     indices = measured[_has_company(values[measured], errors[measured], floor)]
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []

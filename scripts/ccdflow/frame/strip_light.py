@@ -54,7 +54,7 @@ _STRIP_REMEDY = (
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
 # The correction of a profile where a strip may hold data.
-_DOUBT = (
+_READOUT_REMEDY = (
     "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
 )
 
@@ -191,7 +191,7 @@ def light_warnings(compared, amplifiers):
                 f"{subject}the overscan {regions} {claim}: its level ({likeness.level:.4g} adu) is"
                 f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
-                f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}"
+                f" adu); allowed: a strip without light; {'' if is_sure else _READOUT_REMEDY + ' '}"
                 f"{_STRIP_REMEDY}"
             )
             warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, text))

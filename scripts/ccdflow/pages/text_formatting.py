@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-IMAGE_TYPES = ("bias", "dark", "flat", "arc", "science", "other")
+TYPE_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 """The types of frames in the order in which pages list them."""
 
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
@@ -89,8 +89,8 @@ def by_image_type(frames):
 
 
 def type_rank(image_type):
-    """Return the place of an image type in `IMAGE_TYPES`; behind all of them for another type."""
-    return IMAGE_TYPES.index(image_type) if image_type in IMAGE_TYPES else len(IMAGE_TYPES)
+    """Return the place of an image type in `TYPE_ORDER`; behind all of them for another type."""
+    return TYPE_ORDER.index(image_type) if image_type in TYPE_ORDER else len(TYPE_ORDER)
 
 
 def in_order(pairs):

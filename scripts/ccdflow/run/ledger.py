@@ -47,8 +47,8 @@ SETTLED_SECONDS = 3600
 """A file is on the disk after this many seconds, unless the machine stopped before."""
 
 
-def _kept(values):
-    """Return values as an `UnparsedMapping`: their JSON text, parsed when somebody asks."""
+def _as_unparsed(values):
+    """Return a mapping as an `UnparsedMapping`: itself if it is one."""
     if isinstance(values, UnparsedMapping):
         return values
     return UnparsedMapping(_compact(dict(values.items())))
@@ -244,7 +244,8 @@ class Ledger(dict):
         )
         unshared = {name: value for name, value in record.basis.items() if name not in _COMMON_KEYS}
         common = {name: value for name, value in record.basis.items() if name in _COMMON_KEYS}
-        basis, data = UnparsedMapping(_compact(unshared), self.shared(common)), _kept(record.data)
+        basis = UnparsedMapping(_compact(unshared), self.shared(common))
+        data = _as_unparsed(record.data)
         return replace(record, basis=basis, data=data)
 
     def sort(self):

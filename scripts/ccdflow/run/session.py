@@ -215,7 +215,9 @@ def start(
                 # Without a look at the folders nobody has asked for some nights only.
                 is_asked = is_seal_wanted or made is not None
                 session = (
-                    _session_of_nights(run_start, archive_state) if is_asked else _begin(run_start)
+                    _session_of_nights(run_start, archive_state)
+                    if is_asked
+                    else _session_of_all_nights(run_start)
                 )
                 session.state_to_seal = archive_state if sealed else None
                 session.archive_state = archive_state
@@ -281,7 +283,7 @@ def _session_of_nights(run_start, archive_state):
     except NeedsWholePlan as error:
         why_whole = str(error)
         _LOG.debug("all nights are planned: %s", why_whole)
-    session = _begin(run_start)
+    session = _session_of_all_nights(run_start)
     session.why_whole = why_whole
     return session
 
@@ -302,7 +304,7 @@ def _session_of_some_nights(run_start, archive_state):
     return session
 
 
-def _begin(run_start):
+def _session_of_all_nights(run_start):
     """Return the session of a plan of all nights."""
     results, chain, forced = run_start.results, run_start.chain, run_start.forced
     # None: all frames that are set aside are read again.
@@ -512,7 +514,7 @@ def _finish_whole(session):
     context = session.context
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
-    session_of_all = _begin(
+    session_of_all = _session_of_all_nights(
         RunStart(settings, reading, context.chain, session.is_dry, session.lock)
     )
     session_of_all.why_whole = session.why_whole

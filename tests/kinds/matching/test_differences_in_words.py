@@ -131,8 +131,8 @@ def test_an_unknown_exposure_and_a_long_one_have_different_keys(archive):
     assert "darks of 10 s" not in gain
 
 
-@pytest.mark.parametrize(("of_dark", "is_said"), [("bias.fits", True), ("other.fits", False)])
-def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_dark, is_said):
+@pytest.mark.parametrize(("of_dark", "is_named"), [("bias.fits", True), ("other.fits", False)])
+def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_dark, is_named):
     fits.PrimaryHDU(header=fits.Header({"BIASIM": of_dark})).writeto(tmp_path / "dark.fits")
     fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "bias.fits")
     header = fits.Header({"BIASIM": "bias.fits", "DARKIM": "dark.fits"})
@@ -143,7 +143,7 @@ def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_d
         "predicted_variance": "5.01",
     }
     lines = product_explanation.step_lines(tmp_path, "bias", header, chosen)
-    assert ("it is the bias of the dark as well" in lines[-1]) is is_said
+    assert ("it is the bias of the dark as well" in lines[-1]) is is_named
 
 
 def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
@@ -217,7 +217,7 @@ _SETUPS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs", "ours", "words"),
+    ("name", "of_master", "of_frame", "words"),
     [
         ("size", 1, 1, "with size 64x64 instead of 32x32 pixels"),
         ("ccdsum", 1, 1, "with binning 2x2 instead of 1x1"),
@@ -245,11 +245,12 @@ _SETUPS = {
         ("epoch", 1, 0, "with the camera as from 2024-01-01 on instead of before 2024-01-01"),
     ],
 )
-def test_each_hard_key_is_named_with_another_value_and_with_none(name, theirs, ours, words):
+def test_each_hard_key_is_named_with_another_value_and_with_none(name, of_master, of_frame, words):
     """Each refusal of each kind of master is a sentence, and numbers have their unit."""
     absent = "DETSERNO absent, OFFSET 10" if name == "setting" else ""
     values = [
-        pair if there else absent for pair, there in zip(_SETUPS[name], (theirs, ours), strict=True)
+        pair if there else absent
+        for pair, there in zip(_SETUPS[name], (of_master, of_frame), strict=True)
     ]
     of_master, of_frame = (
         (("camera", "cam"), *([(name, value)] if value else [])) for value in values
@@ -322,12 +323,12 @@ def test_degrees_between_are_given_to_a_tenth_and_as_a_span(archive):
     assert match_sentences.span_words([2.5, -3.0]) == "3 C colder to 2.5 C warmer"
 
 
-@pytest.mark.parametrize(("scale", "is_said"), [(0.667, True), (1.0, False)])
-def test_the_variance_of_a_scaled_dark_is_given_without_its_bias(tmp_path, scale, is_said):
+@pytest.mark.parametrize(("scale", "is_named"), [(0.667, True), (1.0, False)])
+def test_the_variance_of_a_scaled_dark_is_given_without_its_bias(tmp_path, scale, is_named):
     """1200 s for 200 s adds less by itself, and lost for the bias that it leaves in the frame."""
     fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "dark.fits")
     header = fits.Header({"DARKIM": "dark.fits", "DARKSCAL": scale, "DARKDT": 0})
     chosen = {"reason": "own night", "runner_up": "long.fits", "runner_up_variance": "0.17",
               "predicted_variance": "2.78"}  # fmt: skip
     line = product_explanation.step_lines(tmp_path, "dark", header, chosen)[-1]
-    assert ("without the bias that a scaled dark leaves in the frame" in line) is is_said
+    assert ("without the bias that a scaled dark leaves in the frame" in line) is is_named

@@ -485,7 +485,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
 
 
-# Cards of a frame of 12 x 9 pixels, with the marks of its row and the topics of its doubts.
+# Cards of a frame of 12 x 9 pixels, with marks of its row and topics of its amplifier warnings.
 FINDINGS = {
     "whole": ({"IMAGETYP": "bias"}, "no_overscan", []),
     "beside": (
@@ -517,8 +517,8 @@ def test_findings_stand_beside_their_words(findings):
     for name, (_, marks, topics) in FINDINGS.items():
         row = findings[name]
         assert row.marks == marks, name
-        assert [topic.partition(" are in")[0] for topic, _ in row.topics_and_doubts] == topics
-        for _, text in row.topics_and_doubts:
+        assert [topic.partition(" are in")[0] for topic, _ in row.topics_and_warnings] == topics
+        for _, text in row.topics_and_warnings:
             assert f"warning: {text}" in row.reason
             assert text.endswith(")"), "a remedy with a semicolon is whole"
 
@@ -531,7 +531,7 @@ def test_a_row_of_an_earlier_version_has_the_same_findings(findings):
         assert older_rows.with_later_fields(texts) is texts
     row, aside = findings["whole"], "set aside"
     words = {
-        rows.RowMark.DOUBTED_STRIP: {
+        rows.RowMark.LIT_STRIP_BY_CARD: {
             "reason": "warning: DATASEC: the overscan of the camera's profile may hold data by this"
             " card (found x, allowed: y): z"
         },

@@ -18,7 +18,7 @@ from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_electrons
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
-    """Return the drafts of a profile's amplifiers for one frame, and doubts about them.
+    """Return the drafts of a profile's amplifiers for one frame, and warnings on them.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ A profile counts its strips from an edge of the frame. In a frame that was read 
 trimmed, the same columns hold data. The header decides, where it has sections; a profile that gives
 `size` is made for this size, and is believed. A card that need not be about this frame (a section
 of the chip, or one that leaves the frame, as of a camera that writes the same for every window)
-raises a doubt alone.
+raises a warning alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ccdflow.camera.binning import binning
-from ccdflow.camera.geometry import DOUBTED_STRIP, Note
+from ccdflow.camera.geometry import LIT_STRIP_BY_CARD, Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
@@ -69,7 +69,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     Returns
     -------
     list of ccdflow.camera.geometry.Note
-        The doubts, as warnings: where DATASEC leaves the frame and has more than a tenth of a
+        The warnings: where DATASEC leaves the frame and has more than a tenth of a
         strip, where BIASSEC lies far outside the frame, and, without both, where CCDSEC or DETSEC
         has as many columns (or rows) as the frame.
 
@@ -79,7 +79,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
         If DATASEC, within the frame, has more than a tenth of a strip's columns (or rows), or,
         without DATASEC, if BIASSEC begins where the frame ends.
     """
-    doubts = []
+    warnings = []
     for draft in drafts:
         shape = array_shape(headers[draft.hdu], file=file)
         factors = binning(headers, draft.hdu, specs=binning_cards)
@@ -93,8 +93,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
             if claim is not None and claim.is_sure:
                 raise _contradiction(draft, strip, axis, size, length, claim, file=file)
             if claim is not None:
-                doubts.append(_doubt(draft, strip, axis, size, length, claim))
-    return doubts
+                warnings.append(_warning_of_strip(draft, strip, axis, size, length, claim))
+    return warnings
 
 
 def _axis(data, strip):
@@ -219,7 +219,7 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
     )
 
 
-def _doubt(draft, strip, axis, size, length, claim):
+def _warning_of_strip(draft, strip, axis, size, length, claim):
     """Return the `Note` on a strip that may hold data by a card.
 
     Parameters
@@ -239,7 +239,7 @@ def _doubt(draft, strip, axis, size, length, claim):
         f" amplifier {draft.name} has its overscan at {strip.to_fits()}:"
         f" {_remedy(axis, size, length).replace('; ', ', ')}"
     )
-    return Note(text, topic=claim.keyword, mark=DOUBTED_STRIP)
+    return Note(text, topic=claim.keyword, mark=LIT_STRIP_BY_CARD)
 
 
 def _says(claim, axis, length):

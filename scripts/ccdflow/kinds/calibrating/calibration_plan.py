@@ -512,10 +512,10 @@ class SharedBasis:
 
     def _basis_at(self, frame, warmer):
         """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
-        how = [
+        lines = [
             _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
         ]
-        return {**self._basis, "frame": frame, "how": how}
+        return {**self._basis, "frame": frame, "how": lines}
 
     def key(self, frame, degrees):
         """Return the hash of that basis, as `ccdflow.run.rawframes.rows.digest` gives it.
@@ -550,7 +550,7 @@ class SharedBasis:
         return self._ends[warmer]
 
 
-def _at_degrees(how, degrees):
+def _at_degrees(line, degrees):
     """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
-    kind, scale, lag, _, *further_values = how
+    kind, scale, lag, _, *further_values = line
     return [kind, scale, lag, degrees, *further_values]

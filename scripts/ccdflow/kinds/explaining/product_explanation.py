@@ -213,18 +213,18 @@ def step_lines(results, kind, header, chosen):
 def _application(kind, header):
     """Return the phrases on how a master was applied: its age, window, factor and noise."""
     # A master without the card is of another night, and one of the two has no date.
-    how = [match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "the frame")]
+    phrases = [match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "the frame")]
     if (key := f"{kind.upper()}CUT") in header:
-        how.append(f"cut to its pixels {header[key]}")
+        phrases.append(f"cut to its pixels {header[key]}")
     if kind == DARK:
-        how.append(f"multiplied by {header.get('DARKSCAL')}")
+        phrases.append(f"multiplied by {header.get('DARKSCAL')}")
     noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])
     if noise == 0 and kind == BIAS and "DARKIM" in header:
-        how.append("its noise cancels in the dark")
+        phrases.append("its noise cancels in the dark")
     elif noise is not None:
         unit = "of the signal" if kind == FLAT else _unit(header)
-        how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
-    return how
+        phrases.append(f"adds a noise of {noise:.3g} {unit} a pixel")
+    return phrases
 
 
 def _choice(results, kind, header, chosen):

@@ -68,11 +68,11 @@ def paragraph(block):
             " refuse` wants whole frames only"
         )
     for line in block.taken:
-        master_in_words, how = master_words(line), how_words(line, block)
+        master_in_words, application = master_words(line), how_words(line, block)
         name = _who(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
-        lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{how}{end}")
+        lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
     if block.passed_over:
@@ -280,9 +280,9 @@ def noise_words(noise):
             f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
             f" the sky is not measured yet{unsure}"
         )
-    how = "sky" if noise.sky_is_measured else "sky predicted"
+    sky = "sky" if noise.sky_is_measured else "sky predicted"
     return (
-        f"{how} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f"{sky} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
         f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
     )
 

@@ -81,7 +81,7 @@ class DarkMaker(ExposedMasterMaker):
                 subtract=(Subtracted(bias.pixels),),
                 masks=members.masks(image, reduction),
             )
-            copies = copies or member_selection.same_pixels(sample, names)
+            copies = copies or member_selection.find_copies(sample, names)
             lost_parts.append(members.lost_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:

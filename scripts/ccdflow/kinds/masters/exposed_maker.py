@@ -18,7 +18,7 @@ class ExposedMasterMaker(MasterMaker):
     def unlike_members(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""
         names = [printable_text(file) for file in work.files]
-        return member_selection.same_pixels(combined.sample, names)
+        return member_selection.find_copies(combined.sample, names)
 
     def warnings_of(self, work, figures):
         """Return the warnings of the measurement."""

@@ -68,10 +68,10 @@ class MasterMaker:
             turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
             where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
             outs = [
-                *member_selection.same_pixels(
+                *member_selection.find_copies(
                     frames, [printable_text(file) for file in work.files]
                 ),
-                *member_selection.unlike_the_rest(turned, threads=work.threads),
+                *member_selection.find_unlike_frames(turned, threads=work.threads),
             ]
             for out in outs:
                 unlike.setdefault(out.index, replace(out, text=where + out.text))

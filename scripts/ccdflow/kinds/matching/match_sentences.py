@@ -206,23 +206,23 @@ def missing_words(missing):
     return "" if missing is None else "".join(words_on_missing(missing))
 
 
-def differences(theirs, ours):
+def differences(master_setup, frame_setup):
     """Return (name, their value, our value) of everything in which two setups differ.
 
     Parameters
     ----------
-    theirs, ours : iterable of (str, str)
+    master_setup, frame_setup : iterable of (str, str)
         Setups: names and values.
 
     Returns
     -------
     list of (str, str, str)
     """
-    mine, yours = dict(ours), dict(theirs)
+    of_frame, of_master = dict(frame_setup), dict(master_setup)
     return [
-        (name, yours.get(name, ""), mine.get(name, ""))
-        for name in {**mine, **yours}
-        if yours.get(name, "") != mine.get(name, "")
+        (name, of_master.get(name, ""), of_frame.get(name, ""))
+        for name in {**of_frame, **of_master}
+        if of_master.get(name, "") != of_frame.get(name, "")
     ]
 
 
@@ -267,13 +267,13 @@ def _why_lost_by_variance(best, other):
     """Return by how much the variance of one master is above that of another, or why less lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
     biases = [use.bias_left for use in (best, other)]
-    mine, others = best.variance + biases[0], other.variance + biases[1]
-    if others > mine:
+    best_variance, other_variance = best.variance + biases[0], other.variance + biases[1]
+    if other_variance > best_variance:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
         with_bias = "with its bias " if any(biases) else ""
-        return f"{warmer}{with_bias}{_more_words(others / mine)}"
-    if others < mine:
-        return _why_less_lost(best, other, others / mine)
+        return f"{warmer}{with_bias}{_more_words(other_variance / best_variance)}"
+    if other_variance < best_variance:
+        return _why_less_lost(best, other, other_variance / best_variance)
     if abs(other.lag or 0) > abs(best.lag or 0):
         return "as good, and further away in time"
     return "as good: of these the first by name is taken"
@@ -343,9 +343,9 @@ def differences_in_words(about, frame):
     return ", ".join(_difference_in_words(*each) for each in shown)
 
 
-def _is_of_other_setup(name, theirs, ours):
+def _is_of_other_setup(name, of_master, of_frame):
     """Return whether a value differs because the other values of the setup do."""
-    return name == "layout" or (name == SETTING_NAME and not (theirs and ours))
+    return name == "layout" or (name == SETTING_NAME and not (of_master and of_frame))
 
 
 # Values of a setup that are cards of the header: ``OFFSET 10, DETSERNO absent``.
@@ -358,30 +358,31 @@ _NAMES = {"ccdsum": "binning", "readmode": "readout mode"}
 _UNITS = {"gain": "e-/adu", "size": "pixels"}
 
 
-def _difference_in_words(name, theirs, ours):
+def _difference_in_words(name, of_master, of_frame):
     """Return in words how a master's value differs from the frame's."""
     if name in LONG_VALUES:
         return f"another {LONG_VALUES[name]}"
     if name in _CARDS:
-        return _cards_that_differ(theirs, ours)
+        return _cards_that_differ(of_master, of_frame)
     if name == EPOCH:
-        return f"the camera as {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+        as_master, as_frame = _in_epoch(of_master, of_frame), _in_epoch(of_frame, of_master)
+        return f"the camera as {as_master} instead of {as_frame}"
     if " " in name:
         # A setup names only cards in which masters differ, so the value of one may be missing.
-        return f"{name} instead of {ours or theirs}"
+        return f"{name} instead of {of_frame or of_master}"
     if name == "ccdsum":
-        theirs, ours = ("x".join(value.split()) for value in (theirs, ours))
+        of_master, of_frame = ("x".join(value.split()) for value in (of_master, of_frame))
     # The gain may be a name, such as HIGH.
-    has_unit = name in _UNITS and (ours or theirs)[0].isdigit()
+    has_unit = name in _UNITS and (of_frame or of_master)[0].isdigit()
     unit, label = f" {_UNITS[name]}" if has_unit else "", _NAMES.get(name, name)
-    if not theirs:
-        return f"unknown {label} instead of {ours}{unit}"
-    if not ours:
-        return f"{label} {theirs}{unit} instead of an unknown one"
-    return f"{label} {theirs} instead of {ours}{unit}"
+    if not of_master:
+        return f"unknown {label} instead of {of_frame}{unit}"
+    if not of_frame:
+        return f"{label} {of_master}{unit} instead of an unknown one"
+    return f"{label} {of_master} instead of {of_frame}{unit}"
 
 
-def _cards_that_differ(theirs, ours):
+def _cards_that_differ(of_master, of_frame):
     """Return in words the cards in which a master differs from a frame.
 
     Examples
@@ -389,7 +390,7 @@ def _cards_that_differ(theirs, ours):
     >>> _cards_that_differ("DETSERNO 111, OFFSET 10", "DETSERNO absent, OFFSET 10")
     'DETSERNO 111 instead of none in the header'
     """
-    one_side, other_side = (_values_by_keyword(text) for text in (theirs, ours))
+    one_side, other_side = (_values_by_keyword(text) for text in (of_master, of_frame))
     words = []
     for keyword in {**one_side, **other_side}:
         one, other = one_side.get(keyword), other_side.get(keyword)

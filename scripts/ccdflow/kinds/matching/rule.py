@@ -194,11 +194,9 @@ class MasterChoice:
         parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
             nearest = min(others, key=lambda master: _distance(kind, master, named))
-            words, how = (
-                match_sentences.master_in_words(nearest, kind),
-                match_sentences.differences_in_words(nearest.about, frame),
-            )
-            parts.append(f"nearest {words} with {how}")
+            words = match_sentences.master_in_words(nearest, kind)
+            differing = match_sentences.differences_in_words(nearest.about, frame)
+            parts.append(f"nearest {words} with {differing}")
         is_cold_or_warm = kind == DARK and any(self._is_apart(m.about, frame) for m in same)
         return _none_fits(kind, named, "; ".join(parts), is_of_other_temperature=is_cold_or_warm)
 

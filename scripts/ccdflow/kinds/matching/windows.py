@@ -270,14 +270,14 @@ def region_of(own, other, kind):
 
 def _same_amplifiers(own, other, region):
     """Return whether each amplifier of a window lies in the master's of the same name and gain."""
-    theirs = {amplifier.name: amplifier for amplifier in other.amplifiers}
-    for mine in own.amplifiers:
-        whole = theirs.get(mine.name)
-        if whole is None or not whole.place.contains(mine.place.shifted(region.y0, region.x0)):
+    of_master = {each.name: each for each in other.amplifiers}
+    for amplifier in own.amplifiers:
+        whole = of_master.get(amplifier.name)
+        if whole is None or not whole.place.contains(amplifier.place.shifted(region.y0, region.x0)):
             return False
-        if (mine.flip_x, mine.flip_y) != (whole.flip_x, whole.flip_y):
+        if (amplifier.flip_x, amplifier.flip_y) != (whole.flip_x, whole.flip_y):
             return False
-        gains = mine.gain, whole.gain
+        gains = amplifier.gain, whole.gain
         if None in gains and gains != (None, None):
             return False
         if None not in gains and abs(gains[0] - gains[1]) > _SAME_GAIN * gains[1]:

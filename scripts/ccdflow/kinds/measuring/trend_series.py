@@ -125,8 +125,8 @@ def figure_series(context, *, since=""):
         for figures in _quality(context, group):
             for name in _OF_MEASUREMENTS:
                 at = setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
-                is_told = name == "gain" or math.isfinite(figures["dark_rate"])
-                value = float(figures[name]) if is_told else math.nan
+                is_measured = name == "gain" or math.isfinite(figures["dark_rate"])
+                value = float(figures[name]) if is_measured else math.nan
                 error = figures.get(f"{name}_error", math.nan)
                 _add(
                     by_key,

@@ -335,7 +335,7 @@ def _is_unstated(frame):
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
     is_stated = any(frame.row.facts[name] for name in _SECTIONS)
-    return is_counted and (not is_stated or frame.row.has(RowMark.DOUBTED_STRIP))
+    return is_counted and (not is_stated or frame.row.has(RowMark.LIT_STRIP_BY_CARD))
 
 
 def _axis_of_strips(frame):

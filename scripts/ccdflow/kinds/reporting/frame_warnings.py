@@ -119,7 +119,7 @@ def gather(rows, record_of, group_by):
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
         # Each topic gets a line: a gain and a section are two.
-        texts += [(f"{_OF_ROW}{topic}", text) for topic, text in row.topics_and_doubts]
+        texts += [(f"{_OF_ROW}{topic}", text) for topic, text in row.topics_and_warnings]
         record = record_of(reduced_product(row.file))
         if record is None:
             continue

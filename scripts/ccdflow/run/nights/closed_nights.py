@@ -33,7 +33,7 @@ FORM_VERSION = 4
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
 # The names of columns with summaries of nights begin so.
-_SUMMARY_PREFIX = "told: "
+_SUMMARY_PREFIX = "summary: "
 # The fields of a group in the note. Its steps, as long again and seldom used, have a column.
 _OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 _FILES = (paths.HEADERS, paths.LEDGER)

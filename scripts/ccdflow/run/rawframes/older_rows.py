@@ -8,13 +8,13 @@ from __future__ import annotations
 from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
 # The fields that such a row lacks.
-_LATER_FIELDS = ("doubts", "marks")
+_LATER_FIELDS = ("amplifier_warnings", "marks")
 _COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
 _WARNING = "warning: "
 _NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
 _UNKNOWN_TYPE = ("unknown image type", "no card says the image type")
-_DOUBTED_STRIP = "the overscan of the camera's profile may hold data by this card"
+_LIT_STRIP_BY_CARD = "the overscan of the camera's profile may hold data by this card"
 _TWIN = "would become the same product as"
 _LIT_OVERSCAN = "holds data as the image does"
 _PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
@@ -35,11 +35,11 @@ def with_later_fields(texts):
     if len(texts) != _COUNT:
         return texts
     reason = texts[_REASON]
-    return [*texts, _doubts_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]
+    return [*texts, _amplifier_warnings_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]
 
 
-def _doubts_in(reason):
-    """Return the warnings in a reason as ``Row.doubts`` has them."""
+def _amplifier_warnings_in(reason):
+    """Return the warnings in a reason as ``Row.amplifier_warnings`` has them."""
     lines, parts = [], reason.split("; ")
     while parts:
         text = parts.pop(0)
@@ -58,7 +58,7 @@ def _marks_in(status, reason, gone):
     marks = {
         RowMark.UNKNOWN_TYPE: reason.startswith(_UNKNOWN_TYPE),
         RowMark.NO_OVERSCAN: any(words in reason for words in _NO_OVERSCAN),
-        RowMark.DOUBTED_STRIP: _DOUBTED_STRIP in reason,
+        RowMark.LIT_STRIP_BY_CARD: _LIT_STRIP_BY_CARD in reason,
         RowMark.TWIN: reason.startswith(_TWIN),
         RowMark.LIT_OVERSCAN: is_aside and _LIT_OVERSCAN in reason,
         RowMark.PRODUCT_IN_THE_WAY: gone == _PRODUCT_IN_THE_WAY,

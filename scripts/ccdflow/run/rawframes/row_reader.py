@@ -332,7 +332,9 @@ def _values_of_notes(values, notes):
     texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
     return {
         "reason": "; ".join(filter(None, (values["reason"], *texts))),
-        "doubts": "\n".join(f"{note.topic}\t{note.text}" for note in notes if note.topic),
+        "amplifier_warnings": "\n".join(
+            f"{note.topic}\t{note.text}" for note in notes if note.topic
+        ),
         "marks": " ".join(dict.fromkeys(filter(None, (values["marks"], *marks)))),
     }
 
@@ -364,11 +366,11 @@ def _geometry_and_recipe(file, camera, headers, settings):
     """
     if not camera.raw:
         refuse_reduced(headers, file=file, is_master_sought=False)
-    how = camera.recipe(settings.reduction)
-    where = camera.geometry(headers, file=file, layout=how.layout)
+    recipe = camera.recipe(settings.reduction)
+    where = camera.geometry(headers, file=file, layout=recipe.layout)
     for hdu, _ in where.raw_shapes:
         scaling_of(headers[hdu], file)
-    return where.canonical(), how.for_geometry(where).canonical(), where.notes
+    return where.canonical(), recipe.for_geometry(where).canonical(), where.notes
 
 
 def _unreadable(row, before, error, path):

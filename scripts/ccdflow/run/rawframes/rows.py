@@ -115,7 +115,7 @@ class RowMark(StrEnum):
     """A finding on a raw frame that other code asks for; ``reason`` and ``gone`` word it."""
 
     NO_OVERSCAN = geometry.NO_OVERSCAN
-    DOUBTED_STRIP = geometry.DOUBTED_STRIP
+    LIT_STRIP_BY_CARD = geometry.LIT_STRIP_BY_CARD
     UNKNOWN_TYPE = "unknown_type"
     # Set aside: another file would become the same product; the overscan of a flat holds data.
     TWIN = "twin"
@@ -157,8 +157,8 @@ class Row:
     packed : str
         CRC-32 of the file's bytes as they are, of a file that the next run reads again because it
         is young; else ''.
-    doubts : str
-        The warnings in ``reason``, a line each: topic, tab, text.
+    amplifier_warnings : str
+        The warnings on amplifiers in ``reason``, a line each: topic, tab, text.
     marks : str
         The `RowMark` of its findings, with blanks between.
     """
@@ -177,7 +177,7 @@ class Row:
     flags: str = ""
     warnings: str = ""
     packed: str = ""
-    doubts: str = ""
+    amplifier_warnings: str = ""
     marks: str = ""
 
     @property
@@ -200,9 +200,9 @@ class Row:
         return mark in self.marks.split()
 
     @property
-    def topics_and_doubts(self):
+    def topics_and_warnings(self):
         """The topic and the text of each warning in ``reason``: a list of tuples."""
-        return [tuple(line.split("\t")) for line in self.doubts.splitlines()]
+        return [tuple(line.split("\t")) for line in self.amplifier_warnings.splitlines()]
 
     def with_verdict(self, status, reason, *, mark="", **changed):
         """Return the row with another status and reason, and no finding of the former reason.
@@ -218,7 +218,9 @@ class Row:
         -------
         Row
         """
-        return replace(self, status=status, reason=reason, doubts="", marks=str(mark), **changed)
+        return replace(
+            self, status=status, reason=reason, amplifier_warnings="", marks=str(mark), **changed
+        )
 
     @property
     def status_and_reason(self):

@@ -186,9 +186,9 @@ class Watch:
         dict or None
             All raw frames with their times, if the folder was looked through.
         """
-        is_told = source.way == arrivals.BY_EVENTS
+        has_events = source.way == arrivals.BY_EVENTS
         # A folder that is looked through tells by the pause whether a frame still grows.
-        stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
+        stamps, news = None, source.news(self._pace.wait(self.pause) if has_events else self.pause)
         self._frames.note_news(news)
         if news.is_more or self.looks.is_due:
             stamps = self.looks.look()

@@ -13,8 +13,12 @@ from scipy import special
 
 from ccdflow.verify.calibrated import standard_errors
 from ccdflow.verify.calibrated.master_planes import MasterPlane
-from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
-from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
+from ccdflow.verify.comparing.amplifiers import (
+    VerifiedAmplifier,
+    card,
+    check_level_noise,
+    number_of_card,
+)
 from ccdflow.verify.comparing.comparing import (
     ABSOLUTE_ROUNDING,
     DERIVED_ROUNDING,
@@ -493,7 +497,7 @@ def check_overscan_noise(header, image, noise):
             continue
         factor = noise.factor(readout) * noise.shares**0.5
         keyword, read_noise = f"OSCNOISE{readout.tail}", readout.read_noise
-        check_level(
+        check_level_noise(
             keyword,
             written,
             header=header,

@@ -210,7 +210,7 @@ def faint_and_bright(levels):
 
 
 def average_of(values, levels, noise):
-    """Return the mean of flats of one level, each over its level, its variance, and doubts.
+    """Return the mean of flats of one level, each over its level, its variance, and is_open.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     Parameters
     ----------
     parts : tuple
-        Mean, variance and doubts of the faint flats, and of the bright ones: `average_of`.
+        Mean, variance and is_open of the faint flats, and of the bright ones: `average_of`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
@@ -280,9 +280,9 @@ def open_bits_of_levels(parts, *, like_ccdmask):
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
         nonlinear = np.asarray(ccdproc.ccdmask(image)) & measured
         bits.set(BAD_COLUMN, nonlinear, nonlinear)
-    doubts = first | second
-    bits.set(BAD_COLUMN, np.zeros_like(doubts), doubts)
-    bits.must[doubts] = 0
+    is_open = first | second
+    bits.set(BAD_COLUMN, np.zeros_like(is_open), is_open)
+    bits.must[is_open] = 0
     return bits
 
 

@@ -148,8 +148,8 @@ def _check_mask(hdus, hdu, account, raw):
     # Bit 1 is compared where the value of a full pixel is known.
     certain = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
-        is_told = amplifier.kept is None and "DATSEC" in header
-        place = place_of(header, tail) if is_told else amplifier.place
+        has_kept_section = amplifier.kept is None and "DATSEC" in header
+        place = place_of(header, tail) if has_kept_section else amplifier.place
         top, part = card(header, "AMPSAT", tail), expected[place]
         part[...] = 0
         values = raw[amplifier.hdu].data[amplifier.kept or place]
@@ -162,7 +162,7 @@ def _check_mask(hdus, hdu, account, raw):
         for lost in places_without_level(header, tail):
             expected[lost] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
-    if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
+    if len(account.images[hdu]) == 1 and amplifier.kept is None and not has_kept_section:
         # An older version left the frame whole, and wrote no card with the amplifier's part.
         expected[stored == NO_DATA] = NO_DATA
     wrong = (stored ^ expected) & certain
