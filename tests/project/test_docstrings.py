@@ -305,6 +305,62 @@ def test_errors_for_the_caller_are_named():
     assert {"TooLittleMemory", "Differs", "NeedsWholePlan", "JobFailed", "FrameError"} <= seen
 
 
+def nodes_outside_try(node):
+    """Yield the syntax trees below a function, without those whose errors it may catch itself."""
+    left = [*node.body]
+    while left:
+        each = left.pop()
+        if isinstance(each, ast.Try) and each.handlers:
+            left += [*each.handlers, *each.orelse, *each.finalbody]
+            continue
+        yield each
+        if not isinstance(each, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            left += ast.iter_child_nodes(each)
+
+
+def own_calls(node):
+    """Return the names of the functions, and of the methods of its class, that a function calls."""
+    names = set()
+    for each in nodes_outside_try(node):
+        if isinstance(each, ast.Call):
+            is_method = ast.unparse(each.func).partition(".")[0] in ("self", "cls")
+            names.add(getattr(each.func, "attr" if is_method else "id", ""))
+    return names
+
+
+def errors_by_private_function(module):
+    """Return {private function: the classes of errors that it raises}, itself or by others."""
+    functions = {}
+    for holder in holders(module):
+        for node in holder.body if isinstance(holder, ast.Module | ast.ClassDef) else ():
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("_"):
+                functions.setdefault(node.name, []).append(node)
+    # A method that several classes of a module have is not looked at.
+    single = {name: nodes[0] for name, nodes in functions.items() if len(nodes) == 1}
+    classes_of_errors = error_classes() | signals()
+    errors = {name: raised(node) & classes_of_errors for name, node in single.items()}
+    calls = {name: own_calls(node) & single.keys() for name, node in single.items()}
+    while True:
+        more = {name: errors[name].union(*map(errors.get, calls[name])) for name in single}
+        if more == errors:
+            return errors
+        errors = more
+
+
+def test_errors_of_private_functions_are_named_where_they_are_called():
+    """A caller sees no private function: its errors are those of the public one that calls it."""
+    lacking, seen = [], 0
+    for module in modules():
+        errors = errors_by_private_function(module)
+        for place, node, text in called_from_elsewhere(module) if any(errors.values()) else ():
+            through = set().union(*(errors.get(name, set()) for name in own_calls(node)))
+            seen += bool(through)
+            named = errors_of(text)
+            lacking += [f"{place}: {error}" for error in through if not bases(error) & named]
+    assert lacking == []
+    assert seen > 60
+
+
 def test_a_function_whose_first_word_is_raise_says_of_each_error_when():
     """It may raise through another function, which has the section as well or is private."""
     begun = [each for each in called_from_elsewhere() if re.match("Raises? ", each[2])]
@@ -312,11 +368,17 @@ def test_a_function_whose_first_word_is_raise_says_of_each_error_when():
     assert [place for place, _, text in begun if not has_section(text, "Raises")] == []
 
 
-def called_from_elsewhere():
-    """Return [(place, function, docstring)] of functions and methods without underscore."""
+def called_from_elsewhere(*only):
+    """Return [(place, function, docstring)] of functions and methods without underscore.
+
+    Parameters
+    ----------
+    *only : library_trees.Module
+        Default: all modules.
+    """
     return [
         (f"{module.path.relative_to(SCRIPTS)}: {node.name}", node, ast.get_docstring(node) or "")
-        for module in modules()
+        for module in only or modules()
         for holder in holders(module)
         if isinstance(holder, ast.Module | ast.ClassDef)
         for node in holder.body

@@ -364,6 +364,11 @@ class _CalibratedImage:
         ----------
         writer : ccdflow.files.fits_products.multi_image_products.PlanesWriter
             Or a `ccdflow.files.fits_products.compressed_images.PackedWriter`.
+
+        Raises
+        ------
+        DamagedProduct
+            If the pixels of the reduced frame do not have its checksum.
         """
         ny, nx = self.hdu.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)

@@ -156,6 +156,11 @@ def flat_levels(members, *, bias, dark, masks=None):
     -------
     numpy.ndarray of float64
         Shape ``(n,)``; NaN if no value is good.
+
+    Raises
+    ------
+    UserError
+        If a dark comes without its bias, or with another number of exposures than flats.
     """
     members = list(members)
     check_members(members)

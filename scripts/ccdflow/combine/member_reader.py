@@ -201,6 +201,11 @@ def file_reader(members, stack):
     -------
     callable
         Fills ``out`` with pixels of member ``index`` from pixel ``start`` on.
+
+    Raises
+    ------
+    FrameError
+        By ``read``, and for a few files at once: a file cannot be read, or ends early.
     """
     if len(members) > OPEN_FILES:
 

@@ -241,6 +241,13 @@ def combine_arrays(
     Combined
         Its sample has no rows.
 
+    Raises
+    ------
+    UserError
+        If the noise does not fit the image.
+    FrameError
+        If pixels have no value in any frame, and are not allowed to.
+
     Examples
     --------
     Twelve frames of three pixels, one of them with a cosmic ray:

@@ -137,7 +137,13 @@ class Frame(Kind):
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     def flags(self, context, records):
-        """Yield the amplifiers that hold no signal, and the other warnings on frames."""
+        """Yield the amplifiers that hold no signal, and the other warnings on frames.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If frames of closed nights would get another warning.
+        """
         rows, record_of = frame_warnings.rows_and_records(context, records)
         for file, original in _copies_within_nights(context, rows):
             yield reduced_product(file), f"the same frame as {original}: use one of the two"
@@ -165,7 +171,13 @@ class Frame(Kind):
         return [(row.file, "  ".join([about, *figures]), warnings)]
 
     def closing(self, context, records):
-        """Return the lines on frames with warnings."""
+        """Return the lines on frames with warnings.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If frames of closed nights would get another warning.
+        """
         return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
     def products_on_page(self, context, night):
@@ -213,7 +225,13 @@ class Frame(Kind):
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
     def facts_to_note(self, context):
-        """Return the spellings of readout modes, and the warnings across nights."""
+        """Return the spellings of readout modes, and the warnings across nights.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If frames of closed nights would get another warning.
+        """
         records = [r for r in context.ledger.values() if r.kind == self.name]
         warned, warned_files = _warnings_of_frames(context, records)
         return {

@@ -160,6 +160,11 @@ def rule_line(context, product, master):
     Returns
     -------
     str
+
+    Raises
+    ------
+    UserError
+        If the file is no master.
     """
     group, path = context.group(product), Path(master).resolve()
     kind = _kind_of(context, master)

@@ -252,6 +252,11 @@ class MasterLibrary:
         Returns
         -------
         ccdflow.run.job.Step
+
+        Raises
+        ------
+        NeedsWholePlan
+            If frames of one setup have two noises, one of them in a closed night.
         """
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
@@ -310,7 +315,13 @@ class MasterLibrary:
         return self._ageing_by_camera[row.camera]
 
     def window_choice_of(self, row):
-        """Return the `WindowChoice` of a frame, which all of its setup and night share."""
+        """Return the `WindowChoice` of a frame, which all of its setup and night share.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If frames of one setup have two noises, one of them in a closed night.
+        """
         light = _light_of(row.facts) if self.kind.name == FLAT else ()
         settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
         # The frames of an epoch have the same setup.

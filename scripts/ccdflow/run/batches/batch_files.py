@@ -156,6 +156,11 @@ def size_of(path):
     """Return the `Size` of a batch; only its first line is read.
 
     A withdrawn batch has size zero.
+
+    Raises
+    ------
+    UserError
+        If another version of ccdflow wrote it.
     """
     head = _head(path)
     if not isinstance(head, dict):
@@ -164,7 +169,13 @@ def size_of(path):
 
 
 def records_before(path):
-    """Return the records of the batches that come before one; read only its first line."""
+    """Return the records of the batches that come before one; read only its first line.
+
+    Raises
+    ------
+    UserError
+        If another version of ccdflow wrote it.
+    """
     head = _head(path)
     return head["before"] if isinstance(head, dict) else []
 
@@ -221,5 +232,13 @@ def read_batch(path, chain):
 
 
 def batches_awaited(path):
-    """Return the paths, relative to the results folder, of batches to wait for."""
+    """Return the paths, relative to the results folder, of batches to wait for.
+
+    Raises
+    ------
+    ccdflow.run.batches.claims.Withdrawn
+        If the batch is gone.
+    UserError
+        If another version of ccdflow wrote it.
+    """
     return _body(path)["waits"]

@@ -181,7 +181,15 @@ class _RemadeImage:
         return self._light[rows]
 
     def compare(self, part):
-        """Compare some rows: pixels and standard errors; those seen already count once."""
+        """Compare some rows: pixels and standard errors; those seen already count once.
+
+        Raises
+        ------
+        Differs
+            If pixels, mask or standard errors are others.
+        CannotRemake
+            If a source is missing.
+        """
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
         remade = remade_combination.combine_rows(

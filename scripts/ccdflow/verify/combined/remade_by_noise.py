@@ -38,6 +38,11 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     Returns
     -------
     RemadeRows
+
+    Raises
+    ------
+    CannotRemake
+        If the header lacks the noise of an amplifier.
     """
     stack, masked = prepared.stack, prepared.is_masked
     lacking = "MODRN" if account.has_light else "CLIPRN"
@@ -140,6 +145,11 @@ def with_variances(remade, prepared, account, hdu, rows, surroundings):
     Returns
     -------
     RemadeRows
+
+    Raises
+    ------
+    CannotRemake
+        If the header lacks the noise of an amplifier.
     """
     if not account.masters and not account.levels:
         return remade

@@ -267,6 +267,11 @@ def overscan_figures(account, raw):
     Yields
     ------
     (ccdflow.verify.reading.accounts.AmplifierAccount, float, float)
+
+    Raises
+    ------
+    CannotRemake
+        If astropy has no such model of the overscan.
     """
     for amplifiers in account.images.values():
         for amplifier in amplifiers:
