@@ -171,7 +171,7 @@ def judge_sample(sample, recipe, name=""):
     noise : RowNoise or None
         None if there are too few pixels.
     warnings : list of (str, str)
-        Kind and text of each warning; of `strip_light.REMEDIES`, without the remedy.
+        Kind and text of each warning.
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
