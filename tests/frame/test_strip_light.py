@@ -40,8 +40,8 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
     one = replace(one, gain=gain, read_noise=read_noise)
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
     (rows,) = reduced.rows.values()
-    kinds = strip_light.LIT_OVERSCAN, strip_light.DATA_FOR_OVERSCAN
-    texts = [text for kind, text in reduced.warnings if kind in kinds]
+    remedies = strip_light.REMEDIES
+    texts = [f"{text}; {remedies[kind]}" for kind, text in reduced.warnings if kind in remedies]
     return texts, rows.is_strip_dark
 
 

@@ -57,13 +57,12 @@ _STRIP_REMEDY = (
 _READOUT_REMEDY = (
     "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
 )
+REMEDIES = {DATA_FOR_OVERSCAN: _STRIP_REMEDY, LIT_OVERSCAN: f"{_READOUT_REMEDY} {_STRIP_REMEDY}"}
+"""The remedies of `light_warnings`, by kind."""
 
 
 class LitOverscan(FrameError):
-    """A flat whose overscan holds data: its columns would be lost.
-
-    Its problem is the whole text of a `DATA_FOR_OVERSCAN` warning, which ends with the remedy.
-    """
+    """A flat whose overscan holds data: its columns would be lost."""
 
 
 class Likeness(NamedTuple):
@@ -178,7 +177,7 @@ def light_warnings(compared, amplifiers):
     -------
     list of (str, str)
         `LIT_OVERSCAN` or, where a flat would leave no doubt, `DATA_FOR_OVERSCAN`, and the
-        text of each warning.
+        problem; `REMEDIES` has the remedy.
     """
     warnings = []
     # The strips of the profile are an overscan where one amplifier shows it.
@@ -190,14 +189,13 @@ def light_warnings(compared, amplifiers):
             regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
             is_sure = not has_dark and _is_surely_lit(likeness, amplifier)
             claim = "holds data as the image does" if is_sure else "may hold data"
-            text = (
+            problem = (
                 f"{subject}the overscan {regions} {claim}: its level ({likeness.level:.4g} adu) is"
                 f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
-                f" adu); allowed: a strip without light; {'' if is_sure else _READOUT_REMEDY + ' '}"
-                f"{_STRIP_REMEDY}"
+                " adu); allowed: a strip without light"
             )
-            warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, text))
+            warnings.append((DATA_FOR_OVERSCAN if is_sure else LIT_OVERSCAN, problem))
     return warnings
 
 

@@ -119,7 +119,7 @@ def judge_subtraction(samples, amplifiers, recipe):
     rows : dict of str to RowNoise
         For amplifiers with enough pixels.
     warnings : list of (str, str)
-        Kind and text of each warning.
+        Kind and text of each warning; of `strip_light.REMEDIES`, without the remedy.
     """
     row_noises, all_warnings = {}, []
     compared = strip_light.compare_strips(samples, amplifiers)

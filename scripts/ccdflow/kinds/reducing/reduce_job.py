@@ -262,9 +262,10 @@ def _refuse_lit_overscan(frame, made):
     The sky of another frame may be none, and the same noise that of the readout.
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
-        for kind, text in made.warnings:
+        for kind, problem in made.warnings:
             if kind == strip_light.DATA_FOR_OVERSCAN:
-                raise strip_light.LitOverscan(text, file=frame.row.file)
+                remedy = strip_light.REMEDIES[kind]
+                raise strip_light.LitOverscan(problem, file=frame.row.file, remedy=remedy)
 
 
 def _refuse_negatives(frame, stored):
@@ -322,8 +323,12 @@ def _plain_regions(without_level):
 def _warnings_that_count(frame, made):
     """Return [kind, text] of each warning on a reduced frame."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
-    of_light = (strip_light.LIT_OVERSCAN, strip_light.DATA_FOR_OVERSCAN)
-    return [list(each) for each in made.warnings if each[0] not in of_light or not is_dark]
+    remedies = strip_light.REMEDIES
+    return [
+        [kind, f"{text}; {remedies[kind]}" if kind in remedies else text]
+        for kind, text in made.warnings
+        if kind not in remedies or not is_dark
+    ]
 
 
 # Cards whose sections confirmed the profile's overscan when the header was read.
