@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
