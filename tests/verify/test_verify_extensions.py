@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
@@ -316,3 +317,13 @@ def test_the_comment_of_an_older_header_version_is_no_difference():
     other = fits.Header([("OSCAXIS", "rows", "another comment")])
     with pytest.raises(Differs, match="the comment of OSCAXIS is not that of its source"):
         source_cards.check_cards(other, [new], source_cards.CALIBRATED_ORIGINS)
+
+
+@pytest.mark.parametrize("gain", [1.000004999, 10.315166, 2.5999951, 9.9999949])
+def test_a_mean_gain_is_no_difference_beyond_the_digits_of_its_card(gain):
+    card = float(f"{gain:.6g}")
+    pixels = np.linspace(100, 60_000, 500, dtype=np.float32)
+    steps = np.abs(pixels * gain - pixels * card) / (pixels * gain * np.finfo(np.float32).eps)
+    allowed = calibrated_verdict.steps_of_measured(fits.Header({"GAINMEAS": card}))
+    assert steps.max() <= allowed <= 45
+    assert calibrated_verdict.steps_of_measured(fits.Header()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -55,8 +56,8 @@ from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
 MOST_STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
-# Further steps where a gain or a dead time is measured: its card has six digits.
-_MEASURED_STEPS = 16
+# Further steps where a dead time is measured: its card has six digits.
+_SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 _ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
@@ -187,8 +188,8 @@ def _verify_image(opened, hdu):
     _check_steps(header, opened.first_header, image, opened.account)
     _check_gain(header, opened.first_header, image, reduced, opened.results)
     _check_renamed(header, reduced)
-    is_measured = "GAINMEAS" in opened.first_header or "SHUTCOR" in opened.first_header
-    largest = _same_pixels(stored_pixels, image, half_step(header), is_measured=is_measured)
+    steps = steps_of_measured(opened.first_header)
+    largest = _same_pixels(stored_pixels, image, half_step(header), steps=steps)
     noise = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
         in_electrons=in_electrons,
@@ -297,9 +298,35 @@ def half_step(header):
     return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
 
 
-def _same_pixels(pixels, image, step, *, is_measured):
+def steps_of_measured(header):
+    """Return by how many float32 steps pixels may differ, with the rounding of measured cards.
+
+    The mean gain of several nights or amplifiers has more digits than its card, six.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the first HDU.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> steps_of_measured({}), steps_of_measured({"GAINMEAS": 10.3152})
+    (2, 43)
+    """
+    steps = MOST_STEPS + _SHUTTER_STEPS * ("SHUTCOR" in header)
+    gain = number_of_card(header.get("GAINMEAS"))
+    if gain:
+        half_digit = 0.5 * 10.0 ** (math.floor(math.log10(gain)) - 5)
+        steps += math.ceil(half_digit / gain / float(np.finfo(np.float32).eps))
+    return steps
+
+
+def _same_pixels(pixels, image, step, *, steps):
     """Return the largest difference between the pixels and ccdproc's."""
-    steps = MOST_STEPS + _MEASURED_STEPS * is_measured
     return max(
         difference_within(
             pixels[rows].astype(np.float64), again, np.float32, steps, terms, more=step
