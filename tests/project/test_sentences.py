@@ -33,7 +33,8 @@ NAMES_OF_ENTRIES = {"MAY_CHANGE"}
 # Functions that read a record of an earlier version, which has the words alone.
 OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
 # Lines on texts that differ in their figures alone are merged, whatever the texts are.
-MERGING = {"merged_findings", "warning_lines"}
+# A line of `Row.amplifier_warnings` is topic, tab, text.
+MERGING = {"topics_and_warnings", "merged_findings", "warning_lines"}
 
 
 def is_word_of_header(path):
