@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from astropy.io import fits
-from header_archives import BEFORE, NIGHT, HeaderArchive
+from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
 from offered_masters import frame, master
 
-from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.explaining import product_explanation, what_if
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast, night_noise
 from ccdflow.kinds.forecasting.budget import BudgetedFrame, Wish
 from ccdflow.kinds.matching import match_sentences
@@ -158,6 +158,23 @@ def test_a_long_reason_of_a_grade_is_whole(tmp_path):
     fits.PrimaryHDU(header=header).writeto(path)
     lines = product_explanation.explain_product(tmp_path, "calibrated/a.fits")
     assert f"  grade    C: {'; '.join(reasons)}" in lines
+
+
+@pytest.mark.parametrize(
+    ("direction", "line"),
+    [("causal", "  rule     it is not taken: of a later night"), ("nearest", "variance")],
+)
+def test_what_if_says_that_a_later_master_does_not_compete(archive, direction, line):
+    archive.calibrations(NIGHT)
+    archive.calibrations(AFTER)
+    file = archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan(calibrate={"direction": direction})
+    product = "calibrated/" + file
+    (dark,) = (each for each in context.groups if each.startswith(f"combined/{AFTER}/dark"))
+    path = context.results / dark
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert line in what_if.rule_line(context, product, path)
 
 
 def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):

@@ -24,6 +24,7 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.matching import association, master_library, match_sentences
 from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
@@ -183,7 +184,23 @@ def rule_line(context, product, master):
     night = path.parent.name
     refused = association.passed_over(context, kind, group, {night})
     reasons = [why for offered, why in refused if offered.product == name]
-    return f"  rule     it may not be taken: {reasons[0]}" if reasons else ""
+    if reasons:
+        return f"  rule     it may not be taken: {reasons[0]}"
+    is_causal = master_library.rules(context).direction != "nearest"
+    if is_causal and _is_later_than_taken(night, group, answer.use):
+        return "  rule     it is not taken: of a later night"
+    return ""
+
+
+def _is_later_than_taken(night, group, taken):
+    """Return whether a night is later than a frame's, and the frame has an earlier master.
+
+    Masters of such nights do not compete, and are not refused either.
+    """
+    days = day_of(night), day_of(group.night)
+    if taken is None or match_sentences.is_later(taken) or None in days:
+        return False
+    return days[0] > days[1]
 
 
 def _calibrate_with(path, target, work, chain):
