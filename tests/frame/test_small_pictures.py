@@ -372,6 +372,6 @@ def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():
     section = sheet_section(tiles)
     assert [tile.file for tile in section.content.tiles] == ["a.fits", "z</script>.fits", "b"]
     assert [tile.name for tile in section.content.tiles] == ["a", "script>", "b"]
-    assert section.content.kinds == (("bias", 1), ("", 1), ("new", 1))
+    assert section.content.frames_by_type == (("bias", 1), ("", 1), ("new", 1))
     assert "<" not in section.content.data
     assert asdict(tiles[0])["marks"] == ()
