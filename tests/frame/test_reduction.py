@@ -46,7 +46,7 @@ def reduced(values, where, **recipe):
     result = reduction.reduce_frame({0: (given_pixels, offset)}, where, ReductionRecipe(**recipe))
     np.testing.assert_array_equal(given_pixels, before)
     (image,) = result.images
-    assert image.data.dtype.byteorder in ">"
+    assert image.data.dtype.byteorder == ">"
     return image.data.astype(image.data.dtype.newbyteorder("=")), result
 
 

@@ -66,6 +66,6 @@ def bend(electrons, nonlinearity, full_scale):
     Returns
     -------
     numpy.ndarray of the same shape, float64
-        In adu, as the charge.
+        In electrons; divided by the gain it is the reading in adu.
     """
     return electrons * (1 - nonlinearity * electrons / full_scale)
