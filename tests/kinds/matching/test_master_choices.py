@@ -303,7 +303,7 @@ def test_flats_of_the_next_morning_are_of_the_own_night(archive):
 
 
 def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_night(archive):
-    """By their headers they are of the night before; nothing earlier fits, and it is said."""
+    """Their headers name the night before, so the masters count as of a later night."""
     archive.calibrations(NIGHT)
     file = archive.take("science", BEFORE, exptime=300.0, time="01")
     assert archive.chosen(file) == all_of(NIGHT, "B")

@@ -112,7 +112,8 @@ def _best_pair(context, pair, rows, night):
             lambda biases: of_bias.uses_for(biases, rows, night),
         )
 
-    # The step of the bias stands for the frames, and their exposures differ in the scales alone.
+    # Frames with one step of the bias share these biases: their exposures change only the scales of
+    # the darks.
     biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
     own = biases.best_pair_first(dark)
     # Equal steps share one object.

@@ -342,8 +342,8 @@ def _values_of_notes(values, notes):
 def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes on them.
 
-    They decide what is done with its pixels, so all that may be wrong with them is found here: a
-    frame that cannot be reduced has no job.
+    Both decide how its pixels are reduced. A frame that they cannot describe is set aside here, and
+    has no job.
 
     Parameters
     ----------
