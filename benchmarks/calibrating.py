@@ -298,17 +298,6 @@ def run_all(work, peers, *, shape, count, repeats, only):
     return results
 
 
-def typical(results):
-    """Return {contender: the run with the median wall time}."""
-    chosen = {}
-    for name in dict.fromkeys(result.contender for result in results):
-        runs = sorted(
-            (run for run in results if run.contender == name), key=lambda run: run.measured.wall
-        )
-        chosen[name] = runs[(len(runs) - 1) // 2]
-    return chosen
-
-
 def bars(chosen):
     """Return what was to be reached."""
 
@@ -385,7 +374,7 @@ deviation, which changes some pixels; Siril replaces hot pixels."""
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/calibrating.md."""
-    chosen = typical(results)
+    chosen = measure.typical(results)
     programs = [("iraf", measure.iraf_version()), ("siril", ["siril-cli", "--version"])]
     ny, nx = options.shape
     head = [

@@ -267,15 +267,6 @@ def run_all(work, *, counts, memory_count, repeats, only):
     return results
 
 
-def typical(results):
-    """Return {(frames, contender): the run with the median wall time}."""
-    chosen = {}
-    for key in dict.fromkeys((result.frames, result.contender) for result in results):
-        runs = [result for result in results if (result.frames, result.contender) == key]
-        chosen[key] = sorted(runs, key=lambda run: run.measured.wall)[(len(runs) - 1) // 2]
-    return chosen
-
-
 def bars(chosen, counts, memory_count):
     """Return what was to be reached."""
     found = []
@@ -345,7 +336,7 @@ Siril's and IRAF's medians over all pixels agree with ccdproc's to 0.001 adu, or
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/combining.md."""
-    chosen = typical(results)
+    chosen = measure.typical(results, key=lambda run: (run.frames, run.contender))
     programs = [
         ("iraf", measure.iraf_version()),
         ("siril", ["siril-cli", "--version"]),

@@ -290,18 +290,6 @@ def run_all(frames, work, *, repeats, slow_frames, only):
     return results
 
 
-def typical(results):
-    """Return {contender: the run with the median wall time per frame}."""
-    chosen = {}
-    for name in dict.fromkeys(result.contender for result in results):
-        runs = sorted(
-            (result for result in results if result.contender == name),
-            key=lambda result: result.wall_per_frame,
-        )
-        chosen[name] = runs[(len(runs) - 1) // 2]
-    return chosen
-
-
 def sheet_share(run, frames_alone):
     """Return the CPU time a frame of the contact sheet, in percent of a reduced frame's."""
     seconds = None if run is None else counted_sheet.seconds_in(run.measured.log.read_text())
@@ -365,7 +353,7 @@ def table(results, chosen):
 
 def report(results, frames, work):
     """Return the page that goes to benchmarks/frames.md."""
-    chosen = typical(results)
+    chosen = measure.typical(results)
     programs = [("pigz", ["pigz", "--version"]), ("iraf", measure.iraf_version())]
     size = frames[0].stat().st_size / MEGABYTE
     fewer = [run for run in chosen.values() if run.frames != len(frames)]

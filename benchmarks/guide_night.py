@@ -191,17 +191,6 @@ def run_all(work, *, scale, repeats, only):
     return results
 
 
-def typical(results):
-    """Return {contender: its run with the median wall time}."""
-    chosen = {}
-    for name in dict.fromkeys(result.contender for result in results):
-        runs = sorted(
-            (r for r in results if r.contender == name), key=lambda run: run.measured.wall
-        )
-        chosen[name] = runs[(len(runs) - 1) // 2]
-    return chosen
-
-
 def bars(chosen):
     """Return what was to be reached."""
     ours, guide = chosen.get("ccdflow"), chosen.get("guide")
@@ -241,7 +230,7 @@ def table(results, chosen):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/guide_night.md."""
-    chosen = typical(results)
+    chosen = measure.typical(results)
     head = [
         "# The guide's night",
         "",

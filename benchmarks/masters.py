@@ -252,17 +252,6 @@ def run_all(work, *, shape, counts, repeats, only, peers):
     return results
 
 
-def typical(results):
-    """Return {contender: its run with the median wall time}."""
-    chosen = {}
-    for name in dict.fromkeys(result.contender for result in results):
-        runs = sorted(
-            (r for r in results if r.contender == name), key=lambda run: run.measured.wall
-        )
-        chosen[name] = runs[(len(runs) - 1) // 2]
-    return chosen
-
-
 def bars(chosen):
     """Return what was to be reached."""
     ours = chosen.get("ccdflow")
@@ -302,7 +291,7 @@ def table(results, chosen):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/masters.md."""
-    chosen = typical(results)
+    chosen = measure.typical(results)
     programs = [("iraf", measure.iraf_version())]
     if measure.tool("siril-cli") is not None:
         programs.append(("siril", ["siril-cli", "--version"]))

@@ -319,6 +319,17 @@ def median(values):
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
+def typical(results, key=lambda result: result.contender):
+    """Return {key: the run with the median wall time} of results that have `measured`."""
+    chosen = {}
+    for name in dict.fromkeys(map(key, results)):
+        runs = sorted(
+            (run for run in results if key(run) == name), key=lambda run: run.measured.wall
+        )
+        chosen[name] = runs[(len(runs) - 1) // 2]
+    return chosen
+
+
 @dataclass(frozen=True)
 class Bar:
     """A figure to be reached.

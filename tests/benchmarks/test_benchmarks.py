@@ -133,7 +133,7 @@ def test_frame_bars_compare_the_time_a_frame_of_the_median_run():
 
     runs = [result("ccdflow", wall) for wall in (30.0, 10.0, 20.0)]
     runs += [result("guide", 20.0, count=20), result("floor", 10.0), result("iraf", 39.0)]
-    bars = {bar.name: bar for bar in frames.bars(frames.typical(runs))}
+    bars = {bar.name: bar for bar in frames.bars(measure.typical(runs))}
     assert bars["faster than the guide's loop"].measured == pytest.approx(10.0)
     assert bars["time of the floor"].measured == pytest.approx(2.0)
     assert bars["time of the floor"].verdict == "MISSED"

@@ -76,6 +76,6 @@ def test_the_bar_is_five_times_the_notebooks(tmp_path):
         return guide_night.Result(contender=name, measured=measured, difference=None, level=None)
 
     runs = [result("guide", 60.0), *(result("ccdflow", wall) for wall in (13.0, 11.0, 12.0))]
-    first, memory = guide_night.bars(guide_night.typical(runs))
+    first, memory = guide_night.bars(measure.typical(runs))
     assert (first.measured, first.verdict) == (5.0, "reached")
     assert (memory.measured, memory.verdict) == (800.0, "reached")
