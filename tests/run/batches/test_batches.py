@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +11,14 @@ import pytest
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import ledger, plan
-from ccdflow.run.batches import batch_files, batch_resources, batch_splitting, batch_work
+from ccdflow.run import ledger, plan, worker
+from ccdflow.run.batches import (
+    batch_files,
+    batch_resources,
+    batch_splitting,
+    batch_work,
+    claims,
+)
 from ccdflow.run.batches.claims import Withdrawn
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
@@ -280,7 +287,41 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
     }
     parts = batch_splitting.split(session, each_night=True)
     waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
-    assert waits == [[".ccdflow/orders/old.json"], []]
+    assert waits == [[session.context.results / ".ccdflow/orders/old.json"], []]
+
+
+def test_what_an_earlier_run_makes_while_a_batch_waits_for_it_is_not_made_again(
+    make_session, monkeypatch
+):
+    session = make_session({"2024-03-01": 3})
+    context = session.context
+    earlier = context.results / batch_files.path_of("2024-03-01", "earlier")
+    made = [f"reduced/2024-03-01/{number:03d}.fits" for number in range(2)]
+    session.busy = {os.path.relpath(earlier, context.results): set(made)}
+    (batch,) = batch_splitting.split(session, each_night=True)
+    earlier.touch()
+    claim = claims.claim(earlier)
+
+    def end_earlier(line):
+        assert line == "waiting: an earlier job is still at work on 2024-03-01.earlier"
+        for product in made:
+            job = session.plan.jobs[product]
+            ledger.write_record(context.results, Record(product, FRAME, job.key), job.done)
+        claim.close()
+
+    given = []
+
+    def work_plan(context, jobs, **how):
+        given.extend(job.product for job in jobs)
+        return worker.WorkResult()
+
+    monkeypatch.setattr(worker, "work_plan", work_plan)
+    monkeypatch.setattr(claims.time, "sleep", lambda seconds: None)
+    path = context.results / batch.path
+    # No record of the others: the batch is not done.
+    assert batch_work.make_all(path, chain=CHAIN, threads=1, say=end_earlier) == 1
+    assert set(made) < set(batch.products)
+    assert given == [product for product in batch.products if product not in made]
 
 
 def test_the_size_is_read_from_the_first_line_alone(make_session):

@@ -232,7 +232,10 @@ def read_batch(path, chain):
 
 
 def batches_awaited(path):
-    """Return the paths, relative to the results folder, of batches to wait for.
+    """Return the paths of the batches of an earlier run that are at work on the same products.
+
+    Wait for them before the batch is read: `read_batch` leaves out the jobs that have left a record
+    by then.
 
     Raises
     ------
@@ -241,4 +244,5 @@ def batches_awaited(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    return _body(path)["waits"]
+    data = _body(path)
+    return [Path(data["settings"]["results"]) / awaited for awaited in data["waits"]]

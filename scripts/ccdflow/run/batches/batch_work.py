@@ -70,10 +70,11 @@ def _make_claimed(path, chain, threads, parent, say):
     path, chain, threads, parent, say
         As for `make_all`.
     """
+    # An earlier run's process may leave records of these jobs as long as it is at work.
+    for awaited in batches_awaited(path):
+        claims.wait_for(awaited, say=say)
     session = read_batch(path, chain)
     context = session.context
-    for awaited in batches_awaited(path):
-        claims.wait_for(context.results / awaited, say=say)
     # A parent process shows the progress itself.
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
