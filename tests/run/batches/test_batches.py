@@ -290,7 +290,7 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
     assert waits == [[session.context.results / ".ccdflow/orders/old.json"], []]
 
 
-def test_what_an_earlier_run_makes_while_a_batch_waits_for_it_is_not_made_again(
+def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     make_session, monkeypatch
 ):
     session = make_session({"2024-03-01": 3})
