@@ -23,7 +23,7 @@ from header_fuzz import (
     whole_run,
 )
 
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # Of the bits of the headers, and of keywords and values, every so many in the fast tests.
 BITS = int(os.environ.get("CCDFLOW_BITS", "397"))
@@ -118,7 +118,7 @@ def _random_runs(tmp_path, count, first=0):
             (raw / f"sound{number:02d}.fits").write_bytes(frame(image, cards))
             sound[f"sound{number:02d}.fits"] = image
         records, _, context = whole_run(raw, results, cost)
-        assert not [record for record in records.values() if record.status == ledger.FAILED]
+        assert not [record for record in records.values() if record.status == job_records.FAILED]
         for name, image in sound.items():
             assert np.array_equal(fits.getdata(results / "reduced" / name), reduced(image)), name
         rows = context.store.rows

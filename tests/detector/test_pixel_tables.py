@@ -11,7 +11,7 @@ from astropy.io import fits
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import Weak
 from ccdflow.kinds.measuring import pixel_tables
-from ccdflow.run.ledger import Record
+from ccdflow.run.job_records import Record
 
 SHAPES = [(31, 40), (17, 23)]
 CARDS = [f"FLATOWN{number}" for number in range(len(SHAPES))]

@@ -23,7 +23,7 @@ from ccdflow.kinds import CHAIN
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
 from ccdflow.kinds.trends import RECENT_NIGHTS, TRENDS_TABLE
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Step, Use
 
@@ -246,7 +246,7 @@ def measured_context(nights):
             product = f"combined/{name}/dark_cam_{seconds}s.fits"
             shared = (("exptime", str(seconds)), ("temperature", degrees))
             groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK_KIND.name)
-            records[product] = ledger.Record(product, "dark", "k")
+            records[product] = job_records.Record(product, "dark", "k")
             uses.append(Use(product, 0, 1.0, 0.0, "A"))
         product = f"detector/cam/{name}/pixels_9x9.fits"
         groups[product] = Group(
@@ -261,7 +261,7 @@ def measured_context(nights):
         )
         figures = {"amplifier": "A", "gain": math.nan, "gain_error": math.nan, "hot": 9}
         data = {"quality": [figures | {"dark_rate": rate}]}
-        records[product] = ledger.Record(product, "detector", "k", data=data)
+        records[product] = job_records.Record(product, "detector", "k", data=data)
     values = settings_module.load_settings({"raw": "raw", "results": "results"})
     store = SimpleNamespace(rows={})
     return JobContext(values, None, None, store, records, CHAIN, groups=groups)
@@ -390,7 +390,7 @@ def test_an_old_step_is_on_the_page_and_not_among_the_last_lines(archive):
     assert event["after"] == NIGHTS - STEP
 
     def lines(after):
-        old = ledger.Record(
+        old = job_records.Record(
             "events.csv", "trends", "k", data={"events": [{**event, "after": after}]}
         )
         return TRENDS_TABLE.closing(run.context, [old])

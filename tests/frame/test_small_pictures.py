@@ -33,7 +33,7 @@ from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
 from ccdflow.pages.sheet import Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePanels, TimePoint, strip_section
-from ccdflow.run.ledger import MADE
+from ccdflow.run.job_records import MADE
 from ccdflow.run.nights import archive_counts
 
 RNG = np.random.default_rng(4)

@@ -13,7 +13,7 @@ from ccdflow import kinds
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.frame import streaming
 from ccdflow.kinds.reducing import reduce_job
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
 ONE = "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
@@ -160,7 +160,7 @@ def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed
     spoil(tmp_path / "raw/b2.fits.gz", at=at)
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
     record = run.records["reduced/b2.fits"]
-    assert record.status == ledger.SET_ASIDE
+    assert record.status == job_records.SET_ASIDE
     assert "damaged" in record.reason or "checksum" in record.reason
     assert sorted(products(run)) == ["b0.fits", "b1.fits", "b3.fits"]
     assert not list(run.results.rglob("*.part"))
@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
     record = kinds.make(running.context, second)
     running.lock.close()
     # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.
-    assert record.status == ledger.GONE
+    assert record.status == job_records.GONE
     assert "cannot be read (Input/output error)" in record.reason
     assert not (tmp_path / "results/reduced/b1.fits").exists()
 
@@ -233,7 +233,7 @@ def test_a_raw_file_that_changed_since_it_was_planned_is_left_for_the_next_run(t
     write_raw(tmp_path / "raw/b0.fits.gz", (np.full((40, 72), 7, np.uint16), bias_cards(9)))
     record = kinds.make(running.context, running.plan.of_kind("frame")[0])
     running.lock.close()
-    assert record.status == ledger.GONE
+    assert record.status == job_records.GONE
     assert not (tmp_path / "results/reduced/b0.fits").exists()
 
 

@@ -19,7 +19,7 @@ from ccdflow.frame import subtraction_checks
 from ccdflow.kinds.kind import Chain, Kind
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.pages.contents import Section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import lines_on_plan, other_products
 
@@ -216,7 +216,7 @@ class Levels(Kind):
 
     def _of(self, context, night):
         frames = kinds.FRAME.products_on_page(context, night)
-        records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
+        records = [r for r in map(context.outcome, frames) if r and r.status == job_records.MADE]
         return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
 
     def make(self, context, job, *, threads):

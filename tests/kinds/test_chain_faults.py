@@ -9,7 +9,7 @@ from astropy.io import fits
 from chain_runs import BIAS, DARKS, FLATS, edit, finished, pull, run, run_again, take
 
 from ccdflow import simulate
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 SCIENCE = ["calibrated/science_g1.fits", "calibrated/science_g2.fits", "calibrated/science_r1.fits"]
 
@@ -34,7 +34,7 @@ def why_without(done, product, kind):
 def no_nan_made(done):
     """No master and no calibrated frame of this run has a value that is not finite."""
     for product, record in done.records.items():
-        if record.kind in ("bias", "dark", "flat", "science") and record.status == ledger.MADE:
+        if record.kind in ("bias", "dark", "flat", "science") and record.status == job_records.MADE:
             hdus = done.open(product)
             assert np.isfinite(hdus[0].data).all(), product
             assert all(np.isfinite(hdu.data).all() for hdu in hdus if hdu.name == "UNCERT"), product
@@ -92,7 +92,7 @@ def test_flats_of_zeros_or_nan_make_no_flat_and_are_reported(tmp_path, value):
     for number in range(1, 5):
         as_float(tmp_path / f"raw/flat_r{number}.fits", lambda data: data[:, :103].fill(value))
     done = run_again(tmp_path, chain, before)
-    assert done.records[FLATS["r"]].status == ledger.REFUSED
+    assert done.records[FLATS["r"]].status == job_records.REFUSED
     assert grades(done) == dict(zip(SCIENCE, "AAC", strict=True))
     assert "no flat" in why_without(done, SCIENCE[2], "flat")
     assert sum(line.startswith(f"no combined flat: {FLATS['r']}: ") for line in done.lines) == 1

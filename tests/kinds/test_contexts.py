@@ -11,7 +11,7 @@ from small_frames import begin
 from ccdflow import kinds
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import context as contexts
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import job_records, session, worker
 from ccdflow.run.context import Context, JobContext, PageContext, PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, Job
 
@@ -82,7 +82,7 @@ PRODUCT = "combined/n/bias.fits"
 
 def of_one_job(tmp_path, of):
     job = Job("bias", PRODUCT, "new key", "new", "n")
-    before = ledger.Record(PRODUCT, "bias", "old key")
+    before = job_records.Record(PRODUCT, "bias", "old key")
     return of(
         {"types": "all"}, tmp_path, tmp_path, None, {PRODUCT: before}, (),
         jobs={PRODUCT: job}, planned_products={PRODUCT},
@@ -98,7 +98,7 @@ def test_the_record_of_a_product_while_planning_in_a_job_and_on_a_page(tmp_path)
     assert page.outcome(PRODUCT) is None
     assert not running.will_be_made(PRODUCT)
     assert not page.will_be_made(PRODUCT)
-    ledger.write_record(tmp_path, ledger.Record(PRODUCT, "bias", "new key"), job.done)
+    job_records.write_record(tmp_path, job_records.Record(PRODUCT, "bias", "new key"), job.done)
     # A job that begins later finds the record; a page was told already.
     assert running.outcome(PRODUCT).key == "new key"
     assert page.outcome(PRODUCT) is None

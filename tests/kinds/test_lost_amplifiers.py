@@ -8,7 +8,7 @@ from chain_runs import KINDS
 from small_frames import run_jobs
 
 from ccdflow.maskbits import DEAD, SATURATED, UNLIT
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.verify import verdicts
 
 COLUMNS = {"A": np.r_[0:52, 103:119], "B": np.r_[52:103, 119:135]}
@@ -75,7 +75,7 @@ def test_a_flat_of_which_one_amplifier_is_dead_is_left_out(tmp_path):
     chain = night_with_lost_amplifier(tmp_path, "B", 1000, "flat_g2.fits")
     done = run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=KINDS)
     record = done.records[f"{NIGHT}/flat_simcam_103x101_1x1_g.fits"]
-    assert record.status == ledger.MADE
+    assert record.status == job_records.MADE
     assert len(record.data["members"]) == 3
     ((file, text, *_),) = record.data["left_out"]
     assert file == "flat_g2.fits"

@@ -15,7 +15,7 @@ from test_chain_faults import row_of
 from ccdflow import simulate
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
@@ -81,7 +81,7 @@ def test_two_cameras_in_one_night_share_nothing(tmp_path):
     for product, record in done.records.items():
         folder = "two" if "other" in product else "one"
         if record.kind in ("bias", "dark", "flat"):
-            assert record.status == ledger.MADE
+            assert record.status == job_records.MADE
             assert {member.split("/")[0] for member in record.data["members"]} == {folder}
     for folder, name in (("one", "simcam"), ("two", "other")):
         cards = done.open(f"calibrated/{folder}/science_g1.fits")[0].header
@@ -94,7 +94,7 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     with fits.open(tmp_path / "raw" / "flat_g2.fits", mode="update") as hdus:
         hdus[0].data[:12, :103] = 65535
     done = run(tmp_path, chain)
-    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    assert done.records[FLATS["g"]].status == job_records.REFUSED
     lines = [line for line in done.lines if FLATS["g"] in line and line.startswith("no combined")]
     assert lines == [f"no combined flat: {FLATS['g']}: 2 of 3 frames, fewer than the minimum of 3"]
     (line,) = (line for line in done.lines if line.startswith("left out of its combined flat"))
@@ -145,7 +145,7 @@ def test_frames_calibrated_without_a_flat_have_no_warning_of_stars(tmp_path):
     chain = take(tmp_path, **FEWEST, sky=40.0)
     steps = {"types": ["flat", "science"], "steps": ["bias", "dark"]}
     done = run(tmp_path, chain, calibrate=steps)
-    assert done.records["calibrated/flat_g1.fits"].status == ledger.MADE
+    assert done.records["calibrated/flat_g1.fits"].status == job_records.MADE
     (line,) = (line for line in done.lines if "that UNCERT predicts" in line)
     assert "the noise of 1 calibrated frame (g)" in line
     assert line.endswith("no flat was divided: the response of the pixels is in it")

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from small_frames import run_jobs
 
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 HEADERS = Path(__file__).parents[1] / "data" / "reducer_night.json.xz"
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
@@ -105,7 +105,7 @@ def test_every_calibration_frame_is_in_the_group_it_belongs_to(reducer_run, prod
     wanted |= {product("dark", f"{t}s"): files for t, files in DARKS.items()}
     wanted |= {product("flat", band): files for band, files in FLATS.items()}
     assert members == wanted
-    assert {r.status for r in reducer_run.records.values()} == {ledger.MADE}
+    assert {r.status for r in reducer_run.records.values()} == {job_records.MADE}
     assert sum(map(len, members.values())) == 60
 
 

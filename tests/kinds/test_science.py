@@ -16,7 +16,7 @@ from chain_runs import BIAS, DARKS, FEW, FLATS, MANY, NIGHT, finished, late_copy
 from small_frames import begin
 
 from ccdflow import kinds, simulate
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.verify import verdicts
 
@@ -181,7 +181,7 @@ def test_a_camera_without_overscan(tmp_path):
 def test_without_overscan_and_bias_nothing_is_divided_by_a_flat(tmp_path):
     chain = take(tmp_path, biases=0)
     done = run(tmp_path, chain, without_overscan(chain))
-    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    assert done.records[FLATS["g"]].status == job_records.REFUSED
     hdus = done.open(SCIENCE)
     reduced = done.open("reduced/science_g1.fits")[0].data
     assert "FLATIM" not in hdus[0].header
@@ -193,9 +193,9 @@ def test_without_overscan_and_bias_nothing_is_divided_by_a_flat(tmp_path):
 def test_refuse_sets_a_frame_aside_with_the_wanted_and_the_existing_masters(tmp_path):
     chain = take(tmp_path, darks=((60.0, 3),), flats=(("g", 4),))
     done = run(tmp_path, chain, calibrate={"missing": "refuse"})
-    assert done.records[SCIENCE].status == ledger.MADE
+    assert done.records[SCIENCE].status == job_records.MADE
     refused = done.records["calibrated/science_r1.fits"]
-    assert refused.status == ledger.REFUSED
+    assert refused.status == job_records.REFUSED
     assert refused.reason.startswith("no flat in r of simcam 103x101 1x1: there are g (4, ")
     assert not (done.results / "calibrated/science_r1.fits").exists()
     assert any(line.startswith("not calibrated: calibrated/science_r1.fits: no flat in r ")

@@ -15,7 +15,7 @@ from small_frames import run_jobs
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.overview import OVERVIEW
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 SATURATED = "science_g1.fits"
 TYPES = {"bias": ("bias", "biases"), "dark": ("dark", "darks"), "flat": ("flat", "flats")}
@@ -90,7 +90,7 @@ def test_the_overview_counts_combined_darks_and_flats_and_is_made_again_with_the
     before, outcome = OVERVIEW.basis(context, None), context.outcome
     for kind in TYPES:
         product = next(group.product for group in context.groups.values() if group.kind == kind)
-        failed = {product: replace(outcome(product), status=ledger.FAILED, reason="no disk")}
+        failed = {product: replace(outcome(product), status=job_records.FAILED, reason="no disk")}
 
         def changed(_, product, failed=failed):
             return failed.get(product) or outcome(product)

@@ -24,7 +24,7 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, rawfile, rowio
 from ccdflow.files.fits_products import multi_image_products
 from ccdflow.kinds.measuring import pixel_tables
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # Where jobs read and write: the functions of a module, and the methods of a class.
 PLACES = {
@@ -96,26 +96,26 @@ def injection():
 def check(archive, tmp_path, injection, kind, place, error):
     """Return whether the job came by the place; assert what others lost: nothing."""
     chain, raw, before, jobs = archive
-    made_before = {name for name, record in before.items() if record.status == ledger.MADE}
+    made_before = {name for name, record in before.items() if record.status == job_records.MADE}
     victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in made_before)[0]
     injection.victim, injection.place, injection.error = victim, place, error
     results = tmp_path / "results"
     records, lines, _ = go(chain, raw, results, make=injection.make)
     came_by = not injection.victim
     injection.victim = ""
-    made = {name for name, record in records.items() if record.status == ledger.MADE}
+    made = {name for name, record in records.items() if record.status == job_records.MADE}
     if came_by and victim not in made:
         assert made_before - made <= {victim} | after(jobs, victim)
         messages = [
             line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line
         ]
         assert len([text for text in messages if text.startswith(SAID)]) == 1, lines
-        if records[victim].status == ledger.GONE:
+        if records[victim].status == job_records.GONE:
             assert place in RAW
-        elif records[victim].status == ledger.SET_ASIDE:
+        elif records[victim].status == job_records.SET_ASIDE:
             assert kind == "frame"
         else:
-            assert records[victim].status == ledger.FAILED, records[victim]
+            assert records[victim].status == job_records.FAILED, records[victim]
     go(chain, raw, results)
     _, _, rest = go(chain, raw, results)
     assert {name for name in made_before if (results / name).is_file()} == made_before
@@ -199,7 +199,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
     places = pairs(injection, archive, tmp_path)
     results.parent.mkdir()
     go(chain, raw, results)
-    wanted = {name for name, record in before.items() if record.status == ledger.MADE}
+    wanted = {name for name, record in before.items() if record.status == job_records.MADE}
     wanted = {name: (whole_results / name).read_bytes() for name in wanted}
     count, wrong = 0, []
     for kind, place in places:
@@ -215,7 +215,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         # Pages and tables that show it are made without it.
         shown = after(jobs, victim)
         lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
-        is_made = records[victim].status == ledger.MADE
+        is_made = records[victim].status == job_records.MADE
         named = [line for line in lines if line.startswith(SAID) and "\x1b" not in line]
         if lost or victim not in planned or (came_by and len(named) != (not is_made)):
             wrong.append((kind, place, sorted(lost), lines))

@@ -8,7 +8,7 @@ import pytest
 from failing_jobs import ERRORS, KINDS, after, go, whole_night
 
 from ccdflow import kinds as kinds_module
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # Each kind with an error, each error at a kind; all pairs in the long form.
 PAIRS = [(kind, list(ERRORS)[number % len(ERRORS)]) for number, kind in enumerate(KINDS)]
@@ -22,7 +22,7 @@ def archive(tmp_path_factory):
 def check(archive, tmp_path, raised):
     """Make a job of each of these kinds raise: {kind: the error's maker}."""
     chain, raw, before, jobs = archive
-    made_before = {name for name, record in before.items() if record.status == ledger.MADE}
+    made_before = {name for name, record in before.items() if record.status == job_records.MADE}
     victims = {
         sorted(n for n, job in jobs.items() if job.kind == kind and n in made_before)[0]: maker
         for kind, maker in raised.items()
@@ -34,8 +34,8 @@ def check(archive, tmp_path, raised):
         return kinds_module.make(context, job, threads=threads)
 
     records, lines, _ = go(chain, raw, tmp_path / "results", make=make)
-    assert {records[victim].status for victim in victims} == {ledger.FAILED}
-    made = {name for name, record in records.items() if record.status == ledger.MADE}
+    assert {records[victim].status for victim in victims} == {job_records.FAILED}
+    made = {name for name, record in records.items() if record.status == job_records.MADE}
     followers = {name for victim in victims for name in after(jobs, victim)}
     assert made_before - made <= victims.keys() | followers
     # Pages and tables that only show it are made without it.

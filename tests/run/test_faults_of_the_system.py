@@ -19,7 +19,7 @@ from workflow.stand_ins import use_stand_ins
 from ccdflow import kinds as kinds_module
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import job_records, session, worker
 
 NUMBERS = (
     "EIO", "EACCES", "ESTALE", "EMFILE", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOENT",
@@ -160,7 +160,7 @@ def check_job(archive, place, name, *, lasting):
         lost = archive.wanted.keys() - contents.keys() - touched
         # Small pictures are parts of a list.
         assert {n for n in lost if f"/{paths.SMALL_PICTURES_FOLDER}/" not in n} == set(), lines
-        if records.get(victim) is None or records[victim].status != ledger.MADE:
+        if records.get(victim) is None or records[victim].status != job_records.MADE:
             named = victim.removesuffix(".fits").partition("/")[2] or victim
             messages = [line for line in lines if named in line and line.startswith(SAID)]
             messages += [text for n, text in archive.done.unrecorded.items() if n == victim]

@@ -10,8 +10,8 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
-from ccdflow.run import ledger, unparsed_mapping
-from ccdflow.run.ledger import Record
+from ccdflow.run import job_records, ledger, unparsed_mapping
+from ccdflow.run.job_records import Record
 
 
 def fits_product(results, product, key, *, seed=1):
@@ -22,7 +22,7 @@ def fits_product(results, product, key, *, seed=1):
     fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
     return Record(
         product, "frame", key, stamp=atomic_write.stamp_of(path),
-        content=ledger.content_checksum(path),
+        content=job_records.content_checksum(path),
         basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
         data={"levels": {"A": 1.5}, "flags": {}},
     )  # fmt: skip
@@ -31,7 +31,7 @@ def fits_product(results, product, key, *, seed=1):
 def text_product(results, product, text):
     (results / product).write_text(text)
     path = results / product
-    content = ledger.content_checksum(path)
+    content = job_records.content_checksum(path)
     return Record(product, "table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content)
 
 
@@ -40,13 +40,13 @@ KEYS = ("0123456789abcdef", "fedcba9876543210")
 
 def leave(results, record):
     path = paths.done_record(record.product, record.key)
-    ledger.write_record(results, record, path)
+    job_records.write_record(results, record, path)
     return results / path
 
 
 def test_records_come_back(tmp_path):
     record = fits_product(tmp_path, "reduced/a b{ü}.fits", KEYS[0])
-    assert ledger.read_record(leave(tmp_path, record)) == record
+    assert job_records.read_record(leave(tmp_path, record)) == record
 
 
 def test_ledger_comes_back(tmp_path):
@@ -54,7 +54,7 @@ def test_ledger_comes_back(tmp_path):
     for number in range(5):
         record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number % 2])
         records[record.product] = record
-    records["x.csv"] = Record("x.csv", "table", KEYS[0], status=ledger.REFUSED, reason="why")
+    records["x.csv"] = Record("x.csv", "table", KEYS[0], status=job_records.REFUSED, reason="why")
     assert ledger.save_ledger(tmp_path, records)
     loaded = ledger.load_ledger(tmp_path)
     assert loaded == records
@@ -73,7 +73,7 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
         leave(tmp_path, record)
     ledger.fold(tmp_path, records, verify=False)
     first, second = records.values()
-    assert (first.kind, first.status) == ("frame", ledger.MADE)
+    assert (first.kind, first.status) == ("frame", job_records.MADE)
     assert first.kind is second.kind
     assert first.status is second.status
     assert all(product is record.product for product, record in records.items())
@@ -82,35 +82,35 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
     records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
     ledger.save_ledger(tmp_path, records)
-    monkeypatch.setattr(ledger, "_SHORT_FIELDS", ("product", "kind"))
+    monkeypatch.setattr(ledger, "SHORT_FIELDS", ("product", "kind"))
     assert ledger.load_ledger(tmp_path) == {}
 
 
 def test_a_product_is_known_by_its_content_and_key(tmp_path):
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
-    assert ledger.is_as_made(tmp_path, record)
+    assert job_records.is_as_made(tmp_path, record)
     # The same pixels, made with another setting.
     fits_product(tmp_path, "reduced/a.fits", KEYS[1])
-    assert not ledger.is_as_made(tmp_path, record)
-    assert ledger.is_as_made(tmp_path, replace(record, key=KEYS[1]))
+    assert not job_records.is_as_made(tmp_path, record)
+    assert job_records.is_as_made(tmp_path, replace(record, key=KEYS[1]))
     # Other pixels, made with the same.
     fits_product(tmp_path, "reduced/a.fits", KEYS[0], seed=2)
-    assert not ledger.is_as_made(tmp_path, record)
+    assert not job_records.is_as_made(tmp_path, record)
     text = text_product(tmp_path, "a.csv", "1,2")
-    assert ledger.is_as_made(tmp_path, text)
+    assert job_records.is_as_made(tmp_path, text)
     (tmp_path / "a.csv").write_text("1,3")
-    assert not ledger.is_as_made(tmp_path, text)
+    assert not job_records.is_as_made(tmp_path, text)
     (tmp_path / "a.csv").unlink()
-    assert not ledger.is_as_made(tmp_path, text)
-    assert not ledger.is_as_made(tmp_path, replace(text, content=""))
+    assert not job_records.is_as_made(tmp_path, text)
+    assert not job_records.is_as_made(tmp_path, replace(text, content=""))
 
 
 def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(tmp_path):
     good = fits_product(tmp_path, "reduced/good.fits", KEYS[0])
     lost = fits_product(tmp_path, "reduced/lost.fits", KEYS[0])
     bad = fits_product(tmp_path, "reduced/bad.fits", KEYS[0])
-    refused = Record("combined/n/b.fits", "bias", KEYS[1], status=ledger.REFUSED, reason="few")
-    aside = Record("reduced/x.fits", "frame", KEYS[1], status=ledger.SET_ASIDE, reason="bad")
+    refused = Record("combined/n/b.fits", "bias", KEYS[1], status=job_records.REFUSED, reason="few")
+    aside = Record("reduced/x.fits", "frame", KEYS[1], status=job_records.SET_ASIDE, reason="bad")
     files = [leave(tmp_path, record) for record in (good, lost, bad, refused, aside)]
     torn = files[0].with_name("torn.fits.0123456789abcdef.json")
     torn.write_text("")
@@ -127,7 +127,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
 
 @pytest.mark.parametrize("boot", ["before", "now"])
 def test_products_made_shortly_before_the_machine_fell_are_doubtful(tmp_path, monkeypatch, boot):
-    monkeypatch.setattr(ledger, "boot_id", lambda: "now")
+    monkeypatch.setattr(job_records, "boot_id", lambda: "now")
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
     made = record.stamp[2] / 1e9

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.run import failures, ledger, worker
+from ccdflow.run import failures, job_records, worker
 from ccdflow.run.job import Job
 
 
@@ -22,7 +22,7 @@ def job(name, needs=(), kind="frame"):
 
 
 def record(job):
-    return ledger.Record(job.product, job.kind, job.key)
+    return job_records.Record(job.product, job.kind, job.key)
 
 
 def product(name):
@@ -49,7 +49,7 @@ def test_each_job_is_made_once_and_after_its_needs(context, threads):
     assert result.records.keys() == {each.product for each in jobs}
     for each in jobs:
         assert all(ended[need] <= began[each.product] for need in each.needs)
-        assert ledger.read_record(context.results / each.done) == record(each)
+        assert job_records.read_record(context.results / each.done) == record(each)
 
 
 def test_the_first_of_several_threads_errors_is_raised(context):
@@ -122,7 +122,7 @@ def test_an_error_of_a_job_costs_its_own_product_only(context, error):
     done = worker.work(context, jobs, threads=2, make=make).records
     statuses = {each.product: done[each.product].status for each in jobs}
     assert {name for name, status in statuses.items() if status == "failed"} == {product("3")}
-    failed = ledger.read_record(context.results / jobs[3].done)
+    failed = job_records.read_record(context.results / jobs[3].done)
     assert failed == done[product("3")]
     assert failures.error_words(error) in failed.reason
     log = (context.results / ".ccdflow/logs").rglob("3.fits.*.log")

@@ -10,7 +10,7 @@ from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.errors import FrameError, UserError
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import job_records, session, worker
 
 ERRORS = {
     "ValueError": lambda: ValueError("on purpose"),
@@ -53,7 +53,7 @@ def whole_night(top):
                              science=(("g", 60.0, 2),))  # fmt: skip
     (top / "whole").mkdir()
     records, _, jobs = go(chain, top / "raw", top / "whole" / "results")
-    assert {record.status for record in records.values()} <= {ledger.MADE, ledger.REFUSED}
+    assert {record.status for record in records.values()} <= {job_records.MADE, job_records.REFUSED}
     assert {job.kind for job in jobs.values()} == set(KINDS)
     return chain, top / "raw", records, jobs
 
@@ -69,7 +69,7 @@ def go(chain, raw, results, *, make=kinds_module.make):
     finally:
         running.lock.close()
     assert (done.unrecorded, done.full) == ({}, "")
-    assert is_failure == any(r.status == ledger.FAILED for r in done.records.values())
+    assert is_failure == any(r.status == job_records.FAILED for r in done.records.values())
     return done.records, lines, jobs
 
 

@@ -17,7 +17,7 @@ from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import job_records, session, worker
 from ccdflow.run.rawframes import row_reader
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
@@ -148,7 +148,7 @@ def outcome_of(raw, results):
             except Exception:
                 made.raised[job.product] = traceback.format_exc()
                 continue
-            ledger.write_record(Path(results), record, job.done)
+            job_records.write_record(Path(results), record, job.done)
     finally:
         running.lock.close()
     after = begin(raw, results, {})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 # Folder and nights, as `environment` gives them.
 _HELD = "CCDFLOW_TEST_HELD"
-_LEDGER = "ccdflow.run.ledger"
+_RECORDS = "ccdflow.run.job_records"
 
 
 # -- the test --------------------------------------------------------------------------------------
@@ -57,16 +57,16 @@ def recorded(results):
 
     Records of their own first: a run that takes them into the ledger removes them after that.
     """
-    from ccdflow.run import ledger
+    from ccdflow.run import job_records, ledger
 
     made = {
         record.product: record.key
-        for _, record in ledger.unfolded_records(results)
-        if record is not None and record.status == ledger.MADE
+        for _, record in job_records.unfolded_records(results)
+        if record is not None and record.status == job_records.MADE
         if not record.product.startswith("batches/")
     }
     known = ledger.load_ledger(results).items()
-    return {name: each.key for name, each in known if each.status == ledger.MADE} | made
+    return {name: each.key for name, each in known if each.status == job_records.MADE} | made
 
 
 # -- the processes of the run ----------------------------------------------------------------------
@@ -99,12 +99,12 @@ def change_on_import(name, change):
 def hold_batches():
     """Let this process stop itself after its first record, if it is the first one of its night."""
     if _HELD in os.environ:
-        change_on_import(_LEDGER, _hold_after_a_record)
+        change_on_import(_RECORDS, _hold_after_a_record)
 
 
-def _hold_after_a_record(ledger):
+def _hold_after_a_record(job_records):
     folder, *nights = os.environ[_HELD].split(":")
-    write = ledger.write_record
+    write = job_records.write_record
 
     def write_and_stop(results, record, path):
         write(results, record, path)
@@ -112,7 +112,7 @@ def _hold_after_a_record(ledger):
             if record.product.startswith(f"reduced/{night}/") and _is_first(f"{folder}/{night}"):
                 os.kill(os.getpid(), signal.SIGSTOP)
 
-    ledger.write_record = write_and_stop
+    job_records.write_record = write_and_stop
 
 
 def _is_first(mark):

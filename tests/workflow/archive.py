@@ -23,7 +23,7 @@ from stand_ins import use_stand_ins
 from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
-from ccdflow.run import ledger
+from ccdflow.run import job_records, ledger
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.header_store import load_store
 
@@ -87,7 +87,7 @@ def check_records(sandbox, clean, products):
         before = old.get(product)
         # A list of small pictures keeps the times of their folder.
         is_of_times = Path(product).name == paths.SHEET_FILE
-        if (product in products or record.status == ledger.REFUSED) and not is_of_times:
+        if (product in products or record.status == job_records.REFUSED) and not is_of_times:
             assert before is not None, f"{product} has no record"
             # As text, in which NaN equals NaN.
             one, other = (str((r.key, r.status, r.reason, dict(r.data))) for r in (before, record))
@@ -392,4 +392,4 @@ class Model(RuleBasedStateMachine):
             return
         records = ledger.load_ledger(self.sandbox.results)
         assert not [p for p in self.sandbox.results.rglob("*.part")]
-        assert all(record.status != ledger.GONE for record in records.values())
+        assert all(record.status != job_records.GONE for record in records.values())

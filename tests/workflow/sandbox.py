@@ -19,7 +19,7 @@ import yaml
 from small_frames import raw_bytes
 
 from ccdflow import kinds, paths, settings
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import job_records, session, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -254,7 +254,7 @@ class Sandbox:
         unmade = {
             product: (record.reason, self._log_of(record))
             for product, record in records.items()
-            if record.status in (ledger.FAILED, ledger.GONE)
+            if record.status in (job_records.FAILED, job_records.GONE)
         }
         assert not unmade, unmade
 

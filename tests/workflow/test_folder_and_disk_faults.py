@@ -39,14 +39,14 @@ MOVED_AT_ONCE = 'import os; os.rename(f"{context.results}/.ccdflow", f"{context.
 # In the middle of the third job.
 MOVED_LATER = """
 import os
-from ccdflow.run import ledger
-write, count = ledger.write_record, []
+from ccdflow.run import job_records, ledger
+write, count = job_records.write_record, []
 def moved(results, record, path):
     write(results, record, path)
     count.append(path)
     if len(count) == 3:
         os.rename(f"{results}/.ccdflow", f"{results}/../away")
-ledger.write_record = moved
+job_records.write_record = moved
 """
 # The reader of all that is printed goes away, as with `| head` or a terminal that is closed.
 READER_GOES = """

@@ -11,7 +11,7 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger, seal, session
+from ccdflow.run import job_records, ledger, seal, session
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
@@ -284,9 +284,9 @@ def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_ol
     made = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True).context.ledger
     newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
     assert newest >= atomic_write.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
-    assert (content["boot"], content["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
+    assert (content["boot"], content["until"]) == (job_records.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "boot_id", lambda: "another")
+        patch.setattr(job_records, "boot_id", lambda: "another")
         assert held(sandbox) is None
     with monkeypatch.context() as patch:
         patch.setattr(seal.time, "time", lambda: content["until"] + 1)

@@ -49,6 +49,6 @@ def make(context, job, *, threads=1):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     return context.chain.make(context, job, threads=threads)

@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -400,7 +400,7 @@ def _sources(context):
 
 def _is_refused(context, group, record):
     """Return whether a frame is not calibrated; its record is None where there is none."""
-    if record is None or record.status == ledger.REFUSED:
+    if record is None or record.status == job_records.REFUSED:
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":
         return False

@@ -13,7 +13,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest
 
@@ -91,12 +91,12 @@ class BadPixels(Kind):
         """Write the map: an image of the last night's mask, and a table."""
         group = context.group(job.product)
         basis = self._basis(context, group)
-        record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
+        record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
         made = list(filter(tells_of_pixels, measurements_of(context, group.measurements)))
         if not made:
             reason = "no night has darks or flats that show bad pixels"
-            return ledger.Record(
-                job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
+            return job_records.Record(
+                job.product, self.name, record.key, job_records.REFUSED, reason, basis=basis
             )
         shapes = [tuple(shape) for shape in made[0].data["shapes"]]
         settings = context.settings["detector"]

@@ -21,7 +21,7 @@ from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest, value_picker
@@ -127,15 +127,22 @@ class CalibrationPicture(NightPicture):
         outcomes = [
             (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
         ]
-        made = [g for g, record in outcomes if record is not None and record.status == ledger.MADE]
+        made = [
+            g for g, record in outcomes if record is not None and record.status == job_records.MADE
+        ]
         return made[:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""
         basis, made = self._basis(context, job.night), self._made_groups(context, job.night)
         if not made:
-            return ledger.Record(
-                job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
+            return job_records.Record(
+                job.product,
+                self.name,
+                digest(basis),
+                job_records.REFUSED,
+                "none was made",
+                basis=basis,
             )
         png = drawing_module("image_rows").image_rows(
             (
@@ -172,7 +179,7 @@ class CalibrationPicture(NightPicture):
         """
         for product in self.products_on_page(context, night):
             record, path = context.outcome(product), context.results / product
-            if record is not None and record.status == ledger.MADE and path.is_file():
+            if record is not None and record.status == job_records.MADE and path.is_file():
                 return (Picture(path.read_bytes(), self.alt),)
         return ()
 
@@ -305,10 +312,10 @@ class SciencePicture(CalibrationPicture):
         if not groups:
             return None
         records = [record for g in groups if (record := context.outcome(g.product)) is not None]
-        grades = Counter(r.data["grade"] for r in records if r.status == ledger.MADE)
+        grades = Counter(r.data["grade"] for r in records if r.status == job_records.MADE)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         number = sum(grades.values())
-        units = {_short_unit(r.data["unit"]) for r in records if r.status == ledger.MADE}
+        units = {_short_unit(r.data["unit"]) for r in records if r.status == job_records.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
@@ -373,7 +380,7 @@ def _figure_text(value, digits=4):
 def _master_lines(context, group, name):
     """Yield the cells of a master's amplifiers."""
     record = context.outcome(group.product)
-    if record is None or record.status != ledger.MADE:
+    if record is None or record.status != job_records.MADE:
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
@@ -447,7 +454,7 @@ def _frame_lines(context, groups, night):
     uses = {}
     for group in groups:
         record = context.outcome(group.product)
-        if record is not None and record.status == ledger.MADE:
+        if record is not None and record.status == job_records.MADE:
             uses[group.product] = Calibration(context, group).uses
     products = dict.fromkeys(
         use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use

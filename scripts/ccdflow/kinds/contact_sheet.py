@@ -26,7 +26,7 @@ from ccdflow.kinds.reporting.small_pictures import (
     values_shown,
 )
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest
 
@@ -75,7 +75,7 @@ class Sheet(NightPicture):
     def _is_whole(self, context, product):
         """Return whether the pictures of a list are as it names them."""
         record = context.earlier_record(product)
-        if record is None or record.status != ledger.MADE:
+        if record is None or record.status != job_records.MADE:
             return True
         folder = _folder(context, product)
         stamps = _stamps_of(folder)
@@ -105,7 +105,9 @@ class Sheet(NightPicture):
 
     def frame_reports(self, context, record):
         """Return the width of the stars of frames of the sky."""
-        listed = _listed_before(context, record.product) if record.status == ledger.MADE else {}
+        listed = (
+            _listed_before(context, record.product) if record.status == job_records.MADE else {}
+        )
         return [
             (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
             for file, each in listed.items()
@@ -165,13 +167,13 @@ def _rows_with_pictures(context, night):
     calibrated = {
         group.files[0]: record
         for group, record in SCIENCE.night_records(context, night)
-        if record is not None and record.status == ledger.MADE
+        if record is not None and record.status == job_records.MADE
     }
     for row in context.rows_of(night):
         of_frame = calibrated.get(row.file)
         if row.status == OK:
             reduced = context.outcome(reduced_product(row.file))
-            if reduced is None or reduced.status != ledger.MADE:
+            if reduced is None or reduced.status != job_records.MADE:
                 continue
             yield (row, reduced) if of_frame is None else (row, reduced, of_frame)
         elif of_frame is not None:
@@ -188,7 +190,7 @@ def write_sheet(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     basis = sheet_basis(context, job.night)
     before = _listed_before(context, job.product)

@@ -22,7 +22,7 @@ from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.kinds.measuring.night_measurement import measure_night
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import with_error
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
@@ -144,9 +144,11 @@ class NightDetector(MeasurementKind):
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
                 " that are alike have one exposure"
             )
-            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
+            return job_records.Record(
+                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
+            )
         findings = measure_night(night, **_settings(context))
-        record = ledger.Record(
+        record = job_records.Record(
             job.product,
             self.name,
             key,
@@ -184,7 +186,7 @@ class NightDetector(MeasurementKind):
         newest = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):
             group = context.find_group(record.product)
-            if record.status == ledger.MADE and group is not None:
+            if record.status == job_records.MADE and group is not None:
                 newest[group.shared] = record
         names = setups_in_words(newest)
         return [
@@ -200,7 +202,7 @@ class NightDetector(MeasurementKind):
         names = setups_in_words([group.shared for group in groups])
         for group in groups:
             record = context.outcome(group.product)
-            if record is None or record.status != ledger.MADE:
+            if record is None or record.status != job_records.MADE:
                 continue
             name = names[group.shared]
             subject = f"The detector {name}" if len(names) > 1 else "The detector"

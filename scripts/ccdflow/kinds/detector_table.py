@@ -9,7 +9,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
 from ccdflow.kinds.product_writing import csv_text, write_text_product
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
@@ -52,7 +52,7 @@ class DetectorTable(Kind):
         rows = []
         for group in DETECTOR.groups(context):
             record = context.outcome(group.product)
-            if record is None or record.status != ledger.MADE:
+            if record is None or record.status != job_records.MADE:
                 continue
             note = "; ".join(record.data["remarks"])
             for each in record.data["quality"]:

@@ -16,7 +16,7 @@ from ccdflow.kinds.reducing.frame_sources import (
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.kinds.reporting import frame_warnings, verification
-from ccdflow.run import ledger
+from ccdflow.run import job_records, ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import OutcomeKey
@@ -162,7 +162,7 @@ class Frame(Kind):
         seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
         words = [facts["type"], facts["filter"], seconds, facts["object"]]
         about = "  ".join(str(word) for word in words if word)
-        if record.status != ledger.MADE:
+        if record.status != job_records.MADE:
             return [(row.file, about, [f"{record.status}: {record.reason}"])]
         figures = _figure_of_amplifiers("level", record.data["levels"], 1)
         figures += _figure_of_amplifiers("noise", record.data["noises"], 2)

@@ -18,7 +18,7 @@ from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.rawframes.rows import OK, digest
@@ -149,7 +149,7 @@ def file_picture(context, product, alt):
     """
     path = context.results / product
     record = context.outcome(product)
-    if record is None or record.status != ledger.MADE or not path.is_file():
+    if record is None or record.status != job_records.MADE or not path.is_file():
         return ()
     return (Picture(path.read_bytes(), alt),)
 
@@ -177,7 +177,7 @@ def drawn_frames(context, night, *, gone=False):
         if most_drawn != "all" and count[key] >= most_drawn:
             continue
         record = context.outcome(reduced_product(row.file))
-        if record is not None and record.status == ledger.MADE:
+        if record is not None and record.status == job_records.MADE:
             count[key] += 1
             drawn.append(row)
     return drawn
@@ -217,14 +217,14 @@ def draw_frames(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     rows = drawn_frames(context, job.night)
     basis = picture_basis(context, job.night)
     if not rows:
         reason = "no frame of this night was reduced"
-        return ledger.Record(
-            job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
+        return job_records.Record(
+            job.product, job.kind, digest(basis), job_records.REFUSED, reason, basis=basis
         )
     panels = (frame_panels(context, row) for row in rows)
     try:
@@ -233,7 +233,9 @@ def draw_frames(context, job):
         )
     except FrameError as error:
         # A raw file went away or changed: the page is made without the picture, and says so.
-        return ledger.Record(job.product, job.kind, job.key, ledger.GONE, str(error), basis=basis)
+        return job_records.Record(
+            job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
+        )
     return write_text_product(context, job, basis, png)
 
 

@@ -160,7 +160,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         context : ccdflow.run.context.PlanContext
-        record : ccdflow.run.ledger.Record
+        record : ccdflow.run.job_records.Record
             Of the refused product.
 
         Returns
@@ -176,7 +176,7 @@ class Kind(PartlyPlanned, OnPages):
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):
-        """Make a product and return its `ccdflow.run.ledger.Record`.
+        """Make a product and return its `ccdflow.run.job_records.Record`.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
-        records : list of ccdflow.run.ledger.Record
+        records : list of ccdflow.run.job_records.Record
             All of this kind.
 
         Yields
@@ -257,7 +257,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
-        record : ccdflow.run.ledger.Record
+        record : ccdflow.run.job_records.Record
             Of the product that was made.
 
         Returns
@@ -273,7 +273,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         context : ccdflow.run.context.PageContext
-        records : list of ccdflow.run.ledger.Record
+        records : list of ccdflow.run.job_records.Record
             All of this kind.
 
         Returns
@@ -352,7 +352,7 @@ class Chain(tuple):
 
         Returns
         -------
-        ccdflow.run.ledger.Record
+        ccdflow.run.job_records.Record
         """
         kind = self.by_name(job.kind)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):

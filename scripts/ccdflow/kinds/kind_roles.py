@@ -37,7 +37,7 @@ class PartlyPlanned:
         context : ccdflow.run.context.PlanContext
             Of a plan in which nothing is to be done.
         night : str
-        records : list of ccdflow.run.ledger.Record
+        records : list of ccdflow.run.job_records.Record
             Of all kinds, about this night alone.
 
         Returns

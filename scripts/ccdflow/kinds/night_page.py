@@ -141,7 +141,7 @@ def write_page(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     night = job.night
     basis = basis_of_page(context, night)

@@ -18,7 +18,7 @@ from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
@@ -79,7 +79,7 @@ def write_index(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     basis = index_basis(context)
     summaries = {row.night: None for row in context.store.rows.values()}
@@ -107,7 +107,7 @@ def _summary_of(context, night):
     frames = page_frames(context, night, ".")
     statuses = Counter(frame.status for frame in frames)
     science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]
-    calibrated = [record for record in science if record and record.status == ledger.MADE]
+    calibrated = [record for record in science if record and record.status == job_records.MADE]
     grades = Counter(record.data["grade"] for record in calibrated)
     line = page.NightLine(
         night=night,
@@ -130,7 +130,7 @@ def _combined_groups(context, night):
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)
         outcomes = [context.outcome(group.product) for group in groups]
-        made = sum(record is not None and record.status == ledger.MADE for record in outcomes)
+        made = sum(record is not None and record.status == job_records.MADE for record in outcomes)
         if groups:
             yield kind.type, made, len(groups)
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from importlib import import_module
 
 from ccdflow.files import atomic_write
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
 
@@ -26,7 +26,7 @@ def write_text_product(context, job, basis, content):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
 
     Raises
     ------
@@ -88,15 +88,15 @@ def record_of_text(context, job, basis):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     target = context.results / job.product
-    return ledger.Record(
+    return job_records.Record(
         job.product,
         job.kind,
         digest(basis),
         stamp=atomic_write.stamp_of(target),
-        content=ledger.content_checksum(target),
+        content=job_records.content_checksum(target),
         basis=basis,
     )
 

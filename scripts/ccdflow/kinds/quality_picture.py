@@ -15,7 +15,7 @@ from ccdflow.kinds.reporting.bias_sections import COMBINING_OFF_NOTE, bias_secti
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
 # Nights of the trend on the overview.
@@ -109,7 +109,7 @@ def draw_quality(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     basis = quality_basis(context, job.night)
     groups = BIAS_KIND.night_groups(context, job.night)
@@ -120,8 +120,8 @@ def draw_quality(context, job):
     ]
     if not amplifiers:
         reason = "there are not two biases to compare"
-        return ledger.Record(
-            job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
+        return job_records.Record(
+            job.product, job.kind, digest(basis), job_records.REFUSED, reason, basis=basis
         )
     draw = drawing_module("bias_picture").night_quality_picture
     png = draw(amplifiers, title=f"Figures of the biases: night {job.night}")

@@ -10,7 +10,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
@@ -147,8 +147,8 @@ def quality_rows(context, groups, columns=COLUMNS):
             continue
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
-        note = record.reason if record.status != ledger.MADE else ""
-        made = record.status == ledger.MADE
+        note = record.reason if record.status != job_records.MADE else ""
+        made = record.status == job_records.MADE
         common = {
             "night": group.night,
             "camera": group.camera,

@@ -19,7 +19,7 @@ from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reporting import master_ageing
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import Lookup, OutcomeKey
@@ -96,7 +96,7 @@ class Science(Kind):
                 planner.keep(calibrated_product(file))
             elif row.geometry:
                 frame = outcome(reduced_product(file))
-                if frame is not None and frame.status == ledger.MADE:
+                if frame is not None and frame.status == job_records.MADE:
                     yield row, calibrated_product(file), frame
 
     def _keep_products_without_row(self, planner):
@@ -228,7 +228,7 @@ class Science(Kind):
 
         Returns
         -------
-        list of (ccdflow.run.job.Group, ccdflow.run.ledger.Record or None)
+        list of (ccdflow.run.job.Group, ccdflow.run.job_records.Record or None)
             Sorted by product.
         """
 
@@ -245,7 +245,7 @@ class Science(Kind):
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
         file = context.group(record.product).files[0]
-        if record.status != ledger.MADE:
+        if record.status != job_records.MADE:
             return [(file, "", [f"not calibrated: {record.reason}"])]
         data, figures = record.data, []
         for image in data["images"]:
@@ -391,7 +391,7 @@ def _summary_of(context, records):
     """
     without, made, why = {}, 0, _why_missing(context)
     for record in records:
-        if record.status != ledger.MADE:
+        if record.status != job_records.MADE:
             continue
         made += 1
         product, missing, uncertain = _lacks(record)
@@ -405,7 +405,7 @@ def _summary_of(context, records):
     refused = [
         [record.product, record.reason]
         for record in records
-        if record.status == ledger.REFUSED and not _is_of_set_aside(context, record)
+        if record.status == job_records.REFUSED and not _is_of_set_aside(context, record)
     ]
     helps = master_help.sums_of_effects(records)
     noise = noise_sentences.nights_off(context, records, spectra=False)

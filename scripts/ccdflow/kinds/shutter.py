@@ -27,7 +27,7 @@ from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure, with_error
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
@@ -181,7 +181,9 @@ class Shutter(MeasurementKind):
                 f" {_LEAST_RATIO:g} times the shortest; of more than {_LEAST_FLATS}, whichever one"
                 " of them is left out"
             )
-            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
+            return job_records.Record(
+                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
+            )
         measured = dead_time.measure_dead_time(series)
         if measured.chi2 > _MOST_CHI2:
             reason = (
@@ -189,9 +191,11 @@ class Shutter(MeasurementKind):
                 f" variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
-            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
+            return job_records.Record(
+                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
+            )
         data = {**_record_entries(group, night, series, measured), "header": self.header_version}
-        record = ledger.Record(job.product, self.name, key, basis=basis, data=data)
+        record = job_records.Record(job.product, self.name, key, basis=basis, data=data)
         images = []
         for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
@@ -213,14 +217,14 @@ class Shutter(MeasurementKind):
 
         Returns
         -------
-        list of (Group, ccdflow.run.ledger.Record)
+        list of (Group, ccdflow.run.job_records.Record)
         """
         groups = self.groups(context) if night is None else self.night_groups(context, night)
         outcomes = [(group, context.outcome(group.product)) for group in groups]
         return [
             (group, record)
             for group, record in outcomes
-            if record is not None and record.status == ledger.MADE
+            if record is not None and record.status == job_records.MADE
         ]
 
     def closing(self, context, records):
@@ -355,7 +359,7 @@ def _usable_flats(context, group):
             for file in context.group(use.product).files
             if file not in unusable
             and (frame := context.outcome(reduced_product(file))) is not None
-            and frame.status == ledger.MADE
+            and frame.status == job_records.MADE
             and "saturated" not in frame.data.get("flags", {}).values()
         ]
         if members:
@@ -407,7 +411,7 @@ def _mean_inverse_exposure(night):
     seconds = [
         t
         for record in outcomes
-        if record.status == ledger.MADE
+        if record.status == job_records.MADE
         for t in night.seconds(record)
         if math.isfinite(t)
     ]
@@ -489,7 +493,7 @@ class _SubtractedDark:
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    flat : ccdflow.run.ledger.Record
+    flat : ccdflow.run.job_records.Record
         Of the combined flat.
     image : ccdflow.frame.products.ProductImage
     """

@@ -22,7 +22,7 @@ from ccdflow.kinds.measuring.trend_series import (
 from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.text_formatting import count, figure, listing, unique
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest
 
@@ -107,7 +107,7 @@ class Trends(Kind):
         return [
             f"trends: {_event_in_words(event)}: {_advice(context, event, in_full=True)}"
             for record in records
-            if record.status == ledger.MADE
+            if record.status == job_records.MADE
             for event in record.data["events"]
             if event["after"] <= RECENT_NIGHTS
         ]
@@ -120,7 +120,7 @@ class Trends(Kind):
     def overview(self, context):
         """Return the section on steps: pictures of the last nights, and the table."""
         record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
-        if record is None or record.status != ledger.MADE:
+        if record is None or record.status != job_records.MADE:
             return None
         groups = [
             group for groups_of_kind in groups_with_figures(context) for group in groups_of_kind

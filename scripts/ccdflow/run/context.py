@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccdflow import paths
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Group, Job
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.header_store import HeaderStore
@@ -56,7 +56,7 @@ class RunContents:
     settings : dict
     raw, results : Path
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    ledger : dict of str to ccdflow.run.ledger.Record
+    ledger : dict of str to ccdflow.run.job_records.Record
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.
     outdated : frozenset of str
@@ -87,7 +87,7 @@ class RunContents:
     raw: Path
     results: Path
     store: HeaderStore
-    ledger: dict[str, ledger.Record]
+    ledger: dict[str, job_records.Record]
     chain: KindChain
     outdated: frozenset[str] = frozenset()
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -278,7 +278,7 @@ class Context(RunContents, ABC):
 
     @abstractmethod
     def outcome(self, product):
-        """Return the `ccdflow.run.ledger.Record` of a product, or None."""
+        """Return the `ccdflow.run.job_records.Record` of a product, or None."""
 
     @abstractmethod
     def will_be_made(self, product):
@@ -389,7 +389,7 @@ class PlanContext(_KeptOutcomes, Context):
     It shares its contents with the `JobContext` of the run.
     """
 
-    _foreseen: dict[str, ledger.Record] = field(default_factory=dict, repr=False)
+    _foreseen: dict[str, job_records.Record] = field(default_factory=dict, repr=False)
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""
@@ -416,11 +416,11 @@ class PlanContext(_KeptOutcomes, Context):
         before = self.earlier_record(product)
         if job is None or (before is not None and before.key == job.key):
             return before
-        foreseen = ledger.Record(product, job.kind, job.key)
+        foreseen = job_records.Record(product, job.kind, job.key)
         refusals = self._lookups.get(_REFUSALS_KEY)
         if refusals and (reason := refusals.get((product, job.key))):
             basis = {"missing": reason}
-            foreseen = replace(foreseen, status=ledger.REFUSED, reason=reason, basis=basis)
+            foreseen = replace(foreseen, status=job_records.REFUSED, reason=reason, basis=basis)
         self._foreseen[product] = foreseen
         return foreseen
 
@@ -462,7 +462,7 @@ class _RecordedContext(Context):
         if product not in self.jobs and product not in self.elsewhere:
             return False
         record = self.outcome(product)
-        return record is not None and record.status == ledger.SET_ASIDE
+        return record is not None and record.status == job_records.SET_ASIDE
 
     def _record_now(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
@@ -476,8 +476,8 @@ class _RecordedContext(Context):
         before = self.earlier_record(product)
         if job is None:
             return before
-        record = ledger.read_record(self.results / job.done)
-        if record is not None and record.status in (ledger.FAILED, ledger.GONE):
+        record = job_records.read_record(self.results / job.done)
+        if record is not None and record.status in (job_records.FAILED, job_records.GONE):
             return replace(record, key="")
         return record or _record_of_same_key(before, job)
 
@@ -507,7 +507,7 @@ class PageContext(_KeptOutcomes, _RecordedContext):
     times for each frame, and a job would read the records of its sources each time.
     """
 
-    _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)
+    _records: dict[str, job_records.Record | None] = field(default_factory=dict, repr=False)
 
     def outcome(self, product):
         """Return the record of a product, as it was when it was asked for first; or None."""

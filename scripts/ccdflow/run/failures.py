@@ -14,7 +14,7 @@ from contextlib import suppress
 from ccdflow import paths
 from ccdflow.errors import ACTIONS, FULL_DISK, IN_THE_WAY, CcdflowError, one_line
 from ccdflow.files import atomic_write
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # Remedies for an error of the system in a job, by its number.
 _REMEDIES = {
@@ -96,7 +96,7 @@ def leave_record(context, job, error):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
 
     Raises
     ------
@@ -109,9 +109,9 @@ def leave_record(context, job, error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
     reason = f"{error_words(error)}; {remedy_of(error)}"
-    record = ledger.Record(job.product, job.kind, job.key, ledger.FAILED, reason)
+    record = job_records.Record(job.product, job.kind, job.key, job_records.FAILED, reason)
     try:
-        ledger.write_record(context.results, record, job.done)
+        job_records.write_record(context.results, record, job.done)
     except OSError as second:
         if is_full(second):
             raise disk_full_error(job) from None
@@ -144,7 +144,7 @@ def lines_on_failures(results, records, *, most_lines=10):
     Parameters
     ----------
     results : pathlib.Path
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Those of status ``failed`` are named.
     most_lines : int
         The first few jobs are named; the others are counted.
@@ -154,7 +154,7 @@ def lines_on_failures(results, records, *, most_lines=10):
     list of str
     """
     failed = sorted(
-        (record for record in records if record.status == ledger.FAILED),
+        (record for record in records if record.status == job_records.FAILED),
         key=lambda record: record.product,
     )
     lines = [

@@ -9,203 +9,32 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, checksum
+from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
-from ccdflow.run import late_notes
+from ccdflow.run import job_records, late_notes
+from ccdflow.run.job_records import SHORT_FIELDS, Record
 from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
-
-MADE = "made"
-"""The product was made."""
-
-REFUSED = "refused"
-"""There is no product, for a reason that the record has."""
-
-SET_ASIDE = "set aside"
-"""The raw frame was set aside."""
-
-GONE = "gone"
-"""The raw file was gone or changing; the next run tries again."""
-
-FAILED = "failed"
-"""The job ended with an error; the next run tries again."""
 
 # Older results: a batch was an "order". These kinds of records are no products.
 _BATCH_KINDS = ("batch", "order")
 
-SETTLED_SECONDS = 3600
-"""A file is on the disk after this many seconds, unless the machine stopped before."""
-
-
-def _as_unparsed(values):
-    """Return values as an `UnparsedMapping`: JSON text, parsed when somebody asks."""
-    if isinstance(values, UnparsedMapping):
-        return values
-    return UnparsedMapping(_compact(dict(values.items())))
-
-
 _compact = json_text.compact_encoder()
 canonical = json_text.compact_encoder(sort_keys=True)
-
-
-# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
-@dataclass(slots=True)
-class Record:
-    """The result of a job.
-
-    Attributes
-    ----------
-    product : str
-        Path relative to the results folder.
-    kind : str
-        The name of its kind.
-    key : str
-        Key of the product's sources and settings.
-    status : str
-        made; refused (nothing was made, for a reason that holds as long as the key); set aside
-        (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
-        raised an error; the next run tries again).
-    reason : str
-    stamp : tuple of int
-        Size, mtime and ctime in ns of the product's file.
-    content : str
-        DATASUM of a FITS product's first image and CRC-32 of its headers, see
-        `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
-    basis : mapping
-        The parts of the key, which show why a product is made again.
-    data : mapping
-        Figures for later jobs: levels, noise, statistics, members.
-    boot : str
-        The start of the machine in which it was made; '' once it is known to be on the disk.
-    """
-
-    product: str
-    kind: str
-    key: str
-    status: str = MADE
-    reason: str = ""
-    stamp: tuple[int, ...] = ()
-    content: str = ""
-    basis: Mapping[str, object] = field(default_factory=dict)
-    data: Mapping[str, object] = field(default_factory=dict)
-    boot: str = ""
-
-    def as_dict(self):
-        """Return a JSON-able form."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
-
-    @classmethod
-    def from_dict(cls, values):
-        """Return the record that `as_dict` turned into plain values."""
-        return cls(**{**values, "stamp": tuple(values["stamp"])})
-
-
-@cache
-def boot_id():
-    """Return a text that changes with each start of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
-
-
-def content_checksum(path):
-    """Return the checksum of a product's content; '' if the file is not whole.
-
-    For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
-    other files it is the CRC-32.
-    """
-    path = Path(path)
-    if paths.is_fits(path.name):
-        return checksum.whole_datasum(path)
-    try:
-        with path.open("rb") as file:
-            return f"{notes.crc32_of(file):08x}"
-    except OSError:
-        return ""
-
-
-def is_as_made(results, record):
-    """Return whether a product's file, by its own checksum, is the one of a record.
-
-    A reduced frame or combined bias must also name the record's key: equal pixels can come from
-    other settings.
-
-    Parameters
-    ----------
-    results : path-like
-        The results folder.
-    record : Record
-
-    Returns
-    -------
-    bool
-    """
-    path = Path(results) / record.product
-    if paths.is_fits(path.name):
-        return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
-    return content_checksum(path) == record.content != ""
-
-
-def write_record(results, record, path):
-    """Write a record at the path that Snakemake expects.
-
-    Parameters
-    ----------
-    results : path-like
-        The results folder.
-    record : Record
-    path : str
-        Relative to the results folder.
-    """
-    atomic_write.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
-
-
-def read_record(path):
-    """Return the record in a file; None if the file is missing or not whole.
-
-    Raises
-    ------
-    OSError
-        If nobody can know because the system does not let us read it.
-    """
-    try:
-        return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
-        return None
-
-
-def readable_record(path):
-    """Return the record in a file; None if the file is missing or cannot be read.
-
-    Its product is then made again.
-    """
-    try:
-        return read_record(path)
-    except OSError:
-        return None
-
-
-# -- the ledger on disk ----------------------------------------------------------------------------
 
 # Parts of a basis that are the same for many products; all others are a product's own.
 _COMMON_KEYS = frozenset(
     ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
      "search", "settings", "shared", "version")
 )  # fmt: skip
-# The parts of a line: the record's short values, its own part of the basis, and its data.
-_SHORT_FIELDS = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
+# Between the parts of a line: the record's short values, its own part of the basis, its data.
 _SEPARATOR = "\t"
 
 
@@ -214,6 +43,13 @@ def common_basis(record):
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
     return parse_common(record.basis.common) if record.basis.common else {}
+
+
+def _as_unparsed(values):
+    """Return values as an `UnparsedMapping`: JSON text, parsed when somebody asks."""
+    if isinstance(values, UnparsedMapping):
+        return values
+    return UnparsedMapping(_compact(dict(values.items())))
 
 
 class Ledger(dict):
@@ -273,7 +109,7 @@ def load_ledger(results):
     ledger = Ledger()
     lines = notes.read_checked(Path(results) / paths.LEDGER)
     first = {} if lines is None else json.loads(next(lines))
-    if first.get("fields") != list(_SHORT_FIELDS):
+    if first.get("fields") != list(SHORT_FIELDS):
         return ledger
     reader, later = RecordReader(first, ledger), late_notes.read_late_notes(results)
     for line in lines:
@@ -332,12 +168,8 @@ class RecordReader:
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
-        product, kind, key, status, reason, stamp, content, boot = values
-        basis, data = (
-            UnparsedMapping(unshared, common),
-            UnparsedMapping(texts.setdefault(data, data)),
-        )
-        return Record(product, kind, key, status, reason, stamp, content, basis, data, boot)
+        basis = UnparsedMapping(unshared, common)
+        return Record.of_short_values(values, basis, UnparsedMapping(texts.setdefault(data, data)))
 
 
 def late_line(record, night):
@@ -354,7 +186,7 @@ def late_line(record, night):
     -------
     str
     """
-    short = _compact([*(getattr(record, name) for name in _SHORT_FIELDS), night])
+    short = _compact([*(getattr(record, name) for name in SHORT_FIELDS), night])
     return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
@@ -395,7 +227,7 @@ def save_ledger(results, ledger):
         return False
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
     indices_of_common = {text: index for index, text in enumerate(bases)}
-    first = {"fields": _SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
+    first = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
@@ -404,31 +236,9 @@ def save_ledger(results, ledger):
 
 
 def _line(record, index_of_common):
-    values = [getattr(record, name) for name in _SHORT_FIELDS]
+    values = [getattr(record, name) for name in SHORT_FIELDS]
     short = _compact([*values, index_of_common[record.basis.common]])
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
-
-
-def unfolded_records(results):
-    """Yield (path, Record) of all records left by jobs; None for an unreadable one.
-
-    A stop of the machine may leave an empty file.
-    """
-    top = Path(results) / paths.DONE_FOLDER
-    for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
-        for name in sorted(names):
-            if name.endswith(".json") and not name.startswith("."):
-                path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
-                yield path, readable_record(path)
-
-
-def names_of_records(results):
-    """Return the paths, relative to the results folder, of all files among the records."""
-    return {
-        os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118
-        for folder, _, names in os.walk(Path(results) / paths.DONE_FOLDER)
-        for name in names
-    }
 
 
 def fold(results, ledger, *, verify, known=None):
@@ -455,21 +265,21 @@ def fold(results, ledger, *, verify, known=None):
     """
     files, unmade = [], []
     known = known or {}
-    for path, record in unfolded_records(results):
+    for path, record in job_records.unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCH_KINDS:
             continue
-        if record.status != MADE:
+        if record.status != job_records.MADE:
             unmade.append(record)
-            if record.status != REFUSED:
+            if record.status != job_records.REFUSED:
                 continue
         elif verify and not any(
             _is_known(results, each.get(record.product), record) for each in (known, ledger)
         ):
-            if not is_as_made(results, record):
+            if not job_records.is_as_made(results, record):
                 continue
             record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
-        ledger[record.product] = replace(record, boot=boot_id())
+        ledger[record.product] = replace(record, boot=job_records.boot_id())
     return files, unmade
 
 
@@ -531,8 +341,8 @@ def products_to_verify(ledger, *, now=None):
     for product, record in list(ledger.items()):
         if not record.boot or not record.stamp:
             continue
-        if record.boot != boot_id():
+        if record.boot != job_records.boot_id():
             doubtful.append(product)
-        elif abs(now - record.stamp[2] / 1e9) > SETTLED_SECONDS:
+        elif abs(now - record.stamp[2] / 1e9) > job_records.SETTLED_SECONDS:
             ledger[product] = replace(record, boot="")
     return doubtful

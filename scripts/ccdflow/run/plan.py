@@ -15,7 +15,7 @@ from itertools import filterfalse
 from typing import NamedTuple
 
 from ccdflow import paths
-from ccdflow.run import ledger
+from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import Job
 from ccdflow.run.products.product_stamps import product_stamps
@@ -157,7 +157,7 @@ class Planner:
         self.older_headers = defaultdict(list)
         self._doubtful = doubtful
         self._forced = forced
-        self._records = ledger.names_of_records(context.results)
+        self._records = job_records.names_of_records(context.results)
 
     def keep(self, product):
         """Keep a product unchanged."""
@@ -287,7 +287,10 @@ class Planner:
             return
         record = self.context.earlier_record(product)
         # A product that was refused has no header.
-        if record.status == ledger.MADE and kind.header_version_of(record) < kind.header_version:
+        if (
+            record.status == job_records.MADE
+            and kind.header_version_of(record) < kind.header_version
+        ):
             self.older_headers[kind.name].append(product)
 
     def is_current(self, kind, product, basis):
@@ -326,11 +329,11 @@ class Planner:
     def is_damaged(self, product):
         """Return whether a product exists but was changed after its making."""
         record, stamp = self.context.earlier_record(product), self.stamps.of(product)
-        if record is None or not stamp or record.status != ledger.MADE:
+        if record is None or not stamp or record.status != job_records.MADE:
             return False
         if stamp == record.stamp and product not in self._doubtful:
             return False
-        if not ledger.is_as_made(self.context.results, record):
+        if not job_records.is_as_made(self.context.results, record):
             return True
         self.context.ledger[product] = replace(record, stamp=stamp, boot="")
         self._doubtful.discard(product)
@@ -354,7 +357,7 @@ class Planner:
             return "new"
         if record.key != key:
             return kind.what_changed(record.basis, basis() if callable(basis) else basis)
-        if record.status == ledger.REFUSED:
+        if record.status == job_records.REFUSED:
             if why := kind.try_again(self.context, record):
                 return why
             if self.stamps.of(product):

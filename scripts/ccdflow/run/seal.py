@@ -25,7 +25,7 @@ import ccdflow
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
@@ -272,7 +272,7 @@ def _why_broken(sealed, archive_state, note_stamps):
         return "files, settings or code have changed"
     if sealed.notes != note_stamps:
         return "the notes of the last run have changed"
-    if sealed.boot not in ("", ledger.boot_id()):
+    if sealed.boot not in ("", job_records.boot_id()):
         return "the machine was started since, and may have lost products that were new then"
     if sealed.until and time.time() >= sealed.until:
         return "products that were new then are looked at once more"
@@ -309,10 +309,10 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     made = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in made if record.boot and record.stamp]
-    until = max(doubted) / 1e9 + ledger.SETTLED_SECONDS if doubted else 0
+    until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
     if context.closed is not None:
         until = max(until, context.closed.doubted_until)
-    boot = ledger.boot_id() if until else ""
+    boot = job_records.boot_id() if until else ""
     stamps = _stamps(context.results)
     run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
     sealed = Seal(

@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, late_notes, ledger, lock, plan, seal, tracebacks
+from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal, tracebacks
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
@@ -49,7 +49,7 @@ class Session:
     lock : file object or None
     busy : dict of str to set of str
         Products still at work in jobs of an earlier run, by the path of their batch.
-    failed, postponed : list of ccdflow.run.ledger.Record
+    failed, postponed : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
     unmoved : dict of str to Exception
@@ -69,8 +69,8 @@ class Session:
     is_dry: bool
     lock: TextIO | None = None
     busy: dict[str, set[str]] = field(default_factory=dict)
-    failed: list[ledger.Record] = field(default_factory=list)
-    postponed: list[ledger.Record] = field(default_factory=list)
+    failed: list[job_records.Record] = field(default_factory=list)
+    postponed: list[job_records.Record] = field(default_factory=list)
     unmoved: dict[str, Exception] = field(default_factory=dict)
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None
@@ -123,7 +123,7 @@ class RunStart:
     forced: frozenset[str] = frozenset()
     requested: frozenset[str] = frozenset()
     notes: Callable[[], tuple[header_store.HeaderStore, ledger.Ledger]] | None = None
-    made: dict[str, ledger.Record] | None = None
+    made: dict[str, job_records.Record] | None = None
     progress: Callable[[int, int], None] | None = None
     cores: int = 1
 
@@ -166,7 +166,7 @@ def start(
         How many processes may read headers.
     notes : callable, optional
         Called under the lock; returns inventory and ledger, as `read_notes` does.
-    made : dict of str to ccdflow.run.ledger.Record, optional
+    made : dict of str to ccdflow.run.job_records.Record, optional
         Records by this process that the ledger does not have yet, by product, {} for none. With it
         no seal is looked at, and some nights alone are planned although jobs have left records.
 
@@ -414,7 +414,7 @@ def retire(context, products):
             unmoved[product] = error
             continue
         record = context.earlier_record(product)
-        if not context.is_planned(product) or (record and record.status != ledger.REFUSED):
+        if not context.is_planned(product) or (record and record.status != job_records.REFUSED):
             context.ledger.pop(product, None)
     return unmoved
 
@@ -546,9 +546,9 @@ def _fold_records(session):
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
-    session.failed = [record for record in unmade if record.status == ledger.FAILED]
+    session.failed = [record for record in unmade if record.status == job_records.FAILED]
     first = context.chain.first.name
-    session.postponed = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
+    session.postponed = [r for r in unmade if r.status == job_records.GONE and r.kind != first]
     staying = _unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved |= retire(context, leaving)
@@ -567,8 +567,8 @@ def _refused_with_frames(run_plan, unmade):
     not tell: the frame has a line already.
     """
     reach = {kind.name: kind.reach for kind in run_plan.context.chain}
-    aside = {record.product for record in unmade if record.status == ledger.SET_ASIDE}
-    refused = {record.product for record in unmade if record.status == ledger.REFUSED}
+    aside = {record.product for record in unmade if record.status == job_records.SET_ASIDE}
+    refused = {record.product for record in unmade if record.status == job_records.REFUSED}
     return [
         job.product
         for job in (run_plan.jobs.values() if aside else ())
@@ -583,7 +583,7 @@ def _unmade_for_now(run_plan, unmade):
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """
-    products = {r.product for r in unmade if r.status in (ledger.GONE, ledger.FAILED)}
+    products = {r.product for r in unmade if r.status in (job_records.GONE, job_records.FAILED)}
     for job in run_plan.jobs.values() if products else ():
         if not products.isdisjoint(job.needs):
             products.add(job.product)

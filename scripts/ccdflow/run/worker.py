@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from ccdflow.run import failures, ledger
+from ccdflow.run import failures, job_records
 
 SWITCH_SECONDS = 0.0003
 """Seconds for which a thread goes on while others wait, as `sys.setswitchinterval` takes them.
@@ -29,13 +29,13 @@ def attempt(context, job, *, make, threads=1):
     job : ccdflow.run.job.Job
     make : callable
         ``make(context, job, threads=threads)`` puts the product in place and returns its
-        `ccdflow.run.ledger.Record`.
+        `ccdflow.run.job_records.Record`.
     threads : int
         Cores for the job.
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
         Its status is ``failed`` if the job raised an error.
 
     Raises
@@ -47,7 +47,7 @@ def attempt(context, job, *, make, threads=1):
     """
     try:
         record = make(context, job, threads=threads)
-        ledger.write_record(context.results, record, job.done)
+        job_records.write_record(context.results, record, job.done)
     except BaseException as error:
         # Ctrl-C reaches the main thread only; Snakemake waits for ever for a thread that ended.
         is_main = threading.current_thread() is threading.main_thread()
@@ -63,7 +63,7 @@ class WorkResult:
 
     Attributes
     ----------
-    records : dict of str to ccdflow.run.ledger.Record
+    records : dict of str to ccdflow.run.job_records.Record
         By product, in the order in which the jobs ended.
     unrecorded : dict of str to str
         Products whose jobs could leave no record, with the reason.
@@ -71,7 +71,7 @@ class WorkResult:
         The line on the full disk that ended the work early, or ''.
     """
 
-    records: dict[str, ledger.Record] = field(default_factory=dict)
+    records: dict[str, job_records.Record] = field(default_factory=dict)
     unrecorded: dict[str, str] = field(default_factory=dict)
     full: str = ""
 

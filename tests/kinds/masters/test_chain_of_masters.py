@@ -27,7 +27,7 @@ from small_frames import begin
 
 from ccdflow import simulate
 from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # -- what is made ----------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ from ccdflow.run import ledger
 def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
     _, done = finished(tmp_path)
     masters = {p: r.status for p, r in done.records.items() if p.startswith("combined/")}
-    assert masters == dict.fromkeys((BIAS, *DARKS.values(), *FLATS.values()), ledger.MADE)
+    assert masters == dict.fromkeys((BIAS, *DARKS.values(), *FLATS.values()), job_records.MADE)
     assert done.lines[-1].split(", ")[:5] == [
         "24 reduced frames", "1 combined bias", "2 combined darks", "2 combined flats",
         "3 calibrated frames",
@@ -164,7 +164,7 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_reported(tmp_path, se
     (sentence,) = [line for line in DARK_KIND.closing(done.context, []) if reason[:20] in line]
     assert sentence.startswith("in no combined dark: dark60_4.fits: it has ")
     assert reason[24:] in sentence
-    assert done.records["reduced/dark60_4.fits"].status == ledger.MADE
+    assert done.records["reduced/dark60_4.fits"].status == job_records.MADE
 
 
 def test_names_of_exposures():
@@ -194,11 +194,11 @@ def test_without_biases_no_dark_is_made_and_the_reason_names_the_bias_wanted(tmp
     done = run(tmp_path, take(tmp_path, biases=0))
     for product in DARKS.values():
         record = done.records[product]
-        assert record.status == ledger.REFUSED
+        assert record.status == job_records.REFUSED
         assert record.reason == "no bias of simcam 103x101 1x1: there is none at all"
         assert not (done.results / product).exists()
     flat = done.records[FLATS["g"]]
-    assert flat.status == ledger.MADE
+    assert flat.status == job_records.MADE
     assert "without bias: no bias of simcam 103x101 1x1: there is none at all" in "\n".join(
         done.lines
     )
@@ -246,7 +246,7 @@ def test_flats_of_amplifiers_with_gains_of_0_3_and_30_are_combined(tmp_path):
     chain = take(tmp_path, detector=detector, flats=(("g", 4),), flat_level=15_000.0)
     done = run(tmp_path, chain)
     record = done.records[FLATS["g"]]
-    assert (record.status, record.data["left_out"]) == (ledger.MADE, [])
+    assert (record.status, record.data["left_out"]) == (job_records.MADE, [])
     hdus, good = done.open(FLATS["g"]), chain.good()
     truth = chain.flat("g") / chain.flat("g")[hdus["MASK"].data == 0].mean()
     for half in (np.s_[:, :51], np.s_[:, 52:]):
@@ -300,7 +300,7 @@ def test_flats_of_zeros_make_no_flat_and_cost_nothing_else(tmp_path):
         with fits.open(tmp_path / f"raw/flat_r{number}.fits", mode="update") as hdus:
             hdus[0].data[...] = 0
     done = run(tmp_path, chain)
-    assert done.records[FLATS["r"]].status == ledger.REFUSED
+    assert done.records[FLATS["r"]].status == job_records.REFUSED
     assert done.records[FLATS["r"]].reason
     assert done.open("calibrated/science_r1.fits")[0].header["CALGRADE"] == "C"
     assert done.open("calibrated/science_g1.fits")[0].header["CALGRADE"] == "A"
@@ -320,7 +320,7 @@ def test_a_master_that_is_refused_while_the_run_goes_on_gives_way_to_the_next(tm
             hdus[0].data[:, :103] += 400
     done = run(tmp_path, first)
     second = DARKS[60].replace(NIGHT, "2024-03-02")
-    assert done.records[second].status == ledger.REFUSED
+    assert done.records[second].status == job_records.REFUSED
     header = done.open("calibrated/two/science_g1.fits")[0].header
     assert (header["DARKIM"], header["DARKDT"], header["CALGRADE"]) == (DARKS[60], 1, "B")
     # The bias of that dark, with which its noise cancels, and not the own night's.
@@ -367,7 +367,7 @@ def test_flats_that_are_saturated_throughout_make_none_and_give_way(tmp_path):
     take(tmp_path, evening=evening, folder="before", science=(), seed=3, **few)
     chain = take(tmp_path, folder="own", flat_level=1e6, science=(("g", 20.0, 1),), **few)
     done = run(tmp_path, chain)
-    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    assert done.records[FLATS["g"]].status == job_records.REFUSED
     assert done.records[FLATS["g"]].reason == "all of them are saturated throughout"
     header = done.open("calibrated/own/science_g1.fits")[0].header
     assert header["FLATIM"] == FLATS["g"].replace("2024-03-01", "2024-02-29")

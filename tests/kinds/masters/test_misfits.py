@@ -15,7 +15,7 @@ from chain_runs import DARKS, FLATS, edit, run, take
 
 from ccdflow import simulate
 from ccdflow.kinds.masters import combining
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 
 def change(path, how):
@@ -85,7 +85,7 @@ def test_darks_of_two_kinds_are_refused_and_the_frames_name_the_reason(tmp_path)
         change(tmp_path / f"raw/dark60_{number}.fits", brighten)
     done = run(tmp_path, chain)
     record = done.records[DARKS[60]]
-    assert record.status == ledger.REFUSED
+    assert record.status == job_records.REFUSED
     assert "do not agree" in record.reason
     assert sum(line.startswith(f"no combined dark: {DARKS[60]}: ") for line in done.lines) == 1
     assert done.records["calibrated/science_g1.fits"].data["missing"] == ["dark"]
@@ -179,5 +179,5 @@ def test_too_few_frames_are_known_without_the_words_of_the_reason():
         ("made", {}, words, False),
     )
     for status, data, reason, is_below in cases:
-        record = ledger.Record("combined/x.fits", "bias", "k", status, reason, data=data)
+        record = job_records.Record("combined/x.fits", "bias", "k", status, reason, data=data)
         assert combining.is_below_minimum(record) is is_below, (status, reason)

@@ -18,7 +18,7 @@ from small_frames import LFC_LIKE, begin, run_jobs, write_raw
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching.association import needs_of
 from ccdflow.kinds.matching.measured_flats import preferred_flat
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Step, Use
 
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
@@ -109,8 +109,8 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
     step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
     pending = {"own", "pending", "later"}
-    records = {name: ledger.Record(name, "flat", "key") for name in lags}
-    records["refused"] = replace(records["refused"], status=ledger.REFUSED)
+    records = {name: job_records.Record(name, "flat", "key") for name in lags}
+    records["refused"] = replace(records["refused"], status=job_records.REFUSED)
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
@@ -252,7 +252,7 @@ def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):
     archive.flats(OWN, 20_000)
     archive.take("science", OWN, electrons=5_000)
     done = archive.run(steps=["flat"])
-    refused = [record for record in done.records.values() if record.status == ledger.REFUSED]
+    refused = [record for record in done.records.values() if record.status == job_records.REFUSED]
     assert [record.product.split("/")[1] for record in refused] == [OLD]
     (row,) = table_rows(done.results / "associations.csv")
     assert OWN in row["master"]

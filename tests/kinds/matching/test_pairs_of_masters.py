@@ -20,7 +20,7 @@ from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import measured_flats
 from ccdflow.kinds.matching.pairs import BiasesOfDarks, best_pair_first, variance_of_biases
 from ccdflow.kinds.matching.rule_values import Rules
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
 
@@ -79,7 +79,9 @@ def test_the_next_dark_has_a_bias_of_its_own():
     assert bias.pairs == (("d10", "b10"), ("d01", "b01"))
     assert Step.from_dict(json.loads(json.dumps(asdict(bias)))) == bias
     for refused, first in (((), "b10"), (("d10",), "b01"), (("d10", "b01"), "b10")):
-        made = {product: ledger.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")}
+        made = {
+            product: job_records.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")
+        }
         made |= dict.fromkeys(refused)
         context = SimpleNamespace(
             outcome=made.get, kept_by_identity=lambda outcome_key, objects, make: make()

@@ -12,7 +12,7 @@ from small_frames import begin, run_jobs
 from ccdflow import simulate
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import PlanContext
 from ccdflow.verify import verdicts
 
@@ -186,7 +186,7 @@ def test_the_masters_that_a_larger_one_stands_back_for_are_named(raw_of_whole_ch
             hdus[0].data[:, :60] += 400 * number
     done = run(raw_of_whole_chip)
     small = "combined/2024-03-01/dark_simcam_60x50_1x1_g1.6_60s.fits"
-    assert done.records[small].status == ledger.REFUSED
+    assert done.records[small].status == job_records.REFUSED
     header = done.open("calibrated/window_science_g1.fits")[0].header
     assert header["DARKCUT"] == "[31:90,21:70]"
     table = (done.results / "associations.csv").read_text()

@@ -10,7 +10,7 @@ from ccdflow.kinds.measuring.noise_sentences import (
     noise_sentences,
     sentences_on_noise,
 )
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 
 def context_and_records(*frames, shape=(100, 90)):
@@ -24,7 +24,7 @@ def context_and_records(*frames, shape=(100, 90)):
         groups[product] = SimpleNamespace(files=(file,), night="2024-03-05", steps=steps)
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
-        records.append(ledger.Record(product, "science", "key", data=data))
+        records.append(job_records.Record(product, "science", "key", data=data))
     geometry = SimpleNamespace(shape=shape, extension_shapes=())
     store = SimpleNamespace(rows=rows, geometry={"one": geometry}.get)
     context = SimpleNamespace(

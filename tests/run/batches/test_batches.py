@@ -11,7 +11,7 @@ import pytest
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import ledger, plan, worker
+from ccdflow.run import job_records, ledger, plan, worker
 from ccdflow.run.batches import (
     batch_files,
     batch_resources,
@@ -22,7 +22,7 @@ from ccdflow.run.batches import (
 from ccdflow.run.batches.claims import Withdrawn
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
-from ccdflow.run.ledger import Record
+from ccdflow.run.job_records import Record
 from ccdflow.run.lines.progress import BatchCount
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import Facts, Row, digest
@@ -252,14 +252,16 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     context = session.context
     first, second = batch.products[:2]
     job = session.plan.jobs[first]
-    ledger.write_record(context.results, Record(first, FRAME, job.key, data={"y": 2}), job.done)
+    job_records.write_record(
+        context.results, Record(first, FRAME, job.key, data={"y": 2}), job.done
+    )
     job = session.plan.jobs[second]
-    bad = Record(second, FRAME, job.key, ledger.SET_ASIDE, "bad")
-    ledger.write_record(context.results, bad, job.done)
+    bad = Record(second, FRAME, job.key, job_records.SET_ASIDE, "bad")
+    job_records.write_record(context.results, bad, job.done)
     again = batch_files.read_batch(context.results / batch.path, CHAIN)
     assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
-    assert again.context.outcome(second).status == ledger.SET_ASIDE
+    assert again.context.outcome(second).status == job_records.SET_ASIDE
     assert batch_work.tally(again.context) == BatchCount(2, 1, 0)
 
 
@@ -271,11 +273,11 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
         assert not batch_work.record_batch(session.context, path)
         assert not (results / batch.done).exists()
         job = session.plan.jobs[product]
-        ledger.write_record(results, Record(product, job.kind, job.key), job.done)
+        job_records.write_record(results, Record(product, job.kind, job.key), job.done)
         # The session's own jobs are the plan's: the batch has those of the batch only.
         context = batch_files.read_batch(path, CHAIN).context
     assert batch_work.record_batch(context, path)
-    record = ledger.read_record(results / batch.done)
+    record = job_records.read_record(results / batch.done)
     assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
 
 
@@ -306,7 +308,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
         assert line == "waiting: an earlier job is still at work on 2024-03-01.earlier"
         for product in made:
             job = session.plan.jobs[product]
-            ledger.write_record(context.results, Record(product, FRAME, job.key), job.done)
+            job_records.write_record(context.results, Record(product, FRAME, job.key), job.done)
         claim.close()
 
     given = []
@@ -430,7 +432,7 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     assert first not in again.context.jobs
     assert again.context.outcome(first) is None
     job = session.plan.jobs[first]
-    ledger.write_record(session.context.results, Record(first, FRAME, job.key), job.done)
+    job_records.write_record(session.context.results, Record(first, FRAME, job.key), job.done)
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
     assert batch_work.tally(again.context) == BatchCount(0, 0, 0)

@@ -17,7 +17,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.files.text_files import notes
-from ccdflow.run import late_notes, ledger, session
+from ccdflow.run import job_records, late_notes, ledger, session
 from ccdflow.run.rawframes import (
     header_store,
     inventory,
@@ -563,7 +563,7 @@ def test_a_store_of_an_earlier_version_is_read(sandbox, findings):
 def test_late_notes_of_an_earlier_version_are_read(sandbox):
     """It named the first lines otherwise."""
     header_store.save_store(sandbox.results, HeaderStore())
-    record = ledger.Record("x", "frame", "k")
+    record = job_records.Record("x", "frame", "k")
     ledger.save_ledger(sandbox.results, ledger.Ledger({"x": record}))
     heads = {"rows": {"shared": {}}, "records": {"removed": ["x"]}}
     since = late_notes.LateNotes(heads, ["r"], ["s"])

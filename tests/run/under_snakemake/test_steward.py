@@ -17,7 +17,7 @@ import small_frames
 from ccdflow import settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
 from ccdflow.run.under_snakemake.host import Host
 
@@ -200,7 +200,7 @@ def test_after_a_failure_pages_are_made_of_finished_products(begin):
     made = {
         job.product
         for job in run.session.plan.jobs.values()
-        if ledger.read_record(run.session.context.results / job.done)
+        if job_records.read_record(run.session.context.results / job.done)
     }
     assert {"nights/2020-02-29/report.html", "report.html", "bias_quality.csv"} <= made
     assert "nights/2020-03-01/report.html" not in made

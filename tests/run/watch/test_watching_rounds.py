@@ -26,7 +26,7 @@ from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
 from ccdflow.kinds import night_page
 from ccdflow.kinds.matching import association
-from ccdflow.run import ledger, lock, session, worker
+from ccdflow.run import job_records, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, watching
 from ccdflow.run.watch.round_schedule import RoundSchedule
@@ -282,7 +282,9 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
         **SETTINGS,
     )
     running.context.ledger.pop(f"reduced/{LATE[0]}", None)
-    running.context.ledger["reduced/bias1.fits"] = ledger.Record("reduced/bias1.fits", "frame", "x")
+    running.context.ledger["reduced/bias1.fits"] = job_records.Record(
+        "reduced/bias1.fits", "frame", "x"
+    )
     session.finish(running)
     running.lock.close()
     done = watched_night.arrive(*LATE)
@@ -393,7 +395,7 @@ def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_
     assert watched_night.watch.schedule.has_whole_round
     watched_night.watch.settings["limits"] = watched_night.values["limits"] | {"settle": 0}
     done = watched_night.watch.notice({})
-    assert {r.product for r in done.records if r.status == ledger.REFUSED} >= {
+    assert {r.product for r in done.records if r.status == job_records.REFUSED} >= {
         name for name in before if name.startswith("combined/2024-03-01/bias")
     }
     assert done.arriving == 0

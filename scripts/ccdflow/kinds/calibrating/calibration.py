@@ -25,9 +25,9 @@ from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
-from ccdflow.run.ledger import Record
+from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
 
@@ -176,28 +176,28 @@ class Calibration:
 
     @property
     def made_before(self):
-        """The `ccdflow.run.ledger.Record` of the calibrated frame; None without a current one."""
+        """The `Record` of the calibrated frame; None without a current one."""
         record = self.context.earlier_record(self.group.product)
-        if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
+        if record is None or record.status != job_records.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product
         return record if atomic_write.stamp_of(path) == record.stamp else None
 
     def make(self):
-        """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
+        """Calibrate the frame; return its `ccdflow.run.job_records.Record`."""
         record = Record(self.group.product, self.kind.name, digest(self.basis), basis=self.basis)
-        if self.reduced_record is None or self.reduced_record.status != ledger.MADE:
-            return replace(record, status=ledger.REFUSED, reason="there is no reduced frame")
+        if self.reduced_record is None or self.reduced_record.status != job_records.MADE:
+            return replace(record, status=job_records.REFUSED, reason="there is no reduced frame")
         if self.is_refused:
             reason = "; ".join(self._missing_words.values())
-            return replace(record, status=ledger.REFUSED, reason=reason)
+            return replace(record, status=job_records.REFUSED, reason=reason)
         try:
             calibrated, helps = self._calibrate(record.key)
         except DamagedProduct:
             # The damaged product is made again, then the frame.
             raise
         except FrameError as error:
-            return replace(record, status=ledger.REFUSED, reason=error.reason)
+            return replace(record, status=job_records.REFUSED, reason=error.reason)
         return replace(
             record,
             stamp=atomic_write.stamp_of(self.context.results / record.product),

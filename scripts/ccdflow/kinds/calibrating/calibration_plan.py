@@ -336,7 +336,7 @@ class FramePlanner:
 
         Parameters
         ----------
-        frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.ledger.Record)
+        frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.job_records.Record)
             Of each: its row, the product, and the record of its reduced frame.
         """
         self._planner.want_all(self._kind, self._frame_values(frames))

@@ -76,7 +76,7 @@ class DetectorCorrection:
         Parameters
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
-        flat : ccdflow.run.ledger.Record or None
+        flat : ccdflow.run.job_records.Record or None
             Of the frame's combined flat, whose gain is taken where no night's is measured.
 
         Returns

@@ -19,7 +19,7 @@ from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 # A master harms if the variance that it adds is at least this many of its standard errors.
 _HARM_ERRORS = 3.0
@@ -158,7 +158,7 @@ def sums_of_effects(records):
 
     Parameters
     ----------
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         As `helps_of` takes them.
 
     Returns
@@ -209,7 +209,7 @@ def helps_of(records):
 
     Parameters
     ----------
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of calibrated frames; those that were not made, and those without helps, do not count.
 
     Returns
@@ -228,7 +228,7 @@ def helps_of(records):
 def _effects(records):
     """Yield ((kind, product, unit), values of an `Effect`) of each frame and master."""
     for record in records:
-        if record.status != ledger.MADE:
+        if record.status != job_records.MADE:
             continue
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
@@ -271,7 +271,7 @@ def section_on_effects(context, records):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of calibrated frames.
 
     Returns

@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup
 
@@ -105,7 +105,7 @@ class ShutterCorrection:
     group : ccdflow.run.job.Group
         Of the frame.
     row : ccdflow.run.rawframes.rows.Row
-    flat : ccdflow.run.ledger.Record or None
+    flat : ccdflow.run.job_records.Record or None
         The combined flat that the frame is divided by.
     """
 
@@ -120,7 +120,7 @@ class ShutterCorrection:
         """The map that is taken; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
         maps = [r for r in records if r is not None and r.kind == SHUTTER.name]
-        return maps[0] if maps and maps[0].status == ledger.MADE else None
+        return maps[0] if maps and maps[0].status == job_records.MADE else None
 
     @property
     def basis(self):

@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.measured_flats import mean_figure
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
 from ccdflow.kinds.matching.setups import medians_of, observation_of_members
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import MissingCause
 from ccdflow.run.lookups import Lookup
 
@@ -211,7 +211,7 @@ def _response(context, group, use):
     """Return the flat of a median pixel of some rows; 1 where there is no combined flat yet."""
     record = None if use is None else context.outcome(use.product)
     path = None if use is None else context.results / use.product
-    if record is None or record.status != ledger.MADE or not record.data or not path.is_file():
+    if record is None or record.status != job_records.MADE or not record.data or not path.is_file():
         return 1.0
 
     def make():
@@ -238,7 +238,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     context : ccdflow.run.context.Context
     kind : {'bias', 'dark', 'flat'}
     use : ccdflow.run.job.Use
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the master; None if it was not made yet.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
@@ -277,7 +277,7 @@ def _rate(context, row, use, record, noise):
         Of the frame.
     use : ccdflow.run.job.Use or None
         Of the dark.
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the dark.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         With the rate where no dark has measured it.

@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import median
 
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
@@ -27,7 +27,7 @@ def measured_sky(context, group):
     float or None
     """
     record = context.outcome(group.product)
-    if record is None or record.status != ledger.MADE or record.data.get("unit") != "electron":
+    if record is None or record.status != job_records.MADE or record.data.get("unit") != "electron":
         return None
     return record.data["images"][0]["sky"]
 
@@ -65,7 +65,7 @@ def _sky_rates(context):
         seconds = row.facts["exptime"]
         if len(known) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
             record = context.earlier_record(group.product)
-            if record.status == ledger.MADE and record.data.get("unit") == "electron":
+            if record.status == job_records.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]
                 known += [] if sky is None else [sky / seconds]
     return rates

@@ -23,9 +23,9 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import JobContext, reduced_product
-from ccdflow.run.ledger import Record
+from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import digest
 
 # Older results: records of groups whose frames agree and are only too few have these words alone,
@@ -55,8 +55,8 @@ class CombineWork:
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
-    record : ccdflow.run.ledger.Record
-    kept : list of (str, ccdflow.run.ledger.Record)
+    record : ccdflow.run.job_records.Record
+    kept : list of (str, ccdflow.run.job_records.Record)
         Raw files and records of the members.
     left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw files of the others, and why.
@@ -181,7 +181,7 @@ def combine_group(kind, context, job, *, threads):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
         ``refused`` with its reason where there are too few frames, they do not agree, or the memory
         allowed does not suffice.
 
@@ -202,7 +202,7 @@ def combine_group(kind, context, job, *, threads):
             kind, context, job=job, members=members, selection=selection, threads=threads
         )
         work.record.data["quality"] = []
-        return replace(work.record, status=ledger.REFUSED, reason=missing)
+        return replace(work.record, status=job_records.REFUSED, reason=missing)
     selection = kind.maker.select(context, group, members)
     while True:
         try:
@@ -221,7 +221,7 @@ def _work_on_selection(kind, context, job, members, selection, threads):
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-    members : list of (str, ccdflow.run.ledger.Record)
+    members : list of (str, ccdflow.run.job_records.Record)
         Raw file and reduced frame of each member.
     selection : ccdflow.detector.member_selection.Selection
     threads : int
@@ -255,7 +255,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-    members : list of (str, ccdflow.run.ledger.Record)
+    members : list of (str, ccdflow.run.job_records.Record)
         Raw file and reduced frame of each member.
     selection : ccdflow.detector.member_selection.Selection
     threads : int
@@ -285,7 +285,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
         )
         # The limit is noted: a run with another limit tries again, a run with this one does not.
         data |= {"quality": [], "memory": memory, "enough": enough}
-    return replace(work.record, status=ledger.REFUSED, reason=reason)
+    return replace(work.record, status=job_records.REFUSED, reason=reason)
 
 
 def _why_no_master(selection, available, minimum):
@@ -304,7 +304,7 @@ def _why_no_master(selection, available, minimum):
 
 def is_below_minimum(record):
     """Return whether a master was refused because its frames, which agree, are too few."""
-    is_refused = record.status == ledger.REFUSED
+    is_refused = record.status == job_records.REFUSED
     return is_refused and record.data.get("too_few", _TOO_FEW_FORMERLY in record.reason)
 
 
@@ -313,7 +313,7 @@ def are_too_few(record):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record
+    record : ccdflow.run.job_records.Record
         Of a master.
 
     Returns

@@ -16,7 +16,7 @@ def two_kinds_in_words(context, members):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    members : list of (str, ccdflow.run.ledger.Record)
+    members : list of (str, ccdflow.run.job_records.Record)
         As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
 
     Returns
@@ -47,7 +47,7 @@ def explain_left_out(context, members, members_kept, left_out):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    members, members_kept : list of (str, ccdflow.run.ledger.Record)
+    members, members_kept : list of (str, ccdflow.run.job_records.Record)
         All frames of the group, and those that are combined.
     left_out : sequence of ccdflow.detector.member_selection.LeftOut
         Their indices are those of `members`.

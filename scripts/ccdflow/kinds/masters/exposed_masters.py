@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import missing_master
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 
 class ExposedMasterKind(MasterKind):
@@ -51,7 +51,7 @@ class ExposedMasterKind(MasterKind):
         lines = super().closing(context, records)
         if not self.configuration(context)["enabled"]:
             return lines
-        made = [record for record in records if record.status == ledger.MADE]
+        made = [record for record in records if record.status == job_records.MADE]
         summaries = {}
         for of_night in context.summaries(self._name_in_summary).values():
             summaries |= of_night

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -24,12 +24,12 @@ def reduced_members(context, group):
 
     Returns
     -------
-    list of (str, ccdflow.run.ledger.Record)
+    list of (str, ccdflow.run.job_records.Record)
     """
     members = []
     for file in group.files:
         record = context.outcome(reduced_product(file))
-        if record is not None and record.status == ledger.MADE:
+        if record is not None and record.status == job_records.MADE:
             members.append((file, record))
     return members
 
@@ -146,7 +146,7 @@ def basis_lines(kind, context, groups):
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
-            failed = ["failed", record.reason] if record.status == ledger.FAILED else []
+            failed = ["failed", record.reason] if record.status == job_records.FAILED else []
             memory = _for_want_of_memory(context, record)
             lines.append([group.product, key, *memory, *failed])
     return lines
@@ -158,7 +158,7 @@ def _for_want_of_memory(context, record):
     The limit is no part of the master's key, but a product that shows the group is made again once
     a higher limit lets the master be made.
     """
-    if record.status != ledger.REFUSED or "memory" not in record.data:
+    if record.status != job_records.REFUSED or "memory" not in record.data:
         return []
     is_tried = context.will_be_made(record.product)
     will_do = is_tried and megabytes_allowed(context) >= record.data.get("enough", 0)

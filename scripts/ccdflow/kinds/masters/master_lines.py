@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.masters.combining import is_below_minimum
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
@@ -22,7 +22,7 @@ def flags_of_members(kind, context, records):
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
-    records : list of ccdflow.run.ledger.Record
+    records : list of ccdflow.run.job_records.Record
         All of this kind.
 
     Yields
@@ -50,7 +50,7 @@ def lines_on_masters(kind, records):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
-    records : list of ccdflow.run.ledger.Record
+    records : list of ccdflow.run.job_records.Record
         All of this kind.
 
     Returns
@@ -58,12 +58,12 @@ def lines_on_masters(kind, records):
     list of str
     """
     singular = kind.nouns[0]
-    made = (record for record in records if record.status == ledger.MADE)
+    made = (record for record in records if record.status == job_records.MADE)
     lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made]
     lines = [
         f"no {singular}: {record.product}: {record.reason}"
         for record in records
-        if record.status == ledger.REFUSED
+        if record.status == job_records.REFUSED
     ]
     lines += [
         f"{singular}: {product}: {text}"

@@ -36,7 +36,7 @@ class MasterMaker:
         ----------
         context : ccdflow.run.context.Context
         group : ccdflow.run.job.Group
-        members : list of (str, ccdflow.run.ledger.Record)
+        members : list of (str, ccdflow.run.job_records.Record)
             As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
 
         Returns

@@ -29,7 +29,7 @@ from ccdflow.kinds.reducing.lost_lines import recorded_regions
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job import Group
-from ccdflow.run.ledger import Record
+from ccdflow.run.job_records import Record
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
@@ -49,7 +49,7 @@ class Members:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-    records_of_files : list of (str, ccdflow.run.ledger.Record)
+    records_of_files : list of (str, ccdflow.run.job_records.Record)
         Their raw files and records.
     """
 
@@ -321,7 +321,7 @@ def measured_read_noise(record, name):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of a combined bias.
     name : str
         Of the amplifier.
@@ -341,7 +341,7 @@ def gain_from_flats(record, amplifier):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the combined flat.
     amplifier : ccdflow.camera.geometry.Amplifier
 

@@ -17,7 +17,7 @@ class MemberRows:
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    record : ccdflow.run.ledger.Record
+    record : ccdflow.run.job_records.Record
         Of the master.
     image : ccdflow.frame.products.ProductImage
         The image of the frames whose rows are read.

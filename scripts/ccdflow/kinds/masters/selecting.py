@@ -13,7 +13,7 @@ def select_frames(context, frames, choose):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    frames : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.job_records.Record)
         As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
     choose : callable
         Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
@@ -51,7 +51,7 @@ def select_without_odd_flags(frames, select_alike):
 
     Parameters
     ----------
-    frames : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.job_records.Record)
         As for `select_frames`.
     select_alike : callable
         Takes such a list of the other frames and returns a `Selection`.
@@ -106,7 +106,7 @@ def refusal_without_signal(context, frames):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    frames : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.job_records.Record)
         As for `select_frames`.
 
     Returns

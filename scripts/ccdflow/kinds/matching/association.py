@@ -15,7 +15,7 @@ from ccdflow.detector import benefit
 from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.matching import master_library, match_sentences, measured_flats, pairs
 from ccdflow.kinds.matching.master_library import MasterLibrary
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import Missing, MissingCause
 from ccdflow.run.lookups import Lookup, OutcomeKey
 
@@ -203,7 +203,7 @@ def dark_harms(context, uses):
     """
     dark = uses.get(DARK)
     record = None if dark is None else context.outcome(dark.product)
-    if record is None or record.status != ledger.MADE:
+    if record is None or record.status != job_records.MADE:
         return False
     return benefit.harms(
         record.data.get("quality", ()),
@@ -396,12 +396,12 @@ def why_missing(context, step):
 
 def _lacks_bias(record):
     """Return whether a dark or flat was refused, or will be, because its members lack a bias."""
-    is_refused = record is not None and record.status == ledger.REFUSED
+    is_refused = record is not None and record.status == job_records.REFUSED
     return is_refused and bool(record.basis.get("missing"))
 
 
 def _is_too_faint(record):
     """Return whether a flat was refused because none of its frames is bright enough."""
-    if record is None or record.status != ledger.REFUSED or record.data.get("members"):
+    if record is None or record.status != job_records.REFUSED or record.data.get("members"):
         return False
     return any(figure == TOO_FAINT for _, _, figure, *_ in record.data.get("left_out", ()))

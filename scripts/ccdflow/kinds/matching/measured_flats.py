@@ -13,7 +13,7 @@ from dataclasses import replace
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
 
@@ -30,14 +30,14 @@ def mean_figure(record, name):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
     name : str
 
     Returns
     -------
     float or None
     """
-    if record is None or record.status != ledger.MADE:
+    if record is None or record.status != job_records.MADE:
         return None
     values = [each.get(name) for each in record.data.get("quality", ())]
     values = [value for value in values if isinstance(value, int | float) and value > 0]
@@ -278,7 +278,7 @@ def is_made(context, use):
 def _has_record(context, product):
     """Return whether a product was made or, while planning, will be."""
     record = context.outcome(product)
-    return record is not None and record.status == ledger.MADE
+    return record is not None and record.status == job_records.MADE
 
 
 def _measured_variance(context, use):

@@ -8,7 +8,7 @@ from ccdflow.camera.profiles import MEASURED
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 
 
@@ -66,10 +66,10 @@ def measurements_of(context, products):
 
     Returns
     -------
-    list of ccdflow.run.ledger.Record
+    list of ccdflow.run.job_records.Record
     """
     records = [context.outcome(product) for product in products]
-    made = [r for r in records if r is not None and r.status == ledger.MADE]
+    made = [r for r in records if r is not None and r.status == job_records.MADE]
     return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
 
 

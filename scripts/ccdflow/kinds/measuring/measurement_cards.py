@@ -62,7 +62,7 @@ def cards_of_shutter(night, series):
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    series : sequence of list of ccdflow.run.ledger.Record
+    series : sequence of list of ccdflow.run.job_records.Record
         The flats of each light, with all frames that were used as members.
 
     Returns

@@ -83,7 +83,7 @@ def _flag_hot(night, image, place, record, gain, hot_rate, mask):
     image : ccdflow.frame.products.ProductImage
     place : ccdflow.camera.sections.Region
         Of an amplifier in the image.
-    record : ccdflow.run.ledger.Record
+    record : ccdflow.run.job_records.Record
         Of the combined dark.
     gain : float
         Electrons per adu.

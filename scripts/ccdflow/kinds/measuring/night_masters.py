@@ -15,7 +15,7 @@ from ccdflow.kinds.masters.combining import are_too_few
 from ccdflow.kinds.masters.member_rows import whole_image
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 
 # Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
@@ -30,14 +30,14 @@ class NightMasters:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of the measurement.
-    flats : list of ccdflow.run.ledger.Record, optional
+    flats : list of ccdflow.run.job_records.Record, optional
         The combined flats; those of the group if not given.
 
     Attributes
     ----------
-    darks, flats : list of ccdflow.run.ledger.Record
+    darks, flats : list of ccdflow.run.job_records.Record
         The combined darks and flats that were made.
-    pairs : list of ccdflow.run.ledger.Record
+    pairs : list of ccdflow.run.job_records.Record
         Groups of too few flats for a combined flat, in which two have one exposure: they show the
         gain.
     """
@@ -49,7 +49,7 @@ class NightMasters:
         for step in group.steps:
             for use in step.uses:
                 record = context.outcome(use.product)
-                if record is not None and record.status == ledger.MADE:
+                if record is not None and record.status == job_records.MADE:
                     made[step.kind].append(record)
                 elif record is not None and are_too_few(record):
                     below_minimum[step.kind].append(record)
@@ -96,13 +96,13 @@ class NightMasters:
 
         Parameters
         ----------
-        record : ccdflow.run.ledger.Record
+        record : ccdflow.run.job_records.Record
             Of the other.
         kind : {'bias', 'dark'}
 
         Returns
         -------
-        ccdflow.run.ledger.Record or None
+        ccdflow.run.job_records.Record or None
         """
         group = self.context.group(record.product)
         for step in group.steps:
@@ -129,7 +129,7 @@ class NightMasters:
 
         Parameters
         ----------
-        record : ccdflow.run.ledger.Record
+        record : ccdflow.run.job_records.Record
             Of the combined flat.
         image : ccdflow.frame.products.ProductImage
         place : ccdflow.camera.sections.Region
@@ -168,7 +168,7 @@ class NightMasters:
         Parameters
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
-        record : ccdflow.run.ledger.Record, optional
+        record : ccdflow.run.job_records.Record, optional
             Of the only dark or flat whose bias is asked for; by default the first one that has a
             bias with a measured noise gives it.
 
@@ -192,7 +192,7 @@ class NightMasters:
 
         Parameters
         ----------
-        record : ccdflow.run.ledger.Record
+        record : ccdflow.run.job_records.Record
             Of the combined dark or flat.
         amplifier : ccdflow.camera.geometry.Amplifier
 

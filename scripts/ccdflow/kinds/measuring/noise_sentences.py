@@ -9,7 +9,7 @@ from ccdflow.calibrate import sky_level
 from ccdflow.camera.filters import is_open
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import count, figure, light_words
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 
 VERSION = 3
@@ -35,7 +35,7 @@ def noise_sentences(context, records, *, spectra=True):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of calibrated frames.
     spectra : bool
         Whether spectra count, whose lines are noise to the measurement.
@@ -53,7 +53,7 @@ def nights_off(context, records, *, spectra=True):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of calibrated frames.
     spectra : bool
         Whether spectra count.
@@ -184,7 +184,7 @@ def lamp_sentences(context, records):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of calibrated frames.
 
     Returns
@@ -208,7 +208,7 @@ def _calibrated_frames(context, records):
     """Yield (group, row, data) of the frames that were calibrated."""
     for record in records:
         group = context.find_group(record.product)
-        if record.status != ledger.MADE or group is None:
+        if record.status != job_records.MADE or group is None:
             continue
         # The data are JSON text until they are read: once.
         yield group, context.row(group.files[0]), dict(record.data.items())

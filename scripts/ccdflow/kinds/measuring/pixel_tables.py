@@ -15,7 +15,7 @@ from ccdflow.detector.pixels.response import Weak
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.fits_products import plaintables
 from ccdflow.files.headertext import card_text, printable_text
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 """The extensions with the bad and with the weak pixels."""
@@ -30,7 +30,7 @@ def write_product(context, record, cards, images=(), **tables):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    record : ccdflow.run.ledger.Record
+    record : ccdflow.run.job_records.Record
     cards : list of (str, object, str)
         Of the primary HDU.
     images : sequence of (str, numpy.ndarray)
@@ -40,7 +40,7 @@ def write_product(context, record, cards, images=(), **tables):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
     """
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "hash of everything the product depends on")
@@ -65,12 +65,12 @@ def write_product(context, record, cards, images=(), **tables):
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
         extents = [hdu.fileinfo() for hdu in written]
     headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
-    return ledger.Record(
+    return job_records.Record(
         record.product,
         record.kind,
         record.key,
         stamp=atomic_write.stamp_of(target),
-        content=checksum.noted_content(ledger.content_checksum(target), headers),
+        content=checksum.noted_content(job_records.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,
     )
@@ -218,7 +218,7 @@ def masks_of(context, records, shapes, share):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : sequence of ccdflow.run.ledger.Record
+    records : sequence of ccdflow.run.job_records.Record
         Of `ccdflow.kinds.detector_measurement`, by night.
     shapes : sequence of (int, int)
     share : float

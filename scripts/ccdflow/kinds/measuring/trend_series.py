@@ -13,7 +13,7 @@ from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import rounded_exposure
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 DARKS_OF = "darks of measurements"
 """The key of `darks_of` in the summary of a closed night."""
@@ -210,7 +210,7 @@ def darks_of(context, group):
     for step in group.steps:
         for use in step.uses if step.kind == "dark" else ():
             record = context.outcome(use.product)
-            if record is not None and record.status == ledger.MADE:
+            if record is not None and record.status == job_records.MADE:
                 shared = dict(context.group(use.product).shared)
                 seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from ccdflow.frame import reduction
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
-_NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
+_NOT_MADE = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 
 
 def frame_basis(row):

@@ -10,7 +10,7 @@ def without_level_of(record):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the reduced frame.
 
     Returns
@@ -27,7 +27,7 @@ def recorded_regions(record):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the reduced frame.
 
     Returns

@@ -31,8 +31,8 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
 from ccdflow.kinds.reporting.small_pictures import is_drawn, rows_read, write_small_picture
-from ccdflow.run import ledger, tracebacks
-from ccdflow.run.ledger import Record
+from ccdflow.run import job_records, tracebacks
+from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark
 
 # Frames of these types have no light. A strip that seems lit is noisy, and the warning of noise
@@ -104,7 +104,7 @@ def make_reduced_frame(context, job):
 
     Returns
     -------
-    ccdflow.run.ledger.Record
+    ccdflow.run.job_records.Record
         Its status says whether the product was made. Whatever stood under the product's name is
         untouched unless it was.
 
@@ -122,13 +122,13 @@ def make_reduced_frame(context, job):
             target, content, figures = _reduce(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # The content of the raw file is not known, so an existing product stays.
-        return replace(record, status=ledger.GONE, reason=error.reason)
+        return replace(record, status=job_records.GONE, reason=error.reason)
     except FrameError as error:
         misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
         data = {"misread": True} if misread else {}
         if isinstance(error, strip_light.LitOverscan):
             data["lit_overscan"] = True
-        return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
+        return replace(record, status=job_records.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
@@ -136,7 +136,7 @@ def make_reduced_frame(context, job):
             raise
         tracebacks.write_traceback(context.results, row.file, error)
         reason = file_errors.unforeseen_error(row.file, error).reason
-        return replace(record, status=ledger.SET_ASIDE, reason=reason)
+        return replace(record, status=job_records.SET_ASIDE, reason=reason)
     return replace(
         record,
         stamp=atomic_write.stamp_of(target),

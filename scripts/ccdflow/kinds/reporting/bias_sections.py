@@ -14,7 +14,7 @@ from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.paths import FROM_NIGHT, reduced_frame
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 
 CLAIM_TOLERANCE = 0.15
 """Report a read noise that differs from the header's by more than this fraction."""
@@ -95,7 +95,7 @@ def _figures_of_group(context, group, name):
     """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
-    made = record is not None and record.status == ledger.MADE
+    made = record is not None and record.status == job_records.MADE
     figures = data.get("quality", [])
     return contents.CombinedBias(
         name=f"combined {name}",

@@ -47,7 +47,7 @@ def rows_and_records(context, records):
     ----------
     context : ccdflow.run.context.Context
         Settings, rows, ledger and groups of the run.
-    records : iterable of ccdflow.run.ledger.Record
+    records : iterable of ccdflow.run.job_records.Record
         Of reduced frames.
 
     Returns

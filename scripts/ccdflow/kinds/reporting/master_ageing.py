@@ -13,7 +13,7 @@ from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
@@ -157,7 +157,7 @@ def _read(context, kind, group):
     """
     record = context.outcome(group.product)
     path = context.results / group.product
-    if record is None or record.status != ledger.MADE or not path.is_file():
+    if record is None or record.status != job_records.MADE or not path.is_file():
         return None
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)

@@ -9,12 +9,12 @@ from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.pages import contents
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
 _STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
 
-NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
+NOT_NOW = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
 """The word on the page for a frame without a product in this run, by its status."""
 
 
@@ -39,8 +39,8 @@ def page_frames(context, night, prefix):
         product = paths.reduced_frame(row.file)
         record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
         status, reason = _STATUS.get(row.status, ""), row.reason
-        made = record is not None and record.status == ledger.MADE
-        if record is not None and record.status == ledger.SET_ASIDE:
+        made = record is not None and record.status == job_records.MADE
+        if record is not None and record.status == job_records.SET_ASIDE:
             status, reason = contents.SET_ASIDE, record.reason
         elif record is not None and record.status in NOT_NOW:
             status, reason = NOT_NOW[record.status], record.reason

@@ -14,7 +14,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 
@@ -98,7 +98,7 @@ class NightTiles:
         if why := self._saturated_part(frame):
             yield "saturated", why
         record = self._calibrated.get(frame.file)
-        if record is not None and record.status != ledger.MADE:
+        if record is not None and record.status != job_records.MADE:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
             yield _grade_note(record)
@@ -108,7 +108,7 @@ class NightTiles:
     def _notes(self, frame):
         """Yield the grade of a frame where it is no worse than that of most frames of the night."""
         record = self._calibrated.get(frame.file)
-        is_made = record is not None and record.status == ledger.MADE
+        is_made = record is not None and record.status == job_records.MADE
         if is_made and "A" < record.data["grade"] <= self._usual_grade:
             yield _grade_note(record)
 
@@ -120,7 +120,9 @@ class NightTiles:
     @cached_property
     def _usual_grade(self):
         """The grade that half of the night's calibrated frames do not exceed."""
-        made = [r for r in self._calibrated.values() if r is not None and r.status == ledger.MADE]
+        made = [
+            r for r in self._calibrated.values() if r is not None and r.status == job_records.MADE
+        ]
         grades = sorted(record.data["grade"] for record in made)
         return grades[len(grades) // 2] if grades else "A"
 

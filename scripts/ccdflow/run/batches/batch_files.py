@@ -14,7 +14,7 @@ from pathlib import Path
 from ccdflow import __version__, paths
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.run import ledger, plan
+from ccdflow.run import job_records, plan
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size, Step, Use
@@ -102,7 +102,7 @@ def _rows_and_groups(context, jobs):
 @cache
 def _form():
     """Return a hash of the names of fields that this version writes into a batch's file."""
-    classes = (Job, Group, Step, Use, Size, Row, ledger.Record)
+    classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
     names = [[each.name for each in fields(kept)] for kept in classes]
     return digest([__version__, FACTS, names])
 
@@ -206,7 +206,9 @@ def read_batch(path, chain):
     for values in data["rows"]:
         row = Row.from_dict(values)
         rows[row.file] = row
-    records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
+    records = {
+        values["product"]: job_records.Record.from_dict(values) for values in data["records"]
+    }
     groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
     jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
     elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
@@ -226,7 +228,7 @@ def read_batch(path, chain):
     undone = {
         product: job
         for product, job in jobs.items()
-        if ledger.readable_record(results / job.done) is None
+        if job_records.readable_record(results / job.done) is None
     }
     return Session(plan.Plan(context, undone, []), is_dry=False)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
-from ccdflow.run import ledger, worker
+from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.batches.batch_files import batches_awaited, read_batch
 from ccdflow.run.lines.progress import BatchCount, Progress
@@ -117,19 +117,19 @@ class _Meter:
     def tick(self, record):
         """Count one more job."""
         is_frame = record.kind == self._first
-        self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
+        self.progress.tick(aside=is_frame and record.status != job_records.MADE, other=not is_frame)
 
 
 def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
     frames = aside = other_products = 0
     for job in context.jobs.values():
-        record = ledger.readable_record(context.results / job.done)
+        record = job_records.readable_record(context.results / job.done)
         if record is None:
             continue
         if job.kind == context.chain.first.name:
             frames += 1
-            aside += record.status != ledger.MADE
+            aside += record.status != job_records.MADE
         else:
             other_products += 1
     return BatchCount(frames, aside, other_products)
@@ -154,6 +154,6 @@ def record_batch(context, path):
         return False
     name, _, key = Path(path).stem.rpartition(".")
     product = f"batches/{name}"
-    record = ledger.Record(product, BATCH, key, data=vars(count))
-    ledger.write_record(context.results, record, paths.done_record(product, key))
+    record = job_records.Record(product, BATCH, key, data=vars(count))
+    job_records.write_record(context.results, record, paths.done_record(product, key))
     return True

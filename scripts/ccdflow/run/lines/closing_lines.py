@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.run import failures, ledger
+from ccdflow.run import failures, job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import (
     counted_noun,
@@ -47,7 +47,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     Parameters
     ----------
     context : ccdflow.run.context.PageContext
-    failed, postponed : list of ccdflow.run.ledger.Record
+    failed, postponed : list of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one beside frames.
     passed : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.
@@ -80,7 +80,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
             records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
         ):
             number = sum(
-                r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
+                r.status == job_records.MADE and r.product not in unmade for r in records_of_kind
             )
             counts.append(
                 counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.context import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, plain_row, row_of
@@ -28,7 +28,7 @@ def summary(context, night, records, older_headers):
     ----------
     context : ccdflow.run.context.Context
     night : str
-    records : list of ccdflow.run.ledger.Record
+    records : list of ccdflow.run.job_records.Record
         Those that are about this night alone.
     older_headers : dict of str to int
         By kind, how many of its products have a header of an older version.
@@ -44,7 +44,7 @@ def summary(context, night, records, older_headers):
         "asked": sum(is_of_enabled_type(row, context.settings) for row in sound_rows),
         "types": Counter(row.facts["type"] for row in sound_rows),
         "records": Counter(record.kind for record in records),
-        "made": Counter(record.kind for record in records if record.status == ledger.MADE),
+        "made": Counter(record.kind for record in records if record.status == job_records.MADE),
         "disk": _disk(records),
         "older_headers": older_headers,
         "rows": [plain_row(row) for row in rows if _may_have_line(row)],
@@ -114,7 +114,7 @@ def _disk(records):
     """Return {folder: [files, bytes]} of products that were made."""
     sizes = {}
     for record in records:
-        if record.status == ledger.MADE and record.stamp:
+        if record.status == job_records.MADE and record.stamp:
             product = record.product
             top = sizes.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
             top[0] += 1

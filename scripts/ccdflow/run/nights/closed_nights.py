@@ -21,7 +21,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import note_columns
-from ccdflow.run import late_notes, ledger
+from ccdflow.run import job_records, late_notes
 from ccdflow.run.context import PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
 from ccdflow.run.nights import archive_counts, note_lines
@@ -422,7 +422,7 @@ def _boots(records):
     boots = {}
     for record in records:
         if record.boot and record.stamp:
-            until = record.stamp[2] / 1e9 + ledger.SETTLED_SECONDS
+            until = record.stamp[2] / 1e9 + job_records.SETTLED_SECONDS
             boots[record.boot] = max(boots.get(record.boot, 0), until)
     return boots
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.run import ledger, plan
+from ccdflow.run import job_records, ledger, plan
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import archive_counts, closed_nights
@@ -51,7 +51,7 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
         Of the archive as it is now.
     cores : int
     progress : callable or None
-    made : dict of str to ccdflow.run.ledger.Record, optional
+    made : dict of str to ccdflow.run.job_records.Record, optional
         Records that are taken in if they are among those that jobs have left; None where none are
         left.
 
@@ -201,7 +201,9 @@ class _Changes:
 
 def _is_doubted(boots):
     """Return whether products have to show their checksum, or are on the disk by now."""
-    return any(boot != ledger.boot_id() or time.time() >= until for boot, until in boots.items())
+    return any(
+        boot != job_records.boot_id() or time.time() >= until for boot, until in boots.items()
+    )
 
 
 def _is_of_open_night(name, folders, segments):
@@ -232,7 +234,7 @@ class _PlanAttempt:
         See `plan_changed_nights`.
     notes : NightNotes
     changes : _Changes
-    made : dict of str to ccdflow.run.ledger.Record or None
+    made : dict of str to ccdflow.run.job_records.Record or None
         See `plan_changed_nights`.
     """
 

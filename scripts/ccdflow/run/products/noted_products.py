@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.run import ledger
+from ccdflow.run import job_records, ledger
 
 
 def noted_records(results):
@@ -20,9 +20,9 @@ def noted_records(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    unfolded = (record for _, record in ledger.unfolded_records(results) if record is not None)
+    unfolded = (record for _, record in job_records.unfolded_records(results) if record is not None)
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
         for record in (*ledger.load_ledger(results).values(), *unfolded)
-        if record.status == ledger.MADE and paths.is_fits(record.product)
+        if record.status == job_records.MADE and paths.is_fits(record.product)
     }

@@ -6,7 +6,7 @@ import stat
 from dataclasses import replace
 
 from ccdflow import paths
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
@@ -28,24 +28,24 @@ def take_aside(store, unmade):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
         Changed in place.
-    unmade : list of ccdflow.run.ledger.Record
+    unmade : list of ccdflow.run.job_records.Record
     """
     by_product = (
         {paths.reduced_frame(file): row for file, row in store.rows.items()} if unmade else {}
     )
     for record in unmade:
         row = by_product.get(record.product)
-        if row is not None and record.status == ledger.FAILED:
+        if row is not None and record.status == job_records.FAILED:
             # The next run reads its header again, and so tries it again.
             reason = f"failed: {record.reason}"
             store.rows[row.file] = row.with_verdict(ARRIVING_STATUS, reason)
             continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
-        if record.status == ledger.GONE:
+        if record.status == job_records.GONE:
             # The next run reads it again, whatever its times.
             row = row.with_verdict(ARRIVING_STATUS, record.reason, stamp=())
-        elif record.status == ledger.SET_ASIDE:
+        elif record.status == job_records.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.
             is_first = store.verdicts.get(row.file) != record.reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.run import ledger, session
+from ccdflow.run import job_records, session
 
 CHANGED_FILE = "/proc/self/status"
 """A file that is newer than any product: it makes `snakemake --summary` show a product as out of
@@ -37,7 +37,7 @@ class View:
         refused = {
             product
             for product, record in self.session.context.ledger.items()
-            if record.status == ledger.REFUSED
+            if record.status == job_records.REFUSED
         }
         self.drawn = {
             product

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
-from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.batches import batch_splitting, claims
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description, summary
@@ -278,7 +278,7 @@ class Steward:
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
-        is_aside = is_frame and record.status in (ledger.SET_ASIDE, ledger.GONE)
+        is_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
         self.progress.tick(aside=is_aside, other=not is_frame)
 
     def _wait_for_records(self, job):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.run import ledger, lock
+from ccdflow.run import job_records, lock
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
@@ -121,7 +121,7 @@ def made_in_words(chain, records, seconds):
     Parameters
     ----------
     chain : ccdflow.kinds.kind.Chain
-    records : list of ccdflow.run.ledger.Record
+    records : list of ccdflow.run.job_records.Record
     seconds : float
 
     Returns
@@ -132,7 +132,7 @@ def made_in_words(chain, records, seconds):
     for kind in chain:
         if not kind.counted_nouns or not kind.type:
             continue
-        made = sum(r.kind == kind.name and r.status == ledger.MADE for r in records)
+        made = sum(r.kind == kind.name and r.status == job_records.MADE for r in records)
         if made:
             parts.append(f"{made} {kind.counted_nouns[made != 1]}")
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ccdflow.run import ledger
+from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 
 
@@ -51,7 +51,7 @@ class FrameLines:
             if kind.reach == OF_A_FRAME:
                 file, former = self._file(job.product), context.earlier_record(job.product)
                 self._left.setdefault(file, set()).add(job.product)
-                if former is not None and former.status == ledger.MADE:
+                if former is not None and former.status == job_records.MADE:
                     self._again.add(file)
             elif kind.reach == OF_A_NIGHT and kind.reports_frames and is_short:
                 self._lists.add(job.night)

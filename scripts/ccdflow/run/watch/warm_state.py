@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.run import ledger, worker
+from ccdflow.run import job_records, worker
 from ccdflow.run.context import JobContext, PlanContext, is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.lookups import Lookup
@@ -63,7 +63,7 @@ class WarmState:
 
     Attributes
     ----------
-    made : dict of str to ccdflow.run.ledger.Record
+    made : dict of str to ccdflow.run.job_records.Record
         Records of short rounds, by product: no ledger on the disk has them.
     """
 
@@ -320,8 +320,8 @@ class WarmState:
             on_done=on_done,
         )
         for record in result.records.values():
-            if record.status in (ledger.MADE, ledger.REFUSED):
-                record = replace(record, boot=ledger.boot_id())
+            if record.status in (job_records.MADE, job_records.REFUSED):
+                record = replace(record, boot=job_records.boot_id())
                 self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.night_of_page, {})[product] = group

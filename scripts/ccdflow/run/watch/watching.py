@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
@@ -56,7 +56,7 @@ class Round:
 
     Attributes
     ----------
-    records : list of ccdflow.run.ledger.Record
+    records : list of ccdflow.run.job_records.Record
         Of the products that were made, refused or failed, in the order in which they were done.
     nights : list of str
         Nights with a product made in this round, in order, but those whose pages were put off.
@@ -70,7 +70,7 @@ class Round:
         Whether the problem is that another run is at work.
     """
 
-    records: list[ledger.Record] = field(default_factory=list)
+    records: list[job_records.Record] = field(default_factory=list)
     nights: list[str] = field(default_factory=list)
     problem: str = ""
     arriving: int = 0
@@ -80,7 +80,7 @@ class Round:
     @property
     def is_made(self):
         """Whether a product was made."""
-        return any(record.status == ledger.MADE for record in self.records)
+        return any(record.status == job_records.MADE for record in self.records)
 
 
 class Watch:
@@ -312,7 +312,9 @@ class Watch:
             self.schedule.after_failed_short(is_busy=this_round.is_busy)
             return
         self._frames.seen.add(ready)
-        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in this_round.records)
+        is_odd = any(
+            r.status not in (job_records.MADE, job_records.REFUSED) for r in this_round.records
+        )
         if this_round.records or this_round.arriving:
             self.schedule.after_short(is_odd=is_odd)
         self._show(this_round)
@@ -417,7 +419,7 @@ class Watch:
         notes : callable or None
             See `ccdflow.run.session.start`. None where the plan reads the notes of the nights that
             it opens.
-        made : dict of str to ccdflow.run.ledger.Record
+        made : dict of str to ccdflow.run.job_records.Record
             Records of short rounds, by product.
         """
         last, self._warm = self._warm, None

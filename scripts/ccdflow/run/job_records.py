@@ -1,0 +1,220 @@
+"""The record that a job leaves of its product: what was made, by which key, and what file it is.
+
+A record is a small file of its own until the run ends (`ccdflow.run.ledger` takes it in then).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.files import atomic_write, checksum
+from ccdflow.files.text_files import json_text, notes
+
+MADE = "made"
+"""The product was made."""
+
+REFUSED = "refused"
+"""There is no product, for a reason that the record has."""
+
+SET_ASIDE = "set aside"
+"""The raw frame was set aside."""
+
+GONE = "gone"
+"""The raw file was gone or changing; the next run tries again."""
+
+FAILED = "failed"
+"""The job ended with an error; the next run tries again."""
+
+SETTLED_SECONDS = 3600
+"""A file is on the disk after this many seconds, unless the machine stopped before."""
+
+_compact = json_text.compact_encoder()
+
+
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
+@dataclass(slots=True)
+class Record:
+    """The result of a job.
+
+    Attributes
+    ----------
+    product : str
+        Path relative to the results folder.
+    kind : str
+        The name of its kind.
+    key : str
+        Key of the product's sources and settings.
+    status : str
+        made; refused (nothing was made, for a reason that holds as long as the key); set aside
+        (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
+        raised an error; the next run tries again).
+    reason : str
+    stamp : tuple of int
+        Size, mtime and ctime in ns of the product's file.
+    content : str
+        DATASUM of a FITS product's first image and CRC-32 of its headers, see
+        `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
+    basis : mapping
+        The parts of the key, which show why a product is made again.
+    data : mapping
+        Figures for later jobs: levels, noise, statistics, members.
+    boot : str
+        The start of the machine in which it was made; '' once it is known to be on the disk.
+    """
+
+    product: str
+    kind: str
+    key: str
+    status: str = MADE
+    reason: str = ""
+    stamp: tuple[int, ...] = ()
+    content: str = ""
+    basis: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
+    boot: str = ""
+
+    def as_dict(self):
+        """Return a JSON-able form."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the record that `as_dict` turned into plain values."""
+        return cls(**{**values, "stamp": tuple(values["stamp"])})
+
+    @classmethod
+    def of_short_values(cls, values, basis, data):
+        """Return the record of the values of `SHORT_FIELDS`, in their order.
+
+        Parameters
+        ----------
+        values : sequence
+        basis, data : mapping
+
+        Returns
+        -------
+        Record
+        """
+        # By place, here beside the fields: an archive has hundreds of thousands of records.
+        product, kind, key, status, reason, stamp, content, boot = values
+        return cls(product, kind, key, status, reason, stamp, content, basis, data, boot)
+
+
+SHORT_FIELDS = tuple(each.name for each in fields(Record) if each.name not in ("basis", "data"))
+"""The fields of a record but its two mappings."""
+
+
+@cache
+def boot_id():
+    """Return a text that changes with each start of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def content_checksum(path):
+    """Return the checksum of a product's content; '' if the file is not whole.
+
+    For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
+    other files it is the CRC-32.
+    """
+    path = Path(path)
+    if paths.is_fits(path.name):
+        return checksum.whole_datasum(path)
+    try:
+        with path.open("rb") as file:
+            return f"{notes.crc32_of(file):08x}"
+    except OSError:
+        return ""
+
+
+def is_as_made(results, record):
+    """Return whether a product's file, by its own checksum, is the one of a record.
+
+    A reduced frame or combined bias must also name the record's key: equal pixels can come from
+    other settings.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    record : Record
+
+    Returns
+    -------
+    bool
+    """
+    path = Path(results) / record.product
+    if paths.is_fits(path.name):
+        return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
+    return content_checksum(path) == record.content != ""
+
+
+def write_record(results, record, path):
+    """Write a record at the path that Snakemake expects.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    record : Record
+    path : str
+        Relative to the results folder.
+    """
+    atomic_write.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
+
+
+def read_record(path):
+    """Return the record in a file; None if the file is missing or not whole.
+
+    Raises
+    ------
+    OSError
+        If nobody can know because the system does not let us read it.
+    """
+    try:
+        return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        return None
+
+
+def readable_record(path):
+    """Return the record in a file; None if the file is missing or cannot be read.
+
+    Its product is then made again.
+    """
+    try:
+        return read_record(path)
+    except OSError:
+        return None
+
+
+def unfolded_records(results):
+    """Yield (path, Record) of all records left by jobs; None for an unreadable one.
+
+    A stop of the machine may leave an empty file.
+    """
+    top = Path(results) / paths.DONE_FOLDER
+    for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
+        for name in sorted(names):
+            if name.endswith(".json") and not name.startswith("."):
+                path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
+                yield path, readable_record(path)
+
+
+def names_of_records(results):
+    """Return the paths, relative to the results folder, of all files among the records."""
+    return {
+        os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118
+        for folder, _, names in os.walk(Path(results) / paths.DONE_FOLDER)
+        for name in names
+    }
