@@ -6,7 +6,7 @@ the frame's own cards (`headersections`). `assembly` checks them and puts them t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
@@ -79,8 +79,11 @@ class Amplifier:
 
     @classmethod
     def from_canonical(cls, canonical):
-        """Return the amplifier that `canonical` made a plain dict of."""
-        values = dict(canonical)
+        """Return the amplifier that `canonical` made a plain dict of.
+
+        A value whose name is unknown is left out: another version wrote it.
+        """
+        values = {name: value for name, value in canonical.items() if name in _CANONICAL_NAMES}
         flip_x, flip_y = values.pop("flip")
         return cls(
             data=Region.from_fits(values.pop("data")),
@@ -91,6 +94,9 @@ class Amplifier:
             **values,
         )
 
+
+# The keys of an amplifier in canonical form.
+_CANONICAL_NAMES = {each.name for each in fields(Amplifier)} - {"flip_x", "flip_y"} | {"flip"}
 
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
 """No overscan is subtracted, as no card names one; by a card the profile's may hold data.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 AUTO = "auto"
 """The width of the strip decides whether the level along it is smoothed."""
@@ -90,6 +90,15 @@ class ReductionRecipe:
     def region_of(self, amplifier):
         """Return where the science pixels of an amplifier lie in a reduced image, a `Region`."""
         return amplifier.place if self.trim else amplifier.data
+
+    @classmethod
+    def from_canonical(cls, canonical):
+        """Return the recipe that `canonical` made a plain dict of.
+
+        A setting whose name is unknown is left out: another version wrote it.
+        """
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in canonical.items() if name in names})
 
     def canonical(self):
         """Return a plain dict; the settings of a model that is not used are not in it."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from ccdflow import paths
@@ -30,8 +31,8 @@ class LateNotes:
     Attributes
     ----------
     first : dict
-        The first lines of the notes: of the rows under ``"rows"``, of the records under
-        ``"records"``.
+        The first lines of the notes, with the names of the fields of the lines: of the rows under
+        ``"rows"``, of the records under ``"records"``.
     rows, records : list of str
         Lines in the form of the notes.
     """
@@ -52,16 +53,15 @@ def read_late_notes(results):
     -------
     LateNotes
     """
-    lines = notes.read_checked(Path(results) / paths.LATE_NOTES)
-    if lines is None:
-        return LateNotes()
-    first = json.loads(next(lines))
+    first, lines = notes.read_headed(Path(results) / paths.LATE_NOTES)
     # Older results: their notes have "said".
-    count, heads = first["count"], first.get("heads", first.get("said"))
-    parts = [next(lines) for _ in range(count)], list(lines)
-    lines_by_name = dict(zip(("rows", "records"), parts, strict=True))
+    count, heads = first.get("count"), first.get("heads", first.get("said"))
+    if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in first:
+        # Without notes, or of another version in a form that is unknown here.
+        return LateNotes()
+    lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():
-        if first["of"][name] != notes.noted_checksum(Path(results) / file):
+        if first["of"].get(name) != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, so they contain the late lines.
             lines_by_name[name] = []
             heads.pop(name, None)

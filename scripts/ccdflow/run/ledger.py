@@ -36,6 +36,9 @@ _COMMON_KEYS = frozenset(
 )  # fmt: skip
 # Between the parts of a line: the record's short values, its own part of the basis, its data.
 _SEPARATOR = "\t"
+# The fields without which a line is no record, and the values of those that it may lack.
+_REQUIRED_FIELDS = {"product", "kind", "key", "stamp"}
+_EMPTY_FIELDS = Record("", "", "").as_dict()
 
 
 def common_basis(record):
@@ -105,26 +108,46 @@ class Ledger(dict):
 
 
 def load_ledger(results):
-    """Return the `Ledger` of a results folder; an absent or damaged one counts as empty."""
-    ledger = Ledger()
-    lines = notes.read_checked(Path(results) / paths.LEDGER)
-    first = {} if lines is None else json.loads(next(lines))
-    if first.get("fields") != list(SHORT_FIELDS):
-        return ledger
-    reader, later = RecordReader(first, ledger), late_notes.read_late_notes(results)
+    """Return the `Ledger` of a results folder; an absent or unreadable one counts as empty.
+
+    A record of another version has the fields of this one: those that it lacks are empty.
+    """
+    first, lines = notes.read_headed(Path(results) / paths.LEDGER)
+    if not {"fields", "bases"} <= first.keys() or not {*first["fields"]} >= _REQUIRED_FIELDS:
+        return Ledger()
+    try:
+        return _read_ledger(results, first, lines)
+    except (ValueError, TypeError, IndexError):
+        # The lines are no records: another version wrote them in a form that is unknown here.
+        return Ledger()
+
+
+def _read_ledger(results, first, lines):
+    """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
+    ledger, later = Ledger(), late_notes.read_late_notes(results)
+    late_first = later.first.get("records", {})
+    reader = late_reader = RecordReader(first, ledger)
+    if late_first.get("fields", first["fields"]) != first["fields"]:
+        late_reader = RecordReader(first | late_first, ledger)
     for line in lines:
         record = reader.record(line)
         ledger[record.product] = record
-    for product in later.first.get("records", {}).get("removed", ()):
+    for product in late_first.get("removed", ()):
         ledger.pop(product, None)
-    for _, record in map(reader.late_record, later.records):
+    for _, record in map(late_reader.late_record, later.records):
         ledger[record.product] = record
     if later.records:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
-    ledger.saved = dict(ledger)
+    if not (reader.is_of_another_version or late_reader.is_of_another_version):
+        ledger.saved = dict(ledger)
     ledger.has_late_notes = late_notes.is_there(results)
     return ledger
+
+
+def is_of_another_version(first):
+    """Return whether the first line of notes names other fields of records than this version."""
+    return first["fields"] != list(SHORT_FIELDS)
 
 
 class RecordReader:
@@ -140,6 +163,8 @@ class RecordReader:
 
     def __init__(self, first, ledger=None):
         self._ledger = Ledger() if ledger is None else ledger
+        self._fields = first["fields"]
+        self.is_of_another_version = is_of_another_version(first)
         self._bases, self._texts = [self._ledger.shared(basis) for basis in first["bases"]], {}
 
     def record(self, line):
@@ -168,6 +193,9 @@ class RecordReader:
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
+        if self.is_of_another_version:
+            value_of = _EMPTY_FIELDS | dict(zip(self._fields, values, strict=True))
+            values = [value_of[name] for name in SHORT_FIELDS]
         basis = UnparsedMapping(unshared, common)
         return Record.of_short_values(values, basis, UnparsedMapping(texts.setdefault(data, data)))
 

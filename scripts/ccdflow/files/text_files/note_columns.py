@@ -97,7 +97,8 @@ def read_columns(path):
                 return None
             file.seek(int(start))
             return Columns(file)
-    except OSError:
+    except (OSError, ValueError, TypeError, KeyError):
+        # Unreadable, or of another version in a form that is unknown here.
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def read_checked(path):
     if checksum != _CHECKSUM % isal_zlib.crc32(text):
         return None
     return (line.removesuffix(b"\n").decode() for line in io.BytesIO(text))
+
+
+def read_headed(path):
+    """Return the first line of `write_checked` as a dict, and an iterator over the other lines.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    head : dict
+        {} if the lines are not as written, or the first one is no JSON object: another version
+        wrote the file, in a form that is unknown here.
+    lines : iterator over str
+    """
+    lines = read_checked(path)
+    try:
+        head = {} if lines is None else json.loads(next(lines))
+    except (StopIteration, ValueError):
+        head = {}
+    return (head, lines) if head and isinstance(head, dict) else ({}, iter(()))
 
 
 def is_as_written(file):

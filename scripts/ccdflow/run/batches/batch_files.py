@@ -108,7 +108,7 @@ def _form():
 
 
 def _head(path):
-    """Return the first line of a batch's file.
+    """Return the first line of a batch's file, None for a withdrawn one.
 
     Raises
     ------
@@ -120,9 +120,20 @@ def _head(path):
 
 
 def _checked_head(path, line):
-    """Return the head of a batch's file; raise `UserError` for one of another version."""
-    head = json.loads(line)
-    if isinstance(head, dict) and head.get("form") != _form():
+    """Return the head of a batch's file, None for a withdrawn one.
+
+    Raises
+    ------
+    UserError
+        If another version of ccdflow wrote it.
+    """
+    if line == claims.WITHDRAWN_LINE:
+        return None
+    try:
+        head = json.loads(line)
+    except ValueError:
+        head = None
+    if not isinstance(head, dict) or head.get("form") != _form():
         raise UserError(
             "another version of ccdflow wrote this batch",
             file=path,
@@ -144,8 +155,7 @@ def _body(path):
     try:
         with Path(path).open(encoding="utf-8") as file:
             line = file.readline()
-            if line != claims.WITHDRAWN_LINE:
-                _checked_head(path, line)
+            if _checked_head(path, line) is not None:
                 return json.loads(file.readline())
     except FileNotFoundError:
         pass
@@ -163,7 +173,7 @@ def size_of(path):
         If another version of ccdflow wrote it.
     """
     head = _head(path)
-    if not isinstance(head, dict):
+    if head is None:
         return Size()
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
@@ -177,7 +187,7 @@ def records_before(path):
         If another version of ccdflow wrote it.
     """
     head = _head(path)
-    return head["before"] if isinstance(head, dict) else []
+    return [] if head is None else head["before"]
 
 
 def read_batch(path, chain):

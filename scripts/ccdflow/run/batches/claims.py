@@ -232,7 +232,7 @@ def products(batch):
         with Path(batch).open(encoding="utf-8") as file:
             file.readline()
             return {job["product"] for job in json.loads(file.readline())["jobs"]}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
 
 

@@ -15,6 +15,8 @@ import json
 import posixpath
 from collections import Counter
 from contextlib import suppress
+from dataclasses import fields
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -23,14 +25,23 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.context import PlanContext
-from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
+from ccdflow.run.job import (
+    OF_A_FRAME,
+    OF_A_MASTER,
+    OF_A_NIGHT,
+    ClosedGroup,
+    Group,
+    Missing,
+    Step,
+    Use,
+)
 from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
-from ccdflow.run.rawframes.rows import plain_row
+from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
 
 FORM_VERSION = 4
-"""Raise it when a change alters what the note says: nights are then closed anew."""
+"""Raise it when a change alters what the note says of the same fields: nights are closed anew."""
 
 # The names of columns with summaries of nights begin so.
 _SUMMARY_PREFIX = "summary: "
@@ -222,13 +233,20 @@ def read_closed_nights(results):
     if columns is None:
         raise NeedsWholePlan("the notes of closed nights are damaged")
     first = columns.first
-    if first.get("form") != FORM_VERSION:
+    if not isinstance(first, dict) or first.get("form") != _form():
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
     if first["files"] != _stamps(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
+
+
+@cache
+def _form():
+    """Return the version of the note, with a hash of the names of the fields in it."""
+    names = [[each.name for each in fields(kept)] for kept in (Group, Step, Use, Missing, Row)]
+    return f"{FORM_VERSION} {digest([_OF_GROUPS, FACTS, names])}"
 
 
 def _stamps(results):
@@ -406,7 +424,7 @@ def _first(context, state, homes):
     before = context.closed
     always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
     return {
-        "form": FORM_VERSION,
+        "form": _form(),
         "files": _stamps(context.results),
         "since": late_notes.is_there(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
@@ -493,12 +511,12 @@ def _group_of(values, steps, known):
     known : dict
         Values of other groups, of which equal ones are taken; it gets those of this one.
     """
-    fields = dict(zip(_OF_GROUPS, values, strict=True))
-    fields |= {name: tuple(fields[name]) for name in ("files", "nights", "measurements")}
-    fields["shared"] = tuple(map(tuple, fields["shared"]))
+    group = dict(zip(_OF_GROUPS, values, strict=True))
+    group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}
+    group["shared"] = tuple(map(tuple, group["shared"]))
     for name in ("night", "camera", "shared", "nights", "kind", "measurements"):
-        fields[name] = known.setdefault(fields[name], fields[name])
-    return ClosedGroup(**fields, steps=steps)
+        group[name] = known.setdefault(group[name], group[name])
+    return ClosedGroup(**group, steps=steps)
 
 
 def _steps_of(values):

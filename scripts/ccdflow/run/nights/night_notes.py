@@ -12,7 +12,7 @@ import posixpath
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes, tables
-from ccdflow.run import late_notes, ledger
+from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
 from ccdflow.run.rawframes import header_store
@@ -40,7 +40,7 @@ class NightNotes:
     Raises
     ------
     NeedsWholePlan
-        If there are many late notes.
+        If there are many late notes, or another version of ccdflow wrote some of the notes.
     """
 
     def __init__(self, results, nights):
@@ -50,9 +50,19 @@ class NightNotes:
         if len(late_lines.rows) + len(late_lines.records) > _MOST_LINES:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
+        first_of_records = json.loads(notes.first_line(results / paths.LEDGER))
         late_rows = late_lines.first.get("rows", {})
+        late_records = late_lines.first.get("records", {})
         self._store = header_store.RowReader(first)
-        self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
+        self._ledger = ledger.RecordReader(first_of_records)
+        for is_of_another_version in (
+            self._store.is_of_another_version,
+            self._ledger.is_of_another_version,
+            header_store.RowReader(first | late_rows).is_of_another_version,
+            ledger.is_of_another_version(first_of_records | late_records),
+        ):
+            if is_of_another_version:
+                raise NeedsWholePlan("another version of ccdflow wrote the notes")
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
         self.table = tuple(late_rows.get("table", self._store.table))
         is_noted = late_notes.stamp_of_late_notes(results) == nights.first["late"]
@@ -179,9 +189,10 @@ class NightNotes:
         self.gone = (self.gone | gone) - made.keys()
         self.touched |= {_folder_of(f"raw/{file}") for file in rows}
         self.touched |= {_folder_of(product) for product in (*made, *gone) if "/" in product}
+        first = header_store.first_line_of_rows(store)
         head = {
-            "rows": {"shared": store.shared, "table": stamp, "folders": sorted(self.touched)},
-            "records": {"removed": sorted(self.gone)},
+            "rows": {**first, "table": stamp, "folders": sorted(self.touched)},
+            "records": {"fields": job_records.SHORT_FIELDS, "removed": sorted(self.gone)},
         }
         late_notes.write_late_notes(
             self.results,

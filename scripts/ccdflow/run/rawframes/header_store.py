@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import pickle
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.camera.geometry import Geometry
+from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes import older_rows
-from ccdflow.run.rawframes.inventory_table import TABLE_VERSION, write_inventory
+from ccdflow.run.rawframes.inventory_table import COLUMNS, TABLE_VERSION, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
     OK,
@@ -82,7 +84,7 @@ class HeaderStore:
 
     def recipe(self, name):
         """Return the `ReductionRecipe` of a name, as in ``Row.recipe``."""
-        return ReductionRecipe(**self.shared[name])
+        return ReductionRecipe.from_canonical(self.shared[name])
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
@@ -127,28 +129,54 @@ def load_store(results):
     """Read the store of a results folder; an absent or unreadable one is an empty one.
 
     Losing it costs time, never a product: all headers are read again. They are read again as well
-    where an older version read them; rows of missing raw files are kept.
+    where another version read them; rows of missing raw files are kept.
     """
-    lines = notes.read_checked(Path(results) / paths.HEADERS)
-    first = {} if lines is None else json.loads(next(lines))
-    if "facts" not in first:
+    first, lines = notes.read_headed(Path(results) / paths.HEADERS)
+    if not {"facts", "shared", "table"} <= first.keys():
         return HeaderStore()
-    reader, later = RowReader(first), late_notes.read_late_notes(results)
-    store = HeaderStore(shared=first["shared"], table=reader.table)
-    for line in chain(lines, later.rows):
-        store.add(reader.row(line))
-    if late_rows := later.first.get("rows"):
-        store.shared |= late_rows["shared"]
-        store.table = tuple(late_rows["table"]) if reader.table else ()
-    store.saved = {} if reader.is_older else dict(store.rows)
+    later = late_notes.read_late_notes(results)
+    late_first = first | later.first.get("rows", {})
+    reader, late_reader = RowReader(first), RowReader(late_first)
+    store = HeaderStore(shared=first["shared"] | late_first["shared"], table=late_reader.table)
+    try:
+        for row in chain(map(reader.row, lines), map(late_reader.row, later.rows)):
+            store.add(row)
+    except (ValueError, TypeError):
+        # The lines are no rows: another version wrote them in a form that is unknown here.
+        return HeaderStore()
+    if reader.is_of_another_version or late_reader.is_of_another_version:
+        _drop_unreadable(store)
+    else:
+        store.saved = dict(store.rows)
     store.has_late_notes = late_notes.is_there(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store
 
 
-OLDER_VERSIONS = (-1,)
-"""The stamp of a row that an older version read."""
+def _drop_unreadable(store):
+    """Drop the rows whose geometry or recipe another version wrote in a form that is unknown."""
+    readable = {}
+    for file, row in list(store.rows.items()):
+        names = (row.geometry, row.recipe)
+        if names not in readable:
+            readable[names] = _is_readable(store, *names)
+        if not readable[names]:
+            del store.rows[file]
+            for name in names:
+                store.shared.pop(name, None)
+
+
+def _is_readable(store, geometry, recipe):
+    """Return whether the values of these names, '' for none, are a geometry and a recipe."""
+    try:
+        return not geometry or bool(store.geometry(geometry) and store.recipe(recipe))
+    except (KeyError, ValueError, TypeError, AttributeError, FrameError):
+        return False
+
+
+ANOTHER_VERSION = (-1,)
+"""The stamp of a row that another version read."""
 
 _decode = json.JSONDecoder().raw_decode
 _encode = json_text.compact_encoder()
@@ -164,21 +192,63 @@ class RowReader:
     """
 
     def __init__(self, first):
-        self._names = first["facts"]
-        self._is_same = self._names == list(FACTS)
-        self.is_older = first.get("reading") != READING_VERSION or not self._is_same
-        self.table = tuple(first["table"]) if first.get("form") == TABLE_VERSION else ()
+        self._facts, form = first["facts"], _form()
+        # Older results: the first line has no names of fields; `older_rows` knows these rows.
+        self._fields = first.get("fields", form["fields"])
+        self._has_same_facts = self._facts == form["facts"]
+        self._has_same_fields = self._fields == form["fields"]
+        self.is_of_another_version = any(
+            first.get(name, form[name]) != form[name]
+            for name in ("reading", "facts", "fields", "shared_fields")
+        )
+        is_table_as_now = all(first.get(n, form[n]) == form[n] for n in ("form", "columns"))
+        self.table = tuple(first["table"]) if is_table_as_now else ()
 
     def row(self, line):
-        """Return the row of a line."""
-        file, stamp, values, *further_fields = _decode(line)[0]
-        facts = (
-            Facts(values)
-            if self._is_same
-            else Facts.of(dict(zip(self._names, values, strict=True)))
-        )
-        texts = older_rows.with_later_fields(further_fields)
-        return Row(file, OLDER_VERSIONS if self.is_older else tuple(stamp), facts, *texts)
+        """Return the row of a line.
+
+        Raises
+        ------
+        ValueError
+            If the line has not the fields that the first line names.
+        """
+        file, stamp, values, *texts = _decode(line)[0]
+        facts = Facts(values) if self._has_same_facts else Facts.of(_by_name(self._facts, values))
+        if self._has_same_fields:
+            texts = older_rows.with_later_fields(texts)
+        else:
+            text_of = _by_name(self._fields, texts)
+            texts = [text_of.get(name, "") for name in OWN_TEXTS]
+        stamp = ANOTHER_VERSION if self.is_of_another_version else tuple(stamp)
+        return Row(file, stamp, facts, *texts)
+
+
+def _by_name(names, values):
+    """Return values by their names: as many as there are names, else `ValueError`."""
+    return dict(zip(names, values, strict=True))
+
+
+@cache
+def _form():
+    """Return the form of the lines of rows and of the table, as JSON gives it.
+
+    A row whose fields have other names was written by another version, so that nobody need count
+    up `READING_VERSION` for them.
+    """
+    shared = (Geometry, Amplifier, ReductionRecipe)
+    return {
+        "reading": READING_VERSION,
+        "facts": list(FACTS),
+        "fields": list(OWN_TEXTS),
+        "shared_fields": {kept.__name__: [each.name for each in fields(kept)] for kept in shared},
+        "form": TABLE_VERSION,
+        "columns": list(COLUMNS),
+    }
+
+
+def first_line_of_rows(store):
+    """Return the values of the first line above the rows of a store, whose table is as noted."""
+    return {**_form(), "table": store.table, "shared": store.shared}
 
 
 def line_of_row(row):
@@ -212,8 +282,7 @@ def save_store(results, store):
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
-    first = {"reading": READING_VERSION, "table": store.table, "facts": FACTS, "shared": shared}
-    first["form"] = TABLE_VERSION
+    first = {**first_line_of_rows(store), "shared": shared}
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
     store.has_late_notes = False
     store.saved = dict(store.rows)

@@ -12,7 +12,7 @@ import time
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.run.rawframes import header_reading
-from ccdflow.run.rawframes.header_store import OLDER_VERSIONS
+from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
 from ccdflow.run.rawframes.rawfolder import look_through
 from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
@@ -59,7 +59,7 @@ def update(
 
     def known(file):
         before = store.rows.get(file)
-        is_read_anew = before is not None and before.stamp == OLDER_VERSIONS and not before.gone
+        is_read_anew = before is not None and before.stamp == ANOTHER_VERSION and not before.gone
         return None if is_read_anew else before
 
     files = [(file, stamps[file], known(file)) for file in stale]
