@@ -32,6 +32,7 @@ from ccdflow.run import ledger, plan, session
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import Facts
+from ccdflow.run.run_start import DRY_RUN
 from ccdflow.simulate import simulate_night
 
 FRAMES = (("bias", 10), ("dark", 9), ("flat", 9), ("science", 72))
@@ -43,7 +44,9 @@ def archive(folder, nights):
     raw = folder / "raw"
     simulate_night(raw, scale=0.0625)
     values = {"raw": str(raw), "results": str(folder / "results"), "limits": {"settle": 0}}
-    begun = session.start(settings.load_settings(values), chain=kinds.CHAIN, dry=True).context
+    begun = session.start(
+        settings.load_settings(values), chain=kinds.CHAIN, request=DRY_RUN
+    ).context
     like = {row.facts["type"]: row for row in begun.store.rows.values()}
     chance, store = random.Random(1), HeaderStore(shared=begun.store.shared)
     for number in range(nights):

@@ -22,6 +22,7 @@ from ccdflow import commandline, settings, simulate
 from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session
+from ccdflow.run.run_start import DRY_RUN
 
 RAW, RULES, SCRIPTS = "raw frames", "rules", "scripts"
 WIDTH, BOX_HEIGHT, GAP, ROW = 1000, 44, 18, 84
@@ -53,7 +54,7 @@ def kinds_needed():
         raw, results = Path(folder, "raw"), Path(folder, "results")
         simulate.simulate_night(raw, scale=0.0625)
         given = {"raw": str(raw), "results": str(results), "progress": "none"}
-        plan = session.start(settings.load_settings(given), chain=CHAIN, dry=True).plan
+        plan = session.start(settings.load_settings(given), chain=CHAIN, request=DRY_RUN).plan
     needs_of_kinds = {kind.name: set() for kind in CHAIN}
     for job in plan.jobs.values():
         needs_of_kinds[job.kind] |= {

@@ -13,6 +13,7 @@ from ccdflow import kinds, settings
 from ccdflow.kinds.matching import association
 from ccdflow.run import session
 from ccdflow.run.context import PlanContext
+from ccdflow.run.run_start import DRY_RUN
 
 NIGHT, BEFORE, AFTER = "2024-03-10", "2024-03-09", "2024-03-12"
 
@@ -64,7 +65,7 @@ class HeaderArchive:
         results = self.raw.parent / "results"
         values = {"raw": str(self.raw), "results": str(results), "cameras": str(cameras)}
         values = settings.load_settings(values | {"limits": {"settle": 0}} | config)
-        return PlanContext.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
+        return PlanContext.of(session.start(values, chain=kinds.CHAIN, request=DRY_RUN).context)
 
     def chosen(self, file, **options):
         """Return {step: (night, name) of its master, or why there is none}, and the grade."""

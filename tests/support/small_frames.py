@@ -224,7 +224,7 @@ def begin(raw, results, cameras, **config):
         | config
         | {"reduction": {"model": None} | config.get("reduction", {})}
     )
-    return session.start(values, chain=kinds_module.CHAIN, dry=False)
+    return session.start(values, chain=kinds_module.CHAIN)
 
 
 def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):

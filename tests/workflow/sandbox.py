@@ -20,6 +20,7 @@ from small_frames import raw_bytes
 
 from ccdflow import kinds, paths, settings
 from ccdflow.run import job_records, session, worker
+from ccdflow.run.run_start import DRY_RUN, RunRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,7 +210,7 @@ class Sandbox:
 
     def plan(self):
         """Return the dry session: what a run would do."""
-        return session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        return session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
 
     def run(
         self, *, cores=2, stop_after=None, keep_going=False, may_lose=False, forced=frozenset(),
@@ -223,7 +224,11 @@ class Sandbox:
         plan that may be done is done next, as it may come about where many run side by side.
         """
         values = self.values()
-        work = session.start(values, chain=kinds.CHAIN, dry=False, forced=forced, sealed=True)
+        work = session.start(
+            values,
+            chain=kinds.CHAIN,
+            request=RunRequest(forced=frozenset(forced), accepts_seal=True),
+        )
         try:
             if work.seal:
                 self._check_seal(work)
@@ -264,7 +269,7 @@ class Sandbox:
 
     def _check_seal(self, work):
         """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
-        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         assert (full.plan.jobs, full.plan.leaving) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session.finish(full) == session.finish(work)
@@ -272,7 +277,7 @@ class Sandbox:
     def _check_open(self, work):
         """Plan in full beside a plan of some nights: the same is to be done, and the same said."""
         type(self).opened += 1
-        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         some, all_ = work.plan.jobs, full.plan.jobs
         assert list(some.values()) == list(all_.values()), _unlike(some, all_)
         if not work.plan.products_to_retire:
@@ -281,7 +286,7 @@ class Sandbox:
 
     def _check_end(self, work, lines):
         """The last lines of a run that planned some nights are those of all nights."""
-        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         if not (work.failed or work.postponed):
             last = session.finish(full)[0]
             assert lines == last, [*sorted(set(lines) ^ set(last)), "---", *lines, "---", *last]

@@ -22,6 +22,7 @@ from ccdflow.run.nights import closed_nights, merging, night_notes
 from ccdflow.run.products import product_stamps
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.run_start import RunRequest
 from ccdflow.run.watch import watching
 
 NIGHTS = [f"2024-03-{day:02}" for day in range(1, 6)]
@@ -72,7 +73,9 @@ def opened(sandbox):
         # Plan only: what a plan has found out is not written.
         patch.setattr(session, "retire", lambda *_: {})
         patch.setattr(session, "save_session", lambda *_: None)
-        started = session.start(sandbox.values(), chain=kinds.CHAIN, dry=False, sealed=True)
+        started = session.start(
+            sandbox.values(), chain=kinds.CHAIN, request=RunRequest(accepts_seal=True)
+        )
         started.lock.close()
     nights = {row.night for row in started.context.store.rows.values()}
     return sorted(nights) if started.context.closed else None

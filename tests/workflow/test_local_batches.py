@@ -191,7 +191,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         "values = {'limits': {'settle': 0}}\n"
         f"values |= {{'raw': {str(raw)!r}, 'results': {str(results)!r}}}\n"
         "values = settings.load_settings(values)\n"
-        "work = session.start(values, chain=CHAIN, dry=False)\n"
+        "work = session.start(values, chain=CHAIN)\n"
         "parts = batch_splitting.split(work, each_night=True)\n"
         "print([str(values['results'] + '/' + o.path) for o in parts][0])\n"
     )

@@ -14,6 +14,7 @@ from ccdflow import kinds, paths
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, session
 from ccdflow.run.nights import night_notes, partial_plan
+from ccdflow.run.run_start import RunRequest
 
 SOURCE = Path(session.__file__).parents[1]
 NIGHTS = [f"2024-03-{day:02}" for day in range(1, 5)]
@@ -43,12 +44,14 @@ def original(tmp_path_factory):
         yield made
 
 
-def start(sandbox, *, dry=False, **more):
+def start(sandbox, **asked):
     """Return the session of the next run, which leaves all files as they are."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("retire", "save_session", "remove_logs", "remove_parts"):
             patch.setattr(session, name, lambda *_: {})
-        started = session.start(sandbox.values(), chain=kinds.CHAIN, dry=dry, sealed=True, **more)
+        started = session.start(
+            sandbox.values(), chain=kinds.CHAIN, request=RunRequest(accepts_seal=True, **asked)
+        )
         if started.lock is not None:
             started.lock.close()
     return started
@@ -259,7 +262,7 @@ def test_a_first_run_and_a_run_of_some_nights_give_no_reason(box, tmp_path):
 def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
     product = f"reduced/{NIGHTS[0]}/2.fits"
     box.config.update(strict=True)
-    of_run, of_dry_run = start(box), start(box, dry=True)
+    of_run, of_dry_run = start(box), start(box, is_dry=True)
     named = start(box, requested=frozenset([product]))
     # 12 frames are planned in no time.
     assert [each.lines_on_nights() for each in (of_run, of_dry_run, named)] == [[], [], []]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ from ccdflow.run import job_records, ledger, seal, session
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
+from ccdflow.run.run_start import DRY_RUN, RunRequest
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}
+
+SEALED_RUN = RunRequest(accepts_seal=True)
+SEALED_DRY_RUN = RunRequest(is_dry=True, accepts_seal=True)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +48,11 @@ def sandbox(original, tmp_path, monkeypatch):
 
 def held(sandbox, **more):
     """Return the seal that a dry run goes by, or None."""
-    return session.start(sandbox.values(**more), chain=kinds.CHAIN, dry=True, sealed=True).seal
+    return session.start(sandbox.values(**more), chain=kinds.CHAIN, request=SEALED_DRY_RUN).seal
 
 
 def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypatch):
-    full = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True)
+    full = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN)
     expected = full.describe(), session.finish(full)
 
     def refuse(*_, **__):
@@ -56,7 +61,7 @@ def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypat
     monkeypatch.setattr(header_store, "load_store", refuse)
     monkeypatch.setattr(ledger, "load_ledger", refuse)
     monkeypatch.setattr(rawfile, "open_raw", refuse)
-    quick = session.start(sandbox.values(), chain=kinds.CHAIN, dry=False, sealed=True)
+    quick = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_RUN)
     quick.lock.close()
     assert (quick.describe(), session.finish(quick)) == expected
     assert expected[0] == ["nothing to do: 6 frames reduced and up to date"]
@@ -67,7 +72,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
         raise AssertionError("the kinds were imported")
 
     late = LateChain(refuse)
-    quick = session.start(sandbox.values(), chain=late, dry=True, sealed=True)
+    quick = session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN)
     assert quick.seal is not None
     assert plan_description.other_products(quick.plan) == ""
     assert (quick.describe(), session.finish(quick)[1]) == (quick.seal.described, False)
@@ -75,7 +80,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     # Other code or settings may have other kinds: these are asked.
     monkeypatch.setattr("ccdflow.__version__", "99.0")
     late = LateChain(lambda: kinds.CHAIN)
-    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal is None
+    assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal is None
     assert late.is_loaded
 
 
@@ -84,12 +89,12 @@ def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
     """The facts that a seal has noted serve a chain alone that nobody has imported."""
     late = LateChain(lambda: kinds.CHAIN)
     assert len(late) == len(kinds.CHAIN)
-    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal
+    assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal
     beside = sandbox.results.parent / "mask.txt"
     beside.write_text("1")
     changed = {"versions": [99, 99], "further_files": lambda self, settings: [beside]}
     monkeypatch.setattr(Kind, name, changed[name])
-    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal is None
+    assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal is None
 
 
 def raw(sandbox, number=0):
@@ -216,17 +221,20 @@ def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path
 def test_products_forced_or_asked_for_are_planned(sandbox):
     values = sandbox.values()
     for named in (
-        {"forced": {"frame"}},
-        {"requested": {paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")}},
+        {"forced": frozenset({"frame"})},
+        {"requested": frozenset({paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")})},
     ):
-        assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
+        assert (
+            session.start(values, chain=kinds.CHAIN, request=replace(SEALED_DRY_RUN, **named)).seal
+            is None
+        )
 
 
 def test_a_dry_run_without_a_seal_does_not_compute_its_state(sandbox, monkeypatch):
-    expected = session.finish(session.start(sandbox.values(), chain=kinds.CHAIN, dry=True))
+    expected = session.finish(session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN))
     (sandbox.results / paths.SEAL).unlink()
     monkeypatch.setattr(seal, "state_of", None)
-    planned = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True, sealed=True)
+    planned = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_DRY_RUN)
     assert (planned.state_to_seal, session.finish(planned)) == (None, expected)
 
 
@@ -281,7 +289,7 @@ def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_ol
     assert sandbox.run().jobs == []
     content = read_seal(sandbox)
     # Which of the pages is written last is by chance: two jobs run at a time.
-    made = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True).context.ledger
+    made = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN).context.ledger
     newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
     assert newest >= atomic_write.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
     assert (content["boot"], content["until"]) == (job_records.boot_id(), newest / 1e9 + 3600)

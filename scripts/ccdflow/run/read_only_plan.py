@@ -7,6 +7,7 @@ from pathlib import Path
 from ccdflow import settings, yamltext
 from ccdflow.errors import UserError
 from ccdflow.run import session
+from ccdflow.run.run_start import DRY_RUN
 
 
 def settings_of(values_given):
@@ -57,4 +58,4 @@ def plan_only(values_given, *, chain):
     -------
     ccdflow.run.session.Session
     """
-    return session.start(settings_of(values_given), chain=chain, dry=True)
+    return session.start(settings_of(values_given), chain=chain, request=DRY_RUN)

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, s
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
-from ccdflow.run.late_chain import KindChain
 from ccdflow.run.lines import last_run
 from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.plan_description import lines_on_plan
@@ -30,9 +28,12 @@ from ccdflow.run.products import removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
+from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
+# The request of a run that plans all nights.
+_WHOLE_RUN = RunRequest()
 # Below this many frames a plan of all nights takes a second or so: nobody asks why.
 _MANY_FRAMES = 10_000
 
@@ -97,50 +98,8 @@ class Session:
         return self.plan.context
 
 
-@dataclass(frozen=True)
-class RunStart:
-    """All that a run begins with.
-
-    Attributes
-    ----------
-    settings : dict
-    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
-        Those on which the reading of headers depends.
-    chain : ccdflow.run.late_chain.KindChain
-    is_dry : bool
-    lock : file object or None
-        Held until the run ends; None for a dry run.
-    forced, requested : frozenset of str
-    notes, made, progress, cores
-        See `start`.
-    """
-
-    settings: dict[str, object]
-    reading: ReadingSettings
-    chain: KindChain
-    is_dry: bool
-    lock: TextIO | None
-    forced: frozenset[str] = frozenset()
-    requested: frozenset[str] = frozenset()
-    notes: Callable[[], tuple[header_store.HeaderStore, ledger.Ledger]] | None = None
-    made: dict[str, job_records.Record] | None = None
-    progress: Callable[[int, int], None] | None = None
-    cores: int = 1
-
-    @property
-    def raw(self):
-        """The raw folder, a `pathlib.Path`."""
-        return Path(self.settings["raw"])
-
-    @property
-    def results(self):
-        """The results folder, a `pathlib.Path`."""
-        return Path(self.settings["results"])
-
-
 def start(
-    settings, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
-    cores=1, notes=None, made=None,
+    settings, *, chain, request=_WHOLE_RUN, last_round=None, cores=1, progress=None,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
@@ -150,25 +109,14 @@ def start(
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
-    dry : bool
-        Plan only; write nothing, not even the lock.
-    progress : callable, optional
-        Called with (headers read, headers to read).
-    forced : set of str
-        Kinds of products, and products, to be made again although they are current.
-    requested : set of str
-        Products requested by name. Their raw files, and those of ``forced``, are read again if
-        they were set aside.
-    sealed : bool
-        Whether a seal that holds is enough (`ccdflow.run.seal`): the plan is empty then, and so is
-        its context. Without this everything is read and planned.
+    request : ccdflow.run.run_start.RunRequest, optional
+        Without it the run plans all nights, and writes what has changed.
+    last_round : ccdflow.run.run_start.LastRound, optional
+        Of a watch, of which this run is a round. No seal is looked at then.
     cores : int
         How many processes may read headers.
-    notes : callable, optional
-        Called under the lock; returns inventory and ledger, as `read_notes` does.
-    made : dict of str to ccdflow.run.job_records.Record, optional
-        Records by this process that the ledger does not have yet, by product, {} for none. With it
-        no seal is looked at, and some nights alone are planned although jobs have left records.
+    progress : callable, optional
+        Called with (headers read, headers to read).
 
     Returns
     -------
@@ -185,46 +133,59 @@ def start(
             reading = reading_settings(settings)
             lock.check_places(results)
             # Release the lock if the start fails.
-            lock_file = None if dry else stack.enter_context(lock.take_lock(results))
-            run_start = RunStart(
-                settings=settings,
-                reading=replace(reading, is_folding=rawnames.is_folding(results)),
-                chain=chain,
-                is_dry=dry,
-                lock=lock_file,
-                forced=frozenset(forced),
-                requested=frozenset(requested),
-                notes=notes,
-                made=made,
-                progress=progress,
-                cores=cores,
+            lock_file = None if request.is_dry else stack.enter_context(lock.take_lock(results))
+            session = _start_locked(
+                RunStart(
+                    settings=settings,
+                    reading=replace(reading, is_folding=rawnames.is_folding(results)),
+                    chain=chain,
+                    request=request,
+                    last_round=last_round,
+                    lock=lock_file,
+                    cores=cores,
+                    progress=progress,
+                )
             )
-            archive_state = None
-            # A dry run leaves no seal. So the state is needed only where there is a seal already.
-            is_seal_wanted = sealed and (not dry or seal.has_seal(results))
-            if (is_seal_wanted or made is not None) and not forced and not requested:
-                archive_state = seal.state_of(
-                    settings, reading.cameras, chain, cores=cores, has_records=made is not None
-                )
-            valid_seal = seal.valid_seal(results, archive_state if sealed else None)
-            if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
-                valid_seal = None
-            if valid_seal is not None:
-                session = _sealed_session(run_start, valid_seal)
-            else:
-                # Without a look at the folders nobody has asked for some nights only.
-                is_asked = is_seal_wanted or made is not None
-                session = (
-                    _session_of_nights(run_start, archive_state)
-                    if is_asked
-                    else _session_of_all_nights(run_start)
-                )
-                session.state_to_seal = archive_state if sealed else None
-                session.archive_state = archive_state
         except OSError as error:
             raise lock.error_of_system(results, error) from None
         stack.pop_all()
     return session
+
+
+def _start_locked(run_start):
+    """Return the session of a run that holds the lock: of no night, of some, or of all."""
+    request, is_round = run_start.request, run_start.last_round is not None
+    # A dry run leaves no seal. So the state is needed only where there is a seal already.
+    is_seal_wanted = request.accepts_seal and (
+        not request.is_dry or seal.has_seal(run_start.results)
+    )
+    if not is_seal_wanted and not is_round:
+        # Nobody has asked for a look at the folders, by which some nights alone are planned.
+        return _session_of_all_nights(run_start)
+    archive_state = None
+    if not request.names_products:
+        archive_state = seal.state_of(
+            run_start.settings,
+            run_start.reading.cameras,
+            run_start.chain,
+            cores=run_start.cores,
+            has_records=is_round,
+        )
+    if is_seal_wanted and (valid_seal := _valid_seal(run_start, archive_state)) is not None:
+        return _sealed_session(run_start, valid_seal)
+    session = _session_of_nights(run_start, archive_state)
+    session.state_to_seal = archive_state if is_seal_wanted else None
+    session.archive_state = archive_state
+    return session
+
+
+def _valid_seal(run_start, archive_state):
+    """Return the seal that holds, None for none, and where a dry run has to plan beside it."""
+    valid_seal = seal.valid_seal(run_start.results, archive_state)
+    is_of_no_use = (
+        valid_seal is not None and run_start.request.is_dry and valid_seal.dry_run_lines is None
+    )
+    return None if is_of_no_use else valid_seal
 
 
 @contextmanager
@@ -253,12 +214,14 @@ def _sealed_session(run_start, valid_seal):
         chain=run_start.chain,
         cameras=run_start.reading.cameras,
     )
-    if not run_start.is_dry:
+    if not run_start.request.is_dry:
         try:
             remove_logs(run_start.results)
         except OSError as error:
             raise lock.error_of_writing(run_start.results, error) from None
-    return Session(plan.Plan(empty, {}, []), run_start.is_dry, run_start.lock, seal=valid_seal)
+    return Session(
+        plan.Plan(empty, {}, []), run_start.request.is_dry, run_start.lock, seal=valid_seal
+    )
 
 
 def read_notes(results):
@@ -276,13 +239,13 @@ def _session_of_nights(run_start, archive_state):
     """Return the session of a run that plans some nights, or all where that is needed."""
     why_whole = ""
     try:
-        if run_start.forced or run_start.requested:
+        if run_start.request.names_products:
             closed_nights.read_closed_nights(run_start.results)
             raise NeedsWholePlan("products are asked for by name")
-        if not run_start.is_dry:
+        if not run_start.request.is_dry:
             return _session_of_some_nights(run_start, archive_state)
         # A dry run names the jobs of all nights.
-        partial_plan.read_nights(run_start.settings, run_start.reading, archive_state)
+        partial_plan.read_nights(run_start, archive_state)
     except NothingClosed:
         pass
     except NeedsWholePlan as error:
@@ -295,11 +258,8 @@ def _session_of_nights(run_start, archive_state):
 
 def _session_of_some_nights(run_start, archive_state):
     """Return the session of a run that plans some nights only."""
-    opened_plan, files = partial_plan.plan_changed_nights(
-        run_start.settings, run_start.reading, run_start.chain, archive_state,
-        made=run_start.made, progress=run_start.progress, cores=run_start.cores,
-    )  # fmt: skip
-    session = Session(opened_plan, run_start.is_dry, run_start.lock)
+    opened_plan, files = partial_plan.plan_changed_nights(run_start, archive_state)
+    session = Session(opened_plan, run_start.request.is_dry, run_start.lock)
     try:
         remove_logs(run_start.results)
         _retire_planned(session)
@@ -311,12 +271,15 @@ def _session_of_some_nights(run_start, archive_state):
 
 def _session_of_all_nights(run_start):
     """Return the session of a plan of all nights."""
-    results, chain, forced = run_start.results, run_start.chain, run_start.forced
+    results, chain, request = run_start.results, run_start.chain, run_start.request
+    forced = request.forced
     # None: all frames that are set aside are read again.
-    read_again = None if chain.first.name in forced else forced | run_start.requested
-    busy = {} if run_start.is_dry else claims.withdraw(results)
-    store, records = run_start.notes() if run_start.notes else read_notes(results)
-    files, unmade = ledger.fold(results, records, verify=True, known=run_start.made)
+    read_again = None if chain.first.name in forced else forced | request.requested
+    busy = {} if run_start.request.is_dry else claims.withdraw(results)
+    last_round = run_start.last_round
+    read = last_round.read_notes if last_round is not None else None
+    store, records = read_notes(results) if read is None else read()
+    files, unmade = ledger.fold(results, records, verify=True, known=run_start.unsaved_records)
     take_aside(store, unmade)
     gone = inventory.update(
         store,
@@ -337,8 +300,10 @@ def _session_of_all_nights(run_start):
         outdated=outdated,
         cameras=run_start.reading.cameras,
     )
-    session = Session(plan.make_plan(context, forced), run_start.is_dry, run_start.lock, busy)
-    if not run_start.is_dry:
+    session = Session(
+        plan.make_plan(context, forced), run_start.request.is_dry, run_start.lock, busy
+    )
+    if not run_start.request.is_dry:
         try:
             remove_logs(results)
             _retire_planned(session)
@@ -526,7 +491,13 @@ def _finish_whole(session):
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
     session_of_all = _session_of_all_nights(
-        RunStart(settings, reading, context.chain, session.is_dry, session.lock)
+        RunStart(
+            settings=settings,
+            reading=reading,
+            chain=context.chain,
+            request=RunRequest(is_dry=session.is_dry),
+            lock=session.lock,
+        )
     )
     session_of_all.why_whole = session.why_whole
     ended = PageContext.of(replace(session_of_all.context, jobs={}, elsewhere={}))

@@ -23,6 +23,7 @@ from ccdflow.kinds.reporting import master_ageing
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.run import session
 from ccdflow.run.context import PlanContext
+from ccdflow.run.run_start import DRY_RUN
 
 ROOT = Path(__file__).parents[3]
 EFOSC2 = ROOT.parent / "shared" / "data" / "efosc2_2022"
@@ -41,7 +42,7 @@ def script(name):
 def look(raw, results, **config):
     """Return the plan of a raw folder as a dry run makes it."""
     values = settings.load_settings({"raw": str(raw), "results": str(results), **config})
-    return PlanContext.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
+    return PlanContext.of(session.start(values, chain=kinds.CHAIN, request=DRY_RUN).context)
 
 
 def masters(context, night):

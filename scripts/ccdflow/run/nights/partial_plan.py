@@ -13,7 +13,6 @@ import os
 import posixpath
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
@@ -39,21 +38,15 @@ from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 _MOST_ATTEMPTS = 5
 
 
-def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progress, made=None):
+def plan_changed_nights(run_start, archive_state):
     """Plan the nights that are to be opened.
 
     Parameters
     ----------
-    settings : dict
-    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
-    chain : ccdflow.kinds.kind.Chain
+    run_start : ccdflow.run.run_start.RunStart
+        Its unsaved records are taken in if they are among those that jobs have left.
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now.
-    cores : int
-    progress : callable or None
-    made : dict of str to ccdflow.run.job_records.Record, optional
-        Records that are taken in if they are among those that jobs have left; None where none are
-        left.
 
     Returns
     -------
@@ -66,26 +59,25 @@ def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progr
     NeedsWholePlan
         If the whole archive has to be planned.
     """
-    nights = read_nights(settings, reading, archive_state)
-    changes = _Changes(settings, archive_state, nights, nights.notes)
+    nights = read_nights(run_start, archive_state)
+    changes = _Changes(run_start.raw, archive_state, nights)
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
-        attempt = _PlanAttempt(settings, reading, chain, nights.notes, changes, made)
-        opened_plan, further_nights = attempt.plan(opened, cores=cores, progress=progress)
+        attempt = _PlanAttempt(run_start, nights.notes, changes)
+        opened_plan, further_nights = attempt.plan(opened)
         if not further_nights:
             return opened_plan, attempt.files
         opened |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
 
-def read_nights(settings, reading, archive_state):
+def read_nights(run_start, archive_state):
     """Return the closed nights of an archive with their notes, if they count at all.
 
     Parameters
     ----------
-    settings : dict
-    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
+    run_start : ccdflow.run.run_start.RunStart
     archive_state : ccdflow.run.seal.State or None
         Of the archive as it is now; None where there is work left over.
 
@@ -98,9 +90,9 @@ def read_nights(settings, reading, archive_state):
     NeedsWholePlan
         If they do not count: the whole archive has to be planned whatever has changed.
     """
-    results = Path(settings["results"])
+    results = run_start.results
     nights = closed_nights.read_closed_nights(results)
-    if reading.is_folding:
+    if run_start.reading.is_folding:
         raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
@@ -120,20 +112,21 @@ class _Changes:
 
     Parameters
     ----------
-    settings : dict
+    raw : pathlib.Path
+        The raw folder.
     archive_state : ccdflow.run.seal.State
         Of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
-    notes : NightNotes
+        With their notes.
     """
 
-    def __init__(self, settings, archive_state, nights, notes):
-        self._raw, self._notes, self._nights = Path(settings["raw"]), notes, nights
+    def __init__(self, raw, archive_state, nights):
+        self._raw, self._notes, self._nights = raw, nights.notes, nights
         before, now = nights.first["folders"], archive_state.folders
         self.folders = {
             name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
         }
-        self.folders |= notes.touched
+        self.folders |= self._notes.touched
         self.raw = sorted(
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
@@ -230,21 +223,22 @@ class _PlanAttempt:
 
     Parameters
     ----------
-    settings, reading, chain
-        See `plan_changed_nights`.
+    run_start : ccdflow.run.run_start.RunStart
     notes : NightNotes
     changes : _Changes
-    made : dict of str to ccdflow.run.job_records.Record or None
-        See `plan_changed_nights`.
+
+    Attributes
+    ----------
+    files : list of str
+        The records of jobs that are in the ledger now.
     """
 
-    def __init__(self, settings, reading, chain, notes, changes, made):
-        self._settings, self._reading, self._chain = settings, reading, chain
-        self._notes, self._changes = notes, changes
-        self._nights, self._made = notes.nights, made
+    def __init__(self, run_start, notes, changes):
+        self._run_start, self._chain = run_start, run_start.chain
+        self._notes, self._nights, self._changes = notes, notes.nights, changes
         self.files = []
 
-    def plan(self, opened, *, cores, progress):
+    def plan(self, opened):
         """Return (plan, nights that have to be opened as well).
 
         Raises
@@ -260,7 +254,11 @@ class _PlanAttempt:
         store, records = self._store(opened), open_ledger(self._notes, sorted(opened))
         records_taken = self._take_in(store, records)
         inventory.update(
-            store, self._reading, only=self._changes.stamps, cores=cores, progress=progress
+            store,
+            self._run_start.reading,
+            only=self._changes.stamps,
+            cores=self._run_start.cores,
+            progress=self._run_start.progress,
         )
         rows = dict(store.rows)
         further_nights = {row.night for row in rows.values() if nights.is_closed(row.night)}
@@ -281,12 +279,11 @@ class _PlanAttempt:
 
     def _take_in(self, store, records):
         """Take the records that jobs have left into the ledger, and return them by product."""
-        if self._made is None:
+        unsaved = self._run_start.unsaved_records
+        if unsaved is None:
             return {}
         before = dict(records)
-        self.files, unmade = ledger.fold(
-            self._notes.results, records, verify=True, known=self._made
-        )
+        self.files, unmade = ledger.fold(self._notes.results, records, verify=True, known=unsaved)
         take_aside(store, unmade)
         return changed_values(records, before)
 
@@ -315,17 +312,17 @@ class _PlanAttempt:
 
     def _context(self, store, records):
         """Return the context of a plan of the open nights."""
-        settings, nights = self._settings, self._nights
+        run_start, reading = self._run_start, self._run_start.reading
         context = JobContext(
-            settings=settings,
-            raw=Path(settings["raw"]),
-            results=Path(settings["results"]),
+            settings=run_start.settings,
+            raw=run_start.raw,
+            results=run_start.results,
             store=store,
             ledger=records,
             chain=self._chain,
-            outdated=frozenset(inventory.outdated_files(store, self._reading)),
-            cameras=self._reading.cameras,
-            closed=nights,
+            outdated=frozenset(inventory.outdated_files(store, reading)),
+            cameras=reading.cameras,
+            closed=self._nights,
             beyond=self._notes,
         )
         _restore_closed_nights(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.run import job_records, session
+from ccdflow.run.run_start import DRY_RUN, RunRequest
 
 CHANGED_FILE = "/proc/self/status"
 """A file that is newer than any product: it makes `snakemake --summary` show a product as out of
@@ -31,9 +32,11 @@ class View:
     """
 
     def __init__(self, settings, chain):
-        self._stale = set(session.start(settings, chain=chain, dry=True).plan.jobs)
+        self._stale = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
         every = frozenset(kind.name for kind in chain)
-        self.session = session.start(settings, chain=chain, dry=True, forced=every)
+        self.session = session.start(
+            settings, chain=chain, request=RunRequest(is_dry=True, forced=every)
+        )
         refused = {
             product
             for product, record in self.session.context.ledger.items()

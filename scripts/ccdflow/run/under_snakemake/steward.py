@@ -27,6 +27,7 @@ from ccdflow.run.lines import plan_description, summary
 from ccdflow.run.lines.closing_lines import why_failed
 from ccdflow.run.lines.debug_lines import DebugLines
 from ccdflow.run.lines.progress import BatchCount, Progress
+from ccdflow.run.run_start import RunRequest
 from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
@@ -140,12 +141,14 @@ class Steward:
         started = session.start(
             self.settings,
             chain=self.chain,
-            dry=dry,
-            progress=self._headers_read,
-            forced=self._forced_products(),
-            requested=frozenset(requested),
-            sealed=True,
+            request=RunRequest(
+                is_dry=dry,
+                accepts_seal=True,
+                forced=self._forced_products(),
+                requested=frozenset(requested),
+            ),
             cores=host.cores,
+            progress=self._headers_read,
         )
         for product in requested:
             job_list.check_product(started.context, product, self.results)

@@ -24,6 +24,7 @@ from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.run_start import LastRound
 from ccdflow.run.unparsed_mapping import forget_texts
 from ccdflow.run.watch import (
     arrivals,
@@ -402,31 +403,25 @@ class Watch:
     def _start(self, results):
         """Return the session of a whole round, for which the state of the last one is given up."""
         is_of_some_nights = self._warm is not None and not self._warm.is_whole
-        notes, made = self._notes_of_last_round(results)
+        last_round = self._last_round(results)
         if is_of_some_nights:
             # Contexts are reference cycles: the new plan needs the room of the last one.
             gc.collect()
         return session.start(
-            self.settings, chain=self.chain, dry=False, cores=self.cores, notes=notes,
-            progress=lambda *_: self._patience.note_life(), made=made,
-        )  # fmt: skip
+            self.settings,
+            chain=self.chain,
+            last_round=last_round,
+            cores=self.cores,
+            progress=lambda *_: self._patience.note_life(),
+        )
 
-    def _notes_of_last_round(self, results):
-        """Return the parts of the last round that a plan takes over; all others are let go.
-
-        Returns
-        -------
-        notes : callable or None
-            See `ccdflow.run.session.start`. None where the plan reads the notes of the nights that
-            it opens.
-        made : dict of str to ccdflow.run.job_records.Record
-            Records of short rounds, by product.
-        """
+    def _last_round(self, results):
+        """Return what a plan takes over of the last round, a `LastRound`; all else is let go."""
         last, self._warm = self._warm, None
         if last is None:
-            return None, {}
-        notes = partial(last.release, partial(session.read_notes, results))
-        return notes if last.is_whole else None, last.made
+            return LastRound()
+        read_notes = partial(last.release, partial(session.read_notes, results))
+        return LastRound(read_notes if last.is_whole else None, last.made)
 
     def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""

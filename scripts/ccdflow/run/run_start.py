@@ -1,0 +1,114 @@
+"""All that a run begins with: what it is asked to do, its settings, its kinds, its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from ccdflow.run.job_records import Record
+    from ccdflow.run.late_chain import KindChain
+    from ccdflow.run.ledger import Ledger
+    from ccdflow.run.rawframes.header_store import HeaderStore
+    from ccdflow.run.rawframes.reading_settings import ReadingSettings
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked to do, beyond its settings.
+
+    Attributes
+    ----------
+    is_dry : bool
+        If True, the run plans only and writes nothing, not even the lock.
+    accepts_seal : bool
+        Whether a seal that holds is enough (`ccdflow.run.seal`): the plan is empty then, and so is
+        its context. Without this everything is read and planned.
+    forced : frozenset of str
+        Kinds of products, and products, to be made again although they are current.
+    requested : frozenset of str
+        Products requested by name. Their raw files, and those of ``forced``, are read again if
+        they were set aside.
+    """
+
+    is_dry: bool = False
+    accepts_seal: bool = False
+    forced: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
+
+    @property
+    def names_products(self):
+        """Whether it names kinds or products: all nights are planned then."""
+        return bool(self.forced or self.requested)
+
+
+DRY_RUN = RunRequest(is_dry=True)
+"""The request of a plan of all nights that writes nothing."""
+
+
+@dataclass(frozen=True)
+class LastRound:
+    """What a watch knows of the archive from its last round: its next run need not read it.
+
+    Attributes
+    ----------
+    read_notes : callable or None
+        Called under the lock; returns inventory and ledger, as `ccdflow.run.session.read_notes`
+        does. None where the run reads the notes of the nights that it opens.
+    unsaved_records : dict of str to ccdflow.run.job_records.Record
+        Records by this process that the ledger does not have yet, by product. Some nights alone
+        are planned although jobs have left these.
+    """
+
+    read_notes: Callable[[], tuple[HeaderStore, Ledger]] | None = None
+    unsaved_records: dict[str, Record] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """All that a run begins with; nothing of it changes while the run is planned.
+
+    Attributes
+    ----------
+    settings : dict
+        Settings, as `ccdflow.settings.load_settings` returns them.
+    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
+        Those on which the reading of headers depends.
+    chain : ccdflow.run.late_chain.KindChain
+        The kinds of products.
+    request : RunRequest
+    last_round : LastRound or None
+        None for a run that is not a round of a watch.
+    lock : file object or None
+        Held until the run ends; None for a dry run.
+    cores : int
+        How many processes may read headers.
+    progress : callable or None
+        Called with (headers read, headers to read).
+    """
+
+    settings: dict[str, object]
+    reading: ReadingSettings
+    chain: KindChain
+    request: RunRequest
+    last_round: LastRound | None = None
+    lock: TextIO | None = None
+    cores: int = 1
+    progress: Callable[[int, int], None] | None = None
+
+    @property
+    def raw(self):
+        """The raw folder, a `pathlib.Path`."""
+        return Path(self.settings["raw"])
+
+    @property
+    def results(self):
+        """The results folder, a `pathlib.Path`."""
+        return Path(self.settings["results"])
+
+    @property
+    def unsaved_records(self):
+        """The `LastRound.unsaved_records`, None for a run that is not a round of a watch."""
+        return None if self.last_round is None else self.last_round.unsaved_records
