@@ -214,7 +214,7 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     wanted = frame(setup=own)
     missing = missing_words(masters.choose("bias", wanted).missing)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
-    assert [m.about.setup for m, _ in masters.passed_over("bias", wanted, {NIGHT})] == [full]
+    assert [m.about.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [full]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
     missing = missing_words(alone.choose("bias", wanted).missing)
     assert missing == "no bias of cami 32x32: there is none of this camera"
@@ -227,11 +227,11 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     masters = MasterChoice([master("bias", night, setup=s) for night in nights for s in setups])
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
     monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
-    passed = [each for each, _ in masters.passed_over("bias", wanted, some)]
+    passed = [each for each, _ in masters.refused_masters("bias", wanted, some)]
     assert [each.about.night for each in passed] == [nights[10], nights[2000]]
     assert [each.about.setup for each in passed] == [setups[1]] * 2
     assert len(asked) == 4
-    fitting = masters.fitting("bias", wanted, some)
+    fitting = masters.masters_that_fit("bias", wanted, some)
     assert [each.about.night for each in fitting] == [nights[10], nights[2000]]
 
 

@@ -158,9 +158,9 @@ class StepsChoice:
         # The steps of a frame by the ids of their objects, and the first ones with some numbers.
         self._equal_steps, self._by_numbers = {}, {}
 
-    def of_night(self, night):
+    def choice_of_night(self, night):
         """Return the choice of the same frames in another night of their epoch."""
-        window_choices = [each.of_night(night) for each in self._window_choices]
+        window_choices = [each.choice_of_night(night) for each in self._window_choices]
         return StepsChoice(self._context, window_choices, self.choice_numbers)
 
     def numbers_of(self, seconds, degrees):
@@ -423,7 +423,7 @@ class FramePlanner:
         if of_any_night not in self._first_of_epochs:
             first = steps_choice_of(context, self._kinds[type_], row)
             self._first_of_epochs[of_any_night] = first
-        steps = self._first_of_epochs[of_any_night].of_night(row.night)
+        steps = self._first_of_epochs[of_any_night].choice_of_night(row.night)
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if name not in self._measured:

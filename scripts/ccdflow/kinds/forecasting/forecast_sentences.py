@@ -75,8 +75,8 @@ def paragraph(block):
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
-    if block.passed_over:
-        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+    if block.refused_masters:
+        words = ", ".join(f"{name}: {why}" for name, why in block.refused_masters)
         lines.append(f"  not used: {words}")
     if words := wish_lines(block):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")

@@ -27,7 +27,7 @@ from ccdflow.run.job import Group, RemarkKind, Use
 from ccdflow.run.lookups import OutcomeKey
 
 # The masters not taken are named for at most this many frames.
-_MOST_PASSED_OVER = 4
+_MOST_REFUSED_MASTERS = 4
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Block:
     taken : tuple of PlannedMaster
     noises : tuple of ccdflow.kinds.forecasting.night_noise.GroupNoise
         () where the gain is not known.
-    passed_over : tuple of (str, str)
+    refused_masters : tuple of (str, str)
         Masters that no frame takes, in words, and why.
     refused : int
         Frames that lack a master and are not calibrated for that, by the configuration.
@@ -122,7 +122,7 @@ class Block:
     frames: tuple[tuple[str, int], ...] = ()
     taken: tuple[PlannedMaster, ...] = ()
     noises: tuple[night_noise.GroupNoise, ...] = ()
-    passed_over: tuple[tuple[str, str], ...] = ()
+    refused_masters: tuple[tuple[str, str], ...] = ()
     refused: int = 0
 
 
@@ -175,7 +175,7 @@ def _block(context, night, setup, groups, *, foretell):
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     planned = tuple(each for kind in kinds for each in _planned_masters(context, kind, groups))
-    passed_over = _passed_over(context, groups, planned) if foretell else ()
+    refused_masters = _refused_masters(context, groups, planned) if foretell else ()
     lacking = {group.product for each in planned if each.missing for group in each.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
@@ -186,7 +186,7 @@ def _block(context, night, setup, groups, *, foretell):
         frames=tuple(Counter(names.values()).items()),
         taken=planned,
         noises=tuple(noises),
-        passed_over=tuple(passed_over),
+        refused_masters=tuple(refused_masters),
         refused=len(lacking) if is_refused else 0,
     )
 
@@ -522,7 +522,7 @@ def _factors(context, answers):
     return min(known.values()), max(known.values())
 
 
-def _refused_masters(context, planned):
+def _masters_that_failed(context, planned):
     """Yield the masters before those that are taken, which could not be made, and why."""
     known = set()
     for each in planned:
@@ -535,18 +535,18 @@ def _refused_masters(context, planned):
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
 
-def _passed_over(context, groups, planned):
+def _refused_masters(context, groups, planned):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {each.master.night for each in planned if each.master is not None}
-    passed = list(_refused_masters(context, planned))
+    refused = list(_masters_that_failed(context, planned))
     for kind in dict.fromkeys(each.kind for each in planned):
         needed = [each for each in planned if each.kind == kind and not each.is_unneeded]
         asking = [group for each in needed for group in each.groups]
         reasons = defaultdict(list)
         for group in asking:
-            for master, why in association.passed_over(context, kind, group, nights):
+            for master, why in association.refused_masters(context, kind, group, nights):
                 reasons[master].append(why)
-        passed += [
+        refused += [
             (
                 f"{kind} {match_sentences.master_in_words(master, kind)}",
                 " or ".join(dict.fromkeys(whys)),
@@ -554,4 +554,4 @@ def _passed_over(context, groups, planned):
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]
-    return passed[:_MOST_PASSED_OVER]
+    return refused[:_MOST_REFUSED_MASTERS]

@@ -138,7 +138,7 @@ def library_of(context, kind):
     return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
-def passed_over(context, name, group, nights):
+def refused_masters(context, name, group, nights):
     """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
@@ -156,7 +156,7 @@ def passed_over(context, name, group, nights):
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]
-    return library_of(context, kind).passed_over(rows, group.night, nights)
+    return library_of(context, kind).refused_masters(rows, group.night, nights)
 
 
 # -- the masters that are taken --------------------------------------------------------------------

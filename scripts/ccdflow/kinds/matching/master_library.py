@@ -304,7 +304,7 @@ class MasterLibrary:
         if not products:
             return []
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
-        choice = self._masters.of_night_and_setup(self.kind.name, frame)
+        choice = self._masters.night_choice_of(self.kind.name, frame)
         return choice.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
@@ -328,7 +328,7 @@ class MasterLibrary:
         key = settings, epoch_of(self._context, row.camera, row.night)
         if key not in self._window_choices:
             self._window_choices[key] = self._find_window_choice(row)
-        return self._window_choices[key].of_night(row.night)
+        return self._window_choices[key].choice_of_night(row.night)
 
     def _find_window_choice(self, row):
         """Return a new `WindowChoice`, of the night of a frame."""
@@ -358,7 +358,7 @@ class MasterLibrary:
             self.noises.setdefault(frame.setup, self.noises[own_setup])
         kind = self.kind.name
         return [
-            (self._masters.of_night_and_setup(kind, frame), region)
+            (self._masters.night_choice_of(kind, frame), region)
             for frame, region in frames_and_regions
         ]
 
@@ -414,8 +414,8 @@ class MasterLibrary:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
         if not below_minimum.uses:
             return step.missing and _with_values_of(step.missing, frame)
-        of_night = (use.product for use in below_minimum.uses if use.lag == 0)
-        product = next(of_night, below_minimum.uses[0].product)
+        products_of_night = (use.product for use in below_minimum.uses if use.lag == 0)
+        product = next(products_of_night, below_minimum.uses[0].product)
         group = self.groups[product]
         return Missing(
             self.kind.name,
@@ -426,7 +426,7 @@ class MasterLibrary:
             minimum=self.minimum,
         )
 
-    def passed_over(self, rows, night, nights):
+    def refused_masters(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.
 
         Parameters
@@ -443,15 +443,15 @@ class MasterLibrary:
         frames_in_larger = {
             larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
         }
-        passed = []
-        for master, why in self._masters.passed_over(kind, frame, nights):
+        refused = []
+        for master, why in self._masters.refused_masters(kind, frame, nights):
             larger = frames_in_larger.get(master.about.setup)
             if larger is not None:
                 why = self._masters.why_not(kind, larger, master)
-            passed += [(master, why)] if why else []
+            refused += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
-        below_minimum = self._below_minimum.fitting(kind, frame, nights)
-        return passed + [(master, why) for master in below_minimum]
+        below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
+        return refused + [(master, why) for master in below_minimum]
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
@@ -475,11 +475,11 @@ class WindowChoice:
     chosen: Callable[..., Step]
     nights: dict[str, WindowChoice]
 
-    def of_night(self, night):
+    def choice_of_night(self, night):
         """Return the choice of the same frames in another night of their epoch."""
         choice = self.nights.get(night)
         if choice is None:
-            choices = [(each.of_night(night), cut) for each, cut in self.choices]
+            choices = [(each.choice_of_night(night), cut) for each, cut in self.choices]
             choice = WindowChoice(self.kind, choices, self.chosen, self.nights)
             self.nights[night] = choice
         return choice
