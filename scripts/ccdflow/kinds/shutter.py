@@ -370,10 +370,10 @@ def _light_of(flat):
 
 def _group_by_light(context, records):
     """Return the records of flats in a list for each light, whatever their exposures."""
-    by_light = {}
+    records_by_light = {}
     for record in records:
-        by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
-    return list(by_light.values())
+        records_by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
+    return list(records_by_light.values())
 
 
 def _record_entries(group, night, series, measured):
@@ -454,8 +454,8 @@ def _series(night, flats):
     if not all(night.level_is_out(flat, amplifier) for flat in flats for amplifier in amplifiers):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
-    of_images = [_means(night, flats, image) for image in night.images]
-    means, variances, counts = (list(values) for values in zip(*of_images, strict=True))
+    values_of_images = [_means(night, flats, image) for image in night.images]
+    means, variances, counts = (list(values) for values in zip(*values_of_images, strict=True))
     if not sum(count.sum() for count in counts):
         return None
     return dead_time.FlatSeries(seconds, means, variances, counts)
@@ -478,8 +478,8 @@ def _means(night, flats, image):
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
         # Only their ratios count: the scatter of the cells about their lines scales them.
-        of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
-        variances = (of_light + night.read_noise(amplifier)[0] ** 2) / counts
+        electrons_of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
+        variances = (electrons_of_light + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts
 
 

@@ -163,7 +163,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     archive.take("dark", NIGHT, exptime=300.0)
     context = archive.plan()
     (block,) = night_forecast.blocks_of(context, NIGHT, foretell=True)
-    assert block.noises[0].budget.of_reading == pytest.approx(then[3])
+    assert block.noises[0].budget.variance_without_light == pytest.approx(then[3])
 
 
 def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):

@@ -367,7 +367,7 @@ def _gain_words(wish, missing):
         return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
-    return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
+    return f"-{100 * wish.gain_without_light:.0f} % of read and dark variance"
 
 
 # -- the table of a page ---------------------------------------------------------------------------

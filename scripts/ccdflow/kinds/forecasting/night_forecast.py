@@ -199,14 +199,14 @@ def _frames_alike(context, groups, names):
     (str, str, list of ccdflow.run.job.Group)
         Filter and exposure; the first files, '' where all such frames take the same masters.
     """
-    by_uses = defaultdict(lambda: defaultdict(list))
+    groups_by_name = defaultdict(lambda: defaultdict(list))
     for group in groups:
         uses = [(each.kind, each.use) for each in answers_of(context, group)]
         key = tuple(
             (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
         )
-        by_uses[names[group.product]][key].append(group)
-    for name, groups_by_uses in by_uses.items():
+        groups_by_name[names[group.product]][key].append(group)
+    for name, groups_by_uses in groups_by_name.items():
         for alike in groups_by_uses.values():
             yield name, files_words(alike) if len(groups_by_uses) > 1 else "", alike
 

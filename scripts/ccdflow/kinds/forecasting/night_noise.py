@@ -320,8 +320,8 @@ def has_bias(context, dark, bias):
     -------
     bool
     """
-    of_dark = _bias_of(context, dark)
-    return bias is not None and of_dark is not None and of_dark.product == bias.product
+    bias_in_dark = _bias_of(context, dark)
+    return bias is not None and bias_in_dark is not None and bias_in_dark.product == bias.product
 
 
 def _bias_of(context, dark):

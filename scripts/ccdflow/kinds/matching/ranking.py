@@ -51,8 +51,8 @@ def rescale_use(use, exptime, seconds):
     if not use.is_scaled:
         return use
     scale = seconds / exptime
-    on_scale = match_sentences.remark_on_scale(scale)
-    remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
+    scale_remark = match_sentences.remark_on_scale(scale)
+    remarks = [scale_remark if each[0] is _ON_SCALE else each for each in use.remarks]
     return use.rescaled(scale, tuple(remarks))
 
 

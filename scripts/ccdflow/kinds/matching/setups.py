@@ -299,7 +299,7 @@ def filter_and_grism(facts):
     -------
     str
     """
-    return _in_any_order(facts["filter"], facts["grism"])
+    return _filter_and_grism(facts["filter"], facts["grism"])
 
 
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
@@ -310,7 +310,7 @@ def _as_written(filter_name, grism):
 
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
-def _in_any_order(filter_name, grism):
+def _filter_and_grism(filter_name, grism):
     return light_words((in_any_order(filter_name), grism))
 
 

@@ -108,11 +108,11 @@ def _figures(night, amplifier, transfer):
     }
 
 
-def _header_value(night, of_amplifier, fact):
+def _header_value(night, amplifier_value, fact):
     """Return the header's value for an amplifier: of several, each has one of its own."""
     geometry = night.context.store.geometry(night.row.geometry)
     is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
-    return positive_or_nan(of_amplifier if is_its_own else fact)
+    return positive_or_nan(amplifier_value if is_its_own else fact)
 
 
 def _error_of(noise, error, transfer):

@@ -65,15 +65,15 @@ def absent_settings(rows, group_by):
 def _few_and_text(name, frames, absent, values):
     """Return the few of the frames, those with a setting or those without, and their warning."""
     setting, remedy = _SETTINGS[name]
-    number, of_all = len(absent), f"of the {len(frames)} frames of its night"
+    number, frames_words = len(absent), f"of the {len(frames)} frames of its night"
     if 2 * number <= len(frames):
         few = absent
-        text = f"no {setting} in its header, as in {number} {of_all}; the others have "
+        text = f"no {setting} in its header, as in {number} {frames_words}; the others have "
         text += " or ".join(values)
     else:
         lacking = {row.file for row in absent}
         few = [row for row in frames if row.file not in lacking]
-        text = f"a {setting} in its header, which {number} {of_all} lack"
+        text = f"a {setting} in its header, which {number} {frames_words} lack"
     text += (
         f": frames with and without it share no masters; allowed: the card in all of them; {remedy}"
     )

@@ -42,8 +42,8 @@ def master_names(groups, *, prefix="", night=""):
             for other_product in groups
             if first[other_product] == first[product]
         ]
-        of = () if night_shown == night else ("of", night_shown)
-        names[product] = light_words((words, *_differing(group, alike), *of))
+        night_words = () if night_shown == night else ("of", night_shown)
+        names[product] = light_words((words, *_differing(group, alike), *night_words))
     counts = Counter(names.values())
     return {
         # Two that differ in their geometry or recipe alone have the names of their files.
