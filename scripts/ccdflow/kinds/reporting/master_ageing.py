@@ -99,16 +99,16 @@ def _candidates(context):
 
 
 def _series_of(context, kind, group, known):
-    """Return the name of the series of a group; ``known`` keeps it for thousands alike."""
+    """Return the name of the series of a group; ``known`` keeps those of all setups."""
     row = context.row(group.files[0])
-    alike = (
+    setup_key = (
         setups.setup_of(context, row, kind),
         setups.epoch_of(context, row.camera, group.night_of_page),
         group.shared,
     )
-    if (kind.name, *alike) not in known:
-        known[kind.name, *alike] = _series_name(context, kind, group, row)
-    return known[kind.name, *alike]
+    if (kind.name, *setup_key) not in known:
+        known[kind.name, *setup_key] = _series_name(context, kind, group, row)
+    return known[kind.name, *setup_key]
 
 
 def _series_name(context, kind, group, row):
