@@ -59,11 +59,20 @@ _HEADINGS = (
 )
 
 
-def _can_tell_shutter(seconds):
+def can_tell_shutter(seconds):
     """Return whether flats of these exposures determine a shutter, even without any one of them.
 
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
     flats none can be left out.
+
+    Parameters
+    ----------
+    seconds : sequence of float
+        Exposures; NaN where one is unknown.
+
+    Returns
+    -------
+    bool
     """
     usable = sorted(time for time in seconds if math.isfinite(time))
     if len(usable) == len(seconds) == _LEAST_FLATS:
@@ -124,7 +133,7 @@ class Shutter(MeasurementKind):
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for flats_of_light in series.values()
-                if _can_tell_shutter(
+                if can_tell_shutter(
                     [
                         exposure_of(context.row(file))
                         for flat in flats_of_light
@@ -170,7 +179,7 @@ class Shutter(MeasurementKind):
         used = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
-            if _can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
+            if can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
             and (one_series := _series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in used]

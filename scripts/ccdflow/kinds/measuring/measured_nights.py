@@ -45,6 +45,7 @@ def pixels_for(context, row):
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 
     def choose():
+        """Return the measurements of the last nights up to the row's, the nearest first."""
         none = ([], {})
         nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
         sorted_nights, nights = nights_by_setup.get(key, none)
