@@ -437,10 +437,10 @@ def _why_missing(context):
         if group is None or not missing:
             return {}
         row = context.row(group.files[0])
-        alike = (row.recipe, row.geometry, *map(id, group.steps))
-        if alike not in known:
-            known[alike] = Calibration(context, group).missing
-        return known[alike]
+        key = (row.recipe, row.geometry, *map(id, group.steps))
+        if key not in known:
+            known[key] = Calibration(context, group).missing
+        return known[key]
 
     return why
 

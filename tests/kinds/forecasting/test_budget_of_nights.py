@@ -114,7 +114,9 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
         return
     photons = noise.budget.parts["photons"]
     variance_without_light = (before - after) / (before - photons)
-    assert variance_without_light == pytest.approx(wish.gain_without_light, abs=3 * error + 0.05 * gain)
+    assert variance_without_light == pytest.approx(
+        wish.gain_without_light, abs=3 * error + 0.05 * gain
+    )
 
 
 def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):

@@ -461,8 +461,13 @@ def test_the_noise_of_a_master_is_that_in_a_frame_that_takes_it():
     noises = [
         SimpleNamespace(frame=each, products=(name,)) for each, name in ((one, "a"), (other, "b"))
     ]
-    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
-    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None
+    assert (
+        forecast_sentences.budgeted_frame_with_master(line, SimpleNamespace(noises=noises)) is other
+    )
+    assert (
+        forecast_sentences.budgeted_frame_with_master(line, SimpleNamespace(noises=noises[:1]))
+        is None
+    )
 
 
 def test_candidates_behind_give_reasons_only_where_their_answer_says_so():

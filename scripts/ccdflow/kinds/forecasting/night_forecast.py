@@ -168,9 +168,9 @@ def _block(context, night, setup, groups, *, foretell):
     """
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
-        replace(noise, who=who)
-        for name, who, alike in _frames_alike(context, groups, names)
-        if (noise := night_noise.noise_of_group(context, name, alike, foretell=foretell))
+        replace(noise, files=words_on_files)
+        for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
+        if (noise := night_noise.noise_of_group(context, name, same_frames, foretell=foretell))
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
@@ -191,7 +191,7 @@ def _block(context, night, setup, groups, *, foretell):
     )
 
 
-def _frames_alike(context, groups, names):
+def _frames_of_one_budget(context, groups, names):
     """Yield the frames of one filter and exposure that take the same masters, with their names.
 
     Yields
@@ -207,8 +207,8 @@ def _frames_alike(context, groups, names):
         )
         groups_by_name[names[group.product]][key].append(group)
     for name, groups_by_uses in groups_by_name.items():
-        for alike in groups_by_uses.values():
-            yield name, files_words(alike) if len(groups_by_uses) > 1 else "", alike
+        for same_frames in groups_by_uses.values():
+            yield name, files_words(same_frames) if len(groups_by_uses) > 1 else "", same_frames
 
 
 def files_words(groups):
@@ -290,15 +290,15 @@ def _round_exposure(seconds):
 
 def _planned_masters(context, kind, groups):
     """Return the `PlannedMaster` of a kind: one for all frames that take it in the same way."""
-    alike = defaultdict(list)
+    frames_by_application = defaultdict(list)
     for group in groups:
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application(use)
                 reason = _reason_but_degrees(answer.missing) or answer.why_none
-                alike[application or (answer.grade, reason)].append((group, answer))
-    return [_planned_master(context, kind, uses) for uses in alike.values()]
+                frames_by_application[application or (answer.grade, reason)].append((group, answer))
+    return [_planned_master(context, kind, uses) for uses in frames_by_application.values()]
 
 
 def _reason_but_degrees(missing):

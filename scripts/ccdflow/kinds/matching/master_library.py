@@ -200,10 +200,10 @@ class MasterLibrary:
             self._larger_by_window[window] = [
                 (
                     larger_setup,
-                    self._card_entries(larger_setup, facts["setting"], of_larger=of_larger),
+                    self._card_entries(larger_setup, facts["setting"], larger_setting),
                     region,
                 )
-                for larger_setup, of_larger, region in larger_windows
+                for larger_setup, larger_setting, region in larger_windows
             ]
         epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == EPOCH]
         return [
@@ -226,11 +226,14 @@ class MasterLibrary:
             self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
-    def _card_entries(self, setup, setting, *, of_larger=None):
-        """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
+    def _card_entries(self, setup, setting, larger_setting=None):
+        """Return the entries of a frame's cards for its setup.
+
+        With ``larger_setting`` the frame is taken to lie where that larger window does.
+        """
         cards = identity.cards_of(setting)
-        if of_larger is not None:
-            cards = windows.placed_as(cards, identity.cards_of(of_larger))
+        if larger_setting is not None:
+            cards = windows.placed_as(cards, identity.cards_of(larger_setting))
         texts = [
             f"{keyword} {cards.get(keyword, 'absent')}"
             for keyword in self._distinguishing_cards.get(setup, ())
@@ -364,19 +367,19 @@ class MasterLibrary:
 
     def _chosen(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        of_window, larger = choices[0][0], choices[1:]
-        step = of_window.choose(seconds, *degrees)
+        window_choice, larger = choices[0][0], choices[1:]
+        step = window_choice.choose(seconds, *degrees)
         if step.uses and not larger:
             # Most frames take this way: they need no part of a larger window.
             return step
         cuts = []
         if step.needed:
-            cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
-            cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
+            cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger]
+            cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
         missing = None
         if not cuts and not step.uses:
-            missing = self._missing_master(of_window.frame_with(seconds, *degrees), step)
-        key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
+            missing = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
+        key = (id(step), missing, *[(id(larger_step), region) for larger_step, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
             with_cuts = Step(step.kind, self._with_cuts(step.uses, cuts), step.needed, missing)
@@ -395,12 +398,12 @@ class MasterLibrary:
         """
         if not cuts:
             return uses
-        by_product = {use.product: use for use in uses}
+        use_of_product = {use.product: use for use in uses}
         for step, region in cuts:
             for use in step.uses:
-                if use.product not in by_product:
-                    by_product[use.product] = _cut_use(use, region)
-        uses_in_order = list(by_product.values())
+                if use.product not in use_of_product:
+                    use_of_product[use.product] = _cut_use(use, region)
+        uses_in_order = list(use_of_product.values())
         if self._is_causal:
             # A later master of the same window comes after an earlier master of a larger one: so a
             # night that is added changes no frame that had a master.
