@@ -18,7 +18,7 @@ ONE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
 
 
 def master_of(kind, data, *, frames=10, error=None, **how):
-    image = MasterImage(np.float32(data), SparseMask.of(np.zeros(SHAPE, np.int16)), error)
+    image = MasterImage(np.float32(data), SparseMask.from_mask(np.zeros(SHAPE, np.int16)), error)
     return image, Master(kind, (image,), frames=frames, **how)
 
 

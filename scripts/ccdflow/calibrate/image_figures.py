@@ -111,7 +111,7 @@ class ImageSample:
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
-        self._work.noise.of_negative_light(rows, light, variance, scratch)
+        self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):

@@ -322,7 +322,7 @@ class Science(Kind):
                     master.name,
                     master_ageing.VARIANCE_UNITS[master.kind],
                     master.points(),
-                    master.in_use,
+                    master.ageing_in_use,
                 )
                 for master in ageing
             ],
@@ -361,10 +361,10 @@ def _groups_by_night(context):
     """Return {night: its groups of calibrated frames, sorted by product}."""
 
     def make():
-        by_night = {}
+        groups_of_nights = {}
         for group in _all_groups(context):
-            by_night.setdefault(group.night, []).append(group)
-        return by_night
+            groups_of_nights.setdefault(group.night, []).append(group)
+        return groups_of_nights
 
     return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
 
@@ -398,8 +398,8 @@ def _summary_of(context, records):
         reasons = {kind: words_on_missing(each) for kind, each in why(product, missing).items()}
         reasons |= {"UNCERT": MissingWords(uncertain)} if uncertain else {}
         for step, words in reasons.items():
-            of_step, text = without.setdefault(step, {}), "".join(words)
-            count_and_first = of_step.setdefault(text, [0, product, words])
+            reasons_of_step, text = without.setdefault(step, {}), "".join(words)
+            count_and_first = reasons_of_step.setdefault(text, [0, product, words])
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], product)
     refused = [
@@ -437,10 +437,10 @@ def _why_missing(context):
         if group is None or not missing:
             return {}
         row = context.row(group.files[0])
-        alike = (row.recipe, row.geometry, *map(id, group.steps))
-        if alike not in known:
-            known[alike] = Calibration(context, group).missing
-        return known[alike]
+        key = (row.recipe, row.geometry, *map(id, group.steps))
+        if key not in known:
+            known[key] = Calibration(context, group).missing
+        return known[key]
 
     return why
 
@@ -455,5 +455,7 @@ def _lacking(step, made, nights):
     if not reasons:
         return []
     number = f"{sum(count for _, _, count, _ in reasons)} of {made} calibrated frames"
-    of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
-    return [f"calibrated without {step}: {number}: {match_sentences.reasons_words(of_frames)}"]
+    words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
+    return [
+        f"calibrated without {step}: {number}: {match_sentences.reasons_words(words_of_frames)}"
+    ]

@@ -102,7 +102,7 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     noise = noises[f"calibrated/{frame}"]
     wish = next(wish for wish in noise.wishes if wish.kind == kind)
     assert (wish.frames, wish.has_more) == (final - counts[kind], True)
-    gain = wish.gain if kind == "flat" else wish.gain_of_reading
+    gain = wish.gain if kind == "flat" else wish.gain_without_light
     of = "the variance" if kind == "flat" else "read and dark variance"
     assert f"(-{100 * gain:.0f} % of {of})" in " ".join(forecast_sentences.wish_lines(block))
     names = chain.of(kind)
@@ -113,8 +113,10 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     if kind == "flat":
         return
     photons = noise.budget.parts["photons"]
-    of_reading = (before - after) / (before - photons)
-    assert of_reading == pytest.approx(wish.gain_of_reading, abs=3 * error + 0.05 * gain)
+    variance_without_light = (before - after) / (before - photons)
+    assert variance_without_light == pytest.approx(
+        wish.gain_without_light, abs=3 * error + 0.05 * gain
+    )
 
 
 def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):

@@ -75,8 +75,8 @@ def paragraph(block):
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
-    if block.passed_over:
-        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+    if block.refused_masters:
+        words = ", ".join(f"{name}: {why}" for name, why in block.refused_masters)
         lines.append(f"  not used: {words}")
     if words := wish_lines(block):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
@@ -195,21 +195,31 @@ def _adds(line, block):
     )
 
 
-def _frame_with_master(line, block):
-    """Return the budgeted frame of one that takes a master; None if no frame takes it."""
+def budgeted_frame_with_master(line, block):
+    """Return the first budgeted frame that takes a master; None if no frame takes it.
+
+    Parameters
+    ----------
+    line : ccdflow.kinds.forecasting.night_forecast.PlannedMaster
+    block : ccdflow.kinds.forecasting.night_forecast.Block or None
+
+    Returns
+    -------
+    ccdflow.kinds.forecasting.budget.BudgetedFrame or None
+    """
     names = {group.product for group in line.groups}
     frames = [
         noise.frame
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # The lines show one frame of each filter and exposure. The first frame may lack this master.
+    # A budget is that of one frame of its filter and exposure, and that frame may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
 def _variance(line, block):
     """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
-    frame = _frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return line.use.variance
     return budget.added_by(line.kind, frame.masters[line.kind], frame)
@@ -217,7 +227,7 @@ def _variance(line, block):
 
 def _flat_noise(line, block):
     """Return the relative noise of a flat: the measured one, else the predicted one."""
-    frame = _frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return math.sqrt(line.use.variance)
     return budget.flat_noise(frame.masters[FLAT])
@@ -256,7 +266,9 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
     list of (str, str)
         The last one says how many there are beyond these, and has no noise.
     """
-    names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
+    names = [
+        f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in block.noises
+    ]
     entries = [
         (name, noise_words(n)) for name, n in zip(names, block.noises[:most_lines], strict=False)
     ]
@@ -367,7 +379,7 @@ def _gain_words(wish, missing):
         return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
-    return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
+    return f"-{100 * wish.gain_without_light:.0f} % of read and dark variance"
 
 
 # -- the table of a page ---------------------------------------------------------------------------
@@ -405,7 +417,7 @@ def _table_rows(blocks):
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
-            who = ", ".join(file_names[:2]) + (
+            files = ", ".join(file_names[:2]) + (
                 f" and {len(file_names) - 2} more" if file_names[2:] else ""
             )
             master_in_words = f"{master_words(line)}" if line.use is not None else "-"
@@ -415,7 +427,7 @@ def _table_rows(blocks):
                     master_in_words,
                     how_words(line, block),
                     line.grade,
-                    who,
+                    files,
                     _rival_words(line),
                     line.why_lost or "-",
                 )

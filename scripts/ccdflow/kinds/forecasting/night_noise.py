@@ -53,7 +53,7 @@ class GroupNoise:
         Whether the sky is that of these frames.
     read_noise_is_measured : bool
         Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
-    who : str
+    files : str
         The first of the frames, where others of this filter and exposure take other masters.
     degrees : str
         The temperature of the frames in words; '' where it is unknown.
@@ -65,7 +65,7 @@ class GroupNoise:
     frame: BudgetedFrame
     sky_is_measured: bool
     read_noise_is_measured: bool = True
-    who: str = ""
+    files: str = ""
     degrees: str = ""
 
     @property
@@ -320,8 +320,8 @@ def has_bias(context, dark, bias):
     -------
     bool
     """
-    of_dark = _bias_of(context, dark)
-    return bias is not None and of_dark is not None and of_dark.product == bias.product
+    bias_in_dark = _bias_of(context, dark)
+    return bias is not None and bias_in_dark is not None and bias_in_dark.product == bias.product
 
 
 def _bias_of(context, dark):

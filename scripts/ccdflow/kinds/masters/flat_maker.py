@@ -97,7 +97,7 @@ class FlatMaker(ExposedMasterMaker):
                 limits=work.limits(),
                 masks=members.masks(image, work.reduction),
             )
-            images.append(self._in_electrons(work, image, combined))
+            images.append(self._with_ratios_of_light(work, image, combined))
         for image, combined in zip(work.images, normalise_flat(images), strict=True):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
@@ -116,7 +116,7 @@ class FlatMaker(ExposedMasterMaker):
             )
         return np.median(levels, axis=0)
 
-    def _in_electrons(self, work, image, combined):
+    def _with_ratios_of_light(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
 
         A frame is in electrons where every gain is known; so is the flat that divides it.
@@ -131,8 +131,8 @@ class FlatMaker(ExposedMasterMaker):
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = _times(work, image, combined, inverse) if factors else combined
         measured = flat_figures.measure_flat(members, hours=work.hours)
-        in_electrons = combined_header.is_electrons(unit)
-        gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
+        is_in_electrons = combined_header.is_electrons(unit)
+        gains = [1.0 if is_in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         odd = _shape_warnings(work, combined, image)
         return [

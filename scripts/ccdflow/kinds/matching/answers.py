@@ -206,8 +206,8 @@ def _answers(context, row, steps):
     if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
         if uses.get(BIAS) is not None:
-            by_kind = {step.kind: step for step in steps}
-            answers[BIAS] = _answer(context, association.bias_without_dark(context, by_kind[BIAS]))
+            bias = next(step for step in steps if step.kind == BIAS)
+            answers[BIAS] = _answer(context, association.bias_without_dark(context, bias))
     return tuple(answers.values())
 
 

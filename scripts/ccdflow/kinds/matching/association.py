@@ -75,21 +75,21 @@ def pair_masters(context, steps, rows, night):
     -------
     tuple of ccdflow.run.job.Step
     """
-    by_kind = {step.kind: step for step in steps}
-    if BIAS not in by_kind or DARK not in by_kind:
+    step_of_kind = {step.kind: step for step in steps}
+    if BIAS not in step_of_kind or DARK not in step_of_kind:
         return steps
-    pair = by_kind[BIAS], by_kind[DARK]
+    pair = step_of_kind[BIAS], step_of_kind[DARK]
     # Frames of all filters share these steps.
     best = context.kept_by_identity(
         OutcomeKey.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
     )
-    by_kind |= {step.kind: step for step in best}
-    return tuple(by_kind[step.kind] for step in steps)
+    step_of_kind |= {step.kind: step for step in best}
+    return tuple(step_of_kind[step.kind] for step in steps)
 
 
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
-    of_bias, of_dark, rules, same = context.lookup(
+    bias_library, dark_library, rules, same = context.lookup(
         (Lookup.PAIRS,),
         lambda: (
             *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
@@ -106,10 +106,10 @@ def _best_pair(context, pair, rows, night):
         """Return the biases of these darks as candidates for these frames."""
         return pairs.BiasesOfDarks(
             bias,
-            list(map(of_dark.bias_of, products)),
+            list(map(dark_library.bias_of, products)),
             rules,
-            of_bias.ageing(rows[0]),
-            lambda biases: of_bias.uses_for(biases, rows, night),
+            bias_library.ageing(rows[0]),
+            lambda biases: bias_library.uses_for(biases, rows, night),
         )
 
     # Frames with one step of the bias share these biases: their exposures change only the scales of
@@ -138,7 +138,7 @@ def library_of(context, kind):
     return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
-def passed_over(context, name, group, nights):
+def refused_masters(context, name, group, nights):
     """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
@@ -156,7 +156,7 @@ def passed_over(context, name, group, nights):
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]
-    return library_of(context, kind).passed_over(rows, group.night, nights)
+    return library_of(context, kind).refused_masters(rows, group.night, nights)
 
 
 # -- the masters that are taken --------------------------------------------------------------------

@@ -51,8 +51,8 @@ def rescale_use(use, exptime, seconds):
     if not use.is_scaled:
         return use
     scale = seconds / exptime
-    on_scale = match_sentences.remark_on_scale(scale)
-    remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
+    scale_remark = match_sentences.remark_on_scale(scale)
+    remarks = [scale_remark if each[0] is _ON_SCALE else each for each in use.remarks]
     return use.rescaled(scale, tuple(remarks))
 
 
@@ -81,7 +81,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
         A master of several nights may be there more than once.
     """
     terms = terms_of(columns, kind, frame, noise, rules, seconds, key)
-    if (uses := _rank_recent(terms, frame.night, rules)) is not None:
+    if (uses := rank_recent(terms, frame.night, rules)) is not None:
         return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
@@ -90,7 +90,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
     return ranking.uses()
 
 
-def _rank_recent(terms, night, rules):
+def rank_recent(terms, night, rules):
     """Return the first masters where they are among the last unscaled ones up to a night.
 
     Most frames of an archive with masters of each night are of these. The others are those for

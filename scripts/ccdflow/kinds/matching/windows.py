@@ -86,7 +86,7 @@ def _place(context, row):
     shape = dict(geometry.raw_shapes)[image.raw_hdu]
     is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
     if not cards:
-        sections = _by_origin(row, origin, image, shape)
+        sections = _sections_by_origin(row, origin, image, shape)
         return (
             WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
         )
@@ -119,7 +119,7 @@ def _origin_of_setting(setting):
     return origin
 
 
-def _by_origin(row, origin, image, shape):
+def _sections_by_origin(row, origin, image, shape):
     """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does."""
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
@@ -162,8 +162,8 @@ class ChipWindows:
         """
         origin = _origin_of(row)
         if row.facts["part"] or origin:
-            of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
-            of_chip.setdefault((setup, origin), row)
+            windows_of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
+            windows_of_chip.setdefault((setup, origin), row)
 
     def larger(self, context, row, setup, kind):
         """Return the windows in which a frame lies whole, the smallest first.
@@ -270,9 +270,9 @@ def region_of(own, other, kind):
 
 def _same_amplifiers(own, other, region):
     """Return whether each amplifier of a window lies in the master's of the same name and gain."""
-    of_master = {each.name: each for each in other.amplifiers}
+    amplifiers_of_master = {each.name: each for each in other.amplifiers}
     for amplifier in own.amplifiers:
-        whole = of_master.get(amplifier.name)
+        whole = amplifiers_of_master.get(amplifier.name)
         if whole is None or not whole.place.contains(amplifier.place.shifted(region.y0, region.x0)):
             return False
         if (amplifier.flip_x, amplifier.flip_y) != (whole.flip_x, whole.flip_y):
