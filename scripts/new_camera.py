@@ -28,7 +28,7 @@ from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal import propose
 from ccdflow.camera.reduction_marks import refuse_reduced
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import FrameError, UserError, is_own_fault
 from ccdflow.files import atomic_write
 from ccdflow.pages.pictures.camera_proposal import proposal_picture
 
@@ -51,6 +51,8 @@ def read(path):
                 images = [hdu.data if hdu.is_image else None for hdu in hdus]
                 return [hdu.header for hdu in hdus], images
     except (OSError, TypeError, ValueError) as error:
+        if is_own_fault(error):
+            raise
         reason = " ".join(str(error).split())
         raise UserError(
             f"cannot be read as FITS: {reason}",

@@ -10,7 +10,7 @@ Without PRODUCT it takes one reduced, one calibrated and one combined frame of e
 night. `snakemake verify` does the same.
 Verdicts are in results/verification.csv. A verified product is not verified again while it and the
 files that it names are unchanged. Exit status 1 if any product differs, or cannot be made again for
-a reason that is not expected (docs/verify.md).
+a reason that is not expected; 2 if the verification itself failed (docs/verify.md).
 """
 
 from __future__ import annotations

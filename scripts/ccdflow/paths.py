@@ -537,6 +537,11 @@ def failed_read(file):
     return f"{FAILED_READS}/{segment(file)}.log"
 
 
+def failed_verification(product):
+    """Return the path of the log of a product whose verification raised an unforeseen error."""
+    return f"{LOGS}/verify/{product}.log"
+
+
 def parse_done(path):
     """Return (product, key) of a record's path relative to the results folder.
 

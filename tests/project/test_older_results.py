@@ -103,3 +103,16 @@ def test_the_decision_names_results_that_are_there():
     (file,) = re.findall(r"`(tests/data/\S+)`", text)
     assert (ROOT / file).is_file()
     assert MARK.strip() in text
+
+
+def test_the_changelog_tells_features_and_the_older_results_what_is_made_again():
+    """A reader of a first release holds nothing that was wrong before."""
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    first = changes[changes.index("\n## 0.1.0") :]
+    words = r"are made again[.:]|it was|they were|no longer|came out|as before|it failed"
+    of_history = [line for line in first.splitlines() if re.search(words, line)]
+    assert of_history == []
+    assert len(first.splitlines()) <= 80
+    older = (ROOT / "docs" / "decisions" / "older-results.md").read_text("utf-8")
+    assert "decisions/older-results.md" in first
+    assert older.count("\n## What an archive of an earlier commit makes again\n") == 1

@@ -14,6 +14,7 @@ from astropy.io import fits
 from edited_products import card, rewrite
 from verified_chain import MADE, copy_folders, make_chain, one
 
+from ccdflow import errors
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.reporting import verification
 from ccdflow.run import ledger
@@ -507,8 +508,44 @@ def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
     product = one(copy[1], DARK)
     rewrite(copy[1] / product, card("NCOMBINE", "several"))
     outcome = look(product, copy)
-    assert outcome.verdict == "cannot be made again"
-    assert outcome.reason.startswith("its header cannot be followed: TypeError: ")
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "unreadable")
+    assert outcome.reason == "NCOMBINE is 'several', and no number"
+    rewrite(copy[1] / product, card("NCOMBINE", 3))
+    rewrite(copy[1] / product, card("BIASIM", 7))
+    assert look(product, copy).reason == "BIASIM is 7, and no text"
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, ValueError, RuntimeError])
+def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatch, error):
+    """It has its own status and a traceback in a log; the other products have their verdicts."""
+
+    def fail(*_):
+        raise error("a mistake in the code")
+
+    # As a line of the library that fails.
+    monkeypatch.setattr(errors, "_LIBRARY", __file__)
+    monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
+    dark, frame = one(copy[1], DARK), one(copy[1], FRAME)
+    lines, status = report_of(copy, words=[dark, frame], expected=["missing", "older", "model"])
+    assert status == 2
+    assert lines[0].startswith(
+        f"ccdflow: verification failed: {dark}: the verification itself failed, which says nothing"
+        f" about the product: {error.__name__}: "
+    )
+    assert "(test_verify_tampering.py, line " in lines[0]
+    assert "1 of 2 products verified" in lines[-1]
+    assert lines[-1].endswith(", 1 without a verdict, as the verification failed")
+    log = copy[1] / ".ccdflow/logs/verify" / f"{dark}.log"
+    assert f"its traceback is in .ccdflow/logs/verify/{dark}.log; report it" in lines[0]
+    assert "in fail" in log.read_text()
+
+
+def test_a_fault_where_files_are_parsed_is_no_difference(copy, monkeypatch):
+    """A name that a later astropy lacks must not make every product differ."""
+    product = one(copy[1], FRAME)
+    monkeypatch.setattr(comparing, "fits", SimpleNamespace())
+    outcome = look(product, copy)
+    assert (outcome.verdict, "'open'" in outcome.reason) == ("verification failed", True)
 
 
 def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):

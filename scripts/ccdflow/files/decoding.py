@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from isal import isal_zlib
 
-from ccdflow.errors import FrameError, one_line
+from ccdflow.errors import FrameError, is_own_fault, one_line
 from ccdflow.files.fits_structure import (
     DTYPES,
     FITS_BLOCK_BYTES,
@@ -96,6 +96,9 @@ def _unpack_tiles(data, index, name):
     except (MemoryError, FrameError):
         raise
     except Exception as error:
+        # The check of the tiles raises ValueError on purpose.
+        if is_own_fault(error) and not isinstance(error, ValueError):
+            raise
         raise FrameError(
             f"its compressed tiles cannot be unpacked ({one_line(error)})",
             file=name,

@@ -8,7 +8,14 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ccdflow.errors import UserError
 from ccdflow.verify import selection, table
-from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
+from ccdflow.verify.reading.verdict import (
+    CANNOT,
+    DIFFERS,
+    FAILED,
+    STRANGER,
+    NotedProduct,
+    Verdict,
+)
 
 # Lines on files, products and notes that the verdicts leave out.
 _STRANGER = "no run here has noted it: it is no product of this results folder"
@@ -20,6 +27,8 @@ _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): cards that no file bears"
     " out, and bits within the rounding, are compared with nothing (docs/verify.md lists them)"
 )
+# Exit status of an error of the verification's own code; 1 is for products.
+_OWN_FAULT_STATUS = 2
 # Strangers that a line names.
 _MOST_NAMED = 3
 
@@ -81,7 +90,8 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     -------
     text : str
     status : int
-        1 if a product differs, or cannot be made again for a reason that is not expected.
+        2 if the verification itself failed for a product; otherwise 1 if a product differs, or
+        cannot be made again for a reason that is not expected; otherwise 0.
 
     Raises
     ------
@@ -122,6 +132,8 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         lines.insert(-1, _TOO_LARGE.format(len(large)))
     lines[-1:-1] = remarks
     status = int(any(_fails(verdict, expected) for verdict in all_verdicts))
+    if any(verdict.verdict == FAILED for verdict in all_verdicts):
+        status = _OWN_FAULT_STATUS
     return "\n".join(f"ccdflow: {line}" for line in lines), status
 
 

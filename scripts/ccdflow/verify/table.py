@@ -14,7 +14,15 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import line_checksums
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.source_files import files_named, size_and_times
-from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
+from ccdflow.verify.reading.verdict import (
+    CANNOT,
+    DIFFERS,
+    FAILED,
+    MISSING,
+    VERIFIED,
+    CannotRemake,
+    Verdict,
+)
 
 TABLE_FILE = paths.VERIFICATION
 """The table of verdicts."""
@@ -53,7 +61,7 @@ _UNWRITTEN_REMARK = (
     "the verdicts stand here alone, and the next verification makes all of them again"
 )
 # Verdicts that the last line counts.
-_COUNTED_VERDICTS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
+_COUNTED_VERDICTS = (DIFFERS, CANNOT, f"{CANNOT}, as expected", FAILED)
 # Columns of an `Entry` beside the columns of its verdict, and all columns.
 _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
@@ -224,8 +232,8 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
             is_expected = verdict.cause in expected
             counts[f"{CANNOT}, as expected" if is_expected else CANNOT] += 1
             word += f" ({verdict.cause}, as expected)" if is_expected else f" ({verdict.cause})"
-        elif word == DIFFERS:
-            counts[DIFFERS] += 1
+        elif word != VERIFIED:
+            counts[word] += 1
         if verdict.verdict != VERIFIED:
             lines.append(f"{word}: {verdict.product}: {verdict.reason}")
     verified = len(verdicts) - sum(counts.values())
@@ -241,4 +249,6 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
 
 
 def _count_words(count, word):
+    if word == FAILED:
+        return f", {count} without a verdict, as the verification failed"
     return f", {count} {'differ' if word == DIFFERS and count > 1 else word}"

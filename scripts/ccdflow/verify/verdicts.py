@@ -19,9 +19,12 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.verify.comparing.comparing import Differs, check_sums
 from ccdflow.verify.comparing.noted_settings import check_settings
 from ccdflow.verify.reading.accounts import read_headers
+from ccdflow.verify.reading.card_types import check_types
+from ccdflow.verify.reading.own_faults import is_missing_card, words_of_fault
 from ccdflow.verify.reading.verdict import (
     CANNOT,
     DIFFERS,
+    FAILED,
     MODEL,
     OLDER,
     UNREADABLE,
@@ -101,16 +104,6 @@ imported for the first product of it alone: all of it takes 0.3 s."""
 # Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
-# Errors that follow from cards that no product of ccdflow has.
-_UNUSABLE_ERRORS = (
-    LookupError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    VerifyError,
-)
-
 
 def verify(product, *, raw, results, whole=False, made=None, content=None):
     """Make a product again and compare it.
@@ -140,6 +133,12 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
         fields |= {"pixels": error.pixels, "unit": error.unit}
+    except MemoryError:
+        # Neither the product's fault nor the program's.
+        raise
+    except Exception as error:
+        # The fault is in this code: the product has no verdict, and the others have theirs.
+        fields = {"verdict": FAILED, "reason": words_of_fault(product, error, results)}
     return Verdict(product, made.kind, **fields, seconds=round(time.perf_counter() - began, 3))
 
 
@@ -196,6 +195,7 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
         if made.kind not in VERIFIERS:
             reason = f"nothing verifies a product of the kind {made.kind!r}"
             raise CannotRemake(reason, MODEL)
+        check_types(headers)
         _check_name(headers[0], product, made.kind)
         task = _Task(headers, results / product, raw, results, whole)
         return VERIFIERS[made.kind](task)
@@ -204,10 +204,11 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
     except _UNREADABLE_ERRORS as error:
         words = str(error) or f"it is empty or cut short ({type(error).__name__})"
         return _fields_of_refusal(f"a file that it is made of cannot be read: {words}", UNREADABLE)
-    except _UNUSABLE_ERRORS as error:
+    except (KeyError, VerifyError) as error:
+        if not (isinstance(error, VerifyError) or is_missing_card(error)):
+            raise
         # The sums are right, but the cards do not describe a product.
-        reason = f"its header cannot be followed: {type(error).__name__}: {error}"
-        return _fields_of_refusal(reason, UNREADABLE)
+        return _fields_of_refusal(f"its header cannot be followed: {error.args[0]}", UNREADABLE)
 
 
 def _fields_of_refusal(reason, cause):

@@ -241,7 +241,7 @@ class RawRowReader:
         except Exception as error:
             # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one
             # reason already.
-            _LOG.debug("%s: no camera for a frame that is set aside: %s", row.file, error)
+            _LOG.debug("%s: no camera for a frame that is set aside", row.file, exc_info=error)
             return row
         basis = self.hashes.hash_of(camera.name)
         return replace(row, camera=camera.name, basis=basis, facts=known["facts"])

@@ -13,6 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import paths
+from ccdflow.errors import is_own_fault
 from ccdflow.verify.calibrated import masking, remade_calibration, shutters, standard_errors
 from ccdflow.verify.calibrated.grading import check_grade
 from ccdflow.verify.calibrated.master_planes import plane_of
@@ -290,6 +291,8 @@ def _pixels_of(hdu):
         return np.asarray(hdu.data)
     except Exception as error:
         # Whatever astropy and its packages raise, the tiles are not as they were written.
+        if is_own_fault(error):
+            raise
         raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
 
 

@@ -10,7 +10,9 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
+from ccdflow.errors import is_own_fault
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
+from ccdflow.verify.reading.own_faults import is_missing_card
 from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 
 # Endings of packed raw files, which products lose.
@@ -198,7 +200,12 @@ class CalibratedAccount:
 
 
 def _error_of_missing_card(error):
-    """Return the error of a header without a card, from the `KeyError` of the missing card."""
+    """Return the error of a header without a card, from the `KeyError` of the missing card.
+
+    A `KeyError` of this code is returned as it is.
+    """
+    if not is_missing_card(error):
+        return error
     keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
     reason = f"the header lacks {keyword}: it was taken out, or is of an older version"
     return CannotRemake(reason, OLDER)
@@ -489,4 +496,6 @@ def read_headers(content):
                 return [hdu.header.copy() for hdu in uncompressed_hdus(hdus)]
     except Exception as error:
         # Any error of astropy means that the file is not as it was written.
+        if is_own_fault(error):
+            raise
         raise CannotRemake(f"its headers cannot be read: {error}", UNREADABLE) from None

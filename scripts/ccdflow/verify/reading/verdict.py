@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 """The three verdicts on a product."""
 
+FAILED = "verification failed"
+"""No verdict on the product: an error of the verification's own code."""
+
 MISSING, REPLACED, MODEL = "missing", "replaced", "model"
 """Why a product cannot be made again: a source is missing, was replaced, or its numbers have no
 model."""
@@ -54,9 +57,9 @@ class Verdict:
     unit : str
         Of that: adu or electron of pixels, s of a shutter's dead time, sigma of a table of bad
         pixels; '' where no difference was measured, and of a flat, whose mean is 1.
-    verdict : {'verified', 'differs', 'cannot be made again'}
+    verdict : {'verified', 'differs', 'cannot be made again', 'verification failed'}
     reason : str
-        What differs, or why it cannot be made again.
+        What differs, why it cannot be made again, or the error of the verification.
     cause : str
         The word for that reason, of what cannot be made again.
     seconds : float

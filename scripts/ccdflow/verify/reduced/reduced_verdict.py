@@ -9,6 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, NoConvergence
 
+from ccdflow.errors import is_own_fault
 from ccdflow.verify.comparing.amplifiers import card, places_without_level, tails_of
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
@@ -329,7 +330,9 @@ def _check_world(header, raw, amplifier):
             expected = raw_world.all_pix2world(pixels, 1)
             coordinates = world.all_pix2world(moved, 1)
             difference = world.all_world2pix(expected, 1, quiet=True) - moved
-        except _UNFOLLOWED_ERRORS:
+        except _UNFOLLOWED_ERRORS as error:
+            if is_own_fault(error):
+                raise
             return {_NOT_FOLLOWED}
     if not np.isfinite(expected).all():
         return {_NOT_FOLLOWED}

@@ -18,6 +18,7 @@ from astropy.modeling import fitting, models
 from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
+from ccdflow.errors import is_own_fault
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
@@ -83,6 +84,8 @@ def read_raw(account, folder):
                 images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
                 return SourceFile(fingerprint, images, [hdu.header for hdu in opened])
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
+        if is_own_fault(error):
+            raise
         reason = f"the raw file cannot be read: {error}"
         raise CannotRemake(reason, UNREADABLE) from None
 

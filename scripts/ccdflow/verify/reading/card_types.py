@@ -1,0 +1,39 @@
+"""The types of cards: a number that is a text was not written by ccdflow."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
+
+# Cards that calculations take for numbers, and those that name files, sections and methods.
+_NUMBERS = re.compile(
+    r"NAMPS|NCOMBINE|NNIGHTS|NFLATS|BPNIGHTS|BPSHARE|CLIP(SIG|ITER|RN\d*)|OSC(ORDER|SIGMA|ITERS)"
+    r"|MOD(RN|GN|FC|LN)\d*|IM(DRK|D|LVL|L|SEC|FLT)\d+|DARKSCAL|HOTRATE|LOWSIGMA|M[BDF]NOISE"
+    r"|CR(SIGMA|CONTR|FWHM)|SHUTMEAN|QUANSTEP"
+)
+_TEXTS = re.compile(
+    r"RAW(FILE|FP)|CCDF(KEY|NAME|CAM)|REDKEY|COMBMETH|CLIPDEV|OSCSTAT|OSCMODEL|OVERSCAN|OVERSC\d+"
+    r"|TRIM\d*|(BIAS|DARK|FLAT)(IM|KEY|CUT)|IM(COM|C|OUT|O|KEY|USE)\d+|CALGRADE|COSMICS"
+)
+
+
+def check_types(headers):
+    """Raise if a card of a product has another type than ccdflow gives it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+
+    Raises
+    ------
+    CannotRemake
+        The header is too odd to follow.
+    """
+    for header in headers:
+        for keyword, value in header.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if _NUMBERS.fullmatch(keyword) and not is_number:
+                raise CannotRemake(f"{keyword} is {value!r}, and no number", UNREADABLE)
+            if _TEXTS.fullmatch(keyword) and not isinstance(value, str):
+                raise CannotRemake(f"{keyword} is {value!r}, and no text", UNREADABLE)
