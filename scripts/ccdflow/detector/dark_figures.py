@@ -14,7 +14,7 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
-from ccdflow.robust import normal_deviate
+from ccdflow.robust import median, normal_deviate
 
 HOT_RATE = 5.0
 """A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
@@ -115,7 +115,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
         # A hot pixel's noise is mostly that of its own light: that of the pixels around it counts.
-        middle, noise_of_usual = np.median(values[good]), np.median(errors[good])
+        middle, noise_of_usual = median(values[good]), median(errors[good])
         with np.errstate(invalid="ignore"):
             is_high = values - middle >= np.maximum(limit, HOT_SIGMA * noise_of_usual)
         rows, columns = np.nonzero(is_high)
@@ -314,13 +314,13 @@ def _rate(values, errors, levels, per_second):
     """
     if not values.size:
         return UNKNOWN_FIGURE
-    pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
+    pixels = np.sqrt(np.pi / 2) * median(errors) / np.sqrt(values.size)
     finite_levels = np.array(levels)[np.isfinite(levels)]
     members = (
         finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0
     )
     error = float(np.hypot(pixels, members)) * per_second
-    return Estimate(float(np.median(values)) * per_second, error)
+    return Estimate(float(median(values)) * per_second, error)
 
 
 def _percentiles(rates):
