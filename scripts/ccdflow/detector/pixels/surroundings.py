@@ -40,7 +40,7 @@ def surrounding_medians(image):
     return stretched
 
 
-def surrounding_medians_of_pixels(image, rows, columns):
+def surrounding_medians_of_pixels(image, rows, columns, *, usual):
     """Return `surrounding_medians` of some pixels: only the blocks around them are looked at.
 
     Parameters
@@ -49,6 +49,8 @@ def surrounding_medians_of_pixels(image, rows, columns):
         Shape ``(ny, nx)``.
     rows, columns : numpy.ndarray of int
         Shape ``(k,)``.
+    usual : float
+        Takes the place of NaN and of infinite values.
 
     Returns
     -------
@@ -66,6 +68,7 @@ def surrounding_medians_of_pixels(image, rows, columns):
         [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
     )
     pixels = blocks[np.unravel_index(needed, shape)].reshape(len(needed), -1)
+    np.nan_to_num(pixels, copy=False, nan=usual, posinf=usual)
     first, second, third, fourth = row_medians(pixels)[places].reshape(4, -1)
     before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
     return (1 - along) * before + along * after
