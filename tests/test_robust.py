@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from ccdflow.robust import column_medians, has_median_of, median, median_of_each
+from ccdflow.robust import (
+    column_medians,
+    has_median_of,
+    median,
+    median_of_each,
+    median_of_numbers,
+    row_medians,
+)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u2", "i2", ">f4", ">i2", "i8"])
@@ -65,9 +72,13 @@ def test_medians_of_columns_are_numpys_to_the_last_bit(shape, dtype):
     medians = column_medians(lines)
     assert medians.dtype == dtype
     assert np.array_equal(medians, np.median(lines, axis=0), equal_nan=True)
+    assert np.array_equal(row_medians(lines), np.median(lines, axis=1), equal_nan=True)
+    assert median_of_numbers(lines) == np.nanmedian(lines)
 
 
 def test_medians_of_no_lines_are_nan():
+    assert np.isnan(median_of_numbers(np.full(3, np.nan)))
+    assert np.isnan(row_medians(np.zeros((2, 0)))).tolist() == [True] * 2
     assert np.isnan(column_medians(np.zeros((0, 3)))).tolist() == [True] * 3
 
 

@@ -53,6 +53,28 @@ def median(values):
     return (number(parted[:middle].max()) + number(parted[middle])) / number(2)
 
 
+def median_of_numbers(values):
+    """Return `numpy.nanmedian` of all values of an array, several times as fast.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float32 or float64
+        Any shape; not changed.
+
+    Returns
+    -------
+    numpy.floating
+        In the type of the values; NaN if all of them are.
+
+    Examples
+    --------
+    >>> print(median_of_numbers(np.array([3.0, np.nan, 2.0])))
+    2.5
+    """
+    is_missing = np.isnan(values)
+    return median(values[~is_missing] if is_missing.any() else values)
+
+
 def has_median_of(values, limit):
     """Return whether the median of all values reaches a limit; the highest value mostly decides.
 
@@ -89,9 +111,32 @@ def column_medians(lines):
     >>> print(column_medians(np.array([[1.0, 8.0], [2.0, np.nan], [30.0, 6.0]])))
     [ 2. nan]
     """
-    if not len(lines):
-        return np.full(lines.shape[1], np.nan, lines.dtype)
-    ordered = np.sort(np.ascontiguousarray(lines.T), axis=1)
+    return row_medians(lines.T)
+
+
+def row_medians(rows):
+    """Return `numpy.median` of each row of an image: numpy has vector code for sorting alone.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        Shape ``(m, n)``, floats; not changed. The rows should be short: all of one is sorted.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(m,)``, in the type of the rows; NaN where one of the values is, or if rows have no
+        values.
+
+    Examples
+    --------
+    >>> print(row_medians(np.array([[1.0, 30.0, 2.0], [8.0, np.nan, 6.0]])))
+    [ 2. nan]
+    """
+    if not rows.shape[1]:
+        return np.full(len(rows), np.nan, rows.dtype)
+    ordered = np.array(rows, order="C")
+    ordered.sort(axis=1)
     middle = ordered.shape[1] // 2
     medians = ordered[:, middle].copy()
     if ordered.shape[1] % 2 == 0:

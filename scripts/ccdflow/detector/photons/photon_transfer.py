@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
 BLOCK_SIDE = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
@@ -145,11 +145,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
 def _expected_noise(blocks, middle, good, read_noise):
     """Return the relative noise of pixels, by their level and the read noise."""
     least = max(read_noise, 1e-3)
-    squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
-    bright = middle[good] >= np.median(middle[good])
-    per_level = (
-        MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
-    )
+    squares, levels = column_medians(np.abs(blocks[:, good])) ** 2, middle[good]
+    bright = levels >= median(levels)
+    per_level = MAD_TO_SIGMA**2 * median(squares[bright]) / max(median(levels[bright]), 1)
     return np.sqrt(np.maximum(middle, 0) * per_level + least**2)
 
 
@@ -197,14 +195,18 @@ def _scatter_by_level(scaled, good, read_noise):
     shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
     blocks = (scaled - middle).reshape(shape)
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    bins = np.searchsorted(edges, middle).reshape(shape[1:])
+    # As `numpy.searchsorted` counts, which looks for each pixel by itself.
+    bins = np.zeros(middle.shape, np.int8)
+    for edge in edges:
+        bins += middle > edge
+    bins = bins.reshape(shape[1:])
     good = good.reshape(shape[1:])
     expected = _expected_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
     spread = np.zeros(shape[1:])
     for part in range(_LEVELS):
         is_inside = good & (bins == part)
         if is_inside.any():
-            ratio = np.median(np.abs(blocks[:, is_inside]) / expected[is_inside])
+            ratio = median(np.abs(blocks[:, is_inside]) / expected[is_inside])
             spread[is_inside] = MAD_TO_SIGMA * ratio * expected[is_inside]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     kept = good & (np.abs(blocks) <= PAIR_CLIP * spread).all(axis=0)

@@ -16,7 +16,7 @@ from ccdflow.detector.pixels.columns import PART_ROWS
 from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median_of_numbers
 
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
@@ -119,23 +119,23 @@ class DarkFit:
         # bias the line.
         for _ in range(_ITERATIONS):
             lines = self._fit(sample, refine=False)
-            self.rate = float(np.nanmedian(lines.rate))
-            middle = float(np.nanmedian(lines.offset))
+            self.rate = float(median_of_numbers(lines.rate))
+            middle = float(median_of_numbers(lines.offset))
             self._usual = np.maximum(middle + self.rate * self.exposures, 0)
         self.scales = self._scales(self._fit(sample, refine=True))
 
     @staticmethod
     def _scales(lines):
         """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
-        scales = [_spread(lines.rate) / float(np.nanmedian(lines.rate_error))]
+        scales = [_spread(lines.rate) / float(median_of_numbers(lines.rate_error))]
         for values, freedom in (
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
         ):
             scales.append(
-                float(np.nanmedian(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
+                float(median_of_numbers(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
             )
-        scales.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
+        scales.append(_spread(lines.offset) / float(median_of_numbers(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
 
@@ -260,7 +260,7 @@ def _line(times, values, weights):
 
 def _spread(values):
     """Return the standard deviation of values by their MAD, NaN left out."""
-    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
+    return float(MAD_TO_SIGMA * median_of_numbers(np.abs(values - median_of_numbers(values))))
 
 
 def sample_rows(ny):
@@ -350,7 +350,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
     excess = lines.rate - surroundings(
-        lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
+        lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
     mask[excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)] |= HOT
     offset = np.nan_to_num(lines.offset)

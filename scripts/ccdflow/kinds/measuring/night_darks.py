@@ -17,6 +17,7 @@ from ccdflow.detector.pixels.bad_pixels import (
 from ccdflow.detector.pixels.columns import expand, high_parts, sums_of_parts
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT
+from ccdflow.robust import median_of_numbers
 
 
 def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
@@ -97,8 +98,8 @@ def _flag_hot(night, image, place, record, gain, hot_rate, mask):
     factor = np.float32(gain / seconds)
     rate = whole_image(path, image.hdu)[part] * factor
     error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
-    level = float(np.nanmedian(rate))
-    usual = float(np.nanmedian(error))
+    level = float(median_of_numbers(rate))
+    usual = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
         above = rate - surroundings(rate, level)
         hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
