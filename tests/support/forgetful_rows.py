@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import mock
 
+from ccdflow.camera import facts
 from ccdflow.files import cards, rawheader, remembered_results
 from ccdflow.run import session
 from ccdflow.run.rawframes import inventory, row_reader
@@ -19,19 +20,24 @@ def rows_read(values, *, now=0.0):
 
 
 def rows_read_without_memory(values):
-    """Return the same as `rows_read`, each frame read with a memory of its own."""
+    """Return the same as `rows_read`, each frame read with a memory of its own.
+
+    The time of each frame is found card by card, whatever the way of writing.
+    """
     read_row = row_reader.RawRowReader.read_row
 
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
             known.clear()
         rawheader._keyword_orders.clear()
+        rawheader._last_headers.clear()
         cards._parsed_text.cache_clear()
         return read_row(*arguments)
 
     with (
         mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
         mock.patch.object(row_reader.RawRowReader, "read_row", read_alone),
+        mock.patch.object(facts, "usual_moment", return_value=None),
     ):
         return rows_read(values)
 

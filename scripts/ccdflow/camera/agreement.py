@@ -12,15 +12,15 @@ from ccdflow.files.values import as_number
 
 # Two cards of one time agree within this, beside the exposure: programs write its begin, its end,
 # or a moment after it.
-_TOLERANCE = timedelta(minutes=1)
+TOLERANCE = timedelta(minutes=1)
 # Scales of time that are ahead of UT, by 69.2 s at most.
-_AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
+AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 _SCALE_TOLERANCE = timedelta(seconds=70)
 _DAY = timedelta(days=1)
 # A card with the day only may have the day of the evening, or the local day.
-_DAY_TOLERANCE = timedelta(days=1.5)
+DAY_TOLERANCE = timedelta(days=1.5)
 # Times of day in other cards than these may be local.
-_UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
+UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
 # Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
 _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
@@ -64,12 +64,12 @@ def look_at_dates(reader, moment, exptime):
     """
     if moment.when is None or not moment.cards:
         return
-    allowed = _TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
-    allowed += _SCALE_TOLERANCE * bool(_AHEAD_SCALES.search(reader.text("time_system")))
+    allowed = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
+    allowed += _SCALE_TOLERANCE * bool(AHEAD_SCALES.search(reader.text("time_system")))
     allowed += timedelta(hours=MOST_HOURS) * moment.is_local
     when = moment.when
     if not moment.is_exact:
-        when, allowed = when + _DAY / 2, max(allowed, _DAY_TOLERANCE)
+        when, allowed = when + _DAY / 2, max(allowed, DAY_TOLERANCE)
     others = [
         (difference, claim)
         for claim in _claims(reader, when, moment.cards, allowed)
@@ -127,12 +127,12 @@ def _claims(reader, when, keywords, allowed):
             yield _Claim(stamp.keyword, stamp.at(stamp.clock))
         else:
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
-            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _DAY_TOLERANCE)
+            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), DAY_TOLERANCE)
     for stamp in clocks(reader, system, by_name=False):
         if (
             stamp.local
             or stamp.keyword in keywords
-            or not _UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+            or not UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
         ):
             continue
         if stamp.day is not None:
@@ -158,7 +158,7 @@ def _julian(reader, when, keywords, allowed):
             text = str(content.value)
             if not value % 1:
                 noon = datetime(time.year, time.month, time.day, 12)
-                yield _Claim(content.keyword, noon, text, _DAY_TOLERANCE)
+                yield _Claim(content.keyword, noon, text, DAY_TOLERANCE)
                 continue
             digits = len(text.partition(".")[2].rstrip(" "))
             reach = 10.0**-digits if value * steps % 1 else 1 / steps

@@ -145,7 +145,7 @@ def _stamp_with_zone(stamp, content, system):
     """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
     if stamp.zone is not None:
         return stamp
-    meaning = _meaning_of(content.keyword, content.comment)
+    meaning = meaning_of(content.keyword, content.comment)
     if meaning == "universal":
         return stamp
     if system == "local" or meaning == "local":
@@ -156,7 +156,7 @@ def _stamp_with_zone(stamp, content, system):
 # A camera has up to ten cards of dates and times, each with one comment: 256 hold those of many
 # cameras.
 @lru_cache(maxsize=256)
-def _meaning_of(keyword, comment):
+def meaning_of(keyword, comment):
     """Return the scale of a time by name and comment of its card: 'universal', 'local' or ''."""
     words = comment.lower()
     if re.search(r"UT|GMT|MJD", keyword) or re.search(r"\butc?\b|\bgmt\b|universal", words):

@@ -15,7 +15,7 @@ FIRST_YEAR = 1976
 """No CCD observed before this year: an earlier date comes from a clock that was never set."""
 
 # A later year is a misread number.
-_LAST_YEAR = 2099
+LAST_YEAR = 2099
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_OF_OURS = 59
 
@@ -198,9 +198,7 @@ def _day(year, month, day, remainder):
     except (TypeError, ValueError):
         return None
     return (
-        Day(calendar_day, None, remainder)
-        if FIRST_YEAR <= calendar_day.year <= _LAST_YEAR
-        else None
+        Day(calendar_day, None, remainder) if FIRST_YEAR <= calendar_day.year <= LAST_YEAR else None
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
+from ccdflow.camera.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.remembered_results import at_once
 from ccdflow.files.values import as_number
@@ -85,8 +85,7 @@ _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
-@dataclass(frozen=True)
-class FrameFacts:
+class FrameFacts(NamedTuple):
     """Header values of a frame; '' or None for absent ones.
 
     Attributes
@@ -203,8 +202,10 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         headers,
     )
     reader.warn_all(of_type)
-    moment = moment_of(reader)
-    look_at_dates(reader, moment, exptime)
+    moment = usual_moment(reader, exptime)
+    if moment is None:
+        moment = moment_of(reader)
+        look_at_dates(reader, moment, exptime)
     if image_type == "science" and exptime == 0:
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()

@@ -60,6 +60,12 @@ class FactPositions(CardPositions):
         super().__init__(headers, chain.from_iterable(cards.values()))
 
 
+def _seconds_of(content):
+    """Return the exposure that a card has, in seconds; None for none."""
+    value = as_seconds(content.value, content.comment)
+    return value if value is not None and value >= 0 else None
+
+
 class HeaderReader:
     """Reads the values of one frame and gathers its warnings.
 
@@ -130,7 +136,7 @@ class HeaderReader:
         ccdflow.files.card_search.Reading
         """
         if name not in self._known:
-            positions = self._positions_of(name, keywords)
+            positions = self.positions_of(name, keywords)
             if not positions:
                 return self._known.setdefault(name, _EMPTY_READING)
             contents_in_order = contents_at(self.headers, positions)
@@ -172,9 +178,16 @@ class HeaderReader:
         ------
         ccdflow.files.cards.Content
         """
-        return contents_at(self.headers, self._positions_of(name, keywords))
+        return contents_at(self.headers, self.positions_of(name, keywords))
 
-    def _positions_of(self, name, keywords=None):
+    def positions_of(self, name, keywords=None):
+        """Return the positions of its cards, as `CardPositions.find` does.
+
+        Parameters
+        ----------
+        name, keywords
+            As for `read`.
+        """
         positions = self._positions.by_name.get(name)
         if positions is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
@@ -198,7 +211,7 @@ class HeaderReader:
         list of (object, ccdflow.files.cards.Content)
         """
         readable, problems = [], []
-        positions = self._positions_of(name)
+        positions = self.positions_of(name)
         for content in contents_at(self.headers, positions) if positions else ():
             value = reader(content)
             if value is not None:
@@ -211,16 +224,33 @@ class HeaderReader:
 
     def text(self, name):
         """Return a value as text; '' where no card has it."""
+        content = self._first_content(name)
+        if content is None:
+            return ""
+        if (text := as_text(content)) is not None:
+            return text
         return self.read(name, as_text, "the text is not in quotes").value or ""
 
-    def seconds(self, name="exptime"):
+    def _first_content(self, name):
+        """Return the content of the first card that says something; None where there is none."""
+        return next(contents_at(self.headers, self.positions_of(name)), None)
+
+    def seconds(self):
         """Return the exposure in seconds, or None."""
+        content = self._first_content("exptime")
+        if content is None:
+            return None
+        value = _seconds_of(content) if type(content.value) in (int, float) else None
+        return self._seconds_of_doubtful_cards() if value is None else value
 
-        def reader(content):
-            value = as_seconds(content.value, content.comment)
-            return value if value is not None and value >= 0 else None
+    def _exposure(self):
+        """Return the `Reading` of the exposure."""
+        problem = "not an exposure in seconds"
+        return self.read("exptime", _seconds_of, problem, remedy=_TRUE_EXPOSURE)
 
-        reading = self.read(name, reader, "not an exposure in seconds", remedy=_TRUE_EXPOSURE)
+    def _seconds_of_doubtful_cards(self):
+        """Return the same as `seconds`, with warnings on cards that cannot be read as they are."""
+        reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
             written = f"the comma of {reading.content.value!r}"
             text = f"{reading.keyword}: {written} is read as a decimal one"
@@ -229,7 +259,7 @@ class HeaderReader:
 
     def warn_of_no_exposure(self):
         """Warn of a science frame of 0 s."""
-        keyword = self._known["exptime"].keyword
+        keyword = self._exposure().keyword
         self.warn(
             f"{keyword}: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
             " unknown until the card is corrected"
@@ -249,7 +279,7 @@ class HeaderReader:
         words = f"imagetyp: {imagetyp}, " if imagetyp else ""
         rule = f"types: [{{type: dark, {words}exptime: {{min: {_LONGEST_BIAS:g}}}}}]"
         self.warn(
-            f"{self._known['exptime'].keyword}: {seconds:g} s is no exposure of a bias (found"
+            f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
             f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
             f" dark, write into the camera's profile: {rule}; if it is none, the same with type:"
             " bias"

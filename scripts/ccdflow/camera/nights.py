@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from ccdflow.camera import longitudes
 from ccdflow.camera.datecards import (
@@ -40,8 +41,7 @@ _LEAST_SECONDS = 900
 _HALF_DAY = timedelta(hours=12)
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When an exposure began, as far as its header says.
 
     Attributes

@@ -6,7 +6,7 @@ import re
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, contents, has_card
-from ccdflow.files.rawheader import commentary
+from ccdflow.files.rawheader import CARD_BYTES, commentary, is_text
 from ccdflow.files.values import Broken, as_number
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
@@ -113,9 +113,16 @@ def is_called_master(headers):
     return any(_master_card(header) for header in headers)
 
 
+def _may_be_master(text):
+    """Return whether a card's text may say so; a long one may have the word in two pieces."""
+    return "master" in text.lower() or len(text) > CARD_BYTES
+
+
 def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
+        if is_text(header) and not any(map(_may_be_master, header.cards_of(keyword))):
+            continue
         content = card_value(header, keyword)
         if isinstance(content, str) and re.match(r"\W*master", content.lower()):
             return keyword, content

@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 import warnings
 from functools import lru_cache
+from itertools import compress
+from operator import ne
 from struct import Struct
+from typing import NamedTuple
 
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
@@ -59,6 +62,8 @@ _heads = {}
 _usual_heads = {}
 # The entry of `_known` for a card that goes on with the text before.
 _NEXT = ((_CONTINUE, ""), "")
+# The last header of so many cards, see `_LastHeader`.
+_last_headers = {}
 
 
 class KeywordOrder:
@@ -228,6 +233,10 @@ def parse_usual_header(data):
     if count * CARD_BYTES != len(data) or count > _MOST_USUAL:
         return None
     cards = _split_into_cards(count)(data)
+    last = _last_headers.get(count)
+    header = None if last is None else _header_like(last, cards)
+    if header is not None:
+        return header
     try:
         end = cards.index(_END_BYTES)
     except ValueError:
@@ -237,7 +246,50 @@ def parse_usual_header(data):
     if not parsed:
         return None
     heads, texts = zip(*parsed, strict=True)
-    return None if None in heads else _header_of(heads, list(texts))
+    if None in heads:
+        return None
+    header = _header_of(heads, list(texts))
+    _last_headers[count] = _LastHeader(cards, end, heads, texts, header.order)
+    return header
+
+
+class _LastHeader(NamedTuple):
+    """A header that the next one is compared with: frames of a night differ in a dozen cards.
+
+    Attributes
+    ----------
+    cards : tuple of bytes
+        With END and the blanks behind it.
+    end : int
+        The position of END.
+    heads : tuple of (str, str)
+        As for `KeywordOrder`.
+    texts : tuple of str
+    order : KeywordOrder
+    """
+
+    cards: tuple[bytes, ...]
+    end: int
+    heads: tuple[tuple[str, str], ...]
+    texts: tuple[str, ...]
+    order: KeywordOrder
+
+
+def _header_like(last, cards):
+    """Return the header of cards with the same keywords as the last header, None for others."""
+    cards_before, end, heads, texts, order = last
+    texts, find = list(texts), _known_bytes.get
+    for position in compress(range(len(cards)), map(ne, cards, cards_before)):
+        if position >= end:
+            return None
+        card = cards[position]
+        head, text = find(card) or _learn_bytes(card)
+        if head != heads[position]:
+            return None
+        texts[position] = text
+    header = RawHeader.__new__(RawHeader)
+    header.texts, header.order = texts, order
+    return header
 
 
 # Headers are whole blocks of 36 cards: up to `_MOST_USUAL` there are 20 such numbers. Texts

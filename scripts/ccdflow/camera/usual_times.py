@@ -1,0 +1,157 @@
+"""When an exposure began, of headers that say it as nearly all do, with cards that agree.
+
+All other headers are for `ccdflow.camera.nights` and `ccdflow.camera.agreement`, which read each
+way of writing and word the warnings: here they give None. A test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from ccdflow.camera.agreement import (
+    AHEAD_SCALES,
+    DAY_TOLERANCE,
+    TOLERANCE,
+    UNIVERSAL_TIME_CARD,
+)
+from ccdflow.camera.datecards import MJD_START, meaning_of, time_system
+from ccdflow.camera.dates import FIRST_YEAR, LAST_YEAR
+from ccdflow.camera.header_reader import AMBIGUOUS_CARDS
+from ccdflow.camera.nights import Moment
+from ccdflow.files.rawheader import is_text
+
+_KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
+# A comment with ": " may be a record of FITS.
+_COMMENT = r" *(?:/ *((?:(?!: )[ -~])*))?"
+_CLOCK = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
+_STAMP_CARD = re.compile(
+    rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK})? *'{_COMMENT}", re.ASCII
+).fullmatch
+_CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmatch
+_DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
+# A number of a frame, with too few digits for a date.
+_COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
+# A card is written in another way, or has another time than the others.
+_UNUSUAL = "no usual time"
+_DAY = timedelta(days=1)
+_HALF_DAY = timedelta(hours=12)
+_LONGEST_EXPOSURE = 86400.0
+# By the fact that a number of days gives: what is taken off for a Modified Julian Date.
+_NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))
+
+
+def usual_moment(reader, exptime):
+    """Return when an exposure began, None where the cards are unusual or do not agree.
+
+    The result is that of `ccdflow.camera.nights.moment_of`, and `look_at_dates` has no warning.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Its warnings get those on TIMESYS, which come first.
+    exptime : float or None
+        Seconds.
+
+    Returns
+    -------
+    ccdflow.camera.nights.Moment or None
+    """
+    if reader.positions_of("time_system") and (
+        time_system(reader) is not None or AHEAD_SCALES.search(reader.text("time_system"))
+    ):
+        return None
+    try:
+        stamps, clocks = _stamps(reader), _clocks(reader)
+        if not stamps:
+            return None
+        keyword, day, clock = stamps[0]
+        if clock:
+            moment = Moment(day + clock, is_exact=True, cards=(keyword,))
+        elif clock is None and clocks:
+            other_keyword, clock = clocks[0]
+            moment = Moment(day + clock, is_exact=True, cards=(keyword, other_keyword))
+        else:
+            return None
+        allowed = TOLERANCE + timedelta(seconds=min(exptime or 0.0, _LONGEST_EXPOSURE))
+        _check_stamps(stamps, clocks, moment, allowed)
+        _check_numbers(reader, moment.when, allowed)
+    except ValueError:
+        return None
+    return moment
+
+
+def _matches(reader, name, pattern):
+    """Yield (keyword, match) of the cards of a fact; None for the match of a frame's number."""
+    for keyword, hdu, position, _ in reader.positions_of(name):
+        header = reader.headers[hdu]
+        if position is None or not is_text(header):
+            raise ValueError(_UNUSUAL)
+        text = header.text_at(position)
+        match = pattern(text)
+        if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
+            raise ValueError(_UNUSUAL)
+        yield keyword, match
+
+
+def _time_of(hours, minutes, seconds):
+    """Return a time of day as a timedelta."""
+    hours, minutes, seconds = int(hours), int(minutes), float(seconds)
+    if hours > 24 or minutes > 59 or seconds >= 61:
+        raise ValueError(_UNUSUAL)
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _stamps(reader):
+    """Return (keyword, midnight, time of day or None) of each card with a day."""
+    stamps = []
+    for keyword, match in _matches(reader, "date", _STAMP_CARD):
+        if match is None:
+            continue
+        year, month, day, hours, minutes, seconds, comment = match.groups()
+        if meaning_of(keyword, comment or "") == "local":
+            raise ValueError(_UNUSUAL)
+        midnight = datetime(int(year), int(month), int(day))
+        if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
+            raise ValueError(_UNUSUAL)
+        stamps.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
+    return stamps
+
+
+def _clocks(reader):
+    """Return (keyword, time of day) of each card with a time of day alone."""
+    clocks = []
+    for keyword, match in _matches(reader, "time", _CLOCK_CARD):
+        if match is None or meaning_of(keyword, match[4] or "") == "local":
+            raise ValueError(_UNUSUAL)
+        clocks.append((keyword, _time_of(match[1], match[2], match[3])))
+    return clocks
+
+
+def _check_stamps(stamps, clocks, moment, allowed):
+    """Check that the other cards have the time of a moment, as far as allowed."""
+    when = moment.when
+    for keyword, day, clock in stamps[1:]:
+        # A day alone, or midnight, may be any time of the day.
+        time = day + (clock or _HALF_DAY)
+        reach = allowed if clock else allowed + DAY_TOLERANCE
+        if keyword not in moment.cards and abs(time - when) > reach:
+            raise ValueError(_UNUSUAL)
+    midnight = datetime(when.year, when.month, when.day)
+    for keyword, clock in clocks:
+        if keyword in moment.cards or not UNIVERSAL_TIME_CARD.fullmatch(keyword):
+            continue
+        if abs((midnight + clock - when + _HALF_DAY) % _DAY - _HALF_DAY) > allowed:
+            raise ValueError(_UNUSUAL)
+
+
+def _check_numbers(reader, when, allowed):
+    """Check that Julian dates are those of a moment, as far as allowed."""
+    for name, zero in _NUMBERS:
+        for _, match in _matches(reader, name, _DAYS_CARD):
+            value = 0.0 if match is None else float(match[1])
+            # A card with more digits than a date of our centuries has gives no time.
+            if not 15020 < value - zero < 88127 or not value % 1:
+                raise ValueError(_UNUSUAL)
+            if abs(MJD_START + timedelta(days=value - zero) - when) > allowed:
+                raise ValueError(_UNUSUAL)
