@@ -89,6 +89,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         ("BIASLVL", float(f"{levels.mean():.6g}")),
         ("OVERRMS", pytest.approx(4.0, rel=0.15)),
         ("TRIM", "[1:64,1:40]"),
+        ("AMPTOP", 65535.0),
         ("AMPGAIN", 1.5),
         ("DATASEC", "[1:64,1:40]"),
         ("CCDSEC", "[1:64,1:40]"),
@@ -132,6 +133,8 @@ reduction: {model: spline, order: 2}
         "DATSEC02": "[31:58,1:40]",
         "OVERSC02": "[69:72,1:40] [1:2,1:40]",
         "TRIM02": "[33:60,1:40]",
+        "AMPTOP01": 65535.0,
+        "AMPTOP02": 65535.0,
     }
     assert header["NAMPS"] == 2
     assert not {"OVERSCAN", "TRIM", "BIASLVL", "OVERRMS", "GAIN"} & set(header)

@@ -79,6 +79,7 @@ NEW_CARDS = {
     "AMPHDU",
     "AMPFLIP",
     "AMPSAT",
+    "AMPTOP",
     "CCDPVER",
     "NINVALID",
     "CHECKSUM",

@@ -21,6 +21,7 @@ PLACES = [
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
+    ("ccdflow/kinds/reducing/converter_ends.py", "return {} if record is None"),
     ("ccdflow/kinds/science.py", "noisy = noise_sentences"),
     ("ccdflow/pages/pictures/small_picture.py", "return Shown("),
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
@@ -38,6 +39,7 @@ PLACES = [
     ("ccdflow/verify/detector/measured_cards.py", "older = {"),
     ("ccdflow/verify/reading/accounts.py", 'comment = header.comments["CCDPVER"]'),
     ("ccdflow/verify/reading/accounts.py", "spans_columns = kept is not None"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "if written is None and"),
     ("ccdflow/verify/reduced/reduced_verdict.py", "expected[stored == NO_DATA]"),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if not (named := places_without_level"),
 ]

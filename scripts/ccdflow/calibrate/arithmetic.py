@@ -152,7 +152,7 @@ class ImageCalibration(ImageMasters):
             self._flag_hot(rows, out)
 
     def _flag_saturated(self, rows, reduced, out, highest, *, is_masked):
-        """Flag saturated pixels that the frame's own mask lacks.
+        """Flag saturated pixels that the frame's own mask lacks, and the end of the converter.
 
         Parameters
         ----------
@@ -167,7 +167,12 @@ class ImageCalibration(ImageMasters):
         is_masked : bool
             Whether the frame has a mask of its own.
         """
-        for readout, block_slices, _ in self.pieces(rows):
+        for readout, block_slices, in_image in self.pieces(rows):
+            end = readout.converter
+            if end is not None and end.has_pixels and not highest < np.float32(end.lowest):
+                y, x = in_image
+                is_full = end.full_pixels(reduced[block_slices], y.start, x.start)
+                out[block_slices][is_full] |= maskbits.SATURATED
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:
                 continue

@@ -121,9 +121,9 @@ class ImageSample:
 
     def _saturation_of(self, readout):
         """Return the calibrated value at which an amplifier is saturated, None if it is unknown."""
-        if readout.saturation is None:
+        if readout.lowest_saturation is None:
             return None
-        value, part = readout.saturation - readout.level, readout.region.slices
+        value, part = readout.lowest_saturation - readout.level, readout.region.slices
         for kind, scale in (("bias", 1.0), ("dark", self._work.masters.scale)):
             image = self._work.plane(kind)
             if image is not None:

@@ -19,7 +19,7 @@ from ccdflow.files.headertext import (
 # Cards of the members that describe a single frame, or the storage of its array.
 _OF_ONE_FRAME = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
-    r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
+    r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+|AMPTOP(\d+)?|AMPFUL(L|\d+)"
 )
 # The comment of the card CLIPDEV, by its value.
 _SIGMA_FROM = {

@@ -25,6 +25,9 @@ from ccdflow.files.scaling import scaling_of
 # By BITPIX the unsigned type that FITS stores as signed, and the offset between the two.
 _UNSIGNED_TYPES = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
+# By BITPIX the types of integers that are as wide as a converter.
+_CONVERTER_TYPES = {8: np.uint8, 16: np.int16}
+
 
 def stored_pixels(data, hdu, name=None):
     """Return the stored pixels of an image HDU as (ny, nx), big-endian, a view where possible.
@@ -55,6 +58,32 @@ def stored_pixels(data, hdu, name=None):
     stored = np.frombuffer(data, dtype=DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset)
     offset = 0 if bitpix < 0 else int(scaling_of(hdu.header, name).bzero)
     return stored.reshape(shape), offset
+
+
+def highest_value(hdu, name=None):
+    """Return the highest value that the integers of an image can have, scaled as they are.
+
+    Parameters
+    ----------
+    hdu : Hdu
+    name : str, optional
+
+    Returns
+    -------
+    float or None
+        As astropy computes it, in float32 if BSCALE or BZERO scale it; None for floats and for
+        integers of more than 16 bits, which no converter fills.
+    """
+    header = hdu.header
+    bitpix = header.get("ZBITPIX") if hdu.is_tiled else header["BITPIX"]
+    if bitpix not in _CONVERTER_TYPES:
+        return None
+    scaling = scaling_of(header, name)
+    limits = np.iinfo(_CONVERTER_TYPES[bitpix])
+    ends = np.array([limits.min, limits.max], np.float32)
+    np.multiply(ends, scaling.bscale, out=ends, casting="unsafe")
+    ends += np.float32(scaling.bzero)
+    return float(ends.max())
 
 
 def is_plain(hdu):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.errors import FrameError
+from ccdflow.frame.converter_end import top_of_converter
 from ccdflow.frame.pixels import native_values
 from ccdflow.maskbits import NOT_FINITE, SATURATED
 from ccdflow.robust import has_median_of
@@ -38,9 +39,7 @@ def saturation_of(dtype, offset, amplifier):
     """
     if amplifier.saturation is not None:
         return amplifier.saturation
-    if dtype.kind in "iu" and dtype.itemsize <= 2:
-        return np.iinfo(dtype.newbyteorder("=")).max + offset
-    return None
+    return top_of_converter(dtype, offset)
 
 
 def mask_of_amplifier(stored, offset, amplifier):

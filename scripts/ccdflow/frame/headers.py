@@ -29,7 +29,7 @@ _TILES = re.compile(
 _NO_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
 _OWN_CARDS = re.compile(
-    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT)(\d\d)?|AMPFLIP"
+    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
 )
@@ -266,6 +266,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             set_card(
                 "AMPSAT", "AMPSAT", float(amplifier.saturation), "[adu] raw value that is saturated"
             )
+        _write_converter_cards(set_card, reduced.converters.get(amplifier.name))
         if amplifier.gain is not None:
             # Not GAIN: many cameras write a setting of theirs under that name.
             set_card("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
@@ -275,6 +276,15 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if parts := reduced.without_level.get(amplifier.name):
             text = " ".join(map(Region.to_fits, parts))
             set_card("OSCSAT", "OSCSAT", text, "no level here: overscan saturated")
+
+
+def _write_converter_cards(set_card, end):
+    """Write the end of an amplifier's converter, if it is known, and the pixels there."""
+    if end is None:
+        return
+    set_card("AMPTOP", "AMPTOP", end.top, "[adu] raw value at the end of the converter")
+    if end.has_pixels:
+        set_card("AMPFULL", "AMPFUL", end.to_text(), "[adu] least reduced value there")
 
 
 def _set_numbered(cards, number, name, numbered, value, comment):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.camera.sections import Region
+from ccdflow.frame.converter_end import ConverterEnd
 
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
@@ -51,6 +52,8 @@ class Readout:
         Whether all pixels of the frame's amplifier have one value.
     without_level : tuple of ccdflow.camera.sections.Region
         Parts of the image whose overscan is saturated: their level is not known.
+    converter : ccdflow.frame.converter_end.ConverterEnd or None
+        The end of its converter, and the pixels of the frame there; None if it is not known.
     """
 
     region: Region
@@ -67,14 +70,21 @@ class Readout:
     is_saturation_measured: bool = False
     is_dead: bool = False
     without_level: tuple[Region, ...] = ()
+    converter: ConverterEnd | None = None
 
     @property
     def of_noise(self):
         """The same readout without the values that add no noise and differ from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
-            is_saturation_measured=False, is_dead=False, without_level=(),
+            is_saturation_measured=False, is_dead=False, without_level=(), converter=None,
         )  # fmt: skip
+
+    @property
+    def lowest_saturation(self):
+        """Raw value from which pixels are saturated, adu: the converter's end at the latest."""
+        tops = [self.saturation, None if self.converter is None else self.converter.top]
+        return min((top for top in tops if top is not None), default=None)
 
     @property
     def photon_gain(self):

@@ -14,6 +14,7 @@ from ccdflow import maskbits
 from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
+from ccdflow.frame.converter_end import ConverterEnd, FullPixels, top_of_converter
 from ccdflow.frame.products import product_images
 from ccdflow.frame.saturated_lines import regions_without_level
 
@@ -21,7 +22,7 @@ PIXELS_VERSION = 1
 """Increase it when a change alters any pixel of a product: all frames are then reduced and combined
 again. tests/combine/test_combined_biases.py compares it with known pixels."""
 
-HEADER_VERSION = 4
+HEADER_VERSION = 5
 """Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
 header until the user requests a new one (`-R reduce`), and a run reports the number of such
 frames."""
@@ -65,6 +66,8 @@ class Reduced:
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
         Parts of the product's image whose overscan is saturated, by amplifier; only those that have
         such parts.
+    converters : dict of str to ccdflow.frame.converter_end.ConverterEnd
+        By amplifier; only those of which the end is known.
     """
 
     images: tuple[Image, ...]
@@ -73,9 +76,10 @@ class Reduced:
     rows: dict[str, subtraction_checks.RowNoise] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     without_level: dict[str, tuple[Region, ...]] = field(default_factory=dict)
+    converters: dict[str, ConverterEnd] = field(default_factory=dict)
 
 
-def reduce_frame(stored, geometry, recipe):
+def reduce_frame(stored, geometry, recipe, *, tops=None):
     """Subtract the overscan of a frame and trim it.
 
     Parameters
@@ -85,6 +89,8 @@ def reduce_frame(stored, geometry, recipe):
         `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    tops : dict of int to (float or None), optional
+        For HDUs whose integers were scaled to floats: the highest value that they can have.
 
     Returns
     -------
@@ -129,13 +135,50 @@ def reduce_frame(stored, geometry, recipe):
     without_level = parts_without_level(
         geometry.amplifiers, recipe, overscans, samples, amplifier_flags
     )
+    full = {
+        a.name: FullPixels(a, (tops or {}).get(a.hdu) or top_of_converter(*_form(stored[a.hdu])))
+        for a in geometry.amplifiers
+    }
     images = tuple(
-        _make_image(stored, place, overscans, recipe, without_level)
+        _make_image(stored, place, overscans, recipe, without_level, full)
         for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
     warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
-    return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings), without_level)
+    converters = ends_of_converters(full, recipe, overscans)
+    return Reduced(
+        images, overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
+    )
+
+
+def _form(stored):
+    """Return the type of stored pixels, and their offset."""
+    values, offset = stored
+    return values.dtype, offset
+
+
+def ends_of_converters(full, recipe, overscans):
+    """Return the ends of the converters of a frame, by amplifier.
+
+    Parameters
+    ----------
+    full : dict of str to ccdflow.frame.converter_end.FullPixels
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    overscans : dict of str to ccdflow.frame.overscan.Overscan or None
+
+    Returns
+    -------
+    dict of str to ccdflow.frame.converter_end.ConverterEnd
+        Only those that are known.
+    """
+    ends = {}
+    for name, pixels_at_end in full.items():
+        # Not the mean: a star that runs into the overscan of some rows would shift it.
+        level = None if overscans[name] is None else float(np.median(overscans[name].levels))
+        end = pixels_at_end.end(recipe, level)
+        if end is not None:
+            ends[name] = end
+    return ends
 
 
 def parts_without_level(amplifiers, recipe, overscans, samples, flags):
@@ -175,7 +218,7 @@ def _measure_amplifier(stored, offset, amplifier, recipe):
     return level, strip_samples.sample_of_amplifier(lines, strips, level, amplifier)
 
 
-def _make_image(stored, product_image, overscans, recipe, without_level):
+def _make_image(stored, product_image, overscans, recipe, without_level, full):
     """Return an image of the product from its amplifiers' reduced pixels.
 
     Parameters
@@ -188,6 +231,8 @@ def _make_image(stored, product_image, overscans, recipe, without_level):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
         By amplifier: parts of the data whose overscan gives no level.
+    full : dict of str to ccdflow.frame.converter_end.FullPixels
+        By amplifier: gets the pixels at the end of the converter.
     """
     dtype = np.dtype(recipe.dtype)
     ny, nx = product_image.shape
@@ -206,6 +251,9 @@ def _make_image(stored, product_image, overscans, recipe, without_level):
             target = _turned_view(pixels_of_image[amplifier.place.slices], amplifier)
             levels = _levels(overscans[amplifier.name], amplifier.along)
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
+        else:
+            target = pixels_of_image[amplifier.data.slices]
+        full[amplifier.name].add(values[amplifier.data.slices], offset, target)
         if mask is not None:
             part = mask[recipe.region_of(amplifier).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part

@@ -46,14 +46,34 @@ def regions_without_level(overscan, amplifier, recipe, top):
     is_full = overscan.own >= top
     if not is_full.any():
         return ()
-    is_of_rows = amplifier.along == "rows"
-    if recipe.trim and (amplifier.flip_y if is_of_rows else amplifier.flip_x):
-        is_full = is_full[::-1]
     steps = np.diff(np.concatenate([[0], is_full.astype(np.int8), [0]]))
     runs = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
+    return tuple(sorted(regions_of_lines(runs, amplifier, recipe), key=lambda r: (r.y0, r.x0)))
+
+
+def regions_of_lines(runs, amplifier, recipe):
+    """Return runs of an amplifier's raw lines as regions of the product's image.
+
+    Parameters
+    ----------
+    runs : iterable of (int, int)
+        First line and the one after the last: rows of its data, or columns where its levels are
+        along columns.
+    amplifier : ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+
+    Returns
+    -------
+    list of ccdflow.camera.sections.Region
+        As wide (or high) as the amplifier's data.
+    """
+    is_of_columns = amplifier.along == "columns"
+    count = amplifier.data.shape[1 if is_of_columns else 0]
+    if recipe.trim and (amplifier.flip_x if is_of_columns else amplifier.flip_y):
+        runs = [(count - high, count - low) for low, high in runs]
     place = recipe.region_of(amplifier)
-    if is_of_rows:
-        lines = [(place.y0 + low, place.y0 + high, place.x0, place.x1) for low, high in runs]
-    else:
+    if is_of_columns:
         lines = [(place.y0, place.y1, place.x0 + low, place.x0 + high) for low, high in runs]
-    return tuple(Region(*map(int, ends)) for ends in lines)
+    else:
+        lines = [(place.y0 + low, place.y0 + high, place.x0, place.x1) for low, high in runs]
+    return [Region(*map(int, ends)) for ends in lines]

@@ -15,9 +15,10 @@ import numpy as np
 from ccdflow.files import checksum, decoding, fits_structure
 from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
+from ccdflow.frame.converter_end import ConverterEnd, FullPixels, top_of_converter
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
-from ccdflow.frame.reduction import Image, Reduced, parts_without_level
+from ccdflow.frame.reduction import Image, Reduced, ends_of_converters, parts_without_level
 
 BLOCK_PIXELS = 1 << 18
 """Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3
@@ -81,13 +82,15 @@ def _is_usual(amplifier):
     return amplifier.along in ("rows", "none") and is_beside and not is_flipped
 
 
-def predicted_frame(geometry, recipe):
+def predicted_frame(geometry, recipe, top=None):
     """Return a frame like the reduced one, without its figures: its header is as long.
 
     Parameters
     ----------
     geometry, recipe
         After approval by `can_stream`.
+    top : float, optional
+        Raw value at the end of the converter, adu; None if it is not known.
 
     Returns
     -------
@@ -99,7 +102,8 @@ def predicted_frame(geometry, recipe):
         a.name: Overscan(no_levels, 0.0, 0.0, no_levels) if _has_level(a, recipe) else None
         for a in geometry.amplifiers
     }
-    return Reduced((_without_pixels(geometry, recipe, 0),), overscans, {})
+    ends = {} if top is None else {a.name: ConverterEnd(top) for a in geometry.amplifiers}
+    return Reduced((_without_pixels(geometry, recipe, 0),), overscans, {}, converters=ends)
 
 
 def _has_level(amplifier, recipe):
@@ -163,13 +167,14 @@ class _FrameReduction:
         self._out = np.dtype(recipe.dtype)
         self._words = 0
         self.written = 0
-        data = geometry.amplifiers[0].data
-        self._y0, self._y1 = data.y0, data.y1
+        self._data = geometry.amplifiers[0].data
         self._strips = {a.name: [] for a in geometry.amplifiers}
         self._levels = {a.name: [] for a in geometry.amplifiers}
         self._flags = {a.name: [] for a in geometry.amplifiers}
         self._lines = {a.name: [] for a in geometry.amplifiers}
         self._not_finite = dict.fromkeys(self._flags, 0)
+        top = top_of_converter(self._dtype, self._offset)
+        self._full = {a.name: FullPixels(a, top) for a in geometry.amplifiers}
         self._sample_rows = np.asarray(sample, dtype=int)
         self._sample = []
         self._small = small
@@ -188,7 +193,7 @@ class _FrameReduction:
 
     def reduce(self, first, stored):
         """Reduce a block; return None if no row of it is kept."""
-        start, stop = max(first, self._y0), min(first + len(stored), self._y1)
+        start, stop = max(first, self._data.y0), min(first + len(stored), self._data.y1)
         if start >= stop:
             return None
         stored = stored[start - first : stop - first]
@@ -199,7 +204,7 @@ class _FrameReduction:
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._reduce_amplifier(amplifier, start, stored, out)
-        row = start - self._y0
+        row = start - self._data.y0
         in_block = self._sample_rows[
             (self._sample_rows >= row) & (self._sample_rows < row + shape[0])
         ]
@@ -233,6 +238,12 @@ class _FrameReduction:
             level,
             out[:, place.x0 : place.x1],
             exact=self._has_simple_levels or pixels.is_exact(self._dtype, level),
+        )
+        self._full[name].add(
+            stored[:, data.x0 : data.x1],
+            self._offset,
+            out[:, place.x0 : place.x1],
+            start - data.y0,
         )
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             sampled = slice(max(0, rows.start - start), rows.stop - start)
@@ -274,7 +285,8 @@ class _FrameReduction:
         without_level = parts_without_level(
             self._geometry.amplifiers, self._recipe, overscans, samples, amplifier_flags
         )
-        return Streamed(
-            Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings), without_level),
-            sample,
+        converters = ends_of_converters(self._full, self._recipe, overscans)
+        reduced = Reduced(
+            (image,), overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
         )
+        return Streamed(reduced, sample)

@@ -23,6 +23,7 @@ from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
+from ccdflow.kinds.reducing.converter_ends import noted_ends, recorded_ends
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
@@ -152,6 +153,7 @@ class Calibration:
             "arithmetic": self.kind.version,
             "frame": getattr(self.reduced_record, "key", ""),
             **({"without_level": lost} if (lost := without_level_of(self.reduced_record)) else {}),
+            **({"converter": ends} if (ends := noted_ends(self.reduced_record)) else {}),
             "masters": [
                 [kind, use.product, self.context.outcome(use.product).key]
                 for kind, use in self.uses.items()
@@ -261,11 +263,12 @@ class Calibration:
         )
         levels, flags = (self.reduced_record.data.get(name, {}) for name in ("levels", "flags"))
         without_level = recorded_regions(self.reduced_record)
+        converters = recorded_ends(self.reduced_record)
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""
             noise = measured_read_noise(bias, amplifier.name)
-            return readout_of(
+            made = readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
@@ -277,6 +280,7 @@ class Calibration:
                 is_dead=flags.get(amplifier.name) == "dead",
                 without_level=without_level.get(amplifier.name, ()),
             )
+            return replace(made, converter=converters.get(amplifier.name))
 
         return [
             [readout(amplifier) for amplifier in image.amplifiers]

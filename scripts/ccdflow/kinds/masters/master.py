@@ -7,6 +7,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
+from ccdflow.kinds.reducing.converter_ends import noted_full_pixels
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
@@ -137,10 +138,10 @@ class MasterKind(_ShownOnPages, Kind):
             "shared": list(map(list, group.shared)),
             "members": [[file, record.key] for file, record in members],
         }
-        if self.leaves_out_bad_pixels and (
-            lost := {file: parts for file, record in members if (parts := without_level_of(record))}
-        ):
-            basis["without_level"] = lost
+        notes = {"without_level": without_level_of, "converter": noted_full_pixels}
+        for name, noted in notes.items() if self.leaves_out_bad_pixels else ():
+            if lost := {file: parts for file, record in members if (parts := noted(record))}:
+                basis[name] = lost
         if masters := association.keys_of(context, group.steps):
             basis["masters"] = masters
         if missing := self.lacks(context, group):

@@ -25,6 +25,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
+from ccdflow.kinds.reducing.converter_ends import recorded_ends
 from ccdflow.kinds.reducing.lost_lines import recorded_regions
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext, reduced_product
@@ -113,10 +114,12 @@ class Members:
                 locate(results / reduced_product(file), hdu=name, mask=True)
                 for file, _ in self.records_of_files
             ]
+        else:
+            planes = self._with_full_pixels(image, planes)
         ceilings = [_ceiling(image, record) for _, record in self.records_of_files]
         return MemberMasks(
             planes=planes,
-            ceilings=None if None in ceilings else ceilings,
+            ceilings=None if set(ceilings) == {None} else ceilings,
             flaws=self._flaws(image, reduction),
         )
 
@@ -135,6 +138,30 @@ class Members:
             for part in parts:
                 planes[-1][part.slices] = NO_DATA
         return None if all(plane is None for plane in planes) else planes
+
+    def _with_full_pixels(self, image, planes):
+        """Return the masks with the pixels at the converter's end in lines of an unusual level."""
+        for number, ((_, record), member) in enumerate(
+            zip(self.records_of_files, self.members(image), strict=True)
+        ):
+            ends = recorded_ends(record)
+            parts = [
+                (part, ends[a.name])
+                for a in image.amplifiers
+                if a.name in ends
+                for part, _ in ends[a.name].parts
+            ]
+            if not parts:
+                continue
+            planes = planes or [None] * len(self.records_of_files)
+            if planes[number] is None:
+                planes[number] = np.zeros(image.shape, np.uint8)
+            stored = open_image(member)
+            for part, end in parts:
+                y, x = part.slices
+                values = np.asarray(stored[np.arange(y.start, y.stop)])[:, x]
+                planes[number][part.slices][end.full_pixels(values, y.start, x.start)] |= SATURATED
+        return planes
 
     @property
     def flags(self):
@@ -308,12 +335,18 @@ class Members:
 def _ceiling(image, record):
     """Return the lowest reduced value that may be saturated, None if it is unknown."""
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
-    ceilings = [
-        None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)
-        for a in image.amplifiers
-        if a.name not in flags
-    ]
-    return None if not ceilings or None in ceilings else min(ceilings)
+    ends, ceilings = recorded_ends(record), []
+    for amplifier in image.amplifiers:
+        if amplifier.name in flags:
+            continue
+        end = ends.get(amplifier.name)
+        if amplifier.saturation is not None:
+            ceilings.append(amplifier.saturation - levels.get(amplifier.name, 0.0))
+        elif end is None:
+            return None
+        if end is not None and end.least is not None:
+            ceilings.append(end.least)
+    return min(ceilings, default=None)
 
 
 def measured_read_noise(record, name):

@@ -211,7 +211,9 @@ def _stream(frame):
     """
     size = _header_sizes.get(frame.header_form)
     if size is None:
-        like_it = streaming.predicted_frame(frame.geometry, frame.recipe)
+        hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+        top = decoding.highest_value(hdu, frame.row.file)
+        like_it = streaming.predicted_frame(frame.geometry, frame.recipe, top)
         size = len(frame.header(headers.first_header, like_it))
         _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
@@ -242,7 +244,12 @@ def _whole(frame):
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     _refuse_negatives(frame, stored)
-    made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    tops = {
+        hdu: decoding.highest_value(layout.hdus[hdu], name)
+        for hdu, (values, _) in stored.items()
+        if values.dtype.kind == "f"
+    }
+    made = reduction.reduce_frame(stored, frame.geometry, frame.recipe, tops=tops)
     _refuse_lit_overscan(frame, made)
     parts = frame.header(headers.product_parts, made)
     even = None
@@ -286,6 +293,7 @@ def _figures(frame, made, samples, even):
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
+        **_figures_of_converters(made),
     }
     if made.rows:
         figures["rows"] = {
@@ -310,6 +318,12 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
+
+
+def _figures_of_converters(made):
+    """Return the entry of the ends of the converters, {} where none is known."""
+    ends = {name: end.to_record() for name, end in made.converters.items()}
+    return {"converter": ends} if ends else {}
 
 
 def _plain_regions(without_level):

@@ -20,6 +20,7 @@ from ccdflow.verify.calibrated.master_planes import plane_of
 from ccdflow.verify.comparing.amplifiers import (
     card,
     number_of_card,
+    pixels_at_end,
     places_without_level,
     readouts_of,
     tails_of,
@@ -501,6 +502,9 @@ def _check_mask(mask, image, sources):
         bits_of_sources[
             remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
         ] |= SATURATED
+    for readout in image.readouts:
+        at_end = pixels_at_end(image.reduced, reduced, readout.place, readout.tail)
+        bits_of_sources[at_end] |= SATURATED
     for place in image.without_level:
         bits_of_sources[place] |= NO_DATA
     expected = masking.ExpectedMask(bits_of_sources)

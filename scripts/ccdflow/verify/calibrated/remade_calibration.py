@@ -18,6 +18,7 @@ from ccdflow.verify.comparing.amplifiers import (
     card,
     check_level_noise,
     number_of_card,
+    raw_top,
 )
 from ccdflow.verify.comparing.comparing import (
     ABSOLUTE_ROUNDING,
@@ -392,7 +393,7 @@ def _noise_of_bias(noise, image, factor):
 
 
 def check_saturation(header, image, reduced):
-    """Compare SATURATE with AMPSAT or SATMEAS, taken through the masters.
+    """Compare SATURATE with AMPSAT, SATMEAS or AMPTOP, taken through the masters.
 
     Parameters
     ----------
@@ -409,10 +410,13 @@ def check_saturation(header, image, reduced):
     """
     levels = []
     for readout in image.readouts:
-        top = saturation(header, reduced, readout.tail)
-        if top is None:
+        tops = [
+            saturation(header, reduced, readout.tail), raw_top(reduced, readout.tail)
+        ]  # fmt: skip
+        if tops == [None, None]:
             return
-        value = top - (number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0)
+        value = min(top for top in tops if top is not None)
+        value -= number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:
                 part = image.planes[kind].data[readout.place]

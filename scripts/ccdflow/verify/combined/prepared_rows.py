@@ -10,7 +10,12 @@ import numpy as np
 from astropy import units
 from astropy.nddata import CCDData
 
-from ccdflow.verify.comparing.amplifiers import places_without_level, tails_of
+from ccdflow.verify.comparing.amplifiers import (
+    least_values,
+    places_without_level,
+    raw_top,
+    tails_of,
+)
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, NO_DATA, SATURATED
@@ -193,6 +198,7 @@ def _masks(paths, hdu, rows, values, account):
         header = open_product(path).images[hdu].header
         if (ceiling := _ceiling(header)) is not None:
             bits[number][values[number] >= ceiling] |= SATURATED
+        _add_parts_at_end(bits[number], values[number], header, rows)
         for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
             y, x = place_of(header, tail)
             inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
@@ -206,8 +212,21 @@ def _masks(paths, hdu, rows, values, account):
 def _ceiling(header):
     """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
-    tops = [header.get(f"AMPSAT{tail}") for tail in tails]
-    if not tops or None in tops:
-        return None
-    levels = [header.get(f"BIASLV{tail}" if tail else "BIASLVL", 0.0) for tail in tails]
-    return min(top - level for top, level in zip(tops, levels, strict=True))
+    ceilings = []
+    for tail in tails:
+        top = header.get(f"AMPSAT{tail}")
+        if top is not None:
+            ceilings.append(top - header.get(f"BIASLV{tail}" if tail else "BIASLVL", 0.0))
+        elif raw_top(header, tail) is None:
+            return None
+        ceilings.append(least_values(header, tail)[0])
+    return min(ceilings, default=None)
+
+
+def _add_parts_at_end(bits, values, header, rows):
+    """Flag the pixels at the end of the converter in lines of an unusual level, in place."""
+    for tail in tails_of(header):
+        for (y, x), value in least_values(header, tail)[1]:
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            part = values[inside, x] >= np.float32(value)
+            bits[inside, x] |= np.where(part, SATURATED, 0).astype(bits.dtype)

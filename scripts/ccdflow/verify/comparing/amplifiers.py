@@ -77,7 +77,7 @@ def card(header, name, tail, absent=None):
     """
     numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
                 "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
-                "SATMEAS": "SATMEA"}  # fmt: skip
+                "SATMEAS": "SATMEA", "AMPFULL": "AMPFUL"}  # fmt: skip
     return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
 
 
@@ -96,6 +96,80 @@ def places_without_level(header, tail):
     list of (slice, slice)
     """
     return [slices_of(section) for section in str(card(header, "OSCSAT", tail, "")).split()]
+
+
+def raw_top(header, tail):
+    """Return the raw value at the end of an amplifier's converter, as AMPTOP has it.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of a reduced image.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    float or None
+    """
+    return number_of_card(card(header, "AMPTOP", tail))
+
+
+def least_values(header, tail):
+    """Return the least reduced values of pixels at the end of the converter, as AMPFULL has them.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of a reduced image.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    least : float
+        In all lines of the amplifier but those of the parts; infinite if there is none.
+    parts : list of ((slice, slice), float)
+        Other lines, and the value there.
+
+    Raises
+    ------
+    Differs
+        If the card has another form.
+    """
+    words = str(card(header, "AMPFULL", tail, "")).split()
+    has_least = bool(words) and not words[0].startswith("[")
+    places = words[has_least::2], words[has_least + 1 :: 2]
+    try:
+        least = float(words[0]) if has_least else np.inf
+        return least, [(slices_of(p), float(v)) for p, v in zip(*places, strict=True)]
+    except (ValueError, AttributeError):
+        raise Differs(f"AMPFULL{tail} names no values: {' '.join(words)}") from None
+
+
+def pixels_at_end(image, header, place, tail):
+    """Return which reduced pixels of an amplifier are at the end of the converter by AMPFULL.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx), float32, any byte order
+    header : astropy.io.fits.Header
+        Of the reduced image.
+    place : (slice, slice)
+        The pixels of the amplifier.
+    tail : str
+        Its number, two digits; '' for the only one.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+    """
+    full = np.zeros(image.shape, bool)
+    least, parts = least_values(header, tail)
+    full[place] = image[place] >= np.float32(least)
+    for part, value in parts:
+        full[part] = image[part] >= np.float32(value)
+    return full
 
 
 def with_shared(header, first_header):

@@ -24,9 +24,9 @@ REDUCED_ORDER = (
     *VERSIONS, "RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM",
     "OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS", "NAMPS",
     ("AMPNAM", "DATSEC", "OVERSC", "OSCAXI", "BIASLV", "OVRRMS", "TRIM", "AMPHDU", "AMPFLP",
-     "AMPSAT", "GAIN", "AMPBAD", "OSCSAT"),
+     "AMPSAT", "AMPTOP", "AMPFUL", "GAIN", "AMPBAD", "OSCSAT"),
     "DATSEC", "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT",
-    "AMPGAIN", "AMPBAD", "OSCSAT", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
+    "AMPTOP", "AMPFULL", "AMPGAIN", "AMPBAD", "OSCSAT", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
 )  # fmt: skip
 """The cards of a reduced frame, in their order; those of a tuple are counted."""
 

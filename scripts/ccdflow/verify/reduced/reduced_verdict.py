@@ -10,7 +10,13 @@ from astropy.io import fits
 from astropy.wcs import WCS, NoConvergence
 
 from ccdflow.errors import is_own_fault
-from ccdflow.verify.comparing.amplifiers import card, places_without_level, tails_of
+from ccdflow.verify.comparing.amplifiers import (
+    card,
+    least_values,
+    number_of_card,
+    places_without_level,
+    tails_of,
+)
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
 from ccdflow.verify.comparing.comparing import (
@@ -85,6 +91,9 @@ def verify_frame(headers, path, raw):
             _check_mask(hdus, hdu, account, source.images)
     _check_overscan(account, source.images)
     _check_saturated_lines(headers, account, source.images)
+    with fits.open(path, memmap=False) as hdus:
+        for hdu in account.images:
+            _check_converter(hdus[hdu], account.images[hdu], source)
     for number in sorted({0, *account.images}):
         hdus_used = [a.hdu for a in account.images.get(number, ())]
         source_headers = [
@@ -181,6 +190,39 @@ def _highest_raw_value(dtype):
     """Return the highest number that raw pixels can hold: where nobody says when they are full."""
     is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
     return np.iinfo(dtype).max if is_converter else None
+
+
+def _check_converter(product, amplifiers, source):
+    """Compare AMPTOP and AMPFULL with the raw pixels that have the highest number.
+
+    Parameters
+    ----------
+    product : astropy.io.fits.PrimaryHDU or astropy.io.fits.ImageHDU
+        The reduced image.
+    amplifiers : tuple of ccdflow.verify.reading.accounts.AmplifierAccount
+    source : ccdflow.verify.reduced.remade_frames.SourceFile
+    """
+    header, image = product.header, product.data
+    for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+        written = card(header, "AMPTOP", tail)
+        least, parts = least_values(header, tail)
+        top = source.tops[amplifier.hdu]
+        # Older results: header version 4 had no such card.
+        if written is None and card(header, "AMPFULL", tail) is None:
+            continue
+        if top is None or number_of_card(written) != top:
+            raise Differs(f"AMPTOP{tail} is {top} by the raw file, and its card has {written}")
+        place = place_of(header, tail) if amplifier.kept is None else amplifier.place
+        values = source.images[amplifier.hdu].data[amplifier.kept or place]
+        full = np.zeros(image.shape, bool)
+        full[place] = remade_frames.turn_image(values, amplifier.flip) >= top
+        for part, value in parts:
+            if not full[part].any() or np.float64(image[part][full[part]].min()) != value:
+                raise Differs(f"AMPFULL{tail} has another value in a part than the raw pixels give")
+            full[part] = False
+        lowest = float(image[full].min()) if full.any() else np.inf
+        if lowest != least:
+            raise Differs(f"AMPFULL{tail} is {lowest} by the raw pixels, and its card has {least}")
 
 
 def _check_overscan(account, raw):

@@ -7,7 +7,7 @@ import io
 import re
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import ccdproc
@@ -38,11 +38,15 @@ class SourceFile:
         Pixels of the HDUs that are used, adu.
     headers : list of astropy.io.fits.Header
         Of all HDUs.
+    tops : dict of int to (float or None)
+        Highest value that the pixels of the HDUs that are used can have, adu; None for floats and
+        for integers of more than 16 bits.
     """
 
     fingerprint: str
     images: dict[int, CCDData]
     headers: list[fits.Header]
+    tops: dict[int, float | None] = field(default_factory=dict)
 
     @property
     def first_header(self):
@@ -81,13 +85,24 @@ def read_raw(account, folder):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), memmap=False) as opened:
+                # astropy takes the scaling out of a header when it reads the pixels.
+                tops = {hdu: _highest_value(opened[hdu].header) for hdu in used}
                 images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
-                return SourceFile(fingerprint, images, [hdu.header for hdu in opened])
+                return SourceFile(fingerprint, images, [hdu.header for hdu in opened], tops)
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         if is_own_fault(error):
             raise
         reason = f"the raw file cannot be read: {error}"
         raise CannotRemake(reason, UNREADABLE) from None
+
+
+def _highest_value(header):
+    """Return the highest value of integers of 8 or 16 bits, scaled as a header says, or None."""
+    ranges = {8: (0, 2**8 - 1), 16: (-(2**15), 2**15 - 1)}
+    if header.get("BITPIX") not in ranges:
+        return None
+    scale, zero = (np.float32(header.get(name, n)) for name, n in (("BSCALE", 1), ("BZERO", 0)))
+    return float((np.array(ranges[header["BITPIX"]], np.float32) * scale + zero).max())
 
 
 def _existing_path(path):

@@ -1,0 +1,227 @@
+"""Pixels at the end of the converter: the highest number that a raw frame can hold.
+
+Such a pixel is saturated, whatever profile and header say. Its raw value is the same everywhere;
+its reduced value is less the level of its row or column. All that is known of it is found while the
+raw frame is read: a reduced frame has no raw values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.camera.sections import Region
+from ccdflow.frame.saturated_lines import regions_of_lines
+
+# Adu by which the level of a line may differ from the median level for the line to count as usual:
+# 0.1 % of a converter of 16 bits. All usual lines have one limit.
+_USUAL_LEVEL = 64.0
+# Parts of other lines that a header names at most: a section each. More are joined.
+_MOST_PARTS = 100
+# Pixels that are compared at once.
+_PIXELS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class ConverterEnd:
+    """The end of an amplifier's converter in one reduced frame.
+
+    Attributes
+    ----------
+    top : float
+        Raw value of the pixels there, adu.
+    least : float or None
+        Least reduced value of such a pixel in lines of a usual level, adu; None if there is none.
+    parts : tuple of (ccdflow.camera.sections.Region, float)
+        Other lines with such pixels, in the image, and the least reduced value of these there.
+    """
+
+    top: float
+    least: float | None = None
+    parts: tuple[tuple[Region, float], ...] = ()
+
+    @property
+    def has_pixels(self):
+        """Whether any pixel of the frame is there."""
+        return self.least is not None or bool(self.parts)
+
+    @property
+    def lowest(self):
+        """Least reduced value of such a pixel in all lines, adu; infinite without one."""
+        return min([np.inf if self.least is None else self.least, *(v for _, v in self.parts)])
+
+    def full_pixels(self, values, y0, x0):
+        """Return which reduced pixels are at the end of the converter.
+
+        Parameters
+        ----------
+        values : numpy.ndarray of float32 or float64, shape (k, m)
+            Reduced pixels of the amplifier, adu.
+        y0, x0 : int
+            Place of the first of them in the image.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (k, m)
+        """
+        ny, nx = values.shape
+        with np.errstate(invalid="ignore"):
+            limit = values.dtype.type(np.inf if self.least is None else self.least)
+            is_full = values >= limit
+            for part, value in self.parts:
+                rows = slice(max(part.y0 - y0, 0), min(max(part.y1 - y0, 0), ny))
+                columns = slice(max(part.x0 - x0, 0), min(max(part.x1 - x0, 0), nx))
+                is_full[rows, columns] = values[rows, columns] >= values.dtype.type(value)
+        return is_full
+
+    def to_record(self):
+        """Return it as JSON has it: a dict, without what there is none of."""
+        data = {"top": self.top}
+        if self.least is not None:
+            data["least"] = self.least
+        if self.parts:
+            data["parts"] = [[p.y0, p.y1, p.x0, p.x1, value] for p, value in self.parts]
+        return data
+
+    @classmethod
+    def from_record(cls, data):
+        """Return the `ConverterEnd` of such a dict."""
+        parts = tuple((Region(*ends), value) for *ends, value in data.get("parts", ()))
+        return cls(data["top"], data.get("least"), parts)
+
+    def to_text(self):
+        """Return the values for a header: the least, then each other part and its own.
+
+        Examples
+        --------
+        >>> ConverterEnd(65535.0, 64535.5, ((Region(4, 6, 0, 8), 60000.0),)).to_text()
+        '64535.5 [1:8,5:6] 60000.0'
+        """
+        words = [] if self.least is None else [repr(self.least)]
+        for part, value in self.parts:
+            words += [part.to_fits(), repr(value)]
+        return " ".join(words)
+
+
+def top_of_converter(dtype, offset=0):
+    """Return the highest value that pixels can have, if they are as wide as a converter.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored pixels.
+    offset : int
+        To be added to the stored pixels.
+
+    Returns
+    -------
+    float or None
+        None for floats, and for integers of more than 16 bits: no converter fills them.
+    """
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        return float(np.iinfo(dtype.newbyteorder("=")).max + offset)
+    return None
+
+
+class FullPixels:
+    """The pixels of an amplifier at the end of its converter, gathered while a frame is reduced.
+
+    Parameters
+    ----------
+    amplifier : ccdflow.camera.geometry.Amplifier
+    top : float or None
+        Their raw value, adu; None if it is not known.
+    """
+
+    def __init__(self, amplifier, top):
+        self._amplifier = amplifier
+        self._top = top
+        self._lines, self._values = [], []
+
+    def add(self, stored, offset, reduced, first=0):
+        """Add rows of the amplifier's data.
+
+        Parameters
+        ----------
+        stored : numpy.ndarray of any integer or float type, any byte order, shape (k, nx)
+            Stored pixels.
+        offset : int
+            To be added to them.
+        reduced : numpy.ndarray of float32 or float64, shape (k, nx)
+            The same pixels, reduced, in the same orientation.
+        first : int
+            Number of the first row in the amplifier's data.
+        """
+        if self._top is None:
+            return
+        # Results of 64 kB stay in the memory that the thread has; larger ones are asked for anew.
+        step = max(1, _PIXELS_AT_ONCE // stored.shape[1])
+        for low in range(0, len(stored), step):
+            is_full = _are_full(stored[low : low + step], offset, self._top)
+            # Hardly any block has such a pixel.
+            if np.count_nonzero(is_full):
+                rows, columns = np.nonzero(is_full)
+                rows += low
+                along_columns = self._amplifier.along == "columns"
+                self._lines.append(columns if along_columns else rows + first)
+                self._values.append(reduced[rows, columns])
+
+    def end(self, recipe, level):
+        """Return the `ConverterEnd`, None if it is not known.
+
+        Parameters
+        ----------
+        recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        level : float or None
+            Median level that was subtracted, adu; None if none was.
+
+        Returns
+        -------
+        ConverterEnd or None
+        """
+        if self._top is None:
+            return None
+        if not self._lines:
+            return ConverterEnd(self._top)
+        lines, values = np.concatenate(self._lines), np.concatenate(self._values)
+        is_usual = np.ones(lines.size, bool)
+        if level is not None:
+            is_usual = np.abs(values - (self._top - level)) <= _USUAL_LEVEL
+        least = float(values[is_usual].min()) if is_usual.any() else None
+        parts = []
+        for low, high in _runs(np.unique(lines[~is_usual])):
+            inside = ~is_usual & (lines >= low) & (lines < high)
+            (region,) = regions_of_lines([(low, high)], self._amplifier, recipe)
+            parts.append((region, float(values[inside].min())))
+        return ConverterEnd(self._top, least, tuple(parts))
+
+
+def _are_full(stored, offset, top):
+    """Return which stored pixels have the highest value."""
+    if stored.dtype.kind not in "iu":
+        with np.errstate(invalid="ignore"):
+            return stored >= stored.dtype.type(top)
+    # The bytes of one number are compared: no pixel is converted, which takes ten times as long.
+    bits = np.dtype(f"=u{stored.dtype.itemsize}")
+    return stored.view(bits) == np.array(int(top) - offset, stored.dtype).view(bits)[()]
+
+
+def _runs(lines):
+    """Return (first, after the last) of runs of lines that lie side by side, `_MOST_PARTS` at most.
+
+    Examples
+    --------
+    >>> _runs(np.array([3, 4, 9]))
+    [(3, 5), (9, 10)]
+    """
+    gap = 1
+    while True:
+        ends = np.flatnonzero(np.diff(lines) > gap)
+        if len(ends) < _MOST_PARTS:
+            break
+        gap *= 2
+    if not lines.size:
+        return []
+    firsts, lasts = lines[np.r_[0, ends + 1]], lines[np.r_[ends, -1]]
+    return [(int(low), int(high) + 1) for low, high in zip(firsts, lasts, strict=True)]
