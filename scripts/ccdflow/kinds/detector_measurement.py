@@ -145,7 +145,7 @@ class NightDetector(MeasurementKind):
                 " that are alike have one exposure"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        findings = measure_night(night, **_settings(context))
+        findings = measure_night(night, **_settings(context), threads=threads)
         record = ledger.Record(
             job.product,
             self.name,

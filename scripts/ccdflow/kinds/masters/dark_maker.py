@@ -123,6 +123,7 @@ class DarkMaker(ExposedMasterMaker):
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the darks: a row of the table."""
+
         def measure():
             return dark_figures.measure_dark(
                 combined,
