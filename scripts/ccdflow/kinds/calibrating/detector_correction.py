@@ -145,11 +145,10 @@ class DetectorCorrection:
             for figures in (self._flat.data.get("quality", ()) if self._flat is not None else ())
             if (ratio := number_or_none(figures.get("ratio"))) and math.isfinite(ratio)
         }
-        shares = [
-            amplifier.data.size * ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers
-        ]
-        # Flats of which no ratio is known count all pixels alike.
-        shares = shares if any(shares) else [amplifier.data.size for amplifier in self._amplifiers]
+        areas = [amplifier.data.size for amplifier in self._amplifiers]
+        of_flat = [ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers]
+        # Where the flat has no ratios all pixels count alike.
+        shares = np.multiply(areas, of_flat) if any(of_flat) else areas
         gains = [self._own_gain(amplifier) for amplifier in self._amplifiers]
         return gains[0] if len(gains) == 1 else float(np.average(gains, weights=shares))
 
