@@ -25,7 +25,7 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import Plane, read_rows, read_stored_hdus
 from ccdflow.frame import saturation
 
-ARITHMETIC_VERSION = 7
+ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # A strip has about this many pixels and an even number of rows; it gives a least variance.

@@ -95,7 +95,7 @@ class Calibration:
     @property
     def grade(self):
         """A, B or C."""
-        return answers.grade_of(self._answers)
+        return "C" if self.detector.why_unlike else answers.grade_of(self._answers)
 
     @property
     def reasons(self):
@@ -103,7 +103,7 @@ class Calibration:
         reasons = [f"no {kind}" for kind in self.missing]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
         reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remark_texts]
-        return [*reasons, *filter(None, [self.shutter.why_not])]
+        return [*reasons, *filter(None, [self.detector.why_unlike, self.shutter.why_not])]
 
     @property
     def unneeded_steps(self):
@@ -120,7 +120,9 @@ class Calibration:
     @cached_property
     def detector(self):
         """The corrections by the measurements of its detector."""
-        return DetectorCorrection(self.context, self.group, self.row, self.settings)
+        use = self.uses.get("flat")
+        flat = None if use is None else self.context.outcome(use.product)
+        return DetectorCorrection(self.context, self.group, self.row, self.settings, flat)
 
     @property
     def compression(self):
@@ -257,10 +259,8 @@ class Calibration:
         """Return the `Readout` of each amplifier of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
-        bias, flat = (
-            None if use is None else self.context.outcome(use.product)
-            for use in map(self.uses.get, ("bias", "flat"))
-        )
+        use = self.uses.get("bias")
+        bias = None if use is None else self.context.outcome(use.product)
         levels, flags = (self.reduced_record.data.get(name, {}) for name in ("levels", "flags"))
         without_level = recorded_regions(self.reduced_record)
         converters = recorded_ends(self.reduced_record)
@@ -275,7 +275,7 @@ class Calibration:
                 read_noise=noise,
                 measured=noise is not None,
                 gain=self.detector.gain(amplifier),
-                measured_gain=self.detector.gain_of_noise(amplifier, flat),
+                measured_gain=self.detector.gain_of_noise(amplifier),
                 full_well=self.detector.full_well(amplifier),
                 is_dead=flags.get(amplifier.name) == "dead",
                 without_level=without_level.get(amplifier.name, ()),

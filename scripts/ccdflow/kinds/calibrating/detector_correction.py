@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.detector.cosmic_rays.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
-from ccdflow.files.values import short_number
+from ccdflow.files.values import number_or_none, short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.measuring import pixel_tables
@@ -21,6 +21,9 @@ from ccdflow.run.lookups import OutcomeKey
 # The level of full pixels counts as unknown if flats of a night are brighter than the median of the
 # nights by this factor: they were not full there.
 _SAME_WELL = 1.02
+
+UNLIKE_AMPLIFIERS = "amplifiers of unlike scales: a gain is unknown, and no flat was applied"
+"""Reason for grade C."""
 
 
 class DetectorCorrection:
@@ -34,13 +37,16 @@ class DetectorCorrection:
     row : ccdflow.run.rawframes.rows.Row
     settings : dict
         The block ``calibrate`` of the configuration.
+    flat : ccdflow.run.ledger.Record, optional
+        Of the combined flat that the frame is divided by.
     """
 
-    def __init__(self, context, group, row, settings):
+    def __init__(self, context, group, row, settings, flat=None):
         self._context = context
         self._group = group
         self._row = row
         self._settings = settings
+        self._flat = flat
 
     @cached_property
     def records(self):
@@ -58,26 +64,32 @@ class DetectorCorrection:
         return [[record.product, record.key] for record in self.records]
 
     def gain(self, amplifier):
-        """Return the measured gain of an amplifier, None where profile or header give one.
+        """Return the measured factor of an amplifier's pixels, electrons per adu, or None.
 
-        The flat of several amplifiers without gains has the ratios of their adu, so the mean of the
-        measured gains converts a frame that is divided by it to electrons.
+        None where profile or header give the gains of all amplifiers, and where that of any is not
+        known. A flat of amplifiers of which one lacks a gain was made in adu, so that it has the
+        ratios of their gains. The frame over it is of one scale, and one factor makes electrons:
+        the mean of the gains, weighted by the adu that the flat has of each amplifier. Without a
+        flat each amplifier has its own gain.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+
+        Returns
+        -------
+        float or None
         """
-        if amplifier.gain is not None:
+        if not self._lacks_gain or not self._is_each_gain_known:
             return None
-        gains = self._gains
-        if amplifier.name not in gains:
-            return None
-        return float(np.mean([gain for gain, _ in gains.values()]))
+        return self._own_gain(amplifier) if self._common_gain is None else self._common_gain
 
-    def gain_of_noise(self, amplifier, flat):
+    def gain_of_noise(self, amplifier):
         """Return the measured gain by which UNCERT is computed, None where it confirms that in use.
 
         Parameters
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
-        flat : ccdflow.run.job_records.Record or None
-            Of the frame's combined flat, whose gain is taken where no night's is measured.
 
         Returns
         -------
@@ -85,13 +97,60 @@ class DetectorCorrection:
             Electrons per adu.
         """
         if self.gain(amplifier) is not None:
-            return None
+            if len(self._amplifiers) == 1:
+                return None
+            # The factor of the pixels is no gain of this amplifier alone.
+            return self._gains.get(amplifier.name, (amplifier.gain,))[0]
         if amplifier.name not in self._gains:
-            return member_masters.gain_from_flats(flat, amplifier)
+            return member_masters.gain_from_flats(self._flat, amplifier)
         measured, error = self._gains[amplifier.name]
         if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
             return measured
         return None
+
+    @property
+    def why_unlike(self):
+        """Why its amplifiers are of unlike scales, or '': nothing makes them alike."""
+        is_unlike = self._lacks_gain and self._flat is None and len(self._amplifiers) > 1
+        return UNLIKE_AMPLIFIERS if is_unlike and not self._is_each_gain_known else ""
+
+    @cached_property
+    def _amplifiers(self):
+        """All amplifiers of the frame."""
+        return self._context.store.geometry(self._row.geometry).amplifiers
+
+    @property
+    def _lacks_gain(self):
+        """Whether profile and header lack the gain of an amplifier."""
+        return any(amplifier.gain is None for amplifier in self._amplifiers)
+
+    @property
+    def _is_each_gain_known(self):
+        """Whether the gain of each amplifier is known, by profile, header or measurement."""
+        return all(self._own_gain(amplifier) for amplifier in self._amplifiers)
+
+    def _own_gain(self, amplifier):
+        """Return the gain of an amplifier by profile, header or the nights' flats, or None."""
+        if amplifier.gain is not None:
+            return amplifier.gain
+        return self._gains[amplifier.name][0] if amplifier.name in self._gains else None
+
+    @cached_property
+    def _common_gain(self):
+        """The factor of all amplifiers of a frame that was divided by a flat; None without one."""
+        if self._flat is None and len(self._amplifiers) > 1:
+            return None
+        ratios = {
+            figures["amplifier"]: ratio
+            for figures in (self._flat.data.get("quality", ()) if self._flat is not None else ())
+            if (ratio := number_or_none(figures.get("ratio"))) and math.isfinite(ratio)
+        }
+        areas = [amplifier.data.size for amplifier in self._amplifiers]
+        of_flat = [ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers]
+        # Where the flat has no ratios all pixels count alike.
+        shares = np.multiply(areas, of_flat) if any(of_flat) else areas
+        gains = [self._own_gain(amplifier) for amplifier in self._amplifiers]
+        return gains[0] if len(gains) == 1 else float(np.average(gains, weights=shares))
 
     def full_well(self, amplifier):
         """Return the level at which pixels are full, adu above bias: the median of the nights.
@@ -168,12 +227,9 @@ class DetectorCorrection:
                     (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
                 ]
-        geometry = self._context.store.geometry(self._row.geometry)
-        gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
-        if gains:
-            cards.append(
-                ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
-            )
+        if self.gain(self._amplifiers[0]) is not None and self._common_gain is not None:
+            gain = short_number(self._common_gain)
+            cards.append(("GAINMEAS", gain, "[electron/adu] measured, and used here"))
         return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
     def _cosmic_search(self):

@@ -383,6 +383,9 @@ def _check_gain(header, first_header, image, reduced, results):
         written = number_of_card(card(header, "GAINMEAS", tail))
         if written is None:
             continue
+        if tail and written == number_of_card(card(reduced, "AMPGAIN", tail)):
+            # Of amplifiers of which another one lacks a gain: the noise of each has its own.
+            continue
         name = str(card(reduced, "AMPNAM", tail, ""))
         camera = str(first_header.get("CCDFCAM"))
         gains = measured_gains(results / paths.DETECTOR_FILE, name, camera=camera)

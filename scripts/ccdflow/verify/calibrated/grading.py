@@ -18,6 +18,7 @@ _ROUNDING_DEGREES = 0.006
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
+    (re.compile("amplifiers of unlike scales: a gain is unknown, and no flat was applied"), "C"),
     (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
     (re.compile(r"dark temperature unknown"), "B"),
     # Older results: "without a date", of masters and of frames that have none.

@@ -1,0 +1,106 @@
+"""Amplifiers of very unlike gains, of which neither profile nor header gives one."""
+
+import re
+
+import numpy as np
+import pytest
+import small_chain
+from small_frames import run_jobs
+
+from ccdflow.verify import verdicts
+
+KINDS = ("frame", "bias", "dark", "flat", "detector", "detector table", "science")
+GAINS = (0.8, 3.2)
+SIDES = (np.s_[:, :60], np.s_[:, 60:])
+
+
+def take(folder, **options):
+    """Take a night of a detector whose first amplifier has 60 of 103 columns."""
+    amplifiers = tuple(
+        small_chain.simulate.SimulatedAmplifier(columns, gain=gain, read_noise=4.0, level=level)
+        for columns, gain, level in zip(((0, 60), (60, 103)), GAINS, (900.0, 1100.0), strict=True)
+    )
+    detector = small_chain.simulate.draw_detector(
+        small_chain.SHAPE, seed=4, shutter=0.0, amplifiers=amplifiers
+    )
+    options = {
+        "detector": detector, "darks": ((60.0, 3),), "flats": (("g", 6), ("r", 4)), "sky": 20.0,
+        "flat_level": 40_000.0, "science": (("g", 60.0, 1),), "lamp_drift": 0.002,
+    } | options  # fmt: skip
+    return small_chain.make(folder / "raw", **options)
+
+
+def run(folder, chain, keep=(), results="results", **config):
+    """Run all kinds with a profile that keeps the gains of the amplifiers ``keep`` alone."""
+    parts = re.split(r"(?m)(?=^ *- )", chain.profile)
+    lacks = [re.sub(r",? ?gain: [\d.]+", "", part) for part in parts]
+    kept = {n + len(parts) - len(GAINS) for n in keep}
+    profile = "".join(parts[n] if n in kept else lacks[n] for n in range(len(parts)))
+    assert profile.count("gain:") == len(keep)
+    config = {"detector": {}} | config
+    profiles = {"simcam": profile}
+    return run_jobs(chain.raw, folder / results, profiles, kinds=KINDS, **config)
+
+
+def scales_and_pulls(done, chain):
+    """By amplifier: the median of product over truth, and the standard deviation of the pull."""
+    hdus, truth = done.open("calibrated/science_g1.fits"), chain.perfect("science_g1.fits")
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    found = []
+    for side in SIDES:
+        pixels, fine = hdus[0].data[side], good[side]
+        scale = float(np.median((pixels / truth[side])[fine]))
+        off = pixels[fine] - scale * truth[side][fine]
+        found.append((scale, float(np.std(off / hdus["UNCERT"].data[side][fine]))))
+    return hdus[0].header, found
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlike")
+    return folder, take(folder)
+
+
+@pytest.mark.parametrize("keep", [(), (0,)], ids=["no gain", "one of two"])
+def test_a_frame_over_its_flat_has_one_scale_and_errors_of_each_amplifier(keep, night):
+    """The mean of the gains was 15 % off, and UNCERT by a third, or twice as large."""
+    folder, chain = night
+    done = run(folder, chain, keep, results=f"results{len(keep)}")
+    header, found = scales_and_pulls(done, chain)
+    (first, first_pull), (second, second_pull) = found
+    assert header["BUNIT"] == "electron"
+    assert first == pytest.approx(1.0, abs=0.03)
+    assert second == pytest.approx(first, rel=0.01)
+    assert (first_pull, second_pull) == pytest.approx((1.0, 1.0), abs=0.05)
+    measured = [header.get(f"GAINME{number:02d}") for number in (1, 2)]
+    assert measured == pytest.approx(GAINS, rel=0.04)
+    product = "calibrated/science_g1.fits"
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    assert (verdict.verdict, verdict.reason) == ("verified", "")
+
+
+def test_a_frame_without_a_flat_has_the_gain_of_each_amplifier(night):
+    folder, chain = night
+    done = run(folder, chain, results="bare", calibrate={"steps": ["bias", "dark"]})
+    hdus = done.open("calibrated/science_g1.fits")
+    assert (hdus[0].header["BUNIT"], "GAINMEAS" in hdus[0].header) == ("electron", False)
+    # Three columns to either side of the seam have the same light.
+    left, right = (np.median(hdus[0].data[:, columns]) for columns in (np.s_[54:60], np.s_[60:66]))
+    assert left == pytest.approx(right, rel=0.05)
+    product = "calibrated/science_g1.fits"
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    assert (verdict.verdict, verdict.reason) == ("verified", "")
+
+
+def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
+    folder, chain = night
+    done = run(
+        folder, chain, results="unknown", calibrate={"steps": ["bias", "dark"]},
+        detector={"enabled": False},
+    )  # fmt: skip
+    header = done.open("calibrated/science_g1.fits")[0].header
+    assert (header["BUNIT"], header["CALGRADE"]) == ("adu", "C")
+    assert "amplifiers of unlike scales: a gain is unknown, and no" in str(header["HISTORY"])
+    product = "calibrated/science_g1.fits"
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    assert (verdict.verdict, verdict.reason) == ("verified", "")
