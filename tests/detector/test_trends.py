@@ -264,7 +264,15 @@ def measured_context(nights):
         records[product] = job_records.Record(product, "detector", "k", data=data)
     values = settings_module.load_settings({"raw": "raw", "results": "results"})
     store = SimpleNamespace(rows={})
-    return JobContext(values, None, None, store, records, CHAIN, groups=groups)
+    return JobContext(
+        settings=values,
+        raw=None,
+        results=None,
+        store=store,
+        ledger=records,
+        chain=CHAIN,
+        groups=groups,
+    )
 
 
 def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():

@@ -22,6 +22,7 @@ from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import lines_on_plan, other_products
+from ccdflow.run.plan import WantedProduct
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -210,7 +211,9 @@ class Levels(Kind):
         for night in sorted({row.night for row in context.store.rows.values()}):
             for product in self.products_on_page(context, night):
                 needs = kinds.FRAME.products_on_page(context, night)
-                planner.want(self, product, night, self._of(context, night), needs=needs)
+                planner.want(
+                    self, WantedProduct(product, night, self._of(context, night), needs=needs)
+                )
 
     def basis(self, context, job):
         return self._of(context, job.night)

@@ -334,7 +334,9 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
 def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_path):
     """A new night does not draw the pages of all nights before it again."""
     nights = [f"2020-{month:02}-{day:02}" for month in (3, 4) for day in range(1, 21)]
-    context = JobContext({}, tmp_path, tmp_path, None, {}, ())
+    context = JobContext(
+        settings={}, raw=tmp_path, results=tmp_path, store=None, ledger={}, chain=()
+    )
     for night in reversed(nights):
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
             context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")

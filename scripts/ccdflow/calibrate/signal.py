@@ -197,7 +197,7 @@ def _row_medians(values, axis):
     return medians
 
 
-def pixels_of_structure(image, background, variance, flat, photon, scratch, strip=None):
+def pixels_of_structure(image, background, variance, flat, photon, scratch, *, strip=None):
     """Return the pixels significantly off the background, and their signal.
 
     Parameters

@@ -21,6 +21,7 @@ from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
@@ -74,7 +75,9 @@ class Associations(Kind):
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if _has_frames(context):
             basis = self.basis(context, None)
-            planner.want(self, self.path_prefix, "", basis, needs=needs, is_open=is_open)
+            planner.want(
+                self, WantedProduct(self.path_prefix, "", basis, needs=needs, is_open=is_open)
+            )
 
     def basis(self, context, job):
         """Return the basis of the table: each line of it."""

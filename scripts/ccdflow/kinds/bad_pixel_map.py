@@ -14,6 +14,7 @@ from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 
@@ -45,7 +46,7 @@ class BadPixels(Kind):
         for group in self._make_groups(context):
             context.groups[group.product] = group
             basis = self._basis(context, group)
-            planner.want(self, group.product, "", basis, needs=group.measurements)
+            planner.want(self, WantedProduct(group.product, "", basis, needs=group.measurements))
 
     def _make_groups(self, context):
         """Yield the groups of measurements of the same pixels in one epoch."""

@@ -24,6 +24,7 @@ from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest, value_picker
 
 _LEVEL_OF_FLATS = (
@@ -98,7 +99,9 @@ class CalibrationPicture(NightPicture):
             for product in self.products_on_page(context, night):
                 groups = self.drawn_groups(context, night)
                 needs = [group.product for group in groups]
-                planner.want(self, product, night, self._basis(context, night), needs=needs)
+                planner.want(
+                    self, WantedProduct(product, night, self._basis(context, night), needs=needs)
+                )
 
     def products_on_page(self, context, night):
         """Return the picture of a night that has such products."""

@@ -28,6 +28,7 @@ from ccdflow.kinds.reporting.small_pictures import (
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import OK, digest
 
 # Stars are looked for in frames of these types.
@@ -60,13 +61,8 @@ class Sheet(NightPicture):
                 if not self._is_whole(context, product):
                     # A list whose pictures are missing or changed counts as missing.
                     planner.stamps.forget(product)
-                planner.want(
-                    self,
-                    product,
-                    night,
-                    sheet_basis(context, night),
-                    needs=self._needs(context, night),
-                )
+                basis, needs = sheet_basis(context, night), self._needs(context, night)
+                planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def _needs(self, context, night):
         groups = SCIENCE.night_groups(context, night)

@@ -24,6 +24,7 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import job_records
 from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 _COUNTS = ("hot", "varies", "low", "columns")
@@ -66,7 +67,7 @@ class NightDetector(MeasurementKind):
                 continue
             basis = self.group_basis(context, group)
             masters = [use.product for step in group.steps for use in step.uses]
-            planner.want(self, group.product, group.night, basis, needs=masters)
+            planner.want(self, WantedProduct(group.product, group.night, basis, needs=masters))
 
     def _make_groups(self, context):
         """Return {product: Group} of the darks and flats that one detector took in a night."""

@@ -10,6 +10,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.run import job_records
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
@@ -38,7 +39,9 @@ class DetectorTable(Kind):
             return
         needs = [group.product for group in DETECTOR.groups(context)]
         if needs:
-            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
+            planner.want(
+                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
+            )
 
     def basis(self, context, job):
         """Return the sources of the table: all measurements."""

@@ -21,6 +21,7 @@ from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
@@ -80,7 +81,9 @@ class Frame(Kind):
         """Plan the product of a row, keep it, or have it moved away."""
         context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
-            planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
+            planner.want(
+                self, WantedProduct(product, row.night, frame_basis(row), key=frame_key(row))
+            )
         elif row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.products_to_retire.add(product)

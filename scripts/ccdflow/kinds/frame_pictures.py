@@ -21,6 +21,7 @@ from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.job import OF_A_NIGHT, Size
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import OK, digest
 
 PICTURES_VERSION = 10
@@ -97,7 +98,7 @@ class FramesPicture(NightPicture):
                     planner.keep(product)
                     continue
                 basis, needs = picture_basis(context, night), FRAME.products_on_page(context, night)
-                planner.want(self, product, night, basis, needs=needs)
+                planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the picture of a night."""

@@ -19,6 +19,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import OF_A_NIGHT
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
 PAGES_VERSION = 15
@@ -58,7 +59,9 @@ class NightPage(Kind):
                 need for kind in context.chain for need in kind.products_on_page(context, night)
             ]
             product = paths.night_page(night)
-            planner.want(self, product, night, basis_of_page(context, night), needs=needs)
+            planner.want(
+                self, WantedProduct(product, night, basis_of_page(context, night), needs=needs)
+            )
 
     def basis(self, context, job):
         """Return the sources of the page of a night."""

@@ -19,6 +19,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import job_records
+from ccdflow.run.plan import WantedProduct
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
@@ -42,7 +43,7 @@ class Overview(Kind):
             # Its grades fill the calendar.
             paths.ASSOCIATIONS_FILE,
         ]
-        planner.want(self, self.path_prefix, "", index_basis(context), needs=needs)
+        planner.want(self, WantedProduct(self.path_prefix, "", index_basis(context), needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the overview."""

@@ -16,6 +16,7 @@ from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 # Nights of the trend on the overview.
@@ -39,7 +40,7 @@ class QualityPicture(NightPicture):
             for product in self.products_on_page(context, night):
                 needs = [group.product for group in BIAS_KIND.night_groups(context, night)]
                 basis = quality_basis(context, night)
-                planner.want(self, product, night, basis, needs=needs)
+                planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the picture of a night."""

@@ -11,6 +11,7 @@ from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
+from ccdflow.run.plan import WantedProduct
 
 COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
@@ -65,7 +66,9 @@ class MasterTable(Kind):
             return
         needs = [group.product for group in self.master.groups(context)]
         if needs or self.is_always:
-            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
+            planner.want(
+                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
+            )
 
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""

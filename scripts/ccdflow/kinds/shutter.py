@@ -30,6 +30,7 @@ from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
@@ -115,7 +116,7 @@ class Shutter(MeasurementKind):
                 continue
             flats = [use.product for use in group.steps[0].uses]
             basis = self.group_basis(context, group)
-            planner.want(self, group.product, group.night, basis, needs=flats)
+            planner.want(self, WantedProduct(group.product, group.night, basis, needs=flats))
 
     def _make_groups(self, context):
         """Return {product: Group} of flats of several exposures of one detector and night."""

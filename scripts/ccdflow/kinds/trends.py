@@ -24,6 +24,7 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.text_formatting import count, figure, listing, unique
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
@@ -69,7 +70,9 @@ class Trends(Kind):
             context.groups[self.path_prefix] = Group(
                 self.path_prefix, "", "", (), (), kind=self.name
             )
-            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
+            planner.want(
+                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
+            )
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""

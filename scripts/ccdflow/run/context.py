@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ccdflow import paths
 from ccdflow.run import job_records
 from ccdflow.run.job import Group, Job
+from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import SET_ASIDE
@@ -47,37 +48,23 @@ def forget_names():
     calibrated_product.cache_clear()
 
 
-@dataclass(frozen=True)
-class RunContents:
-    """The settings, rows, groups and earlier records of a run: the same in all its contexts.
+@dataclass(frozen=True, kw_only=True)
+class FixedContents:
+    """The parts of a run that are known before it is planned: nobody changes them.
 
     Attributes
     ----------
     settings : dict
     raw, results : Path
-    store : ccdflow.run.rawframes.header_store.HeaderStore
-    ledger : dict of str to ccdflow.run.job_records.Record
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.
-    outdated : frozenset of str
-        Missing raw files whose camera profile was edited since.
-    jobs : dict of str to ccdflow.run.job.Job
-        By product; filled in while planning.
-    elsewhere : dict of str to ccdflow.run.job.Job
-        By product; jobs that other processes do in this run, in a batch's process those of other
-        batches. Their records count like those of ``jobs``.
-    groups : dict of str to ccdflow.run.job.Group
-        By product; filled in while planning.
-    planned_products : set of str
-        Products that stay or are made by this run; filled in while planning, members before their
-        master.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
-    unreadable : dict of str to ccdflow.run.products.product_stamps.FolderProblem
-        Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
-        planning.
+    outdated : frozenset of str
+        Missing raw files whose camera profile was edited since.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not plan, and whose rows are not in its store; None for none.
+        `ccdflow.run.nights.partial_plan` alone opens further ones, before they are planned.
     beyond : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
         Has the rows, records and groups that are found by name, and that nobody goes through:
         those of closed nights, or of the nights that a watch does not plan. None for none.
@@ -86,18 +73,62 @@ class RunContents:
     settings: dict[str, object]
     raw: Path
     results: Path
-    store: HeaderStore
-    ledger: dict[str, job_records.Record]
     chain: KindChain
+    cameras: tuple[Camera, ...] = ()
     outdated: frozenset[str] = frozenset()
+    closed: ClosedNights | None = None
+    beyond: RunContents | NightNotes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContents(FixedContents):
+    """The fixed parts of a run, and those that grow while it is planned: shared by its contexts.
+
+    Jobs run while nothing of it changes: a job leaves its result in a record of its own.
+
+    ====================================  =======================================================
+    grows or changes                      by whom, and when
+    ====================================  =======================================================
+    ``jobs`` ``planned_products``         `ccdflow.run.plan.Planner`, in a plan
+    ``groups``                            the kind of the group, in its ``plan``
+    ``unreadable``                        `ccdflow.run.plan.make_plan`, before the kinds plan
+    ``ledger``                            a plan, where a product's times moved; the session,
+                                          before the plan and after the jobs
+    ``store``                             the kind of raw frames, in its ``plan``; the session,
+                                          before the plan and after the jobs
+    ``elsewhere``                         nobody: given when the context is made
+    results of `lookup`                   whoever asks first; a plan made again begins without
+    ====================================  =======================================================
+
+    A watch does all of this between two rounds, for the state that it keeps
+    (`ccdflow.run.watch.warm_state`).
+
+    Attributes
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+        The rows of the raw frames.
+    ledger : dict of str to ccdflow.run.job_records.Record
+        The records of earlier runs, by product.
+    jobs : dict of str to ccdflow.run.job.Job
+        By product.
+    elsewhere : dict of str to ccdflow.run.job.Job
+        By product; jobs that other processes do in this run, in a batch's process those of other
+        batches. Their records count like those of ``jobs``.
+    groups : dict of str to ccdflow.run.job.Group
+        By product.
+    planned_products : set of str
+        Products that stay or are made by this run, members before their master.
+    unreadable : dict of str to ccdflow.run.products.product_stamps.FolderProblem
+        Why a folder of products (its path ends in ``/``) cannot be looked into.
+    """
+
+    store: HeaderStore
+    ledger: dict[str, Record]
     jobs: dict[str, Job] = field(default_factory=dict)
     elsewhere: dict[str, Job] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     planned_products: set[str] = field(default_factory=set)
-    cameras: tuple[Camera, ...] = ()
     unreadable: dict[str, FolderProblem] = field(default_factory=dict)
-    closed: ClosedNights | None = None
-    beyond: RunContents | NightNotes | None = None
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):
@@ -251,7 +282,7 @@ class RunContents:
         return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context(RunContents, ABC):
     """The contents of a run, and the outcome of each product; a kind gets one of the three types.
 
@@ -359,7 +390,7 @@ class Context(RunContents, ABC):
         return row is None or is_of_enabled_type(row, self.settings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _KeptOutcomes:
     """The values on outcomes of a context whose outcomes do not change: each is kept."""
 
@@ -382,14 +413,14 @@ class _KeptOutcomes:
         return known[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanContext(_KeptOutcomes, Context):
     """The context of a plan: a product that the plan makes counts as made.
 
     It shares its contents with the `JobContext` of the run.
     """
 
-    _foreseen: dict[str, job_records.Record] = field(default_factory=dict, repr=False)
+    _foreseen: dict[str, Record] = field(default_factory=dict, repr=False)
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""
@@ -416,7 +447,7 @@ class PlanContext(_KeptOutcomes, Context):
         before = self.earlier_record(product)
         if job is None or (before is not None and before.key == job.key):
             return before
-        foreseen = job_records.Record(product, job.kind, job.key)
+        foreseen = Record(product, job.kind, job.key)
         refusals = self._lookups.get(_REFUSALS_KEY)
         if refusals and (reason := refusals.get((product, job.key))):
             basis = {"missing": reason}
@@ -442,7 +473,7 @@ def _refusals_foreseen(context):
     return context.lookup(_REFUSALS_KEY, dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _RecordedContext(Context):
     """A context of products that are made: their records are those that jobs have left."""
 
@@ -482,7 +513,7 @@ class _RecordedContext(Context):
         return record or _record_of_same_key(before, job)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobContext(_RecordedContext):
     """The context of the jobs of a run, which all threads share: it keeps no value on outcomes."""
 
@@ -499,7 +530,7 @@ class JobContext(_RecordedContext):
         return self._record_now(product)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PageContext(_KeptOutcomes, _RecordedContext):
     """The context of one product whose sources are all there: a page, a table, the last lines.
 
@@ -507,7 +538,7 @@ class PageContext(_KeptOutcomes, _RecordedContext):
     times for each frame, and a job would read the records of its sources each time.
     """
 
-    _records: dict[str, job_records.Record | None] = field(default_factory=dict, repr=False)
+    _records: dict[str, Record | None] = field(default_factory=dict, repr=False)
 
     def outcome(self, product):
         """Return the record of a product, as it was when it was asked for first; or None."""

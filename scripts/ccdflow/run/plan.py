@@ -10,6 +10,7 @@ asks them in turn, and knows none of them by name.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import filterfalse
 from typing import NamedTuple
@@ -94,6 +95,45 @@ class Predecessors(NamedTuple):
 _NO_PREDECESSORS = Predecessors()
 
 
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
+@dataclass(slots=True)
+class WantedProduct:
+    """A product that its kind wants in the plan: it is made if it is not current.
+
+    Attributes
+    ----------
+    product : str
+        Path relative to the results folder.
+    night : str
+        The night that it belongs to, '' for none.
+    basis : dict, callable or None
+        The sources of the product; or a function that returns them, where the key is given. None
+        for a product with a key that the ledger does not know (`Planner.want_all`).
+    needs : iterable of str
+        Products that come first.
+    spare : iterable of str
+        Products that come first where they are made. A request of this product by name does
+        without them.
+    after : Predecessors
+        More of both, as `Planner.predecessors_of` returned them: thousands of products come after
+        the same.
+    key : str
+        The hash of the basis, where the caller has it by a shorter way.
+    is_open : bool
+        Whether it shows a product of this run that may be refused: it is made although its key is
+        the same while planning.
+    """
+
+    product: str
+    night: str
+    basis: Mapping[str, object] | Callable[[], Mapping[str, object]] | None
+    needs: Iterable[str] = ()
+    spare: Iterable[str] = ()
+    after: Predecessors = _NO_PREDECESSORS
+    key: str = ""
+    is_open: bool = False
+
+
 def make_plan(context, forced=frozenset(), *, stamps=None):
     """Compare the products wanted with those on the disk.
 
@@ -175,7 +215,7 @@ class Planner:
         Parameters
         ----------
         needs, spare : iterable of str
-            As for `want`.
+            As a `WantedProduct` has them.
 
         Returns
         -------
@@ -188,90 +228,69 @@ class Planner:
         pending = tuple(filter(is_pending, dict.fromkeys((*needs, *spare))))
         return Predecessors(pending, tuple(filterfalse(set(needs).__contains__, pending)))
 
-    def want(
-        self,
-        kind,
-        product,
-        night,
-        basis,
-        *,
-        needs=(),
-        spare=(),
-        after=_NO_PREDECESSORS,
-        key="",
-        is_open=False,
-    ):
+    def want(self, kind, wanted):
         """Put a product into the plan if it is not current.
 
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
-        product, night : str
-        basis : dict or callable
-            The sources of the product; or a function that returns them, where the key is given.
-        needs : iterable of str
-            Products that come first.
-        spare : iterable of str
-            Products that come first where they are made. A request of this product by name does
-            without them.
-        after : Predecessors
-            More of both, as `predecessors_of` returned them: thousands of products come after the
-            same.
-        key : str
-            The hash of the basis, where the caller has it by a shorter way.
-        is_open : bool
-            Whether it shows a product of this run that may be refused: it is made
-            although its key is the same while planning.
+        wanted : WantedProduct
         """
+        context, product = self.context, wanted.product
         self.planned_counts[kind.name] += 1
-        self.context.planned_products.add(product)
-        if self.context.unreadable and self.context.problem_of(product):
+        context.planned_products.add(product)
+        if context.unreadable and context.problem_of(product):
             # The folder cannot be looked into, and nothing can be put there.
             return
-        key = key or digest(basis)
-        why = self._why(kind, product, key, basis)
-        if not why and is_open:
+        key = wanted.key or digest(wanted.basis)
+        why = self._why(kind, product, key, wanted.basis)
+        if not why and wanted.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return
         why = why or "asked for again"
-        jobs = self.context.jobs
-        pending, spare_ones = after
-        if spare:
-            predecessors = self.predecessors_of(needs, spare)
-            pending, spare_ones = predecessors.pending + pending, predecessors.spare + spare_ones
-        elif needs:
-            # Most products come after a few others.
-            pending = (*filter(jobs.__contains__, dict.fromkeys(needs)), *pending)
+        pending, spare = self._predecessors(wanted)
         attempt = self._attempt(product, key) if self._records else 0
-        jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare_ones)
+        context.jobs[product] = Job(
+            kind.name, product, key, why, wanted.night, pending, attempt, spare
+        )
 
-    def want_all(self, kind, wanted):
+    def want_all(self, kind, products):
         """Put many products of a kind into the plan that are not current: as `want` does it.
 
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
-        wanted : iterable of (str, str, str, str, Predecessors, callable or None)
-            Of each: product, night, key, a product that comes first, ``after`` and ``basis`` as
-            for `want`; no basis of one that the ledger does not know.
+        products : iterable of WantedProduct
+            With their keys, and without the spare products of their own. One that the ledger does
+            not know needs no basis.
         """
         context, name, count = self.context, kind.name, 0
         jobs, plan_product = context.jobs, context.planned_products.add
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
         has_remains = bool(context.unreadable or self._records)
-        for product, night, key, first, after, basis in wanted:
-            if has_remains or basis is not None:
-                self.want(kind, product, night, basis, needs=(first,), after=after, key=key)
+        for wanted in products:
+            if has_remains or wanted.basis is not None:
+                self.want(kind, wanted)
                 continue
             count += 1
+            product, (needs, spare) = wanted.product, wanted.after
             plan_product(product)
-            needs, spare = after
-            needs = (first, *needs) if first in jobs else needs
-            jobs[product] = Job(name, product, key, "new", night, needs, 0, spare)
+            needs = (*filter(jobs.__contains__, wanted.needs), *needs)
+            jobs[product] = Job(name, product, wanted.key, "new", wanted.night, needs, 0, spare)
         if count:
             self.planned_counts[name] += count
+
+    def _predecessors(self, wanted):
+        """Return the `Predecessors` of a product: its own, and those that it shares with others."""
+        pending, spare = wanted.after
+        if wanted.spare:
+            own = self.predecessors_of(wanted.needs, wanted.spare)
+            return Predecessors(own.pending + pending, own.spare + spare)
+        # Most products come after a few others.
+        needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted.needs))
+        return Predecessors((*needs, *pending), spare)
 
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""

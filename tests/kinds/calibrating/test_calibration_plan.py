@@ -42,7 +42,7 @@ def _context_with(added, chain, folder):
     before = session.context
     added(before.store)
     names = ("settings", "raw", "results", "store", "ledger", "chain", "outdated")
-    return JobContext(*(getattr(before, name) for name in names), cameras=before.cameras)
+    return JobContext(**{name: getattr(before, name) for name in (*names, "cameras")})
 
 
 def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):

@@ -89,7 +89,10 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
             if axis is None or size[axis] is not None:
                 continue
             length, factor = shape[1 - axis], factors[1 - axis]
-            claim = _claim(headers[draft.hdu], strip, axis, length, factor, shape, is_alone)
+            claim = _claim(
+                headers[draft.hdu], strip, axis,
+                length=length, factor=factor, shape=shape, is_alone=is_alone,
+            )  # fmt: skip
             if claim is not None and claim.is_sure:
                 raise _contradiction(draft, strip, axis, size, length, claim, file=file)
             if claim is not None:
@@ -103,7 +106,7 @@ def _axis(data, strip):
     return None if beside[0] == beside[1] else beside.index(True)
 
 
-def _claim(header, strip, axis, length, factor, shape, is_alone):
+def _claim(header, strip, axis, *, length, factor, shape, is_alone):
     """Return the card by which a strip holds data; None where no card says so.
 
     Parameters

@@ -36,7 +36,7 @@ from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group, Step
 from ccdflow.run.lookups import Lookup, OutcomeKey
-from ccdflow.run.plan import Predecessors
+from ccdflow.run.plan import Predecessors, WantedProduct
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
 MAY_CHANGE = "a flat that competes is made again"
@@ -339,10 +339,10 @@ class FramePlanner:
         frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.job_records.Record)
             Of each: its row, the product, and the record of its reduced frame.
         """
-        self._planner.want_all(self._kind, self._frame_values(frames))
+        self._planner.want_all(self._kind, self._wanted_products(frames))
 
-    def _frame_values(self, frames):
-        """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
+    def _wanted_products(self, frames):
+        """Yield the `WantedProduct` of each frame."""
         # A loop over all frames of an archive: what each step of it costs counts.
         context, kind, known_frames = self._context, self._kind.name, self._planned_frames
         groups = context.groups
@@ -371,7 +371,8 @@ class FramePlanner:
                 open_entry = self._open_entry(product) if common.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
-            yield product, night, key, frame.product, common.after, basis
+            # By place, in the order of the fields: keywords are slow.
+            yield WantedProduct(product, night, basis, (frame.product,), (), common.after, key)
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.

@@ -13,6 +13,7 @@ from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 
@@ -110,7 +111,9 @@ class MasterKind(_ShownOnPages, Kind):
             masters, spare = association.needs_of(context, group.steps)
             needs = [*map(reduced_product, group.files), *masters]
             basis = self.group_basis(context, group)
-            planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
+            planner.want(
+                self, WantedProduct(group.product, group.night, basis, needs=needs, spare=spare)
+            )
             if missing := basis.get("missing"):
                 context.foresee_refusal(group.product, missing)
 

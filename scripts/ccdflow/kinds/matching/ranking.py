@@ -56,7 +56,7 @@ def rescale_use(use, exptime, seconds):
     return use.rescaled(scale, tuple(remarks))
 
 
-def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
+def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
     """Return the masters of a setup that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
@@ -80,7 +80,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, key=None):
     tuple of ccdflow.run.job.Use
         A master of several nights may be there more than once.
     """
-    terms = terms_of(columns, kind, frame, noise, rules, seconds, key)
+    terms = terms_of(columns, kind, frame, noise, rules, seconds, key=key)
     if (uses := rank_recent(terms, frame.night, rules)) is not None:
         return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)

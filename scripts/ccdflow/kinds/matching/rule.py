@@ -459,7 +459,7 @@ class NightChoice:
         if self._columns is not None:
             # A master of several nights competes once for each: the best of them counts.
             for use in rank_masters(
-                self._columns, self._kind, frame, self._noise, self._rules, seconds, key
+                self._columns, self._kind, frame, self._noise, self._rules, seconds, key=key
             ):
                 uses.setdefault(use.product, use)
         if uses:

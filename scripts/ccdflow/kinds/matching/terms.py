@@ -277,7 +277,7 @@ class Terms:
         return min(least, self.least[1][last])
 
 
-def terms_of(columns, kind, frame, noise, rules, seconds, key=None):
+def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
     """Return the `Terms` of a frame: the same object for all with the same key.
 
     Parameters

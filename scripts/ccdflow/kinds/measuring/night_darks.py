@@ -81,7 +81,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     return fit.rate
 
 
-def _flag_hot(night, image, place, record, gain, hot_rate, mask):
+def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     """Flag pixels that are hot in the only combined dark.
 
     Parameters

@@ -158,7 +158,7 @@ def _draw_strip(panel, seen, axis):
     low, high = min([*levels, *levels_left_out]), max([*levels, *levels_left_out])
     room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
     panel.set_ylim(low - 2 * room, high + 3 * room)
-    _draw_points(panel, axis, first, last, strips_shown, used, level)
+    _draw_points(panel, axis, first, last, strips=strips_shown, used=used, level=level)
     _draw_claim(panel, seen, axis, first, last)
     _name_strips(panel, seen, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
@@ -199,7 +199,7 @@ def _columns_left_out(strip):
     return [x for x, _ in strip.left_out]
 
 
-def _draw_points(panel, axis, first, last, strips, used, level):
+def _draw_points(panel, axis, first, last, *, strips, used, level):
     """Draw the levels of columns or rows: used, left out, and others.
 
     Parameters

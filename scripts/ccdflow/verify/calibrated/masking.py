@@ -316,7 +316,7 @@ def add_neighbours(expected, mask, pixels, step):
                 )
 
 
-def _add_tail(expected, full, pixels, column, row, direction, step):
+def _add_tail(expected, full, *, pixels, column, row, direction, step):
     """Expect the bit along a column while it is brighter than its surroundings.
 
     Parameters

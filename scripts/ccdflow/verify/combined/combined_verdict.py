@@ -137,7 +137,7 @@ class _RemadeImage:
         Whether all rows are made again.
     """
 
-    def __init__(self, hdus, hdu, headers, account, results, gains, whole):
+    def __init__(self, hdus, hdu, headers, account, results, *, gains, whole):
         self.hdus, self.hdu, self.results = hdus, hdu, results
         self.account = _account_with_clipping(headers[hdu], headers[0], account)
         self.header, self.first_header = with_shared(headers[hdu], headers[0]), headers[0]

@@ -147,7 +147,7 @@ def standard_errors(stack, kept, method):
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
-def match_doubtful_pixels(image, nearest, remade, method, gains, rows, limit):
+def match_doubtful_pixels(image, nearest, *, remade, method, gains, rows, limit):
     """Try all choices of the doubtful values of a pixel; keep the result closest to the product.
 
     A value near the limit of rejection is doubtful: it may have been kept or rejected. `nearest`
