@@ -53,7 +53,7 @@ def _equal(one, other):
 
 @pytest.mark.parametrize("names", [("PIXELS",), ("PIXELS", "WEAK")])
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [
         {},
         {"share": 0},
@@ -62,8 +62,8 @@ def _equal(one, other):
         {"name": f"detector/{'long' * 30}.fits"},
     ],
 )
-def test_both_readers_give_the_same(tmp_path, how, names):
-    path = _write(tmp_path, **how)
+def test_both_readers_give_the_same(tmp_path, options, names):
+    path = _write(tmp_path, **options)
     plain = pixel_tables.read_plain_columns(path, names, CARDS)
     assert plain is not None
     _equal(plain, pixel_tables.read_columns_by_astropy(path, names, CARDS))

@@ -42,11 +42,11 @@ def test_the_budget_is_the_noise_of_frames_of_all_skies(tmp_path, gain, read_noi
     """From 3 to 3000 electrons, the read noise from one step of the converter to six: 3 %."""
     detector, shots = detector_of(gain, read_noise), []
 
-    def take(image_type, count=1, **how):
+    def take(image_type, count=1, **options):
         for number in range(count):
             start = small_chain.EVENING + timedelta(minutes=3 * len(shots))
             file = f"{image_type}{len(shots) if count == 1 else number}.fits"
-            shots.append(simulate.Shot(file, image_type, start, **how))
+            shots.append(simulate.Shot(file, image_type, start, **options))
 
     take("bias", 5)
     take("dark", 5, exptime=60.0)

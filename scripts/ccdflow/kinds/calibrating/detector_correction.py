@@ -37,7 +37,7 @@ class DetectorCorrection:
     row : ccdflow.run.rawframes.rows.Row
     settings : dict
         The block ``calibrate`` of the configuration.
-    flat : ccdflow.run.ledger.Record, optional
+    flat : ccdflow.run.job_records.Record, optional
         Of the combined flat that the frame is divided by.
     """
 

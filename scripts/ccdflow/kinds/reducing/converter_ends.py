@@ -10,7 +10,7 @@ def noted_ends(record):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the reduced frame.
 
     Returns
@@ -28,7 +28,7 @@ def recorded_ends(record):
 
     Parameters
     ----------
-    record : ccdflow.run.ledger.Record or None
+    record : ccdflow.run.job_records.Record or None
         Of the reduced frame.
 
     Returns
