@@ -107,7 +107,7 @@ def test_the_decision_names_results_that_are_there():
     assert MARK.strip() in text
 
 
-def test_the_changelog_tells_features_and_the_older_results_what_is_made_again():
+def test_the_changelog_tells_features_and_no_history():
     """A reader of a first release holds nothing that was wrong before."""
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     first = changes[changes.index("\n## 0.1.0") :]

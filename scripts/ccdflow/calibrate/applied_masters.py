@@ -166,7 +166,8 @@ class DarkLimits:
     scale_up : float
         Largest factor by which it may be scaled up.
     tolerance : float
-        Allowed difference of its temperature, degrees.
+        Allowed difference of its temperature, degrees. The default is that of the configuration:
+        dark current that doubles with 6 degrees changes by 6 %.
     """
 
     scale_up: float = SCALE_UP

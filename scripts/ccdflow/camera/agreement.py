@@ -64,6 +64,7 @@ def look_at_dates(reader, moment, exptime):
     """
     if moment.when is None or not moment.cards:
         return
+    # A day at most: a longer exposure is a wrong card.
     allowed = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
     allowed += _SCALE_TOLERANCE * bool(AHEAD_SCALES.search(reader.text("time_system")))
     allowed += timedelta(hours=MOST_HOURS) * moment.is_local

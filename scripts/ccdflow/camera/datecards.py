@@ -246,5 +246,6 @@ def mjd(content):
 def jd(content):
     """Return the Modified Julian Date of a card with a Julian Date, None where it can be none."""
     value = as_number(content.value)
+    # The definition of the Modified Julian Date.
     value = None if value is None else value - 2400000.5
     return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None

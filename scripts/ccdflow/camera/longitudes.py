@@ -150,6 +150,7 @@ def longitude_of_sidereal_time(sidereal, start):
     """
     days = (start - datetime(2000, 1, 1, 12)) / timedelta(days=1)
     degrees = sidereal / timedelta(hours=24) * 360
+    # Sidereal time at Greenwich in degrees (IAU 1982, without its square terms).
     return wrapped_degrees(degrees - 280.46061837 - 360.98564736629 * days)
 
 

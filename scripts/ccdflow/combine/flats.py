@@ -36,7 +36,7 @@ class ScaledDark:
     seconds : sequence of float
         Exposure time of each flat.
     scale_up : float
-        Largest factor by which the dark may be scaled up.
+        Largest factor by which the dark may be scaled up; the default is that of `dark_factors`.
     """
 
     master: SubtractedMaster

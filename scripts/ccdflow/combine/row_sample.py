@@ -23,9 +23,10 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     n : int
         Number of frames.
     wanted : int, optional
-        Rows of each frame, if the memory for samples allows.
+        Rows of each frame, if the memory for samples allows. The default is chosen: 250,000 pixels
+        of 2048 columns give a noise to 0.2 %.
     itemsize : int, optional
-        Bytes of a pixel.
+        Bytes of a pixel; the default is float32.
 
     Returns
     -------

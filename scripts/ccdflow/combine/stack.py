@@ -33,7 +33,7 @@ class CombineLimits:
     Attributes
     ----------
     threads : int
-        Number of threads.
+        Number of threads; the default is for a small machine, as `--cores 2` in the documents.
     memory : int
         Memory limit in bytes, results included, for any number of frames.
     dtype : numpy.dtype
@@ -148,7 +148,8 @@ def combine(
     allow_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
     sample_rows : int
-        Approximate number of rows of every member to keep in `Combined.sample`.
+        Approximate number of rows of every member to keep in `Combined.sample`; the default is
+        that of `sampled_rows`.
 
     Returns
     -------

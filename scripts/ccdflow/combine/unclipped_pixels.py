@@ -101,6 +101,7 @@ def _is_unclipped_of_sorted(ordered, clip):
     # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
     # f falls with i and g grows, so the MAD is at least min(f(j), g(j + 1)), whatever j is.
     k = (n + 1) // 2
+    # Chosen: these values begin near the first quartile, whose rank scatters by 0.43 root n.
     step = max(1, round(0.3 * n**0.5))
     bounds = [
         np.minimum(centre - ordered[:, j], ordered[:, j + k] - centre)
@@ -137,5 +138,6 @@ def is_within(largest, centre, mad, clip):
     """
     number = largest.dtype.type
     limit = mad * number(MAD_TO_SIGMA * clip)
+    # 1.5 is 1.4826, the factor of the MAD, rounded up.
     margin = (largest + np.abs(centre)) * number(4 * np.finfo(number).eps * (2 + 1.5 * clip))
     return limit - largest >= margin

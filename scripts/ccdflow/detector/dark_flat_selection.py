@@ -36,12 +36,15 @@ class DarkThresholds(Thresholds):
     ----------
     dark_level : float
         Floor of the level as a fraction of the group's level, for a detector that is slightly
-        warmer. The floor in units of the noise is added in quadrature.
+        warmer. The floor in units of the noise is added in quadrature. The default is the change
+        of a dark current that doubles with 6 degrees in a quarter of a degree.
     temperature : float
-        A dark farther than this many degrees from the group's median temperature is left out.
+        A dark farther than this many degrees from the group's median temperature is left out. The
+        default is that of `temperature_tolerance`: 6 % of a dark current that doubles with 6.
     saturated : float
         A dark with more than this fraction of pixels that are saturated, or have no value for
-        another reason, is left out.
+        another reason, is left out. The default is chosen: hot pixels fill up far fewer, and light
+        many more.
     """
 
     dark_level: float = 0.03
@@ -178,15 +181,19 @@ class FlatThresholds:
     Attributes
     ----------
     sigma, disagree, left_out : float
-        See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.
+        See `Thresholds`, which has these defaults as well. A flat that is too faint or saturated
+        does not count as unlike its group.
     signal_to_noise : float
-        A flat with fewer electrons in a pixel is too faint.
+        A flat with a lower signal to noise in a pixel is too faint. The default is about 900
+        electrons above the read noise, chosen: ten such flats leave 1 % of noise in a frame.
     saturated : float
         A flat with more than this fraction of pixels that are saturated, or have no value for
-        another reason, is left out.
+        another reason, is left out. The default is chosen: more than the stars of a twilight and
+        the bad columns of a sound flat lose.
     shape, spot : float
         Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
-        32 x 32 boxes), as fractions of the level: skies and lamps differ by that much.
+        32 x 32 boxes), as fractions of the level. The defaults are what skies and lamps differ by:
+        flats of one lamp and slit of Kast, ISIS and EFOSC2 by 0.05 to 0.4 % (docs/calibration.md).
     """
 
     sigma: float = 5.0

@@ -74,7 +74,8 @@ class DeadTime:
         inverse : float
             1/s: one over the frame's exposure, less the mean of one over those of its flat.
         sigmas : float
-            Errors that are taken off the dead time of each cell.
+            Errors that are taken off the dead time of each cell: chance exceeds the default in one
+            cell of 370.
 
         Returns
         -------

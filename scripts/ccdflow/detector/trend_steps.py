@@ -343,6 +343,7 @@ class _Nights:
         self.scatter = max(_scatter(values), self.least)
         scatters = np.maximum(_scatters(values), self.scatter)
         between = np.maximum(scatters**2 - typical**2, 0.0)
+        # Chosen: however small its error, no night weighs more than a hundred usual ones.
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 

@@ -232,6 +232,7 @@ def median_variance(count):
     """
     if count < 1:
         return 0.0
+    # Constants of these fits.
     addend = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
     return float(np.pi / 2 / (count + addend))
 

@@ -101,6 +101,7 @@ class RowNoise:
         not add exactly: its product with the added one has a mean of 0, and scatters.
         """
         scatter = 2 * variance**2 + 4 * self.before**2 * variance
+        # 1.5 by the row that two differences have in common.
         return variance + _ROW_NOISE_ERRORS * np.sqrt(1.5 / max(self.count, 1) * scatter)
 
 

@@ -28,12 +28,12 @@ class BiasContent:
     Attributes
     ----------
     groups : tuple of ccdflow.pages.contents.CombinedBias
-    elsewhere : str
-        A sentence on where combined biases of the night's frames are, if not here.
+    absence : str
+        A sentence on why there are no combined biases here, if there are none.
     """
 
     groups: tuple[CombinedBias, ...] = ()
-    elsewhere: str = ""
+    absence: str = ""
 
     @property
     def pictures(self):
@@ -48,12 +48,12 @@ class NoiseContent:
     Attributes
     ----------
     amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
-    elsewhere : str
-        A sentence on where combined biases of the night's frames are, if not here.
+    absence : str
+        A sentence on why there are no combined biases here, if there are none.
     """
 
     amplifiers: tuple[AmplifierFigures, ...] = field(default=())
-    elsewhere: str = ""
+    absence: str = ""
 
     @property
     def columns(self):
@@ -172,14 +172,14 @@ def _noise_columns(amplifiers):
         yield NoiseColumn(group, heading, hint, tuple(map(cell, amplifiers)))
 
 
-def combined_section(groups, *, elsewhere="", biases=0):
+def combined_section(groups, *, absence="", biases=0):
     """Return the section on the combined biases of a night.
 
     Parameters
     ----------
     groups : sequence of ccdflow.pages.contents.CombinedBias
         Also those of which none was made.
-    elsewhere : str, optional
+    absence : str, optional
         A sentence on where they are, if not here.
     biases : int, optional
         Number of biases of the night.
@@ -191,21 +191,21 @@ def combined_section(groups, *, elsewhere="", biases=0):
     return Section(
         "combined",
         "Combined bias",
-        tuple(_summary(groups, elsewhere, biases)),
+        tuple(_summary(groups, absence, biases)),
         template="bias.html.j2",
-        content=BiasContent(tuple(groups), elsewhere),
+        content=BiasContent(tuple(groups), absence),
         order=45,
     )
 
 
-def noise_section(amplifiers, pictures, *, elsewhere="", summary=()):
+def noise_section(amplifiers, pictures, *, absence="", summary=()):
     """Return the section on each amplifier's figures by the biases, with its pictures.
 
     Parameters
     ----------
     amplifiers : sequence of ccdflow.pages.contents.AmplifierFigures
     pictures : sequence of ccdflow.pages.contents.Picture
-    elsewhere : str, optional
+    absence : str, optional
         As of `combined_section`.
     summary : sequence of str, optional
         Sentences for the summary.
@@ -220,7 +220,7 @@ def noise_section(amplifiers, pictures, *, elsewhere="", summary=()):
         tuple(summary),
         pictures=tuple(pictures),
         template="noise.html.j2",
-        content=NoiseContent(tuple(amplifiers), elsewhere),
+        content=NoiseContent(tuple(amplifiers), absence),
         order=46,
     )
 
@@ -247,10 +247,10 @@ def trend_section(pictures):
     )
 
 
-def _summary(groups, elsewhere, biases):
+def _summary(groups, absence, biases):
     """Return the sentences at the head of the section on combined biases."""
-    if not groups and elsewhere:
-        return [elsewhere]
+    if not groups and absence:
+        return [absence]
     if not groups:
         return ["No biases were combined." if biases else "The night has no biases to combine."]
     sentences = []
@@ -267,4 +267,4 @@ def _summary(groups, elsewhere, biases):
             line += f"; {len(group.left_out)} left out"
         sentences.append(line + ".")
         sentences += [f"{capital(group.name)}: {text}." for text in group.remarks]
-    return [*sentences, elsewhere] if elsewhere else sentences
+    return [*sentences, absence] if absence else sentences

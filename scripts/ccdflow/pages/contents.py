@@ -274,7 +274,7 @@ class Section:
         Further content for a template of the kind's own.
     order : int
         Sections are sorted by it: 10 is the contact sheet, 30 the frames, 40 to 60 the products,
-        80 the trends, 90 the provenance.
+        80 the trends, 90 the provenance. The default is among the products.
     name : str
         The text of the link at the top of the page; the title where empty.
     """

@@ -177,6 +177,7 @@ def share(part):
     >>> share(0.0077), share(5e-7), share(0.0)
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
+    # A part of 1e-5 is 0.001 %.
     return "less than 0.001 %" if 0 < part < 1e-5 else f"{figure(100 * part, 2)} %"
 
 

@@ -18,7 +18,7 @@ def figure(value, digits=4):
     value : float
         NaN and infinities are written as a dash.
     digits : int, optional
-        Significant digits wanted.
+        Significant digits wanted; by default those of most figures on pages.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def span(values, digits=3):
     values : sequence of float
         NaN is left out.
     digits : int, optional
-        Significant digits wanted.
+        Significant digits wanted; by default one less than of a single figure, as there are two.
 
     Returns
     -------

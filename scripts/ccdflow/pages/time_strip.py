@@ -54,7 +54,7 @@ class TimePanel:
         The figure, its unit, and its text on hovering.
     points : tuple of TimePoint
     most_decimals : int
-        Decimals of the ends of its range in words, at most.
+        Decimals of the ends of its range in words, at most; the default limits nothing.
     """
 
     name: str

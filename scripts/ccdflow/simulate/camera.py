@@ -16,6 +16,10 @@ SATURATION = 65535
 class SimulatedCamera:
     """A simulated camera of one amplifier.
 
+    The defaults are the LFC at Palomar, the camera of the CCD guide: sizes, gain and the fault of
+    its BIASSEC by its headers, levels, read noise and leaked light by the guide's frames. Drift,
+    dark current and glow are chosen: large enough to show in a night's masters.
+
     Attributes
     ----------
     instrument : str

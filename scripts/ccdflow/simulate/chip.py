@@ -19,6 +19,8 @@ HOT_BIT, LOW_BIT, COLUMN_BIT, VARIES_BIT = 8, 16, 32, 4096
 class SimulatedAmplifier:
     """One amplifier: it reads a band of columns, and an overscan of its own.
 
+    The defaults are chosen: those of a usual CCD.
+
     Attributes
     ----------
     columns : (int, int)
@@ -96,6 +98,9 @@ class Detector:
     """The properties that all frames share.
 
     Rows and columns are zero-based and count science pixels. Lists of pixels are float64.
+
+    The defaults are chosen: an overscan of 16 columns (the narrowest that needs no model along it),
+    a cooled detector without a fault, and a converter of 16 bits.
 
     Attributes
     ----------

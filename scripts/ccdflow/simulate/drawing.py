@@ -72,6 +72,8 @@ def split_columns(nx, count):
 class FaultCounts:
     """How many faults of each kind a drawn detector has.
 
+    The defaults are chosen: several of each kind among the 10,000 pixels of a test's detector.
+
     Attributes
     ----------
     hot, filling, blinking, low, dead : int
@@ -111,6 +113,9 @@ def draw_detector(
     full_well=120_000.0,
 ):
     """Draw a detector with faults of every kind; no pixel has two of them.
+
+    The defaults are chosen: a detector small enough for tests, with sides that are unlike and odd,
+    two amplifiers, hot pixels from below `hot_rate` to those that fill in twenty minutes.
 
     Parameters
     ----------
@@ -274,7 +279,8 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     new_hot : int
         How many pixels have become hot.
     hot_rates : (float, float)
-        Electrons per second of the weakest and strongest of these.
+        Electrons per second of the weakest and strongest of these; by default all beyond
+        `hot_rate`.
 
     Returns
     -------

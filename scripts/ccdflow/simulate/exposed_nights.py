@@ -166,6 +166,7 @@ def _cards(shot, taken, instrument):
         "NAXIS": 2,
         "NAXIS1": nx,
         "NAXIS2": ny,
+        # As FITS stores unsigned numbers of 16 bits.
         "BZERO": 32768.0,
         "BSCALE": 1.0,
         "INSTRUME": instrument,

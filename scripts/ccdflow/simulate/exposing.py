@@ -232,6 +232,7 @@ def row_drift(rng, ny, rms):
     """
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)
+    # Chosen: a walk whose neighbours differ, as the levels of real rows do.
     drift = walk / max(walk.std(), 1e-9) + 0.3 * rng.standard_normal(ny)
     # A single row has no drift about its mean.
     drift *= rms / max(drift.std(), 1e-9)

@@ -50,7 +50,7 @@ def simulate_night(
     folder : path-like
         Made where it is missing.
     seed : int
-        The same seed gives the same bytes.
+        The same seed gives the same bytes; the default is the year of the guide's night.
     scale : float
         Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
         wide. 1/16 makes frames of 160 x 258.
@@ -60,7 +60,7 @@ def simulate_night(
     overwrite : bool
         Write every frame, also over another simulation and over frames of the same names.
     workers : int
-        Threads.
+        Threads; the default is for a small machine.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def simulate_biases(
     count : int
         At most 2000, which fills the night.
     seed : int
-        The same seed gives the same bytes.
+        The same seed gives the same bytes; the default is the year of the guide's night.
     scale : float
         Science rows and columns as a fraction of the camera's.
     camera : SimulatedCamera
@@ -112,7 +112,7 @@ def simulate_biases(
     overwrite : bool
         Whether another simulation in the folder is replaced.
     workers : int
-        Threads.
+        Threads; the default is for a small machine.
 
     Returns
     -------
@@ -255,9 +255,10 @@ def simulate_archive(
     first_date : str
         UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
     seed : int
+        The default is the year of the guide's night.
     camera : SimulatedCamera
     workers : int
-        Processes.
+        Processes; the default is for a small machine.
 
     Returns
     -------

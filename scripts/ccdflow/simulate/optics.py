@@ -25,7 +25,8 @@ class Dust:
     width : float
         Distance from the ring's middle at which the depth falls to 1/e, in pixels.
     depth : float
-        Part of the light that is lost in the ring's middle.
+        Part of the light that is lost in the ring's middle; the default is chosen: a grain that
+        shows in every flat.
     """
 
     y: float

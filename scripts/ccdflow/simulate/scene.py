@@ -29,9 +29,10 @@ class Sky:
         Relative change of that from the centre to the last row, and to the last column.
     stars : numpy.ndarray of float64
         Shape (n, 3): row, column (zero-based among the science pixels), electrons per second for a
-        response of 1.
+        response of 1; by default none.
     fwhm : float
-        Full width at half maximum of the stars, in pixels.
+        Full width at half maximum of the stars, in pixels; the default is chosen: a usual seeing,
+        well sampled.
     beta : float, optional
         Exponent of a Moffat profile, above 1; the profile is Gaussian without.
     """

@@ -85,6 +85,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     expected : collection of str
         Words for why a product cannot be made again that are no failure: `verify_expected`.
     threads : int
+        The default is for a small machine.
 
     Returns
     -------

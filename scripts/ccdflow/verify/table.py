@@ -145,6 +145,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     whole : bool
         Whether all rows of combined frames are compared.
     threads : int
+        The default is for a small machine.
 
     Returns
     -------

@@ -83,7 +83,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
         (ny, nx), int16: pixels with any bit are no hits, and are left out of the surroundings.
     sigma, contrast : float
         ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and how
-        much sharper than a star.
+        much sharper than a star. The defaults are those of astroscrappy and of the configuration.
     guard : float
         See `MOST_UNDER_STARS`; as many hits as elsewhere are expected there.
 

@@ -333,7 +333,8 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     lines : DarkLines
     hot : float
         A pixel is hot if its rate is this many electrons a second above its surroundings
-        (`surroundings`), and at least five times its error.
+        (`surroundings`), and at least five times its error. The default is that of the
+        configuration (`detector: hot_rate`).
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
     scales : tuple of float

@@ -41,12 +41,14 @@ def ccdmask(
 ):
     """Return the mask that `ccdproc.ccdmask` returns.
 
+    The defaults are those of `ccdproc.ccdmask`.
+
     Parameters
     ----------
     ratio : numpy.ndarray
         (ny, nx): the ratio of two flats, float32 or float64 (others take ccdmask's time).
     findbadcolumns, byblocks, ncmed, nlmed, ncsig, nlsig, lsigma, hsigma, ngood
-        As of `ccdproc.ccdmask`, with its defaults.
+        As of `ccdproc.ccdmask`.
 
     Returns
     -------

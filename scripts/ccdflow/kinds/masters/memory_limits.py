@@ -49,6 +49,7 @@ def least_megabytes(needed):
     int
     """
     limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident() + _WRITING_BYTES)
+    # Ten MB are 1e7 bytes.
     return math.ceil(limit / 1e7) * 10
 
 

@@ -184,6 +184,7 @@ class NightMasters:
                     return value, error if math.isfinite(error) else 0.0, True
         if amplifier.read_noise and amplifier.gain:
             value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
+            # Chosen: the number of a card is believed to 10 %.
             return value, 0.1 * value, False
         return _READ_NOISE, _READ_NOISE, False
 

@@ -46,7 +46,7 @@ def bias_sections(context, night, picture):
     over_nights = trend_section(trend(context, trend_groups(BIAS_KIND, context, night), night))
     if not groups and not biases:
         return [over_nights] if over_nights else []
-    names, elsewhere = names_of_groups(groups), _elsewhere(context, night)
+    names, absence = names_of_groups(groups), _absence_of_combined_biases(context, night)
     names_of_masters = master_names(groups, prefix=FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
@@ -55,7 +55,7 @@ def bias_sections(context, night, picture):
                 _figures_of_group(context, group, names_of_masters[group.product])
                 for group in groups
             ],
-            elsewhere=elsewhere,
+            absence=absence,
             biases=biases,
         ),
         noise_section(
@@ -64,7 +64,7 @@ def bias_sections(context, night, picture):
                 for group, figures in night_figures(context, groups)
             ],
             file_picture(context, picture, alt),
-            elsewhere=elsewhere,
+            absence=absence,
             summary=_claims(context, groups),
         ),
         over_nights,
@@ -76,7 +76,7 @@ COMBINING_OFF_NOTE = "Combining biases is switched off in the configuration"
 """The sentence where biases are not combined."""
 
 
-def _elsewhere(context, night):
+def _absence_of_combined_biases(context, night):
     """Return why combined biases of a night's frames are not on its page, or ''."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""

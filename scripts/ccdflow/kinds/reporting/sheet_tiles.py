@@ -283,6 +283,7 @@ def _caption(frame):
         if frame.filter:
             words.append(frame.filter)
     if math.isfinite(frame.exptime) and frame.image_type != "bias":
+        # From 1e4 s on four digits would be an exponent.
         form = ".4g" if frame.exptime < 1e4 else ".0f"
         # No line ends between a number and its unit.
         words.append(f"{frame.exptime:{form}}\u00a0s")

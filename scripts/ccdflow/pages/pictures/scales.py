@@ -12,6 +12,12 @@ import numpy as np
 _FEWEST_PIXELS = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
+# Parts of the sorted values: median and standard deviation of normal values, however many stars.
+_PARTS_OF_NOISE = (0.16, 0.5, 0.84)
+# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are as many.
+_DARKEST_PART = 0.002
+# Widths below the typical value where an asinh scale ends, chosen: no noise reaches lower.
+_DEEPEST_WIDTHS = 10
 # Steps of ticks, times a power of 10.
 _TICK_STEPS = (1, 2, 5, 10)
 # Numbers of this size and above are written with an exponent.
@@ -107,7 +113,7 @@ class Linear:
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, most=6):
-        """Return some values at most, and how they are written."""
+        """Return round values and their texts; the default is what a scale has room for."""
         values = upright_ticks(self.low, self.high, most)
         return values, tick_labels(values)
 
@@ -135,12 +141,12 @@ class Asinh:
         known = np.sort(values[np.isfinite(values)])
         if known.size < _FEWEST_PIXELS:
             return None
-        low, centre, high = (known[int(part * (known.size - 1))] for part in (0.16, 0.5, 0.84))
+        low, centre, high = (known[int(part * (known.size - 1))] for part in _PARTS_OF_NOISE)
         width = float(high - low) / 2
-        least, most = float(known[int(0.002 * known.size)]), float(known[-1])
+        least, most = float(known[int(_DARKEST_PART * known.size)]), float(known[-1])
         if width <= 1e-6 * max(abs(least), abs(most)) or most <= least:
             return None
-        return cls(float(centre), width, max(least, float(centre) - 10 * width), most)
+        return cls(float(centre), width, max(least, float(centre) - _DEEPEST_WIDTHS * width), most)
 
     def place(self, values):
         """Return the places of values, of any shape: 0 at the lower end, 1 at the upper."""
@@ -151,7 +157,7 @@ class Asinh:
         return np.arcsinh((values - self.centre) / self.width)
 
     def ticks(self, most=6):
-        """Return some values that lie evenly, and how they are written: with two digits."""
+        """Return values that lie evenly, and their texts, as `Linear.ticks`: with two digits."""
         ends = self._bent(np.array([self.low, self.high]))
         values = self.centre + self.width * np.sinh(np.linspace(*ends, most))
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]

@@ -96,6 +96,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _relative_noise(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
+    # 1 is the darkest grey, and half a step makes the cut to whole numbers a rounding.
     values += np.float32(1.5)
     if finite is not None:
         values[~finite] = 0
@@ -150,6 +151,7 @@ def _limits(image):
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
+    # Median and standard deviation of normal values, whatever stars there are.
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
     # The lower limits are for a frame without noise.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
@@ -173,6 +175,7 @@ def _zscale(values, middle):
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         residuals = y - slope * x
         residuals -= (y1 - slope * x1) / count
+        # 2.5 is IRAF's KREJ.
         good = (np.abs(residuals) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
     reach = slope / _CONTRAST * (values.size - 1) / 2
     low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)

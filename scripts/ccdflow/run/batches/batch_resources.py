@@ -43,8 +43,9 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
     attempt : int
         Each further attempt asks for the same amount again.
     combining : float
-        Memory for combining, in MB.
+        Memory for combining, in MB; the default is that of `limits: combine_memory`.
     threads : int
+        The default is the least that `threads` returns.
 
     Returns
     -------
@@ -66,6 +67,7 @@ def runtime(size, *, attempt=1, threads=2):
     attempt : int, optional
         From 1.
     threads : int, optional
+        The default is the least that `threads` returns.
 
     Returns
     -------

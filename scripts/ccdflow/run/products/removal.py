@@ -74,7 +74,7 @@ def lines_on_unmoved(unmoved, *, most_lines=5):
     unmoved : dict of str to Exception
         By product.
     most_lines : int
-        The first few products are named.
+        The first few products are named; the default is chosen: enough to show a pattern.
 
     Returns
     -------

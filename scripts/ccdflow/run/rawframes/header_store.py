@@ -74,6 +74,7 @@ class HeaderStore:
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict[str, Geometry] = field(default_factory=dict, compare=False, repr=False)
     _names: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
+    # Chosen: frames of a night have two or three geometries and recipes.
     _last: deque = field(default_factory=lambda: deque(maxlen=8), compare=False, repr=False)
 
     def geometry(self, name):

@@ -76,7 +76,8 @@ class Host:
     is_verbose : bool
         Whether debug messages are shown.
     latency : float
-        Seconds for which a file of another node may stay unseen.
+        Seconds for which a file of another node may stay unseen; the default is Snakemake's
+        (`--latency-wait`).
     """
 
     cores: int = 1

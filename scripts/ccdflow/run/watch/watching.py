@@ -93,7 +93,7 @@ class Watch:
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
     cores : int
-        Frames that are worked on at the same time.
+        Frames that are worked on at the same time; the default is for a small machine.
     say : callable
         Takes a line for the observer.
     pause : float

@@ -299,6 +299,7 @@ def _pixels_of(hdu):
 
 def half_step(header):
     """Return the largest rounding error of numbers stored in steps, with 1e-5 for float32."""
+    # 1e-5 of the step is float32's rounding of a value of many steps.
     return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
 
 
@@ -456,9 +457,11 @@ def _check_dark(first_header, reduced, dark, scale):
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
         expected = 1.0 if is_equal else frame_seconds / dark_seconds
+        # Chosen: a camera may have its exposure in another card, which differs by less.
         check_value("DARKSCAL", scale, expected, part=1e-2)
     degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
     if None not in degrees:
+        # Half of the tenth of a degree to which temperatures count.
         check_figure(first_header, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 

@@ -257,6 +257,7 @@ def check_sky(header, image, noise, smooth):
     values = values[np.isfinite(values)]
     if not values.size:
         return
+    # Chosen: a median near 0 has the rounding of its terms.
     _same_unless_unknown(header, "SKYLVL", float(np.median(values)), least=1e-5)
     lag = min(_SKY_LAG, nx - 1)
     steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
@@ -312,6 +313,7 @@ def expected_scatter(errors):
         low, high = (sigma, high) if is_below else (low, sigma)
     for _ in range(_SKY_ITERATIONS):
         limit = _SKY_CLIP * sigma / errors
+        # The variance of normal values within the limit is an incomplete gamma function of 3/2.
         squares = errors**2 * special.gammainc(1.5, limit**2 / 2)
         kept_share = special.erf(limit / 2**0.5)
         sigma = (squares.mean() / kept_share.mean() / _KEPT_VARIANCE) ** 0.5

@@ -60,9 +60,9 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
     needed : sequence of str
         Those that each image has.
     pixels : tuple of int
-        BITPIX that an image may have.
+        BITPIX that an image may have; the default is float32.
     mask : int
-        That of a MASK.
+        That of a MASK; the default is int16, of calibrated frames and masters.
 
     Raises
     ------

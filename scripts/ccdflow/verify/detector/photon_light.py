@@ -198,6 +198,7 @@ def light_of_block(image, smooth, variance, flat, photon):
         ratio = np.minimum(
             square / (_SIGNIFICANT_SIGMA**2 / 9 * need), square / limit**2 if limit else np.inf
         )
+    # 1 % below the limit a value is near a decision.
     chosen = ratio > 0.99
     places, need, ratio = places[chosen], need[chosen], ratio[chosen]
     photon_of_pixels = photon / flat.reshape(-1)[places]
@@ -264,6 +265,7 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     sharpness = (values - from_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
     brightness = of_surface / (_OWN_ELECTRONS * photon)
     light = np.where(sharpness > 1, np.where(brightness > 1, values, of_surface), from_neighbours)
+    # Brightness decides from 1 % below the limit of sharpness on.
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (values, of_surface, from_neighbours)]
     most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])

@@ -1,0 +1,149 @@
+"""Numbers that decide have a name or a sentence: defaults, and numbers in the middle of code."""
+
+import ast
+import re
+
+from library_trees import ROOT, modules, nodes
+
+PLAIN = {0, 1, -1}
+"""Numbers that need no reason: none, one, the identity."""
+CONVERSIONS = {0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 100.0, 1e3, 1e6, 1e9, 1e-3}
+"""Numbers in code that need none either: halves, percent, thousandths, bytes of a MB, ns of a s."""
+ROUNDING = 1e-6
+"""Numbers up to this one keep a quotient from 0/0, or a comparison from the last bit."""
+DRAWN = {
+    "pages/pictures": "inches, points and parts of a panel; what is drawn is looked at",
+    "simulate/drawing.py": "a detector that was invented",
+    "simulate/guide.py": "the guide's night, invented but for its camera",
+    "simulate/observing_log.py": "an archive that was invented",
+    "simulate/optics.py": "dust and vignetting that were invented",
+    "simulate/raw_cards.py": "cards of the guide's raw frames",
+}
+"""Modules without numbers that decide, and the numbers that they have."""
+DECIDING = {"pages/pictures/scales.py", "pages/pictures/small_picture.py"}
+"""Modules below those that do decide: on the range of a scale, and on its colours."""
+OTHERS = "kinds/matching/"
+"""Values of an unknown detector, by docs/masters.md."""
+
+
+def place_in_library(module):
+    parts = module.path.relative_to(ROOT).parts
+    return "/".join(parts[parts.index("ccdflow") + 1 :])
+
+
+def is_invented(place):
+    return place not in DECIDING and any(place.startswith(one) for one in DRAWN)
+
+
+def numbers_in(node):
+    return [
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and type(each.value) in (int, float)
+    ]
+
+
+def is_dataclass(node):
+    return isinstance(node, ast.ClassDef) and any(
+        "dataclass" in ast.unparse(each) for each in node.decorator_list
+    )
+
+
+def defaults_of(node):
+    """Yield (name, default) of the fields of a dataclass, or of the arguments of a function."""
+    if is_dataclass(node):
+        for each in node.body:
+            if isinstance(each, ast.AnnAssign) and each.value is not None:
+                yield each.target.id, each.value
+    elif isinstance(node, ast.FunctionDef):
+        given = node.args
+        positional = [*given.posonlyargs, *given.args]
+        last = positional[len(positional) - len(given.defaults) :]
+        both = [*zip(last, given.defaults, strict=True)]
+        both += zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        yield from ((each.arg, default) for each, default in both if default is not None)
+
+
+def entry_of(docstring, name):
+    """Return the lines of a docstring on a parameter or attribute; '' where there are none."""
+    lines = (docstring or "").splitlines()
+    for number, line in enumerate(lines):
+        head, colon, _ = line.partition(" : ")
+        if colon and not line.startswith(" ") and name in re.split(r", ?", head):
+            inner = []
+            for each in lines[number + 1 :]:
+                if each and not each.startswith(" "):
+                    break
+                inner.append(each.strip())
+            return " ".join(inner)
+    return ""
+
+
+# A sentence on all defaults of a class or function, in place of one in each entry.
+_OF_ALL = re.compile(r"^The defaults are |; the default is |, as `Linear.ticks`", re.MULTILINE)
+
+
+def has_own_entry(node, place):
+    """Whether a class or function has a docstring with entries, and numbers that decide."""
+    return is_dataclass(node) or not (
+        isinstance(node, ast.FunctionDef) and (node.name.startswith("_") or is_invented(place))
+    )
+
+
+def test_a_default_with_a_number_has_a_sentence_on_it():
+    """ "The default ..." in its entry: the reason, the source, or "chosen: ..."."""
+    without, count = [], 0
+    for module in modules():
+        if not module.is_of_library or place_in_library(module).startswith(OTHERS):
+            continue
+        for node in nodes(module.tree):
+            place = place_in_library(module)
+            for name, default in defaults_of(node) if has_own_entry(node, place) else ():
+                if name.startswith("_") or set(numbers_in(default)) <= PLAIN:
+                    continue
+                count += 1
+                docstring = ast.get_docstring(node) or ""
+                entry = entry_of(docstring, name)
+                if not (re.search(r"\b[Dd]efaults?\b", entry) or _OF_ALL.search(docstring)):
+                    without.append(f"{place}:{node.lineno} {node.name}: {name}")
+    assert count > 60
+    assert without == [], "\n".join(without)
+
+
+def statements_with_numbers(tree):
+    """Yield (statement, number) of the numbers with a fraction in the functions of a module."""
+    for function in nodes(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        left = list(function.body)
+        while left:
+            statement = left.pop()
+            for child in ast.iter_child_nodes(statement):
+                if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                    if not isinstance(child, ast.FunctionDef | ast.ClassDef):
+                        left.append(child)
+                    continue
+                for number in numbers_in(child):
+                    if type(number) is float and number not in CONVERSIONS and number > ROUNDING:
+                        yield statement, number
+
+
+def test_a_number_in_code_has_a_name_or_a_comment():
+    """A comment in its statement or on the line above it; a named constant has one anyway."""
+    without, count = set(), 0
+    for module in modules():
+        if not module.is_of_library or is_invented(place_in_library(module)):
+            continue
+        lines = module.text.splitlines()
+        for statement, number in statements_with_numbers(module.tree):
+            count += 1
+            # Of a compound statement the head alone, up to its first inner statement.
+            inner = [each.lineno for each in ast.walk(statement) if isinstance(each, ast.stmt)]
+            end = min([line for line in inner if line > statement.lineno], default=None)
+            end = statement.end_lineno if end is None else end - 1
+            text = lines[statement.lineno - 2 : end]
+            if not (text[0].lstrip().startswith("# ") or any(" # " in line for line in text[1:])):
+                place = place_in_library(module)
+                without.add(f"{place}:{statement.lineno} {number}: {text[1].strip()}")
+    assert count > 30
+    assert without == set(), "\n".join(sorted(without))
