@@ -23,7 +23,7 @@ from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.kinds.reducing.converter_ends import recorded_ends
+from ccdflow.kinds.reducing.converter_ends import noted_ends, recorded_ends
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
