@@ -12,6 +12,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import ledger, unparsed_mapping
 from ccdflow.run.ledger import Record
+from ccdflow.run.products import noted_products
 
 
 def fits_product(results, product, key, *, seed=1):
@@ -209,3 +210,33 @@ def test_a_text_without_such_lists_is_not_parsed():
         '{"remarks":[],"note":"\\\\"left_out\\\\":[1]","left_out":[], broken'
     )
     assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == [(), ()]
+
+
+def test_of_several_attempts_the_last_one_counts(tmp_path):
+    """The name of a first attempt's record has no number, and follows all others."""
+    made = fits_product(tmp_path, "reduced/made.fits", KEYS[0])
+    for attempt, record in enumerate((replace(made, status=ledger.FAILED), made)):
+        path = paths.done_record(record.product, record.key, attempt)
+        ledger.write_record(tmp_path, record, path)
+    for verify in (True, False):
+        records = ledger.Ledger()
+        files, unmade = ledger.fold(tmp_path, records, verify=verify)
+        assert (len(files), unmade, records.keys()) == (2, [], {made.product})
+
+
+def test_products_of_a_run_that_ends_meanwhile_are_noted(tmp_path, monkeypatch):
+    record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    path = leave(tmp_path, record)
+    load = ledger.load_ledger
+
+    def load_and_end(results):
+        before = load(results)
+        after = load(results)
+        files, _ = ledger.fold(results, after, verify=False)
+        ledger.save_ledger(results, after)
+        ledger.remove_records(results, files)
+        return before
+
+    monkeypatch.setattr(ledger, "load_ledger", load_and_end)
+    assert noted_products.noted_records(tmp_path).keys() == {record.product}
+    assert not path.exists()

@@ -416,7 +416,8 @@ def unfolded_records(results):
     """
     top = Path(results) / paths.DONE_FOLDER
     for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
-        for name in sorted(names):
+        # The first attempt of a job, which has no number, before the second one.
+        for name in sorted(names, key=lambda name: name.removesuffix(".json")):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
                 yield path, readable_record(path)
@@ -431,7 +432,7 @@ def names_of_records(results):
     }
 
 
-def fold(results, ledger, *, verify, known=None):
+def fold(results, ledger, *, verify, known=None, jobs=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -444,6 +445,9 @@ def fold(results, ledger, *, verify, known=None):
         left.
     known : dict of str to Record, optional
         Records that this process has seen, beside those of the ledger.
+    jobs : dict of str to ccdflow.run.job.Job, optional
+        By product, of this run, which began beside jobs of an earlier one: once a job has left its
+        record, other records of its product do not count.
 
     Returns
     -------
@@ -453,14 +457,18 @@ def fold(results, ledger, *, verify, known=None):
         Records without a product: refused, or of a raw frame that was bad or changed while it was
         read.
     """
-    files, unmade = [], []
-    known = known or {}
+    files, unmade = [], {}
+    known, jobs = known or {}, jobs or {}
     for path, record in unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCH_KINDS:
             continue
+        if record.product in jobs and _is_superseded(results, path, jobs[record.product]):
+            continue
+        # A later attempt counts.
+        unmade.pop(record.product, None)
         if record.status != MADE:
-            unmade.append(record)
+            unmade[record.product] = record
             if record.status != REFUSED:
                 continue
         elif verify and not any(
@@ -470,7 +478,13 @@ def fold(results, ledger, *, verify, known=None):
                 continue
             record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
-    return files, unmade
+    return files, list(unmade.values())
+
+
+def _is_superseded(results, path, job):
+    """Return whether a record is not the one of a job of this run, which has left its own."""
+    own = os.path.join(results, job.done)  # noqa: PTH118 - as `unfolded_records` gives paths
+    return path != own and os.path.exists(own)  # noqa: PTH110
 
 
 def _is_known(results, known, record):

@@ -6,11 +6,12 @@ import gc
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TextIO
+from types import MappingProxyType
+from typing import NamedTuple, TextIO
 
 from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
@@ -47,8 +48,8 @@ class Session:
     is_dry : bool
         If True, nothing is written.
     lock : file object or None
-    busy : dict of str to set of str
-        Products still at work in jobs of an earlier run, by the path of their batch.
+    busy : dict of str to dict of str to str
+        Batches of an earlier run that are still at work, by path: the record of each product.
     failed, postponed : list of ccdflow.run.ledger.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
@@ -68,7 +69,7 @@ class Session:
     plan: plan.Plan
     is_dry: bool
     lock: TextIO | None = None
-    busy: dict[str, set[str]] = field(default_factory=dict)
+    busy: dict[str, dict[str, str]] = field(default_factory=dict)
     failed: list[ledger.Record] = field(default_factory=list)
     postponed: list[ledger.Record] = field(default_factory=list)
     unmoved: dict[str, Exception] = field(default_factory=dict)
@@ -97,6 +98,42 @@ class Session:
         return self.plan.context
 
 
+class KeptNotes(NamedTuple):
+    """The notes and records that a process has kept of its last run.
+
+    Attributes
+    ----------
+    notes : callable or None
+        Called under the lock; returns inventory and ledger, as `read_notes` does, which is called
+        if it is None.
+    made : dict of str to ccdflow.run.ledger.Record
+        Records by this process that the ledger does not have yet, by product.
+    """
+
+    notes: Callable[[], tuple[header_store.HeaderStore, ledger.Ledger]] | None = None
+    made: Mapping[str, ledger.Record] = MappingProxyType({})
+
+
+class EarlierJobs(NamedTuple):
+    """How a run meets jobs of a killed one that are still at work.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line where they are waited for.
+    are_beside : bool
+        Whether the plan is made while they are at work on what it wants as well, for each batch
+        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
+        the plan is made once they have ended.
+    """
+
+    say: Callable[[str], None] = print
+    are_beside: bool = False
+
+
+_AWAITED_EARLIER_JOBS = EarlierJobs()
+
+
 @dataclass(frozen=True)
 class RunStart:
     """All that a run begins with.
@@ -111,8 +148,10 @@ class RunStart:
     lock : file object or None
         Held until the run ends; None for a dry run.
     forced, requested : frozenset of str
-    notes, made, progress, cores
+    kept, progress, cores, earlier_jobs
         See `start`.
+    awaited : frozenset of str
+        Batches of an earlier run that the run has waited for.
     """
 
     settings: dict[str, object]
@@ -122,10 +161,11 @@ class RunStart:
     lock: TextIO | None
     forced: frozenset[str] = frozenset()
     requested: frozenset[str] = frozenset()
-    notes: Callable[[], tuple[header_store.HeaderStore, ledger.Ledger]] | None = None
-    made: dict[str, ledger.Record] | None = None
+    kept: KeptNotes | None = None
     progress: Callable[[int, int], None] | None = None
     cores: int = 1
+    earlier_jobs: EarlierJobs = _AWAITED_EARLIER_JOBS
+    awaited: frozenset[str] = frozenset()
 
     @property
     def raw(self):
@@ -137,10 +177,21 @@ class RunStart:
         """The results folder, a `pathlib.Path`."""
         return Path(self.settings["results"])
 
+    @property
+    def made(self):
+        """The records that this process has kept; None where it has kept nothing."""
+        return None if self.kept is None else self.kept.made
+
+    def notes(self):
+        """Return inventory and ledger: those kept, or as they are on the disk."""
+        if self.kept is None or self.kept.notes is None:
+            return read_notes(self.results)
+        return self.kept.notes()
+
 
 def start(
     settings, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
-    cores=1, notes=None, made=None,
+    cores=1, kept=None, earlier_jobs=_AWAITED_EARLIER_JOBS,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
@@ -164,11 +215,11 @@ def start(
         its context. Without this everything is read and planned.
     cores : int
         How many processes may read headers.
-    notes : callable, optional
-        Called under the lock; returns inventory and ledger, as `read_notes` does.
-    made : dict of str to ccdflow.run.ledger.Record, optional
-        Records by this process that the ledger does not have yet, by product, {} for none. With it
-        no seal is looked at, and some nights alone are planned although jobs have left records.
+    kept : KeptNotes, optional
+        Of the last run of this process. With it no seal is looked at, and some nights alone are
+        planned although jobs have left records.
+    earlier_jobs : EarlierJobs, optional
+        How jobs of an earlier run are met that are still at work.
 
     Returns
     -------
@@ -194,17 +245,17 @@ def start(
                 lock=lock_file,
                 forced=frozenset(forced),
                 requested=frozenset(requested),
-                notes=notes,
-                made=made,
+                kept=kept,
                 progress=progress,
                 cores=cores,
+                earlier_jobs=earlier_jobs,
             )
             archive_state = None
             # A dry run leaves no seal. So the state is needed only where there is a seal already.
             is_seal_wanted = sealed and (not dry or seal.has_seal(results))
-            if (is_seal_wanted or made is not None) and not forced and not requested:
+            if (is_seal_wanted or kept is not None) and not forced and not requested:
                 archive_state = seal.state_of(
-                    settings, reading.cameras, chain, cores=cores, has_records=made is not None
+                    settings, reading.cameras, chain, cores=cores, has_records=kept is not None
                 )
             valid_seal = seal.valid_seal(results, archive_state if sealed else None)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
@@ -213,7 +264,7 @@ def start(
                 session = _sealed_session(run_start, valid_seal)
             else:
                 # Without a look at the folders nobody has asked for some nights only.
-                is_asked = is_seal_wanted or made is not None
+                is_asked = is_seal_wanted or kept is not None
                 session = (
                     _session_of_nights(run_start, archive_state)
                     if is_asked
@@ -315,7 +366,9 @@ def _session_of_all_nights(run_start):
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | run_start.requested
     busy = {} if run_start.is_dry else claims.withdraw(results)
-    store, records = run_start.notes() if run_start.notes else read_notes(results)
+    if busy and not run_start.earlier_jobs.are_beside:
+        busy = _wait_for_earlier(run_start, busy)
+    store, records = run_start.notes()
     files, unmade = ledger.fold(results, records, verify=True, known=run_start.made)
     take_aside(store, unmade)
     gone = inventory.update(
@@ -337,7 +390,12 @@ def _session_of_all_nights(run_start):
         outdated=outdated,
         cameras=run_start.reading.cameras,
     )
-    session = Session(plan.make_plan(context, forced), run_start.is_dry, run_start.lock, busy)
+    session = Session(
+        plan.make_plan(context, forced, records=files), run_start.is_dry, run_start.lock, busy
+    )
+    if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
+        _wait_for_earlier(run_start, spoilers)
+        return _session_of_all_nights(replace(run_start, awaited=run_start.awaited | spoilers))
     if not run_start.is_dry:
         try:
             remove_logs(results)
@@ -347,6 +405,43 @@ def _session_of_all_nights(run_start):
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
     return session
+
+
+def _wait_for_earlier(run_start, batches):
+    """Wait for batches of an earlier run that are at work; return those at work then."""
+    for batch in sorted(batches):
+        claims.wait_for(run_start.results / batch, say=run_start.earlier_jobs.say)
+    return claims.withdraw(run_start.results)
+
+
+def _busy_with_current(context, busy, files):
+    """Return the batches that are going to replace a product that this plan keeps as it is.
+
+    An earlier run with other settings wanted it otherwise, and this run reads what is there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        Planned.
+    busy : dict of str to dict of str to str
+        As `claims.withdraw` returns it.
+    files : list of str
+        The records that are in the ledger.
+
+    Returns
+    -------
+    frozenset of str
+    """
+    results, ended = context.results, set(files) if busy else ()
+    return frozenset(
+        batch
+        for batch, records in busy.items()
+        for product, path in records.items()
+        if product not in context.jobs
+        and (kept := context.earlier_record(product)) is not None
+        and kept.key != paths.parse_done(path)[1]
+        and os.path.join(results, path) not in ended  # noqa: PTH118 - as `files` has paths
+    )
 
 
 def remove_logs(results):
@@ -544,7 +639,8 @@ def _finish_whole(session):
 def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
-    files, unmade = ledger.fold(context.results, context.ledger, verify=False)
+    jobs = session.plan.jobs if session.busy else {}
+    files, unmade = ledger.fold(context.results, context.ledger, verify=False, jobs=jobs)
     take_aside(context.store, unmade)
     session.failed = [record for record in unmade if record.status == ledger.FAILED]
     first = context.chain.first.name

@@ -146,6 +146,7 @@ class Steward:
             requested=frozenset(requested),
             sealed=True,
             cores=host.cores,
+            earlier_jobs=session.EarlierJobs(self.say, are_beside=not host.is_local),
         )
         for product in requested:
             job_list.check_product(started.context, product, self.results)

@@ -400,13 +400,14 @@ class Watch:
     def _start(self, results):
         """Return the session of a whole round, for which the state of the last one is given up."""
         is_of_some_nights = self._warm is not None and not self._warm.is_whole
-        notes, made = self._notes_of_last_round(results)
+        kept = self._notes_of_last_round(results)
         if is_of_some_nights:
             # Contexts are reference cycles: the new plan needs the room of the last one.
             gc.collect()
         return session.start(
-            self.settings, chain=self.chain, dry=False, cores=self.cores, notes=notes,
-            progress=lambda *_: self._patience.note_life(), made=made,
+            self.settings, chain=self.chain, dry=False, cores=self.cores, kept=kept,
+            progress=lambda *_: self._patience.note_life(),
+            earlier_jobs=session.EarlierJobs(self.say),
         )  # fmt: skip
 
     def _notes_of_last_round(self, results):
@@ -414,17 +415,14 @@ class Watch:
 
         Returns
         -------
-        notes : callable or None
-            See `ccdflow.run.session.start`. None where the plan reads the notes of the nights that
-            it opens.
-        made : dict of str to ccdflow.run.ledger.Record
-            Records of short rounds, by product.
+        ccdflow.run.session.KeptNotes
+            No inventory and ledger where the plan reads the notes of the nights that it opens.
         """
         last, self._warm = self._warm, None
         if last is None:
-            return None, {}
+            return session.KeptNotes()
         notes = partial(last.release, partial(session.read_notes, results))
-        return notes if last.is_whole else None, last.made
+        return session.KeptNotes(notes if last.is_whole else None, last.made)
 
     def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""
