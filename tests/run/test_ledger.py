@@ -10,7 +10,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
-from ccdflow.run import ledger, unparsed_mapping
+from ccdflow.run import late_notes, ledger, unparsed_mapping
 from ccdflow.run.ledger import Record
 from ccdflow.run.products import noted_products
 
@@ -240,3 +240,25 @@ def test_products_of_a_run_that_ends_meanwhile_are_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "load_ledger", load_and_end)
     assert noted_products.noted_records(tmp_path).keys() == {record.product}
     assert not path.exists()
+
+
+def test_late_notes_that_a_run_merges_meanwhile_are_read(tmp_path, monkeypatch):
+    (tmp_path / paths.STATE).mkdir()
+    records, later = ledger.Ledger(), fits_product(tmp_path, "reduced/b.fits", KEYS[1])
+    records["reduced/a.fits"] = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    ledger.save_ledger(tmp_path, records)
+    packed = ledger.Ledger({later.product: later})[later.product]
+    late = late_notes.LateNotes({"records": {}}, records=[ledger.late_line(packed, "")])
+    late_notes.write_late_notes(tmp_path, late)
+    assert ledger.load_ledger(tmp_path).keys() == {"reduced/a.fits", "reduced/b.fits"}
+    read, merged = late_notes.read_late_notes, []
+
+    def merge_and_read(results):
+        if not merged:
+            merged.append(True)
+            ledger.save_ledger(results, ledger.load_ledger(results))
+            late_notes.remove_late_notes(results)
+        return read(results)
+
+    monkeypatch.setattr(late_notes, "read_late_notes", merge_and_read)
+    assert ledger.load_ledger(tmp_path).keys() == {"reduced/a.fits", "reduced/b.fits"}

@@ -270,6 +270,11 @@ class Ledger(dict):
 
 def load_ledger(results):
     """Return the `Ledger` of a results folder; an absent or damaged one counts as empty."""
+    return late_notes.read_settled(results, lambda: _load_ledger(results))
+
+
+def _load_ledger(results):
+    """Return the ledger of the notes as they are now."""
     ledger = Ledger()
     lines = notes.read_checked(Path(results) / paths.LEDGER)
     first = {} if lines is None else json.loads(next(lines))

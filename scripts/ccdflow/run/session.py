@@ -320,7 +320,9 @@ def read_notes(results):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return header_store.load_store(results), ledger.load_ledger(results)
+    return late_notes.read_settled(
+        results, lambda: (header_store.load_store(results), ledger.load_ledger(results))
+    )
 
 
 def _session_of_nights(run_start, archive_state):
