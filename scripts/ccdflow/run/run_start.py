@@ -67,6 +67,28 @@ class LastRound:
 
 
 @dataclass(frozen=True)
+class EarlierJobs:
+    """How a run meets jobs of a killed one that are still at work.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line where they are waited for.
+    are_beside : bool
+        Whether the plan is made while they are at work on what it wants as well, for each batch
+        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
+        the plan is made once they have ended.
+    """
+
+    say: Callable[[str], None] = print
+    are_beside: bool = False
+
+
+AWAITED_EARLIER_JOBS = EarlierJobs()
+"""The plan is made once they have ended."""
+
+
+@dataclass(frozen=True)
 class RunStart:
     """All that a run begins with; nothing of it changes while the run is planned.
 
@@ -87,6 +109,9 @@ class RunStart:
         How many processes may read headers.
     progress : callable or None
         Called with (headers read, headers to read).
+    earlier_jobs : EarlierJobs
+    awaited : frozenset of str
+        Batches of an earlier run that the run has waited for.
     """
 
     settings: dict[str, object]
@@ -97,6 +122,8 @@ class RunStart:
     lock: TextIO | None = None
     cores: int = 1
     progress: Callable[[int, int], None] | None = None
+    earlier_jobs: EarlierJobs = AWAITED_EARLIER_JOBS
+    awaited: frozenset[str] = frozenset()
 
     @property
     def raw(self):
