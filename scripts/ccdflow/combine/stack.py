@@ -16,7 +16,8 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.noise import NoiseModel
 from ccdflow.combine.preparation import prepare
-from ccdflow.combine.tiles import CombineJob, run_tiles
+from ccdflow.combine.tiling.combine_job import CombineJob
+from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
 
 DEFAULT_STACK_BYTES = 1_000_000_000
