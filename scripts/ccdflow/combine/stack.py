@@ -283,7 +283,17 @@ def combine_arrays(
 
 
 def _combine_job(job, threads, memory, *, allow_empty):
-    """Return the combination of a job; raise where pixels have no value in any frame."""
+    """Return the combination of a job; raise where pixels have no value in any frame.
+
+    Parameters
+    ----------
+    job : ccdflow.combine.tiling.combine_job.CombineJob
+    threads : int
+    memory : int
+        Bytes.
+    allow_empty : bool
+        Whether some pixels, yet not all, may have no value.
+    """
     totals = run_tiles(job, threads, memory)
     empty = totals.empty
     if empty and (empty == job.size or not allow_empty):

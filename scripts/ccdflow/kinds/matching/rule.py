@@ -434,7 +434,17 @@ class NightChoice:
 
 
 def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
-    """Return the `Missing` of a frame that no master fits: see there."""
+    """Return the `Missing` of a frame that no master fits: see there.
+
+    Parameters
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.rule_values.Observation
+    rest : str
+        The masters there are, in words.
+    is_of_other_temperature : bool
+        Whether a dark of the setup is of another temperature.
+    """
     return Missing(
         kind,
         MissingCause.NONE_FITS,
