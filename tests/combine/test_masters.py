@@ -25,7 +25,7 @@ from master_truth import (
     write,
 )
 
-from ccdflow.combine import combined_header, tiles
+from ccdflow.combine import combined_header
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.darks import combine_darks
@@ -40,6 +40,7 @@ from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import MemberMasks, Subtracted
 from ccdflow.combine.stack import CombineLimits, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
+from ccdflow.combine.tiling import combine_job
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
 from ccdflow.detector.half_split import half_split
@@ -640,7 +641,7 @@ def test_bits_of_a_dark_do_not_depend_on_threads_or_tiles(tmp_path, monkeypatch,
     recipe = CombineRecipe(grow=grow)
     whole = combine_darks(members, recipe=recipe, limits=CombineLimits(1), **given)
     for threads, tile in [(1, 1), (2, 5000 * 3 * 5 * 4)]:
-        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
+        monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine_darks(members, recipe=recipe, limits=CombineLimits(threads), **given)
         for name in ("image", "count", "uncertainty", "mask", "sample", "clipped"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name

@@ -10,7 +10,6 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow.camera.sections import Region
-from ccdflow.combine import tiles
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_by
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import locate
@@ -18,6 +17,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import MemberMasks, Subtracted
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
+from ccdflow.combine.tiling import combine_job
 from ccdflow.errors import UserError
 
 NOISE = CombineRecipe(clip_by="noise")
@@ -221,7 +221,7 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     whole = combine(members, recipe, limits=CombineLimits(1, uncertainty="noise"), **options)
     assert whole.clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
-        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
+        monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine(
             members, recipe, limits=CombineLimits(threads, uncertainty="noise"), **options
         )

@@ -11,13 +11,14 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdflow.combine import member_reader, tiles
+from ccdflow.combine import member_reader
 from ccdflow.combine.clipping import estimate, kept_by
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import Member, locate
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
+from ccdflow.combine.tiling import combine_job, tile_workers
 from ccdflow.errors import FrameError, UserError
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -235,7 +236,7 @@ def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
     members = write(stack)
     whole = combine_arrays(stack, recipe)
     for threads, tile in [(1, 1), (2, 1), (3, 70 * 3 * n * 4), (2, 10**7)]:
-        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
+        monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine(members, recipe, limits=CombineLimits(threads))
         for name in ("image", "count", "uncertainty", "clipped", "invalid"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
@@ -244,7 +245,7 @@ def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
 def test_last_tile_of_one_pixel_gives_the_same_bits(monkeypatch):
     stack = noise(30, (1, 65), level=1e6)
     whole = combine_arrays(stack)
-    monkeypatch.setattr(tiles, "TILE_BYTES", 1)
+    monkeypatch.setattr(combine_job, "TILE_BYTES", 1)
     assert combine_arrays(stack).image.tobytes() == whole.image.tobytes()
 
 
@@ -260,7 +261,7 @@ def test_every_byte_is_read_once(write, monkeypatch):
         return got
 
     monkeypatch.setattr(member_reader.os, "preadv", counting)
-    monkeypatch.setattr(tiles, "TILE_BYTES", 5000)
+    monkeypatch.setattr(combine_job, "TILE_BYTES", 5000)
     combine(members)
     assert len(read) > 6
     for descriptor in {d for d, _, _ in read}:
@@ -314,7 +315,7 @@ def test_sample_holds_the_rows_as_they_were_read(write, monkeypatch):
     stack[2, 20, 5] = np.nan
     members = write(stack)
     for tile in (1, 10**7):
-        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
+        monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         result = combine(members, sample_rows=10)
         assert len(result.sample_rows) == 8
         np.testing.assert_array_equal(result.sample, stack[:, result.sample_rows])
@@ -379,7 +380,7 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
     def broken(*args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(tiles, "solve_exactly", broken)
+    monkeypatch.setattr(tile_workers, "solve_exactly", broken)
     with pytest.raises(ZeroDivisionError):
         combine(write(noise(12, hits=40)), limits=CombineLimits(3))
 

@@ -185,7 +185,18 @@ class ImageCalibration(ImageMasters):
                 out[block_slices][is_full] |= maskbits.SATURATED
 
     def _flag_not_linear(self, rows, reduced, out, highest):
-        """Flag pixels beyond the linear range that are not saturated."""
+        """Flag pixels beyond the linear range that are not saturated.
+
+        Parameters
+        ----------
+        rows : slice
+        reduced : numpy.ndarray of shape (rows, nx), float32
+            The rows before calibrating, adu.
+        out : numpy.ndarray of shape (rows, nx), int16
+            The mask, changed in place.
+        highest : float
+            The highest value of the rows, adu.
+        """
         for readout, block_slices, _ in self.pieces(rows):
             if readout.linear is None:
                 continue

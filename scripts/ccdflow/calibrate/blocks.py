@@ -346,7 +346,17 @@ class _CalibratedImage:
         )
 
     def _extension_planes(self, use, cards, name, dtype):
-        """Return a list with the plane of an extension beside the image."""
+        """Return a list with the plane of an extension beside the image.
+
+        Parameters
+        ----------
+        use : str
+            What the plane is for: ``"uncertainty"``, ``"mask"``.
+        cards : ccdflow.files.headertext.CardList
+        dtype : numpy.dtype
+        name : str
+            Of the file, for errors.
+        """
         shape = self.hdu.shape
 
         def header(words):

@@ -215,7 +215,17 @@ def write_calibrated_cards(cards, calibration, figures):
 
 
 def _write_amplifier_cards(cards, readouts, figures, unit):
-    """Write the gain, saturation and linearity that were measured and used, by amplifier."""
+    """Write the gain, saturation and linearity that were measured and used, by amplifier.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        They are added to it.
+    readouts : tuple of ccdflow.frame.readout.Readout
+    figures
+        Of the calibrated image.
+    unit : {'adu', 'electron'}
+    """
     for number, readout in enumerate(readouts, start=1):
         if readout.measured_gain is not None:
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"

@@ -57,7 +57,17 @@ def lines_filled(image, first, regions):
 
 
 def _fill(lines, low, high, across):
-    """Fill the outermost of some lines with the lines beside them, where these are there."""
+    """Fill the outermost of some lines with the lines beside them, where these are there.
+
+    Parameters
+    ----------
+    lines : numpy.ndarray of shape (n, k), float32
+        Changed in place.
+    low, high : int
+        The first line to fill, and the one after the last.
+    across : slice
+        The part of each line.
+    """
     beside = {}
     for place, neighbour in ((low, low - 1), (high - 1, high)):
         if 0 <= place < len(lines) and 0 <= neighbour < len(lines):

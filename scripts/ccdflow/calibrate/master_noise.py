@@ -83,7 +83,16 @@ def _slices_within(readout, rows):
 
 
 def _measured_variance(image, master, error, rows):
-    """Return the squares of standard errors of some rows; of a flat, relative to its values."""
+    """Return the squares of standard errors of some rows; of a flat, relative to its values.
+
+    Parameters
+    ----------
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
+    error : numpy.ndarray of shape (rows, nx), float32
+        Of these rows.
+    rows : slice
+    """
     measured = np.square(error, dtype=np.float32)
     if master.kind == FLAT:
         measured /= np.square(image.data[rows])
@@ -96,7 +105,16 @@ def _degrees_of_freedom(master):
 
 
 def _scale_of_amplifier(image, master, readout, error):
-    """Return the ratio of measured to predicted variances of an amplifier."""
+    """Return the ratio of measured to predicted variances of an amplifier.
+
+    Parameters
+    ----------
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
+    readout : ccdflow.frame.readout.Readout
+    error : numpy.ndarray of shape (ny, nx), float32
+        Standard errors of the image.
+    """
     region = readout.region
     step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
     ratios = []

@@ -146,7 +146,17 @@ def _claims(reader, when, keywords, allowed):
 
 
 def _julian(reader, when, keywords, allowed):
-    """Yield the times that cards of Julian dates claim, as `_claims` does."""
+    """Yield the times that cards of Julian dates claim, as `_claims` does.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    when : datetime.datetime
+    keywords : set of str
+        Cards that are passed over.
+    allowed : datetime.timedelta
+        Times that differ by no more agree.
+    """
     for name, read, steps in _JULIAN_FORMS:
         for content in reader.contents_of(name):
             days = None if content.keyword in keywords else read(content)

@@ -122,7 +122,15 @@ def stamp_reader(system):
 # A night has one or two dates, where their card does not have the time as well.
 @lru_cache(maxsize=256)
 def _stamp_of_text(keyword, text, comment, system):
-    """Return the `CardTime` of a card of text, None without a day in it."""
+    """Return the `CardTime` of a card of text, None without a day in it.
+
+    Parameters
+    ----------
+    keyword, text, comment : str
+        Of the card.
+    system : str
+        The time system.
+    """
     return _stamp_of_card(Content(keyword, text, comment), system)
 
 

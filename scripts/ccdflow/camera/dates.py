@@ -192,7 +192,14 @@ def _day_of_numbers(match, remainder, order):
 
 
 def _day(year, month, day, remainder):
-    """Return the `Day` of a year, a month and a day, or None where there is no such date."""
+    """Return the `Day` of a year, a month and a day, or None where there is no such date.
+
+    Parameters
+    ----------
+    year, month, day : int
+    remainder : str
+        The text behind the date.
+    """
     try:
         calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
@@ -251,7 +258,15 @@ def read_clock(text, *, joined=False):
 
 
 def _clock(hours, minutes, seconds, remainder):
-    """Return the time of day of three numbers and the text behind them, or None."""
+    """Return the time of day of three numbers and the text behind them, or None.
+
+    Parameters
+    ----------
+    hours, minutes : int
+    seconds : float
+    remainder : str
+        The text behind the numbers.
+    """
     if hours > 24 or minutes > 59 or seconds >= 61:
         return None
     if not remainder:

@@ -127,7 +127,18 @@ def _day_and_month(reader, stamp):
 
 
 def _clock_beside(reader, stamp, others, system):
-    """Return the moment with the time of day of another card, or None where none has it."""
+    """Return the moment with the time of day of another card, or None where none has it.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp
+        The day whose time of day is wanted.
+    others
+        The further dates in UT.
+    system : str
+        The time system.
+    """
     for card_time in clocks(reader, system):
         if card_time.local or not (card_time.clock or stamp.clock is None):
             continue
@@ -247,7 +258,18 @@ def _day_of(folder):
 
 
 def _local_time_half_day_back(moment, reader, longitude, day):
-    """Return the local time of a moment, half a day taken off."""
+    """Return the local time of a moment, half a day taken off.
+
+    Parameters
+    ----------
+    moment
+        With its time.
+    reader : ccdflow.camera.header_reader.HeaderReader
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    day
+        The day that the name of its folder gives, where it does.
+    """
     if moment.is_local:
         return moment.when - _HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.when)

@@ -267,6 +267,15 @@ def _are_within_deviations(deviations, centre, mean, clip):
 
     The variance is off by a few units in the last place of the largest number squared; for as many
     values as there may be members, the sums add less than that.
+
+    Parameters
+    ----------
+    deviations : numpy.ndarray of shape (n, k), float32 or float64
+        Distances from the median, sorted along the first axis.
+    centre, mean : numpy.ndarray of shape (k,), float32 or float64
+        Median and mean of each pixel.
+    clip : float
+        The limit in standard deviations.
     """
     n = len(deviations)
     squares = np.zeros(deviations.shape[1])
@@ -279,7 +288,17 @@ def _are_within_deviations(deviations, centre, mean, clip):
 
 
 def _is_unclipped(deviations, centre, mad, clip):
-    """Return whether no deviation from the median, sorted along the first axis, is too large."""
+    """Return whether no deviation from the median, sorted along the first axis, is too large.
+
+    Parameters
+    ----------
+    deviations : numpy.ndarray of shape (n, k), float32 or float64
+        Distances from the median, sorted along the first axis.
+    centre, mad : numpy.ndarray of shape (k,), float32 or float64
+        Median of each pixel, and median of the distances from it.
+    clip : float
+        The limit in standard deviations.
+    """
     return is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
 
 
@@ -371,7 +390,18 @@ def kept_by(values, recipe, noise=None):
 
 
 def _limits(values, keep, recipe, noise):
-    """Return the centre of each pixel and the allowed distance of a value from it."""
+    """Return the centre of each pixel and the allowed distance of a value from it.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, k), float64
+        NaN where there is none.
+    keep : numpy.ndarray of shape (n, k), bool
+        The values that are left.
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
+    noise : PixelNoise or None
+        Needed where the recipe clips by noise.
+    """
     if recipe.clip_by == "noise":
         centre = _lower_median(values, keep)
         count = np.maximum(np.count_nonzero(keep, axis=0), 1)

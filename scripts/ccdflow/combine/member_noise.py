@@ -229,7 +229,19 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
 
 
 def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
-    """Return the moments of consecutive differences divided by their predicted noise."""
+    """Return the moments of consecutive differences divided by their predicted noise.
+
+    Parameters
+    ----------
+    amplifier
+        With the noise that is predicted for it.
+    frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
+        Sampled rows of the members.
+    levels : sequence of float
+        Of the light of each member.
+    map_pairs : callable
+        Called with a function and the pairs of indices; several threads work on them.
+    """
     boxes = _box_medians(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
 
     def pull_of(pair):
@@ -365,7 +377,16 @@ class _MemberPair(NamedTuple):
 
 
 def _moments_of_pair(frames, levels, i, j):
-    """Return the `_MemberPair` of two members by their indices."""
+    """Return the `_MemberPair` of two members by their indices.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
+        Sampled rows of the members.
+    levels : sequence of float
+        Of the light of each member.
+    i, j : int
+    """
     difference = frames[i] - frames[j]
     means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
     light = float(np.median(means)) if means.size else 0.0

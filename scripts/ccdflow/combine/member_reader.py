@@ -165,7 +165,18 @@ def _open(path):
 
 
 def _pread(descriptor, member, start, out):
-    """Fill `out`, shape (k,), with the pixels from `start` on."""
+    """Fill `out`, shape (k,), with the pixels from `start` on.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open file.
+    member
+        With the offset of its pixels.
+    start : int
+    out : numpy.ndarray of shape (k,)
+        In the type of the file; filled in place.
+    """
     view = memoryview(out).cast("B")
     position = member.offset + start * out.itemsize
     while len(view):

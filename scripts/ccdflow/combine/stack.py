@@ -16,7 +16,8 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.noise import NoiseModel
 from ccdflow.combine.preparation import prepare
-from ccdflow.combine.tiles import CombineJob, run_tiles
+from ccdflow.combine.tiling.combine_job import CombineJob
+from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
 
 DEFAULT_STACK_BYTES = 1_000_000_000
@@ -283,7 +284,17 @@ def combine_arrays(
 
 
 def _combine_job(job, threads, memory, *, allow_empty):
-    """Return the combination of a job; raise where pixels have no value in any frame."""
+    """Return the combination of a job; raise where pixels have no value in any frame.
+
+    Parameters
+    ----------
+    job : ccdflow.combine.tiling.combine_job.CombineJob
+    threads : int
+    memory : int
+        Bytes.
+    allow_empty : bool
+        Whether some pixels, yet not all, may have no value.
+    """
     totals = run_tiles(job, threads, memory)
     empty = totals.empty
     if empty and (empty == job.size or not allow_empty):

@@ -61,6 +61,16 @@ def _is_unclipped_by_counts(values, centre, clip, flags):
     least the smaller of these distances.
 
     `centre` may be any number near the median; `flags` is room for a truth of each value.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, width), float32 or float64
+    centre : numpy.ndarray of shape (width,), float32 or float64
+        Median of each pixel.
+    clip : float
+        The limit in standard deviations.
+    flags : numpy.ndarray of bool
+        Room that is used again.
     """
     n, number = len(values), values.dtype.type
     least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)

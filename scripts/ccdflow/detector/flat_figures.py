@@ -323,6 +323,15 @@ def _largest_block_scatter(pixels):
 def _differences_of_pair(first, second, inverse_levels, read_variance):
     """Return squared differences of the pixels of two flats, and the parts of their variance.
 
+    Parameters
+    ----------
+    first, second : numpy.ndarray of shape (rows, nx), float64
+        Sampled rows of two flats.
+    inverse_levels : sequence of float
+        One over the level of each flat.
+    read_variance : float
+        The square of the read noise.
+
     Returns
     -------
     squares, photons, fixed : numpy.ndarray

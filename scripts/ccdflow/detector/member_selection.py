@@ -487,7 +487,17 @@ def _outliers_of_figure(figure, centre, reach):
 
 
 def _left_out_by(figure, index, centre, reach):
-    """Return the `LeftOut` of a frame that a figure shows, with the limit in words."""
+    """Return the `LeftOut` of a frame that a figure shows, with the limit in words.
+
+    Parameters
+    ----------
+    figure
+        With a value for each frame.
+    index : int
+        Of the frame.
+    centre, reach : float
+        The middle of the values that are allowed, and the distance allowed from it.
+    """
     value = float(figure.values[index])
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"

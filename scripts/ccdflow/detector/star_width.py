@@ -83,7 +83,18 @@ def _brightest(small):
 
 
 def _width(image, middle, step, top):
-    """Return the width of the star near a place; None if no star there can be measured."""
+    """Return the width of the star near a place; None if no star there can be measured.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx), float32
+    middle : (int, int)
+        Row and column.
+    step : int
+        Pixels by which the star may be off.
+    top : float
+        The value above which a pixel may be saturated.
+    """
     wide_box = _box(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:
         return None

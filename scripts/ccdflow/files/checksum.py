@@ -186,7 +186,16 @@ def signature(path):
 
 
 def _checked_hdu(file, start, size, name):
-    """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`."""
+    """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`.
+
+    Parameters
+    ----------
+    file : file object
+    start, size : int
+        Where the HDU begins, and the bytes of the file.
+    name : str
+        For errors.
+    """
     text = b""
     while not text or not has_end_card(text[-FITS_BLOCK_BYTES:]):
         block = file.read(FITS_BLOCK_BYTES)

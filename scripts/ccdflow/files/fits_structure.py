@@ -273,7 +273,17 @@ def _checked_size(size, name):
 
 
 def _pixels_of_axes(header, keyword, axes, name):
-    """Return the number of pixels: the product of the lengths of all axes."""
+    """Return the number of pixels: the product of the lengths of all axes.
+
+    Parameters
+    ----------
+    header : mapping
+    keyword : {'NAXIS', 'ZNAXIS'}
+    axes : int
+        Number of axes.
+    name : str
+        Of the file, for errors.
+    """
     return prod(_integer_of(header, f"{keyword}{axis}", name) for axis in range(1, axes + 1))
 
 

@@ -403,7 +403,18 @@ def _trailer(file, size, name):
 
 
 def _header_at(stream, offset, name, *, first):
-    """Return the bytes of the header at an offset and where its data start, or (None, offset)."""
+    """Return the bytes of the header at an offset and where its data start, or (None, offset).
+
+    Parameters
+    ----------
+    stream
+        The open file.
+    offset : int
+    name : str
+        Of the file, for errors.
+    first : bool
+        Whether the header is that of the first HDU.
+    """
     text = bytearray()
     while True:
         block = stream.at(offset + len(text), FITS_BLOCK_BYTES, _FIRST_READ)

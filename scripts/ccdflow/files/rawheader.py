@@ -365,7 +365,16 @@ def _parse_text(card):
 
 
 def _keep(known, before, card, head_and_text):
-    """Remember a card; the cards known before are forgotten where there are too many."""
+    """Remember a card; the cards known before are forgotten where there are too many.
+
+    Parameters
+    ----------
+    known, before : dict
+        The cards of now, and those of before the file; changed in place.
+    card : bytes
+    head_and_text : tuple
+        The card's parts.
+    """
     if len(known) >= _MOST_TEXTS:
         before.clear()
         before.update(known)

@@ -63,7 +63,18 @@ class Remembered:
         return result
 
     def _keep(self, key, positions, texts, result):
-        """Keep a result under the texts of the cards that were seen."""
+        """Keep a result under the texts of the cards that were seen.
+
+        Parameters
+        ----------
+        key : hashable
+        positions : frozenset
+            The places of the cards that were seen.
+        texts : tuple
+            Of these cards.
+        result
+            Of the function.
+        """
         table = self._tables.get(key, {})
         if positions not in table:
             if len(table) >= _MOST_SETS:

@@ -65,7 +65,15 @@ _MOST_STEPS = 2.0**64
 
 
 def _check_range(bzero, bscale, bitpix, name):
-    """Refuse a scaling by which values overflow, vanish, or become one and the same."""
+    """Refuse a scaling by which values overflow, vanish, or become one and the same.
+
+    Parameters
+    ----------
+    bzero, bscale : float
+    bitpix : int
+    name : str
+        Of the file, for errors.
+    """
     if not _SMALLEST_SCALE <= abs(bscale) <= _LARGEST_SCALE:
         raise _refusal(
             "BSCALE", bscale, f"a size from {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}", name
@@ -76,7 +84,17 @@ def _check_range(bzero, bscale, bitpix, name):
 
 
 def _factor(header, keyword, default, name):
-    """Return the number of BZERO or BSCALE; raise for a card that has none."""
+    """Return the number of BZERO or BSCALE; raise for a card that has none.
+
+    Parameters
+    ----------
+    header : mapping
+    keyword : {'BZERO', 'BSCALE'}
+    default : float
+        Without the card.
+    name : str
+        Of the file, for errors.
+    """
     if keyword not in header:
         return default
     cards = contents(header, keyword)
@@ -100,7 +118,16 @@ def _blank(header, name):
 
 
 def _refusal(keyword, value, allowed, name):
-    """Return the error of a card that is no usable number."""
+    """Return the error of a card that is no usable number.
+
+    Parameters
+    ----------
+    keyword : str
+    value : object
+    allowed : str
+    name : str
+        Of the file.
+    """
     return FrameError(
         "not a usable number", file=name, keyword=keyword, value=value, allowed=allowed,
         remedy=_REMEDY,

@@ -235,7 +235,17 @@ def _is_stale(keyword, recipe):
 
 
 def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
-    """Write region, level and noise of each amplifier; numbered if there are several."""
+    """Write region, level and noise of each amplifier; numbered if there are several.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        They are added to it.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    reduced
+        The reduced frame, with its overscans.
+    """
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
     is_numbered = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):

@@ -298,7 +298,19 @@ def _are_outliers(residuals, good, sigma):
 
 
 def _fitted_levels(positions, levels, good, recipe):
-    """Return the levels of a model along the overscan, outliers left out."""
+    """Return the levels of a model along the overscan, outliers left out.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray of shape (n,), float64
+        Along the overscan, pixels.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu.
+    good : numpy.ndarray of shape (n,), bool
+        The levels that are fitted.
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        With a model.
+    """
     # Imported here, because either adds 0.3 s to the start of runs that do not fit its model.
     if recipe.model == "polynomial":
         from astropy.modeling import fitting, models

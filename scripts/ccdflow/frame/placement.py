@@ -69,7 +69,17 @@ def axes(amplifier):
 
 
 def _axis_shift(first, last, start, flipped):
-    """Return the `AxisShift` of raw pixels that begin at `start` in the image."""
+    """Return the `AxisShift` of raw pixels that begin at `start` in the image.
+
+    Parameters
+    ----------
+    first, last : int
+        Raw pixels, the second one after the last.
+    start : int
+        Where they begin in the image.
+    flipped : bool
+        Whether they are reversed.
+    """
     return AxisShift(-1, start + last + 1) if flipped else AxisShift(1, start - first)
 
 
@@ -154,7 +164,19 @@ def _detector_axes(headers, amplifier, keyword):
 
 
 def _detector_axis(chip, backwards, base, shift):
-    """Return pixels of the detector a pixel, direction and origin of an image's axis, or None."""
+    """Return pixels of the detector a pixel, direction and origin of an image's axis, or None.
+
+    Parameters
+    ----------
+    chip : (int, int)
+        The range on the chip.
+    backwards : bool
+        Whether the axis runs against that of the chip.
+    base : (int, int)
+        The range in the raw image.
+    shift : AxisShift
+        From the raw image to the reduced one.
+    """
     factor, remainder = divmod(chip[1] - chip[0], base[1] - base[0])
     if remainder or not factor:
         return None

@@ -207,7 +207,17 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
 
 
 def _measure_amplifier(stored, offset, amplifier, recipe):
-    """Return the overscan of an amplifier and its sample for the checks; None if it has none."""
+    """Return the overscan of an amplifier and its sample for the checks; None if it has none.
+
+    Parameters
+    ----------
+    stored : numpy.ndarray of shape (ny, nx)
+        Raw pixels, in the type of the file.
+    offset : int or float
+        Added to the pixels.
+    amplifier : ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    """
     if not recipe.subtract or not amplifier.overscan:
         return None, None
     strips = [pixels.native_values(stored[strip.slices], offset) for strip in amplifier.overscan]
@@ -265,7 +275,18 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full):
 
 
 def _subtract_untrimmed(raw, amplifiers, overscans, out):
-    """Fill a frame that is not trimmed; pixels without a level are left unchanged."""
+    """Fill a frame that is not trimmed; pixels without a level are left unchanged.
+
+    Parameters
+    ----------
+    raw : (numpy.ndarray of shape (ny, nx), int or float)
+        Raw pixels in the type of the file, and the offset to add.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+    overscans : dict of str to object
+        By the name of the amplifier; None where there is none.
+    out : numpy.ndarray of shape (ny, nx), float32 or float64
+        Filled in place.
+    """
     values, offset = raw
     pixels.subtract_blocks(values, offset, None, out)
     for amplifier in amplifiers:

@@ -108,7 +108,15 @@ def _find_seam(left, right, left_data, right_data):
 
 
 def _profile_across(left, right, left_data, right_data):
-    """Return ((means of sampled columns less their levels, the columns), index of the split)."""
+    """Return ((means of sampled columns less their levels, the columns), index of the split).
+
+    Parameters
+    ----------
+    left, right
+        Samples of the amplifiers at both sides.
+    left_data, right_data : ccdflow.camera.sections.Region
+        Their science pixels.
+    """
     means, columns = [], []
     for sample, data in ((left, left_data), (right, right_data)):
         levels = np.asarray(sample.levels, dtype=np.float64)[:ROWS_OF_A_PIXEL, np.newaxis]

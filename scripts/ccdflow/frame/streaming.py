@@ -217,7 +217,18 @@ class _FrameReduction:
         return buffer
 
     def _reduce_amplifier(self, amplifier, start, stored, out):
-        """Reduce rows of an amplifier; keep the values by which level and flags are judged."""
+        """Reduce rows of an amplifier; keep the values by which level and flags are judged.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+        start : int
+            The first row.
+        stored : numpy.ndarray of shape (rows, nx)
+            Raw pixels of the rows, in the type of the file.
+        out : numpy.ndarray of shape (ny, nx), float32 or float64
+            The reduced image, filled in place.
+        """
         data, place, name = amplifier.data, amplifier.place, amplifier.name
         rows, columns, *flagged = self._sampled[name]
         level = None

@@ -483,7 +483,17 @@ class _FrameLine(NamedTuple):
 
 
 def _frame_line(context, group, uses, names):
-    """Return the `_FrameLine` of a calibrated frame; without masters where it was not made."""
+    """Return the `_FrameLine` of a calibrated frame; without masters where it was not made.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    group : ccdflow.run.job.Group
+    uses : dict of str to ccdflow.run.job.Use, or None
+        By kind of master; None where the frame was not calibrated.
+    names : dict of str to str
+        Of the masters, by product.
+    """
     file, record = group.files[0], context.outcome(group.product)
     if uses is None:
         return _FrameLine(file, remarks=getattr(record, "reason", "not made"))

@@ -391,7 +391,17 @@ def _group_by_light(context, records):
 
 
 def _record_entries(group, night, series, measured):
-    """Return the entries of a map's record."""
+    """Return the entries of a map's record.
+
+    Parameters
+    ----------
+    group : ccdflow.run.job.Group
+    night : str
+    series : list
+        The flats of each light.
+    measured
+        The map.
+    """
     excess = np.concatenate([cells.ravel() for cells in measured.excess])
     error = np.concatenate([cells.ravel() for cells in measured.error])
     seconds = [float(t) for flats in series for t in flats.seconds]

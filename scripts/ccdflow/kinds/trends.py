@@ -316,7 +316,14 @@ def _names(series):
 
 
 def _picture(camera, series, steps, epochs):
-    """Return the picture of the figures of one camera."""
+    """Return the picture of the figures of one camera.
+
+    Parameters
+    ----------
+    camera : str
+    series, steps, epochs : sequence
+        Of the camera.
+    """
     draw = drawing_module("step_picture")
     nights = sorted({night for one in series for night in one.points})
     names = _names(series)

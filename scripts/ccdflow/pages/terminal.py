@@ -327,7 +327,16 @@ def _figures(amplifiers, *wanted):
 
 
 def _master(kind, of, row, figures):
-    """Return the line of a master: its frames and figures, or the reason why it was not made."""
+    """Return the line of a master: its frames and figures, or the reason why it was not made.
+
+    Parameters
+    ----------
+    kind, of : str
+        The kind of master, and its exposure or filter.
+    row : mapping
+        Its line in the table.
+    figures : str
+    """
     if not row["product"]:
         return f"{kind} {of}: not made: {row['note'] or 'no reason given'}".replace(" :", ":")
     count = int(float(row["frames"]))

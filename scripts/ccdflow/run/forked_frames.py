@@ -138,6 +138,17 @@ def _serve(link, links, work, paths):
     """Work on the frames whose numbers come through a connection, until it is closed.
 
     It is closed, between two frames, also when the process that forked this one is killed.
+
+    Parameters
+    ----------
+    link : multiprocessing.connection.Connection
+        Of this process.
+    links : list of multiprocessing.connection.Connection
+        Those of the other processes, which are closed.
+    work : callable
+        Called with a frame.
+    paths : sequence of str
+        The frames.
     """
     for other in links:
         if other is not link:

@@ -193,7 +193,17 @@ def draw_detector(
 
 
 def _draw_response(rng, shape, low_pixels, dead_columns):
-    """Return the response of each pixel: 1 % of scatter, low pixels, and columns without any."""
+    """Return the response of each pixel: 1 % of scatter, low pixels, and columns without any.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : (int, int)
+        (ny, nx).
+    low_pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column and response of each.
+    dead_columns : sequence of int
+    """
     response = 1 + 0.01 * rng.standard_normal(shape, dtype=np.float32)
     response[tuple(low_pixels[:, :2].astype(int).T)] *= low_pixels[:, 2]
     response[:, list(dead_columns)] = 0
@@ -222,7 +232,18 @@ def _draw_columns(rng, nx, count):
 
 
 def _draw_places(rng, shape, counts, bad_columns):
-    """Return pixels (row, column), an array of shape (n, 2) for each count, none given twice."""
+    """Return pixels (row, column), an array of shape (n, 2) for each count, none given twice.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : (int, int)
+        (ny, nx).
+    counts : sequence of int
+        Number of pixels of each sort.
+    bad_columns : sequence of int
+        Columns without any.
+    """
     free = np.ones(shape, dtype=bool)
     free[:, list(bad_columns)] = False
     free_pixels = np.flatnonzero(free)
@@ -252,7 +273,17 @@ def _draw_structure(rng, shape):
 
 
 def _draw_illumination(rng, shape, filters, dust):
-    """Draw the light of a lamp: {filter: (ny, nx) float32, at most 1}."""
+    """Draw the light of a lamp: {filter: (ny, nx) float32, at most 1}.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : (int, int)
+        (ny, nx).
+    filters : sequence of str
+    dust : int
+        Number of grains.
+    """
     size = min(shape)
     grains = []
     for _ in range(dust):

@@ -133,7 +133,16 @@ def expose(
 
 
 def _check(image_type, exptime, filter, sky):
-    """Raise unless these properties of a frame go together."""
+    """Raise unless these properties of a frame go together.
+
+    Parameters
+    ----------
+    image_type : str
+    exptime : float
+        Seconds.
+    filter : str or None
+    sky : float or None
+    """
     if image_type not in IMAGE_TYPES:
         raise UserError(
             "unknown kind of frame",

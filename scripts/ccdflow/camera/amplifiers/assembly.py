@@ -202,7 +202,18 @@ def _check_overlaps(drafts, *, file):
 
 
 def _drafts_with_places(drafts, headers, factors, *, file):
-    """Return the drafts with their place in one image, or None where nothing says it."""
+    """Return the drafts with their place in one image, or None where nothing says it.
+
+    Parameters
+    ----------
+    drafts : list of Draft
+    headers : sequence of mapping
+        Of the HDUs, by index.
+    factors : dict of int to tuple
+        The binning of each HDU.
+    file : str
+        Named in errors.
+    """
     if len(drafts) == 1:
         (draft,) = drafts
         ny, nx = draft.data.shape
@@ -335,7 +346,19 @@ def _is_sparse(placed):
 
 
 def _check_places(placed, shape, notes, *, file):
-    """Raise `FrameError` where amplifiers overlap in the image; note pixels without data."""
+    """Raise `FrameError` where amplifiers overlap in the image; note pixels without data.
+
+    Parameters
+    ----------
+    placed : list of Draft
+        With their places.
+    shape : (int, int)
+        (ny, nx) of the image.
+    notes : list
+        A note on pixels without data is added.
+    file : str
+        Named in errors.
+    """
     for first, second in combinations(placed, 2):
         if first.place.overlaps(second.place):
             raise FrameError(

@@ -88,7 +88,19 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
 
 
 def _drafts(reader, position, images, *, overscan):
-    """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has."""
+    """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Of the HDU.
+    position : int
+        Of the HDU among the images.
+    images : int
+        Number of images.
+    overscan : bool
+        Whether an overscan is looked for.
+    """
     suffixes = _suffixes(reader)
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
@@ -127,7 +139,16 @@ def _trims_are_raw(reader, suffixes):
 
 
 def _from_sections(reader, suffix, *, overscan, trim=True):
-    """Return one amplifier from its sections; without BIASSEC there is nothing to subtract."""
+    """Return one amplifier from its sections; without BIASSEC there is nothing to subtract.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    suffix : str
+        Behind the keywords of the amplifier's cards.
+    overscan, trim : bool
+        Whether the overscan, and the section of trimmed pixels, are looked for.
+    """
     bias = reader.section(BIAS_CARDS, suffix) if overscan else None
     data = reader.section(DATA_CARDS, suffix)
     section = (_trim(reader, suffix, data) if trim else None) or data

@@ -147,7 +147,18 @@ def _inner(block, numbers):
 
 
 def _side_by_side(reader, numbers, amplifiers, given):
-    """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans."""
+    """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    numbers : tuple of int
+        Columns at the left and right, rows below and above.
+    amplifiers : int
+        How many share each row.
+    given : ccdflow.camera.sections.Region or None
+        TRIMSEC or DATASEC, which must agree.
+    """
     left, right, below, above = numbers
     ny, nx = reader.shape
     width = nx - amplifiers * (left + right)

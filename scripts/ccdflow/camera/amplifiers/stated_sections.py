@@ -174,6 +174,15 @@ def _read_stated(header, keyword, axis, shape):
     """Return a section's text and its first pixel and the one after its last; None if unreadable.
 
     The profile stands in for the header: a section that cannot be read is no concern.
+
+    Parameters
+    ----------
+    header : mapping
+    keyword : str
+    axis : {0, 1}
+        Of the array: rows or columns.
+    shape : (int, int)
+        (ny, nx) of the raw image.
     """
     text = card_value(header, keyword)
     if isinstance(text, str):

@@ -233,7 +233,16 @@ def _header_strip(in_header, claimed):
 
 
 def _is_missed(strip, columns, rows, shape):
-    """Return whether the header's strip is dark, but light was too faint to show where it ends."""
+    """Return whether the header's strip is dark, but light was too faint to show where it ends.
+
+    Parameters
+    ----------
+    strip : ccdflow.camera.sections.Region or None
+        The header's.
+    columns, rows : AxisLevels
+    shape : (int, int)
+        (ny, nx) of the image.
+    """
     if strip is None:
         return False
     axis = columns if _is_upright(strip, shape) else rows
@@ -244,7 +253,15 @@ def _is_missed(strip, columns, rows, shape):
 
 
 def _from_header(flat, columns, rows, strip):
-    """Return the axes with the header's strip, without the lines of the strip that differ."""
+    """Return the axes with the header's strip, without the lines of the strip that differ.
+
+    Parameters
+    ----------
+    flat : numpy.ndarray of shape (ny, nx), float32
+    columns, rows : AxisLevels
+    strip : ccdflow.camera.sections.Region or None
+        The header's.
+    """
     columns, rows = replace(columns, strips=()), replace(rows, strips=())
     if strip is None:
         return columns, rows
@@ -269,6 +286,16 @@ def _is_upright(region, shape):
 
 
 def _with_claim(axis, start, stop, count):
+    """Return an axis with the strips that agree within the range that the header claims.
+
+    Parameters
+    ----------
+    axis : AxisLevels
+    start, stop : int
+        The range.
+    count : int
+        Pixels of each line along the other axis.
+    """
     error = max(axis.read_noise / np.sqrt(count), LEAST_ERROR)
     groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
     strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)

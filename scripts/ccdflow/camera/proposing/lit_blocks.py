@@ -115,7 +115,18 @@ def _region(axis, along, across):
 
 
 def _amplifiers_of_one_block(block, axis, dark, findings):
-    """Return one amplifier, or several that share each row, their strips one after the other."""
+    """Return one amplifier, or several that share each row, their strips one after the other.
+
+    Parameters
+    ----------
+    block : (int, int)
+        First line with light, and the one after the last.
+    axis : AxisLevels
+    dark : numpy.ndarray of shape (ny, nx), or None
+        A bias, in the type of the file.
+    findings : list of str
+        Sentences for the user; some may be added.
+    """
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
     widest = max(
@@ -161,7 +172,18 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
 
 
 def _amplifiers_of_both_sides(block, axis, dark, findings):
-    """Return two amplifiers that read out to either side, each with its strip there; or None."""
+    """Return two amplifiers that read out to either side, each with its strip there; or None.
+
+    Parameters
+    ----------
+    block : (int, int)
+        First line with light, and the one after the last.
+    axis : AxisLevels
+    dark : numpy.ndarray of shape (ny, nx), or None
+        A bias, in the type of the file.
+    findings : list of str
+        Sentences for the user; some may be added.
+    """
     sides = [
         [s for s in axis.strips if (s.start >= block[1]) == is_after] for is_after in (False, True)
     ]

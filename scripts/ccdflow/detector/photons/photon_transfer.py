@@ -143,7 +143,17 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
 
 
 def _expected_noise(blocks, middle, good, read_noise):
-    """Return the relative noise of pixels, by their level and the read noise."""
+    """Return the relative noise of pixels, by their level and the read noise.
+
+    Parameters
+    ----------
+    blocks : numpy.ndarray of shape (n, rows, side, columns, side), float64
+        Relative deviations of the pixels of n frames from their mean, by blocks.
+    middle, good : numpy.ndarray of shape (rows, side, columns, side), float64 and bool
+        Level of each pixel, and whether it counts.
+    read_noise : float
+        In the unit of the levels.
+    """
     least = max(read_noise, 1e-3)
     squares, levels = column_medians(np.abs(blocks[:, good])) ** 2, middle[good]
     bright = levels >= median(levels)

@@ -193,7 +193,19 @@ class DarkFit:
         return is_hit
 
     def _refine(self, lines, values, hits, pixels):
-        """Fit pixels that stand out with the weights of their own light, in place."""
+        """Fit pixels that stand out with the weights of their own light, in place.
+
+        Parameters
+        ----------
+        lines
+            The lines fitted, changed in place.
+        values : numpy.ndarray of shape (n, k), float32
+            Of each frame and pixel.
+        hits : numpy.ndarray of shape (n, k), bool, or None
+            Values that are left out.
+        pixels : (numpy.ndarray of shape (k,), numpy.ndarray of shape (k,)), int
+            Rows and columns of the pixels that stand out.
+        """
         values = values.astype(np.float64)
         kept = np.isfinite(values)
         if hits is not None:

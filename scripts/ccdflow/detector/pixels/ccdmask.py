@@ -103,7 +103,18 @@ def _median(image, size):
 
 
 def _put_results_near_nan(image, results, size, function):
-    """Put scipy's results of boxes that hold NaN into an array, in place."""
+    """Put scipy's results of boxes that hold NaN into an array, in place.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+    results : numpy.ndarray of shape (ny, nx), float32, float64 or bool
+        Changed in place.
+    size : (int, int)
+        Rows and columns of the box.
+    function : callable
+        The filter of scipy.
+    """
     from scipy import ndimage
 
     unknown = np.isnan(image)
@@ -240,7 +251,17 @@ def _counts(is_counted, size):
 
 
 def _outliers_by_blocks(flat, size, limits, *, columns):
-    """Return which pixels are beyond the limits of their block; ``columns`` adds whole columns."""
+    """Return which pixels are beyond the limits of their block; ``columns`` adds whole columns.
+
+    Parameters
+    ----------
+    flat : numpy.ndarray of shape (ny, nx), float64
+    size : (int, int)
+        Rows and columns of a block.
+    limits : (float, float)
+        Below and above, sigma.
+    columns : bool
+    """
     mask = np.zeros(flat.shape, bool)
     edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
     for y, ny in ((slice(0, edges[0]), size[0]), (slice(edges[0], None), flat.shape[0] - edges[0])):

@@ -122,7 +122,18 @@ def _never_bad(size, nights):
 
 
 def _history_of_source(nights, index, source, share):
-    """Return the bits, first and last night of pixels by one source."""
+    """Return the bits, first and last night of pixels by one source.
+
+    Parameters
+    ----------
+    nights : list
+        With their bits, in order.
+    index : numpy.ndarray of int
+        Of the pixels in the flattened image.
+    source : str
+    share : float
+        The part of the nights in which a bad pixel has to be bad.
+    """
     entries = _never_bad(index.size, len(nights))
     for number, night in enumerate(nights):
         if source not in night.looked:

@@ -62,6 +62,15 @@ def _rank_of_boxes(strip, size, rank, out):
     """Write the value of a rank in the box about each pixel of a strip, its margins included.
 
     Two boxes side by side have all but two columns in common, which are sorted once for both.
+
+    Parameters
+    ----------
+    strip : numpy.ndarray of shape (rows, columns), float32 or float64
+    size : (int, int)
+        Rows and columns of the box.
+    rank : int
+    out : numpy.ndarray of shape (ny, nx), float32 or float64
+        Filled in place.
     """
     ny, nx = out.shape
     of_column, of_common, of_box = _programs(*size, rank)

@@ -87,7 +87,17 @@ def _reached_from(sources, has_charge, shape):
 
 
 def _steps(indices, shape, *, down=0, right=0):
-    """Return the indices one step away within the image, and the places of those they are of."""
+    """Return the indices one step away within the image, and the places of those they are of.
+
+    Parameters
+    ----------
+    indices : numpy.ndarray of int, shape (k,)
+        Of pixels in the flattened image.
+    shape : (int, int)
+        (ny, nx).
+    down, right : int
+        The step.
+    """
     ny, nx = shape
     rows, columns = np.divmod(indices, nx)
     rows, columns = rows + down, columns + right

@@ -337,7 +337,15 @@ def _is_structural(keyword):
 
 
 def _describe_table(header, width, tiles, heap):
-    """Write the cards of a table of tiles, with its sizes in bytes."""
+    """Write the cards of a table of tiles, with its sizes in bytes.
+
+    Parameters
+    ----------
+    header
+        Changed in place.
+    width, tiles, heap : int
+        Bytes of a row, number of tiles, bytes of the heap.
+    """
     header.set("XTENSION", "BINTABLE", "binary table of compressed tiles")
     header.set("BITPIX", 8)
     header.set("NAXIS", 2)

@@ -131,7 +131,18 @@ def data_unit(data):
 
 
 def _order_cards(cards, data, *, primary, name=None):
-    """Return cards in the order that FITS demands at the begin of a header."""
+    """Return cards in the order that FITS demands at the begin of a header.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    data : numpy.ndarray of shape (ny, nx), or None
+        In the type of the file.
+    primary : bool
+        Whether the header is that of the first HDU.
+    name : str
+        Of the extension, '' for none.
+    """
     first = CardList()
     if primary:
         first.set("SIMPLE", value=True, comment="conforms to FITS standard")

@@ -440,7 +440,16 @@ class FramePlanner:
         )
 
     def _shared_calibration(self, row, product, planned_frames, steps):
-        """Return the needs of frames of these steps, and the part of their key that they share."""
+        """Return the needs of frames of these steps, and the part of their key that they share.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+        product : str
+            Of one of the frames.
+        planned_frames : _PlannedFrames
+        steps : tuple of ccdflow.run.job.Step
+        """
         context, facts = self._context, row.facts
         # Planned frames whose steps are equal have one object of them.
         needs, spare = association.needs_of(context, steps)

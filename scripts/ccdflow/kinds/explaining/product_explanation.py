@@ -228,7 +228,17 @@ def _application(kind, header):
 
 
 def _choice(results, kind, header, chosen):
-    """Return why a master was chosen, and the second one with the noise that it would add."""
+    """Return why a master was chosen, and the second one with the noise that it would add.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    kind : {'bias', 'dark', 'flat'}
+    header : mapping
+        Of the product.
+    chosen : mapping
+        The entry of the master in the product's record.
+    """
     if not chosen.get("runner_up"):
         return chosen["reason"]
     noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))

@@ -204,7 +204,17 @@ def _is_later_than_taken(night, group, taken):
 
 
 def _calibrate_with(path, target, work, chain):
-    """Calibrate a frame with some masters; return its first image and its figures."""
+    """Calibrate a frame with some masters; return its first image and its figures.
+
+    Parameters
+    ----------
+    path, target : pathlib.Path
+        The reduced frame, and the file to write.
+    work
+        The calibration of the frame.
+    chain
+        The masters of each image.
+    """
     calibrated = calibrate_file(
         path, target, chain, work.readouts(),
         limits=DarkLimits(np.inf, np.inf), name=work.group.product,

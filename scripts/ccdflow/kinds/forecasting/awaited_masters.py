@@ -84,7 +84,16 @@ def longest_of(context, group):
 
 
 def _waits(step, camera, light, seconds):
-    """Yield the properties with which a later master would change a step."""
+    """Yield the properties with which a later master would change a step.
+
+    Parameters
+    ----------
+    step : ccdflow.run.job.Step
+    camera, light : str
+        Of the frame; its light is its filter.
+    seconds : float or None
+        Its exposure.
+    """
     if not step.needed:
         return
     # A master of a later night may change, or go.

@@ -137,7 +137,17 @@ def _rival_words(line):
 
 
 def _words_of(group, use, frames, level=""):
-    """Return the words of the master of a group that is used, with its number of frames."""
+    """Return the words of the master of a group that is used, with its number of frames.
+
+    Parameters
+    ----------
+    group : ccdflow.run.job.Group
+    use : ccdflow.run.job.Use
+    frames : int
+        Number of frames combined.
+    level : str
+        Of a flat, in words.
+    """
     shared, night = dict(group.shared), group.night_of_page
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
@@ -318,7 +328,18 @@ def wish_lines(block):
 
 
 def _wish_in_words(wish, noise, block, missing):
-    """Return the frames that are wished for: ``9 more darks of 300 s``."""
+    """Return the frames that are wished for: ``9 more darks of 300 s``.
+
+    Parameters
+    ----------
+    wish
+        Frames of one kind that would lower the noise.
+    noise
+        Of the frames that would gain by them.
+    block : ccdflow.kinds.forecasting.night_forecast.Block
+    missing : ccdflow.run.job.Missing or None
+        Why there is no master now.
+    """
     has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
     adjective = "more " if has_more else ""
     is_faint = missing is not None and missing.cause is MissingCause.TOO_FAINT

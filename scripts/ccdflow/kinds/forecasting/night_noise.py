@@ -200,7 +200,17 @@ def _read_noise(context, answers, *, foretell):
 
 
 def _other_bias(context, dark, noise, seconds):
-    """Return the bias of a dark's members as the budget takes it; None without a bias."""
+    """Return the bias of a dark's members as the budget takes it; None without a bias.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    dark : ccdflow.run.job.Use
+    noise
+        Of the frame's readout.
+    seconds : float
+        The frame's exposure.
+    """
     use = _bias_of(context, dark)
     if use is None:
         return None

@@ -88,6 +88,13 @@ def _fits(context, kind, about, frame):
     """Return whether frames of a kind have all that a master shares with a frame.
 
     Darks also have its exposure: others would be scaled, and are worth no wish.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : ccdflow.kinds.masters.master.MasterKind
+    about, frame : ccdflow.kinds.matching.rule_values.Observation
+        Of the frames of the kind, and of the frame.
     """
     if about.setup != frame.setup:
         return False
@@ -102,7 +109,14 @@ def _fits(context, kind, about, frame):
 
 
 def _is_of_setting(context, kind, member, row):
-    """Return whether no card on device or setting differs between a member and a frame."""
+    """Return whether no card on device or setting differs between a member and a frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : ccdflow.kinds.masters.master.MasterKind
+    member, row : ccdflow.run.rawframes.rows.Row
+    """
     group_by = kind.configuration(context)["group_by"]
     differing = identity.differing_keywords([member.facts["setting"], row.facts["setting"]])
     return not any(identity.is_decisive(keyword, group_by) for keyword in differing)

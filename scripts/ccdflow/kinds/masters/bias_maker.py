@@ -96,7 +96,18 @@ class BiasMaker(MasterMaker):
 
 
 def _levels(work, amplifier, frames, *, subtracted):
-    """Return the bias level of an amplifier in each member, adu."""
+    """Return the bias level of an amplifier in each member, adu.
+
+    Parameters
+    ----------
+    work
+        The combination.
+    amplifier : ccdflow.camera.geometry.Amplifier
+    frames : numpy.ndarray of shape (n, rows, nx), float32
+        Sampled rows of the members.
+    subtracted : bool
+        Whether the overscan level was subtracted from them.
+    """
     if subtracted:
         return [record.data["levels"][amplifier.name] for _, record in work.kept]
     # The level is still in the pixels.

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ccdflow.combine import combined_header, tiles
+from ccdflow.combine import combined_header
 from ccdflow.combine.members import read_hdus
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import CombineLimits
+from ccdflow.combine.tiling.combine_job import TooLittleMemory
 from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum
@@ -276,7 +277,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
         if selection.agrees:
             data["too_few"] = True
-    except tiles.TooLittleMemory as error:
+    except TooLittleMemory as error:
         memory = memory_limits.megabytes_allowed(context)
         enough = memory_limits.least_megabytes(error.needed)
         reason = (

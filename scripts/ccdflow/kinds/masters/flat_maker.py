@@ -221,7 +221,19 @@ def _gain_factors(work):
 
 
 def _times(work, image, combined, factors):
-    """Return a flat with each amplifier multiplied by a factor."""
+    """Return a flat with each amplifier multiplied by a factor.
+
+    Parameters
+    ----------
+    work
+        The combination.
+    image
+        The image of the geometry.
+    combined
+        The flat, not changed.
+    factors : dict of str to float
+        By the name of the amplifier.
+    """
     arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
     for amplifier in image.amplifiers:
         place = work.place(amplifier)

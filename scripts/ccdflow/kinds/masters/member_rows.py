@@ -63,7 +63,18 @@ class MemberRows:
 
 
 def _rows(file, hdu, run, name):
-    """Return consecutive rows of an HDU, shape (k, nx), in the type of the file."""
+    """Return consecutive rows of an HDU, shape (k, nx), in the type of the file.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the open file.
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
+    run : numpy.ndarray of int, shape (k,)
+        Indices of the rows.
+    name : str
+        Of the file, for errors.
+    """
     stored = np.empty((len(run), hdu.shape[1]), hdu.dtype)
     read_rows(file, hdu, int(run[0]), stored, name=name)
     return stored

@@ -121,7 +121,16 @@ def reasons_of(answer, rules, *, warmth=""):
 
 
 def _why_later(use, index, uses, rules):
-    """Return why a master of a later night is taken, '' where its nearness is the reason."""
+    """Return why a master of a later night is taken, '' where its nearness is the reason.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+    index : int
+        Of the use among the uses.
+    uses : sequence of ccdflow.run.job.Use
+    rules : ccdflow.kinds.matching.rule_values.Rules
+    """
     if rules.direction == "nearest":
         return ""
     earlier = [each for each in uses if each.lag is not None and not match_sentences.is_later(each)]

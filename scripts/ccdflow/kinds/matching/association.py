@@ -88,7 +88,17 @@ def pair_masters(context, steps, rows, night):
 
 
 def _best_pair(context, pair, rows, night):
-    """Return the steps of bias and dark that add the least variance together."""
+    """Return the steps of bias and dark that add the least variance together.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    pair : (ccdflow.run.job.Step, ccdflow.run.job.Step)
+        Of bias and dark.
+    rows
+        Of the frame or of the members.
+    night : str
+    """
     bias_library, dark_library, rules, same = context.lookup(
         (Lookup.PAIRS,),
         lambda: (

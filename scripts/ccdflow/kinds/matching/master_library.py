@@ -215,6 +215,15 @@ class MasterLibrary:
         """Return the setup of a frame or master, with the settings that distinguish masters.
 
         ``setup`` is that of the first member where it is known.
+
+        Parameters
+        ----------
+        first : ccdflow.run.rawframes.rows.Row
+        medians
+            Of the temperatures of the members.
+        night : str
+        setup : tuple or None
+            Without the settings, where it is known.
         """
         setting = first.facts["setting"]
         setup = setup_of(self._context, first, self.kind) if setup is None else setup

@@ -120,7 +120,18 @@ def _origin_of_setting(setting):
 
 
 def _sections_by_origin(row, origin, image, shape):
-    """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does."""
+    """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    origin : tuple of float
+        Of the image on the chip, by the cards of the header.
+    image
+        The image of the geometry.
+    shape : (int, int)
+        (ny, nx) of the reduced image.
+    """
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
     (amplifier, *_), moves = image.amplifiers, {axes(a) for a in image.amplifiers}

@@ -146,7 +146,16 @@ def make_reduced_frame(context, job):
 
 
 def _reduce(context, job, row, raw):
-    """Reduce the frame of an open raw file; return its place, its checksums, its figures."""
+    """Reduce the frame of an open raw file; return its place, its checksums, its figures.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    job : ccdflow.run.job.Job
+    row : ccdflow.run.rawframes.rows.Row
+    raw
+        The open raw file.
+    """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _FrameJob(
@@ -287,7 +296,18 @@ def _refuse_negatives(frame, stored):
 
 
 def _figures(frame, made, samples, even):
-    """Return a reduced frame's figures for other products: levels, noises, flags, statistics."""
+    """Return a reduced frame's figures for other products: levels, noises, flags, statistics.
+
+    Parameters
+    ----------
+    frame : _FrameJob
+    made
+        The reduced frame.
+    samples
+        Sampled rows of each image.
+    even
+        How even the frame is.
+    """
     overscans = {name: o for name, o in made.overscans.items() if o is not None}
     figures = {
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
@@ -364,7 +384,18 @@ def _axis_of_strips(frame):
 
 
 def _statistics(frame, image, sample, levels):
-    """Yield the figures of each amplifier of an image from a sample of its rows."""
+    """Yield the figures of each amplifier of an image from a sample of its rows.
+
+    Parameters
+    ----------
+    frame : _FrameJob
+    image
+        The image of the geometry.
+    sample : numpy.ndarray of shape (rows, nx), float32
+        Its sampled rows.
+    levels : dict of str to object
+        By the name of the amplifier.
+    """
     rows = np.asarray(frame.rows(image.shape))
     for amplifier in image.amplifiers:
         place = frame.recipe.region_of(amplifier)

@@ -63,7 +63,17 @@ def absent_settings(rows, group_by):
 
 
 def _few_and_text(name, frames, absent, values):
-    """Return the few of the frames, those with a setting or those without, and their warning."""
+    """Return the few of the frames, those with a setting or those without, and their warning.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting.
+    frames, absent : list
+        All frames of the night, and those without the setting.
+    values : list of str
+        Of the others.
+    """
     setting, remedy = _SETTINGS[name]
     number, frames_words = len(absent), f"of the {len(frames)} frames of its night"
     if 2 * number <= len(frames):

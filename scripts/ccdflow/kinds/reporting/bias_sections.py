@@ -138,14 +138,33 @@ def _shared_words(name, value):
 
 
 def _combined_picture(context, group, record, name):
-    """Return the picture of a combined bias, drawn once for all pages that show it."""
+    """Return the picture of a combined bias, drawn once for all pages that show it.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    group : ccdflow.run.job.Group
+    record : ccdflow.run.job_records.Record
+    name : str
+        Of the combined bias, for its title.
+    """
     key = (record.product, record.key, record.content, name)
     png = draw_once(key, lambda: _draw_combined(context, group, record.data, name))
     return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)
 
 
 def _draw_combined(context, group, data, name):
-    """Return the picture of a combined bias."""
+    """Return the picture of a combined bias.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    group : ccdflow.run.job.Group
+    data : mapping
+        Of the record.
+    name : str
+        Of the combined bias, for its title.
+    """
     row = context.row_of(reduced_frame(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = stored_image_of(context, group.product, geometry, recipe)

@@ -241,7 +241,16 @@ class _UsualFigures:
 
 
 def _flat_warning(file, camera, level, usual):
-    """Yield the warning for a science frame that is even, if it is as bright as a flat."""
+    """Yield the warning for a science frame that is even, if it is as bright as a flat.
+
+    Parameters
+    ----------
+    file, camera : str
+    level : float
+        Of the frame, adu.
+    usual
+        The usual levels of biases and flats.
+    """
     bias_level, limit = usual.flat_limit(camera)
     light = level - bias_level
     if light >= limit:

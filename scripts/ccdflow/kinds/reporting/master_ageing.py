@@ -99,7 +99,15 @@ def _candidates(context):
 
 
 def _series_of(context, kind, group, known):
-    """Return the name of the series of a group; ``known`` keeps those of all setups."""
+    """Return the name of the series of a group; ``known`` keeps those of all setups.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : ccdflow.kinds.masters.master.MasterKind
+    group : ccdflow.run.job.Group
+    known : dict
+    """
     row = context.row(group.files[0])
     setup_key = (
         setups.setup_of(context, row, kind),
@@ -112,7 +120,16 @@ def _series_of(context, kind, group, known):
 
 
 def _series_name(context, kind, group, row):
-    """Return the name of a series: kind, exposure or light, and setup."""
+    """Return the name of a series: kind, exposure or light, and setup.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : ccdflow.kinds.masters.master.MasterKind
+    group : ccdflow.run.job.Group
+    row : ccdflow.run.rawframes.rows.Row
+        Of its first member.
+    """
     setup = setups.observation_of(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)
     traits = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}

@@ -153,7 +153,18 @@ def _outline(raster, corners, frame):
 
 
 def _draw_profile(raster, box, frame, profile):
-    """Draw the typical values across the overscan."""
+    """Draw the typical values across the overscan.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : tuple of int
+        Left, top, right, bottom.
+    frame
+        With its amplifiers.
+    profile
+        The typical values.
+    """
     columns = profile.columns
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
     _shade_regions(panel, frame, profile)
@@ -200,6 +211,15 @@ def _name_regions(panel, frame, profile):
 
 
 def _tag(panel, where, text, colour):
+    """Write a word above a panel, at a place on its axis.
+
+    Parameters
+    ----------
+    panel : ccdflow.pages.pictures.plotpanel.PlotPanel
+    where : float
+        On the axis.
+    text, colour : str
+    """
     raster, top = panel.raster, panel.corners[1]
     raster.text(panel.x(where), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
 
@@ -241,6 +261,14 @@ def _say_off_scale(panel, profile, unit, word):
     """Write the farthest value beyond the scale, because the line ends at the panel's edge.
 
     The column is in the text: its place in the panel is often too narrow for any text.
+
+    Parameters
+    ----------
+    panel : ccdflow.pages.pictures.plotpanel.PlotPanel
+    profile
+        The typical values.
+    unit, word : str
+        The unit, and the noun for a place on the axis.
     """
     values = profile.lines[0]
     farthest = _off_scale(values, panel.y_range)

@@ -146,7 +146,16 @@ def _finite(values):
 
 
 def _draw_drift(raster, box, amplifiers, unit):
-    """Draw the levels less their median, so that amplifiers of unlike level share a scale."""
+    """Draw the levels less their median, so that amplifiers of unlike level share a scale.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : tuple of int
+        Left, top, right, bottom.
+    amplifiers : list
+    unit : str
+    """
     scale, axis_name = _time_scale(amplifiers)
     lines = []
     for each in amplifiers:
@@ -178,7 +187,16 @@ def _draw_drift(raster, box, amplifiers, unit):
 
 
 def _draw_pairs(raster, box, amplifiers, unit):
-    """Draw the read noise of each pair of biases, beside the claimed one."""
+    """Draw the read noise of each pair of biases, beside the claimed one.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : tuple of int
+        Left, top, right, bottom.
+    amplifiers : list
+    unit : str
+    """
     claimed = [amplifier.claimed_noise for amplifier in amplifiers]
     noises = _finite(
         [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
@@ -210,7 +228,16 @@ def _draw_pairs(raster, box, amplifiers, unit):
 
 
 def _draw_structure(raster, box, amplifiers, unit):
-    """Draw the scatter of row and column means that noise does not account for."""
+    """Draw the scatter of row and column means that noise does not account for.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : tuple of int
+        Left, top, right, bottom.
+    amplifiers : list
+    unit : str
+    """
     rows = []
     for number, each in enumerate(amplifiers):
         name = _amplifier_name(each, number)
@@ -234,7 +261,16 @@ def _draw_structure(raster, box, amplifiers, unit):
 
 
 def _draw_gain_by_number(raster, box, amplifiers, unit):
-    """Draw the noise of combined biases against read noise over the root of N."""
+    """Draw the noise of combined biases against read noise over the root of N.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : tuple of int
+        Left, top, right, bottom.
+    amplifiers : list
+    unit : str
+    """
     most = max([1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)])
     if most == 1:
         return write_sentence(raster, box, "No biases were combined.")

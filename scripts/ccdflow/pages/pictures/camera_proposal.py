@@ -77,7 +77,19 @@ def _style_panel(panel):
 
 
 def _draw_image(panel, image, seen, prefix):
-    """Draw a frame with the amplifiers and strips that were found."""
+    """Draw a frame with the amplifiers and strips that were found.
+
+    Parameters
+    ----------
+    panel
+        Axes of matplotlib.
+    image : numpy.ndarray of shape (ny, nx)
+        In the type of the file.
+    seen
+        The amplifiers and strips.
+    prefix : str
+        Before the names of the amplifiers.
+    """
     ny, nx = seen.shape
     small = image.reshape(seen.shape)[
         :: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)
@@ -115,7 +127,16 @@ def _draw_image(panel, image, seen, prefix):
 
 
 def _outline(panel, region, colour, *, dashed=False):
-    """Draw the border of a region."""
+    """Draw the border of a region.
+
+    Parameters
+    ----------
+    panel
+        Axes of matplotlib.
+    region : ccdflow.camera.sections.Region
+    colour : str
+    dashed : bool
+    """
     panel.add_patch(
         Rectangle(
             (region.x0 + 0.5, region.y0 + 0.5),

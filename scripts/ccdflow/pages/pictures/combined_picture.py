@@ -217,6 +217,14 @@ def _edges(values, centre, reach, bins=60):
 
     Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
     and two of them by turns.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,), float32 or float64
+    centre, reach : float
+        The middle of the bins, and the distance of the outermost edges from it.
+    bins : int
+        Their number at most.
     """
     width = 2 * reach / bins
     near, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)

@@ -112,7 +112,18 @@ def _resize(values, size):
 
 
 def _draw_axes(raster, corners, shape, *, has_rows):
-    """Draw numbers and names of the axes; the middle of the first pixel is 1."""
+    """Draw numbers and names of the axes; the middle of the first pixel is 1.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    corners : tuple of int
+        Left, top, right, bottom of the image.
+    shape : (int, int)
+        (ny, nx) of the image.
+    has_rows : bool
+        Whether the rows have numbers.
+    """
     left, top, right, bottom = corners
     ny, nx = shape
     across, upwards = (right - left) / nx, (bottom - top) / ny

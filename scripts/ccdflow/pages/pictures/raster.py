@@ -182,7 +182,15 @@ class Raster:
         self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def _blend(self, left, top, mask, colour):
-        """Mix a colour into the pixels; the mask, 0 to 255, is its share."""
+        """Mix a colour into the pixels; the mask, 0 to 255, is its share.
+
+        Parameters
+        ----------
+        left, top : int
+            Corner of the mask.
+        mask : numpy.ndarray of shape (ny, nx), uint8
+        colour : str
+        """
         height, width = self.pixels.shape
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)

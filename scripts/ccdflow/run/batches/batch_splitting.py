@@ -153,6 +153,16 @@ def _join(jobs, planned, parts, home):
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
     a product outside all batches is left to the main process.
+
+    Parameters
+    ----------
+    jobs : list of ccdflow.run.job.Job
+    planned : dict of str to ccdflow.run.job.Job
+        All jobs of the plan.
+    parts : dict of str to list of ccdflow.run.job.Job
+        The jobs of each batch; some are added.
+    home : dict of str to str
+        The batch of each product; some are added.
     """
     unjoined = []
     for job in jobs:

@@ -331,7 +331,18 @@ def steps_of_measured(header):
 
 
 def _same_pixels(pixels, image, step, *, steps):
-    """Return the largest difference between the pixels and ccdproc's."""
+    """Return the largest difference between the pixels and ccdproc's.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of shape (ny, nx), float32
+    image
+        The image that is made again.
+    step : float
+        That of stored values, 0 for none.
+    steps : int
+        Steps of the type that pixels may differ by.
+    """
     return max(
         difference_within(
             pixels[rows].astype(np.float64), again, np.float32, steps, terms, more=step
@@ -344,7 +355,17 @@ def _same_pixels(pixels, image, step, *, steps):
 
 
 def _check_steps(header, first_header, image, account):
-    """Compare the unit, and the cards of the steps, with the masters that were applied."""
+    """Compare the unit, and the cards of the steps, with the masters that were applied.
+
+    Parameters
+    ----------
+    header, first_header : astropy.io.fits.Header
+        Of the image, and of the first HDU.
+    image
+        The image that is made again.
+    account
+        The history of the product.
+    """
     check_required(header, first_header, "calibrated")
     must_have(header, "BUNIT")
     if header["BUNIT"] != image.unit:
@@ -417,7 +438,17 @@ def _check_noise(header, image, noise):
 
 
 def _check_masters(first_header, reduced, account, files):
-    """Compare a header's cards on its masters with the masters' own headers."""
+    """Compare a header's cards on its masters with the masters' own headers.
+
+    Parameters
+    ----------
+    first_header, reduced : astropy.io.fits.Header
+        Of the product, and of its reduced frame.
+    account
+        The history of the product.
+    files : dict of str to pathlib.Path
+        The masters by kind.
+    """
     check_grade(first_header, account.masters)
     for kind, path in files.items():
         master = fits.getheader(path)
@@ -450,7 +481,15 @@ def _check_lag(first_header, keyword, name):
 
 
 def _check_dark(first_header, reduced, dark, scale):
-    """Compare the factor of a dark with the exposures, and DARKDTMP with the temperatures."""
+    """Compare the factor of a dark with the exposures, and DARKDTMP with the temperatures.
+
+    Parameters
+    ----------
+    first_header, reduced, dark : astropy.io.fits.Header
+        Of the product, of its reduced frame, and of the dark.
+    scale : float
+        The factor of the dark.
+    """
     exposures = number_of_card(reduced.get("EXPTIME")), number_of_card(dark.get("EXPTIME"))
     if all(exposures):
         frame_seconds, dark_seconds = exposures

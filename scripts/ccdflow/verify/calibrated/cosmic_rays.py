@@ -169,7 +169,16 @@ def _clear_lines(hits):
 
 
 def _clear_stars(hits, data, errors, width):
-    """Take hits in stars out unless they are sharper than any star of that width."""
+    """Take hits in stars out unless they are sharper than any star of that width.
+
+    Parameters
+    ----------
+    hits : numpy.ndarray of shape (ny, nx), bool
+        Changed in place.
+    data, errors : numpy.ndarray of shape (ny, nx), float32 or float64
+    width : float
+        Of stars, pixels.
+    """
     sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
     stars = ndimage.binary_dilation(bright, _NEIGHBOUR_BOX)

@@ -272,6 +272,17 @@ def check_sky(header, image, noise, smooth):
 
 
 def _predicted_noise(noise, smooth, row, nx):
+    """Return the noise that is predicted for the pixels of a row.
+
+    Parameters
+    ----------
+    noise
+        The terms of the variance.
+    smooth
+        The light of the surroundings.
+    row, nx : int
+        The row, and its number of pixels.
+    """
     rows = slice(row, row + 1)
     flat, of_flat = noise.of_flat(rows, nx)
     before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)

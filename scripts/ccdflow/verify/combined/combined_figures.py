@@ -190,7 +190,15 @@ def _check_shared(remade, bias, masters):
 
 
 def _check_flat(remade, image, errors, mask):
-    """Compare the cards of a flat's light, and the mask of its unlit pixels."""
+    """Compare the cards of a flat's light, and the mask of its unlit pixels.
+
+    Parameters
+    ----------
+    remade
+        The combination that is made again.
+    image, errors : numpy.ndarray of shape (ny, nx), float32
+    mask : numpy.ndarray of shape (ny, nx), int16
+    """
     header, levels = remade.header, remade.account.levels
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
@@ -231,7 +239,15 @@ def _check_gains(remade):
 
 
 def _check_dark(remade, image, errors, mask):
-    """Compare the rate of a dark, its hot pixels and its trails of charge, with its pixels."""
+    """Compare the rate of a dark, its hot pixels and its trails of charge, with its pixels.
+
+    Parameters
+    ----------
+    remade
+        The combination that is made again.
+    image, errors : numpy.ndarray of shape (ny, nx), float32
+    mask : numpy.ndarray of shape (ny, nx), int16
+    """
     header, seconds = remade.header, float(remade.first_header["EXPTIME"])
     must_have(header, "NHOT")
     check_figure(header, "EXPTIME", seconds)

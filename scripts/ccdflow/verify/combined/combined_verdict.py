@@ -110,6 +110,18 @@ def verify_combined(headers, path, results, whole):
 
 
 def _bands_of(headers, account, hdu, whole):
+    """Return the rows that are made again: all of them, or some bands.
+
+    Parameters
+    ----------
+    headers : dict of int to astropy.io.fits.Header
+        By HDU.
+    account
+        The history of the product.
+    hdu : int
+    whole : bool
+        Whether all rows are made again.
+    """
     rows = headers[hdu]["NAXIS2"]
     if whole:
         return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
@@ -384,7 +396,17 @@ def _check_exposure(header, first_headers):
 
 
 def _check_levels(header, first_headers, paths, hdu):
-    """Compare BIASLVL of each amplifier with the mean of the members'."""
+    """Compare BIASLVL of each amplifier with the mean of the members'.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    first_headers : list of astropy.io.fits.Header
+        Of the first HDU of each member.
+    paths : list of pathlib.Path
+        Of the members.
+    hdu : int
+    """
     for tail in tails_of(header):
         if number_of_card(card(header, "BIASLVL", tail)) is None:
             continue

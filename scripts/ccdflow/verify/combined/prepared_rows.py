@@ -160,7 +160,17 @@ def prepare_rows(account, results, hdu, rows):
 
 
 def _subtract_master(values, kind, master, factor):
-    """Subtract a master from a member by ccdproc."""
+    """Subtract a master from a member by ccdproc.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (rows, nx), float64
+    kind : {'bias', 'dark'}
+    master
+        As ccdproc takes it.
+    factor : float
+        Of a dark.
+    """
     member = CCDData(values, unit=units.adu)
     if kind == "bias":
         return ccdproc.subtract_bias(member, master, add_keyword=None).data

@@ -194,7 +194,18 @@ def _lower_median(stack, keep):
 
 
 def _noise_terms(models, rows, shape, lacking="MODRN"):
-    """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
+    """Return fixed variance and slope of the pixels of some rows; infinite where none is known.
+
+    Parameters
+    ----------
+    models : list
+        One for each amplifier.
+    rows : slice
+    shape : (int, int)
+        Of the rows.
+    lacking : str
+        The cards that an older header lacks.
+    """
     if not models:
         # The noise of a value of biases is in another card.
         raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)

@@ -152,6 +152,14 @@ def _combine_by_repeated_clipping(stack, masked, account, scale):
 
     Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
     earlier one left out.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, rows, nx), float64
+    masked : numpy.ndarray of shape (n, rows, nx), bool
+    account
+        The history of the product.
+    scale : sequence of float or None
     """
     images, good = [], values_that_count(stack, masked)
     spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd

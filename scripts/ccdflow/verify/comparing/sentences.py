@@ -131,7 +131,17 @@ def check_combined(header, first_header, kind, tails):
 
 
 def _check_warning(text, header, kind, tails):
-    """Raise unless a sentence is a warning on an image or on one of its amplifiers."""
+    """Raise unless a sentence is a warning on an image or on one of its amplifiers.
+
+    Parameters
+    ----------
+    text : str
+    header : astropy.io.fits.Header
+    kind : str
+        Of product.
+    tails : list of str
+        Behind the keywords of each amplifier's cards.
+    """
     sentence, tail = text, tails[0]
     if len(tails) > 1 and (match := _OF_AMPLIFIER.fullmatch(text)):
         names = [str(header.get(f"AMPNAM{tail}")).strip() for tail in tails]

@@ -220,7 +220,17 @@ def _comment_of(header, keyword):
 
 
 def _check_commentary(header, sources, origin, must_have):
-    """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do."""
+    """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    sources : list of astropy.io.fits.Header
+    origin
+        The cards that ccdflow writes itself.
+    must_have : bool
+        Whether the lines of the sources have to be there.
+    """
     is_long = any(len(card.image) > _CARD for card in header.cards)
     if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in source for source in sources):
         raise Differs("LONGSTRN is there, and no text goes on in a second card")
@@ -235,7 +245,15 @@ def _check_commentary(header, sources, origin, must_have):
 
 
 def _check_lines(keyword, lines, source_lines, origin):
-    """Raise unless each line is one of the sources' or of ccdflow's."""
+    """Raise unless each line is one of the sources' or of ccdflow's.
+
+    Parameters
+    ----------
+    keyword : {'COMMENT', 'HISTORY'}
+    lines, source_lines : list of str
+    origin
+        The cards that ccdflow writes itself.
+    """
     is_own = False
     for line in lines:
         # A line of ccdflow that is longer than a card goes on in the next one.

@@ -273,7 +273,19 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
 
 
 def _flag_filling_pixels(bits, part, lines, fit):
-    """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up."""
+    """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up.
+
+    Parameters
+    ----------
+    bits
+        The bits of the pixels, changed in place.
+    part : slice
+        The rows.
+    lines
+        The lines fitted.
+    fit
+        The fit of all lines.
+    """
     offset = np.nan_to_num(lines.offset)
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
     bits.add(HOT, square, _BAD_SIGMA**2, part, least=0)

@@ -265,7 +265,19 @@ def _places(lines, number, shape):
 
 
 def _find_jointly_low(nights, number, shape, share):
-    """Return the `_JointlyLow` pixels of an image."""
+    """Return the `_JointlyLow` pixels of an image.
+
+    Parameters
+    ----------
+    nights : list
+        The tables and cards of each night.
+    number : int
+        Of the image.
+    shape : (int, int)
+        (ny, nx).
+    share : float
+        The part of the nights.
+    """
     card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
         if weak is not None and card in cards:

@@ -403,7 +403,18 @@ def _lines_of(table, number, shape):
 
 
 def _check_weak(first_header, number, contrast, lines):
-    """Compare the pixels that are a little low; return the largest difference, sigma."""
+    """Compare the pixels that are a little low; return the largest difference, sigma.
+
+    Parameters
+    ----------
+    first_header : astropy.io.fits.Header
+    number : int
+        Of the image.
+    contrast
+        The contrast that is made again, None without flats that show bad pixels.
+    lines
+        Those of the table.
+    """
     keyword = f"FLATOWN{number}"
     if contrast is None:
         if keyword in first_header or len(lines[0]):

@@ -209,7 +209,17 @@ def _compare_cells(hdus, excess, error):
 
 
 def _noises(first_header, images, numbers, flats):
-    """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
+    """Return (gain, read noise) of the first amplifier of each image, as the cards name them.
+
+    Parameters
+    ----------
+    first_header : astropy.io.fits.Header
+    images : dict of int to object
+        The images by HDU.
+    numbers : list of int
+        The HDUs.
+    flats : list
+    """
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
         keywords = [
@@ -251,7 +261,19 @@ def _cell_edges(size):
 
 
 def _cells_of(flats, numbers, images, noises):
-    """Return the `CellSeries` of flats of one light: cells of all images, one after the other."""
+    """Return the `CellSeries` of flats of one light: cells of all images, one after the other.
+
+    Parameters
+    ----------
+    flats : list
+        Of one light.
+    numbers : list of int
+        The HDUs.
+    images : dict of int to object
+        The images by HDU.
+    noises : dict of int to (float, float)
+        Gain and read noise by HDU.
+    """
     means, variances, counts = [], [], []
     for hdu in numbers:
         ny, nx = images[hdu].shape
@@ -346,7 +368,16 @@ def _weighted_mean(pairs):
 
 
 def _check_cards(first_header, flats, chi2, mean):
-    """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s."""
+    """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s.
+
+    Parameters
+    ----------
+    first_header : astropy.io.fits.Header
+    flats : list
+    chi2 : float
+    mean : (float, float)
+        The mean dead time and its error, s.
+    """
     seconds = [flat.seconds for flat in flats]
     check_figure(first_header, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):

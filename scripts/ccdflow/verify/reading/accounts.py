@@ -382,7 +382,16 @@ def account_of_combined(headers):
 
 
 def _series(header, name, long, count):
-    """Return the values of numbered cards; `long` is the keyword of more than 999 of them."""
+    """Return the values of numbered cards; `long` is the keyword of more than 999 of them.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name, long : str
+        The beginning of the keywords.
+    count : int
+        Number of cards.
+    """
     numbered = f"{name}{{:03d}}" if count <= 999 else f"{long}{{:05d}}"
     return tuple(header[numbered.format(number)] for number in range(1, count + 1))
 

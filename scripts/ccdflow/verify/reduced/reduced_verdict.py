@@ -128,7 +128,18 @@ def _check_sentences(header, raw):
 
 
 def _check_pixels(image, amplifiers, account, raw):
-    """Return how many pixels of an image were compared; raise unless all have the same bits."""
+    """Return how many pixels of an image were compared; raise unless all have the same bits.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+    amplifiers : list
+        Of the image.
+    account
+        The history of the product.
+    raw
+        The HDUs of the raw file.
+    """
     shape = tuple(max(a.place[axis].stop for a in amplifiers) for axis in (0, 1))
     if any(amplifier.kept is None for amplifier in amplifiers):
         # It was left whole, its overscan in it.
@@ -154,7 +165,19 @@ def _check_pixels(image, amplifiers, account, raw):
 
 
 def _check_mask(hdus, hdu, account, raw):
-    """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data."""
+    """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        Of the product.
+    hdu : int
+        Index of the image.
+    account
+        The history of the product.
+    raw
+        The HDUs of the raw file.
+    """
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
@@ -399,7 +422,18 @@ def _check_sections(header, raw, amplifiers):
 
 
 def _moved_section(keyword, header, raw, amplifier):
-    """Return the section of the detector on which an image lies, None where no card says it."""
+    """Return the section of the detector on which an image lies, None where no card says it.
+
+    Parameters
+    ----------
+    keyword : str
+    header : astropy.io.fits.Header
+        Of the product.
+    raw : list of astropy.io.fits.Header
+        Of the raw file's HDUs.
+    amplifier
+        The first one of the image.
+    """
     images = [hdu for hdu, header_of_hdu in enumerate(raw) if header_of_hdu.get("NAXIS", 0) > 0]
     raw_header = raw[amplifier.hdu]
 

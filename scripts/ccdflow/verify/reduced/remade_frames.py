@@ -181,7 +181,19 @@ def _regions(raw, amplifier):
 
 
 def _subtraction(raw, amplifier, account, kept):
-    """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows)."""
+    """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows).
+
+    Parameters
+    ----------
+    raw
+        The HDUs of the raw file.
+    amplifier
+        With its strips.
+    account
+        The history of the product.
+    kept : tuple of slice
+        Rows and columns that are kept.
+    """
     if not amplifier.strips:
         return lambda part, rows: part
     overscan = overscan_of(raw, amplifier)

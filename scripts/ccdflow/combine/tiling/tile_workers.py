@@ -7,254 +7,15 @@ threads nor the memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.clipping import PixelNoise, combine_kept, estimate, kept_by, solve_exactly
-from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.noise import NoiseModel, median_excess
+from ccdflow.combine.clipping import combine_kept, estimate, kept_by, solve_exactly
+from ccdflow.combine.noise import median_excess
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparation import Preparation
-from ccdflow.combine.row_sample import sampled_rows
-from ccdflow.errors import UserError
+from ccdflow.combine.tiling.combine_job import COUNT_TYPE, MASK_TYPE, UNCERTAINTY_TYPE
 from ccdflow.maskbits import NO_DATA
-
-TILE_BYTES = 16_000_000
-"""Bytes of a thread's working set. Larger than a level-2 cache, as threads wait for each other at
-each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % more."""
-
-MIN_WIDTH = 64
-"""Pixels: in narrower tiles the overhead would exceed the work."""
-
-# Types of the counts, uncertainties and masks of the result.
-_COUNT_TYPE = np.dtype(np.int16)
-_UNCERTAINTY_TYPE = np.dtype(np.float32)
-_MASK_TYPE = np.dtype(np.int16)
-# Values of a pixel in each member, in the type of the members: as read, as prepared, and the room
-# to sort them.
-_ARRAYS_OF_VALUES = 3
-# Truths of a value while rejection grows: whether it is rejected, and whether a neighbour is.
-_GROWTH_BYTES = 2
-# Bytes of a pixel beside its values, rounded up: sums, centres, limits, spreads, counts and flags.
-_PIXEL_BYTES = 100
-# Bytes of a pixel for the noise model, rounded up: float64 arrays of the variance without light, of
-# that by light, of the expected light, of the dark charge, and of the limits made of them.
-_NOISE_BYTES = 60
-# Bytes of a value that is solved exactly, rounded up: eight float64 arrays, of it as it is, masked,
-# sorted and as deviation, of its variance and light, and of its flags.
-_EXACT_BYTES = 64
-
-# Pixels of a member that are read at once: with fewer the calls take longer than the pixels.
-_READ_PIXELS = 16_384
-# Values that may be clipped are decided in groups of this many: few enough that each group reuses
-# the memory of the last.
-_DOUBTFUL_VALUES = 16_000
-
-
-class TooLittleMemory(UserError):
-    """The allowed memory is too small.
-
-    Parameters
-    ----------
-    job : CombineJob
-    memory : int
-        Allowed memory, in bytes.
-    needed : int
-        Sufficient memory, in bytes.
-
-    Attributes
-    ----------
-    needed : int
-        Sufficient memory, in bytes.
-    """
-
-    def __init__(self, job, memory, needed):
-        self.needed = needed
-        super().__init__(
-            f"the memory is too small to combine {job.n} frames of {job.size} pixels",
-            keyword="memory",
-            value=memory,
-            allowed=f"{needed} bytes or more",
-            remedy="raise `memory`, or combine fewer frames",
-        )
-
-
-@dataclass(frozen=True)
-class CombineJob:
-    """The task of a combination, independent of threads and memory.
-
-    Attributes
-    ----------
-    read : callable
-        ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on.
-    n : int
-        Number of members.
-    shape : tuple of int
-        (ny, nx) of the image.
-    source, dtype : numpy.dtype
-        Type of the members' pixels, and that of the image.
-    recipe : CombineRecipe
-        Resolved: no setting is left to be chosen.
-    preparation : Preparation
-    noise : NoiseModel or None
-        Needed if the recipe clips by noise, and for an `uncertainty` of ``"noise"``.
-    uncertainty : str or None
-        ``"noise"``, ``"scatter"`` or None.
-    sample_rows : int
-        Number of rows that the figures are measured on.
-    """
-
-    read: Callable[[int, int, np.ndarray], None]
-    n: int
-    shape: tuple[int, int]
-    source: np.dtype
-    dtype: np.dtype
-    recipe: CombineRecipe
-    preparation: Preparation
-    noise: NoiseModel | None
-    uncertainty: str | None
-    sample_rows: int
-
-    @property
-    def size(self):
-        """Number of pixels of the image."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def halo(self):
-        """Rows above and below a tile from which a rejection may grow into it."""
-        return self.recipe.grow if self.recipe.clip is not None else 0
-
-    @property
-    def width_step(self):
-        """Width of tiles is a multiple of this: whole rows if rejection grows."""
-        return self.shape[1] if self.halo else 1
-
-    def rows(self):
-        """Return the rows of the members to keep."""
-        itemsize = self.source.itemsize
-        return sampled_rows(*self.shape, self.n, wanted=self.sample_rows, itemsize=itemsize)
-
-    def result_bytes(self):
-        """Return the memory of the results."""
-        sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
-        pixel = self.dtype.itemsize + _COUNT_TYPE.itemsize
-        pixel += _UNCERTAINTY_TYPE.itemsize * bool(self.uncertainty)
-        pixel += _MASK_TYPE.itemsize * self.preparation.masks
-        return self.size * pixel + sample
-
-    def doubtful_pixels(self):
-        """Return the number of pixels to solve together: few enough to reuse memory pages."""
-        return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
-
-    def needed(self, width, threads):
-        """Return the bytes that tiles of a width need, results included.
-
-        Parameters
-        ----------
-        width : int
-            Pixels of a tile.
-        threads : int
-            Tiles that are worked on at a time.
-
-        Returns
-        -------
-        int
-        """
-        value_bytes = _ARRAYS_OF_VALUES * self.source.itemsize
-        value_bytes += _MASK_TYPE.itemsize * self.preparation.masks
-        value_bytes += _GROWTH_BYTES * bool(self.halo)
-        pixel_bytes = self.n * value_bytes + _PIXEL_BYTES
-        pixel_bytes += _NOISE_BYTES * (self.noise is not None)
-        margin = 2 * self.halo * self.shape[1]
-        doubtful = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
-        return self.result_bytes() + threads * (doubtful + (width + margin) * pixel_bytes)
-
-    def tile_width(self, threads, memory):
-        """Return the number of pixels of a tile: as suits a thread's cache, if the memory allows.
-
-        Parameters
-        ----------
-        threads : int
-        memory : int
-            Bytes.
-
-        Returns
-        -------
-        int
-
-        Raises
-        ------
-        TooLittleMemory
-            If the memory does not suffice for the narrowest tile.
-        """
-        step, fixed = self.width_step, self.needed(0, threads)
-        allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
-        least = step * -(-MIN_WIDTH // step)
-        if allowed < least:
-            raise TooLittleMemory(self, memory, self.needed(least, threads))
-        best = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)
-        return max(min(allowed, best, self.size) // step * step, least)
-
-    def tiles_of_a_read(self, width, threads, memory):
-        """Return the number of tiles of a width that are read at once, as the memory allows.
-
-        Parameters
-        ----------
-        width : int
-            Pixels of a tile.
-        threads : int
-        memory : int
-            Bytes.
-
-        Returns
-        -------
-        int
-        """
-        read_bytes = threads * self.n * width * self.source.itemsize
-        free = memory - self.needed(width, threads)
-        tiles = _READ_PIXELS // width if not self.halo else 1
-        return max(1, min(tiles, 1 + free // read_bytes, self.size // (threads * width)))
-
-    def noise_at(self, positions):
-        """Return the noise of some pixels; None without a model.
-
-        Parameters
-        ----------
-        positions : numpy.ndarray of int, shape (k,), or slice
-            Indices of the pixels (float64 result), or a slice (result in the type of the members).
-
-        Returns
-        -------
-        ccdflow.combine.clipping.PixelNoise or None
-        """
-        if self.noise is None:
-            return None
-        if isinstance(positions, slice):
-            dtype = self.preparation.dtype
-            terms = self.noise.uniform_terms(dtype)
-            read_variance, photon_slope = terms or self.noise.terms(
-                positions.start, positions.stop, dtype
-            )
-            expected = self.noise.expected_between(
-                positions.start, positions.stop, self.preparation.dtype
-            )
-        else:
-            read_variance, photon_slope = self.noise.terms_at(positions)
-            expected = self.noise.expected_at(positions)
-        charge = self.preparation.charge(positions)
-        dark, factors = (None, None) if charge is None else charge
-        return PixelNoise(
-            read_variance=read_variance,
-            photon_slope=photon_slope,
-            levels=self.preparation.levels,
-            dark=dark,
-            factors=factors,
-            expected=expected,
-        )
 
 
 class Totals:
@@ -262,9 +23,9 @@ class Totals:
 
     def __init__(self, job):
         self.image = np.empty(job.size, job.dtype)
-        self.count = np.empty(job.size, _COUNT_TYPE)
-        self.uncertainty = np.empty(job.size, _UNCERTAINTY_TYPE) if job.uncertainty else None
-        self.mask = np.zeros(job.size, _MASK_TYPE) if job.preparation.masks else None
+        self.count = np.empty(job.size, COUNT_TYPE)
+        self.uncertainty = np.empty(job.size, UNCERTAINTY_TYPE) if job.uncertainty else None
+        self.mask = np.zeros(job.size, MASK_TYPE) if job.preparation.masks else None
         self.rows = job.rows()
         self.nx = job.shape[1]
         self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
@@ -368,11 +129,11 @@ class _Worker:
         self.stored = np.zeros((n, loaded * count), job.source)
         self.raw = self.stored[:, :loaded]
         self.values = np.zeros((n, loaded), job.source.newbyteorder("="))
-        self.bits = np.zeros((n, loaded), _MASK_TYPE) if masks else None
+        self.bits = np.zeros((n, loaded), MASK_TYPE) if masks else None
         self.order = Ordering(n, loaded, self.values.dtype)
         self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
-        self.doubtful_bits = np.zeros((n, len(self.positions)), _MASK_TYPE) if masks else None
+        self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if masks else None
         self.waiting = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)

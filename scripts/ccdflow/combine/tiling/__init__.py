@@ -1,0 +1,1 @@
+"""Combining an image by tiles of pixels: the task and its memory, and the threads."""
