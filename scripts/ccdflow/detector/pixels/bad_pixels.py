@@ -110,6 +110,9 @@ class DarkFit:
                 remedy="give darks of another exposure as well",
             )
         self._counts = np.bincount(self._places)
+        self._members = [
+            _run_of(np.flatnonzero(self._places == i)) for i in range(len(self._counts))
+        ]
         self._read_noise = float(read_noise)
         self._drop_hits = drop_hits
         self._usual = np.zeros(len(self.exposures))
@@ -147,17 +150,15 @@ class DarkFit:
         """Return the line of each pixel over the exposures, hits left out where `refine`."""
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._hits(darks) if self._drop_hits and refine else None
-        means = np.stack(
-            [darks[self._places == number].mean(axis=0) for number in range(len(self._counts))]
-        )
+        means = np.stack([darks[members].mean(axis=0) for members in self._members])
         noise = (self._read_noise**2 + self._usual) / self._counts
         offset, rate, error, offset_error = _usual_line(self.exposures, means, noise)
         model = [offset + rate * np.float32(t) for t in self.exposures]
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
         for number, variance in enumerate(noise):
             misfit += np.square(means[number] - model[number]) * np.float32(1 / variance)
-            frames = darks[self._places == number]
-            scatter += np.square(frames - means[number]).sum(axis=0) * np.float32(
+            spread = darks[self._members[number]] - means[number]
+            scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
                 1 / (variance * self._counts[number])
             )
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
@@ -181,15 +182,15 @@ class DarkFit:
         """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
         is_hit = np.zeros(darks.shape, bool)
         for i, count in enumerate(self._counts):
-            values = darks[self._places == i]
+            values = darks[self._members[i]]
             if count < 2:
                 continue
             highest = values.max(axis=0)
             others = (values.sum(axis=0) - highest) / (count - 1)
             variance = self._read_noise**2 + np.maximum(others, self._usual[i])
             limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
-            is_hit[self._places == i] = (values == highest) & (highest - others > limit)
-        is_hit &= is_hit.sum(axis=0) == 1
+            is_hit[self._members[i]] = (values == highest) & (highest - others > limit)
+        is_hit &= is_hit.sum(axis=0, dtype=np.int32) == 1
         return is_hit
 
     def _refine(self, lines, values, hits, pixels):
@@ -199,8 +200,8 @@ class DarkFit:
         if hits is not None:
             kept &= ~hits
         values = np.where(kept, values, 0)
-        counts = np.stack([kept[self._places == i].sum(axis=0) for i in range(len(self._counts))])
-        sums = np.stack([values[self._places == i].sum(axis=0) for i in range(len(self._counts))])
+        counts = np.stack([kept[members].sum(axis=0) for members in self._members])
+        sums = np.stack([values[members].sum(axis=0) for members in self._members])
         with np.errstate(divide="ignore", invalid="ignore"):
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
@@ -218,6 +219,12 @@ class DarkFit:
             ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
             getattr(lines, name)[pixels] = refined
+
+
+def _run_of(indices):
+    """Return indices as a slice where they follow each other: numpy copies nothing then."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first + 1 == len(indices) else indices
 
 
 class _PixelLines(NamedTuple):
