@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.pixels.columns import PART_ROWS
-from ccdflow.detector.pixels.surroundings import surrounding_medians
+from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
 from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
-from ccdflow.robust import MAD_TO_SIGMA, median_of_numbers
+from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
@@ -38,14 +38,6 @@ _BAD_SIGMA = 5
 # Fits of the usual line, the second with the weights of the light that the first finds; a pixel
 # that stands out has one more, with the weights of its own light.
 _ITERATIONS = 2
-
-
-def _chi_square(freedom, probability):
-    """Return the chi^2 that is exceeded with a probability."""
-    # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
-    from scipy import special
-
-    return special.chdtri(freedom, probability)
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,9 @@ class DarkFit:
             (lines.scatter, lines.scatter_freedom),
         ):
             scales.append(
-                float(median_of_numbers(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
+                float(median_of_numbers(values)) / chi_square_limit(freedom, 0.5)
+                if freedom
+                else 1.0
             )
         scales.append(_spread(lines.offset) / float(median_of_numbers(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
@@ -360,17 +354,17 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
     mask[excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)] |= HOT
-    offset = np.nan_to_num(lines.offset)
+    offset = finite_values(lines.offset)
     departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
     mask[departure > _BAD_SIGMA**2] |= HOT
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
-        mask[misfit > _chi_square(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
+        mask[misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
         # A pixel that fills up slowly is a little off in both, which are independent.
-        limit = _chi_square(lines.misfit_freedom + 1, FALSE_ALARMS)
+        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARMS)
         mask[departure + misfit > limit] |= HOT
     if lines.scatter_freedom:
-        limit = scales[2] * _chi_square(lines.scatter_freedom, FALSE_ALARMS)
+        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARMS)
         mask[lines.scatter > limit] |= VARIES
     mask[~np.isfinite(lines.rate)] |= HOT
     return mask
@@ -391,4 +385,4 @@ def surroundings(rate, level):
     numpy.ndarray of float32
         (ny, nx): the median of the neighbours, at least `level`.
     """
-    return np.maximum(surrounding_medians(np.nan_to_num(rate, nan=level)), level)
+    return np.maximum(surrounding_medians(finite_values(rate, nan=level)), level)
