@@ -125,6 +125,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         )
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
+    # Numbers of double precision take twice the memory of the frames.
+    del flats
     share = np.mean((level / levels) ** 2)
     gains = []
     for part_level, variance, pixels, freedom in _scatter_by_level(scaled, good, read_noise):
@@ -194,7 +196,7 @@ def _scatter_by_level(scaled, good, read_noise):
     Parameters
     ----------
     scaled : numpy.ndarray
-        Frames scaled to one level, (n, ny, nx).
+        Frames scaled to one level, (n, ny, nx); changed in place.
     good : numpy.ndarray
         Pixels to use, (ny, nx), bool.
     read_noise : float
@@ -206,7 +208,8 @@ def _scatter_by_level(scaled, good, read_noise):
     middle = scaled.mean(axis=0)
     shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
     # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
-    differences, middle = (scaled - middle).reshape(n, -1), middle.ravel()
+    scaled -= middle
+    differences, middle = scaled.reshape(n, -1), middle.ravel()
     good = good.ravel()
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
     # As `numpy.searchsorted` counts, which looks for each pixel by itself.
@@ -229,7 +232,9 @@ def _scatter_by_level(scaled, good, read_noise):
     blocks, kept = differences.reshape(shape), kept.reshape(shape[1:])
     count = kept.sum(axis=(1, 3), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
-    squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0).ravel()
+    blocks -= means
+    np.square(blocks, out=blocks)
+    squares = sum(np.where(kept, of_frame, 0) for of_frame in blocks).ravel()
     freedom = (kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
     kept = kept.ravel()
     for part in range(_LEVELS):
