@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from ccdflow.robust import (
+    chi_square_limit,
     column_medians,
     has_median_of,
     median,
@@ -89,3 +91,16 @@ def test_whether_a_median_reaches_a_limit(values):
     for limit in (1, 5, 30000, 32769, 32770, 65535, 65536):
         expected = bool(median(np.array(values)) >= limit)
         assert has_median_of(np.array(values), limit) is expected
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 8, 30, 75, 500, 2001])
+def test_limits_of_chi_square_are_those_of_scipy(freedom):
+    for probability in (1e-12, 1e-6, 0.0027, 0.5, 0.9):
+        expected = special.chdtri(freedom, probability)
+        assert chi_square_limit(freedom, probability) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("freedom", "probability"), [(0, 0.5), (3, 0.0), (3, 0.91), (3, np.nan)])
+def test_a_limit_of_chi_square_needs_freedom_and_a_probability(freedom, probability):
+    with pytest.raises(ValueError, match=f"{freedom} degrees of freedom"):
+        chi_square_limit(freedom, probability)

@@ -47,12 +47,13 @@ def benefit_of(image, errors, good, *, gain=1.0):
     -------
     Benefit
     """
-    values = image[good].astype(np.float64)
+    values = image[good]
     if values.size < 2:
         return Benefit(np.nan, np.nan, np.nan)
+    middle = clipped_moments(values).mean
     # In place: another array of the size of an image costs more time than the sums.
-    values -= clipped_moments(values).mean
-    squares = np.square(values, out=values)
+    squares = np.subtract(values, middle, dtype=np.float64)
+    np.square(squares, out=squares)
     mean = squares.mean()
     noise = float(np.mean(np.square(errors[good], dtype=np.float64)))
     squares -= mean

@@ -244,8 +244,9 @@ def _measure(flat, amplifier, hours):
     part = amplifier.region.slices
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
     good = (mask == 0) & (errors > 0)
-    quality = float(median(image[good] / errors[good])) if good.any() else math.nan
-    ratio = float(image[good].mean(dtype=np.float64)) if good.any() else math.nan
+    values = image[good]
+    ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
+    quality = float(median(np.divide(values, errors[good], out=values)))
     levels = flat.levels * ratio * (amplifier.gain or 1.0)
     return FlatFigures(
         amplifier=amplifier.name,

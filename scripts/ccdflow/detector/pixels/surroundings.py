@@ -20,6 +20,24 @@ _DEGREE = 6
 _MANY_PIXELS = 1000
 
 
+def finite_values(values, nan=0.0):
+    """Return values as `numpy.nan_to_num` does, but the array itself if all of it is finite.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float32 or float64
+        Any shape; not changed.
+    nan : float
+        Takes the place of NaN.
+
+    Returns
+    -------
+    numpy.ndarray of float32 or float64
+        The shape and type of the values.
+    """
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=nan)
+
+
 def surrounding_medians(image):
     """Return the medians of blocks of an image of floats, interpolated to all pixels, (ny, nx)."""
     ny, nx = image.shape

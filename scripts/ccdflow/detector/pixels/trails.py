@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.surroundings import surrounding_medians
+from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
 from ccdflow.robust import median_of_numbers
 
 # Electrons; adu without a gain. No pixel of less charge runs over: the smallest wells of the
@@ -46,8 +46,8 @@ def pixels_of_trails(values, errors, *, is_full, gain):
         if not (is_full.any() or (values - middle >= least).any()):
             return np.empty(0, np.int64)
         usual = np.float32(median_of_numbers(errors))
-        excess = values - surrounding_medians(np.nan_to_num(values, nan=middle))
-        noise = np.maximum(surrounding_medians(np.nan_to_num(errors, nan=usual)), usual)
+        excess = values - surrounding_medians(finite_values(values, nan=middle))
+        noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual)), usual)
         # A pixel without any value was saturated, or is unknown.
         has_charge = (~(excess <= np.float32(_EXCESS_SIGMA) * noise) | is_full).reshape(-1)
         sources = np.flatnonzero(((excess >= least) | is_full).reshape(-1))
