@@ -1,4 +1,4 @@
-"""Which masters belong to a frame: the inventory and the plan, as `matching` asks for them.
+"""Which masters belong to a frame: the rule, asked with the inventory and the plan.
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
 (`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
@@ -89,7 +89,7 @@ def pair_masters(context, steps, rows, night):
 
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
-    bias_library, dark_library, rules, same = context.lookup(
+    bias_library, dark_library, rules, equal_steps = context.lookup(
         (Lookup.PAIRS,),
         lambda: (
             *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
@@ -115,11 +115,11 @@ def _best_pair(context, pair, rows, night):
     # Frames with one step of the bias share these biases: their exposures change only the scales of
     # the darks.
     biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
-    own = biases.best_pair_first(dark)
+    best_first = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
-        step if step is before else same.setdefault(step, step)
-        for step, before in zip(own, pair, strict=True)
+        step if step is before else equal_steps.setdefault(step, step)
+        for step, before in zip(best_first, pair, strict=True)
     )
 
 

@@ -110,7 +110,7 @@ def rank_recent(terms, night, rules):
     day, unscaled = day_of(night), terms.unscaled
     if day is None or rules.direction == "nearest" or rules.same_night:
         return None
-    days, a_day = unscaled.days, terms.a_day
+    days, ageing_a_day = unscaled.days, terms.ageing_a_day
     end = bisect_right(days, day)
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
@@ -121,19 +121,20 @@ def rank_recent(terms, night, rules):
     for index in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
         lag = day - days[index]
-        ageing = a_day * lag + warming[index]
+        ageing = ageing_a_day * lag + warming[index]
         variance = fixed[index] + ageing
         ranked.append((variance + bias_left[index], lag, ties[index], index, variance, ageing))
     ranked.sort()
     if start:
-        least = unscaled.least[start - 1] + a_day * (day - days[start - 1])
+        least = unscaled.least[start - 1] + ageing_a_day * (day - days[start - 1])
         if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
             return None
     return tuple(
         [
             _unscaled_use(
                 unscaled.masters[index], night, lag, variance, ageing,
-                warmer=unscaled.warmer[index], is_known=unscaled.is_known[index],
+                warmer=unscaled.warmer[index],
+                has_known_temperature=unscaled.has_known_temperature[index],
             )
             for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
         ]
@@ -161,10 +162,14 @@ def use_at(columns, index, kind, frame, noise, rules):
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.about.night == frame.night:
         lag = 0.0
-    ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[index])
+    ageing = terms.ageing_a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(
+        terms.warming[index]
+    )
     variance = float(terms.fixed[index]) + ageing
     warmer = float(terms.warmer[index])
-    return _unscaled_use(master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True)
+    return _unscaled_use(
+        master, frame.night, lag, variance, ageing, warmer=warmer, has_known_temperature=True
+    )
 
 
 class Ranking:
@@ -187,21 +192,21 @@ class Ranking:
         self._lags = self._day - terms.days[some]
         self._own = terms.night_numbers[some] == terms.columns.number_of_night.get(night, -1)
         self._lags[self._own] = 0
-        apart = np.abs(self._lags)
-        undated = _none_if_unset(np.isnan(apart))
+        days_apart = np.abs(self._lags)
+        undated = _none_if_unset(np.isnan(days_apart))
         if undated is not None:
-            apart[undated] = 0.0
-        self._ageing = terms.a_day * apart + terms.warming[some]
+            days_apart[undated] = 0.0
+        self._ageing = terms.ageing_a_day * days_apart + terms.warming[some]
         self._variance = terms.fixed[some] + self._ageing
         self._added = self._variance + terms.bias_left[some]
-        self._order = self._first_indices(apart, undated, rules)
+        self._order = self._first_indices(days_apart, undated, rules)
 
-    def _first_indices(self, apart, undated, rules):
+    def _first_indices(self, days_apart, undated, rules):
         """Return the indices of the masters that come first; note what else than variance decides.
 
         Parameters
         ----------
-        apart : numpy.ndarray of float64 of shape (n,)
+        days_apart : numpy.ndarray of float64 of shape (n,)
             Days between master and frame, 0 where they are unknown.
         undated : numpy.ndarray of bool of shape (n,) or None
             Where they are unknown.
@@ -215,24 +220,28 @@ class Ranking:
         if self._is_causal:
             later = _none_if_unset(~self._own & ~(self._lags >= 0))
         scaled_up = _none_if_unset(terms.is_scaled_up[some])
-        not_preferred = self._not_preferred(apart, later)
+        not_preferred = self._not_preferred(days_apart, later)
         tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
         if later is not None:
             tier = _LATER_TIER * later + (0 if tier is None else tier)
         keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
-        keys += [None if later is None else np.where(later, apart, 0.0), self._added, apart]
+        keys += [
+            None if later is None else np.where(later, days_apart, 0.0),
+            self._added,
+            days_apart,
+        ]
         # A master further away goes before one of which any of these is set.
         ranks = (tier, undated, not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
         return _sort_first([key for key in keys if key is not None], terms.ties[some])
 
-    def _not_preferred(self, apart, later):
+    def _not_preferred(self, days_apart, later):
         """Return which darks come behind the exact ones, whatever they add; None for none."""
         terms, some = self._terms, self._some
         if not terms.is_dark:
             return None
-        preferred, near = terms.is_exact[some], apart <= EXACT_NIGHTS
+        preferred, near = terms.is_exact[some], days_apart <= EXACT_NIGHTS
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
@@ -259,7 +268,11 @@ class Ranking:
         if least > last:
             return 0
         # One day more allows for the rounding.
-        return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
+        return (
+            (last * _SURELY_MORE - least) / terms.ageing_a_day + 1
+            if terms.ageing_a_day
+            else math.inf
+        )
 
     def uses(self):
         """Return the `Use` of each of the first of them."""
@@ -272,7 +285,7 @@ class Ranking:
             scale=terms.scale[indices].tolist(),
             is_exact=terms.is_exact[indices].tolist(),
             is_scaled_up=terms.is_scaled_up[indices].tolist(),
-            is_known=terms.is_known[indices].tolist(),
+            has_known_temperature=terms.has_known_temperature[indices].tolist(),
             variance=self._variance[order].tolist(),
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
@@ -311,7 +324,7 @@ def _sort_first(keys, ties):
     return some[np.lexsort([ties[some], *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
 
 
-def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
+def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):
     """Return the `Use` of a master for a frame of a night, taken as it is.
 
     Parameters
@@ -327,11 +340,11 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
         The part of it that is due to the lag.
     warmer : float
         Degrees that the master is warmer; 0 where they are alike or unknown.
-    is_known : bool
+    has_known_temperature : bool
         Whether the temperatures of both are known.
     """
     remarks = () if master.about.night == night else (match_sentences.remark_on_lag(lag),)
-    if not is_known:
+    if not has_known_temperature:
         remarks += (TEMPERATURE_UNKNOWN,)
     if warmer:
         remarks += (match_sentences.remark_on_warmth(warmer),)
@@ -351,7 +364,7 @@ def _use_of(ranked):
         remarks.append(match_sentences.remark_on_lag(ranked.lag))
     if not ranked.is_exact:
         remarks.append(match_sentences.remark_on_scale(ranked.scale))
-    if not ranked.is_known:
+    if not ranked.has_known_temperature:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
         remarks.append(match_sentences.remark_on_warmth(ranked.warmer))

@@ -382,12 +382,13 @@ class NightChoice:
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._setup_choice.unneeded
-        key, about = choice_key(
+        key, rounded_seconds = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
         if key not in self._steps:
-            step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
-            # The step serves all exposures that round alike, so it holds nothing of this one.
+            frame = self.frame_with(seconds, set_point, sensor)
+            step = self._choose(frame, key, rounded_seconds)
+            # All exposures of this key have the same step, but for the scales of darks.
             is_exact = not any(use.is_scaled for use in step.uses)
             self._steps[key] = step, is_exact
         step, is_exact = self._steps[key]
