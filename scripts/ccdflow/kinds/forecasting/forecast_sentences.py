@@ -330,8 +330,8 @@ def _wish_in_words(wish, noise, block, missing):
         words += _traits_of_flats(noise, block, has_more=has_more)
     if small_group is not None:
         verb, count = "makes" if wish.frames == 1 else "make", small_group.frames
-        there = "one that there is" if count == 1 else f"{count} that there are"
-        return f"{words} {verb} a combined {wish.kind} of the {there}"
+        members = "one that there is" if count == 1 else f"{count} that there are"
+        return f"{words} {verb} a combined {wish.kind} of the {members}"
     return words if has_more else f"{words} of this night"
 
 

@@ -268,11 +268,11 @@ def needs_of(context, steps):
     needs, spare = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
-        own, others = context.kept_by_identity(
+        needs_of_step, spare_of_step = context.kept_by_identity(
             OutcomeKey.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
         )
-        needs += own
-        spare += others
+        needs += needs_of_step
+        spare += spare_of_step
         # Each spare dark brings the bias that belongs to it.
         known = {*needs, *spare} if step.pairs else ()
         spare += [bias for _, bias in step.pairs if bias not in known]

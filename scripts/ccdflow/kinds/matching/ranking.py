@@ -188,17 +188,19 @@ class Ranking:
     def __init__(self, terms, night, rules, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
         self._is_causal = rules.direction != "nearest"
-        some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
-        self._lags = self._day - terms.days[some]
-        self._own = terms.night_numbers[some] == terms.columns.number_of_night.get(night, -1)
-        self._lags[self._own] = 0
+        compared = self._compared = terms.within(self._day, reach, is_causal=self._is_causal)
+        self._lags = self._day - terms.days[compared]
+        self._is_of_own_night = terms.night_numbers[compared] == terms.columns.number_of_night.get(
+            night, -1
+        )
+        self._lags[self._is_of_own_night] = 0
         days_apart = np.abs(self._lags)
         undated = _none_if_unset(np.isnan(days_apart))
         if undated is not None:
             days_apart[undated] = 0.0
-        self._ageing = terms.ageing_a_day * days_apart + terms.warming[some]
-        self._variance = terms.fixed[some] + self._ageing
-        self._added = self._variance + terms.bias_left[some]
+        self._ageing = terms.ageing_a_day * days_apart + terms.warming[compared]
+        self._variance = terms.fixed[compared] + self._ageing
+        self._added = self._variance + terms.bias_left[compared]
         self._order = self._first_indices(days_apart, undated, rules)
 
     def _first_indices(self, days_apart, undated, rules):
@@ -216,15 +218,15 @@ class Ranking:
         -------
         numpy.ndarray of int
         """
-        terms, some, later = self._terms, self._some, None
+        terms, compared, later = self._terms, self._compared, None
         if self._is_causal:
-            later = _none_if_unset(~self._own & ~(self._lags >= 0))
-        scaled_up = _none_if_unset(terms.is_scaled_up[some])
+            later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
+        scaled_up = _none_if_unset(terms.is_scaled_up[compared])
         not_preferred = self._not_preferred(days_apart, later)
         tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
         if later is not None:
             tier = _LATER_TIER * later + (0 if tier is None else tier)
-        keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
+        keys = [tier, ~self._is_of_own_night if rules.same_night else None, not_preferred, undated]
         keys += [
             None if later is None else np.where(later, days_apart, 0.0),
             self._added,
@@ -234,19 +236,19 @@ class Ranking:
         ranks = (tier, undated, not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
-        return _sort_first([key for key in keys if key is not None], terms.ties[some])
+        return _sort_first([key for key in keys if key is not None], terms.ties[compared])
 
     def _not_preferred(self, days_apart, later):
         """Return which darks come behind the exact ones, whatever they add; None for none."""
-        terms, some = self._terms, self._some
+        terms, compared = self._terms, self._compared
         if not terms.is_dark:
             return None
-        preferred, near = terms.is_exact[some], days_apart <= EXACT_NIGHTS
+        preferred, near = terms.is_exact[compared], days_apart <= EXACT_NIGHTS
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
             # Exact darks of another season compete with scaled darks of these weeks.
-            preferred = preferred | (near & ~terms.is_scaled_up[some])
+            preferred = preferred | (near & ~terms.is_scaled_up[compared])
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
@@ -256,7 +258,7 @@ class Ranking:
         for another reason than their variance, it is infinite.
         """
         terms, order = self._terms, self._order
-        if len(self._own) == len(terms.indices):
+        if len(self._is_of_own_night) == len(terms.indices):
             return 0
         if len(order) < MOST_CANDIDATES:
             return math.inf
@@ -276,12 +278,12 @@ class Ranking:
 
     def uses(self):
         """Return the `Use` of each of the first of them."""
-        terms, order, some = self._terms, self._order, self._some
-        indices = order + some.start if isinstance(some, slice) else some[order]
+        terms, order, compared = self._terms, self._order, self._compared
+        indices = order + compared.start if isinstance(compared, slice) else compared[order]
         values = RankedMaster(
             [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
-            is_own=self._own[order].tolist(),
+            is_own=self._is_of_own_night[order].tolist(),
             scale=terms.scale[indices].tolist(),
             is_exact=terms.is_exact[indices].tolist(),
             is_scaled_up=terms.is_scaled_up[indices].tolist(),
@@ -313,15 +315,17 @@ def _sort_first(keys, ties):
     """
     if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
-    some = np.arange(len(ties))
+    indices = np.arange(len(ties))
     for key in keys:
-        values = key[some]
+        values = key[indices]
         last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
-        some = some[values <= last]
+        indices = indices[values <= last]
         if values.min() < last:
             # Later keys decide among equals only.
             break
-    return some[np.lexsort([ties[some], *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
+    return indices[np.lexsort([ties[indices], *(key[indices] for key in reversed(keys))])][
+        :MOST_CANDIDATES
+    ]
 
 
 def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):

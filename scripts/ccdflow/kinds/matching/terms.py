@@ -212,17 +212,17 @@ class Terms:
     @cached_property
     def unscaled(self):
         """The dated masters that are taken as they are, as `UnscaledMasters`."""
-        own = np.flatnonzero(self.is_exact & np.isfinite(self.days))
-        variances = (self.fixed[own] + self.warming[own]) + self.bias_left[own]
+        indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
+        variances = (self.fixed[indices] + self.warming[indices]) + self.bias_left[indices]
         return UnscaledMasters(
-            masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
-            days=self.days[own].tolist(),
-            fixed=self.fixed[own].tolist(),
-            warming=self.warming[own].tolist(),
-            bias_left=self.bias_left[own].tolist(),
-            warmer=self.warmer[own].tolist(),
-            ties=self.ties[own].tolist(),
-            has_known_temperature=self.has_known_temperature[own].tolist(),
+            masters=[self.columns.masters[index] for index in self.indices[indices].tolist()],
+            days=self.days[indices].tolist(),
+            fixed=self.fixed[indices].tolist(),
+            warming=self.warming[indices].tolist(),
+            bias_left=self.bias_left[indices].tolist(),
+            warmer=self.warmer[indices].tolist(),
+            ties=self.ties[indices].tolist(),
+            has_known_temperature=self.has_known_temperature[indices].tolist(),
             least=np.minimum.accumulate(variances).tolist(),
         )
 
