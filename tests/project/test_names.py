@@ -147,6 +147,23 @@ def test_no_variable_is_named_by_a_preposition():
     assert bare == set()
 
 
+def test_variables_of_the_choice_of_masters_are_nouns():
+    """``masters_of_camera``, not ``own``; ``rows_by_size``, not ``alike``."""
+    folders = [LIBRARY / "calibrate"]
+    folders += [
+        LIBRARY / "kinds" / name for name in ("matching", "masters", "calibrating", "forecasting")
+    ]
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if path.parent in folders
+        for name in names_given(tree)
+    ]
+    assert len(names) > 3000
+    bare = {"alike", "off", "own", "same", "some", "there", "those", "what", "who"}
+    assert {f"{path.name}: {name}" for path, name in names if name.strip("_") in bare} == set()
+
+
 def test_tests_call_no_private_function_of_the_chain():
     """A test that names a private function breaks with each change of its module."""
     packages = ("ccdflow.calibrate", "ccdflow.kinds")

@@ -57,13 +57,13 @@ class PixelVariance:
 
     @property
     def constant(self):
-        """The variance without light, (ny, nx) float32; 0 outside all amplifiers."""
+        """The variance of a pixel without light, (ny, nx) float32; 0 outside all amplifiers."""
         if "constant" not in self._planes:
             self._planes["constant"] = self._constant()
         return self._planes["constant"]
 
     def _constant(self):
-        """Return the variance without light, which frames with the same masters share."""
+        """Return the variance without light: frames with the same masters and noise share it."""
         image, masters = self._image, self._image.masters
         planes = {kind: image.plane(kind) for kind in ("flat", "dark", "bias")}
         planes = {kind: plane for kind, plane in planes.items() if plane is not None}
@@ -109,7 +109,7 @@ class PixelVariance:
         for readout, block_slices, image_slices in image.pieces(rows):
             factor = image.factor(readout) ** 2
             constant = readout.read_noise**2 + readout.rounding + readout.level_variance
-            constant += self.other_bias(readout)
+            constant += self.variance_of_other_bias(readout)
             part, term = out[block_slices], scratch[block_slices]
             part[...] = np.float32(factor * constant)
             for kind in ("bias", "dark"):
@@ -125,8 +125,8 @@ class PixelVariance:
                 np.multiply(light, np.float32(share), out=term)
                 part += term
 
-    def other_bias(self, readout):
-        """Return the variance of a bias that was subtracted only from the dark, adu^2.
+    def variance_of_other_bias(self, readout):
+        """Return the variance of the bias in the dark, if it is not the frame's own, adu^2.
 
         The dark's header gives the noise of its pixels; the levels of its rows add to it.
 

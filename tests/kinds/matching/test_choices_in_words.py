@@ -475,10 +475,10 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     chance, changed = random.Random(3), set()
 
     def drawn(number):
-        is_known = chance.random() < 0.6
+        has_known_temperature = chance.random() < 0.6
         lag = chance.choice([None, 0, 1, 5, -1, -3])
         remarks = (match_sentences.remark_on_lag(lag),) if lag else ()
-        remarks += () if is_known else (TEMPERATURE_UNKNOWN,)
+        remarks += () if has_known_temperature else (TEMPERATURE_UNKNOWN,)
         degrees = (chance.choice([-20.0, -10.0, 0.0]), None)
         scale = chance.choice([1.0, 0.7])
         return Use(f"combined/{number}/d.fits", lag, scale, 1.0 + number, "B", remarks, degrees)

@@ -194,8 +194,8 @@ class StepsChoice:
         """
         values = row.facts.values()
         known = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
-        like = self._steps_by_numbers.get(numbers)
-        if like is None:
+        known_steps = self._steps_by_numbers.get(numbers)
+        if known_steps is None:
             chosen = tuple([each.step(*known) for each in self._window_choices])
             if numbers is not None:
                 self._steps_by_numbers[numbers] = chosen
@@ -205,7 +205,7 @@ class StepsChoice:
             chosen = tuple(
                 [
                     each.step(*known) if step.kind == DARK or step.missing else step
-                    for each, step in zip(self._window_choices, like, strict=True)
+                    for each, step in zip(self._window_choices, known_steps, strict=True)
                 ]
             )
         # Steps of members are kept with them, so that their ids stay their own.
@@ -328,7 +328,7 @@ class FramePlanner:
     def __init__(self, planner, kind, calibration):
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
-        self._planned_frames, self._kinds, self._measured = {}, {}, {}
+        self._planned_frames, self._kinds, self._measurements = {}, {}, {}
         self._choices_by_epoch = {}
 
     def want_all(self, frames):
@@ -360,19 +360,19 @@ class FramePlanner:
             chosen = planned_frames.choices_by_numbers.get(numbers)
             if chosen is None:
                 chosen = self._choose(row, product, planned_frames, seconds, degrees)
-            steps, common = chosen
-            night, shared_basis, basis = planned_frames.night, common.shared_basis, None
+            steps, calibration = chosen
+            night, shared_basis, basis = planned_frames.night, calibration.shared_basis, None
             groups[product] = Group(
                 product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
                 steps, measurements=planned_frames.measurements,
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
-                open_entry = self._open_entry(product) if common.is_open else {}
+                open_entry = self._open_entry(product) if calibration.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             # By place, in the order of the fields: keywords are slow.
-            yield WantedProduct(product, night, basis, (frame.product,), (), common.after, key)
+            yield WantedProduct(product, night, basis, (frame.product,), (), calibration.after, key)
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
@@ -388,19 +388,18 @@ class FramePlanner:
             Set and measured temperature.
         """
         numbers = planned_frames.steps.numbers_of(seconds, degrees)
-        for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if name in planned_frames.choices_by_numbers:
-                return planned_frames.choices_by_numbers[name]
+        for key in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
+            if key in planned_frames.choices_by_numbers:
+                return planned_frames.choices_by_numbers[key]
         steps = planned_frames.steps.choose(row, numbers)
         step_keys = tuple([_step_key(self._context, step) for step in steps])
-        common = planned_frames.calibrations.get(step_keys)
-        if common is None:
-            common = self._shared_calibration(row, product, planned_frames, steps)
-            planned_frames.calibrations[step_keys] = common
-        chosen = steps, common
-        planned_frames.choices_by_numbers[
-            (*numbers, *(seconds, degrees)[: _own_values_needed(steps)])
-        ] = chosen
+        calibration = planned_frames.calibrations.get(step_keys)
+        if calibration is None:
+            calibration = self._shared_calibration(row, product, planned_frames, steps)
+            planned_frames.calibrations[step_keys] = calibration
+        chosen = steps, calibration
+        key = (*numbers, *(seconds, degrees)[: _own_values_needed(steps)])
+        planned_frames.choices_by_numbers[key] = chosen
         return chosen
 
     def _open_entry(self, product):
@@ -426,10 +425,10 @@ class FramePlanner:
             self._choices_by_epoch[epoch_key] = first
         steps = self._choices_by_epoch[epoch_key].choice_of_night(row.night)
         # Frames of all filters and types have the same measurements.
-        name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
-        if name not in self._measured:
-            self._measured[name] = _measurements_for(context, row)
-        measurements, shared = self._measured[name]
+        key = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
+        if key not in self._measurements:
+            self._measurements[key] = _measurements_for(context, row)
+        measurements, shared = self._measurements[key]
         return _PlannedFrames(
             night=row.night,
             nights=(row.night,),
@@ -501,10 +500,10 @@ class SharedBasis:
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
             before = before.replace(_MEASURED_TEXT, text)
-        self._copy = hashlib.sha256(f'{before}"'.encode()).copy
+        self._copy_of_hash = hashlib.sha256(f'{before}"'.encode()).copy
 
     def basis(self, frame, degrees, open_entry):
-        """Return the basis of one whose reduced frame has a key.
+        """Return the basis of one of the frames.
 
         Parameters
         ----------
@@ -513,7 +512,7 @@ class SharedBasis:
         degrees : tuple
             The frame's temperatures as in its header: set point and sensor.
         open_entry : dict
-            More entries of it.
+            Further entries of the basis.
 
         Returns
         -------
@@ -528,7 +527,15 @@ class SharedBasis:
         )
 
     def _basis_at(self, frame, warmer):
-        """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
+        """Return the basis of one of the frames, by the key of its reduced frame and its warmth.
+
+        Parameters
+        ----------
+        frame : str
+            Key of the reduced frame.
+        warmer : float or None
+            Degrees by which the dark is warmer than the frame.
+        """
         lines = [
             _line_at_degrees(line, warmer) if line[0] == "dark" else line
             for line in self._basis["how"]
@@ -552,7 +559,7 @@ class SharedBasis:
         end = self._ends_of_degrees.get(degrees)
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
-        hashed = self._copy()
+        hashed = self._copy_of_hash()
         # A key has hexadecimal digits only: JSON would add quotes and change nothing else.
         hashed.update(frame.encode() + end)
         return short_digest(hashed)

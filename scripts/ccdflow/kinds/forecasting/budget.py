@@ -332,10 +332,10 @@ def _wishes_of(frame, kind):
         return
     frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
     # Those that there are count: further ones join them.
-    there = 0 if small_group is None else small_group.frames
+    frames_there = 0 if small_group is None else small_group.frames
     if small_group is None or frames > small_group.minimum:
         then = budget_of(_with_new(frame, kind, frames))
-        yield wish(frames - there, then, joins=there > 0)
+        yield wish(frames - frames_there, then, joins=frames_there > 0)
 
 
 def _with_new(frame, kind, frames):

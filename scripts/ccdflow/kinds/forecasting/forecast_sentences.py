@@ -68,8 +68,8 @@ def paragraph(block):
             " refuse` wants whole frames only"
         )
     for line in block.taken:
-        master_in_words, application = master_words(line), how_words(line, block)
-        name = _who(line, block)
+        master_in_words, application = master_words(line), application_words(line, block)
+        name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
@@ -90,8 +90,8 @@ def _frames_of(block):
     return ", ".join(parts[:_MOST_NAMED]) + unnamed
 
 
-def _who(line, block):
-    """Return which frames of a block a line is about, '' for all of them."""
+def _frames_of_line(line, block):
+    """Return the words on the frames of a line, with a colon; '' for all frames of a block."""
     if len(line.groups) == len(block.groups):
         return ""
     if line.kind == FLAT:
@@ -102,7 +102,7 @@ def _who(line, block):
             # The filter alone tells the lines apart.
             return ""
     products = {group.product for group in line.groups}
-    names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
+    names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))
     if names and sum(dict(block.frames)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
     return f"{night_forecast.files_words(line.groups)}: "
@@ -161,7 +161,7 @@ def _words_of(group, use, frames, level=""):
     return f"{frames} of {date}"
 
 
-def how_words(line, block=None):
+def application_words(line, block=None):
     """Return how near a master is, how it is applied, and the variance that it adds.
 
     Parameters
@@ -186,10 +186,10 @@ def how_words(line, block=None):
     if line.unmeasured:
         levels = "level" if line.unmeasured == 1 else "levels"
         words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
-    return f"{', '.join(words)}{_adds(line, block)}"
+    return f"{', '.join(words)}{_words_on_added_variance(line, block)}"
 
 
-def _adds(line, block):
+def _words_on_added_variance(line, block):
     """Return the variance that a master adds, behind a semicolon."""
     if line.factors[1] == 0:
         return ""
@@ -280,7 +280,8 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
         f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in block.noises
     ]
     entries = [
-        (name, noise_words(n)) for name, n in zip(names, block.noises[:most_lines], strict=False)
+        (name, noise_words(noise))
+        for name, noise in zip(names, block.noises[:most_lines], strict=False)
     ]
     unnamed = len(block.noises) - most_lines
     return entries + ([(f"and {unnamed} more", "")] if unnamed > 0 else [])
@@ -351,8 +352,8 @@ def _wish_in_words(wish, noise, block, missing):
         words += _traits_of_flats(noise, block, has_more=has_more)
     if small_group is not None:
         verb, count = "makes" if wish.frames == 1 else "make", small_group.frames
-        there = "one that there is" if count == 1 else f"{count} that there are"
-        return f"{words} {verb} a combined {wish.kind} of the {there}"
+        members = "one that there is" if count == 1 else f"{count} that there are"
+        return f"{words} {verb} a combined {wish.kind} of the {members}"
     return words if has_more else f"{words} of this night"
 
 
@@ -447,7 +448,7 @@ def _table_rows(blocks):
                 (
                     line.kind,
                     master_in_words,
-                    how_words(line, block),
+                    application_words(line, block),
                     line.grade,
                     files,
                     _rival_words(line),

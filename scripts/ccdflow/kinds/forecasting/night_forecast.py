@@ -517,7 +517,7 @@ def _factors(context, answers):
         if name not in known:
             uses = uses_applied(context, group)
             dark = uses.get(DARK)
-            is_in_both = dark is not None and night_noise.has_bias(context, dark, uses.get(BIAS))
+            is_in_both = dark is not None and night_noise.shares_bias(context, dark, uses.get(BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
     return min(known.values()), max(known.values())
 

@@ -104,7 +104,7 @@ class DarkMaker(ExposedMasterMaker):
         return statistics, lost, copies
 
     def combined_images(self, work, hdus_of_members):
-        """Yield each image of the combined dark; pixels that it cannot be scaled in are flagged."""
+        """Yield each image of the combined dark; pixels that are hot or not linear are flagged."""
         members = work.members
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]

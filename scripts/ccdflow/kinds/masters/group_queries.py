@@ -118,8 +118,8 @@ def masters_carried(context, group):
     groups = []
     for step in group.steps:
         for use in step.uses:
-            if (own := context.find_group(use.product)) is not None:
-                groups.append(own)
+            if (master := context.find_group(use.product)) is not None:
+                groups.append(master)
     return groups
 
 

@@ -224,11 +224,11 @@ def _answer(context, step):
     """Return the `Answer` of a step, computed once for all frames that share the step's object."""
 
     def make():
-        use, own = (
-            association.first_use(context, step),
+        return Answer(
             measured_flats.order_by_measurement(context, step),
+            association.first_use(context, step),
+            association.missing_master(context, step),
         )
-        return Answer(own, use, association.missing_master(context, step))
 
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), make)
 

@@ -1,4 +1,4 @@
-"""Which masters belong to a frame: the inventory and the plan, as `matching` asks for them.
+"""Which masters belong to a frame: the rule, asked with the inventory and the plan.
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
 (`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
@@ -99,7 +99,7 @@ def _best_pair(context, pair, rows, night):
         Of the frame or of the members.
     night : str
     """
-    bias_library, dark_library, rules, same = context.lookup(
+    bias_library, dark_library, rules, equal_steps = context.lookup(
         (Lookup.PAIRS,),
         lambda: (
             *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
@@ -125,11 +125,11 @@ def _best_pair(context, pair, rows, night):
     # Frames with one step of the bias share these biases: their exposures change only the scales of
     # the darks.
     biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
-    own = biases.best_pair_first(dark)
+    best_first = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
-        step if step is before else same.setdefault(step, step)
-        for step, before in zip(own, pair, strict=True)
+        step if step is before else equal_steps.setdefault(step, step)
+        for step, before in zip(best_first, pair, strict=True)
     )
 
 
@@ -278,11 +278,11 @@ def needs_of(context, steps):
     needs, spare = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
-        own, others = context.kept_by_identity(
+        needs_of_step, spare_of_step = context.kept_by_identity(
             OutcomeKey.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
         )
-        needs += own
-        spare += others
+        needs += needs_of_step
+        spare += spare_of_step
         # Each spare dark brings the bias that belongs to it.
         known = {*needs, *spare} if step.pairs else ()
         spare += [bias for _, bias in step.pairs if bias not in known]

@@ -139,8 +139,11 @@ class MasterColumns:
         """
         if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
-                off = temperature_differences(*self.temperatures, degrees)
-                is_other, is_known = off > rules.temperature_tolerance, np.isfinite(off)
+                differences = temperature_differences(*self.temperatures, degrees)
+                is_other, is_known = (
+                    differences > rules.temperature_tolerance,
+                    np.isfinite(differences),
+                )
                 flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
             self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
         return self._temperature_flags[degrees]

@@ -347,13 +347,13 @@ class MasterLibrary:
         frame = self._setup_with_settings(row, medians_of([row]), row.night)
         self._note_noise(frame.setup, row)
         choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return WindowChoice(self.kind.name, choices, self._chosen, {})
+        return WindowChoice(self.kind.name, choices, self._choose_step, {})
 
     def _step(self, frame, row):
-        """Return the `Step` of a frame; one object for all frames that have the same answer."""
+        """Return the `Step` of a frame: one object for all frames with the same masters."""
         self._note_noise(frame.setup, row)
         choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return self._chosen(choices, frame.exptime, frame.set_temperature, frame.temperature)
+        return self._choose_step(choices, frame.exptime, frame.set_temperature, frame.temperature)
 
     def _note_noise(self, setup, row):
         """Note the noise of a detector, which the first frame of a setup has."""
@@ -374,7 +374,7 @@ class MasterLibrary:
             for frame, region in frames_and_regions
         ]
 
-    def _chosen(self, choices, seconds, *degrees):
+    def _choose_step(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         window_choice, larger = choices[0][0], choices[1:]
         step = window_choice.choose(seconds, *degrees)
@@ -476,7 +476,7 @@ class WindowChoice:
     kind : {'bias', 'dark', 'flat'}
     choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
         That of the window itself first, with None; those of larger ones, with the region there.
-    chosen : callable
+    choose_step : callable
         Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
     nights : dict of str to WindowChoice
         The choice of each night of their epoch that was asked of.
@@ -484,7 +484,7 @@ class WindowChoice:
 
     kind: str
     choices: list[tuple[rule.NightChoice, Region | None]]
-    chosen: Callable[..., Step]
+    choose_step: Callable[..., Step]
     nights: dict[str, WindowChoice]
 
     def choice_of_night(self, night):
@@ -492,7 +492,7 @@ class WindowChoice:
         choice = self.nights.get(night)
         if choice is None:
             choices = [(each.choice_of_night(night), cut) for each, cut in self.choices]
-            choice = WindowChoice(self.kind, choices, self.chosen, self.nights)
+            choice = WindowChoice(self.kind, choices, self.choose_step, self.nights)
             self.nights[night] = choice
         return choice
 
@@ -523,7 +523,7 @@ class WindowChoice:
         -------
         ccdflow.run.job.Step
         """
-        return self.chosen(self.choices, seconds, *degrees)
+        return self.choose_step(self.choices, seconds, *degrees)
 
 
 def detector_noise_of(context, row):

@@ -423,8 +423,8 @@ def _cards_in_words(text):
     >>> _cards_in_words("DETSERNO absent, OFFSET 10")
     'OFFSET 10 without DETSERNO in the header'
     """
-    there, lacking = map(", ".join, _cards_there_and_lacking(text))
-    return f"{there} without {lacking} in the header".strip() if lacking else there
+    cards, lacking = map(", ".join, _cards_there_and_lacking(text))
+    return f"{cards} without {lacking} in the header".strip() if lacking else cards
 
 
 def _cards_there_and_lacking(text):
@@ -498,11 +498,11 @@ def master_in_words(master, kind):
     """
     about = master.about
     seconds = f"{about.exptime:g} s" if about.exptime else "unknown exposure"
-    what = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
+    traits = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
     if kind == "dark":
         degrees = degrees_words(about)
-        what += f" at {degrees}" if degrees else ""
-    return f"{what} ({master.frames}, {about.night})".strip()
+        traits += f" at {degrees}" if degrees else ""
+    return f"{traits} ({master.frames}, {about.night})".strip()
 
 
 def masters_in_words(masters, kind, most=6):

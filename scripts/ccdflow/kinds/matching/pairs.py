@@ -99,7 +99,8 @@ class BiasesOfDarks:
         self._variances = [each.variance for each in self._biases]
         index_of_bias = {each.product: index for index, each in enumerate(self._biases)}
         self._indices = [
-            None if own is None else index_of_bias.get(own.product) for own in biases_of_darks
+            None if bias_in_dark is None else index_of_bias.get(bias_in_dark.product)
+            for bias_in_dark in biases_of_darks
         ]
         # {identity of an exact dark: ((the dark, its best bias), the dark)}
         self._unscaled = {}
@@ -155,16 +156,18 @@ class BiasesOfDarks:
         (ccdflow.run.job.Use, ccdflow.run.job.Use)
             The dark has that variance as its ``bias_left``.
         """
-        own, left = self._biases_of_darks[number], self._variances
-        if own is not None:
+        bias_in_dark, variances = self._biases_of_darks[number], self._variances
+        if bias_in_dark is not None:
             # The result of `variance_of_biases` for a bias that is not the dark's: most are not.
-            variance_in_dark = use.scale**2 * own.variance
-            left = [variance + variance_in_dark for variance in left]
+            variance_in_dark = use.scale**2 * bias_in_dark.variance
+            variances = [variance + variance_in_dark for variance in variances]
             if (index := self._indices[number]) is not None:
-                left[index] = variance_of_biases(self._biases[index], use, own, self._ageing)
-        least = min(left)
+                variances[index] = variance_of_biases(
+                    self._biases[index], use, bias_in_dark, self._ageing
+                )
+        least = min(variances)
         dark = use if use.bias_left == least else use.with_bias_left(least)
-        return dark, self._biases[left.index(least)]
+        return dark, self._biases[variances.index(least)]
 
 
 def _competing_biases(uses, biases_of_darks, rules, uses_of):
@@ -182,18 +185,20 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
     """
     rank = rank_of(uses[0], rules)
     known = {use.product for use in uses}
-    products = dict.fromkeys([own.product for own in biases_of_darks if own is not None])
-    others = uses_of([product for product in products if product not in known])
-    rest = (*uses[1:], *others)
+    products = dict.fromkeys(
+        [bias_in_dark.product for bias_in_dark in biases_of_darks if bias_in_dark is not None]
+    )
+    other_biases = uses_of([product for product in products if product not in known])
+    rest = (*uses[1:], *other_biases)
     return [uses[0], *[use for use in rest if rank_of(use, rules) == rank]]
 
 
 def _order_of_darks(darks, ranks):
     """Return the indices of the darks: those of the first rank by the variance of their pair."""
-    some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
-    others = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
+    competing = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
+    behind = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # Equal ones keep their order.
-    return sorted(some, key=lambda n: darks[n].variance + darks[n].bias_left) + others
+    return sorted(competing, key=lambda n: darks[n].variance + darks[n].bias_left) + behind
 
 
 def _with_pairs(bias, best, pairs):

@@ -130,8 +130,8 @@ class MasterChoice:
         """Return the masters of a kind that are of some nights, in the order of products."""
         # An archive has thousands of nights, of which a caller names a few.
         places = self._places_by_night
-        some = [place for night in nights for place in places.get((kind, night), ())]
-        return [master for _, master in sorted(some, key=itemgetter(0))]
+        numbered_masters = [place for night in nights for place in places.get((kind, night), ())]
+        return [master for _, master in sorted(numbered_masters, key=itemgetter(0))]
 
     @cached_property
     def _places_by_night(self):
@@ -180,22 +180,22 @@ class MasterChoice:
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
         named = frame if seconds is None else replace(frame, exptime=seconds)
-        own = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
-        if not own:
+        masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
+        if not masters_of_camera:
             which = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named, f"there is none {which}")
-        same = [m for m in own if m.about.setup == frame.setup]
-        others = [m for m in own if m.about.setup != frame.setup]
-        if kind == FLAT and any(m.about.light == frame.light for m in others):
-            others = [m for m in others if m.about.light == frame.light]
-        parts = [self._words_on_own_setup(kind, same, frame)] if same else []
-        if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda master: _distance(kind, master, named))
+        same_setup = [m for m in masters_of_camera if m.about.setup == frame.setup]
+        other_setups = [m for m in masters_of_camera if m.about.setup != frame.setup]
+        if kind == FLAT and any(m.about.light == frame.light for m in other_setups):
+            other_setups = [m for m in other_setups if m.about.light == frame.light]
+        parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
+        if other_setups and (kind == FLAT or not same_setup):
+            nearest = min(other_setups, key=lambda master: _distance(kind, master, named))
             words = match_sentences.master_in_words(nearest, kind)
             differing = match_sentences.differences_in_words(nearest.about, frame)
             parts.append(f"nearest {words} with {differing}")
         is_of_other_temperature = kind == DARK and any(
-            self._degrees_beyond_tolerance(dark.about, frame) is not None for dark in same
+            self._degrees_beyond_tolerance(dark.about, frame) is not None for dark in same_setup
         )
         rest = "; ".join(parts)
         return _none_fits(kind, named, rest, is_of_other_temperature=is_of_other_temperature)
@@ -327,8 +327,10 @@ class NightChoice:
         """Return the choice of the same frames in another night."""
         choices = self._night_choices
         if night not in choices:
-            own = self.frame
-            frame = own.like(night, own.exptime, own.set_temperature, own.temperature)
+            own_frame = self.frame
+            frame = own_frame.like(
+                night, own_frame.exptime, own_frame.set_temperature, own_frame.temperature
+            )
             choices[night] = NightChoice(self._setup_choice, frame, choices)
         return choices[night]
 
@@ -382,12 +384,13 @@ class NightChoice:
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._setup_choice.unneeded
-        key, about = choice_key(
+        key, rounded_seconds = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
         if key not in self._steps:
-            step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
-            # The step serves all exposures that round alike, so it holds nothing of this one.
+            frame = self.frame_with(seconds, set_point, sensor)
+            step = self._choose(frame, key, rounded_seconds)
+            # All exposures of this key have the same step, but for the scales of darks.
             is_exact = not any(use.is_scaled for use in step.uses)
             self._steps[key] = step, is_exact
         step, is_exact = self._steps[key]

@@ -48,9 +48,9 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
-    own = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
+    facts = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
     return context.lookup(
-        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, own),
+        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, facts),
         lambda: _setup(context, row, kind),
     )
 
@@ -148,8 +148,8 @@ def restore_spellings(context, before):
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
     if any(before.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
-    now = _spellings(rows)
-    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: now | before)
+    spellings_now = _spellings(rows)
+    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | before)
 
 
 def _layout(context, row):

@@ -102,9 +102,11 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     set_points_off = set_points - number_or_nan(degrees[0])
     sensors_off = sensors - number_or_nan(degrees[1])
     with np.errstate(invalid="ignore"):
-        off = np.where(np.abs(set_points_off) > rules.temperature_tolerance, set_points_off, 0.0)
+        set_points_beyond = np.where(
+            np.abs(set_points_off) > rules.temperature_tolerance, set_points_off, 0.0
+        )
         is_far = (np.abs(sensors_off) > SENSOR_SPREAD_DEGREES) & ~(
-            np.abs(sensors_off) <= np.abs(off)
+            np.abs(sensors_off) <= np.abs(set_points_beyond)
         )
     # Added to 0, as -0 would be another answer.
-    return np.round(np.where(is_far, sensors_off, off), 1) + 0.0
+    return np.round(np.where(is_far, sensors_off, set_points_beyond), 1) + 0.0
