@@ -21,7 +21,7 @@ PLACES = [
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
-    ("ccdflow/kinds/reducing/converter_ends.py", "return {} if record is None"),
+    ("ccdflow/kinds/reducing/converter_ends.py", "return record is not None and"),
     ("ccdflow/kinds/science.py", "noisy = noise_sentences"),
     ("ccdflow/pages/pictures/small_picture.py", "return Shown("),
     ("ccdflow/run/late_notes.py", 'count, heads = first["count"]'),

@@ -23,7 +23,7 @@ from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.kinds.reducing.converter_ends import noted_ends, recorded_ends
+from ccdflow.kinds.reducing.converter_ends import lacks_ends, recorded_ends
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
@@ -155,7 +155,8 @@ class Calibration:
             "arithmetic": self.kind.version,
             "frame": getattr(self.reduced_record, "key", ""),
             **({"without_level": lost} if (lost := without_level_of(self.reduced_record)) else {}),
-            **({"converter": ends} if (ends := noted_ends(self.reduced_record)) else {}),
+            # The content of the raw file, which the frame's key has, determines them otherwise.
+            **({"converter": "not known"} if lacks_ends(self.reduced_record) else {}),
             "masters": [
                 [kind, use.product, self.context.outcome(use.product).key]
                 for kind, use in self.uses.items()

@@ -293,7 +293,7 @@ def _figures(frame, made, samples, even):
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
-        **_figures_of_converters(made),
+        "converter": {name: end.to_record() for name, end in made.converters.items()},
     }
     if made.rows:
         figures["rows"] = {
@@ -318,12 +318,6 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
-
-
-def _figures_of_converters(made):
-    """Return the entry of the ends of the converters, {} where none is known."""
-    ends = {name: end.to_record() for name, end in made.converters.items()}
-    return {"converter": ends} if ends else {}
 
 
 def _plain_regions(without_level):
