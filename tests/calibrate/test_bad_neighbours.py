@@ -75,7 +75,7 @@ def test_the_noise_of_the_sky_is_that_of_good_pixels(has_mask, tmp_path):
     """Within 3 sigma the masked pixels counted: dead columns made SKYRMS 2 % too large."""
     rng = np.random.default_rng(5)
     image, columns = rng.normal(SKY, 20.0, SHAPE), np.arange(3, 297, 12)
-    # What they hold is twice as noisy, and mostly within the limit of stars.
+    # These columns are twice as noisy, and mostly within the limit of stars.
     image[:, columns] += rng.normal(0, 35.0, (SHAPE[0], len(columns)))
     bad = np.zeros(SHAPE, np.int16)
     bad[:, columns] = BAD_COLUMN

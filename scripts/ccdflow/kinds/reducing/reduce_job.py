@@ -293,7 +293,7 @@ def _figures(frame, made, samples, even):
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
-        "converter": {name: end.to_record() for name, end in made.converters.items()},
+        "converter": _ends_of_converters(made),
     }
     if made.rows:
         figures["rows"] = {
@@ -318,6 +318,11 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
+
+
+def _ends_of_converters(made):
+    """Return the ends of the converters as JSON has them, by amplifier."""
+    return {name: end.to_record() for name, end in made.converters.items()}
 
 
 def _plain_regions(without_level):

@@ -209,7 +209,7 @@ def _verify_image(opened, hdu):
         stored = replace(
             stored, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
-        bad = masking.bad_pixels(mask, image, opened, stored)
+        bad = masking.pixels_without_light(mask, image, opened, stored)
         compared = _verify_errors(header, uncertainty.header, image, stored, smooth, bad)
     if mask is not None:
         _check_mask(mask, image, MaskSources(opened, hdu, header, stored))

@@ -279,7 +279,7 @@ def _read_measurement(path, size, time):
     return measurement_of(path)
 
 
-def bad_pixels(mask, image, opened, stored):
+def pixels_without_light(mask, image, opened, stored):
     """Return the pixels that do not count for the errors of their neighbours.
 
     Parameters

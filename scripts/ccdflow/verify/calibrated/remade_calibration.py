@@ -472,7 +472,7 @@ def check_errors(error, image, noise, smooth, calibrated, step, bad):
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
         smooth_rows = smooth.rows(index[0], index[-1] + 1)[index - index[0]]
-        pixels = _filled(pixels.astype(float), bad[index], smooth_rows)
+        pixels = _fill_pixels(pixels.astype(float), bad[index], smooth_rows)
         is_wrong, expected = standard_errors.wrong_in(
             stored_errors, pixels, rows=rows, noise=noise, smooth=smooth, step=step
         )
@@ -492,7 +492,7 @@ def check_errors(error, image, noise, smooth, calibrated, step, bad):
     )
 
 
-def _filled(pixels, bad, smooth):
+def _fill_pixels(pixels, bad, smooth):
     """Return rows whose bad pixels have the mean of the good ones beside them, or smooth light."""
     padded = np.pad(np.where(bad, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
     beside = np.stack([padded[:, :-2], padded[:, 2:]])
