@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from chain_runs import DARKS, FEW, FLATS, KINDS, take
-from small_frames import run_jobs
+from small_frames import begin, run_jobs
 
 from ccdflow.kinds.masters.member_masters import _ceiling
-from ccdflow.kinds.reducing.converter_ends import noted_ends, noted_full_pixels
+from ccdflow.kinds.reducing.converter_ends import lacks_ends, noted_ends, noted_full_pixels
 from ccdflow.maskbits import SATURATED
 from ccdflow.verify import verdicts
 
@@ -49,7 +49,12 @@ def night(tmp_path_factory):
     assert "saturation" not in profile
     counted = {"dark": {"count": True}, "flat": {"count": True}}
     profiles = {"simcam": profile}
-    return chain, run_jobs(chain.raw, folder / "results", profiles, kinds=KINDS, **counted)
+    done = run_jobs(chain.raw, folder / "results", profiles, kinds=KINDS, **counted)
+    session = begin(chain.raw, folder / "results", profiles, **counted)
+    left = [job.product for job in session.plan.jobs.values() if job.kind in KINDS]
+    session.lock.close()
+    assert left == []
+    return chain, done
 
 
 def test_a_calibrated_frame_flags_them_all_and_no_others(night):
@@ -92,7 +97,7 @@ def test_the_mask_without_one_of_them_differs(night):
     path = done.results / SCIENCE
     sound = path.read_bytes()
     with fits.open(path, mode="update", checksum=True) as hdus:
-        hdus["MASK"].data[70, 10] &= ~SATURATED
+        hdus["MASK"].data[44, 23] &= ~SATURATED
     verdict = verdicts.verify(SCIENCE, raw=chain.raw, results=done.results, whole=True)
     path.write_bytes(sound)
     assert (verdict.verdict, "pixels of the mask" in verdict.reason) == ("differs", True)
@@ -107,6 +112,8 @@ def test_records_without_the_entry_are_as_they_were():
     assert [_ceiling(image, record) for record in (older, newer)] == [None, 64500.0]
     assert (noted_full_pixels(older), noted_ends(older)) == ({}, {})
     assert noted_full_pixels(newer) == {"A": full["converter"]["A"]}
+    foreseen = SimpleNamespace(data={})
+    assert [lacks_ends(each) for each in (older, newer, foreseen)] == [True, False, False]
     # A lower value of the profile takes precedence.
     amplifiers[0].saturation = 60000.0
     assert _ceiling(image, newer) == 59000.0

@@ -301,7 +301,8 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
             tiles = signal.tiles_of(reduced.shape[0])
             background = signal.Background(tiles, data[tiles.all_rows])
             error = np.empty(reduced.shape, np.float32)
-            work.noise.write(rows, padded, background, error, scratch)
+            around = np.concatenate([flags[:1], flags, flags[-1:]])
+            work.noise.write(rows, padded, background, error, scratch, flags=around)
             work.mask_extrapolated(rows, error, flags)
             np.sqrt(error, out=error)
     return data.copy(), error, flags

@@ -303,9 +303,9 @@ class _CalibratedImage:
             if each.name == f"MASK{suffix}" and each.shape == self.hdu.shape
         ]
         self.mask_hdu = masks[0] if masks else None
-        sample = ImageSample(file, self.hdu, work, name=name, noise=noise)
-        self.background = sample.background
-        self.figures = sample.figures()
+        self._sample = ImageSample(file, self.hdu, work, name=name, noise=noise)
+        self.background = self._sample.background
+        self.figures = self._sample.figures()
         if mask:
             self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
             if corrections.find_cosmics is not None and noise:
@@ -414,6 +414,7 @@ class _CalibratedImage:
             mask[cosmics.hits] |= maskbits.COSMIC
             search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": search}
+        self.figures |= self._sample.sky_of_good_pixels(mask)
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]
@@ -440,7 +441,13 @@ class _CalibratedImage:
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
         around = image[: count + 2]
         self.work.noise.write(
-            rows, around, background=self.background, out=variance, scratch=scratch, strip=strip
+            rows,
+            around,
+            background=self.background,
+            out=variance,
+            scratch=scratch,
+            flags=buffers.flags_around(rows),
+            strip=strip,
         )
         if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
@@ -456,7 +463,7 @@ class _CalibratedImage:
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
         buffers.add(values)
-        if self.has_mask:
+        if self.has_mask or self.has_noise:
             flags = buffers.mask[rows]
             self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
             if self._corrections.bad_pixels is not None:

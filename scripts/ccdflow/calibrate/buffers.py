@@ -30,7 +30,7 @@ class Buffers:
         if image.has_noise:
             self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
             self.errors = _buffer("errors", (rows, width), np.float32)
-        if image.has_mask:
+        if image.has_mask or image.has_noise:
             # Neighbours of saturated pixels need the whole image: the mask is written last.
             self.mask = _buffer("mask", (ny, width), np.int16)
         if image.mask_hdu is not None:
@@ -39,6 +39,18 @@ class Buffers:
     def scratch_of(self, count):
         """Return scratch memory for ``count`` rows, (3, count nx)."""
         return self._scratch[:, : count * self._width]
+
+    def flags_around(self, rows):
+        """Return the mask of some rows, and of one row on either side, contiguous int16.
+
+        The outermost rows of the image are their own neighbours.
+        """
+        ny = len(self.mask)
+        around = self.mask[max(rows.start - 1, 0) : min(rows.stop + 1, ny)]
+        if rows.start > 0 and rows.stop < ny:
+            return around
+        first, last = around[: int(rows.start == 0)], around[len(around) - int(rows.stop == ny) :]
+        return np.concatenate([first, around, last])
 
     def add(self, reduced):
         """Add reduced pixels, of any shape, to their checksum."""

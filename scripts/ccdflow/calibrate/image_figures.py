@@ -76,6 +76,7 @@ class ImageSample:
         self._file, self._hdu, self._work = file, hdu, work
         self._name, self._noise = name, noise
         self.background = None
+        self._sky_rows = self._sky = ()
         if noise:
             tiles = signal.tiles_of(hdu.shape[0])
             self.background = signal.Background(tiles, self.rows(tiles.all_rows))
@@ -84,12 +85,39 @@ class ImageSample:
         """Return the `ImageFigures` that follow from the sample: all but those of the mask."""
         ny, _ = self._hdu.shape
         rows = sky_level.sampled_pairs_of_rows(ny)
+        self._sky_rows = rows, np.minimum(rows + 1, ny - 1)
+        self._sky = tuple(map(self.rows, self._sky_rows))
         return {
-            **sky_level.level_and_noise(self.rows(rows), self.rows(np.minimum(rows + 1, ny - 1))),
+            **sky_level.level_and_noise(*self._sky),
             "sky_predicted": self._predict(rows) if self._noise else None,
             "saturation": self._saturation(),
             **self._noises(),
         }
+
+    def sky_of_good_pixels(self, mask):
+        """Return the figures of the sky without the pixels that have a flag.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray
+            (ny, nx), int16: the frame's, complete.
+
+        Returns
+        -------
+        dict of str to float
+            Those of `ImageFigures`; {} where no pixel of the sample has a flag, and where all have.
+        """
+        flagged = [mask[rows] != 0 for rows in self._sky_rows]
+        if not any(each.any() for each in flagged):
+            return {}
+        pairs = zip(flagged, self._sky, strict=True)
+        good = [np.where(is_bad, np.float32(np.nan), values) for is_bad, values in pairs]
+        figures = sky_level.level_and_noise(*good)
+        if self._noise:
+            figures["sky_predicted"] = self._predict(self._sky_rows[0], flagged[0])
+        # A card that is there from the start keeps its place: no figure may vanish.
+        known = {name: value for name, value in figures.items() if value is not None}
+        return known if len(known) == len(figures) else {}
 
     def rows(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
@@ -106,12 +134,16 @@ class ImageSample:
                 self._work.apply(indices, block)
         return values
 
-    def _predict(self, rows):
-        """Return the noise of some rows at the background's level, as it would be measured."""
+    def _predict(self, rows, flagged=False):
+        """Return the noise of some rows at the background's level, as it would be measured.
+
+        Pixels that are flagged, (k, nx), do not count.
+        """
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
         self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
+        variance[np.broadcast_to(flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):

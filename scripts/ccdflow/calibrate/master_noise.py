@@ -26,6 +26,9 @@ _LEAST_SCALE = 1e-3
 # Adu. The level of a flat whose header lacks it: half of 16 bits.
 _USUAL_LEVEL = 30_000.0
 
+# A pixel of a dark this many standard deviations below 0 is a hole.
+_HOLE_SIGMA = 4.0
+
 
 def variance_of(image, master, readouts):
     """Return a master's variances: predicted, then scaled and corrected by measured ones.
@@ -162,7 +165,10 @@ def predicted_variance(image, master, readouts, rows):
             continue
         data = image.data[rows][pixels]
         if master.kind == DARK:
-            light = np.maximum(data, 0)
+            # Values below 0 count as they are: noise makes as many of them as above 0. The variance
+            # stays above half of the read noise's. A hole is deeper than noise makes it.
+            light = np.maximum(data, np.float32(-single * readout.photon_gain / 2))
+            light[data < np.float32(-_HOLE_SIGMA * (single / frames) ** 0.5)] = 0
             light *= np.float32(1 / (readout.photon_gain * frames))
             variances[pixels] = light + np.float32(single / frames)
             continue

@@ -13,6 +13,8 @@ import numpy as np
 
 from ccdflow.calibrate import signal
 from ccdflow.calibrate.filled_lines import lines_filled
+from ccdflow.calibrate.filled_pixels import FILLED_BITS, pixels_filled
+from ccdflow.maskbits import UNCALIBRATED
 
 # Every 8th row and 4th column: 20,000 pixels of a small chip give a median noise to a hundredth.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
@@ -233,7 +235,7 @@ class PixelVariance:
             variances[is_in_region, region.x0 : region.x1] = self._image.photon(readout)
         return variances
 
-    def write(self, rows, image, background, out, scratch, strip=None):
+    def write(self, rows, image, background, out, scratch, *, flags=None, strip=None):
         """Write the variance of calibrated pixels to ``out``.
 
         Parameters
@@ -246,6 +248,8 @@ class PixelVariance:
             (k, nx).
         scratch : numpy.ndarray
             (3, (k + 2) nx), float32; overwritten.
+        flags : numpy.ndarray of int16, optional
+            (k + 2, nx): the mask of all these rows; bad pixels do not count for their neighbours.
         strip : int, optional
             See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
@@ -258,7 +262,22 @@ class PixelVariance:
         flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        with lines_filled(image, rows.start - 1, self._image.lines_without_level):
+
+        def smooth(index):
+            """Return the background of some rows of ``image``."""
+            in_frame = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
+            values = np.empty((len(index), image.shape[1]), np.float32)
+            background.rows(in_frame, values)
+            return values
+
+        bits = FILLED_BITS
+        if self._image.masters.scale > 1:
+            # Later this bit is set where a dark that is scaled up has most of the noise.
+            bits &= ~UNCALIBRATED
+        with (
+            pixels_filled(image, flags, smooth, bits),
+            lines_filled(image, rows.start - 1, self._image.lines_without_level),
+        ):
             indices, structure = signal.pixels_of_structure(
                 image,
                 light,

@@ -46,13 +46,13 @@ def scales_and_pulls(done, chain):
     """By amplifier: the median of product over truth, and the standard deviation of the pull."""
     hdus, truth = done.open("calibrated/science_g1.fits"), chain.perfect("science_g1.fits")
     good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
-    found = []
+    of_amplifiers = []
     for side in SIDES:
         pixels, fine = hdus[0].data[side], good[side]
         scale = float(np.median((pixels / truth[side])[fine]))
         off = pixels[fine] - scale * truth[side][fine]
-        found.append((scale, float(np.std(off / hdus["UNCERT"].data[side][fine]))))
-    return hdus[0].header, found
+        of_amplifiers.append((scale, float(np.std(off / hdus["UNCERT"].data[side][fine]))))
+    return hdus[0].header, of_amplifiers
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_a_frame_over_its_flat_has_one_scale_and_errors_of_each_amplifier(keep, 
     """The mean of the gains was 15 % off, and UNCERT by a third, or twice as large."""
     folder, chain = night
     done = run(folder, chain, keep, results=f"results{len(keep)}")
-    header, found = scales_and_pulls(done, chain)
-    (first, first_pull), (second, second_pull) = found
+    header, of_amplifiers = scales_and_pulls(done, chain)
+    (first, first_pull), (second, second_pull) = of_amplifiers
     assert header["BUNIT"] == "electron"
     assert first == pytest.approx(1.0, abs=0.03)
     assert second == pytest.approx(first, rel=0.01)

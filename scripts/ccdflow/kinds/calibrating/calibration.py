@@ -23,7 +23,7 @@ from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.kinds.reducing.converter_ends import noted_ends, recorded_ends
+from ccdflow.kinds.reducing.converter_ends import lacks_ends, recorded_ends
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
@@ -165,8 +165,9 @@ class Calibration:
             basis["search"] = cosmics.VERSION
         if lost := without_level_of(self.reduced_record):
             basis["without_level"] = lost
-        if ends := noted_ends(self.reduced_record):
-            basis["converter"] = ends
+        # The content of the raw file, which the frame's key has, determines them otherwise.
+        if lacks_ends(self.reduced_record):
+            basis["converter"] = "not known"
         if self.unneeded_steps:
             basis["left_out"] = self.unneeded_steps
         return basis

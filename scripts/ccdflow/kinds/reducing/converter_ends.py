@@ -19,7 +19,6 @@ def noted_ends(record):
         `ConverterEnd.to_record` of each amplifier; {} of frames of floats, and of frames that were
         reduced before the header had AMPTOP.
     """
-    # Older results: header version 4 had no card of it, and the record no entry.
     return {} if record is None else record.data.get("converter", {})
 
 
@@ -37,6 +36,15 @@ def recorded_ends(record):
         By amplifier.
     """
     return {name: ConverterEnd.from_record(data) for name, data in noted_ends(record).items()}
+
+
+def lacks_ends(record):
+    """Return whether a reduced frame was made before its record had the ends of its converters.
+
+    A frame that is yet to be made will have them: the key of its product is known beforehand.
+    """
+    # Older results: header version 4 had no card AMPTOP, and the record no entry.
+    return record is not None and "levels" in record.data and "converter" not in record.data
 
 
 def noted_full_pixels(record):

@@ -313,7 +313,7 @@ def _figures(frame, made, samples, even):
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
-        **_figures_of_converters(made),
+        "converter": _ends_of_converters(made),
     }
     if made.rows:
         figures["rows"] = {
@@ -340,10 +340,9 @@ def _figures(frame, made, samples, even):
     return figures
 
 
-def _figures_of_converters(made):
-    """Return the entry of the ends of the converters, {} where none is known."""
-    ends = {name: end.to_record() for name, end in made.converters.items()}
-    return {"converter": ends} if ends else {}
+def _ends_of_converters(made):
+    """Return the ends of the converters as JSON has them, by amplifier."""
+    return {name: end.to_record() for name, end in made.converters.items()}
 
 
 def _plain_regions(without_level):

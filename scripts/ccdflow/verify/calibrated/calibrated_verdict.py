@@ -197,21 +197,22 @@ def _verify_image(opened, hdu):
         in_electrons=in_electrons,
     )  # fmt: skip
     smooth = None if noise is None else remade_calibration.smooth_of(image)
-    remade_calibration.check_sky(header, image, noise, smooth)
+    names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
+    mask = _pixels_of(names[f"MASK{suffix}"]) if f"MASK{suffix}" in names else None
+    remade_calibration.check_sky(header, image, noise, smooth, mask)
     remade_calibration.check_saturation(header, image, reduced)
     stored = masking.StoredPlanes(
         pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
         in_electrons=in_electrons, number=opened.number_of_image(hdu),
     )  # fmt: skip
-    names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
     if f"UNCERT{suffix}" in names and noise is not None:
         uncertainty = names[f"UNCERT{suffix}"]
         stored = replace(
             stored, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
-        compared = _verify_errors(header, uncertainty.header, image, stored, smooth)
-    if f"MASK{suffix}" in names:
-        mask = _pixels_of(names[f"MASK{suffix}"])
+        bad = masking.pixels_without_light(mask, image, opened, stored)
+        compared = _verify_errors(header, uncertainty.header, image, stored, smooth, bad)
+    if mask is not None:
         _check_mask(mask, image, MaskSources(opened, hdu, header, stored))
     return largest, compared
 
@@ -238,7 +239,7 @@ def _image_of(opened, hdu, header):
     return image, in_electrons
 
 
-def _verify_errors(header, error_header, image, stored, smooth):
+def _verify_errors(header, error_header, image, stored, smooth, bad):
     """Compare the standard errors of an image, and return how they were compared.
 
     Parameters
@@ -249,13 +250,15 @@ def _verify_errors(header, error_header, image, stored, smooth):
     stored : ccdflow.verify.calibrated.masking.StoredPlanes
     smooth : numpy.ndarray
         Shape (ny, nx): the smoothed pixels.
+    bad : numpy.ndarray of bool
+        Shape (ny, nx): pixels that do not count for the errors of their neighbours.
     """
     _check_noise(header, image, stored.noise)
     # Pixels that are stored in steps are not those that the errors are made of.
     exact_pixels = None if "QUANSTEP" in header else stored.pixels
     compared = remade_calibration.check_errors(
         stored.errors, image, noise=stored.noise, smooth=smooth, calibrated=exact_pixels,
-        step=stored.error_step,
+        step=stored.error_step, bad=bad,
     )  # fmt: skip
     _check_unit(error_header, header["BUNIT"])
     return compared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -34,6 +34,9 @@ _NOT_ALL = "it names not all of its measurements of bad pixels"
 _HOT_RATE = 20.0
 # Part of a limit within which a pixel may be on either side: cards have six digits.
 _NEAR_LIMIT = 1e-4
+# Flags of pixels whose value is no light, whose neighbours are compared without them: hot, dead,
+# bad column, unlit, varies.
+_NO_LIGHT = 8 | 16 | 32 | 128 | 4096
 # Adu by which a level is uncertain, for the same reason.
 _CARD_ROUNDING = 0.01
 # A column bleeds if this many saturated pixels touch in it.
@@ -274,6 +277,32 @@ def _measured_pixels(name, key, results):
 def _read_measurement(path, size, time):
     """Read a table of bad pixels; size and time of its file keep an old one from being taken."""
     return measurement_of(path)
+
+
+def pixels_without_light(mask, image, opened, stored):
+    """Return the pixels that do not count for the errors of their neighbours.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        The product's; without one the masters and the tables of bad pixels give the flags.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    opened : ccdflow.verify.calibrated.calibrated_verdict.OpenedFrame
+    stored : StoredPlanes
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+    """
+    bits = _NO_LIGHT if image.scale > 1 else _NO_LIGHT | UNCALIBRATED
+    if mask is None:
+        expected = ExpectedMask(np.zeros(image.reduced.shape, np.int16))
+        for plane in image.planes.values():
+            expected.must |= plane.flags
+        add_bad_pixels(expected, opened.first_header, opened.results, stored.number)
+        add_scaled_dark(expected, image, replace(stored, errors=None))
+        mask = expected.must
+    return (mask & bits) != 0
 
 
 # -- saturation ------------------------------------------------------------------------------------

@@ -233,7 +233,7 @@ def saturated_pixels(image, cards, header, readouts, *, more=0.0):
     return full
 
 
-def check_sky(header, image, noise, smooth):
+def check_sky(header, image, noise, smooth, mask):
     """Compare level, noise and predicted noise of the sky with those of the same rows.
 
     Parameters
@@ -243,6 +243,8 @@ def check_sky(header, image, noise, smooth):
     image : CalibratedImage
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     smooth : ccdflow.verify.detector.photon_light.SmoothLight or None
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        The product's: pixels that have a flag do not count.
 
     Raises
     ------
@@ -253,6 +255,13 @@ def check_sky(header, image, noise, smooth):
     rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
     rows = np.unique(rows)
     first, second = (image.rows(np.minimum(rows + step, ny - 1))[0] for step in (0, 1))
+    if mask is not None:
+        flagged, after = (mask[np.minimum(rows + step, ny - 1)] != 0 for step in (0, 1))
+        good = np.where(flagged, np.nan, first), np.where(after, np.nan, second)
+        lag = min(_SKY_LAG, nx - 1)
+        has_good_pixels = np.isfinite(good[1][:, lag:] - good[0][:, : nx - lag]).any()
+        if has_good_pixels:
+            first, second = good
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -266,8 +275,10 @@ def check_sky(header, image, noise, smooth):
         _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=_SKY_PART)
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.covered.all():
-        predicted = [_predicted_noise(noise, smooth, row, nx) for row in rows]
-        expected = expected_scatter(np.concatenate(predicted, axis=None))
+        predicted = np.concatenate([_predicted_noise(noise, smooth, row, nx) for row in rows])
+        if mask is not None and has_good_pixels:
+            predicted[flagged] = np.nan
+        expected = expected_scatter(predicted)
         _same_unless_unknown(header, "SKYPRED", expected, part=_SKY_PART)
 
 
@@ -447,7 +458,7 @@ def smooth_of(image):
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 
-def check_errors(error, image, noise, smooth, calibrated, step):
+def check_errors(error, image, noise, smooth, calibrated, step, bad):
     """Compare the standard errors of an image with those of the header's terms.
 
     Parameters
@@ -462,6 +473,8 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         The frame made again; None where it is made here.
     step : float
         Step of quantised standard errors; 0 where they are exact.
+    bad : numpy.ndarray of shape (ny, nx), bool
+        Pixels that do not count for the errors of their neighbours.
 
     Returns
     -------
@@ -482,8 +495,10 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         pixels = (
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
+        smooth_rows = smooth.rows(index[0], index[-1] + 1)[index - index[0]]
+        pixels = _fill_pixels(pixels.astype(float), bad[index], smooth_rows)
         is_wrong, expected = standard_errors.wrong_in(
-            stored_errors, pixels.astype(float), rows=rows, noise=noise, smooth=smooth, step=step
+            stored_errors, pixels, rows=rows, noise=noise, smooth=smooth, step=step
         )
         wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
@@ -499,6 +514,16 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         if noise.is_exact
         else f"in the median to {standard_errors.SCATTER_ROUNDING_PART:g}"
     )
+
+
+def _fill_pixels(pixels, bad, smooth):
+    """Return rows whose bad pixels have the mean of the good ones beside them, or smooth light."""
+    padded = np.pad(np.where(bad, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
+    beside = np.stack([padded[:, :-2], padded[:, 2:]])
+    is_good = np.isfinite(beside)
+    count = is_good.sum(axis=0)
+    mean = np.where(is_good, beside, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return np.where(bad, np.where(count > 0, mean, smooth), pixels)
 
 
 def check_overscan_noise(header, image, noise):

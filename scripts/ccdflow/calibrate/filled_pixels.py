@@ -1,0 +1,89 @@
+"""Bad pixels, filled for a while: the light of their neighbours is estimated without them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from ccdflow import maskbits
+
+FILLED_BITS = (
+    maskbits.HOT
+    | maskbits.DEAD
+    | maskbits.BAD_COLUMN
+    | maskbits.UNLIT
+    | maskbits.UNCALIBRATED
+    | maskbits.VARIES
+)
+"""Flags of pixels whose value is no light: of the detector, or of a master. Charge of a saturated
+pixel and of a cosmic ray is there, with its noise."""
+
+
+@contextmanager
+def pixels_filled(image, flags, smooth, bits=FILLED_BITS):
+    """Fill bad pixels of an image with the mean of their good neighbours in the same row.
+
+    A hot pixel or a dead column over its flat would be a star or a hole for the pixels beside it.
+    Where neither neighbour is good, the smooth background is taken. Rows are filled by themselves,
+    so that the result does not depend on the blocks of an image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float32
+        (k + 2, nx), contiguous: rows of an image. Inside the context it has the other values.
+    flags : numpy.ndarray of int16 or None
+        (k + 2, nx), contiguous: their mask. None fills nothing.
+    smooth : callable
+        Takes an array of int, some of the k + 2 rows in order, and returns their smooth light,
+        (n, nx).
+    bits : int
+        Flags of the pixels that are filled.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> image = np.array([[1.0, 900.0, 3.0, 4.0]] * 3, np.float32)
+    >>> flags = np.array([[0, maskbits.HOT, 0, 0]] * 3, np.int16)
+    >>> with pixels_filled(image, flags, lambda rows: np.zeros((len(rows), 4))):
+    ...     print(image[1])
+    [1. 2. 3. 4.]
+    >>> print(image[1])
+    [  1. 900.   3.   4.]
+    """
+    pixels = image.reshape(-1)
+    indices = np.zeros(0, int)
+    if flags is not None:
+        indices = maskbits.flagged_indices(flags)
+        indices = indices[flags.reshape(-1)[indices] & bits != 0]
+    own_values = pixels[indices]
+    if indices.size:
+        pixels[indices] = _values_beside(image, indices, smooth)
+    try:
+        yield
+    finally:
+        pixels[indices] = own_values
+
+
+def _values_beside(image, indices, smooth):
+    """Return the values that bad pixels get, float32, (n,)."""
+    nx = image.shape[1]
+    pixels, is_bad = image.reshape(-1), np.zeros(image.size, bool)
+    is_bad[indices] = True
+    rows, columns = np.divmod(indices, nx)
+    total, count = np.zeros(indices.size, np.float32), np.zeros(indices.size, np.float32)
+    for step in (-1, 1):
+        beside = np.clip(columns + step, 0, nx - 1) + rows * nx
+        values = pixels[beside]
+        is_good = ~is_bad[beside] & np.isfinite(values)
+        total[is_good] += values[is_good]
+        count += is_good
+    total /= np.maximum(count, 1)
+    alone = np.flatnonzero(count == 0)
+    if alone.size:
+        needed, place = np.unique(rows[alone], return_inverse=True)
+        total[alone] = smooth(needed)[place, columns[alone]]
+    return total
