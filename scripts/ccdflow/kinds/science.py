@@ -33,7 +33,7 @@ _type_of = value_picker("type")
 
 
 class Science(Kind):
-    """A calibrated frame."""
+    """Calibrated frames: less bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
     rule = "calibrate"
