@@ -19,6 +19,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger
+from ccdflow.run.rawframes.rows import OK
 
 # Characters of the text of a HISTORY card.
 _HISTORY_WIDTH = 72
@@ -76,12 +77,12 @@ def explain_product(results, product, context=None):
     """
     path = Path(results) / product
     if not path.is_file():
+        why = "" if path.is_dir() else _why_absent(results, product)
         raise UserError(
-            "is a folder"
-            if path.is_dir()
-            else f"there is no such file{_why_absent(results, product)}",
+            "is a folder" if path.is_dir() else f"there is no such file{why}",
             file=path,
-            remedy="give a product in the results folder",
+            # The reason of a frame that was set aside has its own remedy.
+            remedy=None if why else "give a product in the results folder",
         )
     if path.suffix in (".html", ".png", ".csv"):
         lines = [f"{product}: a page, picture or table, written from the products it shows"]
@@ -127,7 +128,11 @@ def _header_of(path):
 
 
 def _why_absent(results, product):
-    """Return why a product is not there, as far as the notes show."""
+    """Return why a product is not there, as far as the notes and the inventory show."""
+    for raw, row in _inventory(results).items():
+        is_of_frame = product in (paths.reduced_frame(raw), paths.calibrated_frame(raw))
+        if is_of_frame and row["status"] != OK:
+            return f"; {row['status']}: {raw}: {row['reason']}"
     record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""
