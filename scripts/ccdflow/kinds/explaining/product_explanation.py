@@ -77,12 +77,12 @@ def explain_product(results, product, context=None):
     """
     path = Path(results) / product
     if not path.is_file():
-        why = "" if path.is_dir() else _why_absent(results, product)
         raise UserError(
-            "is a folder" if path.is_dir() else f"there is no such file{why}",
+            "is a folder"
+            if path.is_dir()
+            else f"there is no such file{_why_absent(results, product)}",
             file=path,
-            # The reason of a frame that was set aside has its own remedy.
-            remedy=None if why else "give a product in the results folder",
+            remedy="give a product in the results folder",
         )
     if path.suffix in (".html", ".png", ".csv"):
         lines = [f"{product}: a page, picture or table, written from the products it shows"]
@@ -132,7 +132,7 @@ def _why_absent(results, product):
     for raw, row in _inventory(results).items():
         is_of_frame = product in (paths.reduced_frame(raw), paths.calibrated_frame(raw))
         if is_of_frame and row["status"] != OK:
-            return f"; {row['status']}: {raw}: {row['reason']}"
+            return f": {raw} is not reduced ({row['status']}): {row['reason']}"
     record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""
