@@ -41,7 +41,7 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Return the lines of the story.
+    """Return the lines on a product: its raw frame, steps and masters, or another master's effect.
 
     Raises
     ------

@@ -390,7 +390,7 @@ def run(work, parse_all, arguments=None):
     Returns
     -------
     int
-        Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
+        Exit status: that of the work, 0 without; 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     return run_parsed(lambda: work(parse_all(arguments)))
 
@@ -406,7 +406,7 @@ def run_parsed(work):
     Returns
     -------
     int
-        Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
+        Exit status: that of the work, 0 without; 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     try:
         allow_interrupts()

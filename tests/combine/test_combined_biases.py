@@ -750,11 +750,11 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     frame, bias = run.open("reduced/b2.fits"), content_of(run.open(BIAS))
     pixels, cards = pixels_of(frame), cards_of(frame)
     assert FRAME_PIXELS.get(reduction.PIXELS_VERSION) == pixels, (
-        "reduced frames have other pixels than before: raise PIXELS in "
+        "reduced frames have other pixels than before: raise PIXELS_VERSION in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {pixels!r} beside it here"
     )
     assert FRAME_CARDS.get(reduction.HEADER_VERSION) == cards, (
-        "reduced frames have other cards than before: raise HEADER in "
+        "reduced frames have other cards than before: raise HEADER_VERSION in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )
     run, records = combined(tmp_path, TWO, reduction={"mask": True},
@@ -762,7 +762,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
     assert COMBINED_BYTES.get(CHAIN.by_name("bias").version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
-        "scripts/ccdflow/kinds/bias.py, unless PIXELS of the frames was raised, "
+        "scripts/ccdflow/kinds/bias.py, unless PIXELS_VERSION of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
     )
 

@@ -375,3 +375,17 @@ def test_every_product_of_a_run_is_of_one_kind(old):
         assert sum(kind.has_name(product) for kind in kinds.CHAIN) == 1, product
     assert kinds.CHAIN.kind_of("nights/2024-03-01/notes.txt") is None
     assert kinds.CHAIN.kind_of(reduced_product("a/b.fits.gz")) is kinds.FRAME
+
+
+def test_the_docstring_of_a_kind_tells_more_than_its_name():
+    """ "A combined flat." tells nothing that the class's name does not."""
+    plain = [
+        kind.name
+        for kind in kinds.CHAIN
+        if len(set(re.findall(r"\w{3,}", type(kind).__doc__.lower())) - words_of_name(kind)) < 4
+    ]
+    assert plain == []
+
+
+def words_of_name(kind):
+    return set(re.findall(r"\w{3,}", " ".join([kind.name, *kind.nouns]).lower())) | {"the", "all"}

@@ -48,7 +48,7 @@ _USUAL_RULE = (
 
 
 class Associations(Kind):
-    """The table of masters and frames."""
+    """``associations.csv``: the masters of each frame, the second choices, and the reasons."""
 
     name = "associations"
     rule = "associations_table"

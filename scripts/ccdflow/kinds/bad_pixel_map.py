@@ -19,7 +19,7 @@ from ccdflow.run.rawframes.rows import digest
 
 
 class BadPixels(Kind):
-    """The map of bad pixels of an epoch."""
+    """Maps of bad pixels: all nights of an epoch, and when each pixel was bad first and last."""
 
     name = "bad pixels"
     rule = "bad_pixels"

@@ -15,7 +15,7 @@ _CLIPPED_BY_MAD = 3
 
 
 class Bias(MasterKind):
-    """A combined bias."""
+    """Combined biases: a group shares night, camera, binning, window, readout mode and gain."""
 
     name = "bias"
     rule = "combine"

@@ -15,7 +15,7 @@ from ccdflow.run.rawframes.rows import OK
 
 
 class Dark(ExposedMasterKind):
-    """A combined dark."""
+    """Combined darks: less the bias, of one exposure and temperature; hot pixels in the mask."""
 
     name = "dark"
     rule = "combine_darks"

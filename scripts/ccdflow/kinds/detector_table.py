@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 class DetectorTable(Kind):
-    """The table of the measurements of all detectors."""
+    """``detector.csv``: gain, read noise, linearity and bad pixels of each night and amplifier."""
 
     name = "detector table"
     rule = "detector_table"

@@ -16,7 +16,7 @@ _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|T
 
 
 class Flat(ExposedMasterKind):
-    """A combined flat."""
+    """Combined flats: of one filter, less bias and dark, those of the sky and of a lamp apart."""
 
     name = "flat"
     rule = "combine_flats"

@@ -37,7 +37,7 @@ _DIGEST, _GATHERED_WARNINGS = "frames", "warnings"
 
 
 class Frame(Kind):
-    """A reduced frame."""
+    """Reduced frames: each raw frame less its overscan, trimmed to its science pixels."""
 
     name = "frame"
     rule = "reduce"

@@ -78,7 +78,7 @@ def is_file_of_night(product, file):
 
 
 class FramesPicture(NightPicture):
-    """The picture of frames before and after."""
+    """``before_after.png``: raw beside reduced frames, and the overscan with the region used."""
 
     name = "picture"
     rule = "picture"

@@ -33,7 +33,7 @@ _REACH_WORDS = {
 
 
 class NightPage(Kind):
-    """The page of a night."""
+    """``nights/<night>/report.html``: the sections that all kinds have on the night."""
 
     name = "page"
     rule = "page"

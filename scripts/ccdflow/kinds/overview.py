@@ -26,7 +26,7 @@ _SUMMARY = "overview"
 
 
 class Overview(Kind):
-    """The overview of all nights."""
+    """``report.html``: a calendar of all nights, links to their pages, trends of the detectors."""
 
     name = "index"
     rule = "index_page"

@@ -24,7 +24,7 @@ _MOST_NIGHTS = 366
 
 
 class QualityPicture(NightPicture):
-    """The picture of the detector's figures by the biases of a night."""
+    """``bias_quality.png``: level, read noise, structure and combined noise of a night's biases."""
 
     name = "quality"
     rule = "quality_picture"

@@ -87,7 +87,7 @@ class MasterTable(Kind):
 
 
 class BiasTable(MasterTable):
-    """The table of the figures of all biases."""
+    """``bias_quality.csv``: level, drift, read noise and structure, by night and amplifier."""
 
     name = "table"
     rule = "bias_table"
@@ -101,7 +101,7 @@ class BiasTable(MasterTable):
 
 
 class DarkTable(MasterTable):
-    """The table of the figures of all darks."""
+    """``dark_quality.csv``: dark current, hot pixels and glow, by dark and amplifier."""
 
     name = "dark table"
     rule = "dark_table"
@@ -113,7 +113,7 @@ class DarkTable(MasterTable):
 
 
 class FlatTable(MasterTable):
-    """The table of the figures of all flats."""
+    """``flat_quality.csv``: level, range and signal to noise, by flat and amplifier."""
 
     name = "flat table"
     rule = "flat_table"

@@ -28,7 +28,7 @@ _SUMMARY = "calibrated"
 
 
 class Science(Kind):
-    """A calibrated frame."""
+    """Calibrated frames: less bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
     rule = "calibrate"

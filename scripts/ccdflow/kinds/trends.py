@@ -48,7 +48,7 @@ _MOST_EVENTS = 20
 
 
 class Trends(Kind):
-    """The table of steps."""
+    """``events.csv``: the nights on which a figure of a detector changed for good."""
 
     name = "trends"
     rule = "trends"

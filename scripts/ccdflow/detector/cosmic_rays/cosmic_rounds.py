@@ -41,7 +41,6 @@ def with_margin(values, dtype=np.float32):
     Returns
     -------
     numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
-        Of 12 rows and columns more.
     """
     return np.pad(values.astype(dtype, copy=False), _MARGIN_PIXELS, mode="reflect")
 

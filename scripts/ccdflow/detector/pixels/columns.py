@@ -26,8 +26,8 @@ def bad_columns(sigma):
     Parameters
     ----------
     sigma : numpy.ndarray of float32
-        (ny, nx): by how many standard deviations each pixel is above its neighbours; 0 where
-        nobody knows.
+        (ny, nx): by how many standard deviations each pixel is above its neighbours, of -sigma
+        those too low are found; 0 where nobody knows.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger
+from ccdflow.run.rawframes.rows import OK
 
 # Characters of the text of a HISTORY card.
 _HISTORY_WIDTH = 72
@@ -127,7 +128,11 @@ def _header_of(path):
 
 
 def _why_absent(results, product):
-    """Return why a product is not there, as far as the notes show."""
+    """Return why a product is not there, as far as the notes and the inventory show."""
+    for raw, row in _inventory(results).items():
+        is_of_frame = product in (paths.reduced_frame(raw), paths.calibrated_frame(raw))
+        if is_of_frame and row["status"] != OK:
+            return f": {raw} is not reduced ({row['status']}): {row['reason']}"
     record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""

@@ -120,7 +120,7 @@ def _combined_layout(ratio):
 
 
 def _combined_sentence(combined):
-    """Return the sentence on a combined bias."""
+    """Return the members, noise, predicted noise and rejected part of a bias, in a sentence."""
     parts = [f"{combined.members} biases combined"]
     if combined.recipe:
         parts[0] += f" ({combined.recipe})"

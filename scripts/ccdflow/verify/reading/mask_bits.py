@@ -1,4 +1,4 @@
-"""The bits of masks and a factor, said once more: docs/products.md and MASK headers have them."""
+"""The bits of masks, as docs/products.md and MASK headers have them, and the factor of the MAD."""
 
 from __future__ import annotations
 
