@@ -254,3 +254,32 @@ def test_a_usual_header_is_read_by_its_bytes_and_an_odd_one_is_not():
     for odd in (b"CONTINUE  'x'", b"DP1     = 'AXIS.1: 2.5'", b"END".ljust(CARD_BYTES, b"\0")):
         assert rawheader.parse_usual_header(odd.ljust(CARD_BYTES) + usual) is None
     assert rawheader.parse_usual_header(usual[:-CARD_BYTES]) is None
+
+
+def test_a_header_is_read_beside_the_one_before_it_as_if_it_were_the_first():
+    """Only cards that differ from those of the last header are looked up, by their keywords."""
+    first = ["SIMPLE  = T", "OBJECT  = 'M 1'", "UT      = '01:16:40'", "GAIN    = 2", "END"]
+    others = [
+        ["SIMPLE  = T", "OBJECT  = 'M 2'", "UT      = '01:17:40'", "GAIN    = 2", "END"],
+        ["SIMPLE  = T", "OBJECT  = 'M 1'", "TIME    = '01:16:40'", "GAIN    = 2", "END"],
+        ["SIMPLE  = T", "OBJECT  = 'M 1'", "END", "GAIN    = 2", "END"],
+        ["SIMPLE  = T", "OBJECT  = 'M 1'", "UT      = '01:16:40'", "GAIN    = 2", "AIRMASS = 1"],
+        ["SIMPLE  = T", "OBJECT  = 'M&'", "CONTINUE  '1'", "GAIN    = 2", "END"],
+        ["SIMPLE  = T", "OBJECT  = 'M 1'", "UT      = '01:16:40'", "GAIN    = 2", "END", "X = 1"],
+        ["SIMPLE  = T", "OBJECT  = 'AXIS.1: 2'", "UT      = '01:16:40'", "GAIN    = 2", "END"],
+        ["SIMPLE  = T", "OBJECT  = 'M 1'", "UT='01:16:40'", "GAIN    = 2", "END"],
+    ]
+
+    def parsed(cards, *, alone):
+        if alone:
+            rawheader._last_headers.clear()
+        data = "".join(f"{card:80}" for card in cards).ljust(FITS_BLOCK_BYTES).encode()
+        return parse_header(data)
+
+    like = []
+    for other in others:
+        known = parsed(first, alone=True)
+        beside, alone = parsed(other, alone=False), parsed(other, alone=True)
+        assert (list(beside), beside.texts) == (list(alone), alone.texts), other
+        like.append(beside.order is known.order)
+    assert like == [True, False, False, False, False, True, False, True]

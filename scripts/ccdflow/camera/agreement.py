@@ -10,17 +10,24 @@ from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, t
 from ccdflow.camera.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
-# Two cards of one time agree within this, beside the exposure: programs write its begin, its end,
-# or a moment after it.
 TOLERANCE = timedelta(minutes=1)
-# Scales of time that are ahead of UT, by 69.2 s at most.
+"""Two cards of one time agree within this, beside the exposure: programs write its begin, its end,
+or a moment after it."""
+
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
+"""Scales of time that are ahead of UT, by 69.2 s at most."""
+
+# What they may be ahead.
 _SCALE_TOLERANCE = timedelta(seconds=70)
+# Two clocks are compared around the day, and a day is as good as its noon.
 _DAY = timedelta(days=1)
-# A card with the day only may have the day of the evening, or the local day.
+
 DAY_TOLERANCE = timedelta(days=1.5)
-# Times of day in other cards than these may be local.
+"""A card with the day only may have the day of the evening, or the local day."""
+
 UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
+"""Times of day in other cards than these may be local."""
+
 # Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
 _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 

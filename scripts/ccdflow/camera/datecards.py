@@ -165,7 +165,17 @@ def _stamp_with_zone(stamp, content, system):
 # cameras.
 @lru_cache(maxsize=256)
 def meaning_of(keyword, comment):
-    """Return the scale of a time by name and comment of its card: 'universal', 'local' or ''."""
+    """Return the scale of a time by name and comment of its card.
+
+    Parameters
+    ----------
+    keyword, comment : str
+
+    Returns
+    -------
+    str
+        'universal', 'local' or ''.
+    """
     words = comment.lower()
     if re.search(r"UT|GMT|MJD", keyword) or re.search(r"\butc?\b|\bgmt\b|universal", words):
         return "universal"

@@ -14,8 +14,9 @@ from functools import lru_cache
 FIRST_YEAR = 1976
 """No CCD observed before this year: an earlier date comes from a clock that was never set."""
 
-# A later year is a misread number.
 LAST_YEAR = 2099
+"""A later year is a misread number."""
+
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_OF_OURS = 59
 

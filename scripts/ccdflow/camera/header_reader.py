@@ -187,6 +187,10 @@ class HeaderReader:
         ----------
         name, keywords
             As for `read`.
+
+        Returns
+        -------
+        list of (str, int, int or None, CardSpec)
         """
         positions = self._positions.by_name.get(name)
         if positions is None:

@@ -34,8 +34,10 @@ _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
 # A card is written in another way, or has another time than the others.
 _UNUSUAL = "no usual time"
+# Two clocks are compared around the day, and a day is as good as its noon.
 _DAY = timedelta(days=1)
 _HALF_DAY = timedelta(hours=12)
+# An exposure excuses no more than a day, seconds.
 _LONGEST_EXPOSURE = 86400.0
 # By the fact that a number of days gives: what is taken off for a Modified Julian Date.
 _NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))

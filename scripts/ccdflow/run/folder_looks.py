@@ -80,19 +80,28 @@ class FolderLook:
     def _look(self, folder):
         """Return (hash of the files, folders, names passed over); none if gone, or in a circle."""
         try:
-            status = os.stat(folder.path)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in folder.above:
-                # A link may lead back to a folder above it.
-                return "", [], []
-            if status.st_dev in self.systems:
-                raise NotPlain
-            listed = os.scandir(folder.path)
+            # A file is then found by its name in the open folder: by its path, the kernel would go
+            # through all folders above it for each of millions of files.
+            descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return "", [], []
+        try:
+            return self._look_into(folder, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _look_into(self, folder, descriptor):
+        """Return the same of a folder that is open."""
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) in folder.above:
+            # A link may lead back to a folder above it.
+            return "", [], []
+        if status.st_dev in self.systems:
+            raise NotPlain
         above = (*folder.above, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []
         is_looked_at = paths.is_raw_name if folder.is_raw else _is_product_name
-        with listed:
+        with os.scandir(descriptor) as listed:
             for entry in listed:
                 if entry.is_dir():
                     folders.append(self._folder(entry, folder, above))
@@ -111,12 +120,14 @@ class FolderLook:
 
     def _folder(self, entry, parent, above):
         """Return the `Folder` of an entry; a link carries its path to all folders below it."""
+        # The entry of a folder that is open has its name for a path.
+        path = os.path.join(parent.path, entry.name)  # noqa: PTH118
         is_link = entry.is_symlink()
-        if is_link and not parent.is_raw and rawfolder.is_inside(entry.path, self.raw):
+        if is_link and not parent.is_raw and rawfolder.is_inside(path, self.raw):
             raise NotPlain
-        link = parent.link or (entry.path if is_link else "")
+        link = parent.link or (path if is_link else "")
         prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"
-        return Folder(entry.path, prefix + entry.name, above, link, parent.is_raw)
+        return Folder(path, prefix + entry.name, above, link, parent.is_raw)
 
 
 def _is_product_name(name):

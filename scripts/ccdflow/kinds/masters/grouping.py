@@ -224,12 +224,13 @@ def possible_members(kind, context):
     """
     rows = [
         row
-        for row in sorted(context.store.rows.values(), key=_time_order)
+        for row in context.store.rows.values()
         if row.facts["type"] == kind.type
         and row.status in (OK, SET_ASIDE)
         and row.geometry
         and is_of_enabled_type(row, context.settings)
     ]
+    rows.sort(key=_time_order)
     copied = copies(rows)
     rows = [row for row in rows if row.file not in copied]
     rows_of_files = [row for row in rows if not row.gone]

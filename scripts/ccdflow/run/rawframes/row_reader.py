@@ -329,6 +329,9 @@ def _values_of_notes(values, notes):
     -------
     dict of str to str
     """
+    if not notes:
+        # Nearly all frames.
+        return {}
     texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
     return {
         "reason": "; ".join(filter(None, (values["reason"], *texts))),
