@@ -137,11 +137,14 @@ $(CLUSTER): envs/requirements-slurm.txt $(RUNTIME)
 	$(COMPILE)
 	@touch $@
 
-# Parts of the packages at the same time, as pip uses one core; the last pip installs what a part
-# could not, and fails if anything is missing.
+# uv uses all cores, and less of them than pip. Without it parts of the packages are installed at
+# the same time, as pip uses one core; the last pip installs anything that is missing, or fails.
 $(DEVELOPER): envs/requirements.txt envs/requirements-dev.txt envs/requirements-slurm.txt envs/constraints.txt
 	$(MAKE_VENV)
-	-grep -v '^#' envs/constraints.txt | xargs -n 24 -P $(CORES) $(PIP) install --no-deps --no-compile
+	-$(PIP) install --no-compile uv -c envs/constraints.txt && \
+	  $(BIN)/uv pip install -q --system-certs --python $(BIN)/python \
+	  -r envs/requirements-dev.txt -c envs/constraints.txt || \
+	  grep -v '^#' envs/constraints.txt | xargs -n 24 -P $(CORES) $(PIP) install --no-deps --no-compile
 	$(PIP) install --no-compile -r envs/requirements-dev.txt -c envs/constraints.txt
 	$(COMPILE)
 	@touch $(RUNTIME) $@

@@ -98,6 +98,29 @@ def test_ci_runs_the_commands_that_the_readme_names():
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("build", "chosen"),
+    [
+        ("3 11 False", True), ("3 11 True", False), ("3 12 False", False),
+    ],
+)  # fmt: skip
+def test_ci_takes_debians_python_for_one_of_the_same_version_without_optimization(
+    build, chosen, tmp_path
+):
+    script = (ROOT / ".ci" / "run").read_text()
+    function = script[script.index("choose_python() {") : script.index("\nchoose_python\n")]
+    debian = tmp_path / "debian"
+    for program, answer in ((debian, "3 11 False"), (tmp_path / "python3", build)):
+        program.write_text(f"#!/bin/sh\necho {answer}\n")
+        program.chmod(0o755)
+    command = f'set -euo pipefail\n{function}\nchoose_python {debian}\necho "${{PYTHON:-}}"'
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (f"{debian}\n" if chosen else "\n")
+
+
 def test_the_public_ci_has_the_steps_of_ours(tmp_path):
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     (job,) = workflow["jobs"].values()
