@@ -165,8 +165,8 @@ def predicted_variance(image, master, readouts, rows):
             continue
         data = image.data[rows][pixels]
         if master.kind == DARK:
-            # Values below 0 count as they are: noise makes as many of them as above 0. The variance
-            # stays above half of the read noise's. A hole is deeper than noise makes it.
+            # Negative values count as they are: noise makes as many of them as positive ones. The
+            # variance stays over half of the read noise's. A hole is deeper than noise makes it.
             light = np.maximum(data, np.float32(-single * readout.photon_gain / 2))
             light[data < np.float32(-_HOLE_SIGMA * (single / frames) ** 0.5)] = 0
             light *= np.float32(1 / (readout.photon_gain * frames))

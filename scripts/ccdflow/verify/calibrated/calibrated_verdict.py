@@ -199,21 +199,23 @@ def _verify_image(opened, hdu):
     smooth = None if noise is None else remade_calibration.smooth_of(image)
     names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
     mask = _pixels_of(names[f"MASK{suffix}"]) if f"MASK{suffix}" in names else None
-    remade_calibration.check_sky(header, image, noise, smooth, mask)
-    remade_calibration.check_saturation(header, image, reduced)
     stored = masking.StoredPlanes(
         pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
         in_electrons=in_electrons, number=opened.number_of_image(hdu),
     )  # fmt: skip
-    if f"UNCERT{suffix}" in names and noise is not None:
-        uncertainty = names[f"UNCERT{suffix}"]
+    uncertainty = names.get(f"UNCERT{suffix}") if noise is not None else None
+    if uncertainty is not None:
         stored = replace(
             stored, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
-        bad = masking.pixels_without_light(mask, image, opened, stored)
-        compared = _verify_errors(header, uncertainty.header, image, stored, smooth, bad)
+    # The errors and the noise of the sky depend on the mask, which is therefore compared first.
     if mask is not None:
         _check_mask(mask, image, MaskSources(opened, hdu, header, stored))
+    remade_calibration.check_sky(header, image, noise, smooth, mask)
+    remade_calibration.check_saturation(header, image, reduced)
+    if uncertainty is not None:
+        bad = masking.pixels_without_light(mask, image, opened, stored)
+        compared = _verify_errors(header, uncertainty.header, image, stored, smooth, bad)
     return largest, compared
 
 
