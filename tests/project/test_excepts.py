@@ -51,7 +51,7 @@ def hiding(tree):
     constants = {
         target.id: names_in(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
@@ -69,7 +69,7 @@ def hiding(tree):
 def test_no_handler_hides_a_mistake_of_the_code():
     hidden, handlers = [], 0
     for module in modules():
-        lines, count = hiding(module.tree)
+        lines, count = hiding(module.tree) if "except" in module.text else ([], 0)
         hidden += [f"{module.path.relative_to(ROOT)}:{line}" for line in lines]
         handlers += count
     assert handlers > 200

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from library_trees import ROOT, modules, nodes
+from library_trees import ROOT, holders, modules, nodes
 
 PLAIN = {0, 1, -1}
 """Numbers that need no reason: none, one, the identity."""
@@ -96,8 +96,8 @@ def test_a_default_with_a_number_has_a_sentence_on_it():
     for module in modules():
         if not module.is_of_library or place_in_library(module).startswith(OTHERS):
             continue
-        for node in nodes(module.tree):
-            place = place_in_library(module)
+        place = place_in_library(module)
+        for node in holders(module):
             for name, default in defaults_of(node) if has_own_entry(node, place) else ():
                 if name.startswith("_") or set(numbers_in(default)) <= PLAIN:
                     continue
@@ -111,21 +111,27 @@ def test_a_default_with_a_number_has_a_sentence_on_it():
 
 
 def statements_with_numbers(tree):
-    """Yield (statement, number) of the numbers with a fraction in the functions of a module."""
-    for function in nodes(tree):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        left = list(function.body)
-        while left:
-            statement = left.pop()
-            for child in ast.iter_child_nodes(statement):
-                if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-                    if not isinstance(child, ast.FunctionDef | ast.ClassDef):
-                        left.append(child)
-                    continue
-                for number in numbers_in(child):
-                    if type(number) is float and number not in CONVERSIONS and number > ROUNDING:
-                        yield statement, number
+    """Return (innermost statement, number) of the numbers with a fraction in functions."""
+    numbers = [
+        each
+        for each in nodes(tree)
+        if isinstance(each, ast.Constant)
+        and type(each.value) is float
+        and each.value not in CONVERSIONS
+        and each.value > ROUNDING
+    ]
+    if not numbers:
+        return []
+    functions = [each for each in nodes(tree) if isinstance(each, ast.FunctionDef)]
+    bodies = [(each.body[0].lineno, each.end_lineno) for each in functions]
+    statements = [each for each in nodes(tree) if isinstance(each, ast.stmt)]
+    found_in = []
+    for number in numbers:
+        line = number.lineno
+        if any(first <= line <= last for first, last in bodies):
+            around = [each for each in statements if each.lineno <= line <= each.end_lineno]
+            found_in.append((max(around, key=lambda each: each.lineno), number.value))
+    return found_in
 
 
 def test_a_number_in_code_has_a_name_or_a_comment():
