@@ -75,8 +75,8 @@ def test_the_facts_are_those_of_each_card_alone():
                 moments.append(usual_moment(reader, exptime)) or moments[0]
             ),
         ):
-            found = facts_of(texts)
-        assert found == without_short_way(texts), texts
+            by_the_short_way = facts_of(texts)
+        assert by_the_short_way == without_short_way(texts), texts
         short.append(moments[0] is not None)
     assert 30 < sum(short) < 100
 
