@@ -34,8 +34,20 @@ def test_wall_and_cpu_times_are_those_of_the_command(tmp_path):
     assert idle.cpu < 0.2
 
 
-def test_memory_counts_all_processes_of_the_tree(tmp_path):
-    child = "b = bytearray(60_000_000); import time; time.sleep(0.3)"
+def test_memory_counts_all_processes_of_the_tree(tmp_path, monkeypatch):
+    seen, large, look = tmp_path / "seen", set(), measure._resident
+
+    def look_and_tell(process):
+        resident = look(process)
+        large.update({process} if resident[0] > 60e6 else ())
+        if len(large) == 2:
+            seen.touch()
+        return resident
+
+    monkeypatch.setattr(measure, "_resident", look_and_tell)
+    # A busy machine may start one long after the other: each stays until both were seen.
+    wait = f"while not os.path.exists({str(seen)!r}): time.sleep(0.01)"
+    child = f"import os, time; b = bytearray(60_000_000)\n{wait}"
     parent = (
         "import subprocess, sys\n"
         f"jobs = [subprocess.Popen([sys.executable, '-S', '-c', {child!r}]) for _ in range(2)]\n"

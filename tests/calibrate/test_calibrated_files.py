@@ -655,7 +655,7 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
     (tmp_path / "run.cl").write_text(IRAF)
     subprocess.run(
         ["irafcl", "-f", "run.cl"], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)},
-        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120,
+        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=600,
     )  # fmt: skip
     theirs = fits.getdata(tmp_path / "out.fits")
     known = tuple(replace(readout, gain=None) for readout in readouts())

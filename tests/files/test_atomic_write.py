@@ -8,6 +8,15 @@ import socket
 from ccdflow.files import atomic_write
 
 
+def test_a_folder_that_another_run_removes_as_empty_is_made_again(tmp_path):
+    part = atomic_write.Part(tmp_path / "night" / "a.fits")
+    (tmp_path / "night").rmdir()
+    with part:
+        part.write(b"whole")
+        part.keep()
+    assert (tmp_path / "night" / "a.fits").read_bytes() == b"whole"
+
+
 def test_a_temporary_file_of_a_process_that_has_ended_but_was_not_waited_for_is_removed(tmp_path):
     """As in a container whose first process waits for no others."""
     reading, writing = os.pipe()

@@ -10,8 +10,9 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
-from ccdflow.run import job_records, ledger, unparsed_mapping
+from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
 from ccdflow.run.job_records import Record
+from ccdflow.run.products import noted_products
 
 
 def fits_product(results, product, key, *, seed=1):
@@ -209,3 +210,55 @@ def test_a_text_without_such_lists_is_not_parsed():
         '{"remarks":[],"note":"\\\\"left_out\\\\":[1]","left_out":[], broken'
     )
     assert unparsed_mapping.lists_in(data, ("remarks", "left_out")) == [(), ()]
+
+
+def test_of_several_attempts_the_last_one_counts(tmp_path):
+    """The name of a first attempt's record has no number, and follows all others."""
+    made = fits_product(tmp_path, "reduced/made.fits", KEYS[0])
+    for attempt, record in enumerate((replace(made, status=job_records.FAILED), made)):
+        path = paths.done_record(record.product, record.key, attempt)
+        job_records.write_record(tmp_path, record, path)
+    for verify in (True, False):
+        records = ledger.Ledger()
+        files, unmade = ledger.fold(tmp_path, records, verify=verify)
+        assert (len(files), unmade, records.keys()) == (2, [], {made.product})
+
+
+def test_products_of_a_run_that_ends_meanwhile_are_noted(tmp_path, monkeypatch):
+    record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    path = leave(tmp_path, record)
+    load = ledger.load_ledger
+
+    def load_and_end(results):
+        before = load(results)
+        after = load(results)
+        files, _ = ledger.fold(results, after, verify=False)
+        ledger.save_ledger(results, after)
+        ledger.remove_records(results, files)
+        return before
+
+    monkeypatch.setattr(ledger, "load_ledger", load_and_end)
+    assert noted_products.noted_records(tmp_path).keys() == {record.product}
+    assert not path.exists()
+
+
+def test_late_notes_that_a_run_merges_meanwhile_are_read(tmp_path, monkeypatch):
+    (tmp_path / paths.STATE).mkdir()
+    records, later = ledger.Ledger(), fits_product(tmp_path, "reduced/b.fits", KEYS[1])
+    records["reduced/a.fits"] = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    ledger.save_ledger(tmp_path, records)
+    packed = ledger.Ledger({later.product: later})[later.product]
+    late = late_notes.LateNotes({"records": {}}, records=[ledger.late_line(packed, "")])
+    late_notes.write_late_notes(tmp_path, late)
+    assert ledger.load_ledger(tmp_path).keys() == {"reduced/a.fits", "reduced/b.fits"}
+    read, merged = late_notes.read_late_notes, []
+
+    def merge_and_read(results):
+        if not merged:
+            merged.append(True)
+            ledger.save_ledger(results, ledger.load_ledger(results))
+            late_notes.remove_late_notes(results)
+        return read(results)
+
+    monkeypatch.setattr(late_notes, "read_late_notes", merge_and_read)
+    assert ledger.load_ledger(tmp_path).keys() == {"reduced/a.fits", "reduced/b.fits"}

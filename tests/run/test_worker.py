@@ -84,13 +84,17 @@ def test_a_job_does_not_wait_for_products_without_a_job(context):
 
 def test_a_wide_job_has_all_threads_and_nothing_beside_it(context):
     running, most = [], []
-    lock = threading.Lock()
+    lock, is_another_beside = threading.Lock(), threading.Event()
 
     def make(context, job, *, threads):
         with lock:
             running.append(job.kind)
             most.append((sorted(running), threads))
-        time.sleep(0.005)
+            if len(running) > 1:
+                is_another_beside.set()
+        if job.kind == "frame":
+            # Two frames follow the first bias.
+            assert is_another_beside.wait(300)
         with lock:
             running.remove(job.kind)
         return record(job)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -69,7 +70,7 @@ class Cluster:
         own += [f"--key-file={key}", f"--pid-file={self.folder}/munge.pid"]
         own += [f"--log-file={self.folder}/munge.log", f"--seed-file={self.folder}/munge.seed"]
         self._start("munged", "munged", "--foreground", "--force", *own)
-        _wait(lambda: (self.folder / "munge.socket").exists(), 10, "munged does not start")
+        _wait(lambda: (self.folder / "munge.socket").exists(), 120, "munged does not start")
         self._start("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
             self.start_node(node)
@@ -81,7 +82,12 @@ class Cluster:
 
     def wait_for_nodes(self):
         """Wait until both nodes take jobs."""
-        _wait(lambda: self.states() == {"n1": "idle", "n2": "idle"}, 30, f"nodes: {self.states()}")
+        _wait(lambda: self.states() == {"n1": "idle", "n2": "idle"}, 120, f"nodes: {self.states()}")
+
+    def wait_for_jobs(self):
+        """Wait until no job is at work or queues."""
+        at_work = "running,pending,completing"
+        _wait(lambda: not self.jobs(at_work), 300, f"jobs: {self.jobs()}")
 
     def states(self):
         """Return {node: state}."""
@@ -89,13 +95,14 @@ class Cluster:
         return dict(line.split() for line in answer.splitlines())
 
     def kill_node(self, node):
-        """Let a node die: its daemon, and all that runs there."""
+        """Let a node die: its daemon, and all that runs there; the controller knows at once."""
         process = self._processes.pop(node)
         own = self._running_on(node)
         process.kill()
         process.wait()
         for identifier in own:
             _kill(identifier)
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=dead")
 
     def _running_on(self, node):
         """Return the processes of the jobs on a node, and the daemons that look after them."""
@@ -124,7 +131,7 @@ class Cluster:
     def jobs(self, states="all"):
         """Return [(identifier, state, nodes)] of the jobs."""
         lines = self.run(
-            "squeue", "--noheader", f"--states={states}", "-o", "%i %T %N", check=False
+            "squeue", "--noheader", f"--states={states}", "-o", "%i %T %N"
         ).stdout.splitlines()
         return [tuple((*line.split(), "")[:3]) for line in lines]
 
@@ -161,12 +168,13 @@ class Cluster:
 
 
 def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Return ports that nobody listens on, below those that the system gives to other programs."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("", port))
+            ports.append(port)
     return ports
 
 

@@ -57,7 +57,7 @@ class Browser:
         os.close(self._out)
         os.close(self._in)
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(300)
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def order(self, method, session=None, **values):

@@ -116,7 +116,7 @@ def interpreter():
     return str(Path(os.environ[FOLDER]) / "python")
 
 
-def run(arguments, *, folder, environment=None, seconds=300):
+def run(arguments, *, folder, environment=None, seconds=900):
     """Run ``python -m snakemake`` to its end.
 
     Parameters
@@ -196,7 +196,7 @@ def _started(number):
             sys.executable, command, os.environ, file_actions=actions, setsid=True
         )
         _servers.append(server)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             with suppress(OSError):
                 return _connected(folder, number)

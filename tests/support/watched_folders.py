@@ -47,8 +47,8 @@ def from_scratch(raw, results, chain):
     return products(results)
 
 
-def wait_until(is_so, seconds=60):
-    """Wait for something that another thread does."""
+def wait_until(is_so, seconds=300):
+    """Wait for something that another thread does; the time only bounds a failure."""
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not come to that"

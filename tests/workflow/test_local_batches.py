@@ -81,7 +81,7 @@ def processes_with(text):
     return identifiers
 
 
-def wait_until(condition, seconds=90):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -129,7 +129,7 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
     main.send_signal(signal.SIGKILL)
     main.wait()
     held_batches.release(tmp_path / "held", HELD)
-    wait_until(lambda: not processes_with(f"{results}/.ccdflow/batches/"), seconds=10)
+    wait_until(lambda: not processes_with(f"{results}/.ccdflow/batches/"))
 
     recorded = {results / product for product in held_batches.recorded(results)}
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.fits")}
@@ -162,7 +162,7 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
     wait_until(lambda: held_batches.held_process(tmp_path / "held", HELD))
     for child in processes_with(f"{results}/.ccdflow/batches/{HELD}"):
         os.kill(child, signal.SIGKILL)
-    output, _ = main.communicate(timeout=120)
+    output, _ = main.communicate(timeout=600)
     assert main.returncode == 1
     assert "1 of 2 batches were not finished (2016-01-15)" in output
     assert "a process was ended from outside (SIGKILL)" in output

@@ -58,7 +58,7 @@ def oldest(tmp_path_factory):
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=600,
     )
     if done.returncode:
         pytest.skip(f"Snakemake {OLDEST} cannot be installed here: {done.stderr[-200:]}")
@@ -82,7 +82,7 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": f"{oldest}:{HERE / 'hooks'}:{HERE}"},
     )
     outputs = [path.read_text() for path in sorted(printed.iterdir())]

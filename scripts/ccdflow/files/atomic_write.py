@@ -13,6 +13,8 @@ from ccdflow import paths
 
 # Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_AGE = 86400
+# A folder that is gone is made this many times: more often nobody removes it by chance.
+_MOST_FOLDERS = 5
 
 
 class Part:
@@ -48,8 +50,16 @@ class Part:
 
     def __enter__(self):
         with _naming(self._path):
-            self.file = self.name.open("w+b", buffering=self._buffering)
+            self.file = self._open()
         return self
+
+    def _open(self):
+        """Return the file; make its folder again where another run has just removed it as empty."""
+        for _ in range(_MOST_FOLDERS):
+            with suppress(FileNotFoundError):
+                return self.name.open("w+b", buffering=self._buffering)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self.name.open("w+b", buffering=self._buffering)
 
     def write(self, data):
         """Write all of some bytes."""

@@ -205,7 +205,8 @@ def unfolded_records(results):
     """
     top = Path(results) / paths.DONE_FOLDER
     for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
-        for name in sorted(names):
+        # The first attempt of a job, which has no number, before the second one.
+        for name in sorted(names, key=lambda name: name.removesuffix(".json")):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
                 yield path, readable_record(path)

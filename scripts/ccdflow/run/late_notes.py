@@ -20,6 +20,9 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
+# The notes are read so many times, at most, if a run writes them meanwhile: a watch does so again
+# and again.
+_MOST_READINGS = 5
 # The two files of notes; the keys name their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
@@ -66,6 +69,36 @@ def read_late_notes(results):
             lines_by_name[name] = []
             heads.pop(name, None)
     return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])
+
+
+def read_settled(results, read):
+    """Return the result of a function that reads notes while no run writes them.
+
+    A reader without the lock may meet a run that merges the late notes into the others: it would
+    read the old ones, and no late ones.
+
+    Parameters
+    ----------
+    results : path-like
+    read : callable
+        Takes no argument; called once more where the notes have changed meanwhile.
+
+    Returns
+    -------
+    object
+        The last result of ``read()``.
+    """
+    for _ in range(_MOST_READINGS):
+        before, value = _stamps(results), read()
+        if _stamps(results) == before:
+            break
+    return value
+
+
+def _stamps(results):
+    """Return size and times of the notes."""
+    names = (*_FILES.values(), paths.LATE_NOTES)
+    return [atomic_write.stamp_of(Path(results) / name) for name in names]
 
 
 def write_late_notes(results, since):

@@ -112,6 +112,11 @@ def load_ledger(results):
 
     A record of another version has the fields of this one: those that it lacks are empty.
     """
+    return late_notes.read_settled(results, lambda: _load_ledger(results))
+
+
+def _load_ledger(results):
+    """Return the ledger of the notes as they are now."""
     first, lines = notes.read_headed(Path(results) / paths.LEDGER)
     if not {"fields", "bases"} <= first.keys() or not {*first["fields"]} >= _REQUIRED_FIELDS:
         return Ledger()
@@ -269,7 +274,7 @@ def _line(record, index_of_common):
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, verify, known=None):
+def fold(results, ledger, *, verify, known=None, jobs=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -282,6 +287,9 @@ def fold(results, ledger, *, verify, known=None):
         left.
     known : dict of str to Record, optional
         Records that this process has seen, beside those of the ledger.
+    jobs : dict of str to ccdflow.run.job.Job, optional
+        By product, of this run, which began beside jobs of an earlier one: once a job has left its
+        record, other records of its product do not count.
 
     Returns
     -------
@@ -291,14 +299,18 @@ def fold(results, ledger, *, verify, known=None):
         Records without a product: refused, or of a raw frame that was bad or changed while it was
         read.
     """
-    files, unmade = [], []
-    known = known or {}
+    files, unmade = [], {}
+    known, jobs = known or {}, jobs or {}
     for path, record in job_records.unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCH_KINDS:
             continue
+        if record.product in jobs and _is_superseded(results, path, jobs[record.product]):
+            continue
+        # A later attempt counts.
+        unmade.pop(record.product, None)
         if record.status != job_records.MADE:
-            unmade.append(record)
+            unmade[record.product] = record
             if record.status != job_records.REFUSED:
                 continue
         elif verify and not any(
@@ -308,7 +320,13 @@ def fold(results, ledger, *, verify, known=None):
                 continue
             record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=job_records.boot_id())
-    return files, unmade
+    return files, list(unmade.values())
+
+
+def _is_superseded(results, path, job):
+    """Return whether a record is not the one of a job of this run, which has left its own."""
+    own = os.path.join(results, job.done)  # noqa: PTH118 - as `unfolded_records` gives paths
+    return path != own and os.path.exists(own)  # noqa: PTH110
 
 
 def _is_known(results, known, record):

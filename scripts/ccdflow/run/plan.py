@@ -9,6 +9,7 @@ asks them in turn, and knows none of them by name.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -134,7 +135,7 @@ class WantedProduct:
     is_open: bool = False
 
 
-def make_plan(context, forced=frozenset(), *, stamps=None):
+def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
     """Compare the products wanted with those on the disk.
 
     Parameters
@@ -146,6 +147,10 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         Kinds and products that are made again though they are current.
     stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
         Of some products, where nights are closed.
+    records : iterable of str, optional
+        Paths of the records that are in the ledger and still on the disk (default: all on the
+        disk). One that a job of an earlier run leaves later is the record of the job that is
+        planned here for the same product and key, which is not to be done a second time.
 
     Returns
     -------
@@ -155,7 +160,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable.update(problems)
     doubtful = set(ledger.products_to_verify(context.ledger))
-    planner = Planner(PlanContext.of(context), stamps, doubtful, forced)
+    planner = Planner(PlanContext.of(context), stamps, doubtful, forced, records)
     for kind in context.chain:
         kind.plan(planner)
     not_wanted = set(context.ledger) - context.planned_products
@@ -187,9 +192,11 @@ class Planner:
         Products that must show their checksum.
     forced : set of str
         Kinds and products that are made again though they are current.
+    records : iterable of str, optional
+        As for `make_plan`.
     """
 
-    def __init__(self, context, stamps, doubtful, forced):
+    def __init__(self, context, stamps, doubtful, forced, records=None):
         self.context = context
         self.stamps = stamps
         self.products_to_retire, self.dropped = set(), {}
@@ -197,7 +204,11 @@ class Planner:
         self.older_headers = defaultdict(list)
         self._doubtful = doubtful
         self._forced = forced
-        self._records = job_records.names_of_records(context.results)
+        self._records = (
+            job_records.names_of_records(context.results)
+            if records is None
+            else {os.path.relpath(path, context.results) for path in records}
+        )
 
     def keep(self, product):
         """Keep a product unchanged."""

@@ -16,6 +16,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EarlierJobs:
+    """How a run meets jobs of a killed one that are still at work.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line where they are waited for.
+    are_beside : bool
+        Whether the plan is made while they are at work on what it wants as well, for each batch
+        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
+        the plan is made once they have ended.
+    """
+
+    say: Callable[[str], None] = print
+    are_beside: bool = False
+
+
+_AWAITED_EARLIER_JOBS = EarlierJobs()
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """What a run is asked to do, beyond its settings.
 
@@ -31,12 +52,15 @@ class RunRequest:
     requested : frozenset of str
         Products requested by name. Their raw files, and those of ``forced``, are read again if
         they were set aside.
+    earlier_jobs : EarlierJobs
+        How jobs of an earlier run are met that are still at work.
     """
 
     is_dry: bool = False
     accepts_seal: bool = False
     forced: frozenset[str] = frozenset()
     requested: frozenset[str] = frozenset()
+    earlier_jobs: EarlierJobs = _AWAITED_EARLIER_JOBS
 
     @property
     def names_products(self):
@@ -87,6 +111,8 @@ class RunStart:
         How many processes may read headers.
     progress : callable or None
         Called with (headers read, headers to read).
+    awaited : frozenset of str
+        Batches of an earlier run that the run has waited for.
     """
 
     settings: dict[str, object]
@@ -97,6 +123,7 @@ class RunStart:
     lock: TextIO | None = None
     cores: int = 1
     progress: Callable[[int, int], None] | None = None
+    awaited: frozenset[str] = frozenset()
 
     @property
     def raw(self):

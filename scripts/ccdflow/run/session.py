@@ -48,8 +48,8 @@ class Session:
     is_dry : bool
         If True, nothing is written.
     lock : file object or None
-    busy : dict of str to set of str
-        Products still at work in jobs of an earlier run, by the path of their batch.
+    busy : dict of str to dict of str to str
+        Batches of an earlier run that are still at work, by path: the record of each product.
     failed, postponed : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
@@ -69,7 +69,7 @@ class Session:
     plan: plan.Plan
     is_dry: bool
     lock: TextIO | None = None
-    busy: dict[str, set[str]] = field(default_factory=dict)
+    busy: dict[str, dict[str, str]] = field(default_factory=dict)
     failed: list[job_records.Record] = field(default_factory=list)
     postponed: list[job_records.Record] = field(default_factory=list)
     unmoved: dict[str, Exception] = field(default_factory=dict)
@@ -232,7 +232,9 @@ def read_notes(results):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return header_store.load_store(results), ledger.load_ledger(results)
+    return late_notes.read_settled(
+        results, lambda: (header_store.load_store(results), ledger.load_ledger(results))
+    )
 
 
 def _session_of_nights(run_start, archive_state):
@@ -275,7 +277,9 @@ def _session_of_all_nights(run_start):
     forced = request.forced
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
-    busy = {} if run_start.request.is_dry else claims.withdraw(results)
+    busy = {} if request.is_dry else claims.withdraw(results)
+    if busy and not request.earlier_jobs.are_beside:
+        busy = _wait_for_earlier(run_start, busy)
     last_round = run_start.last_round
     read = last_round.read_notes if last_round is not None else None
     store, records = read_notes(results) if read is None else read()
@@ -300,10 +304,12 @@ def _session_of_all_nights(run_start):
         outdated=outdated,
         cameras=run_start.reading.cameras,
     )
-    session = Session(
-        plan.make_plan(context, forced), run_start.request.is_dry, run_start.lock, busy
-    )
-    if not run_start.request.is_dry:
+    planned = plan.make_plan(context, forced, records=files)
+    session = Session(planned, request.is_dry, run_start.lock, busy)
+    if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
+        _wait_for_earlier(run_start, spoilers)
+        return _session_of_all_nights(replace(run_start, awaited=run_start.awaited | spoilers))
+    if not request.is_dry:
         try:
             remove_logs(results)
             _retire_planned(session)
@@ -312,6 +318,43 @@ def _session_of_all_nights(run_start):
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
     return session
+
+
+def _wait_for_earlier(run_start, batches):
+    """Wait for batches of an earlier run that are at work; return those at work then."""
+    for batch in sorted(batches):
+        claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
+    return claims.withdraw(run_start.results)
+
+
+def _busy_with_current(context, busy, files):
+    """Return the batches that are going to replace a product that this plan keeps as it is.
+
+    An earlier run with other settings wanted it otherwise, and this run reads what is there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        Planned.
+    busy : dict of str to dict of str to str
+        As `claims.withdraw` returns it.
+    files : list of str
+        The records that are in the ledger.
+
+    Returns
+    -------
+    frozenset of str
+    """
+    results, ended = context.results, set(files) if busy else ()
+    return frozenset(
+        batch
+        for batch, records in busy.items()
+        for product, path in records.items()
+        if product not in context.jobs
+        and (kept := context.earlier_record(product)) is not None
+        and kept.key != paths.parse_done(path)[1]
+        and os.path.join(results, path) not in ended  # noqa: PTH118 - as `files` has paths
+    )
 
 
 def remove_logs(results):
@@ -515,7 +558,8 @@ def _finish_whole(session):
 def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
-    files, unmade = ledger.fold(context.results, context.ledger, verify=False)
+    jobs = session.plan.jobs if session.busy else {}
+    files, unmade = ledger.fold(context.results, context.ledger, verify=False, jobs=jobs)
     take_aside(context.store, unmade)
     session.failed = [record for record in unmade if record.status == job_records.FAILED]
     first = context.chain.first.name

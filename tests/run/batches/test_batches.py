@@ -284,8 +284,8 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
     session.busy = {
-        ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits", "reduced/gone.fits"},
-        ".ccdflow/orders/other.json": {"reduced/elsewhere.fits"},
+        ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
+        ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
     }
     parts = batch_splitting.split(session, each_night=True)
     waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
@@ -299,13 +299,17 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     context = session.context
     earlier = context.results / batch_files.path_of("2024-03-01", "earlier")
     made = [f"reduced/2024-03-01/{number:03d}.fits" for number in range(2)]
-    session.busy = {os.path.relpath(earlier, context.results): set(made)}
+    session.busy = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
     (batch,) = batch_splitting.split(session, each_night=True)
+    path = context.results / batch.path
     earlier.touch()
     claim = claims.claim(earlier)
 
     def end_earlier(line):
         assert line == "waiting: an earlier job is still at work on 2024-03-01.earlier"
+        # Who waits shows that it lives, for others may wait for it.
+        assert claims.read_count(path) == BatchCount()
+        assert claims.count_path(path).exists()
         for product in made:
             job = session.plan.jobs[product]
             job_records.write_record(context.results, Record(product, FRAME, job.key), job.done)
@@ -319,7 +323,6 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
 
     monkeypatch.setattr(worker, "work_plan", work_plan)
     monkeypatch.setattr(claims.time, "sleep", lambda seconds: None)
-    path = context.results / batch.path
     # No record of the others: the batch is not done.
     assert batch_work.make_all(path, chain=CHAIN, threads=1, say=end_earlier) == 1
     assert set(made) < set(batch.products)

@@ -20,20 +20,21 @@ from ccdflow.run.batches import batch_files, claims
 from ccdflow.run.lines.progress import BatchCount
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
+KEY = "0123456789abcdef"
 HOLD = """
 import sys, time
 sys.path.insert(0, {scripts!r})
 from ccdflow.run.batches import batch_files, claims
 claim = claims.claim({batch!r})
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 def put_batch(results, name="2024-03-01.0123456789abcdef", products=("reduced/a.fits",)):
     batch = results / paths.BATCHES / f"{name}.json"
     batch.parent.mkdir(parents=True, exist_ok=True)
-    jobs = [{"product": product} for product in products]
+    jobs = [{"product": product, "key": KEY, "attempt": 0} for product in products]
     batch.write_text(f"{{}}\n{json.dumps({'jobs': jobs})}\n")
     return batch
 
@@ -168,7 +169,9 @@ def test_withdrawing_leaves_batches_at_work(tmp_path, holder):
     held = put_batch(tmp_path, "2024-03-02.fedcba9876543210", ("reduced/b.fits", "reduced/c.fits"))
     holder(held)
     busy = claims.withdraw(tmp_path)
-    assert busy == {f"{paths.BATCHES}/{held.name}": {"reduced/b.fits", "reduced/c.fits"}}
+    records = {f"reduced/{name}.fits": f"{paths.DONE_FOLDER}/reduced/{name}.fits.{KEY}.json"
+               for name in "bc"}  # fmt: skip
+    assert busy == {f"{paths.BATCHES}/{held.name}": records}
     left = sorted(path.name for path in idle.parent.iterdir())
     assert left == [f"{held.stem}.json", f"{held.stem}.lock"]
 
@@ -190,6 +193,56 @@ def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
     assert list(batch.parent.iterdir()) == []
 
 
+def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
+    """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
+    batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw, []
+
+    def withdraw_while_another_looks(path, *, ended):
+        lockable.append(claims._try_lock(claims.lock_path(path)))
+        withdraw(path, ended=ended)
+
+    monkeypatch.setattr(claims, "_withdraw", withdraw_while_another_looks)
+    claims.withdraw(tmp_path)
+    assert lockable == [None]
+    assert list(batch.parent.iterdir()) == []
+
+
+def test_the_lock_of_a_withdrawn_batch_is_removed_while_it_is_locked(tmp_path, monkeypatch):
+    batch, wait, removed = put_batch(tmp_path), claims._wait, []
+
+    class Lock:
+        def close(self):
+            removed.append(not claims.lock_path(batch).exists())
+
+    def wait_until_withdrawn(*arguments):
+        wait(*arguments).close()
+        batch.write_text(claims.WITHDRAWN_LINE)
+        return Lock()
+
+    monkeypatch.setattr(claims, "_wait", wait_until_withdrawn)
+    with pytest.raises(claims.Withdrawn):
+        claims.claim(batch)
+    assert removed == [True]
+    assert [path.name for path in batch.parent.iterdir()] == [batch.name]
+
+
+def test_a_reporter_that_has_ended_writes_nothing(tmp_path):
+    batch, is_in_thread = put_batch(tmp_path), threading.Event()
+
+    def count():
+        if threading.current_thread() is reporter._thread:
+            is_in_thread.set()
+            reporter._ended.wait(60)
+            time.sleep(0.1)
+        return BatchCount(7)
+
+    reporter = claims.Reporter(batch, count, beat=0.001)
+    reporter.start()
+    assert is_in_thread.wait(60)
+    reporter.end()
+    assert not reporter._thread.is_alive()
+
+
 def test_files_without_a_batch_are_cleared_away(tmp_path):
     batch = put_batch(tmp_path)
     claims.Reporter(batch, BatchCount).report()
@@ -203,7 +256,7 @@ def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
     done = [
         tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
     ]
-    busy = {"batches/x.json": {"reduced/b.fits"}}
+    busy = {"batches/x.json": {"reduced/b.fits": "its record"}}
     assert claims.removable_records(done, busy, tmp_path) == [done[0], done[2]]
     assert claims.removable_records(done, {}, tmp_path) == done
 

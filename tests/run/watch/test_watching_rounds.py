@@ -452,7 +452,7 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
 
     def hang(path):
         if path.name == "hangs.fits":
-            gate.wait(60)
+            gate.wait()
         read(path)
 
     monkeypatch.setattr(looks, "_read_through", hang)
@@ -469,8 +469,7 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
     finally:
         gate.set()
         night.watch.end()
-        thread.join(60)
-    assert not thread.is_alive()
+        thread.join()
     assert sum("hangs.fits has not" in line for line in night.output.lines) == 1
 
 
@@ -478,7 +477,7 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
     night, gate = Night(evening, tmp_path, limit=0.1), threading.Event()
 
     def hang(*_):
-        gate.wait(60)
+        gate.wait()
         return {}
 
     monkeypatch.setattr(rawfolder, "list_raw", hang)
@@ -487,30 +486,29 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
     try:
         wait_until(lambda: any("has not answered for 0.1 s" in t for t in night.output.lines))
         night.watch.end()
-        thread.join(20)
-        assert not thread.is_alive()
+        thread.join()
+        assert not gate.is_set()
     finally:
         gate.set()
 
 
 def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):
-    night, listed, ended = (
-        Night(evening, tmp_path, noticing="polling", limit=0.05),
-        rawfolder.list_raw,
-        [],
-    )
+    night, ended = Night(evening, tmp_path, noticing="polling", limit=0.05), []
+    # A disk that is busy with other tests may let a look wait as well.
+    listed = rawfolder.list_raw(night.raw, night.results)
 
     def work(raw, results=None):
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
             sum(range(100))
         ended.append(end)
-        return listed(raw, results)
+        return listed
 
     monkeypatch.setattr(rawfolder, "list_raw", work)
     with watch_at_work(night):
         wait_until(lambda: len(ended) > 1)
-    assert not any("has not answered" in line for line in night.output.lines)
+    # The line on a look, and not that on a round, which reads and writes files.
+    assert not any(f"{night.raw} has not answered" in line for line in night.output.lines)
 
 
 @contextmanager
@@ -522,8 +520,7 @@ def watch_at_work(night):
         yield
     finally:
         night.watch.end()
-        thread.join(60)
-    assert not thread.is_alive()
+        thread.join()
 
 
 def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_night):

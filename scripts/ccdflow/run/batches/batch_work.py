@@ -70,31 +70,31 @@ def _make_claimed(path, chain, threads, parent, say):
     path, chain, threads, parent, say
         As for `make_all`.
     """
-    # An earlier run's process may leave records of these jobs as long as it is at work.
-    for awaited in batches_awaited(path):
-        claims.wait_for(awaited, say=say)
-    session = read_batch(path, chain)
-    context = session.context
-    # A parent process shows the progress itself.
-    meter = _Meter(context, mode="plain" if parent is None else "none")
-    reporter = claims.Reporter(path, lambda: meter.progress.count)
+    meter = None
+    # Others wait for this process, while it waits itself as well.
+    reporter = claims.Reporter(path, lambda: meter.progress.count if meter else BatchCount())
     reporter.start()
-    result = worker.work_plan(
-        context,
-        session.plan.jobs.values(),
-        threads=threads,
-        on_done=meter.tick,
-    )
-    meter.progress.end()
-    for product, reason in result.unrecorded.items():
-        say(f"{product}: its record cannot be written: {reason}")
-    if result.full:
-        say(result.full)
-        return DISK_FULL_STATUS
-    if not record_batch(context, path):
-        return 1
-    reporter.end()
-    return 0
+    try:
+        # An earlier run's process may leave records of these jobs as long as it is at work.
+        for awaited in batches_awaited(path):
+            claims.wait_for(awaited, say=say)
+        session = read_batch(path, chain)
+        context = session.context
+        # A parent process shows the progress itself.
+        meter = _Meter(context, mode="plain" if parent is None else "none")
+        result = worker.work_plan(
+            context, session.plan.jobs.values(), threads=threads, on_done=meter.tick
+        )
+        meter.progress.end()
+        for product, reason in result.unrecorded.items():
+            say(f"{product}: its record cannot be written: {reason}")
+        if result.full:
+            say(result.full)
+            return DISK_FULL_STATUS
+        return 0 if record_batch(context, path) else 1
+    finally:
+        # Before the lock is released: the next run removes the count of a batch that has ended.
+        reporter.end()
 
 
 class _Meter:

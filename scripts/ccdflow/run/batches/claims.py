@@ -107,15 +107,25 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
         If the batch is gone.
     """
     batch = Path(batch)
-    if not batch.is_file():
+    if is_withdrawn(batch):
         raise Withdrawn(str(batch))
     file = _wait(batch, say, silence, poll)
-    if not batch.is_file():
+    if is_withdrawn(batch):
         if file is not None:
-            file.close()
+            # As long as it is locked: a file of that name may be another process's later.
             lock_path(batch).unlink(missing_ok=True)
+            file.close()
         raise Withdrawn(str(batch))
     return file
+
+
+def is_withdrawn(batch):
+    """Return whether a batch is gone, or a note of its withdrawal stands in its place."""
+    try:
+        with Path(batch).open(encoding="utf-8") as file:
+            return file.readline() == WITHDRAWN_LINE
+    except FileNotFoundError:
+        return True
 
 
 def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
@@ -192,8 +202,9 @@ def withdraw(results, *, ended=False):
 
     Returns
     -------
-    dict of str to set of str
-        Products of the batches still at work, by the batch's path relative to the results folder.
+    dict of str to dict of str to str
+        The batches still at work, by the batch's path relative to the results folder: the record of
+        each of its products.
     """
     busy = {}
     folder = Path(results) / paths.BATCHES
@@ -202,11 +213,12 @@ def withdraw(results, *, ended=False):
     for batch in sorted(batches):
         file = _try_lock(lock_path(batch))
         if file is None:
-            busy[str(batch.relative_to(results))] = products(batch)
+            busy[str(batch.relative_to(results))] = records_of(batch)
             continue
+        # The lock last: who finds it gone may lock a new one, and work on a batch that is there.
+        _withdraw(batch, ended=ended)
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
-        _withdraw(batch, ended=ended)
         file.close()
     return busy
 
@@ -226,14 +238,18 @@ def _withdraw(batch, *, ended):
         batch.unlink(missing_ok=True)
 
 
-def products(batch):
-    """Return the products of a batch."""
+def records_of(batch):
+    """Return {product: path of its record relative to the results folder} of a batch."""
     try:
         with Path(batch).open(encoding="utf-8") as file:
             file.readline()
-            return {job["product"] for job in json.loads(file.readline())["jobs"]}
+            jobs = json.loads(file.readline())["jobs"]
+        return {
+            job["product"]: paths.done_record(job["product"], job["key"], job["attempt"])
+            for job in jobs
+        }
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return {}
 
 
 def removable_records(files, busy, results):
@@ -294,8 +310,10 @@ class Reporter:
             return
 
     def end(self):
-        """Write the last count."""
+        """Write the last count; nothing is written after it."""
         self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.report()
 
     def _run(self):

@@ -20,7 +20,8 @@ def noted_records(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    unfolded = (record for _, record in job_records.unfolded_records(results) if record is not None)
+    # Before the ledger: a run that ends meanwhile takes them into it, and removes them then.
+    unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
         for record in (*ledger.load_ledger(results).values(), *unfolded)

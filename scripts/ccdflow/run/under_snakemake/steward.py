@@ -27,7 +27,7 @@ from ccdflow.run.lines import plan_description, summary
 from ccdflow.run.lines.closing_lines import why_failed
 from ccdflow.run.lines.debug_lines import DebugLines
 from ccdflow.run.lines.progress import BatchCount, Progress
-from ccdflow.run.run_start import RunRequest
+from ccdflow.run.run_start import EarlierJobs, RunRequest
 from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
@@ -146,6 +146,7 @@ class Steward:
                 accepts_seal=True,
                 forced=self._forced_products(),
                 requested=frozenset(requested),
+                earlier_jobs=EarlierJobs(self.say, are_beside=not host.is_local),
             ),
             cores=host.cores,
             progress=self._headers_read,

@@ -1,0 +1,139 @@
+"""A run that begins while jobs of a killed one are at work: nothing is lost or made twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import small_frames
+
+from ccdflow import kinds
+from ccdflow.run import job_records, ledger, session, worker
+from ccdflow.run.batches import batch_files, batch_splitting, claims
+from ccdflow.run.run_start import EarlierJobs, RunRequest
+
+CAMERAS = {"testcam": small_frames.LFC_LIKE.format(name="TESTCAM")}
+NIGHT = "2020-02-29"
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A raw folder with three biases, and a results folder; waiting takes no time."""
+    for number, frame in enumerate(small_frames.biases(3)):
+        cards = small_frames.bias_cards(number)
+        small_frames.write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
+    monkeypatch.setattr(claims.time, "sleep", lambda seconds: None)
+    return tmp_path / "raw", tmp_path / "results"
+
+
+class KilledRun:
+    """A run whose main process is gone, and whose batch is at work."""
+
+    def __init__(self, folders, **config):
+        running = small_frames.begin(*folders, CAMERAS, limits={"settle": 0}, **config)
+        (self.batch,) = batch_splitting.split(running, each_night=True)
+        running.lock.close()
+        self.settings, self.results = running.context.settings, running.context.results
+        self.path = self.results / self.batch.path
+        self.claim = claims.claim(self.path)
+
+    def make(self, count=None):
+        """Make some of its products, or all."""
+        at_work = batch_files.read_batch(self.path, kinds.CHAIN)
+        jobs = list(at_work.plan.jobs.values())[:count]
+        made = worker.work(at_work.context, jobs, threads=1, make=kinds.make)
+        return list(made.records)
+
+    def end(self, line):
+        """Make all that is left, and end; called with the line of who waits for it."""
+        assert line == f"waiting: an earlier job is still at work on {self.path.stem}"
+        self.make()
+        self.claim.close()
+
+
+@pytest.fixture
+def kill_run(folders):
+    """Plan a run, and let its batch alone be at work."""
+    killed = []
+
+    def kill(**config):
+        killed.append(KilledRun(folders, **config))
+        return killed[-1]
+
+    yield kill
+    for run in killed:
+        run.claim.close()
+
+
+def start(values, *, say=pytest.fail, are_beside=False):
+    """Return a planned run, without its lock."""
+    request = RunRequest(earlier_jobs=EarlierJobs(say, are_beside))
+    running = session.start(values, chain=kinds.CHAIN, request=request)
+    running.lock.close()
+    return running
+
+
+def test_on_one_machine_the_plan_is_made_once_jobs_of_an_earlier_run_have_ended(kill_run):
+    killed = kill_run()
+    running = start(killed.settings, say=killed.end)
+    assert running.busy == {}
+    assert not running.plan.jobs.keys() & set(killed.batch.products)
+    assert ledger.load_ledger(killed.results).keys() >= set(killed.batch.products)
+
+
+def test_a_record_left_while_the_plan_is_made_counts_for_the_new_job(kill_run, monkeypatch):
+    """The ledger is without it, and a second attempt would make the product a second time."""
+    killed, made = kill_run(), []
+    update = session.inventory.update
+
+    def update_after_a_job(*arguments, **options):
+        made.extend(killed.make(1))
+        return update(*arguments, **options)
+
+    monkeypatch.setattr(session.inventory, "update", update_after_a_job)
+    running = start(killed.settings, are_beside=True)
+    (product,) = made
+    assert running.plan.jobs[product].attempt == 0
+    (batch,) = batch_splitting.split(running, each_night=True)
+    assert product in batch.products
+    jobs = batch_files.read_batch(killed.results / batch.path, kinds.CHAIN).plan.jobs
+    assert jobs.keys() == set(killed.batch.products) - {product}
+
+
+def test_an_earlier_job_that_is_to_replace_a_product_that_stays_is_awaited(folders, kill_run):
+    first = small_frames.run_jobs(*folders, CAMERAS, limits={"settle": 0})
+    (bias,) = (product for product in first.records if product.startswith("combined/"))
+    other = kill_run(bias={"method": "median"})
+    assert bias in other.batch.products
+    # It is replaced while the plan is made, and so it is made again.
+    running = start(first.context.settings, are_beside=True, say=other.end)
+    assert running.busy == {}
+    assert running.plan.jobs[bias].key == first.records[bias].key
+
+
+def test_on_a_cluster_the_plan_does_not_wait_for_jobs_that_make_the_same(kill_run):
+    killed = kill_run()
+    killed.make(1)
+    running = start(killed.settings, are_beside=True)
+    assert running.busy.keys() == {killed.batch.path}
+    (batch,) = batch_splitting.split(running, each_night=True)
+    assert batch_files.batches_awaited(killed.results / batch.path) == [killed.path]
+
+
+def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
+    """Records of other attempts and keys stay as long as jobs of an earlier run are at work."""
+    killed = kill_run()
+    running = start(killed.settings, are_beside=True)
+    product, *_ = killed.batch.products
+    own = replace(running.plan.jobs[product], attempt=1)
+    running.plan.jobs[product] = own
+    record = job_records.Record(product, own.kind, own.key)
+    job_records.write_record(killed.results, record, own.done)
+    for key, attempt in ((own.key, 0), ("0" * 16, 0), ("f" * 16, 0)):
+        earlier = replace(own, key=key, attempt=attempt)
+        failed = replace(record, key=key, status=job_records.FAILED, reason="an earlier one")
+        job_records.write_record(killed.results, failed, earlier.done)
+    running.lock = None
+    session.finish(running)
+    assert running.failed == []
+    assert ledger.load_ledger(killed.results)[product].key == own.key
