@@ -17,13 +17,13 @@ READOUTS = (LEFT, RIGHT)
 ONE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
 
 
-def master_of(kind, data, *, frames=10, error=None, **how):
-    image = MasterImage(np.float32(data), SparseMask.of(np.zeros(SHAPE, np.int16)), error)
-    return image, Master(kind, (image,), frames=frames, **how)
+def master_of(kind, data, *, frames=10, error=None, **options):
+    image = MasterImage(np.float32(data), SparseMask.from_mask(np.zeros(SHAPE, np.int16)), error)
+    return image, Master(kind, (image,), frames=frames, **options)
 
 
-def predicted(kind, data, **how):
-    image, master = master_of(kind, data, **how)
+def predicted(kind, data, **options):
+    image, master = master_of(kind, data, **options)
     return master_noise.predicted_variance(image, master, READOUTS, slice(0, SHAPE[0]))
 
 

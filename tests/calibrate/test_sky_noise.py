@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccdflow.calibrate.sky_level import expected_noise, level_and_noise
-from ccdflow.verify.calibrated.remade_calibration import _expected_scatter
+from ccdflow.verify.calibrated.remade_calibration import expected_scatter
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_expected_noise_is_the_measured_one(sizes):
     second = np.roll(second, 4, axis=1)
     measured = level_and_noise(first, second)["sky_rms"]
     assert expected_noise(sigmas) == pytest.approx(measured, rel=0.05)
-    assert expected_noise(sigmas) == pytest.approx(_expected_scatter(sigmas.ravel()), rel=1e-3)
+    assert expected_noise(sigmas) == pytest.approx(expected_scatter(sigmas.ravel()), rel=1e-3)
 
 
 def test_pixels_without_an_error_tell_nothing():

@@ -32,9 +32,9 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
     return image.astype(np.float32), errors.astype(np.float32), stars, where, energy
 
 
-def find_cosmics(image, errors, mask, **how):
+def find_cosmics(image, errors, mask, **options):
     """Return the hits, (ny, nx) bool, and whether the result is kept."""
-    result = cosmics.search(image, errors, mask, **how)
+    result = cosmics.search(image, errors, mask, **options)
     return result.hits, result.is_kept
 
 
@@ -149,14 +149,14 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
 
 
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [
         {"objlim": 5.0},
         {"objlim": 1.5, "fsmode": "convolve", "psfmodel": "gauss", "psffwhm": 2.0, "psfsize": 7},
     ],
     ids=["structure", "profile"],
 )
-def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, how):
+def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, options):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
     monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", np.inf)
     rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
@@ -169,11 +169,13 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
                     image[place] += rng.uniform(100, 4000)
         image, bad = image.astype(np.float32), rng.random(shape) < 0.01
         variance = (225 + np.maximum(image - SKY, 0)).astype(np.float32)
-        hits_of_parts = cosmic_rounds.hits_of_rounds(image, variance, bad, {"sigclip": 4.5, **how})
+        hits_of_parts = cosmic_rounds.hits_of_rounds(
+            image, variance, bad, {"sigclip": 4.5, **options}
+        )
         own, once = (
             astroscrappy.detect_cosmics(
                 image, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
-                cleantype="medmask", sigclip=4.5, **how,
+                cleantype="medmask", sigclip=4.5, **options,
             )[0]
             for rounds in (4, 1)
         )  # fmt: skip

@@ -51,7 +51,7 @@ def _equal(one, other):
 
 @pytest.mark.parametrize("names", [("PIXELS",), ("PIXELS", "WEAK")])
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [
         {},
         {"share": 0},
@@ -60,17 +60,17 @@ def _equal(one, other):
         {"name": f"detector/{'long' * 30}.fits"},
     ],
 )
-def test_both_readers_give_the_same(tmp_path, how, names):
-    path = _write(tmp_path, **how)
-    plain = pixel_tables._read_plain(path, names, CARDS)
+def test_both_readers_give_the_same(tmp_path, options, names):
+    path = _write(tmp_path, **options)
+    plain = pixel_tables.read_plain_columns(path, names, CARDS)
     assert plain is not None
-    _equal(plain, pixel_tables._read_any(path, names, CARDS))
+    _equal(plain, pixel_tables.read_columns_by_astropy(path, names, CARDS))
 
 
 def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
     path = _write(tmp_path)
     seen = [pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True)]
-    monkeypatch.setattr(pixel_tables, "_read_plain", lambda *_: None)
+    monkeypatch.setattr(pixel_tables, "read_plain_columns", lambda *_: None)
     seen.append(pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True))
     rng = np.random.default_rng(7)
     for number, shape in enumerate(SHAPES):
@@ -113,7 +113,7 @@ def test_a_table_that_was_changed_is_left_to_astropy(tmp_path, how):
     before = path.read_bytes()
     path.write_bytes(ODD[how](before))
     assert path.read_bytes() != before
-    assert pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS) is None
+    assert pixel_tables.read_plain_columns(path, ("PIXELS", "WEAK"), CARDS) is None
 
 
 def test_a_missing_file_raises_file_not_found(tmp_path):
@@ -134,10 +134,10 @@ def test_both_readers_agree_on_a_header_with_any_byte_changed(tmp_path):
         changed = bytearray(content)
         changed[at] = rng.choice(list(b" 0123456789'=/AEIJTX\x00\xfc"))
         path.write_bytes(changed)
-        table = pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS)
+        table = pixel_tables.read_plain_columns(path, ("PIXELS", "WEAK"), CARDS)
         if table is not None:
             plain += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _equal(table, pixel_tables._read_any(path, ("PIXELS", "WEAK"), CARDS))
+                _equal(table, pixel_tables.read_columns_by_astropy(path, ("PIXELS", "WEAK"), CARDS))
     assert 20 < plain < 140

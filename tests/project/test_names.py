@@ -22,6 +22,11 @@ BARE = re.compile(
     r"|readable|drawable|printable|breakable|about|above|after|along|among|at|before|between"
     r"|beyond|each|how|of|one|other|others|what"
 )
+# Prepositions at the beginning of a variable, argument or attribute: ``of_light`` was a variance,
+# ``by_name`` a dict of rows, ``in_block`` a pair of slices.
+PREPOSITION = re.compile(r"_*of|_*(?:of|by|in|at|on)_\w+")
+# Methods of the chain of kinds: ``chain.by_name("bias")``.
+USUAL_PREPOSITIONS = {"by_name", "by_rule"}
 # Filters of templates are named by their effect: ``{{ cell | breakable }}``.
 FILTERS = {"breakable"}
 # Adjectives and verbs that were names of modules, and the ending of sentences' modules.
@@ -120,6 +125,67 @@ def test_no_name_is_a_question_or_a_pronoun():
         if name.strip("_") in ("how", "mine", "ours", "theirs", "yours")
     }
     assert names == set()
+    # Of `tests/` the options that a helper hands on: to parse all of its files takes seconds.
+    assert [module.path.name for module in modules("tests") if "**" + "how" in module.text] == []
+
+
+def test_no_variable_is_named_by_a_preposition():
+    """``variance_of_light``, not ``of_light``: a name says what the value is."""
+    packages = ("calibrate", "kinds")
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and path.relative_to(LIBRARY).parts[0] in packages
+        for name in names_given(tree)
+    ]
+    assert len(names) > 5000
+    bare = {
+        f"{path.name}: {name}"
+        for path, name in names
+        if PREPOSITION.fullmatch(name) and name.strip("_") not in USUAL_PREPOSITIONS
+    }
+    assert bare == set()
+
+
+def test_variables_of_the_choice_of_masters_are_nouns():
+    """``masters_of_camera``, not ``own``; ``rows_by_size``, not ``alike``."""
+    folders = [LIBRARY / "calibrate"]
+    folders += [
+        LIBRARY / "kinds" / name for name in ("matching", "masters", "calibrating", "forecasting")
+    ]
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if path.parent in folders
+        for name in names_given(tree)
+    ]
+    assert len(names) > 3000
+    bare = {"alike", "off", "own", "same", "some", "there", "those", "what", "who"}
+    assert {f"{path.name}: {name}" for path, name in names if name.strip("_") in bare} == set()
+
+
+def test_tests_call_no_private_function_of_the_chain():
+    """A test that names a private function breaks with each change of its module."""
+    packages = ("ccdflow.calibrate", "ccdflow.kinds")
+    private = []
+    for path, text, tree in modules("tests"):
+        if "ccdflow.kinds" not in text and "ccdflow.calibrate" not in text:
+            continue
+        known = set()
+        for node in nodes(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(packages):
+                imported = [alias.asname or alias.name for alias in node.names]
+                known.update(imported)
+                private += [f"{path.name}: {name}" for name in imported if name[0] == "_"]
+        private += [
+            f"{path.name}: {ast.unparse(node.func)}"
+            for node in nodes(tree)
+            if isinstance(node, ast.Call)
+            and re.fullmatch(r"(\w+)\._[a-z]\w*", ast.unparse(node.func))
+            and node.func.value.id in known
+            and node.func.attr not in ("_replace", "_make", "_asdict")
+        ]
+    assert private == []
 
 
 def test_an_empty_name_of_any_kind_is_seen():

@@ -21,7 +21,7 @@ PLACES = [
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
-    ("ccdflow/kinds/science.py", "noisy = noise_sentences"),
+    ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
     ("ccdflow/pages/pictures/small_picture.py", "return Shown("),
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
     ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),

@@ -10,14 +10,14 @@ from ccdflow.verify import selection
 MADE = ("frame", "bias", "dark", "flat", "science")
 
 
-def make_chain(top, how=None, *, kinds=MADE, **options):
+def make_chain(top, settings=None, *, kinds=MADE, **options):
     """Take a small night below a folder and make its products: (raw folder, results folder).
 
     ``how`` is settings; ``options`` are those of `small_chain.make`.
     """
     chain = small_chain.make(top / "raw", **options)
     results = top / "results"
-    run_jobs(chain.raw, results, {"simcam": chain.profile}, kinds=kinds, **(how or {}))
+    run_jobs(chain.raw, results, {"simcam": chain.profile}, kinds=kinds, **(settings or {}))
     return chain.raw, results
 
 

@@ -45,9 +45,9 @@ def combined_of(results):
     return product
 
 
-def look(product, folders, **how):
+def look(product, folders, **options):
     raw, results = folders
-    return verdicts.verify(product, raw=raw, results=results, **how)
+    return verdicts.verify(product, raw=raw, results=results, **options)
 
 
 def test_sound_products_are_verified_to_the_last_pixel(combined_biases):

@@ -32,9 +32,9 @@ def measured_night(tmp_path_factory):
     """Darks of two exposures, flats of two levels under a shutter: (raw, results)."""
     top = tmp_path_factory.mktemp("detector")
     detector = simulate.draw_detector(small_chain.SHAPE, seed=3, shutter=0.02)
-    how = {"detector": {"enabled": True}}
+    options = {"detector": {"enabled": True}}
     return make_chain(
-        top, how, kinds=MADE, detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)),
+        top, options, kinds=MADE, detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)),
         flat_exptime=8.0, science=(("g", 60.0, 1),), lamp_drift=0.0,
     )  # fmt: skip
 
@@ -44,8 +44,8 @@ def of(night, start):
     return product
 
 
-def look(night, product, **how):
-    return verdicts.verify(product, raw=night[0], results=night[1], **how)
+def look(night, product, **options):
+    return verdicts.verify(product, raw=night[0], results=night[1], **options)
 
 
 def forged(night, product, change):

@@ -106,9 +106,9 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     for number, frame in enumerate(biases(12), start=1):
         frame.ravel()[rng.integers(0, frame.size, 90)] += np.uint16(rng.integers(20, 900))
         write_raw(tmp_path / "raw" / f"b{number:02d}.fits.gz", (frame, bias_cards(number)))
-    how = {"clip_by": "mad", "clip": 3, "iterations": 3, "method": method}
+    settings = {"clip_by": "mad", "clip": 3, "iterations": 3, "method": method}
     results = tmp_path / "results"
-    run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=how)
+    run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=settings)
     (product,) = [p for p in selection.files_of(results) if p.startswith("combined/")]
     outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
     assert (outcome.verdict, outcome.reason, "ccdproc" in outcome.compared) == (

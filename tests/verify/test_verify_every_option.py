@@ -90,12 +90,12 @@ ROUNDS = rounds()
 
 def settings_of(chosen):
     """Return the configuration with some choices."""
-    how = {"detector": {"enabled": True}}
+    settings = {"detector": {"enabled": True}}
     for block, name, value in chosen:
-        how[block] = how.get(block, {}) | {name: value}
+        settings[block] = settings.get(block, {}) | {name: value}
         if name.startswith("cosmic"):
-            how[block]["cosmic_rays"] = True
-    return how
+            settings[block]["cosmic_rays"] = True
+    return settings
 
 
 def said_of(raw, results, chosen):

@@ -65,13 +65,13 @@ def test_combined_frames_are_clipped_as_their_images_say(night_of_extensions, ki
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
-def tampered(night, kind, change, **how):
+def tampered(night, kind, change, **options):
     """Return the verdict on a product that was changed, its sums right again."""
     product = one(night[1], kind)
     path = night[1] / product
     sound = path.read_bytes()
     try:
-        with fits.open(path, memmap=False, **how) as hdus:
+        with fits.open(path, memmap=False, **options) as hdus:
             change(hdus)
             hdus.writeto(path, overwrite=True, checksum=True)
         outcome = look(product, night)
@@ -106,8 +106,8 @@ def packed(tmp_path_factory, request):
     top = tmp_path_factory.mktemp(request.param)
     counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
     chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
-    how = {"kinds": MADE, "calibrate": {"compress": request.param}}
-    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, **how)
+    options = {"kinds": MADE, "calibrate": {"compress": request.param}}
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, **options)
     return chain.raw, top / "results"
 
 

@@ -33,9 +33,9 @@ def masked_night(tmp_path_factory):
             **counts,
         )  # fmt: skip
     profile = chain.profile.replace("saturation: 65535", "saturation: 2500")
-    how = {"detector": {"enabled": True}, "calibrate": {"cosmic_rays": True}}
+    options = {"detector": {"enabled": True}, "calibrate": {"cosmic_rays": True}}
     profile += "linear: 2000\n"
-    run_jobs(top / "raw", top / "results", {"simcam": profile}, kinds=MADE, **how)
+    run_jobs(top / "raw", top / "results", {"simcam": profile}, kinds=MADE, **options)
     return top / "raw", top / "results"
 
 

@@ -33,8 +33,8 @@ SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 def sound_night(tmp_path_factory):
     """The tiny night with errors of biases and packed calibrated frames: (raw, results)."""
     top = tmp_path_factory.mktemp("tampered")
-    how = {"bias": {"uncertainty": True, "count": True}}
-    return make_chain(top, how, flats=(("g", 4),), science=(("g", 60.0, 2),))
+    settings = {"bias": {"uncertainty": True, "count": True}}
+    return make_chain(top, settings, flats=(("g", 4),), science=(("g", 60.0, 2),))
 
 
 @pytest.fixture
@@ -334,8 +334,8 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
     assert "its card has 0123456789abcdef" in outcome.reason
 
 
-def report_of(folders, **how):
-    text, status = command.report(*folders, noted=noted_records(folders[1]), **how)
+def report_of(folders, **options):
+    text, status = command.report(*folders, noted=noted_records(folders[1]), **options)
     return text.splitlines(), status
 
 

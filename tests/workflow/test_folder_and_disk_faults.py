@@ -244,7 +244,7 @@ def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, mon
 def test_ctrl_c_while_the_plan_is_made_ends_the_run_at_once_with_one_line(monkeypatch):
     """Snakemake would finish the plan first, and then show a traceback."""
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(host, "stop", lambda *words, **how: pytest.fail(f"{words} {how}"))
+    monkeypatch.setattr(host, "stop", lambda *words, **options: pytest.fail(f"{words} {options}"))
 
     def plan():
         with host.ended_by_ctrl_c():

@@ -100,8 +100,8 @@ class ImageCalibration(ImageMasters):
             values *= np.float32(gains.pop())
             return
         if isinstance(rows, slice):
-            for readout, in_block, _ in self.pieces(rows):
-                values[in_block] *= np.float32(readout.gain)
+            for readout, block_slices, _ in self.pieces(rows):
+                values[block_slices] *= np.float32(readout.gain)
             return
         for readout in self.readouts:
             region = readout.region
@@ -136,15 +136,15 @@ class ImageCalibration(ImageMasters):
         self._flag_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
             covered = np.zeros(out.shape, bool)
-            for _, in_block, _ in self.pieces(rows):
-                covered[in_block] = True
+            for _, block_slices, _ in self.pieces(rows):
+                covered[block_slices] = True
             out[~covered] |= maskbits.NO_DATA
         self._flag_not_linear(rows, reduced, out, highest)
         for image in self.images:
             image.flags.put(rows.start, out)
-        for readout, in_block, _ in self.pieces(rows):
+        for readout, block_slices, _ in self.pieces(rows):
             if readout.is_dead:
-                out[in_block] |= maskbits.DEAD
+                out[block_slices] |= maskbits.DEAD
             for lost in readout.without_level:
                 low, high = max(lost.y0 - rows.start, 0), max(lost.y1 - rows.start, 0)
                 out[low:high, lost.x0 : lost.x1] |= maskbits.NO_DATA
@@ -167,7 +167,7 @@ class ImageCalibration(ImageMasters):
         is_masked : bool
             Whether the frame has a mask of its own.
         """
-        for readout, in_block, _ in self.pieces(rows):
+        for readout, block_slices, _ in self.pieces(rows):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:
                 continue
@@ -175,9 +175,9 @@ class ImageCalibration(ImageMasters):
             limit = readout.saturation - readout.level - margin
             if highest < np.float32(limit):
                 continue
-            is_full = reduced[in_block] >= np.float32(limit)
+            is_full = reduced[block_slices] >= np.float32(limit)
             if is_full.any():
-                out[in_block][is_full] |= maskbits.SATURATED
+                out[block_slices][is_full] |= maskbits.SATURATED
 
     def _flag_not_linear(self, rows, reduced, out, highest):
         """Flag pixels beyond the linear range that are not saturated.
@@ -192,14 +192,14 @@ class ImageCalibration(ImageMasters):
         highest : float
             The highest value of the rows, adu.
         """
-        for readout, in_block, _ in self.pieces(rows):
+        for readout, block_slices, _ in self.pieces(rows):
             if readout.linear is None:
                 continue
             end = np.float32(readout.linear - readout.level)
             if not highest <= end:
-                is_beyond = reduced[in_block] > end
-                is_beyond &= (out[in_block] & maskbits.SATURATED) == 0
-                out[in_block][is_beyond] |= maskbits.NOT_LINEAR
+                is_beyond = reduced[block_slices] > end
+                is_beyond &= (out[block_slices] & maskbits.SATURATED) == 0
+                out[block_slices][is_beyond] |= maskbits.NOT_LINEAR
 
     def _flag_hot(self, rows, out):
         """Flag hot pixels whose dark is scaled up, and thus extrapolated."""
@@ -207,11 +207,11 @@ class ImageCalibration(ImageMasters):
         dark = self.plane("dark")
         if not exptime:
             return
-        for readout, in_block, in_image in self.pieces(rows):
+        for readout, block_slices, image_slices in self.pieces(rows):
             gain = 1.0 if self.is_in_electrons else readout.photon_gain
             if gain is not None:
-                is_hot = dark.data[in_image] * np.float32(gain / exptime) > _HOT_RATE
-                out[in_block][is_hot] |= maskbits.HOT
+                is_hot = dark.data[image_slices] * np.float32(gain / exptime) > _HOT_RATE
+                out[block_slices][is_hot] |= maskbits.HOT
 
     def mask_extrapolated(self, rows, variance, out):
         """Mask pixels whose variance is mostly that of a dark that was scaled up.
@@ -226,14 +226,14 @@ class ImageCalibration(ImageMasters):
         """
         if self.masters.scale <= 1:
             return
-        flat, dark = self.plane("flat"), self.noise.of_master("dark")
-        for readout, in_block, in_image in self.pieces(rows):
+        flat, dark = self.plane("flat"), self.noise.master_variance("dark")
+        for readout, block_slices, image_slices in self.pieces(rows):
             share = (self.factor(readout) * self.masters.scale) ** 2
             # More than half of the variance: twice the dark's exceeds all of it.
-            twice = dark[in_image] * np.float32(2 * share)
+            twice = dark[image_slices] * np.float32(2 * share)
             if flat is not None:
-                twice /= np.square(flat.data[in_image])
-            out[in_block][twice > variance[in_block]] |= maskbits.UNCALIBRATED
+                twice /= np.square(flat.data[image_slices])
+            out[block_slices][twice > variance[block_slices]] |= maskbits.UNCALIBRATED
 
 
 def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True, index=0):

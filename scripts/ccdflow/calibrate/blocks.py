@@ -166,7 +166,7 @@ def calibrate_file(
             work = ImageCalibration(
                 shape, amplifiers, masters, index=number, unit=unit, noise=noise, name=name
             )
-            of_image = corrections.of_image(number)
+            image_corrections = corrections.for_image(number)
             images.append(
                 _CalibratedImage(
                     file.fileno(),
@@ -176,7 +176,7 @@ def calibrate_file(
                     work,
                     noise=noise,
                     mask=form.mask,
-                    corrections=of_image,
+                    corrections=image_corrections,
                 )
             )
         primary = calibrated_header.primary_cards(
@@ -244,10 +244,10 @@ def _why_uncertain(readouts, masters):
 
 def _planes(images, primary):
     """Return the planes of the product, in the order of its HDUs."""
-    by_hdu = {image.index: image for image in images}
+    image_of_hdu = {image.index: image for image in images}
     planes = []
-    for number in range(max(by_hdu) + 1):
-        image = by_hdu.get(number)
+    for number in range(max(image_of_hdu) + 1):
+        image = image_of_hdu.get(number)
         if image is None and number == 0:
             planes.append(
                 Plane(

@@ -64,7 +64,7 @@ class FrameCorrections:
     find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], CosmicHits] | None = None
     cards: tuple[tuple[str, object, str], ...] = ()
 
-    def of_image(self, number):
+    def for_image(self, number):
         """Return the `ImageCorrections` of an image, counted from 0."""
         pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
         return ImageCorrections(pixels, self.find_cosmics)

@@ -111,7 +111,7 @@ class ImageSample:
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
-        self._work.noise.of_negative_light(rows, light, variance, scratch)
+        self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
@@ -138,7 +138,7 @@ class ImageSample:
         if not self._noise:
             return {"level_noise": []}
         factor = max(self._work.factor(readout) for readout in self._work.readouts)
-        noises = self._with_other_bias(self._noise_of_bias_and_dark(factor), factor)
+        noises = self._with_bias_of_dark(self._noise_of_bias_and_dark(factor), factor)
         if self._work.plane("flat") is not None:
             noises["flat_noise"] = self._work.noise.median("flat")
         return {**noises, "level_noise": self._level_noises()}
@@ -153,9 +153,11 @@ class ImageSample:
                 noises[f"{kind}_noise"] = scale * factor * noise
         return noises
 
-    def _with_other_bias(self, noises, factor):
-        """Return the noises; that of the bias includes another bias that a dark was made less."""
-        other_variances = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
+    def _with_bias_of_dark(self, noises, factor):
+        """Return the noises; that of the bias includes a bias in the dark that is another."""
+        other_variances = [
+            self._work.noise.variance_of_other_bias(readout) for readout in self._work.readouts
+        ]
         if not any(other_variances):
             return noises
         bias_noise = noises.get("bias_noise", 0.0)

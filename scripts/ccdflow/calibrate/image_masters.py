@@ -40,9 +40,9 @@ class ImageMasters:
         self.masters = masters
         self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
-        in_electrons = unit.lower() in ELECTRON_UNITS
-        self.converts = self.unit == "electron" and not in_electrons
-        self.is_in_electrons = in_electrons
+        is_in_electrons = unit.lower() in ELECTRON_UNITS
+        self.converts = self.unit == "electron" and not is_in_electrons
+        self.is_in_electrons = is_in_electrons
         self._planes = {use.master.kind: self._image(use, index, name) for use in masters.uses}
 
     @property
@@ -96,8 +96,8 @@ class ImageMasters:
             low, high = max(region.y0, rows.start), min(region.y1, rows.stop)
             if low < high:
                 columns = slice(region.x0, region.x1)
-                in_block = (slice(low - rows.start, high - rows.start), columns)
-                yield readout, in_block, (slice(low, high), columns)
+                block_slices = (slice(low - rows.start, high - rows.start), columns)
+                yield readout, block_slices, (slice(low, high), columns)
 
     @property
     def lines_without_level(self):

@@ -129,16 +129,18 @@ def effects(frame, masters, factors=1.0, shares=None):
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         complete = _EffectSample(light if flat is None else light / flat)
-        by_kind = {}
+        effect_of_kind = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                by_kind[kind] = _effect(complete, _EffectSample(light, light / _smooth(flat)))
+                effect_of_kind[kind] = _effect(
+                    complete, _EffectSample(light, light / _smooth(flat))
+                )
             elif abs(share) > _LEAST_SHARE:
                 incomplete = light + share * offsets[kind]
                 incomplete = incomplete if flat is None else incomplete / flat
-                by_kind[kind] = _effect(complete, _EffectSample(incomplete))
-    return by_kind
+                effect_of_kind[kind] = _effect(complete, _EffectSample(incomplete))
+    return effect_of_kind
 
 
 class _EffectSample:

@@ -507,8 +507,10 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     elif absent.any():
         data[absent] = np.median(data[~absent])
     if error is not None and not callable(error):
-        return MasterImage(data, SparseMask.of(flags), lambda: np.array(error, np.float32), scatter)
-    return MasterImage(data, SparseMask.of(flags), error, scatter)
+        return MasterImage(
+            data, SparseMask.from_mask(flags), lambda: np.array(error, np.float32), scatter
+        )
+    return MasterImage(data, SparseMask.from_mask(flags), error, scatter)
 
 
 def _check_flat(data, flags, name):

@@ -233,8 +233,8 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
     level = background.reshape(-1)[indices]
     divisor = np.float32(1) if flat is None else flat.reshape(-1)[indices]
     photons = np.float32(photon) / divisor
-    in_image = indices + image.shape[1]
-    return indices, _expected_signal(image, in_image, level, pixel_variance, photons)
+    image_indices = indices + image.shape[1]
+    return indices, _expected_signal(image, image_indices, level, pixel_variance, photons)
 
 
 def _candidates(image, background, variance, scratch, strip):

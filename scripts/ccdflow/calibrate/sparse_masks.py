@@ -49,7 +49,7 @@ class SparseMask:
     width: int
 
     @classmethod
-    def of(cls, mask):
+    def from_mask(cls, mask):
         """Return a mask (ny, nx) of int16 as a sparse one."""
         index = flagged_indices(np.ascontiguousarray(mask))
         return cls(index, mask.reshape(-1)[index], mask.shape[1])

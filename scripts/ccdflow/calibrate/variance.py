@@ -38,7 +38,7 @@ class PixelVariance:
         self._planes = {}
         self._photons = {image.photon(readout) for readout in self._readouts}
 
-    def of_master(self, kind):
+    def master_variance(self, kind):
         """Return the variance of a master: adu^2; of a flat, relative to its value squared."""
         if kind not in self._planes:
             use = getattr(self._image.masters, kind)
@@ -49,7 +49,7 @@ class PixelVariance:
         """Return the median noise of a master in adu; of a flat, relative to its value."""
 
         def make():
-            return float(np.median(self.of_master(kind)[_SAMPLED_PIXELS])) ** 0.5
+            return float(np.median(self.master_variance(kind)[_SAMPLED_PIXELS])) ** 0.5
 
         return self._image.plane(kind).figure(("noise", self._readouts), make)
 
@@ -57,13 +57,13 @@ class PixelVariance:
 
     @property
     def constant(self):
-        """The variance without light, (ny, nx) float32; 0 outside all amplifiers."""
+        """The variance of a pixel without light, (ny, nx) float32; 0 outside all amplifiers."""
         if "constant" not in self._planes:
             self._planes["constant"] = self._constant()
         return self._planes["constant"]
 
     def _constant(self):
-        """Return the variance without light, which frames with the same masters share."""
+        """Return the variance without light: frames with the same masters and noise share it."""
         image, masters = self._image, self._image.masters
         planes = {kind: image.plane(kind) for kind in ("flat", "dark", "bias")}
         planes = {kind: plane for kind, plane in planes.items() if plane is not None}
@@ -106,27 +106,27 @@ class PixelVariance:
         image = self._image
         if not image.is_covered:
             out[...] = 0
-        for readout, in_block, in_image in image.pieces(rows):
+        for readout, block_slices, image_slices in image.pieces(rows):
             factor = image.factor(readout) ** 2
             constant = readout.read_noise**2 + readout.rounding + readout.level_variance
-            constant += self.other_bias(readout)
-            part, term = out[in_block], scratch[in_block]
+            constant += self.variance_of_other_bias(readout)
+            part, term = out[block_slices], scratch[block_slices]
             part[...] = np.float32(factor * constant)
             for kind in ("bias", "dark"):
                 share = self._master_share(kind)
                 if share and image.plane(kind) is not None:
-                    variance = self.of_master(kind)[in_image]
+                    variance = self.master_variance(kind)[image_slices]
                     np.multiply(variance, np.float32(factor * share), out=term)
                     part += term
             if image.plane("dark") is not None:
                 use = image.masters.dark
-                light = image.plane("dark").signal(use.master, self._readouts)[in_image]
+                light = image.plane("dark").signal(use.master, self._readouts)[image_slices]
                 share = image.masters.scale * image.factor(readout) * image.photon(readout)
                 np.multiply(light, np.float32(share), out=term)
                 part += term
 
-    def other_bias(self, readout):
-        """Return the variance of a bias that was subtracted only from the dark, adu^2.
+    def variance_of_other_bias(self, readout):
+        """Return the variance of the bias in the dark, if it is not the frame's own, adu^2.
 
         The dark's header gives the noise of its pixels; the levels of its rows add to it.
 
@@ -149,7 +149,7 @@ class PixelVariance:
 
     # -- with light --------------------------------------------------------------------------------
 
-    def of_light(self, rows, light, out, scratch):
+    def write_for_signal(self, rows, light, out, scratch):
         """Write the variance of some rows for an expected signal to ``out``.
 
         Parameters
@@ -168,13 +168,13 @@ class PixelVariance:
             self._write_photons(rows, light, scratch)
         else:
             self._write_photons_over_flat(rows, flat.data[rows], out)
-            np.multiply(light, self.of_master("flat")[rows], out=scratch)
+            np.multiply(light, self.master_variance("flat")[rows], out=scratch)
             scratch += out
             scratch *= light
         np.add(scratch, self.constant[rows], out=out)
 
-    def of_negative_light(self, rows, light, out, scratch):
-        """Write what `of_light` writes for a signal that may be below 0, and limit the signal.
+    def write_for_signed_signal(self, rows, light, out, scratch):
+        """Write the same as `write_for_signal` for a signal that may be below 0, and limit it.
 
         Medians of tiles without light scatter about 0. If those below 0 counted as 0, the mean of
         all would be above it, and the variance too large: by 2 % with a read noise of 2.5
@@ -183,7 +183,7 @@ class PixelVariance:
         Parameters
         ----------
         rows, light, out, scratch
-            See `of_light`; ``light`` is raised to its limit where it is below.
+            See `write_for_signal`; ``light`` is raised to its limit where it is below.
         """
         flat, constant = self._image.plane("flat"), self.constant[rows]
         if flat is None:
@@ -197,7 +197,7 @@ class PixelVariance:
         np.fmin(scratch, out, out=scratch)
         scratch *= np.float32(-signal.LEAST_LIGHT)
         np.maximum(light, scratch, out=light)
-        self.of_light(rows, light, out, scratch)
+        self.write_for_signal(rows, light, out, scratch)
 
     def _write_photons(self, rows, light, out):
         """Write the variance of photons where there is no flat to ``out``.
@@ -223,14 +223,14 @@ class PixelVariance:
         """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
         if isinstance(rows, slice):
             variances = np.zeros((rows.stop - rows.start, self._image.shape[1]), np.float32)
-            for readout, in_block, _ in self._image.pieces(rows):
-                variances[in_block] = self._image.photon(readout)
+            for readout, block_slices, _ in self._image.pieces(rows):
+                variances[block_slices] = self._image.photon(readout)
             return variances
         variances = np.zeros((len(rows), self._image.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
-            in_block = (rows >= region.y0) & (rows < region.y1)
-            variances[in_block, region.x0 : region.x1] = self._image.photon(readout)
+            is_in_region = (rows >= region.y0) & (rows < region.y1)
+            variances[is_in_region, region.x0 : region.x1] = self._image.photon(readout)
         return variances
 
     def write(self, rows, image, background, out, scratch, strip=None):
@@ -251,7 +251,9 @@ class PixelVariance:
         """
         light, spare = (part[: out.size].reshape(out.shape) for part in scratch[:2])
         background.rows(rows, light)
-        write_variance = self.of_negative_light if background.is_negative else self.of_light
+        write_variance = (
+            self.write_for_signed_signal if background.is_negative else self.write_for_signal
+        )
         write_variance(rows, light, out, spare)
         flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
@@ -297,6 +299,6 @@ class PixelVariance:
         variance = picked(out)
         if flat is not None:
             photon = photon / picked(flat.data[rows])
-            variance += (new * new - old * old) * picked(self.of_master("flat")[rows])
+            variance += (new * new - old * old) * picked(self.master_variance("flat")[rows])
         variance += (new - old) * photon
         out.reshape(-1)[indices] = variance

@@ -181,7 +181,7 @@ def judge_sample(sample, recipe, name=""):
         *_strip_noise_warnings(noise, sample),
         *_column_warnings(sample, recipe),
     ]
-    return noise, [(kind, subject + text) for kind, text in warnings]
+    return noise, [(topic, subject + text) for topic, text in warnings]
 
 
 def _saturation_warnings(sample, recipe):

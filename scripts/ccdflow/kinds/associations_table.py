@@ -201,7 +201,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         groups = SCIENCE.night_groups(context, night)
-        digests = _digests_by_steps(context, groups, night_forecast.plain_step)
+        digests = digests_by_steps(context, groups, night_forecast.plain_step)
         choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
@@ -297,7 +297,7 @@ def _has_frames(context):
 def _digest_of(context, night):
     """Return the hash of the lines of the frames of a night; '' without frames."""
     records = SCIENCE.night_records(context, night)
-    digests = _digests_by_steps(context, [group for group, _ in records], _table_cells)
+    digests = digests_by_steps(context, [group for group, _ in records], table_cells)
     lines = [
         [group.product, night, _is_refused(context, group, record), *digests[id(group.steps)]]
         for group, record in records
@@ -411,10 +411,23 @@ def _is_refused(context, group, record):
     return Calibration(context, group).is_refused
 
 
-def _digests_by_steps(context, groups, values_of):
-    """Return {identity of some frames' steps: the hash of the values of each of them}.
+def digests_by_steps(context, groups, values_of):
+    """Return the hashes of the values of each answer of some frames.
 
     Frames that share the object of their steps (of one `StepsChoice`) have the same answers.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : sequence of ccdflow.run.job.Group
+        Calibrated frames.
+    values_of : callable
+        Takes context and `ccdflow.kinds.matching.answers.Answer`, and returns what is hashed.
+
+    Returns
+    -------
+    dict of int to list of str
+        By the identity of the frames' steps: a hash for each step.
     """
     first_groups = {}
     for group in groups:
@@ -449,11 +462,21 @@ def table_lines(context):
         record = context.outcome(group.product)
         is_calibrated = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):
-            yield [group.product, group.night, *_table_cells(context, answer), is_calibrated]
+            yield [group.product, group.night, *table_cells(context, answer), is_calibrated]
 
 
-def _table_cells(context, answer):
-    """Return the cells of a step behind frame and night."""
+def table_cells(context, answer):
+    """Return the cells of a step in ``associations.csv``, behind frame and night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    answer : ccdflow.kinds.matching.answers.Answer
+
+    Returns
+    -------
+    list of (str, int or float)
+    """
     step, use = answer.step, answer.use
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]

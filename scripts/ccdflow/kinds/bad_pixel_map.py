@@ -51,13 +51,16 @@ class BadPixels(Kind):
 
     def _make_groups(self, context):
         """Yield the groups of measurements of the same pixels in one epoch."""
-        alike = {}
+        groups_by_setup = {}
         for group in DETECTOR.groups(context):
             epoch = dict(group.shared)["epoch"]
-            alike.setdefault((pixels_of(group.shared), epoch), []).append(group)
-        setups = {each: (each[1], tuple(zip(PIXEL_FACTS, each[0], strict=True))) for each in alike}
+            groups_by_setup.setdefault((pixels_of(group.shared), epoch), []).append(group)
+        setups = {
+            each: (each[1], tuple(zip(PIXEL_FACTS, each[0], strict=True)))
+            for each in groups_by_setup
+        }
         names = names_of_setups(setups.values())
-        for (pixels, epoch), groups in alike.items():
+        for (pixels, epoch), groups in groups_by_setup.items():
             camera, size, *_ = pixels
             product = paths.bad_pixels(camera, names[setups[pixels, epoch]], epoch)
             nights = tuple(sorted({group.night for group in groups}))

@@ -166,14 +166,14 @@ def _rows_with_pictures(context, night):
         if record is not None and record.status == job_records.MADE
     }
     for row in context.rows_of(night):
-        of_frame = calibrated.get(row.file)
+        calibrated_record = calibrated.get(row.file)
         if row.status == OK:
             reduced = context.outcome(reduced_product(row.file))
             if reduced is None or reduced.status != job_records.MADE:
                 continue
-            yield (row, reduced) if of_frame is None else (row, reduced, of_frame)
-        elif of_frame is not None:
-            yield row, of_frame
+            yield (row, reduced) if calibrated_record is None else (row, reduced, calibrated_record)
+        elif calibrated_record is not None:
+            yield row, calibrated_record
 
 
 def write_sheet(context, job):

@@ -42,7 +42,7 @@ class Dark(ExposedMasterKind):
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
-            for rows_alike in _by_temperature(part, tolerance):
+            for rows_alike in _split_by_temperature(part, tolerance):
                 common = observation_of(context, rows_alike, self, night=rows_alike[0].night)
                 degrees = common.set_temperature
                 degrees = common.temperature if degrees is None else degrees
@@ -133,7 +133,7 @@ def _runs(rows, name, reach):
         yield part
 
 
-def _by_temperature(rows, tolerance):
+def _split_by_temperature(rows, tolerance):
     """Yield rows of one set point each; rows without one are split by the sensor's temperature.
 
     Darks without a temperature are with the others, if these have one: level, noise and structure

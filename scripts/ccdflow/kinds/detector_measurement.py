@@ -71,7 +71,7 @@ class NightDetector(MeasurementKind):
 
     def _make_groups(self, context):
         """Return {product: Group} of the darks and flats that one detector took in a night."""
-        by_setup = {}
+        masters_by_setup = {}
         for kind in (DARK_KIND, FLAT_KIND):
             if not kind.is_enabled(context):
                 continue
@@ -80,9 +80,9 @@ class NightDetector(MeasurementKind):
                     continue
                 row = context.row(master.files[0])
                 setup = detector_setup_of(context, row)
-                by_setup.setdefault((master.night_of_page, setup), []).append(master)
-        groups, names = {}, names_of_setups(by_setup)
-        for (night, setup), masters in by_setup.items():
+                masters_by_setup.setdefault((master.night_of_page, setup), []).append(master)
+        groups, names = {}, names_of_setups(masters_by_setup)
+        for (night, setup), masters in masters_by_setup.items():
             camera = dict(setup)["camera"]
             product = paths.measured_detector(camera, night, names[night, setup])
             steps = tuple(

@@ -260,10 +260,10 @@ def _copies_within_nights(context, rows):
     for row in rows:
         if row.facts["type"] not in context.chain.combined_types:
             nights[row.night].append(row)
-    for of_night in nights.values():
-        of_file = {row.file: row for row in of_night}
-        for file, original in copies(of_night).items():
-            if of_file[file].status == OK:
+    for rows_of_night in nights.values():
+        row_of_file = {row.file: row for row in rows_of_night}
+        for file, original in copies(rows_of_night).items():
+            if row_of_file[file].status == OK:
                 yield file, original
 
 

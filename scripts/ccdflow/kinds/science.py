@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
-from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
-from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
+from ccdflow.kinds.calibrating import (
+    calibrated_lines,
+    calibration_plan,
+    master_help,
+    shutter_correction,
+    wanted_frames,
+)
 from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
-from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS
-from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reporting import master_ageing
-from ccdflow.pages.contents import Picture, Section
-from ccdflow.run import job_records
-from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
+from ccdflow.kinds.reporting.ageing_section import ageing_section
 from ccdflow.run.job import OF_A_FRAME, Size
-from ccdflow.run.lookups import Lookup, OutcomeKey
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
+from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.rawframes.rows import digest
 
-# The end of a run names at most this many frames.
-_MOST_LINES = 10
-# The name under which this is noted of a closed night.
+# The name of the notes on a closed night.
 _SUMMARY = "calibrated"
-_type_of = value_picker("type")
 
 
 class Science(Kind):
@@ -75,38 +70,9 @@ class Science(Kind):
         if not settings["enabled"]:
             planner.keep_all_of(self)
             return
-        FramePlanner(planner, self, Calibration).want_all(self._frames(planner))
-        self._keep_products_without_row(planner)
-
-    def _frames(self, planner):
-        """Yield row, product and record of the reduced frame of each frame that is wanted."""
-        context, types = planner.context, {}
-        settings, outcome = self.configuration(context), context.outcome
-        for row in context.rows_in_order():
-            type_, status, file = _type_of(row.facts.values()), row.status, row.file
-            is_wanted = types.get(type_)
-            if is_wanted is None:
-                is_enabled = type_is_enabled(context.settings, type_)
-                is_wanted = types[type_] = is_enabled and type_ in settings["types"]
-            if status == SET_ASIDE and not row.gone:
-                # The product of the raw file as it was is moved away.
-                continue
-            if status != OK or not is_wanted:
-                # A product that is not wanted, or whose frame is being copied, is not touched.
-                planner.keep(calibrated_product(file))
-            elif row.geometry:
-                frame = outcome(reduced_product(file))
-                if frame is not None and frame.status == job_records.MADE:
-                    yield row, calibrated_product(file), frame
-
-    def _keep_products_without_row(self, planner):
-        """Keep products whose raw file has no row: the notes on it may be lost."""
-        context = planner.context
-        records = [each for each in context.ledger.values() if each.kind == self.name]
-        products = {calibrated_product(file) for file in context.store.rows} if records else ()
-        for record in records:
-            if record.product not in products:
-                planner.keep(record.product)
+        frames = wanted_frames.frames_to_calibrate(planner, settings["types"])
+        FramePlanner(planner, self, Calibration).want_all(frames)
+        wanted_frames.keep_products_without_row(planner, self)
 
     def steps_for(self, context, frame_type):
         """Return the kinds of masters that frames of a type are calibrated with, in order.
@@ -174,13 +140,10 @@ class Science(Kind):
         pixels = raw_pixels(context, row)
         return Size(frames=1, largest=pixels, pixels=pixels)
 
-    # -- lines, sections, flags --------------------------------------------------------------------
+    # -- the frames that are calibrated ------------------------------------------------------------
 
     def calibrated_groups(self, context):
-        """Return the frames that are calibrated, as groups, sorted by product.
-
-        A frame that a job of this run has set aside is none of them, as in the next run: pages and
-        tables that showed it would be made anew then.
+        """Return the frames that are calibrated: see `wanted_frames.calibrated_groups`.
 
         Parameters
         ----------
@@ -190,10 +153,7 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.kept_by_key(
-            (OutcomeKey.CALIBRATED_FRAMES,),
-            lambda: context.without_set_aside(_all_groups(context)),
-        )
+        return wanted_frames.calibrated_groups(context, self)
 
     def night_groups(self, context, night):
         """Return those of `calibrated_groups` that are of a night.
@@ -208,14 +168,11 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return context.kept_by_key(
-            (OutcomeKey.CALIBRATED_FRAMES, night),
-            lambda: context.without_set_aside(_groups_by_night(context).get(night, ())),
-        )
+        return wanted_frames.night_groups(context, self, night)
 
     def nights(self, context):
         """Return the nights that have frames to calibrate: a set of str."""
-        return set(_groups_by_night(context))
+        return set(wanted_frames.groups_of_nights(context, self))
 
     def night_records(self, context, night):
         """Return the frames of a night with their records: the sheet, the page and tables ask.
@@ -238,46 +195,21 @@ class Science(Kind):
 
         return context.kept_by_key((OutcomeKey.CALIBRATED_RECORDS, night), make)
 
-    def products_on_page(self, context, night):
-        """Return the calibrated frames of a night."""
-        return [group.product for group in self.night_groups(context, night)]
+    # -- the lines of a run ------------------------------------------------------------------------
 
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
         file = context.group(record.product).files[0]
-        if record.status != job_records.MADE:
-            return [(file, "", [f"not calibrated: {record.reason}"])]
-        data, figures = record.data, []
-        for image in data["images"]:
-            if image["sky"] is not None:
-                figures.append(f"sky {image['sky']:.4g} {data['unit']}")
-            if image["sky_rms"] is not None:
-                figures.append(f"noise {image['sky_rms']:.3g}")
-            if image["sky_predicted"] is not None:
-                figures.append(f"(predicted {image['sky_predicted']:.3g})")
-        reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
-        grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
-        saturated = data.get("saturated", 0)
-        warnings = [f"{saturated} pixels saturated"] * (saturated > 0)
-        return [(file, "  ".join([*figures, grade]), warnings)]
+        return [calibrated_lines.report_on_frame(file, record)]
 
     def closing(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:
             return []
-        nights = [_summary_of(context, records), *context.summaries(_SUMMARY).values()]
-        refused = sorted(file for night in nights for file in night["refused"])
-        lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
-        lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
-        made = sum(night["made"] for night in nights)
-        for step in (*MASTER_KINDS, "UNCERT"):
-            lines += _lacking(step, made, [night["without"].get(step, {}) for night in nights])
-        # Older results: notes of closed nights lack these entries.
-        noisy = noise_sentences.sentences_on_noise(
-            entry for night in nights for entry in night.get("noise", ())
+        summary = calibrated_lines.summary_of(context, records)
+        return calibrated_lines.lines_on_calibration(
+            [summary, *context.summaries(_SUMMARY).values()]
         )
-        lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _line_on_unnamed(noisy)
-        return lines + master_help.lines_on_harm([night["helps"] for night in nights])
 
     # -- closed nights -----------------------------------------------------------------------------
 
@@ -290,7 +222,14 @@ class Science(Kind):
         """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
-        return {_SUMMARY: _summary_of(context, [r for r in records if r.kind == self.name])}
+        own = [record for record in records if record.kind == self.name]
+        return {_SUMMARY: calibrated_lines.summary_of(context, own)}
+
+    # -- pages -------------------------------------------------------------------------------------
+
+    def products_on_page(self, context, night):
+        """Return the calibrated frames of a night."""
+        return [group.product for group in self.night_groups(context, night)]
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
@@ -312,148 +251,8 @@ class Science(Kind):
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        ageing = master_ageing.master_series(context) if self.index_basis(context) else []
-        if not ageing:
-            return None
-        draw = drawing_module("ageing_picture").ageing_picture
-        png = draw(
-            [
-                (
-                    master.name,
-                    master_ageing.VARIANCE_UNITS[master.kind],
-                    master.points(),
-                    master.in_use,
-                )
-                for master in ageing
-            ],
-            title="How masters depart from one another",
-            explanation="Each point is two masters: the variance of their difference beyond their"
-            " noise. Dashed: the ageing that masters are chosen with.",
-        )
-        return Section(
-            "ageing",
-            "Ageing of masters",
-            paragraphs=(
-                "A value of the archive changes no choice by itself: write the value into the"
-                " camera's profile if you agree with it.",
-            ),
-            headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
-            rows=tuple(master.cells() for master in ageing),
-            pictures=(Picture(png, "Difference of masters against the days between them"),),
-        )
+        return ageing_section(context) if self.index_basis(context) else None
 
 
 SCIENCE = Science()
 """The kind of calibrated frames."""
-
-
-def _all_groups(context):
-    """Return all frames of the plan that are calibrated, sorted by product."""
-
-    def make():
-        own = (group for group in context.groups.values() if group.kind == Science.name)
-        return sorted(own, key=attrgetter("product"))
-
-    return context.lookup((Lookup.GROUPS, Science.name), make)
-
-
-def _groups_by_night(context):
-    """Return {night: its groups of calibrated frames, sorted by product}."""
-
-    def make():
-        by_night = {}
-        for group in _all_groups(context):
-            by_night.setdefault(group.night, []).append(group)
-        return by_night
-
-    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
-
-
-def _is_of_set_aside(context, record):
-    """Return whether a calibrated frame was refused because its raw frame is set aside.
-
-    Another line reports the raw frame, and the next run plans no such product.
-    """
-    group = context.find_group(record.product)
-    return group is not None and context.is_set_aside(group.files[0])
-
-
-def _summary_of(context, records):
-    """Return the values of some calibrated frames in the last lines.
-
-    Returns
-    -------
-    dict
-        ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
-        the reason, and [how many, the first, the parts of the reason]; ``helps``: their
-        `master_help.sums_of_effects`;
-        ``noise``: `noise_sentences.nights_off` of the images.
-    """
-    without, made, why = {}, 0, _why_missing(context)
-    for record in records:
-        if record.status != job_records.MADE:
-            continue
-        made += 1
-        product, missing, uncertain = _lacks(record)
-        reasons = {kind: words_on_missing(each) for kind, each in why(product, missing).items()}
-        reasons |= {"UNCERT": MissingWords(uncertain)} if uncertain else {}
-        for step, words in reasons.items():
-            of_step, text = without.setdefault(step, {}), "".join(words)
-            count_and_first = of_step.setdefault(text, [0, product, words])
-            count_and_first[0] += 1
-            count_and_first[1] = min(count_and_first[1], product)
-    refused = [
-        [record.product, record.reason]
-        for record in records
-        if record.status == job_records.REFUSED and not _is_of_set_aside(context, record)
-    ]
-    helps = master_help.sums_of_effects(records)
-    noise = noise_sentences.nights_off(context, records, spectra=False)
-    return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
-
-
-def _line_on_unnamed(lines):
-    unnamed = len(lines) - _MOST_LINES
-    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS_FILE}"] if unnamed > 0 else []
-
-
-def _lacks(record):
-    """Return (product, kinds of masters that it lacks, why it has no uncertainty)."""
-    # The data are JSON text until they are read: once.
-    data = dict(record.data.items())
-    return record.product, data["missing"], data["uncertain"]
-
-
-def _why_missing(context):
-    """Return the function to {kind: why a calibrated frame lacks it}; many share their steps.
-
-    The reasons name other products and change with them: a frame's own record names the kinds.
-    """
-    known = {}
-
-    def why(product, missing):
-        """Return {kind: `ccdflow.run.job.Missing`} of a product, {} where nothing is missing."""
-        group = context.find_group(product)
-        if group is None or not missing:
-            return {}
-        row = context.row(group.files[0])
-        alike = (row.recipe, row.geometry, *map(id, group.steps))
-        if alike not in known:
-            known[alike] = Calibration(context, group).missing
-        return known[alike]
-
-    return why
-
-
-def _lacking(step, made, nights):
-    """Return a line on how many frames lack something, with the reason of the first, or none."""
-    reasons = [
-        (first, text, count, words)
-        for night in nights
-        for text, (count, first, words) in night.items()
-    ]
-    if not reasons:
-        return []
-    number = f"{sum(count for _, _, count, _ in reasons)} of {made} calibrated frames"
-    of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
-    return [f"calibrated without {step}: {number}: {match_sentences.reasons_words(of_frames)}"]

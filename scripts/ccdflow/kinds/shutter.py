@@ -60,11 +60,20 @@ _HEADINGS = (
 )
 
 
-def _can_tell_shutter(seconds):
+def can_tell_shutter(seconds):
     """Return whether flats of these exposures determine a shutter, even without any one of them.
 
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
     flats none can be left out.
+
+    Parameters
+    ----------
+    seconds : sequence of float
+        Exposures; NaN where one is unknown.
+
+    Returns
+    -------
+    bool
     """
     usable = sorted(time for time in seconds if math.isfinite(time))
     if len(usable) == len(seconds) == _LEAST_FLATS:
@@ -125,7 +134,7 @@ class Shutter(MeasurementKind):
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for flats_of_light in series.values()
-                if _can_tell_shutter(
+                if can_tell_shutter(
                     [
                         exposure_of(context.row(file))
                         for flat in flats_of_light
@@ -171,7 +180,7 @@ class Shutter(MeasurementKind):
         used = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
-            if _can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
+            if can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
             and (one_series := _series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in used]
@@ -375,10 +384,10 @@ def _light_of(flat):
 
 def _group_by_light(context, records):
     """Return the records of flats in a list for each light, whatever their exposures."""
-    by_light = {}
+    records_by_light = {}
     for record in records:
-        by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
-    return list(by_light.values())
+        records_by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
+    return list(records_by_light.values())
 
 
 def _record_entries(group, night, series, measured):
@@ -469,8 +478,8 @@ def _series(night, flats):
     if not all(night.level_is_out(flat, amplifier) for flat in flats for amplifier in amplifiers):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
-    of_images = [_means(night, flats, image) for image in night.images]
-    means, variances, counts = (list(values) for values in zip(*of_images, strict=True))
+    values_of_images = [_means(night, flats, image) for image in night.images]
+    means, variances, counts = (list(values) for values in zip(*values_of_images, strict=True))
     if not sum(count.sum() for count in counts):
         return None
     return dead_time.FlatSeries(seconds, means, variances, counts)
@@ -493,8 +502,8 @@ def _means(night, flats, image):
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
         # Only their ratios count: the scatter of the cells about their lines scales them.
-        of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
-        variances = (of_light + night.read_noise(amplifier)[0] ** 2) / counts
+        electrons_of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
+        variances = (electrons_of_light + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts
 
 

@@ -108,7 +108,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_event_in_words(event)}: {_advice(context, event, in_full=True)}"
+            f"trends: {_event_in_words(event)}: {_advice(context, event, has_whole_path=True)}"
             for record in records
             if record.status == job_records.MADE
             for event in record.data["events"]
@@ -197,9 +197,9 @@ def _events(context, rows):
     for groups in groups_with_figures(context):
         for group in groups:
             nights.setdefault(group.camera, set()).add(group.night)
-    by_epoch = {}
+    steps_by_epoch = {}
     for row in rows:
-        by_epoch.setdefault((row["epoch"], row["camera"]), []).append(row)
+        steps_by_epoch.setdefault((row["epoch"], row["camera"]), []).append(row)
     return [
         {
             "night": night,
@@ -207,7 +207,7 @@ def _events(context, rows):
             "after": sum(other >= night for other in nights[camera]),
             "steps": steps,
         }
-        for (night, camera), steps in by_epoch.items()
+        for (night, camera), steps in steps_by_epoch.items()
     ]
 
 
@@ -240,14 +240,14 @@ def _change_in_words(step):
     return f"{text} ({100 * step['change'] / step['before']:+.0f} %)"
 
 
-def _advice(context, event, *, in_full=False):
+def _advice(context, event, *, has_whole_path=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
     camera = next((known for known in context.cameras if known.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
     if camera is None or not camera.path:
         return f"if the camera was changed then, write a profile for it, with the line {line}"
-    path = camera.path if in_full else PurePath(camera.path).name
+    path = camera.path if has_whole_path else PurePath(camera.path).name
     return f"if the camera was changed then, put into {path} the line {line}"
 
 

@@ -399,21 +399,22 @@ _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 
 def _frame_warnings(frames):
-    """Return a line for each kind of warning on frames: the first frame, how many, and the text.
+    """Return a line for each topic of warnings on frames: the first frame, how many, and the text.
 
-    Texts that differ in their figures alone are of one kind.
+    Texts that differ in their figures alone are of one topic.
     """
-    kinds = {}
+    warned_files = {}
     for row in frames:
         _, *texts = f"; {row['reason']}".split(f"; {_WARNING}")
         for text in texts:
-            kinds.setdefault(re.sub(r"[\d.]+", "", text), []).append((row["file"], text))
-    return [
-        f"{those[0][0]}"
-        + (f" (the first of {_frames_of({file for file, _ in those})})" if len(those) > 1 else "")
-        + f": {those[0][1]}"
-        for those in sorted(kinds.values(), key=len, reverse=True)
-    ]
+            topic = re.sub(r"[\d.]+", "", text)
+            warned_files.setdefault(topic, []).append((row["file"], text))
+    lines = []
+    for files_and_texts in sorted(warned_files.values(), key=len, reverse=True):
+        (first, text), files = files_and_texts[0], {file for file, _ in files_and_texts}
+        count = f" (the first of {_frames_of(files)})" if len(files_and_texts) > 1 else ""
+        lines.append(f"{first}{count}: {text}")
+    return lines
 
 
 def _frames_without_overscan(frames):

@@ -52,7 +52,7 @@ def _carry(columns, excess, full_well):
         carried += added
 
 
-def bend(electrons, nonlinearity, full_scale):
+def electrons_read(electrons, nonlinearity, full_scale):
     """Return an amplifier's reading of a charge: less than in proportion where it is large.
 
     Parameters

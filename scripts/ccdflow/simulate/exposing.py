@@ -212,7 +212,7 @@ def read_out(detector, electrons, *, rng):
     for number, amplifier in enumerate(detector.amplifiers):
         level[number] = amplifier.level + row_drift(rng, ny, amplifier.row_drift)
         own = amplifier.slice
-        signal = charge.bend(moved[:, own], amplifier.nonlinearity, amplifier.full_scale)
+        signal = charge.electrons_read(moved[:, own], amplifier.nonlinearity, amplifier.full_scale)
         raw[:, own] = signal / amplifier.gain
         raw[:, detector.overscan(number)] = 0
         for columns in (own, detector.overscan(number)):

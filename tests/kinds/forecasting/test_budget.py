@@ -99,8 +99,8 @@ def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
     exposure = replace(LFC, dark_rate=0.0, level_share=0.0, sky=None)
     first = wishes(exposure)[0]
     assert (first.kind, first.frames, first.has_more) == ("dark", 9, True)
-    assert first.gain_of_reading == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
-    assert first.gain_of_reading == pytest.approx(0.1875)
+    assert first.gain_without_light == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
+    assert first.gain_without_light == pytest.approx(0.1875)
 
 
 def test_a_master_of_another_night_is_not_joined_but_replaced():

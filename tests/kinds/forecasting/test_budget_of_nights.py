@@ -42,11 +42,11 @@ def test_the_budget_is_the_noise_of_frames_of_all_skies(tmp_path, gain, read_noi
     """From 3 to 3000 electrons, the read noise from one step of the converter to six: 3 %."""
     detector, shots = detector_of(gain, read_noise), []
 
-    def take(image_type, count=1, **how):
+    def take(image_type, count=1, **options):
         for number in range(count):
             start = small_chain.EVENING + timedelta(minutes=3 * len(shots))
             file = f"{image_type}{len(shots) if count == 1 else number}.fits"
-            shots.append(simulate.Shot(file, image_type, start, **how))
+            shots.append(simulate.Shot(file, image_type, start, **options))
 
     take("bias", 5)
     take("dark", 5, exptime=60.0)
@@ -102,7 +102,7 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     noise = noises[f"calibrated/{frame}"]
     wish = next(wish for wish in noise.wishes if wish.kind == kind)
     assert (wish.frames, wish.has_more) == (final - counts[kind], True)
-    gain = wish.gain if kind == "flat" else wish.gain_of_reading
+    gain = wish.gain if kind == "flat" else wish.gain_without_light
     of = "the variance" if kind == "flat" else "read and dark variance"
     assert f"(-{100 * gain:.0f} % of {of})" in " ".join(forecast_sentences.wish_lines(block))
     names = chain.of(kind)
@@ -113,8 +113,10 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     if kind == "flat":
         return
     photons = noise.budget.parts["photons"]
-    of_reading = (before - after) / (before - photons)
-    assert of_reading == pytest.approx(wish.gain_of_reading, abs=3 * error + 0.05 * gain)
+    variance_without_light = (before - after) / (before - photons)
+    assert variance_without_light == pytest.approx(
+        wish.gain_without_light, abs=3 * error + 0.05 * gain
+    )
 
 
 def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):

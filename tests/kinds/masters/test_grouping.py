@@ -31,7 +31,7 @@ def test_the_name_has_the_values_that_its_frames_share(kind, shared, name):
 
 
 def split(kind, rows):
-    parts = grouping._split_by_sensor(kind, rows)
+    parts = grouping.split_by_sensor(kind, rows)
     return {shared: [each.file for each in part] for shared, part in parts}
 
 

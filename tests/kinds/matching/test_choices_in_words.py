@@ -163,7 +163,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     archive.take("dark", NIGHT, exptime=300.0)
     context = archive.plan()
     (block,) = night_forecast.blocks_of(context, NIGHT, foretell=True)
-    assert block.noises[0].budget.of_reading == pytest.approx(then[3])
+    assert block.noises[0].budget.variance_without_light == pytest.approx(then[3])
 
 
 def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):
@@ -214,7 +214,7 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     wanted = frame(setup=own)
     missing = missing_words(masters.choose("bias", wanted).missing)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
-    assert [m.about.setup for m, _ in masters.passed_over("bias", wanted, {NIGHT})] == [full]
+    assert [m.about.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [full]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
     missing = missing_words(alone.choose("bias", wanted).missing)
     assert missing == "no bias of cami 32x32: there is none of this camera"
@@ -227,11 +227,11 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     masters = MasterChoice([master("bias", night, setup=s) for night in nights for s in setups])
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
     monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
-    passed = [each for each, _ in masters.passed_over("bias", wanted, some)]
+    passed = [each for each, _ in masters.refused_masters("bias", wanted, some)]
     assert [each.about.night for each in passed] == [nights[10], nights[2000]]
     assert [each.about.setup for each in passed] == [setups[1]] * 2
     assert len(asked) == 4
-    fitting = masters.fitting("bias", wanted, some)
+    fitting = masters.masters_that_fit("bias", wanted, some)
     assert [each.about.night for each in fitting] == [nights[10], nights[2000]]
 
 
@@ -461,8 +461,13 @@ def test_the_noise_of_a_master_is_that_in_a_frame_that_takes_it():
     noises = [
         SimpleNamespace(frame=each, products=(name,)) for each, name in ((one, "a"), (other, "b"))
     ]
-    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
-    assert forecast_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None
+    assert (
+        forecast_sentences.budgeted_frame_with_master(line, SimpleNamespace(noises=noises)) is other
+    )
+    assert (
+        forecast_sentences.budgeted_frame_with_master(line, SimpleNamespace(noises=noises[:1]))
+        is None
+    )
 
 
 def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
@@ -470,10 +475,10 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     chance, changed = random.Random(3), set()
 
     def drawn(number):
-        is_known = chance.random() < 0.6
+        has_known_temperature = chance.random() < 0.6
         lag = chance.choice([None, 0, 1, 5, -1, -3])
         remarks = (match_sentences.remark_on_lag(lag),) if lag else ()
-        remarks += () if is_known else (TEMPERATURE_UNKNOWN,)
+        remarks += () if has_known_temperature else (TEMPERATURE_UNKNOWN,)
         degrees = (chance.choice([-20.0, -10.0, 0.0]), None)
         scale = chance.choice([1.0, 0.7])
         return Use(f"combined/{number}/d.fits", lag, scale, 1.0 + number, "B", remarks, degrees)

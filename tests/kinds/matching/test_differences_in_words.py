@@ -76,7 +76,7 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
     block = night_forecast.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
     assert noise.wishes == [
-        Wish("flat", 5, has_more=False, gain=0.0, gain_of_reading=0.0, is_missing=True)
+        Wish("flat", 5, has_more=False, gain=0.0, gain_without_light=0.0, is_missing=True)
     ]
     assert forecast_sentences.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"
@@ -99,7 +99,7 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
-    choice = MasterChoice([]).of_night_and_setup("dark", frame())
+    choice = MasterChoice([]).night_choice_of("dark", frame())
     assert choice.exposure_key(0.0) != choice.exposure_key(None)
     assert [choice.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
 
@@ -107,7 +107,7 @@ def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_on
 def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
     """The reason of the first such frame was told of all others."""
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
-    choice = masters.of_night_and_setup("dark", frame(night=NIGHT))
+    choice = masters.night_choice_of("dark", frame(night=NIGHT))
     warm, cold = (
         missing_words(choice.choose(None, degrees, None).missing) for degrees in (-10.0, -20.0)
     )
@@ -293,7 +293,7 @@ def test_each_hard_key_is_named_with_another_value_and_with_none(name, of_master
         assert missing.endswith(f"({3}, {NIGHT}) {words}"), missing
         assert "absent" not in missing
         assert "  " not in missing
-        (_, why) = masters.passed_over(kind, frame(night=NIGHT, setup=of_frame), {NIGHT})[0]
+        (_, why) = masters.refused_masters(kind, frame(night=NIGHT, setup=of_frame), {NIGHT})[0]
         assert f"with {why}" == words
 
 

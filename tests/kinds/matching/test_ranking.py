@@ -15,8 +15,8 @@ from ccdflow.kinds.matching.master_columns import (
 )
 from ccdflow.kinds.matching.ranking import (
     Ranking,
-    _rank_recent,
     rank_masters,
+    rank_recent,
     rescale_use,
 )
 from ccdflow.kinds.matching.rule_values import (
@@ -203,7 +203,7 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         terms = terms_of(*values_of_frame)
         expected = Ranking(terms, night, rules).uses()
         assert rank_masters(*values_of_frame) == expected
-        last_ones = _rank_recent(terms, night, rules)
+        last_ones = rank_recent(terms, night, rules)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1
     assert min(ways.values()) > 30

@@ -275,10 +275,10 @@ def test_the_header_s_gain_of_one_of_several_amplifiers_is_its_own(source, count
     geometry = SimpleNamespace(source=source, amplifiers=(None,) * count)
     context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
     night = SimpleNamespace(context=context, row=SimpleNamespace(geometry=""))
-    assert night_measurement._header_value(night, 1.2, 1.5) == expected
+    assert night_measurement.header_value_of_amplifier(night, 1.2, 1.5) == expected
     # An amplifier without a gain has none in the header: the other one's is not its own.
     none = np.nan if expected == 1.2 else 1.5
-    np.testing.assert_equal(night_measurement._header_value(night, None, 1.5), none)
+    np.testing.assert_equal(night_measurement.header_value_of_amplifier(night, None, 1.5), none)
 
 
 @pytest.mark.parametrize(

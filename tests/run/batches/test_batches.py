@@ -317,7 +317,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
 
     given = []
 
-    def work_plan(context, jobs, **how):
+    def work_plan(context, jobs, **options):
         given.extend(job.product for job in jobs)
         return worker.WorkResult()
 

@@ -36,10 +36,10 @@ def seconds_until(clock, is_so):
     return clock.now - began
 
 
-def take_whole(schedule, clock, seconds, **how):
+def take_whole(schedule, clock, seconds, **options):
     schedule.begin_whole()
     clock.now += seconds
-    schedule.after_whole(**how)
+    schedule.after_whole(**options)
 
 
 def test_a_new_watch_may_begin_and_has_no_whole_round_to_come(schedule):

@@ -95,8 +95,8 @@ class Stars:
         peaks = np.array([y[is_star], x[is_star]])
         if np.count_nonzero(is_star) < _FEWEST_STARS:
             return peaks, np.nan
-        bends = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
-        width = float(np.sqrt(2 / max(np.median(bends), 1e-6)))
+        curvatures = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
+        width = float(np.sqrt(2 / max(np.median(curvatures), 1e-6)))
         return peaks, max(width, _LEAST_WIDTH)
 
     def keep_sharp(self, hits):

@@ -136,22 +136,14 @@ class Calibration:
 
     @cached_property
     def basis(self):
-        """The dict that its key is the hash of."""
-        names = ["uncertainty", "mask"]
-        if self.settings["cosmic_rays"]:
-            names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
-        packing = (
-            {"compress": self.compression, "tiles": compressed_images.TILE_VERSION}
-            if self.compression
-            else {}
-        )
-        measured = self._measurement_basis
-        return {
-            **({"detector": measured} if measured else {}),
-            **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
+        """The dict that its key is the hash of.
+
+        An entry is there only where it decides something: a frame without it keeps its key when
+        another frame gets one.
+        """
+        basis = {
             "arithmetic": self.kind.version,
             "frame": getattr(self.reduced_record, "key", ""),
-            **({"without_level": lost} if (lost := without_level_of(self.reduced_record)) else {}),
             "masters": [
                 [kind, use.product, self.context.outcome(use.product).key]
                 for kind, use in self.uses.items()
@@ -162,9 +154,28 @@ class Calibration:
             ],
             # Reasons change no pixel; only a refused frame shows them.
             "missing": self._missing_words if self.is_refused else sorted(self.missing),
-            **({"left_out": self.unneeded_steps} if self.unneeded_steps else {}),
-            "settings": {**{name: self.settings[name] for name in names}, **packing},
+            "settings": self._settings_in_basis,
         }
+        if self._measurement_basis:
+            basis["detector"] = self._measurement_basis
+        if self.settings["cosmic_rays"]:
+            basis["search"] = cosmics.VERSION
+        if lost := without_level_of(self.reduced_record):
+            basis["without_level"] = lost
+        if self.unneeded_steps:
+            basis["left_out"] = self.unneeded_steps
+        return basis
+
+    @property
+    def _settings_in_basis(self):
+        """The settings that the product depends on."""
+        names = ["uncertainty", "mask"]
+        if self.settings["cosmic_rays"]:
+            names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
+        settings = {name: self.settings[name] for name in names}
+        if self.compression:
+            settings |= {"compress": self.compression, "tiles": compressed_images.TILE_VERSION}
+        return settings
 
     @property
     def _measurement_basis(self):

@@ -75,12 +75,12 @@ class ChoiceNumbers:
 
     Attributes
     ----------
-    by_exposure, by_degrees : dict of hashable to int
+    exposure_numbers, temperature_numbers : dict of hashable to int
         The numbers by the exposure, and by the temperatures, as they are in headers.
     """
 
     def __init__(self):
-        self.by_exposure, self.by_degrees = {}, {}
+        self.exposure_numbers, self.temperature_numbers = {}, {}
         self._numbers = {}
 
     def numbers_of(self, seconds, degrees, window_choices):
@@ -98,19 +98,19 @@ class ChoiceNumbers:
         -------
         (int, int)
         """
-        if len(self.by_exposure) + len(self.by_degrees) >= _MOST_EXPOSURES:
+        if len(self.exposure_numbers) + len(self.temperature_numbers) >= _MOST_EXPOSURES:
             # Keys that are kept hold their own numbers, so these dictionaries may be emptied.
-            self.by_exposure.clear()
-            self.by_degrees.clear()
-        if seconds not in self.by_exposure:
+            self.exposure_numbers.clear()
+            self.temperature_numbers.clear()
+        if seconds not in self.exposure_numbers:
             number = number_or_none(seconds)
             key = tuple([each.exposure_key(number) for each in window_choices])
-            self.by_exposure[seconds] = self._numbers.setdefault(key, len(self._numbers))
-        if degrees not in self.by_degrees:
+            self.exposure_numbers[seconds] = self._numbers.setdefault(key, len(self._numbers))
+        if degrees not in self.temperature_numbers:
             numbers = tuple(map(number_or_none, degrees))
             key = tuple([each.temperature_key(*numbers) for each in window_choices])
-            self.by_degrees[degrees] = self._numbers.setdefault(key, len(self._numbers))
-        return self.by_exposure[seconds], self.by_degrees[degrees]
+            self.temperature_numbers[degrees] = self._numbers.setdefault(key, len(self._numbers))
+        return self.exposure_numbers[seconds], self.temperature_numbers[degrees]
 
 
 def steps_choice_of(context, kinds, row):
@@ -156,11 +156,11 @@ class StepsChoice:
         self.choice_numbers = choice_numbers
         self._context, self._window_choices = context, window_choices
         # The steps of a frame by the ids of their objects, and the first ones with some numbers.
-        self._equal_steps, self._by_numbers = {}, {}
+        self._equal_steps, self._steps_by_numbers = {}, {}
 
-    def of_night(self, night):
+    def choice_of_night(self, night):
         """Return the choice of the same frames in another night of their epoch."""
-        window_choices = [each.of_night(night) for each in self._window_choices]
+        window_choices = [each.choice_of_night(night) for each in self._window_choices]
         return StepsChoice(self._context, window_choices, self.choice_numbers)
 
     def numbers_of(self, seconds, degrees):
@@ -194,18 +194,18 @@ class StepsChoice:
         """
         values = row.facts.values()
         known = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
-        like = self._by_numbers.get(numbers)
-        if like is None:
+        known_steps = self._steps_by_numbers.get(numbers)
+        if known_steps is None:
             chosen = tuple([each.step(*known) for each in self._window_choices])
             if numbers is not None:
-                self._by_numbers[numbers] = chosen
+                self._steps_by_numbers[numbers] = chosen
         else:
             # Frames with the same numbers differ in the scales of darks. The reason for a missing
             # master names the frame's own temperature.
             chosen = tuple(
                 [
                     each.step(*known) if step.kind == DARK or step.missing else step
-                    for each, step in zip(self._window_choices, like, strict=True)
+                    for each, step in zip(self._window_choices, known_steps, strict=True)
                 ]
             )
         # Steps of members are kept with them, so that their ids stay their own.
@@ -286,7 +286,7 @@ class _PlannedFrames:
         Those of ``steps``.
     measurements, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
+    choices_by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of exposure and temperatures;
         behind them the exposure, and the temperatures, of frames that differ in these as well.
     calibrations : dict of tuple to _SharedCalibration
@@ -299,8 +299,8 @@ class _PlannedFrames:
     choice_numbers: ChoiceNumbers
     measurements: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    by_numbers: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
-        default_factory=dict
+    choices_by_numbers: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = (
+        field(default_factory=dict)
     )
     calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
 
@@ -328,8 +328,8 @@ class FramePlanner:
     def __init__(self, planner, kind, calibration):
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
-        self._planned_frames, self._kinds, self._measured = {}, {}, {}
-        self._first_of_epochs = {}
+        self._planned_frames, self._kinds, self._measurements = {}, {}, {}
+        self._choices_by_epoch = {}
 
     def want_all(self, frames):
         """Plan calibrated frames.
@@ -350,29 +350,29 @@ class FramePlanner:
         earlier_record = context.ledger.get if context.beyond is None else context.earlier_record
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
-            of_choice = camera, row.geometry, row.recipe, _choice_facts_of(values)
-            planned_frames = known_frames.get(of_choice)
+            choice_key = camera, row.geometry, row.recipe, _choice_facts_of(values)
+            planned_frames = known_frames.get(choice_key)
             if planned_frames is None:
-                planned_frames = known_frames[of_choice] = self._find_planned_frames(row)
+                planned_frames = known_frames[choice_key] = self._find_planned_frames(row)
             seconds, degrees = _seconds_of(values), _degrees_of(values)
             kept = planned_frames.choice_numbers
-            numbers = kept.by_exposure.get(seconds), kept.by_degrees.get(degrees)
-            chosen = planned_frames.by_numbers.get(numbers)
+            numbers = kept.exposure_numbers.get(seconds), kept.temperature_numbers.get(degrees)
+            chosen = planned_frames.choices_by_numbers.get(numbers)
             if chosen is None:
                 chosen = self._choose(row, product, planned_frames, seconds, degrees)
-            steps, common = chosen
-            night, shared_basis, basis = planned_frames.night, common.shared_basis, None
+            steps, calibration = chosen
+            night, shared_basis, basis = planned_frames.night, calibration.shared_basis, None
             groups[product] = Group(
                 product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
                 steps, measurements=planned_frames.measurements,
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
-                open_entry = self._open_entry(product) if common.is_open else {}
+                open_entry = self._open_entry(product) if calibration.is_open else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             # By place, in the order of the fields: keywords are slow.
-            yield WantedProduct(product, night, basis, (frame.product,), (), common.after, key)
+            yield WantedProduct(product, night, basis, (frame.product,), (), calibration.after, key)
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
@@ -388,19 +388,18 @@ class FramePlanner:
             Set and measured temperature.
         """
         numbers = planned_frames.steps.numbers_of(seconds, degrees)
-        for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if name in planned_frames.by_numbers:
-                return planned_frames.by_numbers[name]
+        for key in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
+            if key in planned_frames.choices_by_numbers:
+                return planned_frames.choices_by_numbers[key]
         steps = planned_frames.steps.choose(row, numbers)
-        of_steps = tuple([_step_key(self._context, step) for step in steps])
-        common = planned_frames.calibrations.get(of_steps)
-        if common is None:
-            common = self._shared_calibration(row, product, planned_frames, steps)
-            planned_frames.calibrations[of_steps] = common
-        chosen = steps, common
-        planned_frames.by_numbers[(*numbers, *(seconds, degrees)[: _own_values_needed(steps)])] = (
-            chosen
-        )
+        step_keys = tuple([_step_key(self._context, step) for step in steps])
+        calibration = planned_frames.calibrations.get(step_keys)
+        if calibration is None:
+            calibration = self._shared_calibration(row, product, planned_frames, steps)
+            planned_frames.calibrations[step_keys] = calibration
+        chosen = steps, calibration
+        key = (*numbers, *(seconds, degrees)[: _own_values_needed(steps)])
+        planned_frames.choices_by_numbers[key] = chosen
         return chosen
 
     def _open_entry(self, product):
@@ -414,22 +413,22 @@ class FramePlanner:
             self._kinds[type_] = self._kind.steps_for(context, type_)
         # Frames of all nights of an epoch have the same setup: it is computed once for an epoch.
         epoch = setups.epoch_of(context, row.camera, row.night)
-        of_any_night = (
+        epoch_key = (
             epoch,
             row.camera,
             row.geometry,
             row.recipe,
             *_choice_facts_but_night_of(row.facts),
         )
-        if of_any_night not in self._first_of_epochs:
+        if epoch_key not in self._choices_by_epoch:
             first = steps_choice_of(context, self._kinds[type_], row)
-            self._first_of_epochs[of_any_night] = first
-        steps = self._first_of_epochs[of_any_night].of_night(row.night)
+            self._choices_by_epoch[epoch_key] = first
+        steps = self._choices_by_epoch[epoch_key].choice_of_night(row.night)
         # Frames of all filters and types have the same measurements.
-        name = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
-        if name not in self._measured:
-            self._measured[name] = _measurements_for(context, row)
-        measurements, shared = self._measured[name]
+        key = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
+        if key not in self._measurements:
+            self._measurements[key] = _measurements_for(context, row)
+        measurements, shared = self._measurements[key]
         return _PlannedFrames(
             night=row.night,
             nights=(row.night,),
@@ -501,10 +500,10 @@ class SharedBasis:
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
             )
             before = before.replace(_MEASURED_TEXT, text)
-        self._copy = hashlib.sha256(f'{before}"'.encode()).copy
+        self._copy_of_hash = hashlib.sha256(f'{before}"'.encode()).copy
 
     def basis(self, frame, degrees, open_entry):
-        """Return the basis of one whose reduced frame has a key.
+        """Return the basis of one of the frames.
 
         Parameters
         ----------
@@ -513,7 +512,7 @@ class SharedBasis:
         degrees : tuple
             The frame's temperatures as in its header: set point and sensor.
         open_entry : dict
-            More entries of it.
+            Further entries of the basis.
 
         Returns
         -------
@@ -528,9 +527,18 @@ class SharedBasis:
         )
 
     def _basis_at(self, frame, warmer):
-        """Return the basis of a frame of the class: with its key, and its dark's degrees warmer."""
+        """Return the basis of one of the frames, by the key of its reduced frame and its warmth.
+
+        Parameters
+        ----------
+        frame : str
+            Key of the reduced frame.
+        warmer : float or None
+            Degrees by which the dark is warmer than the frame.
+        """
         lines = [
-            _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
+            _line_at_degrees(line, warmer) if line[0] == "dark" else line
+            for line in self._basis["how"]
         ]
         return {**self._basis, "frame": frame, "how": lines}
 
@@ -551,7 +559,7 @@ class SharedBasis:
         end = self._ends_of_degrees.get(degrees)
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
-        hashed = self._copy()
+        hashed = self._copy_of_hash()
         # A key has hexadecimal digits only: JSON would add quotes and change nothing else.
         hashed.update(frame.encode() + end)
         return short_digest(hashed)
@@ -567,7 +575,7 @@ class SharedBasis:
         return self._ends[warmer]
 
 
-def _at_degrees(line, degrees):
+def _line_at_degrees(line, degrees):
     """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
     kind, scale, lag, _, *further_values = line
     return [kind, scale, lag, degrees, *further_values]

@@ -98,18 +98,18 @@ class DetectorCorrection:
 
         None where no night's flats were full, or any night's lie above it.
         """
-        figures_of_one = [
+        figures_of_amplifier = [
             figures for figures in self._figures if figures["amplifier"] == amplifier.name
         ]
         levels = [
             figures["full_well"]
-            for figures in figures_of_one
+            for figures in figures_of_amplifier
             if math.isfinite(figures["full_well"])
         ]
         if not levels:
             return None
         level = float(np.median(levels))
-        is_exceeded = any(figures["level"] > _SAME_WELL * level for figures in figures_of_one)
+        is_exceeded = any(figures["level"] > _SAME_WELL * level for figures in figures_of_amplifier)
         return None if is_exceeded else level
 
     @cached_property

@@ -125,7 +125,7 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
     for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
         header_unit = str(card_value(stored_hdus[hdu].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
-        of_image = effects_of(
+        image_effects = effects_of(
             path,
             stored_hdus[hdu],
             amplifiers,
@@ -134,7 +134,7 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
             factor=(lambda readout: readout.gain) if converts else None,
             name=name,
         )
-        for kind, effect in of_image.items():
+        for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
                 effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
             effects[kind].append(astuple(effect))
@@ -168,15 +168,17 @@ def sums_of_effects(records):
         errors that of their squares, as decimal numbers: exact, so that no order of adding matters.
     """
     totals = {}
-    for of, values in _effects(records):
+    for master_key, values in _effects(records):
         squares = [*values[:-2], *(f"{Decimal(str(error)) ** 2}" for error in values[-2:])]
-        total = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
+        total = totals.setdefault(master_key, [0, [Decimal(0)] * len(values)])
         total[0] += 1
         total[1] = [
             _EXACT_CONTEXT.add(exact_sum, Decimal(str(value)))
             for exact_sum, value in zip(total[1], squares, strict=True)
         ]
-    return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
+    return [
+        [*master_key, count, list(map(str, sums))] for master_key, (count, sums) in totals.items()
+    ]
 
 
 def _helps_of_sums(sums):
@@ -190,7 +192,7 @@ def _helps_of_sums(sums):
             for exact_sum, value in zip(total[1], values, strict=True)
         ]
     helps = []
-    for (kind, product, unit), (count, values) in sorted(totals.items(), key=_by_kind):
+    for (kind, product, unit), (count, values) in sorted(totals.items(), key=_place_of_kind):
         means = [float(value / count) for value in values[:-2]]
         # The sums are exact, so that their order does not matter; one root of each needs no more.
         errors = [math.sqrt(value) / count for value in values[-2:]]
@@ -198,7 +200,7 @@ def _helps_of_sums(sums):
     return helps
 
 
-def _by_kind(entry):
+def _place_of_kind(entry):
     """Return the key that sorts helps: bias, dark, flat, and within a kind by name."""
     kind, *names = entry[0]
     return {"bias": 0, "dark": 1, "flat": 2}[kind], names
@@ -217,11 +219,11 @@ def helps_of(records):
     list of MasterHelp
     """
     effects = defaultdict(list)
-    for of, values in _effects(records):
-        effects[of].append(values)
+    for master_key, values in _effects(records):
+        effects[master_key].append(values)
     return [
         MasterHelp(kind, product, len(values), Effect(*_mean(values)), unit)
-        for (kind, product, unit), values in sorted(effects.items(), key=_by_kind)
+        for (kind, product, unit), values in sorted(effects.items(), key=_place_of_kind)
     ]
 
 

@@ -93,7 +93,7 @@ def rows_needed(context, group):
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
     groups = filter(None, map(context.find_group, flats))
-    return [context.row(file) for own in groups for file in own.files]
+    return [context.row(file) for master in groups for file in master.files]
 
 
 class ShutterCorrection:

@@ -182,7 +182,7 @@ def rule_line(context, product, master):
         why = match_sentences.why_lost(answer.use, others[name], master_library.rules(context))
         return f"  rule     it is not taken: {why}"
     night = path.parent.name
-    refused = association.passed_over(context, kind, group, {night})
+    refused = association.refused_masters(context, kind, group, {night})
     reasons = [why for offered, why in refused if offered.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"

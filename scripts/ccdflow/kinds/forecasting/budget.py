@@ -20,7 +20,7 @@ _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
 # A wish gains at least this part of the variance.
 _LEAST_GAIN = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
-_OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")
+_PARTS_WITHOUT_LIGHT = ("dark current", "read noise", "overscan", "bias", "dark")
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ class Budget:
         return math.sqrt(self.total)
 
     @property
-    def of_reading(self):
+    def variance_without_light(self):
         """The variance that is there without light: of reading and of the dark."""
-        return sum(self.parts[name] for name in _OF_READING)
+        return sum(self.parts[name] for name in _PARTS_WITHOUT_LIGHT)
 
     @property
     def cap(self):
@@ -178,7 +178,7 @@ class Wish:
         Whether they join frames of the same night; else they make a master of their own.
     gain : float
         Part of the whole variance that they take away; 0 where the master is missing.
-    gain_of_reading : float
+    gain_without_light : float
         Part of the variance of reading and dark.
     is_missing : bool
         Whether the frame has no such master.
@@ -190,7 +190,7 @@ class Wish:
     frames: int
     has_more: bool
     gain: float
-    gain_of_reading: float
+    gain_without_light: float
     is_missing: bool = False
     completes: SmallGroup | None = None
 
@@ -255,10 +255,10 @@ def added_by(kind, master, frame):
     float
         Of a bias as if none of it cancelled.
     """
-    of_one_frame = frame.unlit
+    variance_of_member = frame.unlit
     if kind == DARK:
-        of_one_frame += frame.dark_rate * master.exptime
-    return master.scale**2 * of_one_frame / master.frames + master.ageing
+        variance_of_member += frame.dark_rate * master.exptime
+    return master.scale**2 * variance_of_member / master.frames + master.ageing
 
 
 def flat_noise(flat):
@@ -296,7 +296,7 @@ def wishes(frame):
                     frames,
                     has_more=False,
                     gain=0.0,
-                    gain_of_reading=0.0,
+                    gain_without_light=0.0,
                     is_missing=True,
                     completes=small_group,
                 )
@@ -317,8 +317,9 @@ def _wishes_of(frame, kind):
     now, master, small_group = budget_of(frame), frame.masters[kind], frame.small_groups.get(kind)
 
     def wish(frames, then, *, joins=True, completes=None):
-        gain, of_reading = _gain(now.total, then.total), _gain(now.of_reading, then.of_reading)
-        return Wish(kind, frames, joins, gain, of_reading, completes=completes)
+        gain = _gain(now.total, then.total)
+        gain_without_light = _gain(now.variance_without_light, then.variance_without_light)
+        return Wish(kind, frames, joins, gain, gain_without_light, completes=completes)
 
     if small_group is not None:
         then = budget_of(_with_new(frame, kind, small_group.minimum))
@@ -331,10 +332,10 @@ def _wishes_of(frame, kind):
         return
     frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
     # Those that there are count: further ones join them.
-    there = 0 if small_group is None else small_group.frames
+    frames_there = 0 if small_group is None else small_group.frames
     if small_group is None or frames > small_group.minimum:
         then = budget_of(_with_new(frame, kind, frames))
-        yield wish(frames - there, then, joins=there > 0)
+        yield wish(frames - frames_there, then, joins=frames_there > 0)
 
 
 def _with_new(frame, kind, frames):

@@ -149,12 +149,12 @@ def night_coverage(context, night):
         ``holes``: [setup, kind of frames, state, how many frames miss them]. A setup is a list of
         [name, value].
     """
-    rows, frames, alike = context.rows_of(night), Counter(), {}
+    rows, frames, rows_of_sorts = context.rows_of(night), Counter(), {}
     for row in rows:
         if row.status == OK and not context.is_set_aside(row.file):
             # Hundreds of frames have one setup and label.
-            alike.setdefault(_named_by(row), []).append(row)
-    for first, *further_rows in alike.values():
+            rows_of_sorts.setdefault(_named_by(row), []).append(row)
+    for first, *further_rows in rows_of_sorts.values():
         frames[_setup(context, first), _label(first)] += 1 + len(further_rows)
     holes, elsewhere = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
@@ -168,8 +168,8 @@ def night_coverage(context, night):
             holes.update(_holes(context, group, elsewhere[steps]))
     return {
         "dated": _is_dated(context, night),
-        "frames": [[*of, number] for of, number in frames.items()],
-        "holes": [[*of, number] for of, number in holes.items()],
+        "frames": [[*setup_and_label, number] for setup_and_label, number in frames.items()],
+        "holes": [[*entry, number] for entry, number in holes.items()],
     }
 
 
@@ -196,16 +196,18 @@ def _names_of_setups(summaries):
     """Return {setup: the words that distinguish it}; '' where there is one only."""
     entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
     setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
-    by_camera = defaultdict(list)
+    setups_of_cameras = defaultdict(list)
     for setup in setups:
-        by_camera[dict(setup)["camera"]].append(dict(setup))
+        setups_of_cameras[dict(setup)["camera"]].append(dict(setup))
     names = {}
     for setup in setups:
-        camera, alike = dict(setup)["camera"], by_camera[dict(setup)["camera"]]
-        differing = [n for n, _ in setup if len({each.get(n, "") for each in alike}) > 1]
+        camera = dict(setup)["camera"]
+        differing = [
+            n for n, _ in setup if len({each.get(n, "") for each in setups_of_cameras[camera]}) > 1
+        ]
         # Another binning has another size.
         differing = [n for n in differing if n != "size"] or differing
-        words = [camera] if len(by_camera) > 1 else []
+        words = [camera] if len(setups_of_cameras) > 1 else []
         words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing and v]
         names[setup] = " ".join(filter(None, words))
     return names

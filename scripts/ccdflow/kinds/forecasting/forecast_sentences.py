@@ -68,15 +68,15 @@ def paragraph(block):
             " refuse` wants whole frames only"
         )
     for line in block.taken:
-        master_in_words, application = master_words(line), how_words(line, block)
-        name = _who(line, block)
+        master_in_words, application = master_words(line), application_words(line, block)
+        name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
-    if block.passed_over:
-        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+    if block.refused_masters:
+        words = ", ".join(f"{name}: {why}" for name, why in block.refused_masters)
         lines.append(f"  not used: {words}")
     if words := wish_lines(block):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
@@ -90,8 +90,8 @@ def _frames_of(block):
     return ", ".join(parts[:_MOST_NAMED]) + unnamed
 
 
-def _who(line, block):
-    """Return which frames of a block a line is about, '' for all of them."""
+def _frames_of_line(line, block):
+    """Return the words on the frames of a line, with a colon; '' for all frames of a block."""
     if len(line.groups) == len(block.groups):
         return ""
     if line.kind == FLAT:
@@ -102,7 +102,7 @@ def _who(line, block):
             # The filter alone tells the lines apart.
             return ""
     products = {group.product for group in line.groups}
-    names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
+    names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))
     if names and sum(dict(block.frames)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
     return f"{night_forecast.files_words(line.groups)}: "
@@ -161,7 +161,7 @@ def _words_of(group, use, frames, level=""):
     return f"{frames} of {date}"
 
 
-def how_words(line, block=None):
+def application_words(line, block=None):
     """Return how near a master is, how it is applied, and the variance that it adds.
 
     Parameters
@@ -186,10 +186,10 @@ def how_words(line, block=None):
     if line.unmeasured:
         levels = "level" if line.unmeasured == 1 else "levels"
         words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
-    return f"{', '.join(words)}{_adds(line, block)}"
+    return f"{', '.join(words)}{_words_on_added_variance(line, block)}"
 
 
-def _adds(line, block):
+def _words_on_added_variance(line, block):
     """Return the variance that a master adds, behind a semicolon."""
     if line.factors[1] == 0:
         return ""
@@ -205,21 +205,31 @@ def _adds(line, block):
     )
 
 
-def _frame_with_master(line, block):
-    """Return the budgeted frame of one that takes a master; None if no frame takes it."""
+def budgeted_frame_with_master(line, block):
+    """Return the first budgeted frame that takes a master; None if no frame takes it.
+
+    Parameters
+    ----------
+    line : ccdflow.kinds.forecasting.night_forecast.PlannedMaster
+    block : ccdflow.kinds.forecasting.night_forecast.Block or None
+
+    Returns
+    -------
+    ccdflow.kinds.forecasting.budget.BudgetedFrame or None
+    """
     names = {group.product for group in line.groups}
     frames = [
         noise.frame
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # The lines show one frame of each filter and exposure. The first frame may lack this master.
+    # A budget is that of one frame of its filter and exposure, and that frame may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
 def _variance(line, block):
     """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
-    frame = _frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return line.use.variance
     return budget.added_by(line.kind, frame.masters[line.kind], frame)
@@ -227,7 +237,7 @@ def _variance(line, block):
 
 def _flat_noise(line, block):
     """Return the relative noise of a flat: the measured one, else the predicted one."""
-    frame = _frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return math.sqrt(line.use.variance)
     return budget.flat_noise(frame.masters[FLAT])
@@ -266,9 +276,12 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
     list of (str, str)
         The last one says how many there are beyond these, and has no noise.
     """
-    names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
+    names = [
+        f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in block.noises
+    ]
     entries = [
-        (name, noise_words(n)) for name, n in zip(names, block.noises[:most_lines], strict=False)
+        (name, noise_words(noise))
+        for name, noise in zip(names, block.noises[:most_lines], strict=False)
     ]
     unnamed = len(block.noises) - most_lines
     return entries + ([(f"and {unnamed} more", "")] if unnamed > 0 else [])
@@ -338,8 +351,8 @@ def _wish_in_words(wish, noise, block, missing):
         words += _traits_of_flats(noise, block, has_more=has_more)
     if small_group is not None:
         verb, count = "makes" if wish.frames == 1 else "make", small_group.frames
-        there = "one that there is" if count == 1 else f"{count} that there are"
-        return f"{words} {verb} a combined {wish.kind} of the {there}"
+        members = "one that there is" if count == 1 else f"{count} that there are"
+        return f"{words} {verb} a combined {wish.kind} of the {members}"
     return words if has_more else f"{words} of this night"
 
 
@@ -388,7 +401,7 @@ def _gain_words(wish, missing):
         return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
-    return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
+    return f"-{100 * wish.gain_without_light:.0f} % of read and dark variance"
 
 
 # -- the table of a page ---------------------------------------------------------------------------
@@ -426,7 +439,7 @@ def _table_rows(blocks):
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
-            who = ", ".join(file_names[:2]) + (
+            files = ", ".join(file_names[:2]) + (
                 f" and {len(file_names) - 2} more" if file_names[2:] else ""
             )
             master_in_words = f"{master_words(line)}" if line.use is not None else "-"
@@ -434,9 +447,9 @@ def _table_rows(blocks):
                 (
                     line.kind,
                     master_in_words,
-                    how_words(line, block),
+                    application_words(line, block),
                     line.grade,
-                    who,
+                    files,
                     _rival_words(line),
                     line.why_lost or "-",
                 )

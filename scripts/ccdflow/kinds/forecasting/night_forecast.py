@@ -27,7 +27,7 @@ from ccdflow.run.job import Group, RemarkKind, Use
 from ccdflow.run.lookups import OutcomeKey
 
 # The masters not taken are named for at most this many frames.
-_MOST_PASSED_OVER = 4
+_MOST_REFUSED_MASTERS = 4
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Block:
     taken : tuple of PlannedMaster
     noises : tuple of ccdflow.kinds.forecasting.night_noise.GroupNoise
         () where the gain is not known.
-    passed_over : tuple of (str, str)
+    refused_masters : tuple of (str, str)
         Masters that no frame takes, in words, and why.
     refused : int
         Frames that lack a master and are not calibrated for that, by the configuration.
@@ -122,7 +122,7 @@ class Block:
     frames: tuple[tuple[str, int], ...] = ()
     taken: tuple[PlannedMaster, ...] = ()
     noises: tuple[night_noise.GroupNoise, ...] = ()
-    passed_over: tuple[tuple[str, str], ...] = ()
+    refused_masters: tuple[tuple[str, str], ...] = ()
     refused: int = 0
 
 
@@ -168,14 +168,14 @@ def _block(context, night, setup, groups, *, foretell):
     """
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
-        replace(noise, who=who)
-        for name, who, alike in _frames_alike(context, groups, names)
-        if (noise := night_noise.noise_of_group(context, name, alike, foretell=foretell))
+        replace(noise, files=words_on_files)
+        for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
+        if (noise := night_noise.noise_of_group(context, name, same_frames, foretell=foretell))
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     planned = tuple(each for kind in kinds for each in _planned_masters(context, kind, groups))
-    passed_over = _passed_over(context, groups, planned) if foretell else ()
+    refused_masters = _refused_masters(context, groups, planned) if foretell else ()
     lacking = {group.product for each in planned if each.missing for group in each.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
@@ -186,12 +186,12 @@ def _block(context, night, setup, groups, *, foretell):
         frames=tuple(Counter(names.values()).items()),
         taken=planned,
         noises=tuple(noises),
-        passed_over=tuple(passed_over),
+        refused_masters=tuple(refused_masters),
         refused=len(lacking) if is_refused else 0,
     )
 
 
-def _frames_alike(context, groups, names):
+def _frames_of_one_budget(context, groups, names):
     """Yield the frames of one filter and exposure that take the same masters, with their names.
 
     Yields
@@ -199,16 +199,16 @@ def _frames_alike(context, groups, names):
     (str, str, list of ccdflow.run.job.Group)
         Filter and exposure; the first files, '' where all such frames take the same masters.
     """
-    by_uses = defaultdict(lambda: defaultdict(list))
+    groups_by_name = defaultdict(lambda: defaultdict(list))
     for group in groups:
         uses = [(each.kind, each.use) for each in answers_of(context, group)]
         key = tuple(
             (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
         )
-        by_uses[names[group.product]][key].append(group)
-    for name, groups_by_uses in by_uses.items():
-        for alike in groups_by_uses.values():
-            yield name, files_words(alike) if len(groups_by_uses) > 1 else "", alike
+        groups_by_name[names[group.product]][key].append(group)
+    for name, groups_by_uses in groups_by_name.items():
+        for same_frames in groups_by_uses.values():
+            yield name, files_words(same_frames) if len(groups_by_uses) > 1 else "", same_frames
 
 
 def files_words(groups):
@@ -290,15 +290,15 @@ def _round_exposure(seconds):
 
 def _planned_masters(context, kind, groups):
     """Return the `PlannedMaster` of a kind: one for all frames that take it in the same way."""
-    alike = defaultdict(list)
+    frames_by_application = defaultdict(list)
     for group in groups:
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application(use)
                 reason = _reason_but_degrees(answer.missing) or answer.why_none
-                alike[application or (answer.grade, reason)].append((group, answer))
-    return [_planned_master(context, kind, uses) for uses in alike.values()]
+                frames_by_application[application or (answer.grade, reason)].append((group, answer))
+    return [_planned_master(context, kind, uses) for uses in frames_by_application.values()]
 
 
 def _reason_but_degrees(missing):
@@ -517,12 +517,12 @@ def _factors(context, answers):
         if name not in known:
             uses = uses_applied(context, group)
             dark = uses.get(DARK)
-            is_in_both = dark is not None and night_noise.has_bias(context, dark, uses.get(BIAS))
+            is_in_both = dark is not None and night_noise.shares_bias(context, dark, uses.get(BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
     return min(known.values()), max(known.values())
 
 
-def _refused_masters(context, planned):
+def _masters_that_failed(context, planned):
     """Yield the masters before those that are taken, which could not be made, and why."""
     known = set()
     for each in planned:
@@ -535,18 +535,18 @@ def _refused_masters(context, planned):
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
 
-def _passed_over(context, groups, planned):
+def _refused_masters(context, groups, planned):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {each.master.night for each in planned if each.master is not None}
-    passed = list(_refused_masters(context, planned))
+    refused = list(_masters_that_failed(context, planned))
     for kind in dict.fromkeys(each.kind for each in planned):
         needed = [each for each in planned if each.kind == kind and not each.is_unneeded]
         asking = [group for each in needed for group in each.groups]
         reasons = defaultdict(list)
         for group in asking:
-            for master, why in association.passed_over(context, kind, group, nights):
+            for master, why in association.refused_masters(context, kind, group, nights):
                 reasons[master].append(why)
-        passed += [
+        refused += [
             (
                 f"{kind} {match_sentences.master_in_words(master, kind)}",
                 " or ".join(dict.fromkeys(whys)),
@@ -554,4 +554,4 @@ def _passed_over(context, groups, planned):
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]
-    return passed[:_MOST_PASSED_OVER]
+    return refused[:_MOST_REFUSED_MASTERS]

@@ -53,7 +53,7 @@ class GroupNoise:
         Whether the sky is that of these frames.
     read_noise_is_measured : bool
         Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
-    who : str
+    files : str
         The first of the frames, where others of this filter and exposure take other masters.
     degrees : str
         The temperature of the frames in words; '' where it is unknown.
@@ -65,7 +65,7 @@ class GroupNoise:
     frame: BudgetedFrame
     sky_is_measured: bool
     read_noise_is_measured: bool = True
-    who: str = ""
+    files: str = ""
     degrees: str = ""
 
     @property
@@ -146,17 +146,17 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
-        dark_rate=_rate(context, row, uses.get(DARK), records.get(DARK), noise),
+        dark_rate=_mean_dark_rate(context, row, uses.get(DARK), records.get(DARK), noise),
         rounding=gain**2 * rounding,
         level_share=level_variance(amplifier, recipe, pixel) / pixel if has_level else 0.0,
         sky=sky,
-        response=_response(context, group, uses.get("flat")),
+        response=_response_of_flat(context, group, uses.get("flat")),
         masters={
             kind: _master_in_budget(context, kind, uses[kind], record, noise, seconds)
             for kind, record in records.items()
         },
         needed=tuple(answer.kind for answer in answers if _may_have_master(answer)),
-        is_bias_in_dark=dark is not None and has_bias(context, dark, uses.get(BIAS)),
+        is_bias_in_dark=dark is not None and shares_bias(context, dark, uses.get(BIAS)),
         other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         small_groups=small_groups_of(context, group, answers),
     )
@@ -211,13 +211,13 @@ def _other_bias(context, dark, noise, seconds):
     seconds : float
         The frame's exposure.
     """
-    use = _bias_of(context, dark)
+    use = _bias_in_dark(context, dark)
     if use is None:
         return None
     return _master_in_budget(context, BIAS, use, context.outcome(use.product), noise, seconds)
 
 
-def _response(context, group, use):
+def _response_of_flat(context, group, use):
     """Return the flat of a median pixel of some rows; 1 where there is no combined flat yet."""
     record = None if use is None else context.outcome(use.product)
     path = None if use is None else context.results / use.product
@@ -273,7 +273,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 
-def _rate(context, row, use, record, noise):
+def _mean_dark_rate(context, row, use, record, noise):
     """Return the electrons a second of a pixel's dark current, on average over the image.
 
     The rate of a usual pixel, which a dark's header has, is too low where an amplifier glows. It is
@@ -316,8 +316,8 @@ def _rate(context, row, use, record, noise):
     return usual_rate + context.lookup((Lookup.GLOW, use.product, record.key), make)
 
 
-def has_bias(context, dark, bias):
-    """Return whether a dark's members were made less the same bias as a frame.
+def shares_bias(context, dark, bias):
+    """Return whether a dark's members had the bias subtracted that a frame takes.
 
     Parameters
     ----------
@@ -330,11 +330,11 @@ def has_bias(context, dark, bias):
     -------
     bool
     """
-    of_dark = _bias_of(context, dark)
-    return bias is not None and of_dark is not None and of_dark.product == bias.product
+    bias_in_dark = _bias_in_dark(context, dark)
+    return bias is not None and bias_in_dark is not None and bias_in_dark.product == bias.product
 
 
-def _bias_of(context, dark):
+def _bias_in_dark(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
     group = context.find_group(dark.product)
     biases = (

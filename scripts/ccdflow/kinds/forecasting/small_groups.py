@@ -33,29 +33,33 @@ def small_groups_of(context, group, answers):
     """
     small_groups = {}
     for answer in answers:
-        find = _fill_a_gap if answer.use is None else _go_before_its_master
-        for small_group in find(context, answer, group):
+        find_groups = _groups_for_missing_master if answer.use is None else _groups_before_master
+        for small_group in find_groups(context, answer, group):
             small_groups.setdefault(answer.kind, small_group)
     return small_groups
 
 
-def _fill_a_gap(context, answer, group):
-    """Yield the groups that lack members, for a frame without a master: see `_lacks_members`."""
+def _groups_for_missing_master(context, answer, group):
+    """Yield the groups with too few members that would give a frame the master that it lacks."""
     missing = answer.missing
     is_named = missing is not None and missing.night == group.night
     refused = [use.product for use in answer.step.uses if use.lag == 0]
     for product in ([missing.product] if is_named else []) + refused:
         master = context.find_group(product)
         for count, minimum, about in (
-            () if master is None else _lacks_members(context, answer.kind, master)
+            () if master is None else _groups_below_minimum(context, answer.kind, master)
         ):
             yield SmallGroup(count, minimum, about.exptime, is_preferred=True)
 
 
-def _lacks_members(context, name, group):
-    """Yield the number of frames of a group, those that it needs, and what they have in common.
+def _groups_below_minimum(context, name, group):
+    """Yield the members of a group, if they are too few: how many, the minimum, and their values.
 
-    Frames that were left out of it do not count; nothing is yielded of a group that has enough.
+    Frames that were left out of the group do not count.
+
+    Yields
+    ------
+    (int, int, ccdflow.kinds.matching.rule_values.Observation)
     """
     kind = context.chain.by_name(name)
     minimum, files = kind.configuration(context)["minimum"], group.files
@@ -67,34 +71,35 @@ def _lacks_members(context, name, group):
         yield len(files), minimum, observation_of(context, rows, kind, night=group.night)
 
 
-def _go_before_its_master(context, answer, group):
-    """Yield the groups that lack members, and would go before the master of a frame."""
+def _groups_before_master(context, answer, group):
+    """Yield the groups with too few members whose master would go before the one of a frame."""
     kind, use = context.chain.by_name(answer.kind), answer.use
     if use.lag == 0 and use.scale == 1 and not use.cut:
         return
     row = context.row(group.files[0])
     frame, noise = observation_of(context, [row], kind, night=group.night), None
     for master in kind.night_groups(context, group.night):
-        for count, minimum, about in _lacks_members(context, answer.kind, master):
+        for count, minimum, about in _groups_below_minimum(context, answer.kind, master):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
-            if is_of_setting and _fits(context, kind, about, frame):
+            if is_of_setting and _would_serve(context, kind, about, frame):
                 noise = noise or detector_noise_of(context, row)
                 is_preferred = _is_preferred(use, rules(context))
                 if is_preferred or _adds_less(answer, about, minimum, noise):
                     yield SmallGroup(count, minimum, about.exptime, is_preferred)
 
 
-def _fits(context, kind, about, frame):
-    """Return whether frames of a kind have all that a master shares with a frame.
+def _would_serve(context, kind, about, frame):
+    """Return whether a master of some frames could be taken by another frame.
 
-    Darks also have its exposure: others would be scaled, and are worth no wish.
+    A dark has the frame's own exposure: others would be scaled, and are worth no wish.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
-    about, frame : ccdflow.kinds.matching.rule_values.Observation
-        Of the frames of the kind, and of the frame.
+    about : ccdflow.kinds.matching.rule_values.Observation
+        What the members of the master have in common.
+    frame : ccdflow.kinds.matching.rule_values.Observation
     """
     if about.setup != frame.setup:
         return False
@@ -102,10 +107,10 @@ def _fits(context, kind, about, frame):
         return True
     if kind.name != DARK:
         return about.light == frame.light
-    off = temperatures_apart(about, frame)
-    is_warm = off is not None and abs(off) > rules(context).temperature_tolerance
+    degrees = temperatures_apart(about, frame)
+    is_apart = degrees is not None and abs(degrees) > rules(context).temperature_tolerance
     is_known = about.exptime is not None and frame.exptime is not None
-    return is_known and not is_warm and bool(is_same_exposure(about.exptime, frame.exptime))
+    return is_known and not is_apart and bool(is_same_exposure(about.exptime, frame.exptime))
 
 
 def _is_of_setting(context, kind, member, row):

@@ -10,8 +10,8 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
-# At most this many frames set aside are named.
-_MOST_ASIDE = 5
+# At most this many frames that are set aside or incomplete are named.
+_MOST_UNUSABLE = 5
 
 
 def last_night(context):
@@ -60,17 +60,17 @@ def lines_on_night(context, night):
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
     blocks = night_forecast.blocks_of(context, night, foretell=True)
-    text_lines = [_there_is(night, rows), *_aside(rows)]
+    text_lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
     for block in blocks:
         text_lines += forecast_sentences.paragraph(block)
     return [*text_lines, *_verdict(context, blocks)]
 
 
-def _there_is(night, rows):
+def _line_on_sound_frames(night, rows):
     """Return the line on the sound frames of a night: how many of each type and light."""
     sound_rows = [row for row in rows if row.status == OK]
-    counts = Counter((_kind_words(row)) for row in sound_rows)
-    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    counts_of_sorts = Counter(_sort_words(row) for row in sound_rows)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts_of_sorts.items()))
     return f"night {night}: {frames_words(len(sound_rows))}: {listed}"
 
 
@@ -79,7 +79,7 @@ def frames_words(count):
     return f"{count} frame{'s' * (count != 1)}"
 
 
-def _kind_words(row):
+def _sort_words(row):
     """Return the sort of a frame in words: type, and its filter, exposure or both."""
     facts = row.facts
     seconds = facts["exptime"]
@@ -89,11 +89,12 @@ def _kind_words(row):
     return " ".join(filter(None, (facts["type"], *traits)))
 
 
-def _aside(rows):
-    """Return a line for each of the first frames that count for nothing: set aside, or arriving."""
-    bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
-    lines = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
-    return [*lines, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
+def _lines_on_unusable_frames(rows):
+    """Return a line on each of the first frames that are set aside, or still being written."""
+    unusable = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
+    lines = [f"  {row.status}: {row.file}: {row.reason}" for row in unusable[:_MOST_UNUSABLE]]
+    unnamed = len(unusable) - _MOST_UNUSABLE
+    return [*lines, f"  ... and {unnamed} more"] if unnamed > 0 else lines
 
 
 def _verdict(context, blocks):
@@ -103,17 +104,18 @@ def _verdict(context, blocks):
     if not blocks:
         types = " or ".join(SCIENCE.configuration(context)["types"])
         return [f"no {types} frame yet: nothing needs a master"]
-    lacking = [(block, line) for block in blocks for line in block.taken if _is_lacking(line)]
+    lacking_lines = [line for block in blocks for line in block.taken if _is_lacking(line)]
     frames = {group.product for block in blocks for group in block.groups}
-    without = {group.product for _, line in lacking for group in line.groups}
-    if not lacking:
+    lacking_frames = {group.product for line in lacking_lines for group in line.groups}
+    if not lacking_lines:
         all_have = f"all {len(frames)} frames have every master that they need"
         one_has = "the frame has every master that it needs"
         return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
-    verb = "lacks" if len(without) == 1 else "lack"
-    verdict = [f"missing: {len(without)} of {frames_words(len(frames))} {verb} a master"]
-    return verdict + [f"  {line.missing}" for _, line in lacking]
+    verb = "lacks" if len(lacking_frames) == 1 else "lack"
+    verdict = [f"missing: {len(lacking_frames)} of {frames_words(len(frames))} {verb} a master"]
+    return verdict + [f"  {line.missing}" for line in lacking_lines]
 
 
 def _is_lacking(line):
+    """Return whether frames of a line lack a master that they need."""
     return bool(line.missing)

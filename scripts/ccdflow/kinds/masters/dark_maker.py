@@ -96,12 +96,14 @@ class DarkMaker(ExposedMasterMaker):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
-        of_frames = zip(*lost_parts, strict=True)
-        lost = [max(of_images, key=lambda lost: lost.part) for of_images in of_frames]
+        lost = [
+            max(lost_parts_of_images, key=lambda lost: lost.part)
+            for lost_parts_of_images in zip(*lost_parts, strict=True)
+        ]
         return statistics, lost, copies
 
     def combined_images(self, work, hdus_of_members):
-        """Yield each image of the combined dark; pixels that it cannot be scaled in are flagged."""
+        """Yield each image of the combined dark; pixels that are hot or not linear are flagged."""
         members = work.members
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]

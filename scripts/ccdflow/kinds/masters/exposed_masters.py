@@ -53,8 +53,8 @@ class ExposedMasterKind(MasterKind):
             return lines
         made = [record for record in records if record.status == job_records.MADE]
         summaries = {}
-        for of_night in context.summaries(self._name_in_summary).values():
-            summaries |= of_night
+        for summaries_of_night in context.summaries(self._name_in_summary).values():
+            summaries |= summaries_of_night
         without = [
             summaries.get(product, {})
             if context.is_settled(product)

@@ -97,7 +97,7 @@ class FlatMaker(ExposedMasterMaker):
                 limits=work.limits(),
                 masks=members.masks(image, work.reduction),
             )
-            images.append(self._in_electrons(work, image, combined))
+            images.append(self._with_ratios_of_light(work, image, combined))
         for image, combined in zip(work.images, normalise_flat(images), strict=True):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
@@ -116,23 +116,23 @@ class FlatMaker(ExposedMasterMaker):
             )
         return np.median(levels, axis=0)
 
-    def _in_electrons(self, work, image, combined):
+    def _with_ratios_of_light(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
 
         A frame is in electrons where every gain is known; so is the flat that divides it.
         """
         factors = _gain_factors(work)
-        return _times(work, image, combined, factors) if factors else combined
+        return _multiply_amplifiers(work, image, combined, factors) if factors else combined
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the flats: a row of the table."""
         # Levels and noise are those of the members, which are in adu.
         factors = _gain_factors(work)
         inverse = {name: 1 / factor for name, factor in factors.items()}
-        members = _times(work, image, combined, inverse) if factors else combined
+        members = _multiply_amplifiers(work, image, combined, inverse) if factors else combined
         measured = flat_figures.measure_flat(members, hours=work.hours)
-        in_electrons = combined_header.is_electrons(unit)
-        gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
+        is_in_electrons = combined_header.is_electrons(unit)
+        gains = [1.0 if is_in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         odd = _shape_warnings(work, combined, image)
         return [
@@ -220,7 +220,7 @@ def _gain_factors(work):
     return {name: gain / mean for name, gain in gains.items()}
 
 
-def _times(work, image, combined, factors):
+def _multiply_amplifiers(work, image, combined, factors):
     """Return a flat with each amplifier multiplied by a factor.
 
     Parameters

@@ -70,11 +70,11 @@ def trend_groups(kind, context, night):
     -------
     list of ccdflow.run.job.Group
     """
-    by_night = groups_by_night(kind, context)
-    nights = context.lookup((Lookup.NIGHTS_OF_GROUPS, kind.name), lambda: sorted(by_night))
+    groups_of_nights = groups_by_night(kind, context)
+    nights = context.lookup((Lookup.NIGHTS_OF_GROUPS, kind.name), lambda: sorted(groups_of_nights))
     end = bisect_right(nights, night)
     nights_shown = nights[max(0, end - TREND_NIGHTS) : end]
-    return [group for night_shown in nights_shown for group in by_night[night_shown]]
+    return [group for night_shown in nights_shown for group in groups_of_nights[night_shown]]
 
 
 def nights_elsewhere(kind, context, night):
@@ -118,8 +118,8 @@ def masters_carried(context, group):
     groups = []
     for step in group.steps:
         for use in step.uses:
-            if (own := context.find_group(use.product)) is not None:
-                groups.append(own)
+            if (master := context.find_group(use.product)) is not None:
+                groups.append(master)
     return groups
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.camera import identity
@@ -19,6 +20,29 @@ from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
 # Temperatures further apart, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
+# The night of a group whose members are of several nights.
+_ALL_NIGHTS = "all"
+
+
+class GroupKey(NamedTuple):
+    """The values that separate groups of frames.
+
+    Attributes
+    ----------
+    night : str
+        YYYY-MM-DD, the folder of undated frames, or ``all`` where frames of several nights join.
+    camera : str
+    shared : tuple of (str, str)
+        Names and values that the members share, for the name of the product.
+    geometry, recipe : str
+        The names of both in the store: no part of the product's name.
+    """
+
+    night: str
+    camera: str
+    shared: tuple[tuple[str, str], ...]
+    geometry: str
+    recipe: str
 
 
 def groups_of(kind, context):
@@ -33,23 +57,23 @@ def groups_of(kind, context):
     -------
     dict of str to ccdflow.run.job.Group
     """
-    alike = _rows_alike(kind, context)
-    names = [name_of_group(kind, camera, shared) for _, camera, shared, *_ in alike]
+    rows_of_groups = _split_groups(kind, context, _rows_by_header(kind, context))
+    names = {key: name_of_group(kind, key.camera, key.shared) for key in rows_of_groups}
     # Some file systems ignore case: filters r and R.
-    folded = [(key[0], paths.folded_name(name)) for key, name in zip(alike, names, strict=True)]
-    counts, groups = Counter(folded), {}
-    for (key, rows), name, as_folded in zip(alike.items(), names, folded, strict=True):
-        night, camera, shared, geometry, recipe = key
-        if counts[as_folded] > 1:
-            name += "_" + digest([geometry, recipe, shared])[:6]
-        product = paths.combined_master(night, name)
+    folded_names = {key: (key.night, paths.folded_name(name)) for key, name in names.items()}
+    counts, groups = Counter(folded_names.values()), {}
+    for key, rows in rows_of_groups.items():
+        name = names[key]
+        if counts[folded_names[key]] > 1:
+            name += "_" + digest([key.geometry, key.recipe, key.shared])[:6]
+        product = paths.combined_master(key.night, name)
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}
-        night_of_steps = night if night != "all" else max(nights)
+        night_of_steps = key.night if key.night != _ALL_NIGHTS else max(nights)
         groups[product] = Group(
             product=product,
-            night=night,
-            camera=camera,
-            shared=shared,
+            night=key.night,
+            camera=key.camera,
+            shared=key.shared,
             files=files,
             nights=tuple(sorted(nights)),
             kind=kind.name,
@@ -58,10 +82,16 @@ def groups_of(kind, context):
     return groups
 
 
-def _rows_alike(kind, context):
-    """Return {(night, camera, shared values, geometry, recipe): rows}."""
-    by = [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
-    alike = {}
+def _rows_by_header(kind, context):
+    """Return {GroupKey: rows} of frames that agree in the header values that `group_by` names.
+
+    Parameters
+    ----------
+    kind : MasterKind
+    context : ccdflow.run.context.PlanContext
+    """
+    group_by = _group_by(kind, context)
+    rows_by_header = {}
     for row in possible_members(kind, context):
         geometry = context.store.shared[row.geometry]
         shared = [
@@ -69,33 +99,71 @@ def _rows_alike(kind, context):
             ("part", row.facts["part"]),
             *(
                 (name, setups.known_spelling(context, name, row.facts[name]))
-                for name in dict.fromkeys(by)
+                for name in dict.fromkeys(group_by)
                 if name != "night" and (name != "optics" or row.facts[name])
             ),
         ]
         # Undated frames stay with the frames of their folder, even where others are combined over
         # nights.
-        night = row.night if "night" in by or row.is_undated else "all"
-        if night == "all" and (epoch := setups.epoch_of(context, row.camera, row.night)):
+        night = row.night if "night" in group_by or row.is_undated else _ALL_NIGHTS
+        if night == _ALL_NIGHTS and (epoch := setups.epoch_of(context, row.camera, row.night)):
             shared.append(("epoch", epoch))
-        where = setups.common_geometry(context, row)
-        key = (night, row.camera, tuple(shared), where, row.recipe)
-        alike.setdefault(key, []).append(row)
-    by_name = {}
-    alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)
-    for (night, camera, shared, *reduction), rows in alike.items():
+        key = GroupKey(
+            night=night,
+            camera=row.camera,
+            shared=tuple(shared),
+            geometry=setups.common_geometry(context, row),
+            recipe=row.recipe,
+        )
+        rows_by_header.setdefault(key, []).append(row)
+    return rows_by_header
+
+
+def _split_groups(kind, context, rows_by_header):
+    """Return {GroupKey: rows} of groups whose members also agree in settings and temperature.
+
+    The kind splits them too: darks by exposure. The values that separate the parts are added to
+    `GroupKey.shared`.
+
+    Parameters
+    ----------
+    kind : MasterKind
+    context : ccdflow.run.context.PlanContext
+    rows_by_header : dict of GroupKey to list of ccdflow.run.rawframes.rows.Row
+    """
+    rows_of_groups = {}
+    rows_by_cards = identity.split_by_cards(
+        rows_by_header, _group_by(kind, context), but=kind.split_by_tolerance
+    )
+    for key, rows in rows_by_cards.items():
+        key = GroupKey(*key)
         for further_values, part in kind.split(context, rows):
-            for degrees, rows_of_part in _split_by_sensor(kind, part):
-                by_name[night, camera, (*shared, *further_values, *degrees), *reduction] = (
-                    rows_of_part
-                )
-    return by_name
+            for degrees, rows_of_part in split_by_sensor(kind, part):
+                shared = (*key.shared, *further_values, *degrees)
+                rows_of_groups[key._replace(shared=shared)] = rows_of_part
+    return rows_of_groups
 
 
-def _split_by_sensor(kind, rows):
+def _group_by(kind, context):
+    """Return the names of the header values in which the members of a group agree."""
+    return [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
+
+
+def split_by_sensor(kind, rows):
     """Yield frames that were taken while the detector was cooled, and those taken before, apart.
 
     A gap between the sensor's temperatures separates them; darks are split more finely.
+
+    Parameters
+    ----------
+    kind : MasterKind
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+
+    Yields
+    ------
+    degrees : tuple of (str, str)
+        The value that the frames of a part share, for `GroupKey.shared`; () if all are together.
+    part : list of ccdflow.run.rawframes.rows.Row
     """
     sensors = sorted(
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}

@@ -127,9 +127,9 @@ class Members:
         for _, record in self.records_of_files:
             parts = [
                 part
-                for name, of_amplifier in recorded_regions(record).items()
+                for name, parts_of_amplifier in recorded_regions(record).items()
                 if name in names
-                for part in of_amplifier
+                for part in parts_of_amplifier
             ]
             planes.append(np.zeros(image.shape, np.uint8) if parts else None)
             for part in parts:

@@ -142,13 +142,17 @@ def select(statistics, choose=member_selection.select_members):
     ccdflow.detector.member_selection.Selection
     """
     count = len(statistics)
-    by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
-    names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
+    entries_by_amplifier = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
+    names = [
+        name
+        for name in (entries_by_amplifier or [{}])[0]
+        if all(name in frame for frame in entries_by_amplifier)
+    ]
     if count < 2 or not names:
         return member_selection.Selection(tuple(range(count)), (), agrees=True, reason="")
     left_out, reasons = {}, []
     for name in names:
-        selection = choose([as_statistics(frame[name]) for frame in by_name])
+        selection = choose([as_statistics(frame[name]) for frame in entries_by_amplifier])
         where = f"amplifier {name}: " if len(names) > 1 else ""
         for out in selection.left_out:
             left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))

@@ -215,8 +215,8 @@ def _answers(context, row, steps):
     if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
         if uses.get(BIAS) is not None:
-            by_kind = {step.kind: step for step in steps}
-            answers[BIAS] = _answer(context, association.bias_without_dark(context, by_kind[BIAS]))
+            bias = next(step for step in steps if step.kind == BIAS)
+            answers[BIAS] = _answer(context, association.bias_without_dark(context, bias))
     return tuple(answers.values())
 
 
@@ -224,11 +224,11 @@ def _answer(context, step):
     """Return the `Answer` of a step, computed once for all frames that share the step's object."""
 
     def make():
-        use, own = (
-            association.first_use(context, step),
+        return Answer(
             measured_flats.order_by_measurement(context, step),
+            association.first_use(context, step),
+            association.missing_master(context, step),
         )
-        return Answer(own, use, association.missing_master(context, step))
 
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), make)
 

@@ -1,4 +1,4 @@
-"""Which masters belong to a frame: the inventory and the plan, as `matching` asks for them.
+"""Which masters belong to a frame: the rule, asked with the inventory and the plan.
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
 (`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
@@ -75,16 +75,16 @@ def pair_masters(context, steps, rows, night):
     -------
     tuple of ccdflow.run.job.Step
     """
-    by_kind = {step.kind: step for step in steps}
-    if BIAS not in by_kind or DARK not in by_kind:
+    step_of_kind = {step.kind: step for step in steps}
+    if BIAS not in step_of_kind or DARK not in step_of_kind:
         return steps
-    pair = by_kind[BIAS], by_kind[DARK]
+    pair = step_of_kind[BIAS], step_of_kind[DARK]
     # Frames of all filters share these steps.
     best = context.kept_by_identity(
         OutcomeKey.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
     )
-    by_kind |= {step.kind: step for step in best}
-    return tuple(by_kind[step.kind] for step in steps)
+    step_of_kind |= {step.kind: step for step in best}
+    return tuple(step_of_kind[step.kind] for step in steps)
 
 
 def _best_pair(context, pair, rows, night):
@@ -99,7 +99,7 @@ def _best_pair(context, pair, rows, night):
         Of the frame or of the members.
     night : str
     """
-    of_bias, of_dark, rules, same = context.lookup(
+    bias_library, dark_library, rules, equal_steps = context.lookup(
         (Lookup.PAIRS,),
         lambda: (
             *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
@@ -116,20 +116,20 @@ def _best_pair(context, pair, rows, night):
         """Return the biases of these darks as candidates for these frames."""
         return pairs.BiasesOfDarks(
             bias,
-            list(map(of_dark.bias_of, products)),
+            list(map(dark_library.bias_of, products)),
             rules,
-            of_bias.ageing(rows[0]),
-            lambda biases: of_bias.uses_for(biases, rows, night),
+            bias_library.ageing(rows[0]),
+            lambda biases: bias_library.uses_for(biases, rows, night),
         )
 
     # Frames with one step of the bias share these biases: their exposures change only the scales of
     # the darks.
     biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
-    own = biases.best_pair_first(dark)
+    best_first = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
-        step if step is before else same.setdefault(step, step)
-        for step, before in zip(own, pair, strict=True)
+        step if step is before else equal_steps.setdefault(step, step)
+        for step, before in zip(best_first, pair, strict=True)
     )
 
 
@@ -148,7 +148,7 @@ def library_of(context, kind):
     return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
-def passed_over(context, name, group, nights):
+def refused_masters(context, name, group, nights):
     """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
@@ -166,7 +166,7 @@ def passed_over(context, name, group, nights):
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]
-    return library_of(context, kind).passed_over(rows, group.night, nights)
+    return library_of(context, kind).refused_masters(rows, group.night, nights)
 
 
 # -- the masters that are taken --------------------------------------------------------------------
@@ -278,11 +278,11 @@ def needs_of(context, steps):
     needs, spare = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
-        own, others = context.kept_by_identity(
+        needs_of_step, spare_of_step = context.kept_by_identity(
             OutcomeKey.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
         )
-        needs += own
-        spare += others
+        needs += needs_of_step
+        spare += spare_of_step
         # Each spare dark brings the bias that belongs to it.
         known = {*needs, *spare} if step.pairs else ()
         spare += [bias for _, bias in step.pairs if bias not in known]

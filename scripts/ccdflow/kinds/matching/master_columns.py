@@ -84,16 +84,16 @@ class MasterColumns:
     _temperature_flags: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
-    _by_product: dict[str, int] = field(default_factory=dict)
+    _indices_of_products: dict[str, int] = field(default_factory=dict)
     terms: dict[tuple[Hashable, ...], Terms] = field(default_factory=dict, repr=False)
 
     def index_of(self, product):
         """Return the index of a master in the columns, None where it is not there."""
-        if not self._by_product:
+        if not self._indices_of_products:
             # A master of several nights has an entry for each of them: the first one counts.
             for index in np.argsort(self.product_order):
-                self._by_product.setdefault(self.masters[index].product, int(index))
-        return self._by_product.get(product)
+                self._indices_of_products.setdefault(self.masters[index].product, int(index))
+        return self._indices_of_products.get(product)
 
     def exptime_of(self, product):
         """Return the seconds of a master in the columns, None where they are unknown."""
@@ -139,8 +139,11 @@ class MasterColumns:
         """
         if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
-                off = temperature_differences(*self.temperatures, degrees)
-                is_other, is_known = off > rules.temperature_tolerance, np.isfinite(off)
+                differences = temperature_differences(*self.temperatures, degrees)
+                is_other, is_known = (
+                    differences > rules.temperature_tolerance,
+                    np.isfinite(differences),
+                )
                 flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
             self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
         return self._temperature_flags[degrees]

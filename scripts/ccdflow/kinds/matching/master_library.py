@@ -200,10 +200,10 @@ class MasterLibrary:
             self._larger_by_window[window] = [
                 (
                     larger_setup,
-                    self._card_entries(larger_setup, facts["setting"], of_larger=of_larger),
+                    self._card_entries(larger_setup, facts["setting"], larger_setting),
                     region,
                 )
-                for larger_setup, of_larger, region in larger_windows
+                for larger_setup, larger_setting, region in larger_windows
             ]
         epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == EPOCH]
         return [
@@ -235,11 +235,14 @@ class MasterLibrary:
             self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
-    def _card_entries(self, setup, setting, *, of_larger=None):
-        """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
+    def _card_entries(self, setup, setting, larger_setting=None):
+        """Return the entries of a frame's cards for its setup.
+
+        With ``larger_setting`` the frame is taken to lie where that larger window does.
+        """
         cards = identity.cards_of(setting)
-        if of_larger is not None:
-            cards = windows.placed_as(cards, identity.cards_of(of_larger))
+        if larger_setting is not None:
+            cards = windows.placed_as(cards, identity.cards_of(larger_setting))
         texts = [
             f"{keyword} {cards.get(keyword, 'absent')}"
             for keyword in self._distinguishing_cards.get(setup, ())
@@ -313,7 +316,7 @@ class MasterLibrary:
         if not products:
             return []
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
-        choice = self._masters.of_night_and_setup(self.kind.name, frame)
+        choice = self._masters.night_choice_of(self.kind.name, frame)
         return choice.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
@@ -337,20 +340,20 @@ class MasterLibrary:
         key = settings, epoch_of(self._context, row.camera, row.night)
         if key not in self._window_choices:
             self._window_choices[key] = self._find_window_choice(row)
-        return self._window_choices[key].of_night(row.night)
+        return self._window_choices[key].choice_of_night(row.night)
 
     def _find_window_choice(self, row):
         """Return a new `WindowChoice`, of the night of a frame."""
         frame = self._setup_with_settings(row, medians_of([row]), row.night)
         self._note_noise(frame.setup, row)
         choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return WindowChoice(self.kind.name, choices, self._chosen, {})
+        return WindowChoice(self.kind.name, choices, self._choose_step, {})
 
     def _step(self, frame, row):
-        """Return the `Step` of a frame; one object for all frames that have the same answer."""
+        """Return the `Step` of a frame: one object for all frames with the same masters."""
         self._note_noise(frame.setup, row)
         choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return self._chosen(choices, frame.exptime, frame.set_temperature, frame.temperature)
+        return self._choose_step(choices, frame.exptime, frame.set_temperature, frame.temperature)
 
     def _note_noise(self, setup, row):
         """Note the noise of a detector, which the first frame of a setup has."""
@@ -367,25 +370,25 @@ class MasterLibrary:
             self.noises.setdefault(frame.setup, self.noises[own_setup])
         kind = self.kind.name
         return [
-            (self._masters.of_night_and_setup(kind, frame), region)
+            (self._masters.night_choice_of(kind, frame), region)
             for frame, region in frames_and_regions
         ]
 
-    def _chosen(self, choices, seconds, *degrees):
+    def _choose_step(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        of_window, larger = choices[0][0], choices[1:]
-        step = of_window.choose(seconds, *degrees)
+        window_choice, larger = choices[0][0], choices[1:]
+        step = window_choice.choose(seconds, *degrees)
         if step.uses and not larger:
             # Most frames take this way: they need no part of a larger window.
             return step
         cuts = []
         if step.needed:
-            cuts = [(of_larger.choose(seconds, *degrees), region) for of_larger, region in larger]
-            cuts = [(of_larger, region) for of_larger, region in cuts if of_larger.uses]
+            cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger]
+            cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
         missing = None
         if not cuts and not step.uses:
-            missing = self._missing_master(of_window.frame_with(seconds, *degrees), step)
-        key = (id(step), missing, *[(id(of_larger), region) for of_larger, region in cuts])
+            missing = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
+        key = (id(step), missing, *[(id(larger_step), region) for larger_step, region in cuts])
         known = self._steps_with_cuts.get(key)
         if known is None:
             with_cuts = Step(step.kind, self._with_cuts(step.uses, cuts), step.needed, missing)
@@ -404,12 +407,12 @@ class MasterLibrary:
         """
         if not cuts:
             return uses
-        by_product = {use.product: use for use in uses}
+        use_of_product = {use.product: use for use in uses}
         for step, region in cuts:
             for use in step.uses:
-                if use.product not in by_product:
-                    by_product[use.product] = _cut_use(use, region)
-        uses_in_order = list(by_product.values())
+                if use.product not in use_of_product:
+                    use_of_product[use.product] = _cut_use(use, region)
+        uses_in_order = list(use_of_product.values())
         if self._is_causal:
             # A later master of the same window comes after an earlier master of a larger one: so a
             # night that is added changes no frame that had a master.
@@ -423,8 +426,8 @@ class MasterLibrary:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
         if not below_minimum.uses:
             return step.missing and _with_values_of(step.missing, frame)
-        of_night = (use.product for use in below_minimum.uses if use.lag == 0)
-        product = next(of_night, below_minimum.uses[0].product)
+        products_of_night = (use.product for use in below_minimum.uses if use.lag == 0)
+        product = next(products_of_night, below_minimum.uses[0].product)
         group = self.groups[product]
         return Missing(
             self.kind.name,
@@ -435,7 +438,7 @@ class MasterLibrary:
             minimum=self.minimum,
         )
 
-    def passed_over(self, rows, night, nights):
+    def refused_masters(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.
 
         Parameters
@@ -452,15 +455,15 @@ class MasterLibrary:
         frames_in_larger = {
             larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
         }
-        passed = []
-        for master, why in self._masters.passed_over(kind, frame, nights):
+        refused = []
+        for master, why in self._masters.refused_masters(kind, frame, nights):
             larger = frames_in_larger.get(master.about.setup)
             if larger is not None:
                 why = self._masters.why_not(kind, larger, master)
-            passed += [(master, why)] if why else []
+            refused += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
-        below_minimum = self._below_minimum.fitting(kind, frame, nights)
-        return passed + [(master, why) for master in below_minimum]
+        below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
+        return refused + [(master, why) for master in below_minimum]
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
@@ -473,7 +476,7 @@ class WindowChoice:
     kind : {'bias', 'dark', 'flat'}
     choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
         That of the window itself first, with None; those of larger ones, with the region there.
-    chosen : callable
+    choose_step : callable
         Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
     nights : dict of str to WindowChoice
         The choice of each night of their epoch that was asked of.
@@ -481,15 +484,15 @@ class WindowChoice:
 
     kind: str
     choices: list[tuple[rule.NightChoice, Region | None]]
-    chosen: Callable[..., Step]
+    choose_step: Callable[..., Step]
     nights: dict[str, WindowChoice]
 
-    def of_night(self, night):
+    def choice_of_night(self, night):
         """Return the choice of the same frames in another night of their epoch."""
         choice = self.nights.get(night)
         if choice is None:
-            choices = [(each.of_night(night), cut) for each, cut in self.choices]
-            choice = WindowChoice(self.kind, choices, self.chosen, self.nights)
+            choices = [(each.choice_of_night(night), cut) for each, cut in self.choices]
+            choice = WindowChoice(self.kind, choices, self.choose_step, self.nights)
             self.nights[night] = choice
         return choice
 
@@ -520,7 +523,7 @@ class WindowChoice:
         -------
         ccdflow.run.job.Step
         """
-        return self.chosen(self.choices, seconds, *degrees)
+        return self.choose_step(self.choices, seconds, *degrees)
 
 
 def detector_noise_of(context, row):

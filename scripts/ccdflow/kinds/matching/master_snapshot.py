@@ -71,6 +71,6 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     if snapshot is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return
-    now = library_of(context, kind).card_hashes
-    if any(now.get(setup) != masters for setup, masters in snapshot["telling"].items()):
+    hashes_now = library_of(context, kind).card_hashes
+    if any(hashes_now.get(setup) != masters for setup, masters in snapshot["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

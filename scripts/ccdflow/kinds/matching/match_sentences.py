@@ -221,11 +221,11 @@ def differences(master_setup, frame_setup):
     -------
     list of (str, str, str)
     """
-    of_frame, of_master = dict(frame_setup), dict(master_setup)
+    frame_value, master_value = dict(frame_setup), dict(master_setup)
     return [
-        (name, of_master.get(name, ""), of_frame.get(name, ""))
-        for name in {**of_frame, **of_master}
-        if of_master.get(name, "") != of_frame.get(name, "")
+        (name, master_value.get(name, ""), frame_value.get(name, ""))
+        for name in {**frame_value, **master_value}
+        if master_value.get(name, "") != frame_value.get(name, "")
     ]
 
 
@@ -346,9 +346,9 @@ def differences_in_words(about, frame):
     return ", ".join(_difference_in_words(*each) for each in shown)
 
 
-def _is_of_other_setup(name, of_master, of_frame):
+def _is_of_other_setup(name, master_value, frame_value):
     """Return whether a value differs because the other values of the setup do."""
-    return name == "layout" or (name == SETTING_NAME and not (of_master and of_frame))
+    return name == "layout" or (name == SETTING_NAME and not (master_value and frame_value))
 
 
 # Values of a setup that are cards of the header: ``OFFSET 10, DETSERNO absent``.
@@ -361,31 +361,36 @@ _NAMES = {"ccdsum": "binning", "readmode": "readout mode"}
 _UNITS = {"gain": "e-/adu", "size": "pixels"}
 
 
-def _difference_in_words(name, of_master, of_frame):
+def _difference_in_words(name, master_value, frame_value):
     """Return in words how a master's value differs from the frame's."""
     if name in LONG_VALUES:
         return f"another {LONG_VALUES[name]}"
     if name in _CARDS:
-        return _cards_that_differ(of_master, of_frame)
+        return _cards_that_differ(master_value, frame_value)
     if name == EPOCH:
-        as_master, as_frame = _in_epoch(of_master, of_frame), _in_epoch(of_frame, of_master)
-        return f"the camera as {as_master} instead of {as_frame}"
+        master_epoch, frame_epoch = (
+            _epoch_words(master_value, frame_value),
+            _epoch_words(frame_value, master_value),
+        )
+        return f"the camera as {master_epoch} instead of {frame_epoch}"
     if " " in name:
         # A setup names only cards in which masters differ, so the value of one may be missing.
-        return f"{name} instead of {of_frame or of_master}"
+        return f"{name} instead of {frame_value or master_value}"
     if name == "ccdsum":
-        of_master, of_frame = ("x".join(value.split()) for value in (of_master, of_frame))
+        master_value, frame_value = (
+            "x".join(value.split()) for value in (master_value, frame_value)
+        )
     # The gain may be a name, such as HIGH.
-    has_unit = name in _UNITS and (of_frame or of_master)[0].isdigit()
+    has_unit = name in _UNITS and (frame_value or master_value)[0].isdigit()
     unit, label = f" {_UNITS[name]}" if has_unit else "", _NAMES.get(name, name)
-    if not of_master:
-        return f"unknown {label} instead of {of_frame}{unit}"
-    if not of_frame:
-        return f"{label} {of_master}{unit} instead of an unknown one"
-    return f"{label} {of_master} instead of {of_frame}{unit}"
+    if not master_value:
+        return f"unknown {label} instead of {frame_value}{unit}"
+    if not frame_value:
+        return f"{label} {master_value}{unit} instead of an unknown one"
+    return f"{label} {master_value} instead of {frame_value}{unit}"
 
 
-def _cards_that_differ(of_master, of_frame):
+def _cards_that_differ(master_value, frame_value):
     """Return in words the cards in which a master differs from a frame.
 
     Examples
@@ -393,7 +398,7 @@ def _cards_that_differ(of_master, of_frame):
     >>> _cards_that_differ("DETSERNO 111, OFFSET 10", "DETSERNO absent, OFFSET 10")
     'DETSERNO 111 instead of none in the header'
     """
-    one_side, other_side = (_values_by_keyword(text) for text in (of_master, of_frame))
+    one_side, other_side = (_values_by_keyword(text) for text in (master_value, frame_value))
     words = []
     for keyword in {**one_side, **other_side}:
         one, other = one_side.get(keyword), other_side.get(keyword)
@@ -418,8 +423,8 @@ def _cards_in_words(text):
     >>> _cards_in_words("DETSERNO absent, OFFSET 10")
     'OFFSET 10 without DETSERNO in the header'
     """
-    there, lacking = map(", ".join, _cards_there_and_lacking(text))
-    return f"{there} without {lacking} in the header".strip() if lacking else there
+    cards, lacking = map(", ".join, _cards_there_and_lacking(text))
+    return f"{cards} without {lacking} in the header".strip() if lacking else cards
 
 
 def _cards_there_and_lacking(text):
@@ -429,7 +434,7 @@ def _cards_there_and_lacking(text):
     return [card for card in cards if not card.endswith(_ABSENT)], lacking
 
 
-def _in_epoch(epoch, other):
+def _epoch_words(epoch, other):
     """Return an epoch in words; the first one has no beginning, and ends where the other begins."""
     return f"from {epoch} on" if epoch else f"before {other}"
 
@@ -493,11 +498,11 @@ def master_in_words(master, kind):
     """
     about = master.about
     seconds = f"{about.exptime:g} s" if about.exptime else "unknown exposure"
-    what = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
+    traits = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
     if kind == "dark":
         degrees = degrees_words(about)
-        what += f" at {degrees}" if degrees else ""
-    return f"{what} ({master.frames}, {about.night})".strip()
+        traits += f" at {degrees}" if degrees else ""
+    return f"{traits} ({master.frames}, {about.night})".strip()
 
 
 def masters_in_words(masters, kind, most=6):

@@ -70,10 +70,10 @@ def _competing(context, step):
     A flat of a better rank that could not be made is passed over. One of a worse rank never wins,
     whatever its noise.
     """
-    own = rules(context)
-    there = [use for use in step.uses if is_made(context, use)]
-    ranks = [rank_of(use, own) for use in there]
-    return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
+    run_rules = rules(context)
+    made_uses = [use for use in step.uses if is_made(context, use)]
+    ranks = [rank_of(use, run_rules) for use in made_uses]
+    return [use for use, rank in zip(made_uses, ranks, strict=True) if rank == ranks[0]]
 
 
 def flats_of_one_rank(context, step, use):
@@ -91,9 +91,11 @@ def flats_of_one_rank(context, step, use):
     list of str
         Products; [] of other masters.
     """
-    own = rules(context)
-    same = (each for each in step.uses if rank_of(each, own) == rank_of(use, own))
-    return [each.product for each in same] if step.kind == FLAT else []
+    run_rules = rules(context)
+    uses_of_rank = (
+        each for each in step.uses if rank_of(each, run_rules) == rank_of(use, run_rules)
+    )
+    return [each.product for each in uses_of_rank] if step.kind == FLAT else []
 
 
 def order_by_measurement(context, step):
@@ -212,12 +214,12 @@ def preferred_flat(products, variances):
     """
     if not products:
         return None
-    own = variances.get(products[0])
+    first_variance = variances.get(products[0])
     known = {p: value for p in products if (value := variances.get(p)) is not None}
-    if own is None:
+    if first_variance is None:
         return products[0]
     best = min(known, key=known.get)
-    return best if known[best] * BETTER_FACTOR < own else products[0]
+    return best if known[best] * BETTER_FACTOR < first_variance else products[0]
 
 
 def may_take_another(context, steps):
@@ -251,12 +253,18 @@ def _may_take_another(context, step):
     if len(rivals) < 2 or not pending:
         return False
     known = {use.product: _measured_variance(context, use) for use in rivals}
-    products, now = [use.product for use in rivals], _expected_variances(context, rivals, known)
-    first = preferred_flat(products, now)
-    if pending[0] is rivals[0] and first not in (products[0], preferred_flat(products[1:], now)):
+    products, variances_now = (
+        [use.product for use in rivals],
+        _expected_variances(context, rivals, known),
+    )
+    first = preferred_flat(products, variances_now)
+    if pending[0] is rivals[0] and first not in (
+        products[0],
+        preferred_flat(products[1:], variances_now),
+    ):
         # All other flats are compared with this one, which may still be refused.
         return True
-    best = ({**now, use.product: _least_variance(context, use)} for use in pending)
+    best = ({**variances_now, use.product: _least_variance(context, use)} for use in pending)
     return any(preferred_flat(products, values) != first for values in best)
 
 

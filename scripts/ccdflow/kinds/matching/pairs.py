@@ -13,14 +13,14 @@ from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, 
 from ccdflow.run.job import Step
 
 
-def variance_of_biases(bias, dark, of_dark, ageing):
+def variance_of_biases(bias, dark, bias_in_dark, ageing):
     """Return the variance of B - k B', electrons^2 a pixel.
 
     Parameters
     ----------
     bias, dark : ccdflow.run.job.Use
         As the frame takes them.
-    of_dark : ccdflow.run.job.Use or None
+    bias_in_dark : ccdflow.run.job.Use or None
         The bias as the dark's members had it subtracted; None where that is not known.
     ageing : float
         Electrons^2 by which a bias departs from the truth, for each day between.
@@ -31,16 +31,17 @@ def variance_of_biases(bias, dark, of_dark, ageing):
 
     Notes
     -----
-    A level b(t) that departs at random by ``ageing`` a day leaves b(frame) - b(B) - k (b(dark) -
-    b(B)) where both biases are one: its variance follows from the days between the three.
+    Where both biases are one, B, the bias level b(t) of their three nights leaves
+    b(frame) - b(B) - k (b(dark) - b(B)). The level departs at random by ``ageing`` a day, so that
+    the variance follows from the days between the three.
     """
     k = dark.scale
-    if of_dark is None:
+    if bias_in_dark is None:
         return bias.variance
-    if of_dark.product != bias.product:
-        return bias.variance + k**2 * of_dark.variance
+    if bias_in_dark.product != bias.product:
+        return bias.variance + k**2 * bias_in_dark.variance
     to_frame, dark_to_frame = abs(bias.lag or 0), abs(dark.lag or 0)
-    to_dark = abs(of_dark.lag or 0)
+    to_dark = abs(bias_in_dark.lag or 0)
     # Undated masters have no days; no days make the variance negative.
     days = (1 - k) * to_frame + k * (k - 1) * to_dark + k * dark_to_frame
     return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
@@ -49,8 +50,8 @@ def variance_of_biases(bias, dark, of_dark, ageing):
 def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     """Return the steps of bias and dark with the pair first that adds the least variance.
 
-    Only masters that nothing but their variance ranks compete: a later night, an exact dark of
-    these weeks, a cut from a larger window keep their ranks.
+    Only masters compete that nothing but their variance ranks: those of a later night and those cut
+    from a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     bias, dark = steps
     if not bias.uses or not dark.uses:
         return steps
-    of_darks = [bias_of(use.product) for use in dark.uses]
-    return BiasesOfDarks(bias, of_darks, rules, ageing, uses_of).best_pair_first(dark)
+    biases_of_darks = [bias_of(use.product) for use in dark.uses]
+    return BiasesOfDarks(bias, biases_of_darks, rules, ageing, uses_of).best_pair_first(dark)
 
 
 class BiasesOfDarks:
@@ -85,22 +86,26 @@ class BiasesOfDarks:
     ----------
     bias : ccdflow.run.job.Step
         Of the frames, the best alone first.
-    of_darks : list of ccdflow.run.job.Use or None
+    biases_of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
     rules, ageing, uses_of
         As `best_pair_first` takes them.
     """
 
-    def __init__(self, bias, of_darks, rules, ageing, uses_of):
-        self._bias, self._of_darks = bias, of_darks
+    def __init__(self, bias, biases_of_darks, rules, ageing, uses_of):
+        self._bias, self._biases_of_darks = bias, biases_of_darks
         self._rules, self._ageing = rules, ageing
-        self._biases = _competing_biases(bias.uses, of_darks, rules, uses_of)
+        self._biases = _competing_biases(bias.uses, biases_of_darks, rules, uses_of)
         self._variances = [each.variance for each in self._biases]
         index_of_bias = {each.product: index for index, each in enumerate(self._biases)}
         self._indices = [
-            None if own is None else index_of_bias.get(own.product) for own in of_darks
+            None if bias_in_dark is None else index_of_bias.get(bias_in_dark.product)
+            for bias_in_dark in biases_of_darks
         ]
-        self._unscaled, self._biases_first = {}, {}
+        # {identity of an exact dark: ((the dark, its best bias), the dark)}
+        self._unscaled = {}
+        # {pairs of products: the step of the bias}
+        self._bias_steps = {}
 
     def best_pair_first(self, dark):
         """Return the steps of bias and dark with the pair first that adds the least variance.
@@ -114,50 +119,65 @@ class BiasesOfDarks:
         -------
         (ccdflow.run.job.Step, ccdflow.run.job.Step)
         """
-        darks, best = [], []
+        darks, best_biases = [], []
         for number, use in enumerate(dark.uses):
             if use.scale != 1:
-                with_bias = self._with_best_bias(number, use)
+                dark_and_bias = self._with_best_bias(number, use)
             else:
                 # The same object for frames of all exposures, which is kept with its id.
                 known = self._unscaled.get(id(use))
                 if known is None:
                     known = self._unscaled[id(use)] = self._with_best_bias(number, use), use
-                with_bias = known[0]
-            darks.append(with_bias[0])
-            best.append(with_bias[1])
+                dark_and_bias = known[0]
+            darks.append(dark_and_bias[0])
+            best_biases.append(dark_and_bias[1])
         order = _order_of_darks(darks, _ranks_of_darks(dark.uses, self._rules))
-        pairs = tuple([(darks[n].product, best[n].product) for n in order])
-        bias = self._biases_first.get(pairs)
+        pairs = tuple([(darks[n].product, best_biases[n].product) for n in order])
+        bias = self._bias_steps.get(pairs)
         if bias is None:
-            # The first pair says which bias is the best.
-            bias = _with_pairs(self._bias, best[order[0]], pairs)
-            self._biases_first[pairs] = bias
+            # The first pair has the best bias.
+            bias = _with_pairs(self._bias, best_biases[order[0]], pairs)
+            self._bias_steps[pairs] = bias
         uses = tuple([darks[n] for n in order])
         return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
 
     def _with_best_bias(self, number, use):
-        """Return a dark with the variance that stays of its bias, and the bias of the least."""
-        own, left = self._of_darks[number], self._variances
-        if own is not None:
+        """Return a dark, and the bias with which it leaves the least variance of biases in a frame.
+
+        Parameters
+        ----------
+        number : int
+            Of the dark, in the order of the biases of darks.
+        use : ccdflow.run.job.Use
+            The dark, scaled for the frame.
+
+        Returns
+        -------
+        (ccdflow.run.job.Use, ccdflow.run.job.Use)
+            The dark has that variance as its ``bias_left``.
+        """
+        bias_in_dark, variances = self._biases_of_darks[number], self._variances
+        if bias_in_dark is not None:
             # The result of `variance_of_biases` for a bias that is not the dark's: most are not.
-            of_bias = use.scale**2 * own.variance
-            left = [variance + of_bias for variance in left]
+            variance_in_dark = use.scale**2 * bias_in_dark.variance
+            variances = [variance + variance_in_dark for variance in variances]
             if (index := self._indices[number]) is not None:
-                left[index] = variance_of_biases(self._biases[index], use, own, self._ageing)
-        least = min(left)
+                variances[index] = variance_of_biases(
+                    self._biases[index], use, bias_in_dark, self._ageing
+                )
+        least = min(variances)
         dark = use if use.bias_left == least else use.with_bias_left(least)
-        return dark, self._biases[left.index(least)]
+        return dark, self._biases[variances.index(least)]
 
 
-def _competing_biases(uses, of_darks, rules, uses_of):
+def _competing_biases(uses, biases_of_darks, rules, uses_of):
     """Return the biases that only their variance ranks behind the first, and those of the darks.
 
     Parameters
     ----------
     uses : tuple of ccdflow.run.job.Use
         The biases of the frame, the best alone first.
-    of_darks : list of ccdflow.run.job.Use or None
+    biases_of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
     uses_of : callable
@@ -165,18 +185,20 @@ def _competing_biases(uses, of_darks, rules, uses_of):
     """
     rank = rank_of(uses[0], rules)
     known = {use.product for use in uses}
-    more = dict.fromkeys([own.product for own in of_darks if own is not None])
-    others = uses_of([product for product in more if product not in known])
-    rest = (*uses[1:], *others)
+    products = dict.fromkeys(
+        [bias_in_dark.product for bias_in_dark in biases_of_darks if bias_in_dark is not None]
+    )
+    other_biases = uses_of([product for product in products if product not in known])
+    rest = (*uses[1:], *other_biases)
     return [uses[0], *[use for use in rest if rank_of(use, rules) == rank]]
 
 
 def _order_of_darks(darks, ranks):
     """Return the indices of the darks: those of the first rank by the variance of their pair."""
-    some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
-    others = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
+    competing = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
+    behind = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # Equal ones keep their order.
-    return sorted(some, key=lambda n: darks[n].variance + darks[n].bias_left) + others
+    return sorted(competing, key=lambda n: darks[n].variance + darks[n].bias_left) + behind
 
 
 def _with_pairs(bias, best, pairs):
@@ -197,13 +219,14 @@ def _with_pairs(bias, best, pairs):
     """
     rest = [use for use in bias.uses if use.product != best.product]
     uses = (best, *rest)[:MOST_CANDIDATES]
-    there = {use.product for use in uses}
-    kept = tuple([pair for pair in pairs if pair[1] in there])
-    if {product for _, product in kept} <= {best.product}:
-        kept = ()
-    if (uses, kept) == (bias.uses, bias.pairs):
+    products = {use.product for use in uses}
+    kept_pairs = tuple([pair for pair in pairs if pair[1] in products])
+    if {product for _, product in kept_pairs} <= {best.product}:
+        # One bias is the best with each dark: the order of the biases says all.
+        kept_pairs = ()
+    if (uses, kept_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.needed, bias.missing, kept)
+    return Step(bias.kind, uses, bias.needed, bias.missing, kept_pairs)
 
 
 def bias_alone_first(step, rules):
@@ -233,7 +256,7 @@ def bias_alone_first(step, rules):
 
 
 def rank_of(use, rules):
-    """Return all that ranks a bias or flat before its variance does.
+    """Return the rank of a bias or flat: masters compete by their variance within a rank alone.
 
     Parameters
     ----------
@@ -243,7 +266,8 @@ def rank_of(use, rules):
     Returns
     -------
     tuple
-        Masters compete that have the same.
+        Nights to a later master; whether it is of another night where the own night's goes first;
+        whether the days between are unknown; the region that is cut from a larger window.
     """
     lag = use.lag
     is_later = lag is not None and lag < 0 and rules.direction != "nearest"

@@ -51,8 +51,8 @@ def rescale_use(use, exptime, seconds):
     if not use.is_scaled:
         return use
     scale = seconds / exptime
-    on_scale = match_sentences.remark_on_scale(scale)
-    remarks = [on_scale if each[0] is _ON_SCALE else each for each in use.remarks]
+    scale_remark = match_sentences.remark_on_scale(scale)
+    remarks = [scale_remark if each[0] is _ON_SCALE else each for each in use.remarks]
     return use.rescaled(scale, tuple(remarks))
 
 
@@ -81,7 +81,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
         A master of several nights may be there more than once.
     """
     terms = terms_of(columns, kind, frame, noise, rules, seconds, key=key)
-    if (uses := _rank_recent(terms, frame.night, rules)) is not None:
+    if (uses := rank_recent(terms, frame.night, rules)) is not None:
         return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
@@ -90,7 +90,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
     return ranking.uses()
 
 
-def _rank_recent(terms, night, rules):
+def rank_recent(terms, night, rules):
     """Return the first masters where they are among the last unscaled ones up to a night.
 
     Most frames of an archive with masters of each night are of these. The others are those for
@@ -110,7 +110,7 @@ def _rank_recent(terms, night, rules):
     day, unscaled = day_of(night), terms.unscaled
     if day is None or rules.direction == "nearest" or rules.same_night:
         return None
-    days, a_day = unscaled.days, terms.a_day
+    days, ageing_a_day = unscaled.days, terms.ageing_a_day
     end = bisect_right(days, day)
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
@@ -121,19 +121,20 @@ def _rank_recent(terms, night, rules):
     for index in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
         lag = day - days[index]
-        ageing = a_day * lag + warming[index]
+        ageing = ageing_a_day * lag + warming[index]
         variance = fixed[index] + ageing
         ranked.append((variance + bias_left[index], lag, ties[index], index, variance, ageing))
     ranked.sort()
     if start:
-        least = unscaled.least[start - 1] + a_day * (day - days[start - 1])
+        least = unscaled.least[start - 1] + ageing_a_day * (day - days[start - 1])
         if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
             return None
     return tuple(
         [
             _unscaled_use(
                 unscaled.masters[index], night, lag, variance, ageing,
-                warmer=unscaled.warmer[index], is_known=unscaled.is_known[index],
+                warmer=unscaled.warmer[index],
+                has_known_temperature=unscaled.has_known_temperature[index],
             )
             for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
         ]
@@ -161,10 +162,14 @@ def use_at(columns, index, kind, frame, noise, rules):
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.about.night == frame.night:
         lag = 0.0
-    ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[index])
+    ageing = terms.ageing_a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(
+        terms.warming[index]
+    )
     variance = float(terms.fixed[index]) + ageing
     warmer = float(terms.warmer[index])
-    return _unscaled_use(master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True)
+    return _unscaled_use(
+        master, frame.night, lag, variance, ageing, warmer=warmer, has_known_temperature=True
+    )
 
 
 class Ranking:
@@ -183,25 +188,27 @@ class Ranking:
     def __init__(self, terms, night, rules, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
         self._is_causal = rules.direction != "nearest"
-        some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
-        self._lags = self._day - terms.days[some]
-        self._own = terms.night_numbers[some] == terms.columns.number_of_night.get(night, -1)
-        self._lags[self._own] = 0
-        apart = np.abs(self._lags)
-        undated = _none_if_unset(np.isnan(apart))
+        compared = self._compared = terms.within(self._day, reach, is_causal=self._is_causal)
+        self._lags = self._day - terms.days[compared]
+        self._is_of_own_night = terms.night_numbers[compared] == terms.columns.number_of_night.get(
+            night, -1
+        )
+        self._lags[self._is_of_own_night] = 0
+        days_apart = np.abs(self._lags)
+        undated = _none_if_unset(np.isnan(days_apart))
         if undated is not None:
-            apart[undated] = 0.0
-        self._ageing = terms.a_day * apart + terms.warming[some]
-        self._variance = terms.fixed[some] + self._ageing
-        self._added = self._variance + terms.bias_left[some]
-        self._order = self._first_indices(apart, undated, rules)
+            days_apart[undated] = 0.0
+        self._ageing = terms.ageing_a_day * days_apart + terms.warming[compared]
+        self._variance = terms.fixed[compared] + self._ageing
+        self._added = self._variance + terms.bias_left[compared]
+        self._order = self._first_indices(days_apart, undated, rules)
 
-    def _first_indices(self, apart, undated, rules):
+    def _first_indices(self, days_apart, undated, rules):
         """Return the indices of the masters that come first; note what else than variance decides.
 
         Parameters
         ----------
-        apart : numpy.ndarray of float64 of shape (n,)
+        days_apart : numpy.ndarray of float64 of shape (n,)
             Days between master and frame, 0 where they are unknown.
         undated : numpy.ndarray of bool of shape (n,) or None
             Where they are unknown.
@@ -211,33 +218,37 @@ class Ranking:
         -------
         numpy.ndarray of int
         """
-        terms, some, later = self._terms, self._some, None
+        terms, compared, later = self._terms, self._compared, None
         if self._is_causal:
-            later = _none_if_unset(~self._own & ~(self._lags >= 0))
-        scaled_up = _none_if_unset(terms.is_scaled_up[some])
-        not_preferred = self._not_preferred(apart, later)
+            later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
+        scaled_up = _none_if_unset(terms.is_scaled_up[compared])
+        not_preferred = self._not_preferred(days_apart, later)
         tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
         if later is not None:
             tier = _LATER_TIER * later + (0 if tier is None else tier)
-        keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
-        keys += [None if later is None else np.where(later, apart, 0.0), self._added, apart]
+        keys = [tier, ~self._is_of_own_night if rules.same_night else None, not_preferred, undated]
+        keys += [
+            None if later is None else np.where(later, days_apart, 0.0),
+            self._added,
+            days_apart,
+        ]
         # A master further away goes before one of which any of these is set.
         ranks = (tier, undated, not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
-        return _sort_first([key for key in keys if key is not None], terms.ties[some])
+        return _sort_first([key for key in keys if key is not None], terms.ties[compared])
 
-    def _not_preferred(self, apart, later):
+    def _not_preferred(self, days_apart, later):
         """Return which darks come behind the exact ones, whatever they add; None for none."""
-        terms, some = self._terms, self._some
+        terms, compared = self._terms, self._compared
         if not terms.is_dark:
             return None
-        preferred, near = terms.is_exact[some], apart <= EXACT_NIGHTS
+        preferred, near = terms.is_exact[compared], days_apart <= EXACT_NIGHTS
         if later is not None:
             near &= ~later
         if not np.count_nonzero(preferred & near):
             # Exact darks of another season compete with scaled darks of these weeks.
-            preferred = preferred | (near & ~terms.is_scaled_up[some])
+            preferred = preferred | (near & ~terms.is_scaled_up[compared])
         return _none_if_unset(~preferred)
 
     def reach_of_others(self):
@@ -247,7 +258,7 @@ class Ranking:
         for another reason than their variance, it is infinite.
         """
         terms, order = self._terms, self._order
-        if len(self._own) == len(terms.indices):
+        if len(self._is_of_own_night) == len(terms.indices):
             return 0
         if len(order) < MOST_CANDIDATES:
             return math.inf
@@ -259,20 +270,24 @@ class Ranking:
         if least > last:
             return 0
         # One day more allows for the rounding.
-        return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
+        return (
+            (last * _SURELY_MORE - least) / terms.ageing_a_day + 1
+            if terms.ageing_a_day
+            else math.inf
+        )
 
     def uses(self):
         """Return the `Use` of each of the first of them."""
-        terms, order, some = self._terms, self._order, self._some
-        indices = order + some.start if isinstance(some, slice) else some[order]
+        terms, order, compared = self._terms, self._order, self._compared
+        indices = order + compared.start if isinstance(compared, slice) else compared[order]
         values = RankedMaster(
             [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
-            is_own=self._own[order].tolist(),
+            is_own=self._is_of_own_night[order].tolist(),
             scale=terms.scale[indices].tolist(),
             is_exact=terms.is_exact[indices].tolist(),
             is_scaled_up=terms.is_scaled_up[indices].tolist(),
-            is_known=terms.is_known[indices].tolist(),
+            has_known_temperature=terms.has_known_temperature[indices].tolist(),
             variance=self._variance[order].tolist(),
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
@@ -300,18 +315,20 @@ def _sort_first(keys, ties):
     """
     if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
-    some = np.arange(len(ties))
+    indices = np.arange(len(ties))
     for key in keys:
-        values = key[some]
+        values = key[indices]
         last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
-        some = some[values <= last]
+        indices = indices[values <= last]
         if values.min() < last:
             # Later keys decide among equals only.
             break
-    return some[np.lexsort([ties[some], *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
+    return indices[np.lexsort([ties[indices], *(key[indices] for key in reversed(keys))])][
+        :MOST_CANDIDATES
+    ]
 
 
-def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
+def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):
     """Return the `Use` of a master for a frame of a night, taken as it is.
 
     Parameters
@@ -327,11 +344,11 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, is_known):
         The part of it that is due to the lag.
     warmer : float
         Degrees that the master is warmer; 0 where they are alike or unknown.
-    is_known : bool
+    has_known_temperature : bool
         Whether the temperatures of both are known.
     """
     remarks = () if master.about.night == night else (match_sentences.remark_on_lag(lag),)
-    if not is_known:
+    if not has_known_temperature:
         remarks += (TEMPERATURE_UNKNOWN,)
     if warmer:
         remarks += (match_sentences.remark_on_warmth(warmer),)
@@ -351,7 +368,7 @@ def _use_of(ranked):
         remarks.append(match_sentences.remark_on_lag(ranked.lag))
     if not ranked.is_exact:
         remarks.append(match_sentences.remark_on_scale(ranked.scale))
-    if not ranked.is_known:
+    if not ranked.has_known_temperature:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
         remarks.append(match_sentences.remark_on_warmth(ranked.warmer))

@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 from operator import itemgetter
+from typing import NamedTuple
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
@@ -38,12 +39,16 @@ class MasterChoice:
     def __init__(self, masters, rules=None, noise=None):
         self.rules = rules or Rules()
         self._noise = noise or (lambda setup: DetectorNoise())
-        self._by_kind = defaultdict(list)
-        by_setup = defaultdict(list)
+        self._masters_by_kind = defaultdict(list)
+        masters_by_setup = defaultdict(list)
         for master in sorted(masters, key=lambda master: master.product):
-            self._by_kind[master.kind].append(master)
-            by_setup[_setup_key(master.kind, master.about)].append(master)
-        self._columns = {key: columns_of_masters(offers) for key, offers in by_setup.items()}
+            self._masters_by_kind[master.kind].append(master)
+            masters_by_setup[_setup_key(master.kind, master.about)].append(master)
+        self._columns = {
+            key: columns_of_masters(masters_of_setup)
+            for key, masters_of_setup in masters_by_setup.items()
+        }
+        # {setup key: (SetupChoice, {night: NightChoice})}
         self._setup_choices = {}
 
     def choose(self, kind, frame):
@@ -58,10 +63,10 @@ class MasterChoice:
         -------
         ccdflow.run.job.Step
         """
-        choice = self.of_night_and_setup(kind, frame)
+        choice = self.night_choice_of(kind, frame)
         return choice.choose(frame.exptime, frame.set_temperature, frame.temperature)
 
-    def of_night_and_setup(self, kind, frame):
+    def night_choice_of(self, kind, frame):
         """Return the `NightChoice` of a frame: one object for all frames of its night and setup.
 
         Parameters
@@ -75,17 +80,19 @@ class MasterChoice:
         """
         key = _setup_key(kind, frame)
         if key not in self._setup_choices:
-            of_setup = SetupChoice(self, kind, self._columns.get(key), self._noise(frame.setup))
-            self._setup_choices[key] = of_setup, {}
-        of_setup, nights = self._setup_choices[key]
-        if frame.night not in nights:
-            nights[frame.night] = NightChoice(of_setup, frame, nights)
-        return nights[frame.night]
+            columns, noise = self._columns.get(key), self._noise(frame.setup)
+            self._setup_choices[key] = SetupChoice(self, kind, columns, noise), {}
+        setup_choice, night_choices = self._setup_choices[key]
+        if frame.night not in night_choices:
+            night_choices[frame.night] = NightChoice(setup_choice, frame, night_choices)
+        return night_choices[frame.night]
 
     # -- refusals, in words ------------------------------------------------------------------------
 
-    def passed_over(self, kind, frame, nights):
+    def refused_masters(self, kind, frame, nights):
         """Return the masters of some nights that a frame may not take, and why.
+
+        Masters of other cameras are not among them.
 
         Parameters
         ----------
@@ -97,13 +104,13 @@ class MasterChoice:
         -------
         list of (OfferedMaster, str)
         """
-        passed = []
-        for master in self._select_nights(kind, nights):
+        refused = []
+        for master in self._masters_of_nights(kind, nights):
             if _is_of_camera(master, frame) and (why := self.why_not(kind, frame, master)):
-                passed.append((master, why))
-        return passed
+                refused.append((master, why))
+        return refused
 
-    def fitting(self, kind, frame, nights):
+    def masters_that_fit(self, kind, frame, nights):
         """Return the masters of some nights that a frame may take, whatever their number of frames.
 
         Parameters
@@ -116,23 +123,24 @@ class MasterChoice:
         -------
         list of OfferedMaster
         """
-        own = self._select_nights(kind, nights)
-        return [master for master in own if not self.why_not(kind, frame, master)]
+        masters = self._masters_of_nights(kind, nights)
+        return [master for master in masters if not self.why_not(kind, frame, master)]
 
-    def _select_nights(self, kind, nights):
+    def _masters_of_nights(self, kind, nights):
         """Return the masters of a kind that are of some nights, in the order of products."""
-        # An archive of years has thousands of nights, and who asks names a few.
-        numbered = [each for night in nights for each in self._by_night.get((kind, night), ())]
-        return [master for _, master in sorted(numbered, key=itemgetter(0))]
+        # An archive has thousands of nights, of which a caller names a few.
+        places = self._places_by_night
+        numbered_masters = [place for night in nights for place in places.get((kind, night), ())]
+        return [master for _, master in sorted(numbered_masters, key=itemgetter(0))]
 
     @cached_property
-    def _by_night(self):
-        """{(kind, night): [(place in the order of products, master)]}."""
-        by_night = defaultdict(list)
-        for masters in self._by_kind.values():
+    def _places_by_night(self):
+        """{(kind, night): [(number in the order of products, master)]}."""
+        places = defaultdict(list)
+        for masters in self._masters_by_kind.values():
             for number, master in enumerate(masters):
-                by_night[master.kind, master.about.night].append((number, master))
-        return by_night
+                places[master.kind, master.about.night].append((number, master))
+        return places
 
     def why_not(self, kind, frame, master):
         """Return in a few words which criterion a master does not meet; '' if it meets all.
@@ -152,20 +160,9 @@ class MasterChoice:
         reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
             return ", ".join([*reasons, match_sentences.differences_in_words(about, frame)])
-        if reasons:
-            return reasons[0]
-        if kind != DARK:
-            return ""
-        off = temperatures_apart(about, frame)
-        if off is not None and abs(off) > self.rules.temperature_tolerance:
-            return match_sentences.warmer_words(off)
-        if frame.exptime is None or not about.exptime:
-            return "an exposure is unknown"
-        scale = frame.exptime / about.exptime
-        is_exact = is_same_exposure(about.exptime, frame.exptime)
-        if is_scaled_too_far(scale, self.rules.scale_up) and not is_exact:
-            return f"would be scaled up {scale:.2g} times"
-        return ""
+        if kind == DARK:
+            reasons += [fault.own_words for fault in self._dark_faults(about, frame)]
+        return reasons[0] if reasons else ""
 
     def why_none(self, kind, frame, seconds=None):
         """Return which criterion no master meets, and the masters that come nearest, as `Missing`.
@@ -183,56 +180,91 @@ class MasterChoice:
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
         named = frame if seconds is None else replace(frame, exptime=seconds)
-        own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
-        if not own:
-            of = " of this camera" if self._by_kind[kind] else " at all"
-            return _none_fits(kind, named, f"there is none{of}")
-        same = [m for m in own if m.about.setup == frame.setup]
-        others = [m for m in own if m.about.setup != frame.setup]
-        if kind == FLAT and any(m.about.light == frame.light for m in others):
-            others = [m for m in others if m.about.light == frame.light]
-        parts = [self._what_there_is(kind, same, frame)] if same else []
-        if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda master: _distance(kind, master, named))
+        masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
+        if not masters_of_camera:
+            which = "of this camera" if self._masters_by_kind[kind] else "at all"
+            return _none_fits(kind, named, f"there is none {which}")
+        same_setup = [m for m in masters_of_camera if m.about.setup == frame.setup]
+        other_setups = [m for m in masters_of_camera if m.about.setup != frame.setup]
+        if kind == FLAT and any(m.about.light == frame.light for m in other_setups):
+            other_setups = [m for m in other_setups if m.about.light == frame.light]
+        parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
+        if other_setups and (kind == FLAT or not same_setup):
+            nearest = min(other_setups, key=lambda master: _distance(kind, master, named))
             words = match_sentences.master_in_words(nearest, kind)
             differing = match_sentences.differences_in_words(nearest.about, frame)
             parts.append(f"nearest {words} with {differing}")
-        is_cold_or_warm = kind == DARK and any(self._is_apart(m.about, frame) for m in same)
-        return _none_fits(kind, named, "; ".join(parts), is_of_other_temperature=is_cold_or_warm)
+        is_of_other_temperature = kind == DARK and any(
+            self._degrees_beyond_tolerance(dark.about, frame) is not None for dark in same_setup
+        )
+        rest = "; ".join(parts)
+        return _none_fits(kind, named, rest, is_of_other_temperature=is_of_other_temperature)
 
-    def _what_there_is(self, kind, masters, frame):
-        """Return the masters of the frame's own setup; of darks also the faults and limits."""
+    def _words_on_own_setup(self, kind, masters, frame):
+        """Return the masters of the frame's own setup in words; of darks also faults and limits."""
         if kind != DARK:
             return f"there are {match_sentences.masters_in_words(masters, kind)}"
-        by_fault = defaultdict(list)
-        for master in masters:
-            by_fault[self._fault(master.about, frame)].append(master)
-        kinds = "; ".join(
-            f"{match_sentences.masters_in_words(masters_at_fault, kind)}, {fault}"
-            for fault, masters_at_fault in by_fault.items()
+        darks_by_faults = defaultdict(list)
+        for dark in masters:
+            faults = self._dark_faults(dark.about, frame)
+            darks_by_faults[" and ".join(fault.common_words for fault in faults)].append(dark)
+        refused = "; ".join(
+            f"{match_sentences.masters_in_words(darks, kind)}, {faults}"
+            for faults, darks in darks_by_faults.items()
         )
         most = self.rules.scale_up
         limit = f"scaled up {most:g} times at most" if most > 1 else "not scaled up"
         return (
-            f"there are {kinds}; allowed: {limit}, and a"
+            f"there are {refused}; allowed: {limit}, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
-    def _is_apart(self, about, frame):
-        """Return whether a dark is warmer or colder than a frame by more than the tolerance."""
-        off = temperatures_apart(about, frame)
-        return off is not None and abs(off) > self.rules.temperature_tolerance
+    def _dark_faults(self, about, frame):
+        """Return the `_DarkFault` of each criterion that a dark of a frame's setup does not meet.
 
-    def _fault(self, about, frame):
-        """Return which criterion a dark fails: all frames with the same answer have the same."""
-        faults = ["of another temperature"] if self._is_apart(about, frame) else []
+        Parameters
+        ----------
+        about : Observation
+            Of the dark.
+        frame : Observation
+
+        Returns
+        -------
+        list of _DarkFault
+        """
+        faults = []
+        degrees = self._degrees_beyond_tolerance(about, frame)
+        if degrees is not None:
+            words = match_sentences.warmer_words(degrees)
+            faults.append(_DarkFault("of another temperature", words))
         if frame.exptime is None or not about.exptime:
-            faults.append("an exposure is unknown")
-        elif not is_same_exposure(about.exptime, frame.exptime) and is_scaled_too_far(
-            frame.exptime / about.exptime, self.rules.scale_up
-        ):
-            faults.append("too short")
-        return " and ".join(faults)
+            faults.append(_DarkFault("an exposure is unknown", "an exposure is unknown"))
+        elif not is_same_exposure(about.exptime, frame.exptime):
+            scale = frame.exptime / about.exptime
+            if is_scaled_too_far(scale, self.rules.scale_up):
+                faults.append(_DarkFault("too short", f"would be scaled up {scale:.2g} times"))
+        return faults
+
+    def _degrees_beyond_tolerance(self, about, frame):
+        """Return the degrees that a dark is warmer; None within the tolerance, or if unknown."""
+        degrees = temperatures_apart(about, frame)
+        is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
+        return degrees if is_beyond else None
+
+
+class _DarkFault(NamedTuple):
+    """A criterion that a dark of the frame's setup does not meet.
+
+    Attributes
+    ----------
+    common_words : str
+        Words that fit all darks with this fault: ``too short``.
+    own_words : str
+        Words with the figure of this dark: ``would be scaled up 4.3 times``.
+    """
+
+    common_words: str
+    own_words: str
 
 
 class SetupChoice:
@@ -260,19 +292,22 @@ class NightChoice:
 
     Parameters
     ----------
-    of_setup : SetupChoice
+    setup_choice : SetupChoice
     frame : Observation
         One of them.
-    nights : dict of str to NightChoice
-        The choice of each night of the setup that was asked of.
+    night_choices : dict of str to NightChoice
+        Those of the setup that were made so far, by night; another one is added to them.
     """
 
-    def __init__(self, of_setup, frame, nights):
+    def __init__(self, setup_choice, frame, night_choices):
         self.frame = frame
-        self._of_setup, self._nights = of_setup, nights
-        self._kind, self._columns, self._noise = of_setup.kind, of_setup.columns, of_setup.noise
-        self._rules = of_setup.rules
-        self._steps, self._single = {}, {}
+        self._setup_choice, self._night_choices = setup_choice, night_choices
+        self._kind, self._rules = setup_choice.kind, setup_choice.rules
+        self._columns, self._noise = setup_choice.columns, setup_choice.noise
+        # {choice key, of scaled darks with the exposure: (Step, whether no dark of it is scaled)}
+        self._steps = {}
+        # {(product, choice key): Use or None}
+        self._single_uses = {}
 
     def frame_with(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
@@ -288,14 +323,16 @@ class NightChoice:
         """
         return self.frame.like(self.frame.night, seconds, set_point, sensor)
 
-    def of_night(self, night):
+    def choice_of_night(self, night):
         """Return the choice of the same frames in another night."""
-        choice = self._nights.get(night)
-        if choice is None:
-            own = self.frame
-            frame = own.like(night, own.exptime, own.set_temperature, own.temperature)
-            choice = self._nights[night] = NightChoice(self._of_setup, frame, self._nights)
-        return choice
+        choices = self._night_choices
+        if night not in choices:
+            own_frame = self.frame
+            frame = own_frame.like(
+                night, own_frame.exptime, own_frame.set_temperature, own_frame.temperature
+            )
+            choices[night] = NightChoice(self._setup_choice, frame, choices)
+        return choices[night]
 
     @property
     def choice_basis(self):
@@ -346,13 +383,14 @@ class NightChoice:
         ccdflow.run.job.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            return self._of_setup.unneeded
-        key, about = choice_key(
+            return self._setup_choice.unneeded
+        key, rounded_seconds = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
         if key not in self._steps:
-            step = self._choose(self.frame_with(seconds, set_point, sensor), key, about)
-            # The step serves all exposures that round alike, so it holds nothing of this one.
+            frame = self.frame_with(seconds, set_point, sensor)
+            step = self._choose(frame, key, rounded_seconds)
+            # All exposures of this key have the same step, but for the scales of darks.
             is_exact = not any(use.is_scaled for use in step.uses)
             self._steps[key] = step, is_exact
         step, is_exact = self._steps[key]
@@ -381,12 +419,12 @@ class NightChoice:
         -------
         list of ccdflow.run.job.Use
         """
-        degrees, single = (set_point, sensor), self._single
+        degrees, single_uses = (set_point, sensor), self._single_uses
         key, _ = choice_key(self._columns, self._kind, None, degrees, self._rules)
         for product in products:
-            if (product, key) not in single:
-                single[product, key] = self._use(product, *degrees)
-        uses = [single[product, key] for product in products]
+            if (product, key) not in single_uses:
+                single_uses[product, key] = self._use(product, *degrees)
+        uses = [single_uses[product, key] for product in products]
         return [use for use in uses if use is not None]
 
     def _use(self, product, set_point, sensor):
@@ -429,21 +467,26 @@ class NightChoice:
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        missing = self._of_setup.masters.why_none(self._kind, frame, seconds)
+        missing = self._setup_choice.masters.why_none(self._kind, frame, seconds)
         return Step(self._kind, missing=missing)
 
 
 def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
-    """Return the `Missing` of a frame that no master fits: see there.
+    """Return why a frame has no master of a kind: none of those offered meets all criteria.
 
     Parameters
     ----------
     kind : {'bias', 'dark', 'flat'}
-    frame : ccdflow.kinds.matching.rule_values.Observation
+    frame : Observation
+        With the exposure that the reason names.
     rest : str
-        The masters there are, in words.
-    is_of_other_temperature : bool
-        Whether a dark of the setup is of another temperature.
+        The masters there are, and what keeps the frame from taking them: `Missing.rest`.
+    is_of_other_temperature : bool, optional
+        Whether the temperature keeps it from taking a dark.
+
+    Returns
+    -------
+    ccdflow.run.job.Missing
     """
     return Missing(
         kind,
@@ -457,9 +500,13 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
 
 
 def _distance(kind, master, frame):
-    """Return the key that sorts masters of other setups: criteria, exposure of darks, name."""
+    """Return the key that sorts masters of other setups by their distance from a frame.
+
+    The number of criteria in which they differ goes first, then the ratio of the exposures of
+    darks, then the name of the product.
+    """
     times = (master.about.exptime, frame.exptime) if kind == DARK else ()
-    # Darks are scaled, so exposures are apart by their ratio.
+    # Darks are scaled, so that the ratio of two exposures is their distance.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
     return match_sentences.count_differences(master.about, frame), ratio, master.product
 
@@ -470,7 +517,7 @@ def _is_of_camera(master, frame):
 
 
 def _setup_key(kind, about):
-    """Return the key of the columns that a master is in: kind, setup, light of a flat."""
+    """Return the key of the columns with the masters for a frame, or with a master itself."""
     return kind, about.setup, about.light if kind == FLAT else ""
 
 

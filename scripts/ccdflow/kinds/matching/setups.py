@@ -48,9 +48,9 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
-    own = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
+    facts = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
     return context.lookup(
-        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, own),
+        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, facts),
         lambda: _setup(context, row, kind),
     )
 
@@ -148,15 +148,15 @@ def restore_spellings(context, before):
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
     if any(before.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
-    now = _spellings(rows)
-    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: now | before)
+    spellings_now = _spellings(rows)
+    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | before)
 
 
 def _layout(context, row):
     """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
 
     def make():
-        geometry = dict(_in_first_hdu(context.store.shared[row.geometry]))
+        geometry = dict(_geometry_in_first_hdu(context.store.shared[row.geometry]))
         geometry.pop("source", None)
         geometry["amplifiers"] = [
             {name: value for name, value in amplifier.items() if name not in _NOT_LAYOUT}
@@ -184,13 +184,13 @@ def common_geometry(context, row):
 
     def make():
         geometry = context.store.shared[row.geometry]
-        common = _in_first_hdu(geometry)
+        common = _geometry_in_first_hdu(geometry)
         return row.geometry if common is geometry else digest(common)
 
     return context.lookup((Lookup.GEOMETRY, row.geometry), make)
 
 
-def _in_first_hdu(geometry):
+def _geometry_in_first_hdu(geometry):
     """Return the plain form of a geometry; that of one image is as of the file's first HDU."""
     hdus = [hdu for hdu, _ in geometry["raw_shapes"]]
     if geometry["layout"] != "image" or len(hdus) != 1 or hdus == [0]:
@@ -299,7 +299,7 @@ def filter_and_grism(facts):
     -------
     str
     """
-    return _in_any_order(facts["filter"], facts["grism"])
+    return _filter_and_grism(facts["filter"], facts["grism"])
 
 
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
@@ -310,7 +310,7 @@ def _as_written(filter_name, grism):
 
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
-def _in_any_order(filter_name, grism):
+def _filter_and_grism(filter_name, grism):
     return light_words((in_any_order(filter_name), grism))
 
 

@@ -39,13 +39,13 @@ def degrees_apart(master, frame):
     float or None
     """
     (set_point, sensor), (own_set_point, own_sensor) = master, frame
-    off = None if sensor is None or own_sensor is None else sensor - own_sensor
+    sensor_off = None if sensor is None or own_sensor is None else sensor - own_sensor
     if set_point is None or own_set_point is None:
-        return off
-    by_set_point = set_point - own_set_point
-    if off is None or abs(off) <= SENSOR_SPREAD_DEGREES:
-        return by_set_point
-    return max(by_set_point, off, key=abs)
+        return sensor_off
+    set_point_off = set_point - own_set_point
+    if sensor_off is None or abs(sensor_off) <= SENSOR_SPREAD_DEGREES:
+        return set_point_off
+    return max(set_point_off, sensor_off, key=abs)
 
 
 def temperature_differences(set_points, sensors, degrees):
@@ -66,12 +66,14 @@ def temperature_differences(set_points, sensors, degrees):
     numpy.ndarray of shape (n,), float64
         At least 0.
     """
-    by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
-    by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
+    set_points_off = np.abs(set_points - number_or_nan(degrees[0]))
+    sensors_off = np.abs(sensors - number_or_nan(degrees[1]))
     farther = np.where(
-        by_sensor > SENSOR_SPREAD_DEGREES, np.fmax(by_set_point, by_sensor), by_set_point
+        sensors_off > SENSOR_SPREAD_DEGREES,
+        np.fmax(set_points_off, sensors_off),
+        set_points_off,
     )
-    return np.where(np.isfinite(by_set_point), farther, by_sensor)
+    return np.where(np.isfinite(set_points_off), farther, sensors_off)
 
 
 def tenths(degrees):
@@ -97,10 +99,14 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     numpy.ndarray of shape (n,), float64
         Degrees, of each master.
     """
-    by_set_point = set_points - number_or_nan(degrees[0])
-    by_sensor = sensors - number_or_nan(degrees[1])
+    set_points_off = set_points - number_or_nan(degrees[0])
+    sensors_off = sensors - number_or_nan(degrees[1])
     with np.errstate(invalid="ignore"):
-        off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
-        is_far = (np.abs(by_sensor) > SENSOR_SPREAD_DEGREES) & ~(np.abs(by_sensor) <= np.abs(off))
+        set_points_beyond = np.where(
+            np.abs(set_points_off) > rules.temperature_tolerance, set_points_off, 0.0
+        )
+        is_far = (np.abs(sensors_off) > SENSOR_SPREAD_DEGREES) & ~(
+            np.abs(sensors_off) <= np.abs(set_points_beyond)
+        )
     # Added to 0, as -0 would be another answer.
-    return np.round(np.where(is_far, by_sensor, off), 1) + 0.0
+    return np.round(np.where(is_far, sensors_off, set_points_beyond), 1) + 0.0

@@ -25,11 +25,12 @@ _MOST_TERMS = 64
 
 
 def choice_key(columns, kind, seconds, degrees, rules):
-    """Return all that the choice of masters depends on, and the exposure that ranks them.
+    """Return all of a frame that its masters depend on, and the exposure by which they are ranked.
 
-    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
-    the same choice: what counts is which masters are exact, may be scaled, are of the temperature.
-    All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
+    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have the
+    same choice. It depends on which masters are exact, which may be scaled, and which are of the
+    frame's temperature. The variance that a scaled dark adds goes with the square of the exposure,
+    so that the order of the darks is that of the rounded one.
 
     Parameters
     ----------
@@ -43,14 +44,15 @@ def choice_key(columns, kind, seconds, degrees, rules):
     Returns
     -------
     choice_key : hashable
-    seconds : float or None
+    rounded_seconds : float or None
+        The exposure in three digits; None for biases and flats.
     """
-    key, about = exposure_key(columns, kind, seconds, rules)
-    return (key, temperature_key(columns, kind, degrees, rules)), about
+    key, rounded_seconds = exposure_key(columns, kind, seconds, rules)
+    return (key, temperature_key(columns, kind, degrees, rules)), rounded_seconds
 
 
 def exposure_key(columns, kind, seconds, rules):
-    """Return the part of `choice_key` that is about the exposure, and the exposure itself.
+    """Return the part of `choice_key` that is about the exposure, and the exposure in three digits.
 
     Parameters
     ----------
@@ -62,7 +64,8 @@ def exposure_key(columns, kind, seconds, rules):
     Returns
     -------
     exposure_key : hashable
-    seconds : float or None
+    rounded_seconds : float or None
+        In three digits; None for biases and flats.
     """
     if kind != DARK:
         return None, None
@@ -103,7 +106,7 @@ class RankedMaster(NamedTuple):
     master : OfferedMaster
     lag, scale, variance, warmer, ageing : float
         Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
-    is_own, is_exact, is_scaled_up, is_known : bool
+    is_own, is_exact, is_scaled_up, has_known_temperature : bool
         Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
         temperature that is known.
     """
@@ -114,7 +117,7 @@ class RankedMaster(NamedTuple):
     scale: float
     is_exact: bool
     is_scaled_up: bool
-    is_known: bool
+    has_known_temperature: bool
     variance: float
     warmer: float
     ageing: float
@@ -132,7 +135,7 @@ class UnscaledMasters(NamedTuple):
         As of `Terms`.
     ties : list of int
         As of `Terms`.
-    is_known : list of bool
+    has_known_temperature : list of bool
         As of `Terms`.
     least : list of float
         The least variance, without ageing, of each one and those before it.
@@ -145,7 +148,7 @@ class UnscaledMasters(NamedTuple):
     bias_left: list[float]
     warmer: list[float]
     ties: list[int]
-    is_known: list[bool]
+    has_known_temperature: list[bool]
     least: list[float]
 
 
@@ -161,14 +164,14 @@ class Terms:
     dated : numpy.ndarray of shape (k,), float64
         The days of those that have one.
     scale : numpy.ndarray of shape (n,), float64
-    is_exact, is_scaled_up, is_known : numpy.ndarray of bool of shape (n,)
+    is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of bool of shape (n,)
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
     fixed, warming, bias_left : numpy.ndarray of shape (n,), float64
         The variance that it adds without ageing; that for the degrees between; and of a dark that
         of the bias which its scale leaves behind.
-    a_day : float
+    ageing_a_day : float
         The variance that a day between adds.
     is_dark : bool
     """
@@ -178,12 +181,12 @@ class Terms:
     scale: np.ndarray
     is_exact: np.ndarray
     is_scaled_up: np.ndarray
-    is_known: np.ndarray
+    has_known_temperature: np.ndarray
     warmer: np.ndarray
     fixed: np.ndarray
     warming: np.ndarray
     bias_left: np.ndarray
-    a_day: float
+    ageing_a_day: float
     is_dark: bool
 
     @cached_property
@@ -209,17 +212,17 @@ class Terms:
     @cached_property
     def unscaled(self):
         """The dated masters that are taken as they are, as `UnscaledMasters`."""
-        own = np.flatnonzero(self.is_exact & np.isfinite(self.days))
-        variances = (self.fixed[own] + self.warming[own]) + self.bias_left[own]
+        indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
+        variances = (self.fixed[indices] + self.warming[indices]) + self.bias_left[indices]
         return UnscaledMasters(
-            masters=[self.columns.masters[index] for index in self.indices[own].tolist()],
-            days=self.days[own].tolist(),
-            fixed=self.fixed[own].tolist(),
-            warming=self.warming[own].tolist(),
-            bias_left=self.bias_left[own].tolist(),
-            warmer=self.warmer[own].tolist(),
-            ties=self.ties[own].tolist(),
-            is_known=self.is_known[own].tolist(),
+            masters=[self.columns.masters[index] for index in self.indices[indices].tolist()],
+            days=self.days[indices].tolist(),
+            fixed=self.fixed[indices].tolist(),
+            warming=self.warming[indices].tolist(),
+            bias_left=self.bias_left[indices].tolist(),
+            warmer=self.warmer[indices].tolist(),
+            ties=self.ties[indices].tolist(),
+            has_known_temperature=self.has_known_temperature[indices].tolist(),
             least=np.minimum.accumulate(variances).tolist(),
         )
 
@@ -343,12 +346,12 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
         scale=scale[usable],
         is_exact=is_exact[usable],
         is_scaled_up=is_scaled_up[usable],
-        is_known=(flags & HAS_KNOWN_TEMPERATURE > 0)[usable],
+        has_known_temperature=(flags & HAS_KNOWN_TEMPERATURE > 0)[usable],
         warmer=zeros,
         fixed=(scale**2 * variance_of_a_member / columns.member_counts)[usable],
         warming=zeros,
         bias_left=bias_left[usable],
-        a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
+        ageing_a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
         is_dark=True,
     )
 
@@ -370,21 +373,21 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]
     count = len(warmer)
     fixed = noise.read_noise**2 / columns.member_counts
-    a_day, warming = noise.bias_ageing, noise.bias_warming
+    ageing_a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
         fixed = 1 / (columns.member_counts * noise.flat_level)
-        a_day, warming = noise.flat_ageing, noise.flat_warming
+        ageing_a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
         columns=columns,
         indices=np.arange(count),
         scale=np.ones(count),
         is_exact=np.ones(count, bool),
         is_scaled_up=np.zeros(count, bool),
-        is_known=np.ones(count, bool),
+        has_known_temperature=np.ones(count, bool),
         warmer=warmer,
         fixed=fixed,
         warming=(warming * warmer) ** 2,
         bias_left=np.zeros(count),
-        a_day=a_day,
+        ageing_a_day=ageing_a_day,
         is_dark=False,
     )

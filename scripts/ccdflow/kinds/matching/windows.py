@@ -86,7 +86,7 @@ def _place(context, row):
     shape = dict(geometry.raw_shapes)[image.raw_hdu]
     is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
     if not cards:
-        sections = _by_origin(row, origin, image, shape)
+        sections = _sections_by_origin(row, origin, image, shape)
         return (
             WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
         )
@@ -119,7 +119,7 @@ def _origin_of_setting(setting):
     return origin
 
 
-def _by_origin(row, origin, image, shape):
+def _sections_by_origin(row, origin, image, shape):
     """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does.
 
     Parameters
@@ -173,8 +173,8 @@ class ChipWindows:
         """
         origin = _origin_of(row)
         if row.facts["part"] or origin:
-            of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
-            of_chip.setdefault((setup, origin), row)
+            windows_of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
+            windows_of_chip.setdefault((setup, origin), row)
 
     def larger(self, context, row, setup, kind):
         """Return the windows in which a frame lies whole, the smallest first.
@@ -196,14 +196,14 @@ class ChipWindows:
         origin = _origin_of(row)
         if not (row.facts["part"] or origin):
             return []
-        others = self._windows.get(_chip_of(self._context, row, setup), {})
-        if not others.keys() - {(setup, origin)}:
+        windows_of_chip = self._windows.get(_chip_of(self._context, row, setup), {})
+        if not windows_of_chip.keys() - {(setup, origin)}:
             return []
         facts = row.facts
         key = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
         if key not in self._larger:
             windows = []
-            for (other, _), member in others.items():
+            for (other, _), member in windows_of_chip.items():
                 place = window_place_of(context, member)
                 region = region_of(window_place_of(context, row), place, kind)
                 if region is not None:
@@ -225,13 +225,13 @@ def placed_as(cards, larger):
     -------
     dict of str to str
     """
-    others = {
+    other_cards = {
         name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_MEANINGS)
     }
     places = {
         name: value for name, value in larger.items() if identity.is_of(name, _PLACE_MEANINGS)
     }
-    return others | places
+    return other_cards | places
 
 
 def _chip_of(context, row, setup):
@@ -250,12 +250,12 @@ def _without_order(context, row):
     return tuple(each for each in settings.items() if each[0] != "order")
 
 
-def region_of(own, other, kind):
+def region_of(frame_place, master_place, kind):
     """Return the region of a master in which the frames of a window lie; None if in none.
 
     Parameters
     ----------
-    own, other : WindowPlace or None
+    frame_place, master_place : WindowPlace or None
         Of the frames, and of a master.
     kind : {'bias', 'dark', 'flat'}
 
@@ -263,27 +263,29 @@ def region_of(own, other, kind):
     -------
     ccdflow.camera.sections.Region or None
     """
-    if own is None or other is None or own.shape == other.shape:
+    if frame_place is None or master_place is None or frame_place.shape == master_place.shape:
         return None
-    if kind == BIAS and not (own.is_level_out and other.is_level_out):
+    if kind == BIAS and not (frame_place.is_level_out and master_place.is_level_out):
         # A window may have another bias level than the whole chip.
         return None
-    for keyword, text in own.sections.items():
-        if keyword not in other.sections:
+    for keyword, text in frame_place.sections.items():
+        if keyword not in master_place.sections:
             continue
         try:
-            region = region_in((text, other.sections[keyword]), (own.shape, other.shape))
+            region = region_in(
+                (text, master_place.sections[keyword]), (frame_place.shape, master_place.shape)
+            )
         except FrameError:
             return None
-        return region if _same_amplifiers(own, other, region) else None
+        return region if _same_amplifiers(frame_place, master_place, region) else None
     return None
 
 
-def _same_amplifiers(own, other, region):
+def _same_amplifiers(frame_place, master_place, region):
     """Return whether each amplifier of a window lies in the master's of the same name and gain."""
-    of_master = {each.name: each for each in other.amplifiers}
-    for amplifier in own.amplifiers:
-        whole = of_master.get(amplifier.name)
+    amplifiers_of_master = {each.name: each for each in master_place.amplifiers}
+    for amplifier in frame_place.amplifiers:
+        whole = amplifiers_of_master.get(amplifier.name)
         if whole is None or not whole.place.contains(amplifier.place.shifted(region.y0, region.x0)):
             return False
         if (amplifier.flip_x, amplifier.flip_y) != (whole.flip_x, whole.flip_y):

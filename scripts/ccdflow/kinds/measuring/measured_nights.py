@@ -31,11 +31,11 @@ def pixels_for(context, row):
         return ()
 
     def make():
-        by_setup = {}
+        products_by_setup = {}
         for group in DETECTOR.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
-        return {key: (sorted(nights), nights) for key, nights in by_setup.items()}
+            products_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
+        return {key: (sorted(nights), nights) for key, nights in products_by_setup.items()}
 
     values_of_setup = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
@@ -45,11 +45,15 @@ def pixels_for(context, row):
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 
     def choose():
+        """Return the measurements of the last nights up to the row's, the nearest first."""
         none = ([], {})
-        by_key = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
-        in_order, nights = by_key.get(key, none)
-        end, most_nights = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
-        chosen = in_order[max(0, end - most_nights) : end] if end else in_order[:1]
+        nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
+        sorted_nights, nights = nights_by_setup.get(key, none)
+        end, most_nights = (
+            bisect_right(sorted_nights, row.night),
+            context.settings["detector"]["nights"],
+        )
+        chosen = sorted_nights[max(0, end - most_nights) : end] if end else sorted_nights[:1]
         return tuple(product for night in reversed(chosen) for product in nights[night])
 
     return context.lookup((Lookup.PIXELS_FOR, row.night, *key), choose)

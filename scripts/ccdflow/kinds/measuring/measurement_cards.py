@@ -69,27 +69,31 @@ def cards_of_shutter(night, series):
     -------
     list of (str, object, str)
     """
-    of_flats, of_frames = [], []
+    flat_cards, members_of_flats = [], []
     flats = [
         (number, flat)
         for number, flats_of_light in enumerate(series, start=1)
         for flat in flats_of_light
     ]
     for position, (number, flat) in enumerate(flats, start=1):
-        of_flats.append((f"SERIES{position:02d}", number, "flats of one light have one number"))
+        flat_cards.append((f"SERIES{position:02d}", number, "flats of one light have one number"))
         for kind, master in night.masters_of(flat).items():
             word = kind.upper()
-            of_flats.append(
+            flat_cards.append(
                 (f"{word}IM{position:02d}", printable_text(master.product), f"its {kind}")
             )
-            of_flats.append((f"{word}KY{position:02d}", master.key, "its CCDFKEY"))
+            flat_cards.append((f"{word}KY{position:02d}", master.key, "its CCDFKEY"))
         for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
-            of_frames.append((printable_text(reduced_product(file)), position, float(seconds)))
-    cards = list(of_flats)
-    for position, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
+            members_of_flats.append(
+                (printable_text(reduced_product(file)), position, float(seconds))
+            )
+    cards = list(flat_cards)
+    for position, (name, flat_position, seconds) in enumerate(
+        members_of_flats[:_HIGHEST_NUMBER], start=1
+    ):
         cards += [
             (f"IMCOM{position:03d}", name, "flat"),
-            (f"IMFLT{position:03d}", of, "its number in SERIESnn"),
+            (f"IMFLT{position:03d}", flat_position, "its number in SERIESnn"),
             (f"IMSEC{position:03d}", seconds, "[s] exposure"),
         ]
     first = [image.amplifiers[0] for image in night.images]

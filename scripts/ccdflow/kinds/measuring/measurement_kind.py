@@ -77,10 +77,10 @@ class MeasurementKind(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        by_night = context.lookup(
+        groups_of_nights = context.lookup(
             (Lookup.BY_NIGHT, self.name), lambda: _groups_by_night(self.groups(context))
         )
-        return by_night.get(night, [])
+        return groups_of_nights.get(night, [])
 
     def products_on_page(self, context, night):
         """Return the measurements that a night's page shows."""

@@ -37,7 +37,7 @@ def transfer_of(night, image, amplifier):
         Empty where no two flats of one exposure are without their bias level.
     """
     flats = [r for r in (*night.flats, *night.pairs) if night.level_is_out(r, amplifier)]
-    usable = [night.of_known_exposure(r) for r in flats]
+    usable = [night.members_of_known_exposure(r) for r in flats]
     usable = [r for r in usable if len(r.data["members"]) > 1]
     if not usable:
         return Transfer()
@@ -128,7 +128,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
     place, has_two_levels = night.place(amplifier), False
     noise = gain, night.read_noise(amplifier)[0]
     ny, nx = place.y1 - place.y0, place.x1 - place.x0
-    for record in map(night.of_known_exposure, night.flats):
+    for record in map(night.members_of_known_exposure, night.flats):
         is_usable = record.data["members"] and night.level_is_out(record, amplifier)
         if not math.isfinite(gain) or not is_usable:
             continue

@@ -151,7 +151,7 @@ class NightMasters:
         rows = [self.context.row_of(reduced_product(file)) for file in record.data["members"]]
         return [exposure_of(row) for row in rows]
 
-    def of_known_exposure(self, record):
+    def members_of_known_exposure(self, record):
         """Return the record of a master with only those members whose exposure is known."""
         members = zip(record.data["members"], self.seconds(record), strict=True)
         files = [file for file, seconds in members if math.isfinite(seconds)]
@@ -209,11 +209,11 @@ class NightMasters:
 
     def darks_of_one_temperature(self):
         """Return the darks of the temperature that has most exposures, shortest first."""
-        by_temperature = {}
+        records_by_temperature = {}
         for record in self.darks:
             shared = dict(self.context.group(record.product).shared)
-            by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
-        best = max(by_temperature.values(), key=len, default=[])
+            records_by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
+        best = max(records_by_temperature.values(), key=len, default=[])
         return sorted(best, key=lambda record: record.data["seconds"])
 
 

@@ -97,22 +97,38 @@ def _figures(night, amplifier, transfer):
         "gain": transfer.gain,
         "gain_error": transfer.gain_error,
         "gain_used": amplifier.gain or math.nan,
-        "gain_header": _header_value(night, amplifier.gain, facts["gain"]),
+        "gain_header": header_value_of_amplifier(night, amplifier.gain, facts["gain"]),
         "read_noise": noise * gain if is_measured else math.nan,
         "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
         "read_noise_used": amplifier.read_noise or math.nan,
-        "read_noise_header": _header_value(night, amplifier.read_noise, facts["rdnoise"]),
+        "read_noise_header": header_value_of_amplifier(
+            night, amplifier.read_noise, facts["rdnoise"]
+        ),
         "departure": transfer.departure,
         "departure_error": transfer.departure_error,
         "full_well": transfer.full_well,
     }
 
 
-def _header_value(night, of_amplifier, fact):
-    """Return the header's value for an amplifier: of several, each has one of its own."""
+def header_value_of_amplifier(night, amplifier_value, fact):
+    """Return the header's value for an amplifier: of several, each has one of its own.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    amplifier_value : float or None
+        Gain or read noise of the amplifier in the geometry.
+    fact : float, int, str or None
+        The same value of the whole frame, as in the inventory.
+
+    Returns
+    -------
+    float
+        NaN where the header has none.
+    """
     geometry = night.context.store.geometry(night.row.geometry)
     is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
-    return positive_or_nan(of_amplifier if is_its_own else fact)
+    return positive_or_nan(amplifier_value if is_its_own else fact)
 
 
 def _error_of(noise, error, transfer):

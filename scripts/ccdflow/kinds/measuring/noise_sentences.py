@@ -64,7 +64,7 @@ def nights_off(context, records, *, spectra=True):
         Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
-    by_night = defaultdict(list)
+    noises_by_setup = defaultdict(list)
     chances, limits = {}, defaultdict(lambda: MOST_OFF)
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
@@ -79,19 +79,21 @@ def nights_off(context, records, *, spectra=True):
             if measured and predicted:
                 light = light_words([row.facts["filter"], row.facts["grism"]])
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
-                of = row.camera, light, unit, group.night
+                setup = row.camera, light, unit, group.night
                 reason = _reason(
                     measured / predicted, is_spectrum(row), _steps_not_taken(group, data)
                 )
-                by_night[of].append((measured / predicted, measured, predicted, row.file, reason))
-                limits[of] = max(limits[of], chances[row.geometry])
+                noises_by_setup[setup].append(
+                    (measured / predicted, measured, predicted, row.file, reason)
+                )
+                limits[setup] = max(limits[setup], chances[row.geometry])
     nights = []
-    for of, frames in sorted(by_night.items()):
+    for setup, frames in sorted(noises_by_setup.items()):
         middle = median(ratio for ratio, *_ in frames)
         ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
-        if abs(middle - 1) > limits[of]:
+        if abs(middle - 1) > limits[setup]:
             files = len({file for *_, file, _ in frames})
-            nights.append([*of, files, ratio, measured, predicted, reason])
+            nights.append([*setup, files, ratio, measured, predicted, reason])
     return nights
 
 
@@ -138,11 +140,11 @@ def sentences_on_noise(nights):
     -------
     list of str
     """
-    by_light = defaultdict(list)
+    entries_by_light = defaultdict(list)
     for camera, light, unit, night, files, *figures in sorted(nights):
-        by_light[camera, light, unit].append((figures, night, files))
+        entries_by_light[camera, light, unit].append((figures, night, files))
     sentences = []
-    for (camera, light, unit), entries in sorted(by_light.items()):
+    for (camera, light, unit), entries in sorted(entries_by_light.items()):
         (ratio, measured, predicted, reason), _, _ = sorted(entries)[len(entries) // 2]
         frames = count(sum(files for _, _, files in entries), "calibrated frame")
         several = f" of {len(entries)} nights" if len(entries) > 1 else ""

@@ -163,7 +163,8 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     """
     cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if weak]
     names = (PIXELS_EXTENSION, WEAK_EXTENSION) if weak else (PIXELS_EXTENSION,)
-    tables, shares = _read_plain(path, names, cards) or _read_any(path, names, cards)
+    columns = read_plain_columns(path, names, cards)
+    tables, shares = columns or read_columns_by_astropy(path, names, cards)
     values, low = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
     images = []
     for number, (_, nx) in enumerate(shapes):
@@ -179,8 +180,23 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     return images
 
 
-def _read_plain(path, names, cards):
-    """Return the columns of tables and the values of cards of a product; None for an odd file."""
+def read_plain_columns(path, names, cards):
+    """Return the columns of tables and the values of cards of a product, without astropy.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    names : sequence of str
+        Of the tables.
+    cards : sequence of str
+        Keywords of the first header; those that it lacks are left out.
+
+    Returns
+    -------
+    (dict of str to dict, dict of str to object) or None
+        By table and column an array of shape (n,), of the type in the file; the cards by keyword.
+        None for a file that ccdflow does not write in this way.
+    """
     plain = plaintables.read_plain_tables(path, names)
     if plain is None:
         return None
@@ -189,8 +205,20 @@ def _read_plain(path, names, cards):
     return {name: {n: rows[n] for n in rows.dtype.names} for name, rows in tables}, values
 
 
-def _read_any(path, names, cards):
-    """Return the same as astropy reads it."""
+def read_columns_by_astropy(path, names, cards):
+    """Return the same as `read_plain_columns`, of any FITS file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    names, cards : sequence of str
+        As `read_plain_columns` takes them.
+
+    Returns
+    -------
+    (dict of str to dict, dict of str to object)
+        As `read_plain_columns` returns them.
+    """
     with fits.open(path, memmap=False) as hdus:
         tables = {name: _arrays(hdus[name]) for name in names}
         first = hdus[0].header

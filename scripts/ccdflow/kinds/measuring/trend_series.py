@@ -104,14 +104,14 @@ def figure_series(context, *, since=""):
         [group for group in groups if group.night >= since]
         for groups in groups_with_figures(context)
     )
-    by_key = {}
+    series_by_key = {}
     for group in biases:
         setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
         for figures in _quality(context, group):
             for name in _OF_BIASES:
                 value, error = figures[name], figures[f"{name}_error"]
                 _add(
-                    by_key,
+                    series_by_key,
                     group,
                     setup=setup,
                     amplifier=figures["amplifier"],
@@ -124,19 +124,21 @@ def figure_series(context, *, since=""):
         degrees, exposures = temperatures[group.product]
         for figures in _quality(context, group):
             for name in _OF_MEASUREMENTS:
-                at = setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
+                setup_words = (
+                    setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
+                )
                 is_measured = name == "gain" or math.isfinite(figures["dark_rate"])
                 value = float(figures[name]) if is_measured else math.nan
                 error = figures.get(f"{name}_error", math.nan)
                 _add(
-                    by_key,
+                    series_by_key,
                     group,
-                    setup=at.strip(),
+                    setup=setup_words.strip(),
                     amplifier=figures["amplifier"],
                     name=name,
                     point=(value, error, math.nan),
                 )
-    return [by_key[key] for key in sorted(by_key)]
+    return [series_by_key[key] for key in sorted(series_by_key)]
 
 
 def _quality(context, group):
@@ -169,25 +171,27 @@ def _temperatures(context, measured):
 
     Darks of another temperature, or of one exposure in the place of several, give another rate.
     """
-    darks, by_setup = {}, {}
+    darks, temperatures_by_setup = {}, {}
     for night in context.summaries(DARKS_OF).values():
         darks |= night
     for group in measured:
         if group.product not in darks:
             darks[group.product] = darks_of(context, group)
-        by_setup.setdefault((group.camera, group.shared), set()).add(darks[group.product][0])
+        temperatures_by_setup.setdefault((group.camera, group.shared), set()).add(
+            darks[group.product][0]
+        )
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
     names = {
         setup: _names_of_temperatures(temperatures, tolerance)
-        for setup, temperatures in by_setup.items()
+        for setup, temperatures in temperatures_by_setup.items()
     }
     figures_of_products = {}
     for group in measured:
         degrees, seconds = darks[group.product]
         words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         rate = "several exposures" if len(seconds) > 1 else words
-        at = names[group.camera, group.shared][degrees]
-        figures_of_products[group.product] = at, {"dark_rate": rate, "hot": words}
+        name = names[group.camera, group.shared][degrees]
+        figures_of_products[group.product] = name, {"dark_rate": rate, "hot": words}
     return figures_of_products
 
 

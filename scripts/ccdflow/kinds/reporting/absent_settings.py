@@ -6,8 +6,8 @@ from collections import defaultdict
 
 from ccdflow.run.rawframes.rows import OK
 
-# Kind of the warning, of each column of a row, and its words: the setting, and what to do if all
-# frames were taken with one.
+# The settings by their names in a row: the words for each, and the remedy if all frames were taken
+# with one.
 _SETTINGS = {
     "gain": (
         "gain",
@@ -40,15 +40,15 @@ def absent_settings(rows, group_by):
     Returns
     -------
     dict of str to list of (str, str)
-        Kind and text of the warnings, by raw file.
+        Topic and text of the warnings, by raw file.
     """
-    alike = defaultdict(list)
+    rows_by_size = defaultdict(list)
     for row in rows:
         if row.facts["type"] in _CONCERNED_TYPES and row.status == OK:
             size = row.facts["naxis1"], row.facts["naxis2"], row.facts["ccdsum"]
-            alike[row.night, row.camera, size].append(row)
+            rows_by_size[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)
-    for frames in alike.values():
+    for frames in rows_by_size.values():
         if not any(row.facts["type"] in _MASTERS for row in frames):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
@@ -75,15 +75,15 @@ def _few_and_text(name, frames, absent, values):
         Of the others.
     """
     setting, remedy = _SETTINGS[name]
-    number, of_all = len(absent), f"of the {len(frames)} frames of its night"
+    number, frames_words = len(absent), f"of the {len(frames)} frames of its night"
     if 2 * number <= len(frames):
         few = absent
-        text = f"no {setting} in its header, as in {number} {of_all}; the others have "
+        text = f"no {setting} in its header, as in {number} {frames_words}; the others have "
         text += " or ".join(values)
     else:
         lacking = {row.file for row in absent}
         few = [row for row in frames if row.file not in lacking]
-        text = f"a {setting} in its header, which {number} {of_all} lack"
+        text = f"a {setting} in its header, which {number} {frames_words} lack"
     text += (
         f": frames with and without it share no masters; allowed: the card in all of them; {remedy}"
     )

@@ -19,10 +19,10 @@ from ccdflow.run.context import is_of_enabled_type, reduced_product
 _COMBINED_TYPES = ("bias", "dark", "flat")
 
 MOST_WARNINGS = 12
-"""The end of a run names at most this many kinds and cameras; the table has every frame."""
+"""The end of a run names at most this many topics and cameras; the table has every frame."""
 
-# The beginning of the kind of a warning that stands in the frame's row already.
-_OF_ROW = "row: "
+# The beginning of the topic of a warning that stands in the frame's row already.
+_ROW_TOPIC = "row: "
 
 LIKE_A_FLAT = "like a flat"
 """The warning on a science frame as bright as a flat."""
@@ -90,7 +90,7 @@ class Warned(NamedTuple):
     ----------
     camera : str
     texts : list of (str, str)
-        Kind and text of each warning.
+        Topic and text of each warning.
     """
 
     camera: str
@@ -119,7 +119,7 @@ def gather(rows, record_of, group_by):
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
         # Each topic gets a line: a gain and a section are two.
-        texts += [(f"{_OF_ROW}{topic}", text) for topic, text in row.topics_and_warnings]
+        texts += [(f"{_ROW_TOPIC}{topic}", text) for topic, text in row.topics_and_warnings]
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
@@ -132,11 +132,11 @@ def gather(rows, record_of, group_by):
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
             levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
-    by_night = (
+    warnings_of_nights = (
         strip_sizes.size_warnings(rows, data_of),
         absent_settings.absent_settings(rows, group_by),
     )
-    for warnings in by_night:
+    for warnings in warnings_of_nights:
         for file, texts_of_file in warnings.items():
             texts_of[file] += texts_of_file
     biases = _noises_of_biases(noises)
@@ -144,8 +144,16 @@ def gather(rows, record_of, group_by):
     return {
         "warnings": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
-        "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
-        "biases": [list(entry) for of_setup in biases.values() for entry in of_setup.items()],
+        "levels": [
+            [camera, frame_type, values]
+            for (camera, frame_type), values in levels.items()
+            if frame_type in ("bias", "flat")
+        ],
+        "biases": [
+            [setup, values]
+            for noises_of_setups in biases.values()
+            for setup, values in noises_of_setups.items()
+        ],
         "noises": to_judge,
         "open": [file for file, *_ in (*even, *to_judge)],
     }
@@ -163,7 +171,7 @@ def _flag_texts(row, data):
     if flags and row.facts["type"] not in _COMBINED_TYPES:
         names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
         yield (
-            f"{_OF_ROW}no signal",
+            f"{_ROW_TOPIC}no signal",
             f"no pixel has a signal in the amplifiers {names}; allowed: pixels between dark and"
             " saturated; they are masked; look at the raw frame",
         )
@@ -183,8 +191,8 @@ def frames_with_warning(gathered):
     """
     levels, biases, warned = defaultdict(list), defaultdict(list), {}
     for part in gathered:
-        for camera, frame_type, of_night in part["levels"]:
-            levels[camera, frame_type] += of_night
+        for camera, frame_type, levels_of_night in part["levels"]:
+            levels[camera, frame_type] += levels_of_night
         for setup, noises in part["biases"]:
             biases[tuple(setup)] += noises
     usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
@@ -198,9 +206,9 @@ def frames_with_warning(gathered):
             texts = _noise_texts(amplifiers, usual.noises)
             if texts:
                 frame = warned.setdefault(file, Warned(camera, []))
-                frame.texts[:] = [(kind, text) for kind, text in frame.texts if kind != NOISE]
+                frame.texts[:] = [pair for pair in frame.texts if pair[0] != NOISE]
                 # A warning of light in the strip explains the noise: one line is enough.
-                if all(kind != LIGHT for kind, _ in frame.texts):
+                if all(topic != LIGHT for topic, _ in frame.texts):
                     frame.texts.extend((NOISE, text) for text in texts)
     return {file: frame for file, frame in warned.items() if frame.texts}
 
@@ -257,9 +265,9 @@ def _flat_warning(file, camera, level, usual):
 def _noises_of_biases(noises):
     """Return {night: {setup: noises}} of the overscan of biases."""
     nights = defaultdict(lambda: defaultdict(list))
-    for row, of_frame in noises.values():
+    for row, noise_of_amplifier in noises.values():
         if row.facts["type"] == "bias":
-            for name, noise in of_frame.items():
+            for name, noise in noise_of_amplifier.items():
                 nights[row.night][_setup(row, name)].append(noise)
     return nights
 
@@ -282,15 +290,15 @@ def _noises_to_judge(noises, biases):
         As `_noises_of_biases` returns it.
     """
     usual = {
-        night: {setup: _usual_noise(values) for setup, values in of_setup.items()}
-        for night, of_setup in biases.items()
+        night: {setup: _usual_noise(values) for setup, values in noises_of_setups.items()}
+        for night, noises_of_setups in biases.items()
     }
     to_judge = []
-    for file, (row, of_frame) in noises.items():
-        of_night = usual.get(row.night, {})
+    for file, (row, noise_of_amplifier) in noises.items():
+        usual_of_night = usual.get(row.night, {})
         amplifiers = [
-            [name, noise, of_night.get(key := _setup(row, name)), list(key)]
-            for name, noise in of_frame.items()
+            [name, noise, usual_of_night.get(key := _setup(row, name)), list(key)]
+            for name, noise in noise_of_amplifier.items()
         ]
         if any(normal is None or _is_odd(noise, normal) for _, noise, normal, _ in amplifiers):
             to_judge.append([file, row.camera, amplifiers])
@@ -305,8 +313,8 @@ def _is_odd(noise, normal):
 def _noise_texts(amplifiers, usual):
     """Return warnings on biases whose noise is unlike that of the others."""
     texts = []
-    for name, noise, of_night, key in amplifiers:
-        normal = usual.get(tuple(key)) if of_night is None else of_night
+    for name, noise, usual_of_night, key in amplifiers:
+        normal = usual.get(tuple(key)) if usual_of_night is None else usual_of_night
         if normal and _is_odd(noise, normal):
             where = f"amplifier {name}: " if len(amplifiers) > 1 else ""
             texts.append(
@@ -325,14 +333,14 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [_WARNING_PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
+    return [_WARNING_PREFIX + text for topic, text in texts if not topic.startswith(_ROW_TOPIC)]
 
 
 _PROFILE = "the camera's profile"
 
 
 def sentences_on_warnings(warnings):
-    """Return a sentence for each kind and camera: how many frames, the first, and its warning.
+    """Return a sentence for each topic and camera: how many frames, the first, and its warning.
 
     Parameters
     ----------
@@ -344,17 +352,17 @@ def sentences_on_warnings(warnings):
     list of str
         Those of most frames first.
     """
-    kinds = defaultdict(list)
+    warned_files = defaultdict(list)
     for file in sorted(warnings):
-        for kind, text in dict(reversed(warnings[file].texts)).items():
-            kinds[warnings[file].camera, kind].append((file, text))
-    ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+        for topic, text in dict(reversed(warnings[file].texts)).items():
+            warned_files[warnings[file].camera, topic].append((file, text))
+    ranked = sorted(warned_files.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         f"{camera}: {file}"
-        + (f" (the first of {len(those)} frames)" if len(those) > 1 else "")
+        + (f" (the first of {len(files_and_texts)} frames)" if len(files_and_texts) > 1 else "")
         + f": {text.replace(_PROFILE, f'config/cameras/{camera}.yaml')}"
-        for (camera, _), those in ranked
-        for file, text in those[:1]
+        for (camera, _), files_and_texts in ranked
+        for file, text in files_and_texts[:1]
     ]
 
 

@@ -37,14 +37,14 @@ class MasterSeries:
     ----------
     kind, name : str
     pairs : tuple of ccdflow.detector.ageing.Pair
-    in_use : float
+    ageing_in_use : float
         The ageing that choices are made with.
     """
 
     kind: str
     name: str
     pairs: tuple[Pair, ...]
-    in_use: float
+    ageing_in_use: float
 
     def points(self):
         """Return (days, excess, error) of each pair."""
@@ -58,12 +58,12 @@ class MasterSeries:
         spread = f"{min(lags)} to {max(lags)} d"
         spread += f", up to {max(degrees):.3g} C" if degrees and max(degrees) > 0 else ""
         if not math.isfinite(slope):
-            return self.name, spread, "too few nights", "", f"{self.in_use:.3g}"
+            return self.name, spread, "too few nights", "", f"{self.ageing_in_use:.3g}"
         unit = VARIANCE_UNITS[self.kind]
         value = f"{slope:.3g} ± {error:.2g} {unit} a day"
         is_seen = slope > 2 * error
         line = f"ageing: {{{self.kind}: {slope:.2g}}}" if is_seen else "none is seen"
-        return self.name, spread, value, line, f"{self.in_use:.3g}"
+        return self.name, spread, value, line, f"{self.ageing_in_use:.3g}"
 
 
 def candidates(context):
@@ -99,7 +99,7 @@ def _candidates(context):
 
 
 def _series_of(context, kind, group, known):
-    """Return the name of the series of a group; ``known`` keeps it for thousands alike.
+    """Return the name of the series of a group; ``known`` keeps those of all setups.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def _series_of(context, kind, group, known):
     known : dict
     """
     row = context.row(group.files[0])
-    alike = (
+    setup_key = (
         setups.setup_of(context, row, kind),
         setups.epoch_of(context, row.camera, group.night_of_page),
         group.shared,
     )
-    if (kind.name, *alike) not in known:
-        known[kind.name, *alike] = _series_name(context, kind, group, row)
-    return known[kind.name, *alike]
+    if (kind.name, *setup_key) not in known:
+        known[kind.name, *setup_key] = _series_name(context, kind, group, row)
+    return known[kind.name, *setup_key]
 
 
 def _series_name(context, kind, group, row):
@@ -161,9 +161,9 @@ def master_series(context):
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
         row = context.row(groups[-1].files[0])
-        in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
+        ageing_in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
-            all_series.append(MasterSeries(kind, name, tuple(pairs), in_use))
+            all_series.append(MasterSeries(kind, name, tuple(pairs), ageing_in_use))
     return all_series
 
 

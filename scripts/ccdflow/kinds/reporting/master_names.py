@@ -37,13 +37,13 @@ def master_names(groups, *, prefix="", night=""):
     names = {}
     for product, group in groups.items():
         words, night_shown = first[product]
-        alike = [
+        same_words = [
             groups[other_product]
             for other_product in groups
             if first[other_product] == first[product]
         ]
-        of = () if night_shown == night else ("of", night_shown)
-        names[product] = light_words((words, *_differing(group, alike), *of))
+        night_words = () if night_shown == night else ("of", night_shown)
+        names[product] = light_words((words, *_differing(group, same_words), *night_words))
     counts = Counter(names.values())
     return {
         # Two that differ in their geometry or recipe alone have the names of their files.
@@ -64,9 +64,9 @@ def _first_words(group):
     return light_words((group.kind, *light))
 
 
-def _differing(group, alike):
-    """Return the shared values of a group, camera first, that the groups like it have not all."""
-    same = set.intersection(*(set(_traits(group_alike)) for group_alike in alike))
+def _differing(group, groups):
+    """Return the shared values of a group, camera first, that not all of some groups have."""
+    same = set.intersection(*(set(_traits(each)) for each in groups))
     return [words for name, words in _traits(group) if (name, words) not in same]
 
 

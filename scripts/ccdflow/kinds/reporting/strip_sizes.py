@@ -32,7 +32,7 @@ def size_warnings(rows, data_of):
     Returns
     -------
     dict of str to list of (str, str)
-        Kind and text of the warnings, by raw file.
+        Topic and text of the warnings, by raw file.
     """
     unstated, lit, dark = defaultdict(list), set(), set()
     for row in rows:

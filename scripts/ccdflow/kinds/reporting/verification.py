@@ -33,16 +33,16 @@ def verdicts_of(context, night):
     -------
     list of [str, str, str, str]
     """
-    by_product = context.lookup((Lookup.VERDICTS,), lambda: _read(context.results))
-    if not by_product:
+    line_of_product = context.lookup((Lookup.VERDICTS,), lambda: _read(context.results))
+    if not line_of_product:
         return []
     files = [row.file for row in context.rows_of(night)]
     products = [*map(reduced_product, files), *map(paths.calibrated_frame, files)]
     folder = paths.segment(night)
-    products += [product for product in by_product if _is_of(product, folder)]
+    products += [product for product in line_of_product if _is_of(product, folder)]
     verdicts = []
     for product in products:
-        line = by_product.get(product)
+        line = line_of_product.get(product)
         if line is not None and _holds(line, context.outcome(product), product in context.jobs):
             verdicts.append([product, line["verdict"], line["reason"], line["ccdproc"]])
     return sorted(verdicts)

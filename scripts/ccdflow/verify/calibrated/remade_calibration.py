@@ -265,7 +265,7 @@ def check_sky(header, image, noise, smooth):
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.covered.all():
         predicted = [_predicted_noise(noise, smooth, row, nx) for row in rows]
-        expected = _expected_scatter(np.concatenate(predicted, axis=None))
+        expected = expected_scatter(np.concatenate(predicted, axis=None))
         _same_unless_unknown(header, "SKYPRED", expected, part=_SKY_PART)
 
 
@@ -297,8 +297,19 @@ def _scatter(steps):
     return sigma
 
 
-def _expected_scatter(errors):
-    """Return the scatter of normal values with these standard errors, by their quantiles."""
+def expected_scatter(errors):
+    """Return the scatter of normal values with these standard errors, by their quantiles.
+
+    Parameters
+    ----------
+    errors : numpy.ndarray of shape (n,), float64 or float32
+        Those that are not finite, or not above 0, do not count.
+
+    Returns
+    -------
+    float
+        NaN if none counts.
+    """
     errors = np.sort(errors[np.isfinite(errors) & (errors > 0)].astype(float))
     if not errors.size:
         return float("nan")

@@ -1,0 +1,179 @@
+"""Lines on calibrated frames: the last ones of a run, by summaries of nights; a line on a frame."""
+
+from __future__ import annotations
+
+from ccdflow import paths
+from ccdflow.kinds.calibrating import master_help
+from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.matching import match_sentences
+from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
+from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.run import job_records
+
+# The end of a run names at most this many frames.
+_MOST_LINES = 10
+# The uncertainty of a frame, which may be missing like a master.
+_UNCERTAINTY = "UNCERT"
+
+
+def report_on_frame(file, record):
+    """Return the report on a calibrated frame: its sky, noise and grade, or why they are missing.
+
+    Parameters
+    ----------
+    file : str
+        The raw file.
+    record : ccdflow.run.job_records.Record
+
+    Returns
+    -------
+    file, text : str
+    warnings : list of str
+    """
+    if record.status != job_records.MADE:
+        return file, "", [f"not calibrated: {record.reason}"]
+    data, figures = record.data, []
+    for image in data["images"]:
+        if image["sky"] is not None:
+            figures.append(f"sky {image['sky']:.4g} {data['unit']}")
+        if image["sky_rms"] is not None:
+            figures.append(f"noise {image['sky_rms']:.3g}")
+        if image["sky_predicted"] is not None:
+            figures.append(f"(predicted {image['sky_predicted']:.3g})")
+    reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
+    grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
+    saturated = data.get("saturated", 0)
+    warnings = [f"{saturated} pixels saturated"] * (saturated > 0)
+    return file, "  ".join([*figures, grade]), warnings
+
+
+def lines_on_calibration(summaries):
+    """Return the last lines of a run on frames that were not calibrated, or that lack a step.
+
+    Parameters
+    ----------
+    summaries : list of dict
+        As `summary_of` returns them, together of all frames.
+
+    Returns
+    -------
+    list of str
+    """
+    refused = sorted(pair for summary in summaries for pair in summary["refused"])
+    lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
+    lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
+    made = sum(summary["made"] for summary in summaries)
+    for step in (*MASTER_KINDS, _UNCERTAINTY):
+        lines += _line_on_step(step, made, [each["without"].get(step, {}) for each in summaries])
+    # Older results: notes of closed nights lack these entries.
+    noisy = noise_sentences.sentences_on_noise(
+        entry for summary in summaries for entry in summary.get("noise", ())
+    )
+    lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _line_on_unnamed(noisy)
+    return lines + master_help.lines_on_harm([summary["helps"] for summary in summaries])
+
+
+def _line_on_unnamed(lines):
+    """Return [the line] on the frames of further lines, [] where all are named."""
+    unnamed = len(lines) - _MOST_LINES
+    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS_FILE}"] if unnamed > 0 else []
+
+
+def _line_on_step(step, made, reasons_of_nights):
+    """Return [the line] on how many frames lack a step, and why; [] where none lacks it.
+
+    Parameters
+    ----------
+    step : str
+        A kind of master, or the uncertainty.
+    made : int
+        Number of all calibrated frames.
+    reasons_of_nights : list of dict
+        The entry ``without`` of each night for this step: see `summary_of`.
+    """
+    reasons = [
+        (first, text, count, words)
+        for reasons_of_night in reasons_of_nights
+        for text, (count, first, words) in reasons_of_night.items()
+    ]
+    if not reasons:
+        return []
+    number = f"{sum(count for _, _, count, _ in reasons)} of {made} calibrated frames"
+    words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
+    why = match_sentences.reasons_words(words_of_frames)
+    return [f"calibrated without {step}: {number}: {why}"]
+
+
+def summary_of(context, records):
+    """Return the values of some calibrated frames that the last lines need.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.job_records.Record
+        Of calibrated frames.
+
+    Returns
+    -------
+    dict
+        Plain values. ``refused``: [product, reason] of each refused frame; ``made``: how many were
+        made; ``without``: by the step that frames lack, and by the reason, [how many, the first
+        product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
+        ``noise``: `noise_sentences.nights_off` of the images.
+    """
+    without, made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
+    for record in records:
+        if record.status != job_records.MADE:
+            continue
+        made += 1
+        # The data are JSON text until they are read: once.
+        data = dict(record.data.items())
+        missing = reasons_of(record.product) if data["missing"] else {}
+        reasons = {kind: words_on_missing(each) for kind, each in missing.items()}
+        if data["uncertain"]:
+            reasons[_UNCERTAINTY] = MissingWords(data["uncertain"])
+        for step, words in reasons.items():
+            reasons_of_step = without.setdefault(step, {})
+            count_and_first = reasons_of_step.setdefault("".join(words), [0, record.product, words])
+            count_and_first[0] += 1
+            count_and_first[1] = min(count_and_first[1], record.product)
+    refused = [
+        [record.product, record.reason]
+        for record in records
+        if record.status == job_records.REFUSED and not _is_of_set_aside(context, record)
+    ]
+    helps = master_help.sums_of_effects(records)
+    noise = noise_sentences.nights_off(context, records, spectra=False)
+    return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
+
+
+def _is_of_set_aside(context, record):
+    """Return whether a calibrated frame was refused because its raw frame is set aside.
+
+    Another line reports the raw frame, and the next run plans no such product.
+    """
+    group = context.find_group(record.product)
+    return group is not None and context.is_set_aside(group.files[0])
+
+
+def _reasons_for_missing_masters(context):
+    """Return the function that takes a calibrated frame and returns why it lacks masters.
+
+    The reasons name other products and change with them, so that a frame's own record has only the
+    kinds that it lacks. Frames that share their steps share the reasons.
+    """
+    known = {}
+
+    def reasons_of(product):
+        """Return {kind: `ccdflow.run.job.Missing`} of a product; {} without a plan of it."""
+        group = context.find_group(product)
+        if group is None:
+            return {}
+        row = context.row(group.files[0])
+        key = (row.recipe, row.geometry, *map(id, group.steps))
+        if key not in known:
+            known[key] = Calibration(context, group).missing
+        return known[key]
+
+    return reasons_of
