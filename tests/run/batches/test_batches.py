@@ -79,9 +79,15 @@ def make_session(tmp_path):
         settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "bias": {}}
         settings |= {"types": "all", "frames_per_batch": most}
         context = JobContext(
-            settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
-            jobs=jobs, groups=groups,
-        )  # fmt: skip
+            settings=settings,
+            raw=Path(settings["raw"]),
+            results=Path(settings["results"]),
+            store=store,
+            ledger=records,
+            chain=CHAIN,
+            jobs=jobs,
+            groups=groups,
+        )
         return Session(plan.Plan(context, jobs, []), is_dry=False)
 
     return make
