@@ -352,7 +352,7 @@ class _CalibratedImage:
         ----------
         use : str
             What the plane is for: ``"uncertainty"``, ``"mask"``.
-        cards : ccdflow.files.cards.CardList
+        cards : ccdflow.files.headertext.CardList
         dtype : numpy.dtype
         name : str
             Of the file, for errors.

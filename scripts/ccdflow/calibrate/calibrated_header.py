@@ -219,7 +219,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
 
     Parameters
     ----------
-    cards : ccdflow.files.cards.CardList
+    cards : ccdflow.files.headertext.CardList
         They are added to it.
     readouts : tuple of ccdflow.frame.readout.Readout
     figures

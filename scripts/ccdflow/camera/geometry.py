@@ -83,7 +83,8 @@ class Amplifier:
 
         A value whose name is unknown is left out: another version wrote it.
         """
-        values = {name: value for name, value in canonical.items() if name in _CANONICAL_NAMES}
+        known = {each.name for each in fields(cls)} | {"flip"}
+        values = {name: value for name, value in canonical.items() if name in known}
         flip_x, flip_y = values.pop("flip")
         return cls(
             data=Region.from_fits(values.pop("data")),
@@ -94,9 +95,6 @@ class Amplifier:
             **values,
         )
 
-
-# The keys of an amplifier in canonical form.
-_CANONICAL_NAMES = {each.name for each in fields(Amplifier)} - {"flip_x", "flip_y"} | {"flip"}
 
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
 """No overscan is subtracted, as no card names one; by a card the profile's may hold data.

@@ -72,7 +72,8 @@ class Remembered:
             The places of the cards that were seen.
         texts : tuple
             Of these cards.
-        result : object
+        result
+            Of the function.
         """
         table = self._tables.get(key, {})
         if positions not in table:

@@ -239,7 +239,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
 
     Parameters
     ----------
-    cards : ccdflow.files.cards.CardList
+    cards : ccdflow.files.headertext.CardList
         They are added to it.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe

@@ -38,7 +38,7 @@ _AWAITED_EARLIER_JOBS = EarlierJobs()
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run is asked to do, beyond its settings.
+    """A request to a run, beyond its settings: the products to make again, dry or not.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ DRY_RUN = RunRequest(is_dry=True)
 
 @dataclass(frozen=True)
 class LastRound:
-    """What a watch knows of the archive from its last round: its next run need not read it.
+    """The knowledge of a watch from its last round: its next run need not read it again.
 
     Attributes
     ----------

@@ -135,7 +135,7 @@ def _order_cards(cards, data, *, primary, name=None):
 
     Parameters
     ----------
-    cards : ccdflow.files.cards.CardList
+    cards : ccdflow.files.headertext.CardList
     data : numpy.ndarray of shape (ny, nx), or None
         In the type of the file.
     primary : bool

@@ -417,7 +417,7 @@ class Watch:
         )
 
     def _last_round(self, results):
-        """Return what a plan takes over of the last round, a `LastRound`; all else is let go."""
+        """Return the `LastRound` that a plan takes over; all else of the last round is let go."""
         last, self._warm = self._warm, None
         if last is None:
             return LastRound()
