@@ -13,6 +13,7 @@ rule measure_detector:
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
     localrule: True
+    threads: all_cores
     params:
         kind="detector",
         frames=sources_in_words,
@@ -20,7 +21,7 @@ rule measure_detector:
     message:
         "{params.frames} -> {params.measured}"
     run:
-        make(wildcards, params.kind)
+        make(wildcards, params.kind, threads)
 
 
 use rule measure_detector as map_shutter with:
@@ -28,6 +29,7 @@ use rule measure_detector as map_shutter with:
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/shutter_.+",
     localrule: True
+    threads: 1
     params:
         kind="shutter",
 

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
-from ccdflow.robust import column_medians, has_median_of, median, median_of_each
+from ccdflow.robust import (
+    chi_square_limit,
+    column_medians,
+    has_median_of,
+    median,
+    median_of_each,
+    median_of_numbers,
+    row_medians,
+)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u2", "i2", ">f4", ">i2", "i8"])
@@ -65,9 +74,13 @@ def test_medians_of_columns_are_numpys_to_the_last_bit(shape, dtype):
     medians = column_medians(lines)
     assert medians.dtype == dtype
     assert np.array_equal(medians, np.median(lines, axis=0), equal_nan=True)
+    assert np.array_equal(row_medians(lines), np.median(lines, axis=1), equal_nan=True)
+    assert median_of_numbers(lines) == np.nanmedian(lines)
 
 
 def test_medians_of_no_lines_are_nan():
+    assert np.isnan(median_of_numbers(np.full(3, np.nan)))
+    assert np.isnan(row_medians(np.zeros((2, 0)))).tolist() == [True] * 2
     assert np.isnan(column_medians(np.zeros((0, 3)))).tolist() == [True] * 3
 
 
@@ -78,3 +91,16 @@ def test_whether_a_median_reaches_a_limit(values):
     for limit in (1, 5, 30000, 32769, 32770, 65535, 65536):
         expected = bool(median(np.array(values)) >= limit)
         assert has_median_of(np.array(values), limit) is expected
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 8, 30, 75, 500, 2001])
+def test_limits_of_chi_square_are_those_of_scipy(freedom):
+    for probability in (1e-12, 1e-6, 0.0027, 0.5, 0.9):
+        expected = special.chdtri(freedom, probability)
+        assert chi_square_limit(freedom, probability) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("freedom", "probability"), [(0, 0.5), (3, 0.0), (3, 0.91), (3, np.nan)])
+def test_a_limit_of_chi_square_needs_freedom_and_a_probability(freedom, probability):
+    with pytest.raises(ValueError, match=f"{freedom} degrees of freedom"):
+        chi_square_limit(freedom, probability)

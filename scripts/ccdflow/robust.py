@@ -1,9 +1,10 @@
-"""Statistics: the median, the factor from a MAD to a standard deviation, Student's t."""
+"""Statistics: the median, the factor from a MAD to a standard deviation, Student's t, chi^2."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,6 +54,28 @@ def median(values):
     return (number(parted[:middle].max()) + number(parted[middle])) / number(2)
 
 
+def median_of_numbers(values):
+    """Return `numpy.nanmedian` of all values of an array, several times as fast.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float32 or float64
+        Any shape; not changed.
+
+    Returns
+    -------
+    numpy.floating
+        In the type of the values; NaN if all of them are.
+
+    Examples
+    --------
+    >>> print(median_of_numbers(np.array([3.0, np.nan, 2.0])))
+    2.5
+    """
+    is_missing = np.isnan(values)
+    return median(values[~is_missing] if is_missing.any() else values)
+
+
 def has_median_of(values, limit):
     """Return whether the median of all values reaches a limit; the highest value mostly decides.
 
@@ -89,9 +112,32 @@ def column_medians(lines):
     >>> print(column_medians(np.array([[1.0, 8.0], [2.0, np.nan], [30.0, 6.0]])))
     [ 2. nan]
     """
-    if not len(lines):
-        return np.full(lines.shape[1], np.nan, lines.dtype)
-    ordered = np.sort(np.ascontiguousarray(lines.T), axis=1)
+    return row_medians(lines.T)
+
+
+def row_medians(rows):
+    """Return `numpy.median` of each row of an image: numpy has vector code for sorting alone.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        Shape ``(m, n)``, floats; not changed. The rows should be short: all of one is sorted.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(m,)``, in the type of the rows; NaN where one of the values is, or if rows have no
+        values.
+
+    Examples
+    --------
+    >>> print(row_medians(np.array([[1.0, 30.0, 2.0], [8.0, np.nan, 6.0]])))
+    [ 2. nan]
+    """
+    if not rows.shape[1]:
+        return np.full(len(rows), np.nan, rows.dtype)
+    ordered = np.array(rows, order="C")
+    ordered.sort(axis=1)
     middle = ordered.shape[1] // 2
     medians = ordered[:, middle].copy()
     if ordered.shape[1] % 2 == 0:
@@ -136,6 +182,61 @@ def median_of_each(frames, *, median=np.nanmedian):
         np.add(ordered[:, (n - 1) // 2], ordered[:, n // 2], out=line)
     medians /= 2
     return medians
+
+
+# Each strip of an image asks for the same few.
+@lru_cache(maxsize=64)
+def chi_square_limit(freedom, probability):
+    """Return the chi^2 that is exceeded with a probability, as `scipy.special.chdtri` does.
+
+    Importing scipy for it would cost 0.35 s of processor time.
+
+    Parameters
+    ----------
+    freedom : int
+        Degrees of freedom, from 1.
+    probability : float
+        From 1e-12 to 0.9.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If a number is out of these ranges.
+
+    Examples
+    --------
+    >>> round(chi_square_limit(1, 0.5), 6), round(chi_square_limit(7, 1e-6), 6)
+    (0.454936, 40.521831)
+    """
+    if freedom < 1 or not 1e-12 <= probability <= 0.9:
+        raise ValueError(f"no chi^2 of {freedom} degrees of freedom and probability {probability}")
+    low, high = 0.0, freedom + 100.0
+    while _chi_square_excess(high, freedom) > probability:
+        low, high = high, 2 * high
+    # Bisection until the two are neighbours: no start is too bad for it.
+    while low < (middle := (low + high) / 2) < high:
+        if _chi_square_excess(middle, freedom) > probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _chi_square_excess(value, freedom):
+    """Return the probability that chi^2 exceeds a value (Abramowitz and Stegun 26.4.4, 26.4.5)."""
+    half, is_odd = value / 2, freedom % 2
+    total = math.erfc(math.sqrt(half)) if is_odd else 0.0
+    if half > 0:
+        for k in range(freedom // 2):
+            power = k + 0.5 if is_odd else k
+            total += math.exp(power * math.log(half) - half - math.lgamma(power + 1))
+    elif not is_odd:
+        total = 1.0
+    return total
 
 
 def normal_deviate(t, freedom):

@@ -60,7 +60,7 @@ def test_the_surroundings_of_some_pixels_are_those_of_all():
         image = rng.normal(100, 10, shape).astype(np.float32)
         places = np.sort(rng.permutation(image.size)[: image.size // 9])
         rows, columns = np.unravel_index(places, shape)
-        some = surrounding_medians_of_pixels(image, rows, columns)
+        some = surrounding_medians_of_pixels(image, rows, columns, usual=7.0)
         assert some.dtype == np.float32
         np.testing.assert_array_equal(some, surrounding_medians(image)[rows, columns])
 

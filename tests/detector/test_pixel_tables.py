@@ -1,5 +1,6 @@
 """The bad pixels of a night are the same whether its tables are read as bytes or by astropy."""
 
+import io
 import re
 import warnings
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from astropy.io import fits
 
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import Weak
+from ccdflow.files.fits_products import plaintables
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run.job_records import Record
 
@@ -65,6 +67,24 @@ def test_both_readers_give_the_same(tmp_path, options, names):
     plain = pixel_tables.read_plain_columns(path, names, CARDS)
     assert plain is not None
     _equal(plain, pixel_tables.read_columns_by_astropy(path, names, CARDS))
+
+
+@pytest.mark.parametrize("count", [0, 1, 777])
+def test_a_table_has_the_bytes_of_astropys(count):
+    rng = np.random.default_rng(count)
+    columns = {
+        "IMAGE": ("I", rng.integers(-9, 9, count)),
+        "X": ("J", rng.integers(1, 1 << 30, count)),
+        "SIGMA": ("E", rng.normal(size=count).astype(np.float32)),
+        "FIRST": ("12A", rng.choice(["2024-03-01", "undated"], count).astype("U12")),
+    }
+    made = [fits.Column(name, form, array=values) for name, (form, values) in columns.items()]
+    hdu = fits.BinTableHDU.from_columns(made, name="PIXELS")
+    hdu.add_checksum(when="by hand")
+    hdus, buffer = fits.HDUList([fits.PrimaryHDU(), hdu]), io.BytesIO()
+    hdus.writeto(buffer)
+    table = plaintables.table_hdu("PIXELS", columns, comments=("by hand", "by hand"))
+    assert b"".join(table) == buffer.getvalue()[2880:]
 
 
 def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
-from ccdflow.robust import normal_deviate
+from ccdflow.robust import median, normal_deviate
 
 HOT_RATE = 5.0
 """A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
@@ -35,8 +36,8 @@ _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has this many standard errors: 64 boxes have several times as many chances as one.
 _GLOW_SIGMA = 6
-# Percentiles of the dark current that the figures have: the middle, one sigma, and the tails.
-_PERCENTILES = (1, 16, 50, 84, 99, 99.9)
+# Percentile of the dark current that the figures have beside its median.
+_HIGH_PERCENTILE = 99
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class DarkFigures:
     rate : Estimate
         Median over the good pixels. Its error includes the noise of the pixels and the scatter of
         the members' levels, which the overscan leaves uncertain.
-    percentiles : dict of float to float
-        Percentiles of the rates of the good pixels.
+    high_rate : float
+        99th percentile of the rates of the good pixels.
     hot : int
         Pixels at least `hot_limit` and 5 standard errors above their surroundings.
     hot_limit : float
@@ -75,7 +76,7 @@ class DarkFigures:
     seconds: float
     unit: str
     rate: Estimate
-    percentiles: dict[float, float]
+    high_rate: float
     hot: int
     hot_limit: float
     glow: Estimate
@@ -115,19 +116,14 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
         # A hot pixel's noise is mostly that of its own light: that of the pixels around it counts.
-        middle, noise_of_usual = np.median(values[good]), np.median(errors[good])
+        middle, noise_of_usual = median(values[good]), median(errors[good])
         with np.errstate(invalid="ignore"):
             is_high = values - middle >= np.maximum(limit, HOT_SIGMA * noise_of_usual)
         rows, columns = np.nonzero(is_high)
         if not rows.size:
             continue
         around, error = (
-            np.maximum(
-                surrounding_medians_of_pixels(
-                    np.nan_to_num(plane, nan=usual, posinf=usual), rows, columns
-                ),
-                usual,
-            )
+            np.maximum(surrounding_medians_of_pixels(plane, rows, columns, usual=usual), usual)
             for plane, usual in ((values, middle), (errors, noise_of_usual))
         )
         is_hot = values[rows, columns] - around >= np.maximum(limit, HOT_SIGMA * error)
@@ -162,7 +158,7 @@ def _hot_limit(amplifier, seconds, hot_rate):
     return hot_rate * seconds / (amplifier.gain or 1.0)
 
 
-def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
+def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
     """Measure all of the table's figures for a combined dark.
 
     Parameters
@@ -175,13 +171,16 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
         Times of the members, in hours.
     hot_rate : float
         See `hot_mask`.
+    mask : numpy.ndarray of int16, optional
+        Shape ``(ny, nx)``: the result of `hot_mask`, which is called if this is absent.
 
     Returns
     -------
     list of DarkFigures
         One for each amplifier of its noise model.
     """
-    mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
+    if mask is None:
+        mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
     return [
         _measure(dark, amplifier, mask=mask, seconds=seconds, hours=hours, hot_rate=hot_rate)
         for amplifier in dark.noise.amplifiers
@@ -209,6 +208,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     per_second = gain / seconds
     values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
     usable = (flags & ~np.int16(HOT)) == 0
+    usable_values = values[usable]
     levels = member_levels(dark, amplifier.region)
     followed = drift(levels, hours)
     error = _level_error(amplifier, dark.sample_rows, followed.level.value)
@@ -217,8 +217,8 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
         frames=len(levels),
         seconds=float(seconds),
         unit="electron" if amplifier.gain else "adu",
-        rate=_rate(values[usable], errors[usable], levels, per_second),
-        percentiles=_percentiles(values[usable] * per_second),
+        rate=_rate(usable_values, errors[usable], levels, per_second),
+        high_rate=_high_rate(usable_values * per_second),
         hot=int(np.count_nonzero(flags & HOT)),
         hot_limit=hot_rate,
         glow=_glow(values, flags == 0, per_second),
@@ -314,20 +314,18 @@ def _rate(values, errors, levels, per_second):
     """
     if not values.size:
         return UNKNOWN_FIGURE
-    pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
+    pixels = np.sqrt(np.pi / 2) * median(errors) / np.sqrt(values.size)
     finite_levels = np.array(levels)[np.isfinite(levels)]
     members = (
         finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0
     )
     error = float(np.hypot(pixels, members)) * per_second
-    return Estimate(float(np.median(values)) * per_second, error)
+    return Estimate(float(median(values)) * per_second, error)
 
 
-def _percentiles(rates):
-    """Return {percentile: rate} of the pixels' rates."""
-    if not rates.size:
-        return dict.fromkeys(_PERCENTILES, math.nan)
-    return dict(zip(_PERCENTILES, map(float, np.percentile(rates, _PERCENTILES)), strict=True))
+def _high_rate(rates):
+    """Return the rate that few pixels exceed."""
+    return float(np.percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
 
 
 def _glow(values, good, per_second):
@@ -335,14 +333,17 @@ def _glow(values, good, per_second):
     ny, nx = values.shape
     if min(ny, nx) < COARSE_BOXES or not good.any():
         return UNKNOWN_FIGURE
-    rows, columns = (np.arange(COARSE_BOXES) * size // COARSE_BOXES for size in values.shape)
+    edges = np.arange(COARSE_BOXES + 1) * ny // COARSE_BOXES
+    columns = np.arange(COARSE_BOXES) * nx // COARSE_BOXES
+    bands = [slice(*each) for each in pairwise(edges)]
 
-    def sums(array):
-        return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)
+    def sums(array, dtype):
+        rows = np.array([array[band].sum(axis=0, dtype=dtype) for band in bands])
+        return np.add.reduceat(rows, columns, axis=1)
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        count = sums(good.astype(np.int64))
-        means = sums(np.where(good, values, 0).astype(np.float64)) / count
+        count = sums(good, np.int64)
+        means = sums(np.where(good, values, 0), np.float64) / count
     noise = clipped_moments(values[good]).sigma
     fewest = count[count > 0].min()
     error = noise / math.sqrt(fewest)

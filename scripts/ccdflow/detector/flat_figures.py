@@ -14,6 +14,7 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
+from ccdflow.robust import median
 
 SHAPE_BOXES = 8
 """The shape of a flat is measured in this many boxes along a side."""
@@ -243,8 +244,9 @@ def _measure(flat, amplifier, hours):
     part = amplifier.region.slices
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
     good = (mask == 0) & (errors > 0)
-    quality = float(np.median(image[good] / errors[good])) if good.any() else math.nan
-    ratio = float(image[good].mean(dtype=np.float64)) if good.any() else math.nan
+    values = image[good]
+    ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
+    quality = float(median(np.divide(values, errors[good], out=values)))
     levels = flat.levels * ratio * (amplifier.gain or 1.0)
     return FlatFigures(
         amplifier=amplifier.name,
@@ -296,7 +298,7 @@ def measure_gain_of_flats(flat, amplifier):
     squares, photons, fixed = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     if squares.size < _GAIN_PIXELS:
         return UNKNOWN_FIGURE
-    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
+    inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     limit = _largest_block_scatter(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
         expected = inverse * photons + fixed

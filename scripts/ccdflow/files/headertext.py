@@ -156,13 +156,15 @@ class CardList:
         """Append cards; with keywords that are there already they stand twice."""
         self._cards += cards
 
-    def to_bytes(self, data_sum):
+    def to_bytes(self, data_sum, *, comments=("HDU checksum", "data unit checksum")):
         """Return the header as padded bytes, with CHECKSUM and DATASUM cards that fit.
 
         Parameters
         ----------
         data_sum : int
             The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
+        comments : (str, str)
+            Of the two cards.
 
         Returns
         -------
@@ -174,8 +176,8 @@ class CardList:
         ):
             cards.append(card_text("LONGSTRN", "OGIP 1.0", "the long string convention is used"))
         cards += [
-            card_text("CHECKSUM", "0" * 16, "HDU checksum"),
-            card_text("DATASUM", str(data_sum), "data unit checksum"),
+            card_text("CHECKSUM", "0" * 16, comments[0]),
+            card_text("DATASUM", str(data_sum), comments[1]),
             f"{'END':<{CARD_BYTES}}",
         ]
         text = "".join(cards).encode("ascii")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
@@ -162,7 +161,6 @@ def _columns(tables):
         )  # fmt: skip
         for name, array in zip(names, values, strict=True):
             parts[name].append(array)
-    return [
-        fits.Column(name, form, array=np.concatenate(parts[name]))
-        for name, form in zip(names, formats, strict=True)
-    ]
+    return {
+        name: (form, np.concatenate(parts[name])) for name, form in zip(names, formats, strict=True)
+    }

@@ -148,7 +148,7 @@ class NightDetector(MeasurementKind):
             return job_records.Record(
                 job.product, self.name, key, job_records.REFUSED, reason, basis=basis
             )
-        findings = measure_night(night, **_settings(context))
+        findings = measure_night(night, **_settings(context), threads=threads)
         record = job_records.Record(
             job.product,
             self.name,

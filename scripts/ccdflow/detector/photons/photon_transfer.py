@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
 BLOCK_SIDE = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
@@ -125,6 +125,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         )
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
+    # Numbers of double precision take twice the memory of the frames.
+    del flats
     share = np.mean((level / levels) ** 2)
     gains = []
     for part_level, variance, pixels, freedom in _scatter_by_level(scaled, good, read_noise):
@@ -142,24 +144,24 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
-def _expected_noise(blocks, middle, good, read_noise):
+def _expected_noise(differences, middle, good, read_noise):
     """Return the relative noise of pixels, by their level and the read noise.
 
     Parameters
     ----------
-    blocks : numpy.ndarray of shape (n, rows, side, columns, side), float64
-        Relative deviations of the pixels of n frames from their mean, by blocks.
-    middle, good : numpy.ndarray of shape (rows, side, columns, side), float64 and bool
-        Level of each pixel, and whether it counts.
+    differences : numpy.ndarray of shape (n, k), float64
+        Pixels of each frame less their mean, adu.
+    middle : numpy.ndarray of shape (k,), float64
+        This mean, adu.
+    good : numpy.ndarray of shape (k,), bool
     read_noise : float
-        In the unit of the levels.
+        Adu.
     """
     least = max(read_noise, 1e-3)
-    squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
-    bright = middle[good] >= np.median(middle[good])
-    per_level = (
-        MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
-    )
+    distances = np.abs(differences.take(np.flatnonzero(good), axis=1))
+    squares, levels = column_medians(distances) ** 2, middle[good]
+    bright = levels >= median(levels)
+    per_level = MAD_TO_SIGMA**2 * median(squares[bright]) / max(median(levels[bright]), 1)
     return np.sqrt(np.maximum(middle, 0) * per_level + least**2)
 
 
@@ -194,7 +196,7 @@ def _scatter_by_level(scaled, good, read_noise):
     Parameters
     ----------
     scaled : numpy.ndarray
-        Frames scaled to one level, (n, ny, nx).
+        Frames scaled to one level, (n, ny, nx); changed in place.
     good : numpy.ndarray
         Pixels to use, (ny, nx), bool.
     read_noise : float
@@ -205,31 +207,43 @@ def _scatter_by_level(scaled, good, read_noise):
     scaled, good = scaled[:, :ny, :nx], good[:ny, :nx]
     middle = scaled.mean(axis=0)
     shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
-    blocks = (scaled - middle).reshape(shape)
+    # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
+    scaled -= middle
+    differences, middle = scaled.reshape(n, -1), middle.ravel()
+    good = good.ravel()
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    bins = np.searchsorted(edges, middle).reshape(shape[1:])
-    good = good.reshape(shape[1:])
-    expected = _expected_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
-    spread = np.zeros(shape[1:])
+    # As `numpy.searchsorted` counts, which looks for each pixel by itself.
+    bins = np.zeros(middle.shape, np.int8)
+    for edge in edges:
+        bins += middle > edge
+    expected = _expected_noise(differences, middle, good, read_noise)
+    spread = np.zeros(middle.shape)
     for part in range(_LEVELS):
-        is_inside = good & (bins == part)
-        if is_inside.any():
-            ratio = np.median(np.abs(blocks[:, is_inside]) / expected[is_inside])
-            spread[is_inside] = MAD_TO_SIGMA * ratio * expected[is_inside]
+        inside = np.flatnonzero(good & (bins == part))
+        if inside.size:
+            distances = np.abs(differences.take(inside, axis=1))
+            distances /= expected[inside]
+            spread[inside] = MAD_TO_SIGMA * median(distances) * expected[inside]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
-    kept = good & (np.abs(blocks) <= PAIR_CLIP * spread).all(axis=0)
+    spread *= PAIR_CLIP
+    kept = good.copy()
+    for of_frame in differences:
+        kept &= np.abs(of_frame) <= spread
+    blocks, kept = differences.reshape(shape), kept.reshape(shape[1:])
     count = kept.sum(axis=(1, 3), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
-    squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)
-    freedom = kept * (n - 1) * (1 - 1 / np.maximum(count, 1))
+    blocks -= means
+    np.square(blocks, out=blocks)
+    squares = sum(np.where(kept, of_frame, 0) for of_frame in blocks).ravel()
+    freedom = (kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
+    kept = kept.ravel()
     for part in range(_LEVELS):
-        is_inside = kept & (bins == part)
-        if (total := float(freedom[is_inside].sum())) > 0:
-            level = float(middle.reshape(shape[1:])[is_inside].mean())
+        inside = np.flatnonzero(kept & (bins == part))
+        if (total := float(freedom[inside].sum())) > 0:
             yield _LevelScatter(
-                level=level,
-                variance=float(squares[is_inside].sum() / total),
-                pixels=int(is_inside.sum()),
+                level=float(middle[inside].mean()),
+                variance=float(squares[inside].sum() / total),
+                pixels=inside.size,
                 freedom=total,
             )
 

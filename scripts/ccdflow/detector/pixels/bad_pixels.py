@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.pixels.columns import PART_ROWS
-from ccdflow.detector.pixels.surroundings import surrounding_medians
+from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
 from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
@@ -38,14 +38,6 @@ _BAD_SIGMA = 5
 # Fits of the usual line, the second with the weights of the light that the first finds; a pixel
 # that stands out has one more, with the weights of its own light.
 _ITERATIONS = 2
-
-
-def _chi_square(freedom, probability):
-    """Return the chi^2 that is exceeded with a probability."""
-    # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
-    from scipy import special
-
-    return special.chdtri(freedom, probability)
 
 
 @dataclass(frozen=True)
@@ -110,6 +102,9 @@ class DarkFit:
                 remedy="give darks of another exposure as well",
             )
         self._counts = np.bincount(self._places)
+        self._members = [
+            _run_of(np.flatnonzero(self._places == i)) for i in range(len(self._counts))
+        ]
         self._read_noise = float(read_noise)
         self._drop_hits = drop_hits
         self._usual = np.zeros(len(self.exposures))
@@ -119,23 +114,25 @@ class DarkFit:
         # bias the line.
         for _ in range(_ITERATIONS):
             lines = self._fit(sample, refine=False)
-            self.rate = float(np.nanmedian(lines.rate))
-            middle = float(np.nanmedian(lines.offset))
+            self.rate = float(median_of_numbers(lines.rate))
+            middle = float(median_of_numbers(lines.offset))
             self._usual = np.maximum(middle + self.rate * self.exposures, 0)
         self.scales = self._scales(self._fit(sample, refine=True))
 
     @staticmethod
     def _scales(lines):
         """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
-        scales = [_spread(lines.rate) / float(np.nanmedian(lines.rate_error))]
+        scales = [_spread(lines.rate) / float(median_of_numbers(lines.rate_error))]
         for values, freedom in (
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
         ):
             scales.append(
-                float(np.nanmedian(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
+                float(median_of_numbers(values)) / chi_square_limit(freedom, 0.5)
+                if freedom
+                else 1.0
             )
-        scales.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
+        scales.append(_spread(lines.offset) / float(median_of_numbers(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
 
@@ -147,17 +144,15 @@ class DarkFit:
         """Return the line of each pixel over the exposures, hits left out where `refine`."""
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._hits(darks) if self._drop_hits and refine else None
-        means = np.stack(
-            [darks[self._places == number].mean(axis=0) for number in range(len(self._counts))]
-        )
+        means = np.stack([darks[members].mean(axis=0) for members in self._members])
         noise = (self._read_noise**2 + self._usual) / self._counts
         offset, rate, error, offset_error = _usual_line(self.exposures, means, noise)
         model = [offset + rate * np.float32(t) for t in self.exposures]
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
         for number, variance in enumerate(noise):
             misfit += np.square(means[number] - model[number]) * np.float32(1 / variance)
-            frames = darks[self._places == number]
-            scatter += np.square(frames - means[number]).sum(axis=0) * np.float32(
+            spread = darks[self._members[number]] - means[number]
+            scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
                 1 / (variance * self._counts[number])
             )
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
@@ -181,15 +176,15 @@ class DarkFit:
         """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
         is_hit = np.zeros(darks.shape, bool)
         for i, count in enumerate(self._counts):
-            values = darks[self._places == i]
+            values = darks[self._members[i]]
             if count < 2:
                 continue
             highest = values.max(axis=0)
             others = (values.sum(axis=0) - highest) / (count - 1)
             variance = self._read_noise**2 + np.maximum(others, self._usual[i])
             limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
-            is_hit[self._places == i] = (values == highest) & (highest - others > limit)
-        is_hit &= is_hit.sum(axis=0) == 1
+            is_hit[self._members[i]] = (values == highest) & (highest - others > limit)
+        is_hit &= is_hit.sum(axis=0, dtype=np.int32) == 1
         return is_hit
 
     def _refine(self, lines, values, hits, pixels):
@@ -211,8 +206,8 @@ class DarkFit:
         if hits is not None:
             kept &= ~hits
         values = np.where(kept, values, 0)
-        counts = np.stack([kept[self._places == i].sum(axis=0) for i in range(len(self._counts))])
-        sums = np.stack([values[self._places == i].sum(axis=0) for i in range(len(self._counts))])
+        counts = np.stack([kept[members].sum(axis=0) for members in self._members])
+        sums = np.stack([values[members].sum(axis=0) for members in self._members])
         with np.errstate(divide="ignore", invalid="ignore"):
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
@@ -230,6 +225,12 @@ class DarkFit:
             ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
             getattr(lines, name)[pixels] = refined
+
+
+def _run_of(indices):
+    """Return indices as a slice where they follow each other: numpy copies nothing then."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first + 1 == len(indices) else indices
 
 
 class _PixelLines(NamedTuple):
@@ -272,7 +273,7 @@ def _line(times, values, weights):
 
 def _spread(values):
     """Return the standard deviation of values by their MAD, NaN left out."""
-    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
+    return float(MAD_TO_SIGMA * median_of_numbers(np.abs(values - median_of_numbers(values))))
 
 
 def sample_rows(ny):
@@ -362,20 +363,20 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
     excess = lines.rate - surroundings(
-        lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
+        lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
     mask[excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)] |= HOT
-    offset = np.nan_to_num(lines.offset)
+    offset = finite_values(lines.offset)
     departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
     mask[departure > _BAD_SIGMA**2] |= HOT
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
-        mask[misfit > _chi_square(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
+        mask[misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
         # A pixel that fills up slowly is a little off in both, which are independent.
-        limit = _chi_square(lines.misfit_freedom + 1, FALSE_ALARMS)
+        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARMS)
         mask[departure + misfit > limit] |= HOT
     if lines.scatter_freedom:
-        limit = scales[2] * _chi_square(lines.scatter_freedom, FALSE_ALARMS)
+        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARMS)
         mask[lines.scatter > limit] |= VARIES
     mask[~np.isfinite(lines.rate)] |= HOT
     return mask
@@ -396,4 +397,4 @@ def surroundings(rate, level):
     numpy.ndarray of float32
         (ny, nx): the median of the neighbours, at least `level`.
     """
-    return np.maximum(surrounding_medians(np.nan_to_num(rate, nan=level)), level)
+    return np.maximum(surrounding_medians(finite_values(rate, nan=level)), level)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.detector.pixels.columns import PART_ROWS, expand
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.detector.pixels.medians import box_median
+from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
 # A deep part of a column is below its neighbours by at least this part of their light. Chosen: a
 # smaller part flags dust and edges of slits, a larger one misses columns that lose a fifth of their
@@ -53,13 +54,10 @@ def deep_columns(pairs):
 
 def _deep_parts(flat, good):
     """Return which parts are deep in one flat, (number of parts, nx) bool."""
-    # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
-    from scipy import ndimage
-
     starts = range(0, len(flat), PART_ROWS)
-    levels = np.array([np.median(flat[start : start + PART_ROWS], axis=0) for start in starts])
+    levels = np.array([column_medians(flat[start : start + PART_ROWS]) for start in starts])
     is_measured = np.array([good[start : start + PART_ROWS].mean(axis=0) > 0.5 for start in starts])
-    smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
+    smooth = box_median(levels, (1, _COLUMNS_AROUND))
     distance, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
     wide = np.pad(smooth, ((0, 0), (distance, distance)), mode="edge")
     left, right = wide[:, :nx], wide[:, 2 * distance :]
@@ -69,7 +67,7 @@ def _deep_parts(flat, good):
     # The scatter is that about the mean of both sides: a gradient does not count.
     middle = np.where(is_measured, (left + right) / 2, 1)
     contrast = (levels / middle)[is_measured]
-    sigma = MAD_TO_SIGMA * np.median(np.abs(contrast - np.median(contrast)))
+    sigma = MAD_TO_SIGMA * median(np.abs(contrast - median(contrast)))
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
     deep = is_measured & (levels < limit * np.minimum(left, right))
     return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros(levels.shape, bool)

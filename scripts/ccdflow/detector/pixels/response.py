@@ -14,7 +14,7 @@ import numpy as np
 from ccdflow.detector.pixels.columns import bad_columns
 from ccdflow.detector.pixels.surroundings import illumination, surrounding_medians
 from ccdflow.maskbits import BAD_COLUMN, DEAD
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 LOW_SIGMA = 4.5
 """Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance.
@@ -89,7 +89,7 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     sigma = _contrast(pairs, parts)
     # The response of good pixels differs as well; the median pixel shows how much.
     sampled = sigma[::4, ::4]
-    usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sampled[np.isfinite(sampled)]))))
+    usual = max(1.0, MAD_TO_SIGMA * float(median(np.abs(sampled[np.isfinite(sampled)]))))
     sigma *= np.float32(1 / usual)
     mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK_SIGMA) & np.isfinite(sigma))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
 
+from ccdflow.robust import median, row_medians
+
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # blocks of this size takes ten times longer.
 _BLOCK_SIDE = 8
@@ -18,15 +20,34 @@ _DEGREE = 6
 _MANY_PIXELS = 1000
 
 
+def finite_values(values, nan=0.0):
+    """Return values as `numpy.nan_to_num` does, but the array itself if all of it is finite.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float32 or float64
+        Any shape; not changed.
+    nan : float
+        Takes the place of NaN.
+
+    Returns
+    -------
+    numpy.ndarray of float32 or float64
+        The shape and type of the values.
+    """
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=nan)
+
+
 def surrounding_medians(image):
-    """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
+    """Return the medians of blocks of an image of floats, interpolated to all pixels, (ny, nx)."""
     ny, nx = image.shape
     blocks = _blocks_of(image)
-    medians = np.empty(blocks.shape[:2], np.median(blocks[0, 0]).dtype)
+    medians = np.empty(blocks.shape[:2], image.dtype)
     for first in range(0, len(blocks), _BLOCK_ROWS_AT_ONCE):
         rows = slice(first, first + _BLOCK_ROWS_AT_ONCE)
         strip = blocks[rows]
-        medians[rows] = np.median(strip.reshape(*strip.shape[:2], -1), axis=-1)
+        pixels = strip.reshape(-1, _BLOCK_SIDE**2)
+        medians[rows] = row_medians(pixels).reshape(strip.shape[:2])
     columns = _stretch_rows(medians, ny)
     low, high, part = _between_blocks(np.arange(nx), medians.shape[1])
     stretched = np.empty((ny, nx), columns.dtype)
@@ -37,7 +58,7 @@ def surrounding_medians(image):
     return stretched
 
 
-def surrounding_medians_of_pixels(image, rows, columns):
+def surrounding_medians_of_pixels(image, rows, columns, *, usual):
     """Return `surrounding_medians` of some pixels: only the blocks around them are looked at.
 
     Parameters
@@ -46,6 +67,8 @@ def surrounding_medians_of_pixels(image, rows, columns):
         Shape ``(ny, nx)``.
     rows, columns : numpy.ndarray of int
         Shape ``(k,)``.
+    usual : float
+        Takes the place of NaN and of infinite values.
 
     Returns
     -------
@@ -63,7 +86,8 @@ def surrounding_medians_of_pixels(image, rows, columns):
         [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
     )
     pixels = blocks[np.unravel_index(needed, shape)].reshape(len(needed), -1)
-    first, second, third, fourth = np.median(pixels, axis=-1)[places].reshape(4, -1)
+    np.nan_to_num(pixels, copy=False, nan=usual, posinf=usual)
+    first, second, third, fourth = row_medians(pixels)[places].reshape(4, -1)
     before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
     return (1 - along) * before + along * after
 
@@ -114,7 +138,7 @@ def illumination(flat):
     medians = np.array(
         [
             [
-                np.median(
+                median(
                     _thin_block(
                         flat[
                             rows_of_block[0] : rows_of_block[-1] + 1,

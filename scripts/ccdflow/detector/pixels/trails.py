@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.surroundings import surrounding_medians
+from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
+from ccdflow.robust import median_of_numbers
 
 # Electrons; adu without a gain. No pixel of less charge runs over: the smallest wells of the
 # detectors of astronomy hold 10,000. A lower limit flags neighbours of pixels that are not full.
@@ -39,14 +40,14 @@ def pixels_of_trails(values, errors, *, is_full, gain):
         Shape ``(k,)``: their indices in the flattened image. Charge runs along the columns; a full
         pixel may spill into the next ones in its row as well.
     """
-    middle = np.float32(np.nanmedian(values))
+    middle = np.float32(median_of_numbers(values))
     least = _LEAST_WELL / (gain or 1.0)
     with np.errstate(invalid="ignore"):
         if not (is_full.any() or (values - middle >= least).any()):
             return np.empty(0, np.int64)
-        usual = np.float32(np.nanmedian(errors))
-        excess = values - surrounding_medians(np.nan_to_num(values, nan=middle))
-        noise = np.maximum(surrounding_medians(np.nan_to_num(errors, nan=usual)), usual)
+        usual = np.float32(median_of_numbers(errors))
+        excess = values - surrounding_medians(finite_values(values, nan=middle))
+        noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual)), usual)
         # A pixel without any value was saturated, or is unknown.
         has_charge = (~(excess <= np.float32(_EXCESS_SIGMA) * noise) | is_full).reshape(-1)
         sources = np.flatnonzero(((excess >= least) | is_full).reshape(-1))

@@ -13,7 +13,7 @@ from ccdflow.detector.pixels.ccdmask import ccdmask
 from ccdflow.detector.pixels.columns import bad_columns
 from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.maskbits import BAD_COLUMN
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEVEL_SIGMA = 4.5
 """A bad pixel differs from its neighbours in the same light by this many sigma: seven of a million
@@ -123,12 +123,12 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
         return mask
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(is_lit, bright / faint, np.nan)
-    ratio[~is_lit] = np.median(ratio[is_lit])
+    ratio[~is_lit] = median(ratio[is_lit])
     usual = surrounding_medians(ratio)
     least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
     variance = bright_variance + usual**2 * faint_variance + np.square(least)
     sigma = (bright - usual * faint) / np.sqrt(variance)
-    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[is_measured]))))
+    sigma /= max(1.0, MAD_TO_SIGMA * float(median(np.abs(sigma[is_measured]))))
     sigma[~is_measured] = 0
     mask[np.abs(sigma) > LEVEL_SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN

@@ -1,6 +1,8 @@
-"""Tables of products read as their bytes, without a table of astropy's, which takes milliseconds.
+"""Tables of products read and written as bytes, without a table of astropy's.
 
-A map of bad pixels reads the tables of each night of an epoch: thousands in twenty years.
+One takes milliseconds to read, and a map of bad pixels reads those of each night of an epoch:
+thousands in twenty years. The first one that is made imports astropy's tables and units: half a
+second of processor time.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.files.checksum import sum_words
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
+from ccdflow.files.headertext import CardList
 from ccdflow.files.rawheader import CARD_BYTES
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES
-# Types of columns by TFORM: the only ones that ccdflow writes.
+# Types of columns of numbers by TFORM: the only ones that ccdflow writes. Texts are "10A".
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
 # The value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
@@ -52,6 +56,46 @@ class PlainTables:
 
     cards: dict[str, object]
     tables: dict[str, np.ndarray]
+
+
+def table_hdu(name, columns, *, comments):
+    """Return a table as the bytes of an HDU, those that astropy's `BinTableHDU` has.
+
+    Parameters
+    ----------
+    name : str
+        EXTNAME.
+    columns : dict of str to (str, numpy.ndarray)
+        By their names: TFORM, "I", "J", "E" or "10A" for texts of ten letters, and values, (n,).
+    comments : (str, str)
+        Of the cards CHECKSUM and DATASUM.
+
+    Returns
+    -------
+    header, data : bytes
+        Each with its padding.
+    """
+    types = [(each, _FORMS.get(form) or f"S{form[:-1]}") for each, (form, _) in columns.items()]
+    length = len(next(iter(columns.values()))[1])
+    rows = np.empty(length, types)
+    for each, (_, values) in columns.items():
+        rows[each] = values
+    data = rows.tobytes()
+    data += b"\0" * (-len(data) % FITS_BLOCK_BYTES)
+    cards = CardList()
+    cards.set("XTENSION", "BINTABLE", "binary table extension")
+    cards.set("BITPIX", 8, "array data type")
+    cards.set("NAXIS", 2, "number of array dimensions")
+    cards.set("NAXIS1", rows.dtype.itemsize, "length of dimension 1")
+    cards.set("NAXIS2", length, "length of dimension 2")
+    cards.set("PCOUNT", 0, "number of group parameters")
+    cards.set("GCOUNT", 1, "number of groups")
+    cards.set("TFIELDS", len(columns), "number of table fields")
+    for number, (each, (form, _)) in enumerate(columns.items(), start=1):
+        cards.set(f"TTYPE{number}", each)
+        cards.set(f"TFORM{number}", form)
+    cards.set("EXTNAME", name, "extension name")
+    return cards.to_bytes(sum_words(data), comments=comments), data
 
 
 def read_plain_tables(path, names):

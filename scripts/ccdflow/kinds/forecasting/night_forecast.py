@@ -102,7 +102,9 @@ def _block(context, night, setup, groups, *, foretell):
     planned = tuple(
         each for kind in kinds for each in planned_masters.planned_masters_of(context, kind, groups)
     )
-    refused_masters = planned_masters.refused_masters(context, groups, planned) if foretell else ()
+    refused_masters = (
+        planned_masters.masters_refused_to_all(context, groups, planned) if foretell else ()
+    )
     lacking = {group.product for each in planned if each.missing for group in each.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(

@@ -15,11 +15,13 @@ from ccdflow.detector.pixels.bad_pixels import (
     surroundings,
 )
 from ccdflow.detector.pixels.columns import expand, high_parts, sums_of_parts
+from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT
+from ccdflow.robust import median_of_numbers
 
 
-def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
+def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     """Flag an amplifier's pixels by its darks.
 
     Parameters
@@ -33,6 +35,8 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
         Of the image; changed in place.
     hot_rate : float
         A pixel is hot at this many electrons a second above the median.
+    threads : int
+        The flags do not depend on it.
 
     Returns
     -------
@@ -61,15 +65,18 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
 
         shape = place.y1 - place.y0, place.x1 - place.x0
         fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drop_hits=True)
-        sums = []
-        for part in strips(shape):
+
+        def flag(part):
+            """Flag the pixels of a strip; return the sums over its parts of columns."""
             lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
             rows = slice(part.start + place.y0, part.stop + place.y0)
             mask[rows, place.x0 : place.x1] |= dark_mask(
                 lines, hot=hot_rate, level=fit.rate, scales=fit.scales
             )
             sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
-            sums.append(sums_of_parts(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
+            return sums_of_parts(np.nan_to_num(sigma, nan=0.0).astype(np.float32))
+
+        sums = threaded_map(flag, list(strips(shape)), threads)
     _flag_columns(mask, place, np.concatenate(sums))
     return fit.rate
 
@@ -97,8 +104,8 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     factor = np.float32(gain / seconds)
     rate = whole_image(path, image.hdu)[part] * factor
     error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
-    level = float(np.nanmedian(rate))
-    usual = float(np.nanmedian(error))
+    level = float(median_of_numbers(rate))
+    usual = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
         above = rate - surroundings(rate, level)
         hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))

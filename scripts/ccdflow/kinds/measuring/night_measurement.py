@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import LOW_SIGMA
+from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.measuring import detector_sentences
 from ccdflow.kinds.measuring.night_darks import flag_by_darks
 from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
@@ -16,7 +18,7 @@ from ccdflow.kinds.measuring.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
-def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA):
+def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
     """Measure a detector by a night's darks and flats.
 
     Parameters
@@ -28,6 +30,8 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA):
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
+    threads : int
+        The findings do not depend on it.
 
     Returns
     -------
@@ -36,15 +40,30 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA):
     images, figures, remarks, looked = [], [], [], set()
     for image in night.images:
         bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
-        transfers = {a.name: transfer_of(night, image, a) for a in image.amplifiers}
-        sources, texts = flag_by_flats(night, image, bad_pixels, low_sigma=low_sigma)
+        # Each of the two reads the flats by itself.
+        transfers, (sources, texts) = threaded_map(
+            lambda measure: measure(),
+            (
+                lambda image=image: {
+                    a.name: transfer_of(night, image, a) for a in image.amplifiers
+                },
+                partial(flag_by_flats, night, image, bad_pixels, low_sigma=low_sigma),
+            ),
+            threads,
+        )
         looked |= sources
         remarks += texts
         rates = {}
         for amplifier in image.amplifiers:
             gain = amplifier.gain or transfers[amplifier.name].gain
             rate = flag_by_darks(
-                night, image, amplifier, gain, bad_pixels.masks["dark"], hot_rate=hot_rate
+                night,
+                image,
+                amplifier,
+                gain,
+                bad_pixels.masks["dark"],
+                hot_rate=hot_rate,
+                threads=threads,
             )
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:

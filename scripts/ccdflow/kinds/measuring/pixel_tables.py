@@ -20,6 +20,8 @@ from ccdflow.run import job_records
 PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 """The extensions with the bad and with the weak pixels."""
 
+# Comments of checksums: they have no date, so that the same pixels give the same bytes.
+_OF_CHECKSUM = "by ccdflow"
 # Card of the first HDU: the part of the noise of an image's flats that comes from the night.
 _OWN_PART_CARD = "FLATOWN"
 
@@ -35,8 +37,8 @@ def write_product(context, record, cards, images=(), **tables):
         Of the primary HDU.
     images : sequence of (str, numpy.ndarray)
         Name and pixels, (ny, nx) each.
-    **tables : list of astropy.io.fits.Column
-        By the names of their HDUs.
+    **tables : dict of str to (str, numpy.ndarray)
+        By the names of their HDUs, as `plaintables.table_hdu` takes them.
 
     Returns
     -------
@@ -53,18 +55,19 @@ def write_product(context, record, cards, images=(), **tables):
     primary.header.extend(fits.Header.fromstring("".join(texts)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
-    hdus += [fits.BinTableHDU.from_columns(each, name=name) for name, each in tables.items()]
     for hdu in hdus:
-        # The comment has no date, so that the same pixels give the same bytes.
-        hdu.add_checksum(when="by ccdflow")
+        hdu.add_checksum(when=_OF_CHECKSUM)
     buffer = io.BytesIO()
     hdus.writeto(buffer)
     content = buffer.getvalue()
-    target = context.results / record.product
-    atomic_write.write_whole(target, [content])
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
         extents = [hdu.fileinfo() for hdu in written]
     headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
+    comments = (_OF_CHECKSUM, _OF_CHECKSUM)
+    of_tables = [plaintables.table_hdu(*each, comments=comments) for each in tables.items()]
+    headers += [header for header, _ in of_tables]
+    target = context.results / record.product
+    atomic_write.write_whole(target, [content, *(part for hdu in of_tables for part in hdu)])
     return job_records.Record(
         record.product,
         record.kind,
@@ -86,7 +89,8 @@ def columns_of(images):
 
     Returns
     -------
-    list of astropy.io.fits.Column
+    dict of str to (str, numpy.ndarray)
+        As `plaintables.table_hdu` takes them.
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
     for number, image in enumerate(images):
@@ -109,7 +113,8 @@ def weak_columns_of(images):
 
     Returns
     -------
-    list of astropy.io.fits.Column
+    dict of str to (str, numpy.ndarray)
+        As `plaintables.table_hdu` takes them.
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, image in enumerate(images):
@@ -138,10 +143,10 @@ def weak_cards_of(images):
 
 def _columns(parts, formats):
     """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
-    return [
-        fits.Column(name, formats[name], array=np.concatenate([np.empty(0, np.int16), *arrays]))
+    return {
+        name: (formats[name], np.concatenate([np.empty(0, np.int16), *arrays]))
         for name, arrays in parts.items()
-    ]
+    }
 
 
 def read_seen(path, night, looked, shapes, *, weak=False):
