@@ -6,6 +6,7 @@ The run that wrote the batch starts this, as a process of its own or as a cluste
 does the same. Example:
 
 python scripts/batch.py results/.ccdflow/batches/2016-01-15.0123456789abcdef.json --cores 4
+
 Exit status 0: each product was made or has left a record of why it was not.
 """
 
