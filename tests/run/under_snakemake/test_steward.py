@@ -18,6 +18,7 @@ from ccdflow import settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run import job_records
+from ccdflow.run.batches import claims
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
 from ccdflow.run.under_snakemake.host import Host
 
@@ -399,3 +400,22 @@ def test_memory_that_jobs_of_a_kind_share_is_freed_after_the_last_of_them(begin,
         assert calls == []
         run.make(product, "frame")
     assert (len(products), calls) == (12, [True])
+
+
+def test_a_run_on_one_machine_waits_for_jobs_of_a_killed_one_and_a_cluster_does_not(
+    begin, monkeypatch
+):
+    killed = begin(is_local=False)
+    batch = killed.batches[0]
+    claim = claims.claim(f"{killed.results}/{batch.path}")
+    monkeypatch.setattr(claims.time, "sleep", lambda seconds: claim.close())
+    try:
+        on_cluster = begin(is_local=False)
+        assert on_cluster.session.busy.keys() == {batch.path}
+        assert not claim.closed
+        here = begin()
+    finally:
+        claim.close()
+    assert here.session.busy == {}
+    line = f"ccdflow: waiting: an earlier job is still at work on {batch.name}.{batch.key}"
+    assert here.stream.getvalue().splitlines()[0] == line
