@@ -55,11 +55,13 @@ class Part:
 
     def _open(self):
         """Return the file; make its folder again where another run has just removed it as empty."""
-        for _ in range(_MOST_FOLDERS):
-            with suppress(FileNotFoundError):
+        for left in reversed(range(_MOST_FOLDERS + 1)):
+            try:
                 return self.name.open("w+b", buffering=self._buffering)
+            except FileNotFoundError:
+                if not left:
+                    raise
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        return self.name.open("w+b", buffering=self._buffering)
 
     def write(self, data):
         """Write all of some bytes."""
