@@ -339,6 +339,9 @@ def test_masters_and_measurements_take_all_cores():
     assert wide == {"bias", "dark", "flat", "detector", "shutter", "bad pixels"}
     assert kinds.CHAIN.is_wide(SimpleNamespace(kind="dark"))
     assert not kinds.CHAIN.is_wide(SimpleNamespace(kind="frame"))
+    # The longest job of a night would leave all cores but one idle.
+    rule = (ROOT / "rules/detector.smk").read_text().partition("rule measure_detector:")[2]
+    assert re.search(r"threads: all_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

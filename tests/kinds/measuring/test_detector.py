@@ -20,6 +20,7 @@ from scipy import ndimage
 from small_frames import begin, run_jobs
 from workflow.stand_ins import use_stand_ins
 
+from ccdflow.detector.pixels import bad_pixels
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring import detector_sentences, night_measurement, pixel_tables
@@ -125,6 +126,13 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     low = [done.records[measured].data["quality"], again.records[measured].data["quality"]]
     low = [sum(each["low"] for each in amplifiers) for amplifiers in low]
     assert low[1] > low[0] + 10
+    # Two cores find what one finds, in several strips as well.
+    contents = set()
+    with mock.patch.object(bad_pixels, "_STRIP_PIXELS", 1):
+        for threads in (1, 2):
+            DETECTOR.make(again.context, SimpleNamespace(product=measured), threads=threads)
+            contents.add((done.results / measured).read_bytes())
+    assert len(contents) == 1
 
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
