@@ -152,7 +152,7 @@ def scale_of(header, dark, path):
     ----------
     header : astropy.io.fits.Header
         Of the frame.
-    dark : ccdflow.calibrate.master_store.Master
+    dark : ccdflow.calibrate.combined_master.Master
     path : pathlib.Path
         The frame, named in errors.
 

@@ -21,7 +21,7 @@ from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, read
 from ccdproc import ImageFileCollection
 
 from ccdflow import maskbits
-from ccdflow.calibrate import blocks, master_store
+from ccdflow.calibrate import blocks, combined_master
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
@@ -253,9 +253,9 @@ def test_a_master_has_the_gains_of_all_its_images(tmp_path):
     image = np.ones((4, 5), np.float32)
     hdus = [(image, {"AMPGAIN": 1.5}), (image, {"GAIN01": 2.5, "GAIN02": 3.5})]
     path = write(tmp_path / "bias.fits", (None, {"CCDFKEY": "k"}), *hdus)
-    assert master_store.read_master(path, "bias").gains == (1.5, 2.5, 3.5)
+    assert combined_master.read_master(path, "bias").gains == (1.5, 2.5, 3.5)
     path = write(tmp_path / "bias.fits", (None, {"AMPGAIN": 1.25}), (image, {}))
-    assert master_store.read_master(path, "bias").gains == (1.25,)
+    assert combined_master.read_master(path, "bias").gains == (1.25,)
 
 
 def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
@@ -379,15 +379,15 @@ def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
     flat = random.normal(1, 0.01, (40, 60)).astype(np.float32)
     flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
     mask[:, :31] = maskbits.SATURATED
-    image = master_store.master_image_of(flat, "flat", mask=mask)
+    image = combined_master.master_image_of(flat, "flat", mask=mask)
     x = image.flags.index % 60
     assert (image.flags.value == maskbits.UNCALIBRATED).all()
     assert x.max() == 30
     assert len(x) == 40 * 31
     with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):
-        master_store.master_image_of(flat, "flat")
+        combined_master.master_image_of(flat, "flat")
     with pytest.raises(FrameError, match=r"no lit pixel \(found 2\.84\)"):
-        master_store.master_image_of(flat[:, :31], "flat", mask=mask[:, :31])
+        combined_master.master_image_of(flat[:, :31], "flat", mask=mask[:, :31])
 
 
 def test_infinite_values_in_most_of_a_tile_leave_the_errors_beside_it(tmp_path):
@@ -503,13 +503,13 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
 
 def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_path, monkeypatch):
     reads = []
-    real = master_store.read_master
+    real = combined_master.read_master
 
     def counted(path, kind, **more):
         reads.append(kind)
         return real(path, kind, **more)
 
-    monkeypatch.setattr(master_store, "read_master", counted)
+    monkeypatch.setattr(combined_master, "read_master", counted)
     store = MasterStore()
 
     def one(number):
@@ -527,13 +527,13 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
 
 def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monkeypatch):
     """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
-    reads, real = [], master_store.read_master
+    reads, real = [], combined_master.read_master
 
     def counted(path, kind, **more):
         reads.append(kind)
         return real(path, kind, **more)
 
-    monkeypatch.setattr(master_store, "read_master", counted)
+    monkeypatch.setattr(combined_master, "read_master", counted)
     store, paths = MasterStore(), frame_and_masters[2]
     for _ in range(3):
         store.get(paths["bias"], "bias")
@@ -550,14 +550,14 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monk
 
 def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_path, monkeypatch):
     """Until the search for garbage: a forked process would get a copy of the plane meanwhile."""
-    made, real = {}, master_store.variance_of
+    made, real = {}, combined_master.variance_of
 
     def noted(image, master, known):
         plane = real(image, master, known)
         made[master.kind] = weakref.ref(plane)
         return plane
 
-    monkeypatch.setattr(master_store, "variance_of", noted)
+    monkeypatch.setattr(combined_master, "variance_of", noted)
     gc.disable()
     try:
         used = uses(frame_and_masters[2], MasterStore())

@@ -27,7 +27,7 @@ from calibration_truth import (
 from ccdflow import maskbits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
-from ccdflow.calibrate.master_store import Master, master_image_of
+from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame.readout import Readout, median_rounding, median_variance

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.calibrate import master_noise
-from ccdflow.calibrate.master_store import Master, MasterImage
+from ccdflow.calibrate.combined_master import Master, MasterImage
 from ccdflow.calibrate.sparse_masks import SparseMask
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout

@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
-from ccdflow.calibrate.master_store import Master, master_image_of
+from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import expected_light

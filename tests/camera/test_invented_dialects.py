@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from small_frames import run_jobs
 
-from ccdflow.calibrate.master_store import read_master
+from ccdflow.calibrate.combined_master import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.gains import card_number

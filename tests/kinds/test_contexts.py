@@ -84,8 +84,8 @@ def of_one_job(tmp_path, of):
     job = Job("bias", PRODUCT, "new key", "new", "n")
     before = job_records.Record(PRODUCT, "bias", "old key")
     return of(
-        {"types": "all"}, tmp_path, tmp_path, None, {PRODUCT: before}, (),
-        jobs={PRODUCT: job}, planned_products={PRODUCT},
+        settings={"types": "all"}, raw=tmp_path, results=tmp_path, chain=(),
+        store=None, ledger={PRODUCT: before}, jobs={PRODUCT: job}, planned_products={PRODUCT},
     ), job  # fmt: skip
 
 

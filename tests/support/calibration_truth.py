@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
-from ccdflow.calibrate.master_store import Master, master_image_of
+from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.errors import FrameError
 
 if TYPE_CHECKING:
-    from ccdflow.calibrate.master_store import Master
+    from ccdflow.calibrate.combined_master import Master
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
@@ -62,7 +62,7 @@ class AppliedMaster:
 
     Attributes
     ----------
-    master : ccdflow.calibrate.master_store.Master
+    master : ccdflow.calibrate.combined_master.Master
         The bias, dark or flat.
     scale : float
         k: the frame's exposure time over the dark's; 1 for equal ones.

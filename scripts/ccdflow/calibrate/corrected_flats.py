@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.calibrate.master_store import MasterImage
+from ccdflow.calibrate.combined_master import MasterImage
 
 # Flats that are kept: the frames of a night share few exposures.
 _MOST_FLATS = 2
@@ -51,7 +51,7 @@ def shutter_corrected(master, factors):
 
     Parameters
     ----------
-    master : ccdflow.calibrate.master_store.Master
+    master : ccdflow.calibrate.combined_master.Master
         The flat.
     factors : sequence of (numpy.ndarray, numpy.ndarray)
         Of each image, the factor on the calibrated frame and its relative variance, (ny, nx)
@@ -59,7 +59,7 @@ def shutter_corrected(master, factors):
 
     Returns
     -------
-    ccdflow.calibrate.master_store.Master
+    ccdflow.calibrate.combined_master.Master
     """
     images = tuple(
         CorrectedImage(image.data / factor, image.flags, flat=image, factor_variance=variance)
@@ -87,7 +87,7 @@ class CorrectedFlats:
 
         Returns
         -------
-        ccdflow.calibrate.master_store.Master
+        ccdflow.calibrate.combined_master.Master
         """
         with self._lock:
             if key not in self._flats:

@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 
 from ccdflow.calibrate import signal, sky_level
-from ccdflow.calibrate.master_store import LEAST_FLAT
+from ccdflow.calibrate.combined_master import LEAST_FLAT
 from ccdflow.files.fits_products.multi_image_products import read_each_row
 
 # Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.

@@ -47,7 +47,7 @@ class ImageMasters:
 
     @property
     def images(self):
-        """The image of each master, a list of `ccdflow.calibrate.master_store.MasterImage`."""
+        """The image of each master, a list of `ccdflow.calibrate.combined_master.MasterImage`."""
         return list(self._planes.values())
 
     def _image(self, use, index, name):
@@ -66,7 +66,7 @@ class ImageMasters:
         return images[index]
 
     def plane(self, kind):
-        """Return a master's `ccdflow.calibrate.master_store.MasterImage`, or None."""
+        """Return a master's `ccdflow.calibrate.combined_master.MasterImage`, or None."""
         return self._planes.get(kind)
 
     def factor(self, readout):

@@ -35,8 +35,8 @@ def variance_of(image, master, readouts):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.master_store.MasterImage
-    master : ccdflow.calibrate.master_store.Master
+    image : ccdflow.calibrate.combined_master.MasterImage
+    master : ccdflow.calibrate.combined_master.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
         Of the amplifiers of the image.
@@ -90,8 +90,8 @@ def _measured_variance(image, master, error, rows):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.master_store.MasterImage
-    master : ccdflow.calibrate.master_store.Master
+    image : ccdflow.calibrate.combined_master.MasterImage
+    master : ccdflow.calibrate.combined_master.Master
     error : numpy.ndarray of shape (rows, nx), float32
         Of these rows.
     rows : slice
@@ -112,8 +112,8 @@ def _scale_of_amplifier(image, master, readout, error):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.master_store.MasterImage
-    master : ccdflow.calibrate.master_store.Master
+    image : ccdflow.calibrate.combined_master.MasterImage
+    master : ccdflow.calibrate.combined_master.Master
     readout : ccdflow.frame.readout.Readout
     error : numpy.ndarray of shape (ny, nx), float32
         Standard errors of the image.
@@ -190,8 +190,8 @@ def signal_of(image, master, readouts):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.master_store.MasterImage
-    master : ccdflow.calibrate.master_store.Master
+    image : ccdflow.calibrate.combined_master.MasterImage
+    master : ccdflow.calibrate.combined_master.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
         Of the amplifiers of the image.

@@ -6,7 +6,7 @@ there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
 
 from __future__ import annotations
 
-from ccdflow.calibrate.master_store import is_level_subtracted
+from ccdflow.calibrate.combined_master import is_level_subtracted
 from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
@@ -155,7 +155,7 @@ def check_cut(master, header, *, file):
 
     Parameters
     ----------
-    master : ccdflow.calibrate.master_store.Master
+    master : ccdflow.calibrate.combined_master.Master
         Of one image.
     header : astropy.io.fits.Header
         Of the reduced frame.
@@ -208,7 +208,7 @@ def master_for(store, kind, path, frame, *, file, name):
 
     Returns
     -------
-    master : ccdflow.calibrate.master_store.Master
+    master : ccdflow.calibrate.combined_master.Master
     cut : str
         The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
 

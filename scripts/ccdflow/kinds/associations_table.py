@@ -9,7 +9,13 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import tables
 from ccdflow.kinds.calibrating.calibration import Calibration
-from ccdflow.kinds.forecasting import awaited_masters, coverage, forecast_sentences, night_forecast
+from ccdflow.kinds.forecasting import (
+    awaited_masters,
+    coverage,
+    forecast_sentences,
+    night_forecast,
+    planned_masters,
+)
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, reasons_of
@@ -201,7 +207,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         groups = SCIENCE.night_groups(context, night)
-        digests = digests_by_steps(context, groups, night_forecast.plain_step)
+        digests = digests_by_steps(context, groups, planned_masters.plain_step)
         choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
@@ -447,7 +453,7 @@ def _digest_of_answer(context, values_of, answer):
     if answer.use is not None and has_reasons_of_its_own(answer):
         # Page and table name the next candidate as well. Those behind it are scaled anew for each
         # exposure, and change nothing.
-        about = answer.use, night_forecast.rival_of(context, answer)[0]
+        about = answer.use, planned_masters.rival_of(context, answer)[0]
     return context.kept_by_identity(
         OutcomeKey.STEP_LINE,
         about,
@@ -481,7 +487,7 @@ def table_cells(context, answer):
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]
     index = step.uses.index(use)
-    rival, _ = night_forecast.rival_of(context, answer)
+    rival, _ = planned_masters.rival_of(context, answer)
     return [
         step.kind,
         use.product,

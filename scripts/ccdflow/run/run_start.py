@@ -16,6 +16,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EarlierJobs:
+    """How a run meets jobs of a killed one that are still at work.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line where they are waited for.
+    are_beside : bool
+        Whether the plan is made while they are at work on what it wants as well, for each batch
+        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
+        the plan is made once they have ended.
+    """
+
+    say: Callable[[str], None] = print
+    are_beside: bool = False
+
+
+_AWAITED_EARLIER_JOBS = EarlierJobs()
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """A request to a run, beyond its settings: the products to make again, dry or not.
 
@@ -31,12 +52,15 @@ class RunRequest:
     requested : frozenset of str
         Products requested by name. Their raw files, and those of ``forced``, are read again if
         they were set aside.
+    earlier_jobs : EarlierJobs
+        How jobs of an earlier run are met that are still at work.
     """
 
     is_dry: bool = False
     accepts_seal: bool = False
     forced: frozenset[str] = frozenset()
     requested: frozenset[str] = frozenset()
+    earlier_jobs: EarlierJobs = _AWAITED_EARLIER_JOBS
 
     @property
     def names_products(self):
@@ -67,28 +91,6 @@ class LastRound:
 
 
 @dataclass(frozen=True)
-class EarlierJobs:
-    """How a run meets jobs of a killed one that are still at work.
-
-    Attributes
-    ----------
-    say : callable
-        Takes a line where they are waited for.
-    are_beside : bool
-        Whether the plan is made while they are at work on what it wants as well, for each batch
-        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
-        the plan is made once they have ended.
-    """
-
-    say: Callable[[str], None] = print
-    are_beside: bool = False
-
-
-AWAITED_EARLIER_JOBS = EarlierJobs()
-"""The plan is made once they have ended."""
-
-
-@dataclass(frozen=True)
 class RunStart:
     """All that a run begins with; nothing of it changes while the run is planned.
 
@@ -109,7 +111,6 @@ class RunStart:
         How many processes may read headers.
     progress : callable or None
         Called with (headers read, headers to read).
-    earlier_jobs : EarlierJobs
     awaited : frozenset of str
         Batches of an earlier run that the run has waited for.
     """
@@ -122,7 +123,6 @@ class RunStart:
     lock: TextIO | None = None
     cores: int = 1
     progress: Callable[[int, int], None] | None = None
-    earlier_jobs: EarlierJobs = AWAITED_EARLIER_JOBS
     awaited: frozenset[str] = frozenset()
 
     @property

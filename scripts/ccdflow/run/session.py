@@ -28,7 +28,7 @@ from ccdflow.run.products import removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
-from ccdflow.run.run_start import AWAITED_EARLIER_JOBS, RunRequest, RunStart
+from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
@@ -100,7 +100,6 @@ class Session:
 
 def start(
     settings, *, chain, request=_WHOLE_RUN, last_round=None, cores=1, progress=None,
-    earlier_jobs=AWAITED_EARLIER_JOBS,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
@@ -118,8 +117,6 @@ def start(
         How many processes may read headers.
     progress : callable, optional
         Called with (headers read, headers to read).
-    earlier_jobs : ccdflow.run.run_start.EarlierJobs, optional
-        How jobs of an earlier run are met that are still at work.
 
     Returns
     -------
@@ -147,7 +144,6 @@ def start(
                     lock=lock_file,
                     cores=cores,
                     progress=progress,
-                    earlier_jobs=earlier_jobs,
                 )
             )
         except OSError as error:
@@ -282,7 +278,7 @@ def _session_of_all_nights(run_start):
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
     busy = {} if request.is_dry else claims.withdraw(results)
-    if busy and not run_start.earlier_jobs.are_beside:
+    if busy and not request.earlier_jobs.are_beside:
         busy = _wait_for_earlier(run_start, busy)
     last_round = run_start.last_round
     read = last_round.read_notes if last_round is not None else None
@@ -308,9 +304,8 @@ def _session_of_all_nights(run_start):
         outdated=outdated,
         cameras=run_start.reading.cameras,
     )
-    session = Session(
-        plan.make_plan(context, forced, records=files), request.is_dry, run_start.lock, busy
-    )
+    planned = plan.make_plan(context, forced, records=files)
+    session = Session(planned, request.is_dry, run_start.lock, busy)
     if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
         _wait_for_earlier(run_start, spoilers)
         return _session_of_all_nights(replace(run_start, awaited=run_start.awaited | spoilers))
@@ -328,7 +323,7 @@ def _session_of_all_nights(run_start):
 def _wait_for_earlier(run_start, batches):
     """Wait for batches of an earlier run that are at work; return those at work then."""
     for batch in sorted(batches):
-        claims.wait_for(run_start.results / batch, say=run_start.earlier_jobs.say)
+        claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
     return claims.withdraw(run_start.results)
 
 

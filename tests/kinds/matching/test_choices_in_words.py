@@ -16,7 +16,7 @@ from offered_masters import frame, master
 import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
-from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
+from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast, planned_masters
 from ccdflow.kinds.forecasting.budget import wishes as wishes_of
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_its_own, reasons_of
@@ -444,7 +444,7 @@ def test_steps_have_the_hashes_of_their_values_in_order(archive):
     context = archive.plan()
     (group,) = SCIENCE.night_groups(context, NIGHT)
     bias, *_, flat = (
-        night_forecast.plain_step(context, answer) for answer in answers_of(context, group)
+        planned_masters.plain_step(context, answer) for answer in answers_of(context, group)
     )
     assert bias._fields[:3] == ("kind", "product", "lag")
     assert (bias.kind, bias.lag, bias.scale, bias.rank, bias.rival) == ("bias", 0, 1.0, 0, "")

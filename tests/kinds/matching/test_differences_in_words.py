@@ -8,7 +8,12 @@ from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
 from offered_masters import frame, master
 
 from ccdflow.kinds.explaining import product_explanation, what_if
-from ccdflow.kinds.forecasting import forecast_sentences, night_forecast, night_noise
+from ccdflow.kinds.forecasting import (
+    forecast_sentences,
+    night_forecast,
+    night_noise,
+    planned_masters,
+)
 from ccdflow.kinds.forecasting.budget import BudgetedFrame, Wish
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import Answer
@@ -71,7 +76,7 @@ def test_another_gain_is_not_named_as_another_layout_as_well(archive):
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     missing = Missing("flat", MissingCause.TOO_FAINT, rest="flat.fits: none is bright enough")
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
-    line = night_forecast.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
+    line = planned_masters.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
     block = night_forecast.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))

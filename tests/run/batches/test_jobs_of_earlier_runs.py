@@ -8,8 +8,9 @@ import pytest
 import small_frames
 
 from ccdflow import kinds
-from ccdflow.run import job_records, ledger, run_start, session, worker
+from ccdflow.run import job_records, ledger, session, worker
 from ccdflow.run.batches import batch_files, batch_splitting, claims
+from ccdflow.run.run_start import EarlierJobs, RunRequest
 
 CAMERAS = {"testcam": small_frames.LFC_LIKE.format(name="TESTCAM")}
 NIGHT = "2020-02-29"
@@ -66,8 +67,8 @@ def kill_run(folders):
 
 def start(values, *, say=pytest.fail, are_beside=False):
     """Return a planned run, without its lock."""
-    earlier_jobs = run_start.EarlierJobs(say, are_beside)
-    running = session.start(values, chain=kinds.CHAIN, earlier_jobs=earlier_jobs)
+    request = RunRequest(earlier_jobs=EarlierJobs(say, are_beside))
+    running = session.start(values, chain=kinds.CHAIN, request=request)
     running.lock.close()
     return running
 

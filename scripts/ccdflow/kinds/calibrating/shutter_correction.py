@@ -188,11 +188,11 @@ class ShutterCorrection:
 
         Parameters
         ----------
-        master : ccdflow.calibrate.master_store.Master
+        master : ccdflow.calibrate.combined_master.Master
 
         Returns
         -------
-        ccdflow.calibrate.master_store.Master
+        ccdflow.calibrate.combined_master.Master
             The flat times the correction; the last ones are kept.
         """
         key = (

@@ -210,7 +210,7 @@ def budgeted_frame_with_master(line, block):
 
     Parameters
     ----------
-    line : ccdflow.kinds.forecasting.night_forecast.PlannedMaster
+    line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
     block : ccdflow.kinds.forecasting.night_forecast.Block or None
 
     Returns

@@ -64,10 +64,10 @@ def write_product(context, record, cards, images=(), **tables):
         extents = [hdu.fileinfo() for hdu in written]
     headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
     comments = (_OF_CHECKSUM, _OF_CHECKSUM)
-    of_tables = [plaintables.table_hdu(*each, comments=comments) for each in tables.items()]
-    headers += [header for header, _ in of_tables]
+    table_hdus = [plaintables.table_hdu(*each, comments=comments) for each in tables.items()]
+    headers += [header for header, _ in table_hdus]
     target = context.results / record.product
-    atomic_write.write_whole(target, [content, *(part for hdu in of_tables for part in hdu)])
+    atomic_write.write_whole(target, [content, *(part for hdu in table_hdus for part in hdu)])
     return job_records.Record(
         record.product,
         record.kind,

@@ -146,10 +146,10 @@ class Steward:
                 accepts_seal=True,
                 forced=self._forced_products(),
                 requested=frozenset(requested),
+                earlier_jobs=EarlierJobs(self.say, are_beside=not host.is_local),
             ),
             cores=host.cores,
             progress=self._headers_read,
-            earlier_jobs=EarlierJobs(self.say, are_beside=not host.is_local),
         )
         for product in requested:
             job_list.check_product(started.context, product, self.results)

@@ -24,7 +24,7 @@ from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
-from ccdflow.run.run_start import EarlierJobs, LastRound
+from ccdflow.run.run_start import EarlierJobs, LastRound, RunRequest
 from ccdflow.run.unparsed_mapping import forget_texts
 from ccdflow.run.watch import (
     arrivals,
@@ -410,10 +410,10 @@ class Watch:
         return session.start(
             self.settings,
             chain=self.chain,
+            request=RunRequest(earlier_jobs=EarlierJobs(self.say)),
             last_round=last_round,
             cores=self.cores,
             progress=lambda *_: self._patience.note_life(),
-            earlier_jobs=EarlierJobs(self.say),
         )
 
     def _last_round(self, results):

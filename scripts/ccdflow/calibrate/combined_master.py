@@ -1,0 +1,448 @@
+"""A combined bias, dark or flat as calibration takes it, and its reading from a file.
+
+Pixels are finite here: a pixel without a value gets a harmless one, and a bit in the mask.
+Variances are computed on first use, see `ccdflow.calibrate.master_noise`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow import maskbits
+from ccdflow.calibrate.applied_masters import FLAT
+from ccdflow.calibrate.master_noise import signal_of, variance_of
+from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
+from ccdflow.files.cards import card_value
+from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
+from ccdflow.files.values import as_number
+
+LEAST_FLAT = 1e-3
+"""A pixel is divided by its flat only if that is at least this."""
+
+# Rows of a master that are read at once: a few MB.
+_READ_ROWS = 256
+# The lit pixels of a flat have a median within these: its mean is 1, and parts may be unlit.
+_LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
+# A flat is judged by about this many rows.
+_CHECKED_ROWS = 256
+# Planes of one master that are kept, one for each exposure: most nights have one or two.
+_KEPT_PLANES = 2
+
+
+@dataclass(frozen=True)
+class Master:
+    """A combined bias, dark or flat.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    images : tuple of MasterImage
+        One for each image of the frames, in the order of the HDUs.
+    name : str
+        Its path, for cards and errors.
+    key : str
+        Its CCDFKEY.
+    frames : int or None
+        Number of members.
+    exptime, temperature : float or None
+        Seconds, degrees.
+    bias_key : str
+        CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
+    bias_noise : float
+        Of that bias, adu; needed only if the frame gets another bias.
+    level_subtracted : bool
+        Whether the overscan level of its members was subtracted.
+    level : float or None
+        Mean level of one flat, adu.
+    camera, unit : str
+    gains : tuple of float
+        Electrons per adu of its amplifiers, if its header has them.
+    """
+
+    kind: str
+    images: tuple[MasterImage, ...]
+    name: str = ""
+    key: str = ""
+    frames: int | None = None
+    exptime: float | None = None
+    temperature: float | None = None
+    bias_key: str = ""
+    bias_noise: float = 0.0
+    level_subtracted: bool = True
+    level: float | None = None
+    camera: str = ""
+    unit: str = "adu"
+    gains: tuple[float, ...] = ()
+
+    @property
+    def nbytes(self):
+        """Bytes of memory in use."""
+        return sum(image.nbytes for image in self.images)
+
+    def cut(self, region):
+        """Return the master of one image cut to a `ccdflow.camera.sections.Region`.
+
+        Its figures are those of the whole master; a flat keeps its scale.
+        """
+        (image,) = self.images
+        return replace(self, images=(image.cut(region),))
+
+
+@dataclass
+class MasterImage:
+    """One image of a master.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
+    flags : ccdflow.calibrate.sparse_masks.SparseMask
+        Its bad pixels, as bits of a calibrated frame's mask.
+    error : callable or None
+        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
+        there are none.
+    scatter : bool
+        Whether the errors follow from the scatter of each pixel's values.
+    number : int
+        Its own in this process.
+    """
+
+    data: np.ndarray
+    flags: SparseMask
+    error: Callable[[], np.ndarray] | None = None
+    scatter: bool = True
+    number: int = field(default_factory=itertools.count().__next__)
+    _planes: dict[tuple[str, object], np.ndarray] = field(default_factory=dict, repr=False)
+    _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
+    _lock: AbstractContextManager[bool] = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def nbytes(self):
+        """Bytes of memory in use."""
+        planes = [self.data, *self._planes.values(), *self._recent.values()]
+        return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
+
+    def cut(self, region):
+        """Return a copy of the pixels of a `ccdflow.camera.sections.Region`."""
+        error = self.error and (lambda: self.error()[region.slices].copy())
+        flags = self.flags.cut(region)
+        return MasterImage(self.data[region.slices].copy(), flags, error, self.scatter)
+
+    def variance(self, master, readouts):
+        """Return the variance of each pixel: adu^2; of a flat, relative to its value squared.
+
+        Parameters
+        ----------
+        master : Master
+            The master of this image.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            With gain and read noise.
+
+        Returns
+        -------
+        numpy.ndarray
+            (ny, nx), float32, finite, above 0.
+        """
+        return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
+
+    def signal(self, master, readouts):
+        """Return a dark's expected signal, adu, (ny, nx) float32: without the noise of a pixel.
+
+        Parameters
+        ----------
+        master : Master
+            The master that the image is of.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            Of the amplifiers of the image.
+
+        Returns
+        -------
+        numpy.ndarray of shape (ny, nx), float32
+        """
+        return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
+
+    def figure(self, name, make):
+        """Return a figure of this image that is computed once.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Computes it.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
+        """
+        return self._plane(name, make)
+
+    def recent(self, name, make):
+        """Return a plane that depends on how this image is applied; the last few ones are kept.
+
+        Parameters
+        ----------
+        name : tuple
+            Its first entry is the sort of plane: of each sort the last few are kept.
+        make : callable
+            Computes the plane.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
+        """
+        with self._lock:
+            if name not in self._recent:
+                self._recent[name] = make()
+            self._recent.move_to_end(name)
+            kinds = [other for other in self._recent if other[0] == name[0]]
+            for old in kinds[:-_KEPT_PLANES]:
+                del self._recent[old]
+            return self._recent[name]
+
+    def forget(self, readouts):
+        """Free the planes of variance and signal; they are computed again if needed."""
+        with self._lock:
+            for name in ("variance", "signal"):
+                self._planes.pop((name, readouts), None)
+
+    def _plane(self, name, make):
+        """Return the result of ``make()``, computed once for all threads."""
+        with self._lock:
+            if name not in self._planes:
+                self._planes[name] = make()
+            return self._planes[name]
+
+
+def read_master(path, kind, *, name=None):
+    """Read a combined bias, dark or flat.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : {'bias', 'dark', 'flat'}
+    name : str, optional
+        For cards and errors; default: the path.
+
+    Returns
+    -------
+    Master
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read, or a flat holds no lit pixel or is not normalised.
+    """
+    name = str(path) if name is None else name
+    hdus = read_stored_hdus(path, name=name)
+    extensions = {hdu.name: hdu for hdu in hdus[1:] if hdu.shape is not None}
+    images, gains = [], ()
+    with Path(path).open("rb", buffering=0) as file:
+        for index, hdu in enumerate(hdus):
+            if hdu.shape is None or _is_companion(hdu.name, index):
+                continue
+            suffix = str(index) if index else ""
+            pixels = _read_image(file.fileno(), hdu, name)
+            mask = extensions.get(f"MASK{suffix}")
+            mask = None if mask is None else _read_image(file.fileno(), mask, name)
+            error = extensions.get(f"UNCERT{suffix}")
+            header = hdus[0].header if index == 0 else _merge_headers(hdus[0].header, hdu.header)
+            gains += _gains_of(hdu.header)
+            read_error = None if error is None else _error_reader(path, error, name)
+            # These cards give the parameters of a predicted UNCERT.
+            scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
+            images.append(
+                master_image_of(
+                    pixels,
+                    kind,
+                    mask=mask,
+                    error=read_error,
+                    scatter=scatter,
+                    name=name,
+                    copy=False,
+                )
+            )
+    if not images:
+        raise DamagedProduct(f"the combined {kind} holds no image", file=name, remedy=MAKE_AGAIN)
+    # One image of a file may have its cards in the primary.
+    return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
+
+
+def _is_companion(name, index):
+    """Return whether an extension is an image's uncertainty, mask or count."""
+    return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
+
+
+def _merge_headers(primary, extension):
+    """Return the primary header with the cards of an extension, which take precedence."""
+    merged = primary.copy()
+    merged.update(extension)
+    return merged
+
+
+def _error_reader(path, hdu, name):
+    """Return a function that reads standard errors: they are needed late, or never."""
+
+    def read():
+        with Path(path).open("rb", buffering=0) as file:
+            return _read_image(file.fileno(), hdu, name)
+
+    return read
+
+
+def _read_image(file, hdu, name):
+    """Return an image in native byte order: float32, or integers for an integer image."""
+    dtype = np.dtype(hdu.dtype)
+    image = np.empty(hdu.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
+    buffer = np.empty((min(_READ_ROWS, hdu.shape[0]), hdu.shape[1]), dtype)
+    for first in range(0, hdu.shape[0], len(buffer)):
+        block = buffer[: hdu.shape[0] - first]
+        read_rows(file, hdu, first, block, name=name)
+        image[first : first + len(block)] = block
+    return image
+
+
+def _gains_of(header):
+    """Return the gains of an image's amplifiers, in the order of their cards."""
+    gains = (as_number(card_value(header, key)) for key in header if _is_gain_card(key))
+    return tuple(gain for gain in gains if gain is not None)
+
+
+def _master_of_header(kind, images, gains, header, name):
+    """Return a `Master` with the values of its header that calibrating needs.
+
+    Parameters
+    ----------
+    kind : str
+        "bias", "dark" or "flat".
+    images : sequence
+        The images of the master.
+    gains : tuple of float
+        Of its amplifiers, electrons per adu.
+    header : astropy.io.fits.Header
+    name : str
+        Of the file.
+    """
+
+    def text(keyword):
+        return str(card_value(header, keyword) or "")
+
+    bias_key = text("BIASKEY") or text("BIASIM")
+    return Master(
+        kind,
+        images,
+        name=name,
+        key=text("CCDFKEY"),
+        frames=as_number(card_value(header, "NCOMBINE")),
+        exptime=as_number(card_value(header, "EXPTIME")),
+        bias_key=bias_key,
+        bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
+        level_subtracted=bool(bias_key) or is_level_subtracted(header),
+        level=as_number(card_value(header, "FLATLVL")),
+        camera=text("CCDFCAM"),
+        unit=text("BUNIT") or "adu",
+        gains=gains,
+    )
+
+
+def is_level_subtracted(header):
+    """Return whether a header says that the overscan level was subtracted."""
+    return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
+
+
+def _is_gain_card(keyword):
+    return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
+
+
+def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+    """Return a `MasterImage` of an array.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of float32 or float64
+        (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
+    kind : {'bias', 'dark', 'flat'}
+    mask : numpy.ndarray, optional
+        (ny, nx) integers, bits of `ccdflow.maskbits`.
+    error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
+        Standard errors, or a function that returns them.
+    scatter : bool
+        See `MasterImage`.
+    name : str
+        For errors.
+    copy : bool
+        If False, ``pixels`` is kept and changed; it must then be native float32.
+
+    Returns
+    -------
+    MasterImage
+
+    Raises
+    ------
+    FrameError
+        If no pixel has a value, or a flat holds no lit pixel or is not normalised.
+    """
+    data = np.array(pixels, np.float32) if copy else pixels
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
+    absent = ~np.isfinite(data)
+    if absent.all():
+        raise DamagedProduct(
+            f"the combined {kind} holds no finite value", file=name, remedy=MAKE_AGAIN
+        )
+    flags[absent] |= maskbits.UNCALIBRATED
+    if kind == FLAT:
+        _check_flat(data, flags, name)
+        flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
+        # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
+        absent |= data < LEAST_FLAT
+        flags[absent] |= maskbits.UNCALIBRATED
+        data[absent] = 1.0
+    elif absent.any():
+        data[absent] = np.median(data[~absent])
+    if error is not None and not callable(error):
+        return MasterImage(
+            data, SparseMask.from_mask(flags), lambda: np.array(error, np.float32), scatter
+        )
+    return MasterImage(data, SparseMask.from_mask(flags), error, scatter)
+
+
+def _check_flat(data, flags, name):
+    """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
+
+    def lit_pixels(rows):
+        # A pixel that was saturated in all flats has their highest level, which is no response.
+        has_value = flags[rows] & maskbits.UNCALIBRATED == 0
+        return data[rows][has_value & (data[rows] >= maskbits.UNLIT_BELOW)]
+
+    # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
+    lit = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
+    lit = lit if lit.size else lit_pixels(slice(None))
+    if not lit.size:
+        raise FrameError(
+            "the flat holds no lit pixel",
+            file=name,
+            keyword="highest pixel",
+            value=round(float(np.nanmax(data)), 3),
+            allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
+            remedy="look at its members",
+        )
+    middle = float(np.median(lit))
+    if not _LOWEST_MEDIAN < middle < _HIGHEST_MEDIAN:
+        raise FrameError(
+            "the flat is not normalised",
+            file=name,
+            keyword="median",
+            value=round(middle, 3),
+            allowed=f"a median between {_LOWEST_MEDIAN:g} and {_HIGHEST_MEDIAN:g}",
+            remedy="divide it by its mean",
+        )
