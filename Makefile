@@ -137,7 +137,7 @@ $(CLUSTER): envs/requirements-slurm.txt $(RUNTIME)
 	$(COMPILE)
 	@touch $@
 
-# uv uses all cores, and less of them than pip. Without it parts of the packages are installed at
+# uv uses all cores, and less time of them than pip. Without it parts of the packages are installed at
 # the same time, as pip uses one core; the last pip installs anything that is missing, or fails.
 $(DEVELOPER): envs/requirements.txt envs/requirements-dev.txt envs/requirements-slurm.txt envs/constraints.txt
 	$(MAKE_VENV)
