@@ -7,9 +7,9 @@ from astropy.io import fits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
+from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.calibrate.master_noise import predicted_variance
-from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
