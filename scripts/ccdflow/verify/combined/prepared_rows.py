@@ -234,7 +234,18 @@ def _ceiling(header):
 
 
 def _add_parts_at_end(bits, values, header, rows):
-    """Flag the pixels at the end of the converter in lines of an unusual level, in place."""
+    """Flag the pixels at the end of the converter in lines of an unusual level, in place.
+
+    Parameters
+    ----------
+    bits : numpy.ndarray of shape (k, nx), int16
+        Mask of some rows of a member; changed in place.
+    values : numpy.ndarray of shape (k, nx), float32 or float64
+        Pixels of these rows.
+    header : astropy.io.fits.Header
+        Of the member's image.
+    rows : slice or numpy.ndarray of int
+    """
     for tail in tails_of(header):
         for (y, x), value in least_values(header, tail)[1]:
             inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
