@@ -226,6 +226,42 @@ def test_described_parameters_are_those_of_the_function():
     assert wrong == []
 
 
+def untyped_entries(text):
+    """Return the entries of Parameters and Attributes without ` : type`.
+
+    "See `f`" and "As ..." below an entry name the place that has the type.
+    """
+    untyped = []
+    sections = r"^(?:Other )?(?:Parameters|Attributes)\n-+\n(.*?)(?=\n\n\S[^\n]*\n-|\Z)"
+    for lines in re.findall(sections, text, re.DOTALL | re.MULTILINE):
+        entries = re.findall(r"^(\S.*)((?:\n(?: .*)?)*)", lines, re.MULTILINE)
+        untyped += [
+            entry
+            for entry, below in entries
+            if " : " not in entry and not re.match(r"(?:See|As) ", below.strip())
+        ]
+    return untyped
+
+
+def test_each_parameter_has_a_type():
+    """ "The history of the product" leaves open which of three classes `account` is."""
+    wrong, entries = [], 0
+    for module in modules():
+        for holder in holders(module):
+            text = ast.get_docstring(holder) or ""
+            entries += text.count(" : ")
+            place = f"{module.path.relative_to(SCRIPTS)}: {getattr(holder, 'name', '')}"
+            wrong += [f"{place}: {entry}" for entry in untyped_entries(text)]
+    assert wrong == []
+    assert entries > 5000
+
+
+def test_an_entry_without_a_type_is_seen():
+    entries = "a\n    The first.\n\n    More.\nb, c : int\nd\n    As in `f`.\n*e\n    See `g`."
+    text = f"Do.\n\nParameters\n----------\n{entries}\n\nReturns\n-------\nint"
+    assert untyped_entries(text) == ["a"]
+
+
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
 # cards. A caller takes each of them as a whole.
 WHOLE_TUPLES = {
@@ -637,7 +673,7 @@ def test_containers_of_a_class_have_the_types_of_their_items():
 
 
 # Parameters and fields that take a value of any type: those of cards, settings and notes.
-ANY_VALUES = {"absent", "card_value", "content", "default", "noted", "text", "value"}
+ANY_VALUES = {"absent", "card_value", "content", "default", "noted", "result", "text", "value"}
 
 # An object, several in a row, the result of a function.
 OBJECTS = re.compile(r"(?:\w+\[|Callable\[.*, )?object(?:, \.\.\.)?\]?(?: \| None)?")

@@ -131,7 +131,17 @@ def _clocks(reader):
 
 
 def _check_stamps(stamps, clocks, moment, allowed):
-    """Check that the other cards have the time of a moment, as far as allowed."""
+    """Check that the other cards have the time of a moment, as far as allowed.
+
+    Parameters
+    ----------
+    stamps : list of (str, datetime.datetime, datetime.timedelta or None)
+        As `_stamps` returns them: the first one is that of the moment.
+    clocks : list of (str, datetime.timedelta)
+        As `_clocks` returns them.
+    moment : ccdflow.camera.nights.Moment
+    allowed : datetime.timedelta
+    """
     when = moment.when
     for keyword, day, clock in stamps[1:]:
         # A day alone, or midnight, may be any time of the day.

@@ -210,10 +210,9 @@ def _calibrate_with(path, target, work, chain):
     ----------
     path, target : pathlib.Path
         The reduced frame, and the file to write.
-    work
-        The calibration of the frame.
-    chain
-        The masters of each image.
+    work : ccdflow.kinds.calibrating.calibration.Calibration
+        Of the frame.
+    chain : ccdflow.calibrate.applied_masters.FrameMasters
     """
     calibrated = calibrate_file(
         path, target, chain, work.readouts(),
