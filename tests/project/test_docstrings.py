@@ -202,6 +202,20 @@ def test_values_of_a_dataclass_are_attributes():
     assert wrong == []
 
 
+def test_a_property_is_described_once():
+    """In its own docstring, and not in the section Attributes as well."""
+    twice, properties = [], 0
+    for place, node, text in dataclasses():
+        section = re.search(r"^Attributes\n-+\n(.*?)(?=\n\n\S|\Z)", text or "", re.DOTALL | re.M)
+        lines = re.findall(r"^(\w[^:\n]*?)(?: :.*)?$", section[1] if section else "", re.MULTILINE)
+        named = {name.strip() for line in lines for name in line.split(",")}
+        own = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+        twice += [f"{place}: {name}" for name in sorted(named & own)]
+        properties += len(own)
+    assert twice == []
+    assert properties > 300
+
+
 def test_described_parameters_are_those_of_the_function():
     wrong = []
     described = [
