@@ -322,7 +322,7 @@ def _coverage(context):
 
 
 def _nights_in_words(covered):
-    """Return the nights that a coverage is about: the one, or the number of the last ones."""
+    """Return the nights of a coverage in words: the name of a single one, else their number."""
     if len(covered.nights) == 1:
         return f"night {covered.nights[0]}"
     return f"the last {len(covered.nights)} nights"
@@ -396,7 +396,7 @@ def _blocks(context, night):
 
 
 def _candidates(context, groups):
-    """Return the masters that frames may take, where any is made by this run."""
+    """Return the masters that frames may take; [] in a run that makes nothing."""
     return association.candidates_of(groups) if context.jobs else []
 
 
@@ -408,7 +408,7 @@ def _sources(context):
 
 
 def _is_refused(context, group, record):
-    """Return whether a frame is not calibrated; its record is None where there is none."""
+    """Return whether a frame is not calibrated, by its record; without one, by the plan."""
     if record is None or record.status == job_records.REFUSED:
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":

@@ -220,7 +220,7 @@ class MastersPicture(CalibrationPicture):
         )
 
     def page_basis(self, context, night):
-        """Return the picture's key, and why masters lack others: their own keys do not hold it."""
+        """Return the picture's key, and why masters were made without others: no key has that."""
         groups = self.drawn_groups(context, night)
         without = [[g.product, why] for g in groups if (why := _missing_masters(context, g))]
         reasons_for_none = {"without": without} if without else {}
@@ -368,7 +368,7 @@ def _count_groups(groups, kind):
 
 
 def _frames_words(context, groups):
-    """Return of how many frames combined darks and flats are, where some were left out."""
+    """Return the number of combined frames among all in words, '' where none was left out."""
     data = [r.data for g in groups if (r := context.outcome(g.product)) is not None]
     outs = sum(len(each.get("left_out", ())) for each in data)
     members = sum(len(each.get("members", ())) for each in data)

@@ -69,7 +69,7 @@ class Sheet(NightPicture):
         return [*FRAME.products_on_page(context, night), *(group.product for group in groups)]
 
     def _is_whole(self, context, product):
-        """Return whether the pictures of a list are as it names them."""
+        """Return whether the pictures in the folder are those of the list, byte for byte."""
         record = context.earlier_record(product)
         if record is None or record.status != job_records.MADE:
             return True

@@ -74,7 +74,7 @@ class Flat(ExposedMasterKind):
         return basis
 
     def _dark_use(self, context, group):
-        """Return the dark that is taken; none without the bias that it had taken off."""
+        """Return the `Use` of the dark; None without a bias, which the darks had subtracted."""
         bias, dark = (first_use(context, step) for step in group.steps)
         return None if bias is None else dark
 

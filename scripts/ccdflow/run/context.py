@@ -469,7 +469,7 @@ class PlanContext(_KeptOutcomes, Context):
 
 
 def _refusals_foreseen(context):
-    """Return {(product, key): reason}; looks at the plan have contexts of their own."""
+    """Return {(product, key): reason} of the refusals that this context's plan foresees."""
     return context.lookup(_REFUSALS_KEY, dict)
 
 

@@ -138,7 +138,7 @@ def _bytes_of_frames(product, results):
 
 
 def _rows_of(results):
-    """Return {name of a frame's product in its folder: its line of the inventory}, of good ones."""
+    """Return {product's name below reduced/: its line of the inventory} of frames that are ok."""
     table = results / paths.INVENTORY
     if not table.is_file():
         raise UserError(

@@ -85,7 +85,7 @@ class Calibration:
 
     @property
     def _missing_words(self):
-        """The same in words, with the masters at hand: {kind: text}."""
+        """Why masters are missing, in words that name those there are: {kind: text}."""
         return {kind: missing_words(missing) for kind, missing in self.missing.items()}
 
     def degrees_warmer(self, use):

@@ -214,7 +214,7 @@ class StepsChoice:
 
 
 def _own_values_needed(steps):
-    """Return how much of exposure and temperatures must be equal for frames to have some steps.
+    """Return which of its own values another frame must share to have the same steps.
 
     Frames with the same numbers have the same masters. A dark that is scaled has a scale for each
     exposure. The reason for a missing master names the frame's own temperature.
@@ -222,7 +222,7 @@ def _own_values_needed(steps):
     Returns
     -------
     int or None
-        0: nothing; 1: the exposure; None: all.
+        0: none; 1: the exposure; None: exposure and temperatures.
     """
     if any(step.missing for step in steps):
         return None
@@ -230,7 +230,7 @@ def _own_values_needed(steps):
 
 
 def _step_key(context, step):
-    """Return the key of a step: `_PlannedFrames` whose steps have one key have one key and needs.
+    """Return the key of a step: frames whose steps have equal keys share a `_SharedCalibration`.
 
     Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
     but their names counts.
@@ -375,7 +375,7 @@ class FramePlanner:
             yield WantedProduct(product, night, basis, (frame.product,), (), calibration.after, key)
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
-        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any.
+        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's where known.
 
         Parameters
         ----------

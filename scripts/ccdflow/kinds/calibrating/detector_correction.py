@@ -110,7 +110,7 @@ class DetectorCorrection:
 
     @property
     def why_unlike(self):
-        """Why its amplifiers are of unlike scales, or '': nothing makes them alike."""
+        """Why nothing gives its amplifiers one scale, in words; '' where they have one."""
         is_unlike = self._lacks_gain and self._flat is None and len(self._amplifiers) > 1
         return UNLIKE_AMPLIFIERS if is_unlike and not self._is_each_gain_known else ""
 

@@ -273,7 +273,7 @@ def _is_bias_of_dark(results, header):
 
 
 def _as_noise(kind, variance):
-    """Return a variance of the table in the words of the line above it: of a flat its root."""
+    """Return a variance in words, with the unit of the line above it; of a flat its square root."""
     if kind != FLAT:
         return f"{variance} e2"
     return f"{math.sqrt(float(variance)):.3g} of the signal"

@@ -220,7 +220,7 @@ def _calibrate_with(path, target, work, chain):
 
 
 def _kind_of(context, master):
-    """Return which master a file is, by its name as ccdflow gives it."""
+    """Return the kind of the master in a file, by the name that ccdflow gave it."""
     path = Path(master)
     if not path.is_file():
         raise UserError(

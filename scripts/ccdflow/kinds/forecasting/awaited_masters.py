@@ -67,7 +67,7 @@ def _light_and_seconds(kind, row, seconds):
 
 
 def longest_of(context, group):
-    """Return the longest exposure of the members of a group, 0 where none says any.
+    """Return the longest exposure of the members of a group, 0 where no header has one.
 
     Parameters
     ----------

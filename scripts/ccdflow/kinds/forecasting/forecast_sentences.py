@@ -126,7 +126,7 @@ def master_words(line):
 
 
 def _rival_words(line):
-    """Return the second choice in words like the first; its file's name where they are the same."""
+    """Return the second choice in words; its file's name where the first has the same words."""
     if line.rival is None:
         return "-"
     if line.rival_master is None:

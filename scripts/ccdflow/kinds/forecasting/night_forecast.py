@@ -201,7 +201,7 @@ def seconds_words(seconds):
 
 
 def _round_exposure(seconds):
-    """Return an exposure to the digits that distinguish it.
+    """Return an exposure rounded to the digits that an observer may have asked for.
 
     Examples
     --------

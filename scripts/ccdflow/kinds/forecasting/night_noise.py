@@ -163,7 +163,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 
 def _may_have_master(answer):
-    """Return whether frames have the master of an answer, or would take one if there was any."""
+    """Return whether frames have the master of an answer, or would take one if there were any."""
     if answer.use is not None:
         return True
     missing = answer.missing
@@ -218,7 +218,7 @@ def _other_bias(context, dark, noise, seconds):
 
 
 def _response_of_flat(context, group, use):
-    """Return the flat of a median pixel of some rows; 1 where there is no combined flat yet."""
+    """Return the value of a flat in a median pixel of some rows; 1 without a combined flat."""
     record = None if use is None else context.outcome(use.product)
     path = None if use is None else context.results / use.product
     if record is None or record.status != job_records.MADE or not record.data or not path.is_file():

@@ -113,9 +113,9 @@ def planned_masters_of(context, kind, groups):
 
 
 def _reason_but_degrees(missing):
-    """Return the words of why frames lack a master: equal words share a line, as 600 and 600.01 s.
+    """Return why frames lack a master, in words, without their own temperatures.
 
-    Their own temperatures do not count.
+    Frames with equal words share a line: those of 600 s and of 600.01 s.
     """
     return missing and match_sentences.words_on_missing(replace(missing, degrees=""))
 

@@ -152,7 +152,7 @@ class MasterKind(_ShownOnPages, Kind):
         return basis
 
     def lacks(self, context, group):
-        """Return in words which master its members cannot do without and have not, or ''.
+        """Return in words the master that the members need and lack, or ''.
 
         Parameters
         ----------

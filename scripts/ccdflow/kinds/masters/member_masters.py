@@ -203,7 +203,7 @@ class Members:
         ]
 
     def _causes(self, image, number, rows, lost, plane):
-        """Return the words on why sampled pixels of a member have no value, the most first.
+        """Return why sampled pixels of a member have no value, in words, the main reason first.
 
         Parameters
         ----------

@@ -66,7 +66,7 @@ class Answer:
 
 
 def has_reasons_of_its_own(answer):
-    """Return whether the candidates behind a master that is applied give it no further reason.
+    """Return whether the reasons of an applied master follow from it alone, not from candidates.
 
     Parameters
     ----------
@@ -144,7 +144,10 @@ def _why_later(use, index, uses, rules):
 
 
 def _temperatures_in_words(use, uses, rules):
-    """Return of which temperatures darks compete for a frame that says none; '' where of one."""
+    """Return the temperatures of competing darks in words, for a frame without its own.
+
+    '' where all darks have one temperature.
+    """
     known = sorted(
         next(value for value in each.degrees if value is not None)
         for each in uses

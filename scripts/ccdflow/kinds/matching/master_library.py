@@ -301,7 +301,7 @@ class MasterLibrary:
         return self._biases_of_darks[product]
 
     def uses_for(self, products, rows, night):
-        """Return the `Use` of some biases or flats for frames, without those that are not theirs.
+        """Return the `Use` of each of some biases or flats that these frames may take.
 
         Parameters
         ----------
@@ -364,7 +364,7 @@ class MasterLibrary:
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _night_choices(self, *frames_and_regions):
-        """Return [(its `NightChoice`, region)] of [(frame, its region in a larger window)]."""
+        """Return [(`NightChoice` of a frame, its region in a larger window)]."""
         own_setup = frames_and_regions[0][0].setup
         for frame, _ in frames_and_regions:
             self.noises.setdefault(frame.setup, self.noises[own_setup])

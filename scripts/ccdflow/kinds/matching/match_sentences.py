@@ -267,7 +267,7 @@ def _why_lost_by_rule(best, other, rules):
 
 
 def _why_lost_by_variance(best, other):
-    """Return by how much the variance of one master is above that of another, or why less lost."""
+    """Return by how much the variance of a master that lost is higher, or why a lower one lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
     biases = [use.bias_left for use in (best, other)]
     best_variance, other_variance = best.variance + biases[0], other.variance + biases[1]
@@ -347,7 +347,7 @@ def differences_in_words(about, frame):
 
 
 def _is_of_other_setup(name, master_value, frame_value):
-    """Return whether a value differs because the other values of the setup do."""
+    """Return whether a value differs only because another value of the setup does."""
     return name == "layout" or (name == SETTING_NAME and not (master_value and frame_value))
 
 

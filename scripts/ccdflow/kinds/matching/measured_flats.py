@@ -182,7 +182,7 @@ def _as_measured(use, variance):
 
 
 def _expected_variances(context, rivals, known):
-    """Return {product: variance that it adds}; of one that is made again, the former one."""
+    """Return {product: variance that it adds}, by its earlier record where it is made again."""
     return {
         use.product: known[use.product] or _variance(use, context.earlier_record(use.product))
         for use in rivals

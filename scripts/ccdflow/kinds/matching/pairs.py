@@ -171,7 +171,7 @@ class BiasesOfDarks:
 
 
 def _competing_biases(uses, biases_of_darks, rules, uses_of):
-    """Return the biases that only their variance ranks behind the first, and those of the darks.
+    """Return the biases of the frame and of the darks that have the rank of the first one.
 
     Parameters
     ----------

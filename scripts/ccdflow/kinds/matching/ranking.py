@@ -91,7 +91,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
 
 
 def rank_recent(terms, night, rules):
-    """Return the first masters where they are among the last unscaled ones up to a night.
+    """Return the first masters if all of them are among the last unscaled ones up to a night.
 
     Most frames of an archive with masters of each night are of these. The others are those for
     which older, later, scaled or undated masters may be among the first.
@@ -204,7 +204,7 @@ class Ranking:
         self._order = self._first_indices(days_apart, undated, rules)
 
     def _first_indices(self, days_apart, undated, rules):
-        """Return the indices of the masters that come first; note what else than variance decides.
+        """Return the indices of the masters that come first; note the ranks before variance.
 
         Parameters
         ----------

@@ -105,7 +105,7 @@ def known_spelling(context, name, value):
 
 
 def spellings(context):
-    """Return the spelling of readout modes, by their small letters, and of the filters of flats."""
+    """Return {normalised value: its first spelling} of readout modes and filters of flats."""
 
     def make():
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
@@ -115,12 +115,12 @@ def spellings(context):
 
 
 def _spellings(rows):
-    """Return {what the spellings of a value have in common: the first spelling of it}."""
+    """Return {normalised value: its first spelling}."""
     return {key: text for key, text in reversed(_texts_of(rows))}
 
 
 def _texts_of(rows):
-    """Return [(what its spellings have in common, text)] of readout modes and filters of flats."""
+    """Return [(normalised value, text)] of readout modes and filters of flats."""
     texts = dict.fromkeys(("readmode", row.facts["readmode"]) for row in rows)
     flats = (row for row in rows if row.facts["type"] == FLAT)
     texts |= dict.fromkeys(("filter", row.facts["filter"]) for row in flats)
@@ -153,7 +153,7 @@ def restore_spellings(context, before):
 
 
 def _layout(context, row):
-    """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
+    """Return a text that is equal for frames whose amplifiers lie alike and are reduced alike."""
 
     def make():
         geometry = dict(_geometry_in_first_hdu(context.store.shared[row.geometry]))
@@ -168,7 +168,7 @@ def _layout(context, row):
 
 
 def common_geometry(context, row):
-    """Return the name of a geometry that frames share whose images have the same place.
+    """Return a name of the geometry that is equal for frames whose images have the same place.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def common_geometry(context, row):
 
 
 def _geometry_in_first_hdu(geometry):
-    """Return the plain form of a geometry; that of one image is as of the file's first HDU."""
+    """Return the plain form of a geometry; a single image counts as one in the file's first HDU."""
     hdus = [hdu for hdu, _ in geometry["raw_shapes"]]
     if geometry["layout"] != "image" or len(hdus) != 1 or hdus == [0]:
         return geometry

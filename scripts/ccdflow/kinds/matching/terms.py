@@ -25,7 +25,7 @@ _MOST_TERMS = 64
 
 
 def choice_key(columns, kind, seconds, degrees, rules):
-    """Return all of a frame that its masters depend on, and the exposure by which they are ranked.
+    """Return the key of a frame's choice of masters, and the exposure by which they are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have the
     same choice. It depends on which masters are exact, which may be scaled, and which are of the

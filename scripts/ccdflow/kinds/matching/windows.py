@@ -241,7 +241,7 @@ def _chip_of(context, row, setup):
 
 
 def _without_order(context, row):
-    """Return how a frame is reduced, but for the order of its model: that of a short strip is less.
+    """Return a frame's recipe without the order of its model, which is lower for a short strip.
 
     A camera has one order in its settings, which all its windows have up to their rows.
     """

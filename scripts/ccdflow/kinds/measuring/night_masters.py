@@ -111,7 +111,7 @@ class NightMasters:
         return None
 
     def masters_of(self, record):
-        """Return the records of the bias, and of the dark beside it, that a flat's members lack."""
+        """Return {kind: record} of the bias and dark that were subtracted from a flat's members."""
         masters = {kind: self.subtracted_master(record, kind) for kind in ("bias", "dark")}
         if masters["bias"] is None:
             return {}
@@ -125,7 +125,7 @@ class NightMasters:
         return "dark" if any(record is dark for dark in darks_used) else "not used"
 
     def dark_rate(self, record, image, place):
-        """Return the rate of the dark that a flat's members lack, adu a second.
+        """Return the rate of the dark that was subtracted from a flat's members, adu a second.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class NightMasters:
         return _READ_NOISE, _READ_NOISE, False
 
     def level_is_out(self, record, amplifier):
-        """Return whether the bias level is out of the members of a master.
+        """Return whether the bias level was subtracted from the members of a master.
 
         Parameters
         ----------

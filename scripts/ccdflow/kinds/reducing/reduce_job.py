@@ -76,7 +76,7 @@ class _FrameJob:
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
     def rows(self, shape):
-        """Return which rows of an image of the product statistics are taken from."""
+        """Return the rows of an image of the product from which its statistics are taken."""
         if not self.is_sampled:
             return ()
         return sampled_rows(*shape, 1, wanted=FRAME_ROWS)

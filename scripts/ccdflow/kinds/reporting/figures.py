@@ -29,7 +29,7 @@ def _traits(group):
 
 
 def night_figures(context, groups):
-    """Yield (group, figures) of each amplifier that the biases of some groups have figures of.
+    """Yield (group, figures) for each amplifier of the groups' biases.
 
     Parameters
     ----------

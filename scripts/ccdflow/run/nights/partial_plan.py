@@ -193,7 +193,7 @@ class _Changes:
 
 
 def _is_doubted(boots):
-    """Return whether products have to show their checksum, or are on the disk by now."""
+    """Return whether the machine started since products were made, or all are on the disk now."""
     return any(
         boot != job_records.boot_id() or time.time() >= until for boot, until in boots.items()
     )

@@ -92,7 +92,7 @@ def mark_gone(store, records, gone, results):
 
 
 def _blocked_by(store, missing):
-    """Return the function from product to whether it excludes one of the frames that are there.
+    """Return a function of a product: whether the product of a frame that is there needs its path.
 
     A file cannot stand where a folder has to be: a frame `x.fits` is gone, and there is a folder of
     its name with frames in it now, or the reverse.

@@ -137,7 +137,7 @@ def is_plain_name(file):
 
 
 def is_inside(path, folder):
-    """Return whether a path leads to a folder or below it, links followed, or to one above it.
+    """Return whether a path leads to a folder, below it or above it, links followed.
 
     Parameters
     ----------

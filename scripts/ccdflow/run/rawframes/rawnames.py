@@ -131,7 +131,7 @@ def _refuse_spelling(store, file, twin, *, is_file):
 
 
 def _row_set_aside(row, reason):
-    """Return the row of a file of this run that is set aside; one with ``gone`` cannot be read."""
+    """Return the row of a file that is set aside for the name of its product."""
     row = unreadable_row(row) if row.gone else row
     return row.with_verdict(SET_ASIDE, reason, mark=RowMark.TWIN)
 

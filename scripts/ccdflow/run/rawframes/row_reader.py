@@ -247,7 +247,7 @@ class RawRowReader:
         return replace(row, camera=camera.name, basis=basis, facts=known["facts"])
 
     def _check_pixels(self, raw, layout, before):
-        """Return ``Row.packed`` once a file's pixels are known to be as promised, or to be new.
+        """Read all pixels of a file whose headers may hide damage; return its ``Row.packed``.
 
         A young file is read again by the next run. If its bytes are then the same as now, they need
         not be inflated once more.

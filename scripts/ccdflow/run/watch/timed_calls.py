@@ -147,7 +147,7 @@ class _Call:
             self.error = error
 
     def seconds_held(self, pause):
-        """Return for how long no thread of the call has had the processor, looks by the pause."""
+        """Return the seconds for which no thread of the call has had the processor."""
         now = time.monotonic()
         passed = now - self._looked
         if passed >= pause:
