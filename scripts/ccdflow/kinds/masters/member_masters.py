@@ -333,7 +333,19 @@ class Members:
 
 
 def saturation_ceiling(image, record):
-    """Return the lowest reduced value that may be saturated, None if it is unknown."""
+    """Return the lowest reduced value that may be saturated, None if it is unknown.
+
+    Parameters
+    ----------
+    image : ccdflow.camera.geometry.Image
+    record : ccdflow.run.job_records.Record
+        Of the reduced frame.
+
+    Returns
+    -------
+    float or None
+        Adu.
+    """
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ends, ceilings = recorded_ends(record), []
     for amplifier in image.amplifiers:
