@@ -202,6 +202,20 @@ def test_values_of_a_dataclass_are_attributes():
     assert wrong == []
 
 
+def test_a_property_is_described_once():
+    """In its own docstring, and not in the section Attributes as well."""
+    twice, properties = [], 0
+    for place, node, text in dataclasses():
+        section = re.search(r"^Attributes\n-+\n(.*?)(?=\n\n\S|\Z)", text or "", re.DOTALL | re.M)
+        lines = re.findall(r"^(\w[^:\n]*?)(?: :.*)?$", section[1] if section else "", re.MULTILINE)
+        named = {name.strip() for line in lines for name in line.split(",")}
+        own = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+        twice += [f"{place}: {name}" for name in sorted(named & own)]
+        properties += len(own)
+    assert twice == []
+    assert properties > 300
+
+
 def test_described_parameters_are_those_of_the_function():
     wrong = []
     described = [
@@ -224,6 +238,42 @@ def test_described_parameters_are_those_of_the_function():
         is_private = node.name.startswith("_") and node.name != "__init__"
         wrong += [(place, name) for name in parameters(node) if is_private and name not in names]
     assert wrong == []
+
+
+def untyped_entries(text):
+    """Return the entries of Parameters and Attributes without ` : type`.
+
+    "See `f`" and "As ..." below an entry name the place that has the type.
+    """
+    untyped = []
+    sections = r"^(?:Other )?(?:Parameters|Attributes)\n-+\n(.*?)(?=\n\n\S[^\n]*\n-|\Z)"
+    for lines in re.findall(sections, text, re.DOTALL | re.MULTILINE):
+        entries = re.findall(r"^(\S.*)((?:\n(?: .*)?)*)", lines, re.MULTILINE)
+        untyped += [
+            entry
+            for entry, below in entries
+            if " : " not in entry and not re.match(r"(?:See|As) ", below.strip())
+        ]
+    return untyped
+
+
+def test_each_parameter_has_a_type():
+    """ "The history of the product" leaves open which of three classes `account` is."""
+    wrong, entries = [], 0
+    for module in modules():
+        for holder in holders(module):
+            text = ast.get_docstring(holder) or ""
+            entries += text.count(" : ")
+            place = f"{module.path.relative_to(SCRIPTS)}: {getattr(holder, 'name', '')}"
+            wrong += [f"{place}: {entry}" for entry in untyped_entries(text)]
+    assert wrong == []
+    assert entries > 5000
+
+
+def test_an_entry_without_a_type_is_seen():
+    entries = "a\n    The first.\n\n    More.\nb, c : int\nd\n    As in `f`.\n*e\n    See `g`."
+    text = f"Do.\n\nParameters\n----------\n{entries}\n\nReturns\n-------\nint"
+    assert untyped_entries(text) == ["a"]
 
 
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
@@ -637,7 +687,7 @@ def test_containers_of_a_class_have_the_types_of_their_items():
 
 
 # Parameters and fields that take a value of any type: those of cards, settings and notes.
-ANY_VALUES = {"absent", "card_value", "content", "default", "noted", "text", "value"}
+ANY_VALUES = {"absent", "card_value", "content", "default", "noted", "result", "text", "value"}
 
 # An object, several in a row, the result of a function.
 OBJECTS = re.compile(r"(?:\w+\[|Callable\[.*, )?object(?:, \.\.\.)?\]?(?: \| None)?")

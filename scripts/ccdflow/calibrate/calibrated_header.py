@@ -222,7 +222,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
     cards : ccdflow.files.headertext.CardList
         They are added to it.
     readouts : tuple of ccdflow.frame.readout.Readout
-    figures
+    figures : ccdflow.calibrate.image_figures.ImageFigures
         Of the calibrated image.
     unit : {'adu', 'electron'}
     """

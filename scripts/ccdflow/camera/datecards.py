@@ -128,8 +128,8 @@ def _stamp_of_text(keyword, text, comment, system):
     ----------
     keyword, text, comment : str
         Of the card.
-    system : str
-        The time system.
+    system : timedelta, str or None
+        As `time_system` returns it.
     """
     return _stamp_of_card(Content(keyword, text, comment), system)
 

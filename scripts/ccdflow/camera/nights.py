@@ -132,12 +132,12 @@ def _clock_beside(reader, stamp, others, system):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp
+    stamp : ccdflow.camera.datecards.CardTime
         The day whose time of day is wanted.
-    others
+    others : list of ccdflow.camera.datecards.CardTime
         The further dates in UT.
-    system : str
-        The time system.
+    system : timedelta, str or None
+        As `ccdflow.camera.datecards.time_system` returns it.
     """
     for card_time in clocks(reader, system):
         if card_time.local or not (card_time.clock or stamp.clock is None):
@@ -262,13 +262,13 @@ def _local_time_half_day_back(moment, reader, longitude, day):
 
     Parameters
     ----------
-    moment
+    moment : Moment
         With its time.
     reader : ccdflow.camera.header_reader.HeaderReader
     longitude : float or None
         Degrees east, by the camera's profile.
-    day
-        The day that the name of its folder gives, where it does.
+    day : datetime.date or None
+        The day that the name of its folder gives.
     """
     if moment.is_local:
         return moment.when - _HALF_DAY

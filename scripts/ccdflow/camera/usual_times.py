@@ -136,16 +136,11 @@ def _check_stamps(stamps, clocks, moment, allowed):
     Parameters
     ----------
     stamps : list of (str, datetime.datetime, datetime.timedelta or None)
-        Keyword, day and time of day of each card with a date; the first one is the moment's.
+        As `_stamps` returns them: the first one is that of the moment.
     clocks : list of (str, datetime.timedelta)
-        Keyword and time of day of each card without a date.
+        As `_clocks` returns them.
     moment : ccdflow.camera.nights.Moment
     allowed : datetime.timedelta
-
-    Raises
-    ------
-    ValueError
-        If a card has another time.
     """
     when = moment.when
     for keyword, day, clock in stamps[1:]:

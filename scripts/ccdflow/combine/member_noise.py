@@ -157,7 +157,8 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     amplifiers : sequence of AmplifierNoise
     shape : tuple of int
         ``(ny, nx)`` of the members.
-    rows, sample
+    rows : numpy.ndarray of shape (k,), int
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
         Results of `sample_members`.
     levels : numpy.ndarray of float64, optional
         Shape ``(n,)``: divisors of the sample; default: 1.
@@ -233,8 +234,8 @@ def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
 
     Parameters
     ----------
-    amplifier
-        With the noise that is predicted for it.
+    amplifier : ccdflow.combine.noise.AmplifierNoise
+        The noise that is predicted.
     frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
         Sampled rows of the members.
     levels : sequence of float
@@ -285,7 +286,8 @@ def expected_light(noise, rows, sample):
     Parameters
     ----------
     noise : NoiseModel
-    rows, sample
+    rows : numpy.ndarray of shape (k,), int
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
         Results of `sample_members`.
 
     Returns

@@ -171,8 +171,7 @@ def _pread(descriptor, member, start, out):
     ----------
     descriptor : int
         Of the open file.
-    member
-        With the offset of its pixels.
+    member : Member
     start : int
     out : numpy.ndarray of shape (k,)
         In the type of the file; filled in place.

@@ -491,8 +491,7 @@ def _left_out_by(figure, index, centre, reach):
 
     Parameters
     ----------
-    figure
-        With a value for each frame.
+    figure : Figure
     index : int
         Of the frame.
     centre, reach : float

@@ -348,7 +348,7 @@ def _read_hdus(stream, length, memory, name, parsed):
 
     Parameters
     ----------
-    stream : binary file
+    stream : ccdflow.files.gzip_inflation.RawStream
     length : float
         Bytes of the file as unpacked; infinite where it is not known.
     memory : int or None
@@ -407,7 +407,7 @@ def _header_at(stream, offset, name, *, first):
 
     Parameters
     ----------
-    stream
+    stream : ccdflow.files.gzip_inflation.RawStream
         The open file.
     offset : int
     name : str

@@ -72,7 +72,7 @@ class Remembered:
             The places of the cards that were seen.
         texts : tuple
             Of these cards.
-        result
+        result : object
             Of the function.
         """
         table = self._tables.get(key, {})

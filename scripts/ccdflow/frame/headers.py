@@ -243,7 +243,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         They are added to it.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-    reduced
+    reduced : ccdflow.frame.reduction.Reduced
         The reduced frame, with its overscans.
     """
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")

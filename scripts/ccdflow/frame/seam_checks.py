@@ -112,8 +112,8 @@ def _profile_across(left, right, left_data, right_data):
 
     Parameters
     ----------
-    left, right
-        Samples of the amplifiers at both sides.
+    left, right : ccdflow.frame.strip_samples.Sample
+        Of the amplifiers at both sides.
     left_data, right_data : ccdflow.camera.sections.Region
         Their science pixels.
     """

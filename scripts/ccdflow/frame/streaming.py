@@ -87,8 +87,9 @@ def predicted_frame(geometry, recipe, top=None):
 
     Parameters
     ----------
-    geometry, recipe
-        After approval by `can_stream`.
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        Both after approval by `can_stream`.
     top : float, optional
         Raw value at the end of the converter, adu; None if it is not known.
 
@@ -124,8 +125,9 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     ----------
     rows : ccdflow.files.rowio.RowStream
     writer : ccdflow.files.rowio.RowWriter
-    geometry, recipe
-        After approval by `can_stream`.
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        Both after approval by `can_stream`.
     sample : sequence of int
         Rows of the product to keep for statistics, in order.
     small : ccdflow.frame.small_images.SmallImage, optional

@@ -399,8 +399,7 @@ def _record_entries(group, night, series, measured):
     night : str
     series : list
         The flats of each light.
-    measured
-        The map.
+    measured : ccdflow.detector.dead_time.DeadTime
     """
     excess = np.concatenate([cells.ravel() for cells in measured.excess])
     error = np.concatenate([cells.ravel() for cells in measured.error])

@@ -192,7 +192,7 @@ class DarkFit:
 
         Parameters
         ----------
-        lines
+        lines : DarkLines
             The lines fitted, changed in place.
         values : numpy.ndarray of shape (n, k), float32
             Of each frame and pixel.

@@ -341,7 +341,7 @@ def _describe_table(header, width, tiles, heap):
 
     Parameters
     ----------
-    header
+    header : ccdflow.files.headertext.CardList
         Changed in place.
     width, tiles, heap : int
         Bytes of a row, number of tiles, bytes of the heap.

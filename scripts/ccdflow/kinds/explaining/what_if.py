@@ -42,10 +42,6 @@ class WhatIf:
     unit : str
     noise, noise_then : float
         Of a sky pixel, measured.
-    change : float
-        Median of ``then - now``.
-    scatter : float
-        Robust standard deviation of ``then - now``.
     """
 
     now: np.ndarray
@@ -61,12 +57,12 @@ class WhatIf:
 
     @property
     def change(self):
-        """The median of the difference."""
+        """The median of ``then - now``, a float."""
         return float(np.nanmedian(self.difference))
 
     @property
     def scatter(self):
-        """The robust standard deviation of the difference."""
+        """The robust standard deviation of ``then - now``, a float."""
         deviations = np.abs(self.difference - self.change)
         return MAD_TO_SIGMA * float(np.nanmedian(deviations))
 
@@ -210,10 +206,9 @@ def _calibrate_with(path, target, work, chain):
     ----------
     path, target : pathlib.Path
         The reduced frame, and the file to write.
-    work
-        The calibration of the frame.
-    chain
-        The masters of each image.
+    work : ccdflow.kinds.calibrating.calibration.Calibration
+        Of the frame.
+    chain : ccdflow.calibrate.applied_masters.FrameMasters
     """
     calibrated = calibrate_file(
         path, target, chain, work.readouts(),

@@ -333,9 +333,9 @@ def _wish_in_words(wish, noise, block, missing):
 
     Parameters
     ----------
-    wish
+    wish : ccdflow.kinds.forecasting.budget.Wish
         Frames of one kind that would lower the noise.
-    noise
+    noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
         Of the frames that would gain by them.
     block : ccdflow.kinds.forecasting.night_forecast.Block
     missing : ccdflow.run.job.Missing or None

@@ -206,7 +206,7 @@ def _other_bias(context, dark, noise, seconds):
     ----------
     context : ccdflow.run.context.Context
     dark : ccdflow.run.job.Use
-    noise
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         Of the frame's readout.
     seconds : float
         The frame's exposure.

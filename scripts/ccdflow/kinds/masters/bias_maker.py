@@ -100,8 +100,7 @@ def _levels(work, amplifier, frames, *, subtracted):
 
     Parameters
     ----------
-    work
-        The combination.
+    work : ccdflow.kinds.masters.combining.CombineWork
     amplifier : ccdflow.camera.geometry.Amplifier
     frames : numpy.ndarray of shape (n, rows, nx), float32
         Sampled rows of the members.

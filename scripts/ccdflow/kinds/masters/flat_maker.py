@@ -225,11 +225,9 @@ def _multiply_amplifiers(work, image, combined, factors):
 
     Parameters
     ----------
-    work
-        The combination.
-    image
-        The image of the geometry.
-    combined
+    work : ccdflow.kinds.masters.combining.CombineWork
+    image : ccdflow.frame.products.ProductImage
+    combined : ccdflow.combine.stack.Combined
         The flat, not changed.
     factors : dict of str to float
         By the name of the amplifier.

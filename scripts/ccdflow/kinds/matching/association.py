@@ -95,7 +95,7 @@ def _best_pair(context, pair, rows, night):
     context : ccdflow.run.context.Context
     pair : (ccdflow.run.job.Step, ccdflow.run.job.Step)
         Of bias and dark.
-    rows
+    rows : sequence of ccdflow.run.rawframes.rows.Row
         Of the frame or of the members.
     night : str
     """

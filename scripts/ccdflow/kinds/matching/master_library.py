@@ -219,8 +219,8 @@ class MasterLibrary:
         Parameters
         ----------
         first : ccdflow.run.rawframes.rows.Row
-        medians
-            Of the temperatures of the members.
+        medians : list of (float or None)
+            `medians_of` the members: exposure, set point and temperature.
         night : str
         setup : tuple or None
             Without the settings, where it is known.

@@ -161,8 +161,6 @@ class Terms:
     columns : MasterColumns
     indices : numpy.ndarray of int of shape (n,)
         Of each master its index in the columns: oldest first, undated ones last.
-    dated : numpy.ndarray of shape (k,), float64
-        The days of those that have one.
     scale : numpy.ndarray of shape (n,), float64
     is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of bool of shape (n,)
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
@@ -196,7 +194,7 @@ class Terms:
 
     @cached_property
     def dated(self):
-        """The days of those that have one."""
+        """The days of the masters that have one: (k,), float64."""
         return self.days[np.isfinite(self.days)]
 
     @cached_property

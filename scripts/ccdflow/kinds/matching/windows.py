@@ -127,8 +127,7 @@ def _sections_by_origin(row, origin, image, shape):
     row : ccdflow.run.rawframes.rows.Row
     origin : tuple of float
         Of the image on the chip, by the cards of the header.
-    image
-        The image of the geometry.
+    image : ccdflow.frame.products.ProductImage
     shape : (int, int)
         (ny, nx) of the reduced image.
     """

@@ -153,8 +153,8 @@ def _reduce(context, job, row, raw):
     context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
     row : ccdflow.run.rawframes.rows.Row
-    raw
-        The open raw file.
+    raw : ccdflow.files.rawfile.RawFile
+        Open.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
@@ -301,12 +301,11 @@ def _figures(frame, made, samples, even):
     Parameters
     ----------
     frame : _FrameJob
-    made
-        The reduced frame.
-    samples
+    made : ccdflow.frame.reduction.Reduced
+    samples : list of numpy.ndarray of shape (k, nx), float32 or float64
         Sampled rows of each image.
-    even
-        How even the frame is.
+    even : float or None
+        Level of an even science frame, adu; None for all others.
     """
     overscans = {name: o for name, o in made.overscans.items() if o is not None}
     figures = {
@@ -388,8 +387,7 @@ def _statistics(frame, image, sample, levels):
     Parameters
     ----------
     frame : _FrameJob
-    image
-        The image of the geometry.
+    image : ccdflow.frame.products.ProductImage
     sample : numpy.ndarray of shape (rows, nx), float32
         Its sampled rows.
     levels : dict of str to object

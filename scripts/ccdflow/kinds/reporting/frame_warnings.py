@@ -248,8 +248,7 @@ def _flat_warning(file, camera, level, usual):
     file, camera : str
     level : float
         Of the frame, adu.
-    usual
-        The usual levels of biases and flats.
+    usual : _UsualFigures
     """
     bias_level, limit = usual.flat_limit(camera)
     light = level - bias_level

@@ -160,10 +160,8 @@ def _draw_profile(raster, box, frame, profile):
     raster : ccdflow.pages.pictures.raster.Raster
     box : tuple of int
         Left, top, right, bottom.
-    frame
-        With its amplifiers.
-    profile
-        The typical values.
+    frame : ccdflow.pages.pictures.panels.FrameImages
+    profile : ccdflow.pages.pictures.panels.Profile
     """
     columns = profile.columns
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
@@ -265,8 +263,7 @@ def _say_off_scale(panel, profile, unit, word):
     Parameters
     ----------
     panel : ccdflow.pages.pictures.plotpanel.PlotPanel
-    profile
-        The typical values.
+    profile : ccdflow.pages.pictures.panels.Profile
     unit, word : str
         The unit, and the noun for a place on the axis.
     """

@@ -81,11 +81,10 @@ def _draw_image(panel, image, seen, prefix):
 
     Parameters
     ----------
-    panel
-        Axes of matplotlib.
+    panel : matplotlib.axes.Axes
     image : numpy.ndarray of shape (ny, nx)
         In the type of the file.
-    seen
+    seen : ccdflow.camera.proposing.image_examination.ImageFindings
         The amplifiers and strips.
     prefix : str
         Before the names of the amplifiers.
@@ -131,8 +130,7 @@ def _outline(panel, region, colour, *, dashed=False):
 
     Parameters
     ----------
-    panel
-        Axes of matplotlib.
+    panel : matplotlib.axes.Axes
     region : ccdflow.camera.sections.Region
     colour : str
     dashed : bool

@@ -54,7 +54,7 @@ def end(count, **more):
     Parameters
     ----------
     count : ccdflow.run.lines.progress.BatchCount
-    **more
+    **more : str or bool
         ``what``, the words for the other products; ``error``, the line with the reason why the run
         could not begin, and ``busy``.
     """

@@ -212,8 +212,8 @@ class Row:
         ----------
         status, reason : str
         mark : RowMark, optional
-        **changed
-            Other fields.
+        **changed : str or tuple
+            Further fields of the row.
 
         Returns
         -------

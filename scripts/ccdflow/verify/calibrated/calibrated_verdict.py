@@ -341,8 +341,7 @@ def _same_pixels(pixels, image, step, *, steps):
     Parameters
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32
-    image
-        The image that is made again.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     step : float
         That of stored values, 0 for none.
     steps : int
@@ -366,10 +365,8 @@ def _check_steps(header, first_header, image, account):
     ----------
     header, first_header : astropy.io.fits.Header
         Of the image, and of the first HDU.
-    image
-        The image that is made again.
-    account
-        The history of the product.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    account : ccdflow.verify.reading.accounts.CalibratedAccount
     """
     check_required(header, first_header, "calibrated")
     must_have(header, "BUNIT")
@@ -449,8 +446,7 @@ def _check_masters(first_header, reduced, account, files):
     ----------
     first_header, reduced : astropy.io.fits.Header
         Of the product, and of its reduced frame.
-    account
-        The history of the product.
+    account : ccdflow.verify.reading.accounts.CalibratedAccount
     files : dict of str to pathlib.Path
         The masters by kind.
     """

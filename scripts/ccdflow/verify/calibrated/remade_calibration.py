@@ -287,10 +287,8 @@ def _predicted_noise(noise, smooth, row, nx):
 
     Parameters
     ----------
-    noise
-        The terms of the variance.
-    smooth
-        The light of the surroundings.
+    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms
+    smooth : ccdflow.verify.detector.photon_light.SmoothLight
     row, nx : int
         The row, and its number of pixels.
     """

@@ -194,8 +194,7 @@ def _check_flat(remade, image, errors, mask):
 
     Parameters
     ----------
-    remade
-        The combination that is made again.
+    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
     image, errors : numpy.ndarray of shape (ny, nx), float32
     mask : numpy.ndarray of shape (ny, nx), int16
     """
@@ -243,8 +242,7 @@ def _check_dark(remade, image, errors, mask):
 
     Parameters
     ----------
-    remade
-        The combination that is made again.
+    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
     image, errors : numpy.ndarray of shape (ny, nx), float32
     mask : numpy.ndarray of shape (ny, nx), int16
     """

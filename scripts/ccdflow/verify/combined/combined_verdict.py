@@ -116,8 +116,7 @@ def _bands_of(headers, account, hdu, whole):
     ----------
     headers : dict of int to astropy.io.fits.Header
         By HDU.
-    account
-        The history of the product.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
     whole : bool
         Whether all rows are made again.

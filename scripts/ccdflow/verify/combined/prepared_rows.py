@@ -238,14 +238,13 @@ def _add_parts_at_end(bits, values, header, rows):
 
     Parameters
     ----------
-    bits : numpy.ndarray of shape (k, nx), int
-        The mask of some rows, changed.
-    values : numpy.ndarray of shape (k, nx), float32
-        Their reduced pixels, adu.
+    bits : numpy.ndarray of shape (k, nx), int16
+        Mask of some rows of a member; changed in place.
+    values : numpy.ndarray of shape (k, nx), float32 or float64
+        Pixels of these rows.
     header : astropy.io.fits.Header
-        Of the reduced frame.
-    rows : slice
-        Of the frame.
+        Of the member's image.
+    rows : slice or numpy.ndarray of int
     """
     for tail in tails_of(header):
         for (y, x), value in least_values(header, tail)[1]:

@@ -157,8 +157,7 @@ def _combine_by_repeated_clipping(stack, masked, account, scale):
     ----------
     stack : numpy.ndarray of shape (n, rows, nx), float64
     masked : numpy.ndarray of shape (n, rows, nx), bool
-    account
-        The history of the product.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
     scale : sequence of float or None
     """
     images, good = [], values_that_count(stack, masked)

@@ -226,8 +226,7 @@ def _check_commentary(header, sources, origin, must_have):
     ----------
     header : astropy.io.fits.Header
     sources : list of astropy.io.fits.Header
-    origin
-        The cards that ccdflow writes itself.
+    origin : CardOrigins
     must_have : bool
         Whether the lines of the sources have to be there.
     """
@@ -251,8 +250,7 @@ def _check_lines(keyword, lines, source_lines, origin):
     ----------
     keyword : {'COMMENT', 'HISTORY'}
     lines, source_lines : list of str
-    origin
-        The cards that ccdflow writes itself.
+    origin : CardOrigins
     """
     is_own = False
     for line in lines:

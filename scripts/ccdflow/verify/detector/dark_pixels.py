@@ -277,14 +277,14 @@ def _flag_filling_pixels(bits, part, lines, fit):
 
     Parameters
     ----------
-    bits
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
         The bits of the pixels, changed in place.
-    part : slice
-        The rows.
-    lines
-        The lines fitted.
-    fit
-        The fit of all lines.
+    part : (slice, slice)
+        Rows and columns of the pixels in the image.
+    lines : PixelLines
+        Of these pixels.
+    fit : LinesThroughDarks
+        Of the amplifier.
     """
     offset = np.nan_to_num(lines.offset)
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2

@@ -65,7 +65,7 @@ def open_product(path):
 # those of many products. Below hundreds, each header would be read for each band.
 @lru_cache(maxsize=4096)
 def _read_product(path, size, time):
-    """Return {number or name: `StoredPixels`} of a file, and its first header."""
+    """Read the `StoredProduct` of a file; size and time make a replaced file another one."""
     images, first_header, number = {}, None, 0
     with path.open("rb") as file:
         while file.tell() < size:
@@ -108,7 +108,9 @@ def rows_of(path, hdu, rows, word, cut=None):
     Raises
     ------
     CannotRemake
-        If the file is gone.
+        If the file is gone, or empty.
+    OSError
+        If it cannot be read.
     """
     if not path.is_file():
         raise CannotRemake(f"its {word} {path.name} is missing", MISSING)

@@ -133,12 +133,11 @@ def _check_pixels(image, amplifiers, account, raw):
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
-    amplifiers : list
+    amplifiers : tuple of ccdflow.verify.reading.accounts.AmplifierAccount
         Of the image.
-    account
-        The history of the product.
-    raw
-        The HDUs of the raw file.
+    account : ccdflow.verify.reading.accounts.FrameAccount
+    raw : dict of int to astropy.nddata.CCDData
+        The HDUs of the raw file that are used.
     """
     shape = tuple(max(a.place[axis].stop for a in amplifiers) for axis in (0, 1))
     if any(amplifier.kept is None for amplifier in amplifiers):
@@ -173,10 +172,9 @@ def _check_mask(hdus, hdu, account, raw):
         Of the product.
     hdu : int
         Index of the image.
-    account
-        The history of the product.
-    raw
-        The HDUs of the raw file.
+    account : ccdflow.verify.reading.accounts.FrameAccount
+    raw : dict of int to astropy.nddata.CCDData
+        The HDUs of the raw file that are used.
     """
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
@@ -431,7 +429,7 @@ def _moved_section(keyword, header, raw, amplifier):
         Of the product.
     raw : list of astropy.io.fits.Header
         Of the raw file's HDUs.
-    amplifier
+    amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
         The first one of the image.
     """
     images = [hdu for hdu, header_of_hdu in enumerate(raw) if header_of_hdu.get("NAXIS", 0) > 0]

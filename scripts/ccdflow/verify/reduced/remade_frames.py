@@ -185,12 +185,10 @@ def _subtraction(raw, amplifier, account, kept):
 
     Parameters
     ----------
-    raw
-        The HDUs of the raw file.
-    amplifier
-        With its strips.
-    account
-        The history of the product.
+    raw : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
+    account : ccdflow.verify.reading.accounts.FrameAccount
     kept : tuple of slice
         Rows and columns that are kept.
     """
