@@ -15,7 +15,7 @@ from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector.detector_products import history, measurement_of
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.mask_bits import (
+from ccdflow.verify.reading.restated_numbers import (
     BLEED,
     COSMIC,
     HOT,

@@ -29,7 +29,7 @@ from ccdflow.verify.comparing.comparing import (
 )
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 # The noise of the sky is measured in this many rows.
 _SKY_ROWS = 32

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.verify.detector.photon_light import lines_between_middles
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 MODEL_ROWS = 64
 """The model of the noise is measured in this many rows of the members."""

@@ -18,7 +18,7 @@ from ccdflow.verify.comparing.amplifiers import (
 )
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import DEAD, NO_DATA, SATURATED
+from ccdflow.verify.reading.restated_numbers import DEAD, NO_DATA, SATURATED
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 
 

@@ -13,7 +13,7 @@ from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 

@@ -19,7 +19,7 @@ from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
 from ccdflow.errors import is_own_fault
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
 # Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
