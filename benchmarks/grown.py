@@ -174,7 +174,10 @@ def _copy_closed(archive, copies):
     }
     values = million.values_of(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    first = before.first | {"files": closed_nights._stamps(results), "folders": state.folders}
+    first = before.first | {
+        "files": closed_nights._stamps_of_open_notes(results),
+        "folders": state.folders,
+    }
     first["always"] = places["records"][""]
     nights = [*copies.dates, *before.names]
 

@@ -155,7 +155,7 @@ def common_unit(files, hdu):
     """
     units = [unit_of_image(path, hdu=hdu) or "adu" for path in files]
     for path, unit in zip(files, units, strict=True):
-        if _plain(unit) != _plain(units[0]):
+        if _lower_unit(unit) != _lower_unit(units[0]):
             raise UserError(
                 f"is in another unit than {files[0]}",
                 file=path,
@@ -167,7 +167,7 @@ def common_unit(files, hdu):
     return units[0]
 
 
-def _plain(unit):
+def _lower_unit(unit):
     return "electron" if is_electrons(unit) else unit.lower()
 
 

@@ -56,14 +56,14 @@ def products(results):
             remedy="look at the lines of snakemake above",
         )
     frames = read_inventory(table)
-    made = [(table, f"the table of all {len(frames)} raw frames: {_types(frames)}")]
+    made = [(table, f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}")]
     aside = int((frames["status"] == SET_ASIDE).sum())
     if aside:
         made[0] = (table, f"{made[0][1]}; {aside} set aside, each with its reason")
-    made += _reduced(results / "reduced")
-    made += [(path, _combined(path)) for path in sorted(results.glob("combined/*/*.fits"))]
-    made += _calibrated(results / "calibrated")
-    made += _detector(results / "detector")
+    made += _lines_on_frames(results / "reduced")
+    made += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
+    made += _calibrated_frames(results / "calibrated")
+    made += _bad_pixel_tables(results / "detector")
     for name, text in (
         (paths.BIAS_QUALITY, "levels and noises of the biases"),
         (paths.DARK_QUALITY, "dark current and hot pixels"),
@@ -82,22 +82,22 @@ def products(results):
     return made + [(index, "the overview of all nights")] * index.is_file()
 
 
-def _types(frames):
+def _counts_of_types(frames):
     counts = Counter(frames["type"])
     return ", ".join(f"{count} {kind or 'unreadable'}" for kind, count in sorted(counts.items()))
 
 
-def _reduced(folder):
+def _lines_on_frames(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         return []
     size = sum(path.stat().st_size for path in files) / 1e6
-    shapes = Counter(_shape(path) for path in files)
+    shapes = Counter(_shape_and_type(path) for path in files)
     text = ", ".join(f"{count} of {shape}" for shape, count in sorted(shapes.items()))
     return [(folder, f"the reduced frames, overscan subtracted and trimmed: {text}; {size:.0f} MB")]
 
 
-def _calibrated(folder):
+def _calibrated_frames(folder):
     """Return the calibrated frames, the last thing that is made of pixels."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
@@ -111,7 +111,7 @@ def _calibrated(folder):
     return entries
 
 
-def _detector(folder):
+def _bad_pixel_tables(folder):
     """Return the tables of bad pixels: each night's, and the maps of all nights."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
@@ -126,7 +126,7 @@ def _detector(folder):
     return entries
 
 
-def _shape(path):
+def _shape_and_type(path):
     """Return columns x rows and the type of a product's pixels, by its FITS header."""
     header = fits.getheader(path)
     if not header.get("NAXIS"):
@@ -134,11 +134,12 @@ def _shape(path):
     return f"{header['NAXIS1']} x {header['NAXIS2']} float{abs(header['BITPIX'])}"
 
 
-def _combined(path):
+def _line_on_master(path):
     header = fits.getheader(path)
     kind = path.name.partition("_")[0]
     of = {"dark": f" of {header.get('EXPTIME', 0):g} s", "flat": f" in {header.get('FILTER')}"}
-    return f"the combined {kind}{of.get(kind, '')}: {header['NCOMBINE']} frames, {_shape(path)}"
+    shape = _shape_and_type(path)
+    return f"the combined {kind}{of.get(kind, '')}: {header['NCOMBINE']} frames, {shape}"
 
 
 def message(raw, results):
@@ -161,7 +162,7 @@ def message(raw, results):
         "",
         "The same of your own frames, with 2 cores:",
         "",
-        f"  . {_environment()}/bin/activate",
+        f"  . {_environment_folder()}/bin/activate",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
     index = results / paths.REPORT_PAGE
@@ -170,7 +171,7 @@ def message(raw, results):
     return "\n".join(lines)
 
 
-def _environment():
+def _environment_folder():
     """Return the folder of this Python's environment, as a short path."""
     folder, here = Path(sys.prefix), Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder

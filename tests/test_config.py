@@ -153,7 +153,7 @@ def test_a_folder_may_begin_with_the_home(monkeypatch):
 
 def test_a_missing_setting_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path)
-    settings._defaults.cache_clear()
+    settings._schema_defaults.cache_clear()
     assert settings.load_settings({"raw": "a", "results": "b"}) == {
         **DEFAULTS,
         "raw": "a",

@@ -30,7 +30,7 @@ _ENDED_TEXT = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
 
 
-def _end(number, frame):
+def _end_process(number, frame):
     # An exception would be lost in callbacks of Python's imports.
     os.write(2, f"{_ENDED_TEXT}\n".encode())
     os._exit(INTERRUPTED)
@@ -49,12 +49,12 @@ def end_at_once():
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _end_process)
 
 
 def allow_interrupts():
     """Let Ctrl-C be a `KeyboardInterrupt` again: the work begins."""
-    if signal.getsignal(signal.SIGINT) is _end:
+    if signal.getsignal(signal.SIGINT) is _end_process:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -291,11 +291,11 @@ def check_products(products, given, *, overwrite):
     UserError
         For the first that would.
     """
-    read = {_identity(path): path for path in given}
+    read = {_device_and_number(path): path for path in given}
     read.pop(None, None)
     made = set()
     for product in products:
-        identity = _identity(product)
+        identity = _device_and_number(product)
         if identity in read:
             raise UserError(
                 "the product would take the place of a file that is read",
@@ -316,7 +316,7 @@ def check_products(products, given, *, overwrite):
         made.add(os.fspath(product))
 
 
-def _identity(path):
+def _device_and_number(path):
     """Return device and number of a file, the same for all its names; None if there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116

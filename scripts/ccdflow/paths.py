@@ -574,10 +574,10 @@ def segment(text):
     >>> segment("2024-03-01"), segment("dark run")
     ('2024-03-01', 'dark_run@88c79125')
     """
-    name = _letters(text)
+    name = _safe_letters(text)
     if name == text and len(name) <= _LONGEST_FOLDER_NAME:
         return name
-    return f"{name[:_LONGEST_FOLDER_NAME]}@{_digest(text)}"
+    return f"{name[:_LONGEST_FOLDER_NAME]}@{_short_digest(text)}"
 
 
 def plain_name(text):
@@ -588,10 +588,10 @@ def plain_name(text):
     >>> plain_name("1 MHz")
     '1_MHz'
     """
-    name = _letters(text)
+    name = _safe_letters(text)
     if len(name) <= _LONGEST_GROUP_NAME:
         return name
-    return f"{name[: _LONGEST_GROUP_NAME - 9]}-{_digest(text)}"
+    return f"{name[: _LONGEST_GROUP_NAME - 9]}-{_short_digest(text)}"
 
 
 def folded_name(name):
@@ -605,11 +605,11 @@ def folded_name(name):
     return plain_name(name).casefold()
 
 
-def _letters(text):
+def _safe_letters(text):
     return re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
 
 
-def _digest(text):
+def _short_digest(text):
     return hashlib.sha256(str(text).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 

@@ -41,7 +41,9 @@ def check_values(values, schema, *, file, words=None):
     _refuse_no_number(values, file, "")
     if is_match(values, read_schema(schema)):
         return
-    errors = sorted(_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path)))
+    errors = sorted(
+        _schema_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))
+    )
     if errors:
         raise violation(errors[0], file=file, words=words or {})
 
@@ -92,7 +94,7 @@ def _part_without_references(part, definitions):
 
 
 @cache
-def _validator(schema):
+def _schema_validator(schema):
     # Imported here, because nearly all values are valid, and need none of it.
     import jsonschema
 
@@ -146,12 +148,12 @@ def _are_different(values, is_wanted, _):
     return not is_wanted or not any(_is_equal(*pair) for pair in combinations(values, 2))
 
 
-def _of(is_concerned, check):
+def _check_if(is_concerned, check):
     """Return a check that all values pass of which a keyword says nothing."""
     return lambda value, given, schema: not is_concerned(value) or check(value, given, schema)
 
 
-def _always(value, given, schema):
+def _is_always_valid(value, given, schema):
     return True
 
 
@@ -159,30 +161,34 @@ _is_array, _is_object, _is_string = map(_TYPES.get, ("array", "object", "string"
 
 # The checks of the keywords: each gets the value, what the keyword states, and the schema.
 _CHECKS = {
-    **dict.fromkeys(("$schema", "title", "description", "default", "then", "else"), _always),
+    **dict.fromkeys(
+        ("$schema", "title", "description", "default", "then", "else"), _is_always_valid
+    ),
     "type": _is_of_type,
     "enum": lambda value, given, _: any(_is_equal(value, each) for each in given),
     "const": lambda value, given, _: _is_equal(value, given),
     "anyOf": lambda value, given, _: any(is_match(value, each) for each in given),
     "if": _is_of_then_or_else,
-    "minimum": _of(_is_number, lambda value, given, _: value >= given),
-    "maximum": _of(_is_number, lambda value, given, _: value <= given),
-    "exclusiveMinimum": _of(_is_number, lambda value, given, _: value > given),
-    "minLength": _of(_is_string, lambda value, given, _: len(value) >= given),
-    "pattern": _of(_is_string, lambda value, given, _: re.search(given, value) is not None),
-    "minItems": _of(_is_array, lambda value, given, _: len(value) >= given),
-    "maxItems": _of(_is_array, lambda value, given, _: len(value) <= given),
-    "items": _of(_is_array, lambda value, given, _: all(is_match(each, given) for each in value)),
-    "uniqueItems": _of(_is_array, _are_different),
-    "minProperties": _of(_is_object, lambda value, given, _: len(value) >= given),
-    "maxProperties": _of(_is_object, lambda value, given, _: len(value) <= given),
-    "required": _of(_is_object, lambda value, given, _: all(key in value for key in given)),
-    "properties": _of(
+    "minimum": _check_if(_is_number, lambda value, given, _: value >= given),
+    "maximum": _check_if(_is_number, lambda value, given, _: value <= given),
+    "exclusiveMinimum": _check_if(_is_number, lambda value, given, _: value > given),
+    "minLength": _check_if(_is_string, lambda value, given, _: len(value) >= given),
+    "pattern": _check_if(_is_string, lambda value, given, _: re.search(given, value) is not None),
+    "minItems": _check_if(_is_array, lambda value, given, _: len(value) >= given),
+    "maxItems": _check_if(_is_array, lambda value, given, _: len(value) <= given),
+    "items": _check_if(
+        _is_array, lambda value, given, _: all(is_match(each, given) for each in value)
+    ),
+    "uniqueItems": _check_if(_is_array, _are_different),
+    "minProperties": _check_if(_is_object, lambda value, given, _: len(value) >= given),
+    "maxProperties": _check_if(_is_object, lambda value, given, _: len(value) <= given),
+    "required": _check_if(_is_object, lambda value, given, _: all(key in value for key in given)),
+    "properties": _check_if(
         _is_object,
         lambda value, given, _: all(is_match(value[k], given[k]) for k in given if k in value),
     ),
-    "additionalProperties": _of(_is_object, _has_only),
-    "propertyNames": _of(
+    "additionalProperties": _check_if(_is_object, _has_only),
+    "propertyNames": _check_if(
         _is_object, lambda value, given, _: all(is_match(key, given) for key in value)
     ),
 }

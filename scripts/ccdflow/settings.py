@@ -55,14 +55,14 @@ def check_file(path):
 
 
 @cache
-def _defaults():
+def _schema_defaults():
     """Return the schema's default of each key."""
     return _defaults_of(schemas.read_schema(CONFIG_SCHEMA))
 
 
 def parts():
     """Return the names of the groups of settings, such as ``calibrate``."""
-    return tuple(name for name, part in _defaults().items() if isinstance(part, dict))
+    return tuple(name for name, part in _schema_defaults().items() if isinstance(part, dict))
 
 
 def _defaults_of(schema):
@@ -95,11 +95,11 @@ def load_settings(config, *, folders=()):
         For an unknown key or a value that is not allowed, or results inside raw.
     """
     yamltext.check_amount(config, file="--config or --configfile")
-    given = {key: _plain(value) for key, value in config.items()}
-    given |= {key: _folder(key, given[key]) for key in FOLDER_SETTINGS if key in given}
+    given = {key: _plain_value(value) for key, value in config.items()}
+    given |= {key: _expanded_folder(key, given[key]) for key in FOLDER_SETTINGS if key in given}
     given = _with_new_names(given)
     schemas.check_values(given, CONFIG_SCHEMA, file=CONFIG_FILE)
-    settings = _merged(_defaults(), given)
+    settings = _merged_settings(_schema_defaults(), given)
     schemas.check_values(settings, CONFIG_SCHEMA, file=CONFIG_FILE)
     _check_folders(settings, (*folders, paths.SET_ASIDE_FOLDER, paths.STATE))
     return settings
@@ -149,21 +149,21 @@ def _with_new_names(given):
     return renamed
 
 
-def _plain(value, *, nested=False):
+def _plain_value(value, *, nested=False):
     """Return a value from ``--config`` with strings turned into numbers, booleans and null.
 
     Snakemake converts numbers at the top level only; in blocks all values are strings.
     """
     if isinstance(value, dict):
-        return {key: _plain(item, nested=True) for key, item in value.items()}
+        return {key: _plain_value(item, nested=True) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, nested=True) for item in value]
+        return [_plain_value(item, nested=True) for item in value]
     if not isinstance(value, str):
         return value
     return yamltext.parse_yaml(value, file="--config") if nested else _WORDS.get(value, value)
 
 
-def _folder(name, value):
+def _expanded_folder(name, value):
     """Return a folder's path with ``~`` expanded."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Snakemake reads 2016_01_16 as 20160116, and 007 as 7: the text cannot be recovered.
@@ -178,11 +178,11 @@ def _folder(name, value):
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
 
 
-def _merged(defaults, given):
+def _merged_settings(defaults, given):
     merged = copy.deepcopy(defaults)
     for key, value in given.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merged(merged[key], value)
+            merged[key] = _merged_settings(merged[key], value)
         else:
             merged[key] = value
     return merged

@@ -101,12 +101,12 @@ def parse_yaml(text, *, file):
             remedy="give a file of settings",
         )
     try:
-        return _loaded(text, file, _FastLoader)
+        return _load_values(text, file, _FastLoader)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
         # The other parser words the problem, or reads it.
         pass
     try:
-        return _loaded(text, file, _Loader)
+        return _load_values(text, file, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -180,7 +180,7 @@ def check_amount(values, *, file):
             rest += [(each, depth + 1) for each in value]
 
 
-def _loaded(text, file, loader):
+def _load_values(text, file, loader):
     _refuse_more_than_values(text, file, loader)
     return yaml.load(text, Loader=loader)
 

@@ -25,7 +25,7 @@ def test_an_unforeseen_error_that_a_job_raises_twice_is_a_verdict(sandbox, monke
     def broken(context, job, row, raw):
         raise ValueError("a fault of the moment")
 
-    monkeypatch.setattr(reduce_job, "_reduce", broken)
+    monkeypatch.setattr(reduce_job, "_reduce_raw_file", broken)
     for attempts in (1, 1, 0):
         outcome = sandbox.run()
         assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
@@ -46,7 +46,7 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(sandbox, monk
     }
     (sandbox.results / "reduced/n1/alpha1.fits").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
+        patch.setattr(reduce_job, "_reduce_raw_file", lambda *_: 1 / 0)
         sandbox.run()
     assert "reduced/n1/alpha1.fits" in sandbox.run().jobs
     contents = {

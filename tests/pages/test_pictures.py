@@ -314,7 +314,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
     """Means of ten whole numbers: bins of other widths would make a comb of a smooth curve."""
     values = np.arange(-60, 61) * step
     clipped = np.arange(-60, 61) * step * 10 / 9
-    edges = combined_picture._edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
+    edges = combined_picture._bin_edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
     counts, _ = np.histogram(values, edges)
     inside = counts[np.abs((edges[1:] + edges[:-1]) / 2) < min(5.4, values[-1]) - 0.5 - step]
     assert len(set(inside)) == 1
@@ -323,7 +323,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
 
 def test_bins_of_values_without_a_step_are_sixty():
     values = np.random.default_rng(1).normal(0, 0.9, 20_000)
-    edges = combined_picture._edges(values, 0.0, 5.4)
+    edges = combined_picture._bin_edges(values, 0.0, 5.4)
     np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 
@@ -434,7 +434,9 @@ def test_the_curve_of_noise_stands_on_the_peak_of_the_pixels():
     values = rng.normal(100.0, 2.0, 20000)
     values[:8000] += rng.exponential(20.0, 8000)
     assert np.median(values) > 101.0
-    assert combined_picture._peak(values, np.median(values), [2.0]) == pytest.approx(100, abs=0.5)
+    assert combined_picture._middle_of_noise(values, np.median(values), [2.0]) == pytest.approx(
+        100, abs=0.5
+    )
 
 
 def test_legends_over_the_nights_have_units(monkeypatch):

@@ -208,7 +208,7 @@ def test_late_notes_of_an_unknown_form_are_read_as_far_as_they_go(sandbox):
 
 @pytest.mark.parametrize("form", [4, "4 0123456789abcdef", None])
 def test_closed_nights_of_an_unknown_form_are_no_closed_nights(sandbox, monkeypatch, form):
-    monkeypatch.setattr(closed_nights, "_form", lambda: form)
+    monkeypatch.setattr(closed_nights, "_version_of_note", lambda: form)
     night = NIGHTS[1]
     sandbox.put(f"{night}/9.fits", 99, packed=False, night=night, size=SMALL)
     with pytest.raises(NeedsWholePlan, match="of another version"):

@@ -182,7 +182,7 @@ def calibrate_file(
         primary = calibrated_header.primary_cards(
             hdus[0], masters, key=key, grading=grading, corrections=corrections
         )
-        planes = _planes(images, primary)
+        planes = _planes_of_product(images, primary)
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
             for image in images:
                 image.run(writer)
@@ -242,7 +242,7 @@ def _why_uncertain(readouts, masters):
     return ""
 
 
-def _planes(images, primary):
+def _planes_of_product(images, primary):
     """Return the planes of the product, in the order of its HDUs."""
     image_of_hdu = {image.index: image for image in images}
     planes = []

@@ -24,17 +24,19 @@ class Buffers:
         ny, self._width = image.hdu.shape
         self.words = self.done = 0
         width = self._width
-        self.stored = _buffer("stored", (rows + 1, width), image.hdu.dtype)
-        self.image = _buffer("image", (rows + 2, width), np.float32)
+        self.stored = _buffer_of_thread("stored", (rows + 1, width), image.hdu.dtype)
+        self.image = _buffer_of_thread("image", (rows + 2, width), np.float32)
         self.errors = self.mask = self.stored_mask = None
         if image.has_noise:
-            self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
-            self.errors = _buffer("errors", (rows, width), np.float32)
+            self._scratch = _buffer_of_thread("scratch", (3, (rows + 2) * width), np.float32)
+            self.errors = _buffer_of_thread("errors", (rows, width), np.float32)
         if image.has_mask or image.has_noise:
             # Neighbours of saturated pixels need the whole image: the mask is written last.
-            self.mask = _buffer("mask", (ny, width), np.int16)
+            self.mask = _buffer_of_thread("mask", (ny, width), np.int16)
         if image.mask_hdu is not None:
-            self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_hdu.dtype)
+            self.stored_mask = _buffer_of_thread(
+                "stored mask", (rows + 1, width), image.mask_hdu.dtype
+            )
 
     def scratch_of(self, count):
         """Return scratch memory for ``count`` rows, (3, count nx)."""
@@ -57,7 +59,7 @@ class Buffers:
         self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 
 
-def _buffer(use, shape, dtype):
+def _buffer_of_thread(use, shape, dtype):
     """Return a buffer of this thread as an array of a shape and type; its content is arbitrary."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))

@@ -169,7 +169,7 @@ def write_calibrated_cards(cards, calibration, figures):
         Of the image.
     """
     unit = calibration.unit
-    _rename(cards, calibration.converts)
+    _rename_camera_cards(cards, calibration.converts)
     for use, keyword in zip(
         (calibration.masters.bias, calibration.masters.dark, calibration.masters.flat),
         ("ZEROCOR", "DARKCOR", "FLATCOR"),
@@ -252,7 +252,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
         cards.set(keyword, _six_digits(noise), f"[{unit}] of a row's level, before flat")
 
 
-def _rename(cards, converted):
+def _rename_camera_cards(cards, converted):
     """Rename the camera's cards of gain and saturation, which describe the raw pixels."""
     for keyword, raw_keyword in _RENAMED_CARDS.items():
         if keyword in cards and (converted or keyword not in _ABOUT_GAIN):

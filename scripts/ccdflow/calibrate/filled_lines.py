@@ -46,9 +46,9 @@ def lines_filled(image, first, regions):
         image[place] = np.nan
     for (part, is_of_rows), (rows, columns) in zip(regions, places, strict=True):
         if is_of_rows:
-            _fill(image, part.y0 - first, part.y1 - first, columns)
+            _fill_outermost_lines(image, part.y0 - first, part.y1 - first, columns)
         else:
-            _fill(image.T, part.x0, part.x1, rows)
+            _fill_outermost_lines(image.T, part.x0, part.x1, rows)
     try:
         yield
     finally:
@@ -56,7 +56,7 @@ def lines_filled(image, first, regions):
             image[place] = values
 
 
-def _fill(lines, low, high, across):
+def _fill_outermost_lines(lines, low, high, across):
     """Fill the outermost of some lines with the lines beside them, where these are there.
 
     Parameters

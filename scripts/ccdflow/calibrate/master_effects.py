@@ -133,13 +133,13 @@ def effects(frame, masters, factors=1.0, shares=None):
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                effect_of_kind[kind] = _effect(
-                    complete, _EffectSample(light, light / _smooth(flat))
+                effect_of_kind[kind] = _effect_of_master(
+                    complete, _EffectSample(light, light / _smoothed_flat(flat))
                 )
             elif abs(share) > _LEAST_SHARE:
                 incomplete = light + share * offsets[kind]
                 incomplete = incomplete if flat is None else incomplete / flat
-                effect_of_kind[kind] = _effect(complete, _EffectSample(incomplete))
+                effect_of_kind[kind] = _effect_of_master(complete, _EffectSample(incomplete))
     return effect_of_kind
 
 
@@ -161,7 +161,7 @@ class _EffectSample:
         self.size = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
-def _effect(with_master, without):
+def _effect_of_master(with_master, without):
     """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
     noise, noise_without, noise_error = _difference_of_squares(
@@ -228,7 +228,7 @@ def _box_medians(values):
     return (ordered[..., width - 1] + ordered[..., width]) / 2
 
 
-def _smooth(flat):
+def _smoothed_flat(flat):
     """Return a flat with the median of its box in each pixel."""
     boxes = _box_medians(flat)
     width = min(_BOX_PIXELS, flat.shape[1])

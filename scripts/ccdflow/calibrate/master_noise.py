@@ -48,7 +48,7 @@ def variance_of(image, master, readouts):
     """
     if image.error is None:
         variances = np.empty(image.data.shape, np.float32)
-        for rows in _strips(variances):
+        for rows in _row_slices(variances):
             variances[rows] = predicted_variance(image, master, readouts, rows)
         return variances
     variances = image.error()
@@ -58,7 +58,7 @@ def variance_of(image, master, readouts):
     limit = 0.0
     if image.scatter:
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
-    for rows in _strips(variances):
+    for rows in _row_slices(variances):
         predicted = predicted_variance(image, master, readouts, rows)
         for readout in readouts:
             if scales[readout] != 1.0:
@@ -71,7 +71,7 @@ def variance_of(image, master, readouts):
     return variances
 
 
-def _strips(image):
+def _row_slices(image):
     """Yield slices of rows that fit in the processor's cache."""
     step = max(1, _STRIP_PIXELS // image.shape[1])
     for first in range(0, image.shape[0], step):
@@ -211,7 +211,7 @@ def signal_of(image, master, readouts):
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
         tiles = tiles_of(values.shape[0], _TILE_SIDE)
         background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE_SIDE)
-        for rows in _strips(values):
+        for rows in _row_slices(values):
             block = values[rows] - np.float32(level)
             around = np.empty(block.shape, np.float32)
             background.rows(rows, around)

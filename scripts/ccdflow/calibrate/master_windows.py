@@ -115,7 +115,8 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
     window, full = (section.region for section in sections)
     (frame, master) = shapes
     steps = [
-        _binning(section.region, shape) for section, shape in zip(sections, shapes, strict=True)
+        _binning_of_image(section.region, shape)
+        for section, shape in zip(sections, shapes, strict=True)
     ]
     directions = [(section.flip_x, section.flip_y) for section in sections]
     if None in steps or steps[0] != steps[1] or directions[0] != directions[1]:
@@ -142,7 +143,7 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
     return Region(y0, y0 + frame[0], x0, x0 + frame[1])
 
 
-def _binning(region, shape):
+def _binning_of_image(region, shape):
     """Return the pixels of the chip in a pixel of an image, (y, x); None if not whole."""
     steps = [divmod(length, count) for length, count in zip(region.shape, shape, strict=True)]
     if any(remainder or not step for step, remainder in steps):

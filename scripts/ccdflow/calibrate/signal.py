@@ -224,7 +224,9 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
     light : numpy.ndarray of the same shape, float32
         Their expected signal.
     """
-    indices, deviation = _candidates(image, background, variance, scratch, strip or len(variance))
+    indices, deviation = _pixels_with_signal(
+        image, background, variance, scratch, strip or len(variance)
+    )
     pixel_variance = variance.reshape(-1)[indices]
     is_far = deviation * deviation > np.float32(SIGNIFICANT_SIGMA**2 / 9) * pixel_variance
     # Beside an infinite pixel, as beside NaN, the background is all that is known.
@@ -237,7 +239,7 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
     return indices, _expected_signal(image, image_indices, level, pixel_variance, photons)
 
 
-def _candidates(image, background, variance, scratch, strip):
+def _pixels_with_signal(image, background, variance, scratch, strip):
     """Return pixels (flattened) whose mean of 3 x 3 may be significantly off, and by how much.
 
     The end of each row is taken as the neighbour of the next one's start, which is faster; of the

@@ -17,7 +17,7 @@ or a moment after it."""
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 """Scales of time that are ahead of UT, by 69.2 s at most."""
 
-# They may be as far ahead as this.
+# Clocks of these scales may be as far ahead of UT.
 _SCALE_TOLERANCE = timedelta(seconds=70)
 # Two clocks are compared around the day, and a day is as good as its noon.
 _DAY = timedelta(days=1)
@@ -80,7 +80,7 @@ def look_at_dates(reader, moment, exptime):
         when, allowed = when + _DAY / 2, max(allowed, DAY_TOLERANCE)
     others = [
         (difference, claim)
-        for claim in _claims(reader, when, moment.cards, allowed)
+        for claim in _claimed_times(reader, when, moment.cards, allowed)
         if (difference := claim.difference_from(when)) > allowed + claim.reach
     ]
     if not others:
@@ -110,7 +110,7 @@ def _time_in_words(difference):
     return f"{seconds:.0f} s"
 
 
-def _claims(reader, when, keywords, allowed):
+def _claimed_times(reader, when, keywords, allowed):
     """Yield the times of all cards that say when the exposure was, but for those taken.
 
     Julian dates no further off than is allowed are left out.
@@ -149,11 +149,11 @@ def _claims(reader, when, keywords, allowed):
             time = datetime(when.year, when.month, when.day) + stamp.clock
             time -= stamp.zone or timedelta()
             yield _Claim(stamp.keyword, time, form="%H:%M:%S", is_clock=True)
-    yield from _julian(reader, when, keywords, allowed)
+    yield from _julian_times(reader, when, keywords, allowed)
 
 
-def _julian(reader, when, keywords, allowed):
-    """Yield the times that cards of Julian dates claim, as `_claims` does.
+def _julian_times(reader, when, keywords, allowed):
+    """Yield the times that cards of Julian dates claim, as `_claimed_times` does.
 
     Parameters
     ----------

@@ -346,7 +346,7 @@ def generic_camera(headers, *, taken=frozenset()):
     text = None if value is None or not str(value).strip() else str(value)
     name = _name_of(text) if text is not None else "unknown"
     return Camera(
-        name=_free(name, taken),
+        name=_free_name(name, taken),
         cards=tuple(facts.default_cards().items()),
     )
 
@@ -355,7 +355,7 @@ def generic_camera(headers, *, taken=frozenset()):
 _LONGEST_NAME = 80
 
 
-def _free(name, taken):
+def _free_name(name, taken):
     while name in taken:
         name += "-generic"
     return name

@@ -132,27 +132,34 @@ def read_day(text, *, order=""):
     2016-01-16 1998-01-16 None
     """
     if type(text) is str and (match := _USUAL_DAY.fullmatch(text)):
-        return _day(int(match[1]), int(match[2]), match[3], (match[4] or "").lower())
+        return _day_of_date(int(match[1]), int(match[2]), match[3], (match[4] or "").lower())
     text = " ".join(str(text or "").lower().split())
     match = _ASCTIME.search(text)
     if match:
-        return _day(_year(match[5]), _month(match[1]), match[2], f"{match[3]} {match[4]}")
+        return _day_of_date(
+            _full_year(match[5]), _month_number(match[1]), match[2], f"{match[3]} {match[4]}"
+        )
     for pattern, groups in ((_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3))):
         match = pattern.search(text)
         if match:
-            return _day(*(int(match[group]) for group in groups), text[match.end() :])
+            return _day_of_date(*(int(match[group]) for group in groups), text[match.end() :])
     for pattern, (year, month, day) in (
         (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED_MONTH_DATE, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
     ):  # fmt: skip
         match = pattern.search(text)
         if match:
-            return _day(_year(match[year]), _month(match[month]), match[day], text[match.end() :])
+            return _day_of_date(
+                _full_year(match[year]),
+                _month_number(match[month]),
+                match[day],
+                text[match.end() :],
+            )
     match = _DAY_FIRST.match(text)
     if match:
         return _day_of_numbers(match, text[match.end() :], order)
     match = _DAY_OF_YEAR.match(text)
     if match and 1 <= int(match[2]) <= 366:
-        first = _day(int(match[1]), 1, 1, text[match.end() :])
+        first = _day_of_date(int(match[1]), 1, 1, text[match.end() :])
         return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.remainder)
     return None
 
@@ -174,8 +181,8 @@ def day_of_folder(name):
     ):  # fmt: skip
         match = pattern.search(text)
         if match and len(match[year]) == 4:
-            month = int(match[month]) if match[month].isdigit() else _month(match[month])
-            named_day = _day(int(match[year]), month, match[day], "")
+            month = int(match[month]) if match[month].isdigit() else _month_number(match[month])
+            named_day = _day_of_date(int(match[year]), month, match[day], "")
             if named_day is not None:
                 return named_day.day
     return None
@@ -183,16 +190,21 @@ def day_of_folder(name):
 
 def _day_of_numbers(match, remainder, order):
     """Return the day of three numbers, which of them is the month being open."""
-    first, second, year = int(match[1]), int(match[3]), _year(match[4])
+    first, second, year = int(match[1]), int(match[3]), _full_year(match[4])
     if order == "month":
-        return _day(year, first, second, remainder) or _day(year, second, first, remainder)
-    day, exchanged = _day(year, second, first, remainder), _day(year, first, second, remainder)
+        return _day_of_date(year, first, second, remainder) or _day_of_date(
+            year, second, first, remainder
+        )
+    day, exchanged = (
+        _day_of_date(year, second, first, remainder),
+        _day_of_date(year, first, second, remainder),
+    )
     if day is None or exchanged is None or order == "day" or day == exchanged:
         return day or exchanged
     return Day(day.day, exchanged.day, remainder)
 
 
-def _day(year, month, day, remainder):
+def _day_of_date(year, month, day, remainder):
     """Return the `Day` of a year, a month and a day, or None where there is no such date.
 
     Parameters
@@ -210,12 +222,12 @@ def _day(year, month, day, remainder):
     )
 
 
-def _month(name):
+def _month_number(name):
     """Return the number of a month, from 1, by the first three letters of its name."""
     return _MONTHS.index(name[:3]) + 1
 
 
-def _year(digits):
+def _full_year(digits):
     """Return the year of two to four digits: three count from 1900, as in old programs."""
     year = int(digits)
     if len(digits) == 4:
@@ -246,7 +258,7 @@ def read_clock(text, *, joined=False):
     """
     if type(text) is str and (match := _USUAL_CLOCK.fullmatch(text)):
         is_clock = joined or text[0] not in "tT"
-        return _clock(int(match[1]), int(match[2]), float(match[3]), "") if is_clock else None
+        return _time_of_day(int(match[1]), int(match[2]), float(match[3]), "") if is_clock else None
     text = str(text or "").strip()
     if joined:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
@@ -255,10 +267,10 @@ def read_clock(text, *, joined=False):
         return None
     hours, minutes, seconds = (part for part in match.groups() if part not in ("-", "."))
     seconds = float((seconds or "0").replace(",", "."))
-    return _clock(int(hours), int(minutes), seconds, text[match.end() :])
+    return _time_of_day(int(hours), int(minutes), seconds, text[match.end() :])
 
 
-def _clock(hours, minutes, seconds, remainder):
+def _time_of_day(hours, minutes, seconds, remainder):
     """Return the time of day of three numbers and the text behind them, or None.
 
     Parameters

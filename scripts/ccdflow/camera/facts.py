@@ -160,7 +160,10 @@ def default_cards():
 @cache
 def _usual_cards():
     """Return the cards of `KEYWORDS`, made once: each profile begins with them."""
-    return {name: tuple(CardSpec(k) for k in _split(text)) for name, text in KEYWORDS.items()}
+    return {
+        name: tuple(CardSpec(k) for k in _words_and_phrases(text))
+        for name, text in KEYWORDS.items()
+    }
 
 
 def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
@@ -221,16 +224,16 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     temperature = celsius(reader.text("temperature"))
     reader.warn_all(alike.of_placement)
     return FrameFacts(
-        imagetyp=_shorten(imagetyp),
+        imagetyp=_shorten_text(imagetyp),
         type=image_type,
-        reason=_shorten(reason),
-        object=_shorten(target),
+        reason=_shorten_text(reason),
+        object=_shorten_text(target),
         exptime=exptime,
         date_obs=moment.iso,
-        night=_shorten(night),
+        night=_shorten_text(night),
         set_temperature=set_point,
         temperature=temperature,
-        warnings=tuple(map(_shorten, reader.warnings)),
+        warnings=tuple(map(_shorten_text, reader.warnings)),
         **alike.facts,
     )
 
@@ -293,7 +296,7 @@ def _alike_facts(headers, cards, file):
     _look_at_placement(reader)
     texts = reader.warnings
     facts |= {
-        name: _shorten(text)
+        name: _shorten_text(text)
         for name, text in facts.items()
         if name != "setting" and isinstance(text, str)
     }
@@ -304,7 +307,7 @@ def _alike_facts(headers, cards, file):
 _MOST_CHARACTERS = 500
 
 
-def _shorten(text):
+def _shorten_text(text):
     """Return a text; a long one is cut, and has eight digits of its own."""
     if len(text) <= _MOST_CHARACTERS:
         return text
@@ -393,12 +396,16 @@ def part_of(headers, images):
     entries = []
     for hdu in dict.fromkeys((0, *images)):
         cards = ((name, card_value(headers[hdu], name)) for name in PART)
-        entries += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
+        entries += [
+            f"{name} {_without_line_breaks(value)}"
+            for name, value in cards
+            if _without_line_breaks(value)
+        ]
     text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
     return text if len(text) <= _LONGEST_PART else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _plain(value):
+def _without_line_breaks(value):
     return "" if value is None else " ".join(str(value).split())
 
 
@@ -422,6 +429,6 @@ def binning_text(headers, index, specs=()):
     return f"{bx} {by}" if bx else ""
 
 
-def _split(text):
+def _words_and_phrases(text):
     words, *phrases = text.split("|")
     return (*words.split(), *phrases)

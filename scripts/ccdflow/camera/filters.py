@@ -55,7 +55,7 @@ def filter_of(reader):
     wheels = [
         (text, other_keyword)
         for text, other_keyword in real
-        if _family(other_keyword) == _family(keyword)
+        if _keyword_family(other_keyword) == _keyword_family(keyword)
     ]
     if _WHEEL.fullmatch(keyword):
         return "+".join(dict.fromkeys(text for text, _ in wheels))
@@ -153,5 +153,5 @@ def is_open(text):
     return bool(_OPEN_POSITION.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
 
 
-def _family(keyword):
+def _keyword_family(keyword):
     return re.sub(r"_?\d+", "", keyword) if _WHEEL.fullmatch(keyword) else keyword

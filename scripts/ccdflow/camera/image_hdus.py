@@ -84,10 +84,10 @@ def _is_image(header):
     # The header of a compressed image still calls itself a table, but its columns are gone.
     extension_type = str(first_value(header, "XTENSION", "IMAGE")).strip()
     is_table = extension_type != "IMAGE" and has_card(header, "TFIELDS")
-    return not is_table and min(_lengths(header), default=0) > 0
+    return not is_table and min(_axis_lengths(header), default=0) > 0
 
 
-def _lengths(header):
+def _axis_lengths(header):
     """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
     axes = min(as_integer(first_value(header, "NAXIS")) or 0, _MOST_AXES)
     lengths = [as_integer(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
@@ -114,7 +114,7 @@ def array_shape(header, *, file=None):
     FrameError
         If it is not two-dimensional.
     """
-    lengths = _lengths(header)
+    lengths = _axis_lengths(header)
     if len(lengths) != 2:
         raise FrameError(
             "the frame is not a two-dimensional image",

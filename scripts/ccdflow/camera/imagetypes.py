@@ -236,7 +236,7 @@ def known_type(text):
     >>> known_type("Bias Frame"), known_type("Dome Flat"), known_type("Light"), known_type("M 51")
     ('bias', 'flat', 'science', '')
     """
-    letters = _letters(text)
+    letters = _letters_and_digits(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]
     separated = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
@@ -248,7 +248,7 @@ def known_type(text):
         return "flat"
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
     parts = re.split(r"[,;]", text)
-    types = {_TYPE_OF.get(_letters(part)) for part in parts} if len(parts) > 1 else set()
+    types = {_TYPE_OF.get(_letters_and_digits(part)) for part in parts} if len(parts) > 1 else set()
     types |= {_STRONG_WORDS.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
     return next(
@@ -299,7 +299,7 @@ def _type_of_target(name):
     name : str
         As in OBJECT: of several words all must be words for such a frame, or beside the point.
     """
-    letters = _letters(name).rstrip("0123456789")
+    letters = _letters_and_digits(name).rstrip("0123456789")
     if letters in _TYPE_OF_TARGET:
         return _TYPE_OF_TARGET[letters]
     return _type_of_words(name) or _type_of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
@@ -352,5 +352,5 @@ def _rule_holds(rule, reader, imagetyp):
     return all(matches(find(reader.headers, spec, order), values) for spec, values in rule.cards)
 
 
-def _letters(text):
+def _letters_and_digits(text):
     return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -68,7 +68,7 @@ def read_longitude(value, comment=""):
         if len(directions) > 1:
             return None
         direction = next(iter(directions), None)
-        number = _angle(text)
+        number = _read_degrees(text)
         if number is None:
             return None
     if abs(number) > 360:
@@ -76,7 +76,7 @@ def read_longitude(value, comment=""):
     return wrapped_degrees(_degrees_east(number, direction, comment))
 
 
-def _angle(text):
+def _read_degrees(text):
     """Return degrees from a number or from degrees, minutes and seconds; None for other text."""
     number = as_number(text)
     if number is not None:

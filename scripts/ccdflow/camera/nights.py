@@ -168,7 +168,7 @@ def _local_moment(reader, stamps, system):
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, is_local=True, cards=(stamp.keyword,))
-    zone = _zone(reader)
+    zone = _hours_east_of_ut(reader)
     if zone is not None:
         return Moment(replace(stamp, zone=zone).at(clock), is_exact=True, cards=(stamp.keyword,))
     reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
@@ -278,7 +278,7 @@ def _local_time_half_day_back(moment, reader, longitude, day):
     local = _local_time(reader)
     if local is not None and abs(local - moment.when) <= timedelta(hours=MOST_HOURS):
         return local - _HALF_DAY
-    zone = _zone(reader)
+    zone = _hours_east_of_ut(reader)
     if zone is not None:
         return moment.when + zone - _HALF_DAY
     if day is not None:
@@ -307,18 +307,18 @@ def site_longitude(reader, start):
     -------
     float or None
     """
-    reading = reader.read("longitude", _longitude, "not a longitude in degrees")
+    reading = reader.read("longitude", _read_longitude, "not a longitude in degrees")
     if reading.keyword == "OBSGEO-L":
         return reading.value
     if any(spec.keyword == "OBSGEO-L" for spec in reader.cards["longitude"]):
-        place = _place(reader)
+        place = _longitude_by_coordinates(reader)
         if place is not None:
             return place
     claimed = reading.value
     if claimed == 0 and _is_unset(reader):
         reader.warn(f"{reading.keyword}: longitude and latitude are 0: taken as not set")
         claimed = None
-    sidereal = reader.read("sidereal", _sidereal, "not a sidereal time")
+    sidereal = reader.read("sidereal", _read_sidereal_time, "not a sidereal time")
     if not sidereal.value:
         return claimed
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, start)
@@ -337,12 +337,12 @@ def site_longitude(reader, start):
     return longitude
 
 
-def _longitude(content):
+def _read_longitude(content):
     comment = "" if content.keyword == "OBSGEO-L" else content.comment
     return longitudes.read_longitude(content.value, comment)
 
 
-def _sidereal(content):
+def _read_sidereal_time(content):
     """Return a sidereal time as a timedelta, from hours, degrees or text; None for others."""
     clock = None
     number = as_number(content.value)
@@ -356,7 +356,7 @@ def _sidereal(content):
     return None if clock is None else clock.time
 
 
-def _place(reader):
+def _longitude_by_coordinates(reader):
     """Return the longitude of the site by its geocentric coordinates; None without coordinates."""
     numbers = [
         next(
@@ -395,7 +395,7 @@ def _local_time(reader):
     return reader.read("local_time", local, "not a date and time").value
 
 
-def _zone(reader):
+def _hours_east_of_ut(reader):
     """Return how far the local time is east of UT, from a card such as TIMEZONE, or None."""
 
     def zone_of(content):

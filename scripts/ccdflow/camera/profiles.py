@@ -115,12 +115,14 @@ def _camera_of_text(path, text):
     return Camera(
         name=path.stem,
         path=str(path),
-        recognise=tuple(_condition(key, value) for key, value in profile["recognise"].items()),
+        recognise=tuple(
+            _condition_of_card(key, value) for key, value in profile["recognise"].items()
+        ),
         cards=tuple(cards.items()),
         types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
         longitude=profile.get("site", {}).get("longitude"),
         size=tuple(profile.get("size", (None, None))),
-        amplifiers=_amplifiers(profile, file=path),
+        amplifiers=_amplifiers_of_profile(profile, file=path),
         overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
@@ -137,10 +139,10 @@ def _camera_of_text(path, text):
     )
 
 
-def _amplifiers(profile, *, file):
+def _amplifiers_of_profile(profile, *, file):
     """Return the amplifiers of a profile; raise `UserError` where two have one name."""
     amplifiers = tuple(
-        _amplifier(entry, index, file=file)
+        _checked_amplifier(entry, index, file=file)
         for index, entry in enumerate(profile.get("amplifiers", ()))
     )
     names = [amplifier.name for amplifier in amplifiers]
@@ -182,7 +184,7 @@ def check_profile(profile, *, file):
     schemas.check_values(profile, CAMERA_SCHEMA, file=file, words=sentences)
 
 
-def _condition(keyword, value):
+def _condition_of_card(keyword, value):
     """Return the `Condition` of a card: its value or values, or a mapping with these and more."""
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
@@ -192,7 +194,7 @@ def _condition(keyword, value):
 
 def _type_rule(rule):
     """Return a profile's rule on image types."""
-    cards = (_condition(key, value) for key, value in rule.get("cards", {}).items())
+    cards = (_condition_of_card(key, value) for key, value in rule.get("cards", {}).items())
     exptime = rule.get("exptime", {})
     return TypeRule(
         type=rule["type"],
@@ -204,7 +206,7 @@ def _type_rule(rule):
     )
 
 
-def _amplifier(entry, index, *, file):
+def _checked_amplifier(entry, index, *, file):
     """Return an amplifier of a profile, its regions and figures checked."""
     key_of_amplifier = f"amplifiers[{index}]"
 

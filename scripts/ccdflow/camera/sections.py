@@ -106,8 +106,8 @@ class Region:
         axes = parse_python(text, file=file, keyword=keyword, error=error)
         ends = []
         for (start, stop), length, axis in zip(axes, shape, ("rows", "columns"), strict=True):
-            first = _index(start, length, 0)
-            last = _index(stop, length, length)
+            first = _index_from_start(start, length, 0)
+            last = _index_from_start(stop, length, length)
             if not 0 <= first < last <= length:
                 what = "selects nothing of" if 0 <= last <= first <= length else "leaves"
                 raise error(
@@ -478,7 +478,7 @@ def read_region(value, *, file=None, keyword=None):
     return RegionSpec(form, text)
 
 
-def _index(value, length, default):
+def _index_from_start(value, length, default):
     if value is None:
         return default
     return value + length if value < 0 else value

@@ -64,7 +64,7 @@ def usual_moment(reader, exptime):
     ):
         return None
     try:
-        stamps, clocks = _stamps(reader), _clocks(reader)
+        stamps, clocks = _dated_cards(reader), _cards_of_clocks(reader)
         if not stamps:
             return None
         keyword, day, clock = stamps[0]
@@ -83,7 +83,7 @@ def usual_moment(reader, exptime):
     return moment
 
 
-def _matches(reader, name, pattern):
+def _matched_cards(reader, name, pattern):
     """Yield (keyword, match) of the cards of a fact; None for the match of a frame's number."""
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
@@ -104,10 +104,10 @@ def _time_of(hours, minutes, seconds):
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
-def _stamps(reader):
+def _dated_cards(reader):
     """Return (keyword, midnight, time of day or None) of each card with a day."""
     stamps = []
-    for keyword, match in _matches(reader, "date", _STAMP_CARD):
+    for keyword, match in _matched_cards(reader, "date", _STAMP_CARD):
         if match is None:
             continue
         year, month, day, hours, minutes, seconds, comment = match.groups()
@@ -120,10 +120,10 @@ def _stamps(reader):
     return stamps
 
 
-def _clocks(reader):
+def _cards_of_clocks(reader):
     """Return (keyword, time of day) of each card with a time of day alone."""
     clocks = []
-    for keyword, match in _matches(reader, "time", _CLOCK_CARD):
+    for keyword, match in _matched_cards(reader, "time", _CLOCK_CARD):
         if match is None or meaning_of(keyword, match[4] or "") == "local":
             raise ValueError(_UNUSUAL)
         clocks.append((keyword, _time_of(match[1], match[2], match[3])))
@@ -160,7 +160,7 @@ def _check_stamps(stamps, clocks, moment, allowed):
 def _check_numbers(reader, when, allowed):
     """Check that Julian dates are those of a moment, as far as allowed."""
     for name, zero in _NUMBERS:
-        for _, match in _matches(reader, name, _DAYS_CARD):
+        for _, match in _matched_cards(reader, name, _DAYS_CARD):
             value = 0.0 if match is None else float(match[1])
             # A card with more digits than a date of our centuries has gives no time.
             if not 15020 < value - zero < 88127 or not value % 1:

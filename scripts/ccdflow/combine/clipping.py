@@ -381,7 +381,7 @@ def kept_by(values, recipe, noise=None):
     """
     keep = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
-        centre, limit = _limits(values, keep, recipe, noise)
+        centre, limit = _centre_and_reach(values, keep, recipe, noise)
         rejected = keep & ((values < centre - limit) | (values > centre + limit))
         if not rejected.any():
             break
@@ -389,7 +389,7 @@ def kept_by(values, recipe, noise=None):
     return keep
 
 
-def _limits(values, keep, recipe, noise):
+def _centre_and_reach(values, keep, recipe, noise):
     """Return the centre of each pixel and the allowed distance of a value from it.
 
     Parameters
@@ -457,7 +457,7 @@ def combine_kept(values, keep, recipe, noise=None):
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     variance = None
     if noise is not None:
-        variance = noise.of_mean(value, keep) * _excess(recipe, count)
+        variance = noise.of_mean(value, keep) * _excess_variance(recipe, count)
     return Exact(
         value=value,
         spread=spread,
@@ -468,7 +468,7 @@ def combine_kept(values, keep, recipe, noise=None):
     )
 
 
-def _excess(recipe, count):
+def _excess_variance(recipe, count):
     """Return the variance of the method's result for ``count`` values over that of their mean."""
     if recipe.method == "average":
         return 1.0

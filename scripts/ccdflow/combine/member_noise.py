@@ -124,7 +124,7 @@ def levels_of_members(sample):
     numpy.ndarray of float64
         Shape ``(n,)``; NaN if no value is finite.
     """
-    levels = np.array([_median(frame) for frame in sample])
+    levels = np.array([_median_of_finite(frame) for frame in sample])
     if len(sample) < 2 or not (levels > 0).all():
         return levels
     scaled = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
@@ -132,13 +132,13 @@ def levels_of_members(sample):
         middle = np.median(scaled, axis=0)
         # The ratio of faint pixels is mostly noise.
         middle[~(middle > _LEAST_RATIO)] = np.nan
-        ratios = np.array([_median(frame / middle) for frame in scaled])
+        ratios = np.array([_median_of_finite(frame / middle) for frame in scaled])
     if not (ratios > 0).all():
         return levels
     return levels * ratios / np.exp(np.mean(np.log(ratios)))
 
 
-def _median(values):
+def _median_of_finite(values):
     """Return the median of the finite values, NaN without any."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if finite.size else np.nan
@@ -320,15 +320,15 @@ def _grid_of(rows, frames):
     """
     light = _box_medians(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
     middles = (
-        _middles(rows, _BOX_ROWS),
-        _middles(np.arange(frames.shape[2]), _BOX_COLUMNS),
+        _mean_positions(rows, _BOX_ROWS),
+        _mean_positions(np.arange(frames.shape[2]), _BOX_COLUMNS),
     )
     light = light[: len(middles[0]), : len(middles[1])]
     finite = np.isfinite(light)
     return *middles, np.where(finite, light, np.median(light[finite]) if finite.any() else 0.0)
 
 
-def _middles(positions, length):
+def _mean_positions(positions, length):
     """Return the mean positions of boxes of some length; a last one below a quarter is left out."""
     count = max((len(positions) + 3 * length // 4) // length, 1)
     return np.array([positions[n * length : (n + 1) * length].mean() for n in range(count)])

@@ -152,7 +152,7 @@ def _find_hdu(file, hdu):
         number += 1
 
 
-def _open(path):
+def _open_member(path):
     """Return the descriptor of a file; raise `FrameError` if it cannot be opened."""
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -164,7 +164,7 @@ def _open(path):
         ) from error
 
 
-def _pread(descriptor, member, start, out):
+def _fill_with_pixels(descriptor, member, start, out):
     """Fill `out`, shape (k,), with the pixels from `start` on.
 
     Parameters
@@ -220,9 +220,9 @@ def file_reader(members, stack):
     if len(members) > OPEN_FILES:
 
         def read(index, start, out):
-            descriptor = _open(members[index].path)
+            descriptor = _open_member(members[index].path)
             try:
-                _pread(descriptor, members[index], start, out)
+                _fill_with_pixels(descriptor, members[index], start, out)
             finally:
                 os.close(descriptor)
 
@@ -230,10 +230,10 @@ def file_reader(members, stack):
 
     descriptors = []
     for member in members:
-        descriptors.append(_open(member.path))
+        descriptors.append(_open_member(member.path))
         stack.callback(os.close, descriptors[-1])
 
     def read(index, start, out):
-        _pread(descriptors[index], members[index], start, out)
+        _fill_with_pixels(descriptors[index], members[index], start, out)
 
     return read

@@ -55,7 +55,7 @@ def read_hdus(path, count):
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             while len(hdus) < count:
                 text = fits_structure.read_header_bytes(file, offset)
-                hdu, size = _hdu(text, path, offset + len(text))
+                hdu, size = _hdu_and_data(text, path, offset + len(text))
                 offset += (
                     len(text)
                     + -(-size // fits_structure.FITS_BLOCK_BYTES) * fits_structure.FITS_BLOCK_BYTES
@@ -78,7 +78,7 @@ def read_hdus(path, count):
     return hdus
 
 
-def _hdu(text, path, offset):
+def _hdu_and_data(text, path, offset):
     """Return the `ProductHdu` of a header, and the bytes of its data."""
     cards, last = {}, ""
     for start in range(0, len(text), CARD_BYTES):

@@ -60,7 +60,7 @@ def clipped_moments(values):
     mean = float(median(start))
     sigma = MAD_TO_SIGMA * float(median(np.abs(start - mean)))
     if sigma == 0:  # more than half of the values agree
-        mean, sigma = _moments(values)
+        mean, sigma = _mean_and_deviation(values)
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
         # Most whole numbers may agree: values one off are not outliers.
@@ -74,7 +74,7 @@ def clipped_moments(values):
         if count in (0, before):
             count = before
             break
-        mean, sigma = _moments(values[is_kept] if kept is None else kept)
+        mean, sigma = _mean_and_deviation(values[is_kept] if kept is None else kept)
     correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
     return Moments(mean, float(sigma * correction), count)
 
@@ -91,7 +91,7 @@ def _are_within(values, mean, limit):
     return is_within
 
 
-def _moments(values):
+def _mean_and_deviation(values):
     """Return the mean and standard deviation (``ddof=0``) of values."""
     mean = values.mean(dtype=np.float64)
     deviations = values - mean.astype(values.dtype)

@@ -81,16 +81,16 @@ def _is_unclipped_by_counts(values, centre, clip, flags):
     low, high = centre - number(near) * reach, centre + number(near) * reach
     lower, upper = centre - number(far) * reach, centre + number(far) * reach
     most = (n - 1) // 2
-    proven = _counts(np.less(values, low, out=flags)) <= most
-    proven &= _counts(np.greater(values, high, out=flags)) <= most
-    outside = _counts(np.less_equal(values, lower, out=flags))
-    outside += _counts(np.greater_equal(values, upper, out=flags))
+    proven = _count_flags(np.less(values, low, out=flags)) <= most
+    proven &= _count_flags(np.greater(values, high, out=flags)) <= most
+    outside = _count_flags(np.less_equal(values, lower, out=flags))
+    outside += _count_flags(np.greater_equal(values, upper, out=flags))
     proven &= n - outside <= most
     mad = np.minimum(low - lower, upper - high)
     return proven & is_within(np.maximum(largest - low, high - least), centre, mad, clip)
 
 
-def _counts(flags):
+def _count_flags(flags):
     """Return the number of true ones of each pixel, (width,); numpy's own takes eight times."""
     counts = np.zeros(flags.shape[1], np.intp)
     for first in range(0, len(flags), _BYTE):

@@ -205,12 +205,12 @@ def drift(levels, hours=None):
     finite &= np.isfinite(times)
     return Drift(
         level=Estimate(float(measured.mean()), float(error)),
-        slope=_slope(times[finite], levels[finite]),
+        slope=_slope_and_error(times[finite], levels[finite]),
         span=float(np.ptp(measured)),
     )
 
 
-def _slope(times, levels):
+def _slope_and_error(times, levels):
     """Return the slope of levels over time with its error."""
     if len(times) < 2 or np.ptp(times) == 0:
         return UNKNOWN_FIGURE

@@ -182,12 +182,14 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
     if mask is None:
         mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
     return [
-        _measure(dark, amplifier, mask=mask, seconds=seconds, hours=hours, hot_rate=hot_rate)
+        _measure_amplifier(
+            dark, amplifier, mask=mask, seconds=seconds, hours=hours, hot_rate=hot_rate
+        )
         for amplifier in dark.noise.amplifiers
     ]
 
 
-def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
+def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     """Return the figures of an amplifier of a combined dark.
 
     Parameters
@@ -217,11 +219,11 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
         frames=len(levels),
         seconds=float(seconds),
         unit="electron" if amplifier.gain else "adu",
-        rate=_rate(usable_values, errors[usable], levels, per_second),
+        rate=_median_rate(usable_values, errors[usable], levels, per_second),
         high_rate=_high_rate(usable_values * per_second),
         hot=int(np.count_nonzero(flags & HOT)),
         hot_limit=hot_rate,
-        glow=_glow(values, flags == 0, per_second),
+        glow=_glow_and_error(values, flags == 0, per_second),
         drift=followed,
         is_drifting=is_drifting(levels, hours, error=error),
         noise_ratio=half_split(dark, amplifier.region),
@@ -300,7 +302,7 @@ def is_drifting(levels, hours, *, error):
     return normal_deviate(by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
 
 
-def _rate(values, errors, levels, per_second):
+def _median_rate(values, errors, levels, per_second):
     """Return the median rate of pixels, with the errors of pixels and of levels.
 
     Parameters
@@ -328,7 +330,7 @@ def _high_rate(rates):
     return float(np.percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
 
 
-def _glow(values, good, per_second):
+def _glow_and_error(values, good, per_second):
     """Return the part of the dark rate that varies over the amplifier, with its error."""
     ny, nx = values.shape
     if min(ny, nx) < COARSE_BOXES or not good.any():

@@ -251,15 +251,31 @@ def _flat_figures(stats, limits):
     # The variance of a box's median is pi/2 times that of its mean.
     worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
     for name, values, floor, boxes, norm, meaning in (
-        ("shape", [flat.shape for flat in stats], limits.shape, COARSE_BOXES, _rms, _SHAPE),
-        ("deepest spot", [flat.spots for flat in stats], limits.spot, FINE_BOXES, _deepest, _SPOT),
+        (
+            "shape",
+            [flat.shape for flat in stats],
+            limits.shape,
+            COARSE_BOXES,
+            _rms_of_boxes,
+            _SHAPE,
+        ),
+        (
+            "deepest spot",
+            [flat.spots for flat in stats],
+            limits.spot,
+            FINE_BOXES,
+            _depth_of_darkest_box,
+            _SPOT,
+        ),
     ):
         deviations = _relative_deviations(values)
         if deviations is None:
             continue
         white = _MEDIAN_OVER_MEAN * worst * boxes
         floor_of_figure = float(
-            np.hypot(floor, white if norm is _rms else _LOWEST_OF_BOXES * white / limits.sigma)
+            np.hypot(
+                floor, white if norm is _rms_of_boxes else _LOWEST_OF_BOXES * white / limits.sigma
+            )
         )
         yield Figure(name, norm(deviations), floor_of_figure, "", one_sided=True, meaning=meaning)
 
@@ -282,12 +298,12 @@ def _relative_deviations(values):
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
-def _rms(deviations):
+def _rms_of_boxes(deviations):
     """Return the root mean square over the boxes of each flat, (n,)."""
     return np.sqrt(np.mean(np.square(deviations), axis=1))
 
 
-def _deepest(deviations):
+def _depth_of_darkest_box(deviations):
     """Return how far the darkest box of each flat is below the group's, (n,)."""
     # A bright box is a star of the twilight, which clipping leaves out.
     return -deviations.min(axis=1)

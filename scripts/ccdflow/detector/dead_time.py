@@ -172,12 +172,12 @@ def measure_dead_time(series):
     shapes = [means.shape[1:] for means in series[0].means]
     mean, mean_error = _weighted_mean([_mean_dead_time(flats) for flats in series])
     mean_or_zero = 0.0 if np.isnan(mean) else mean
-    lines = [_lines(flats, mean_or_zero) for flats in series]
+    lines = [_fit_cell_lines(flats, mean_or_zero) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
     excess = sum(value / error**2 for value, error, _, _ in lines) / weights
     squares, freedom = (sum(line[column] for line in lines) for column in (2, 3))
     chi2 = squares / freedom if freedom else np.nan
-    error = weights**-0.5 * _scale(chi2, freedom)
+    error = weights**-0.5 * _error_factor(chi2, freedom)
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
 
     def split_by_image(values):
@@ -187,7 +187,7 @@ def measure_dead_time(series):
     return DeadTime(split_by_image(excess), split_by_image(error), mean, mean_error, float(chi2))
 
 
-def _scale(chi2, freedom):
+def _error_factor(chi2, freedom):
     """Return the factor of the errors, by chi^2: few residuals only increase them."""
     if freedom == 0:
         return 1.0
@@ -225,7 +225,7 @@ class _CellLines(NamedTuple):
     freedom: int
 
 
-def _lines(series, mean):
+def _fit_cell_lines(series, mean):
     """Fit a line to each cell and return the `_CellLines`."""
     means, variances, levels = _flat_levels(series)
     x = 1 / (np.asarray(series.seconds, dtype=np.float64) - mean)[:, None]
@@ -294,7 +294,7 @@ def interpolate_cells(cells, shape):
     numpy.ndarray of shape (ny, nx), float32
     """
     cells = _fill_cells(np.asarray(cells, dtype=np.float64))
-    return (_weights(shape[0]) @ cells @ _weights(shape[1]).T).astype(np.float32)
+    return (_cell_weights(shape[0]) @ cells @ _cell_weights(shape[1]).T).astype(np.float32)
 
 
 def _fill_cells(cells):
@@ -309,7 +309,7 @@ def _fill_cells(cells):
     return filled
 
 
-def _weights(size):
+def _cell_weights(size):
     """Return the part of each cell along an axis in each pixel: (size, cells)."""
     edges = cell_edges(size)
     centres = (edges[:-1] + edges[1:] - 1) / 2
@@ -326,11 +326,13 @@ def _weights(size):
             ((0, 1, 2), pixels < centres[0]),
             ((-1, -2, -3), pixels > centres[-1]),
         ):
-            weights[np.ix_(is_beyond, cells)] = _parabola(pixels[is_beyond], centres[list(cells)])
+            weights[np.ix_(is_beyond, cells)] = _parabola_weights(
+                pixels[is_beyond], centres[list(cells)]
+            )
     return weights
 
 
-def _parabola(positions, nodes):
+def _parabola_weights(positions, nodes):
     """Return the weights of three nodes in the parabola through them, (len(positions), 3)."""
     to_first, to_second, to_third = (positions[:, None] - nodes[None, :]).T
     first, second, third = nodes

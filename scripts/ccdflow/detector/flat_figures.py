@@ -156,14 +156,14 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        shape=_boxes(relative, SHAPE_BOXES),
-        spots=_boxes(relative, FINE_BOXES),
+        shape=_box_medians(relative, SHAPE_BOXES),
+        spots=_box_medians(relative, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite.size),
     )
 
 
-def _boxes(rows, boxes):
+def _box_medians(rows, boxes):
     """Return the medians of boxes; NaN if there are too few pixels for that number of boxes."""
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:
@@ -236,10 +236,10 @@ def measure_flat(flat, *, hours=None):
     list of FlatFigures
         One for each amplifier of its noise model.
     """
-    return [_measure(flat, amplifier, hours) for amplifier in flat.noise.amplifiers]
+    return [_measure_flat_amplifier(flat, amplifier, hours) for amplifier in flat.noise.amplifiers]
 
 
-def _measure(flat, amplifier, hours):
+def _measure_flat_amplifier(flat, amplifier, hours):
     """Return the figures of an amplifier of a combined flat."""
     part = amplifier.region.slices
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]

@@ -70,7 +70,7 @@ def odd_shape(sample):
     """
     if len(sample) < _FEWEST_FLATS or min(sample.shape[1:]) < SHAPE_BOXES:
         return None
-    boxes, pixels = _boxes(sample)
+    boxes, pixels = _medians_and_box_size(sample)
     middle = np.median(boxes, axis=0)
     is_lit = np.isfinite(boxes).all(axis=0) & (middle > _LIT_PART)
     is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
@@ -94,7 +94,7 @@ def odd_shape(sample):
     return OddShape(index, float(distances[index]), limit) if distances[index] > limit else None
 
 
-def _boxes(sample):
+def _medians_and_box_size(sample):
     """Return the medians of 8 x 8 boxes of each flat, (n, 64), and the pixels of a box."""
     n, ny, nx = (
         size - size % SHAPE_BOXES if axis else size for axis, size in enumerate(sample.shape)

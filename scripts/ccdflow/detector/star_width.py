@@ -52,9 +52,9 @@ def star_width(image, *, step, small, top=math.inf):
         Their number.
     """
     widths = []
-    for y, x in _brightest(small):
+    for y, x in _brightest_pixels(small):
         middle = (int((y + 0.5) * step), int((x + 0.5) * step))
-        width = _width(image, middle, step, top)
+        width = _width_of_star(image, middle, step, top)
         if width is not None:
             widths.append(width)
     if len(widths) < _FEWEST_STARS:
@@ -62,7 +62,7 @@ def star_width(image, *, step, small, top=math.inf):
     return float(np.median(widths)), len(widths)
 
 
-def _brightest(small):
+def _brightest_pixels(small):
     """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
     finite_pixels = np.where(np.isfinite(small), small, -np.inf)
     finite = small[np.isfinite(small)]
@@ -82,7 +82,7 @@ def _brightest(small):
     return list(zip((rows[order] + 1).tolist(), (columns[order] + 1).tolist(), strict=True))
 
 
-def _width(image, middle, step, top):
+def _width_of_star(image, middle, step, top):
     """Return the width of the star near a place; None if no star there can be measured.
 
     Parameters
@@ -95,12 +95,12 @@ def _width(image, middle, step, top):
     top : float
         The value above which a pixel may be saturated.
     """
-    wide_box = _box(image, middle, MOST_RADIUS_PIXELS + step)
+    wide_box = _box_about_star(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:
         return None
     values, y0, x0 = wide_box
     y, x = np.unravel_index(int(np.nanargmax(values)), values.shape)
-    box = _box(image, (y0 + int(y), x0 + int(x)), MOST_RADIUS_PIXELS)
+    box = _box_about_star(image, (y0 + int(y), x0 + int(x)), MOST_RADIUS_PIXELS)
     if box is None:
         return None
     values = box[0]
@@ -139,7 +139,7 @@ def _connected_to_middle(mask):
         connected = grown
 
 
-def _box(image, middle, reach):
+def _box_about_star(image, middle, reach):
     """Return the pixels about a place, and their first row and column; None at an edge."""
     y0, x0 = middle[0] - reach, middle[1] - reach
     size = 2 * reach + 1

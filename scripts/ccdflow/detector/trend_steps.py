@@ -201,7 +201,9 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
 
 def _has_company(values, errors, floor):
     """Return which values do not stand alone: most nights before, after or about them are alike."""
-    limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(np.maximum(_scatters(values), floor), errors)
+    limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(
+        np.maximum(_scatter_at_each_night(values), floor), errors
+    )
     reach = _NIGHTS_OF_MEDIAN // 2
     around = np.pad(values, reach, constant_values=np.nan)
     around = np.lib.stride_tricks.sliding_window_view(around, _NIGHTS_OF_MEDIAN)
@@ -217,14 +219,14 @@ def _has_company(values, errors, floor):
     return has_company
 
 
-def _scatter(values):
+def _scatter_of_all_nights(values):
     """Return the standard deviation from night to night, whatever drifts: from differences."""
-    return _deviation(np.diff(values)) / math.sqrt(2)
+    return _deviation_about_zero(np.diff(values)) / math.sqrt(2)
 
 
-def _scatters(values):
+def _scatter_at_each_night(values):
     """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
-    scatter, size = _scatter(values), values.size
+    scatter, size = _scatter_of_all_nights(values), values.size
     part_count = max(size // _NIGHTS_OF_PART, 1)
     if part_count == 1:
         return np.full(size, scatter)
@@ -241,7 +243,7 @@ def _scatters(values):
     )
 
 
-def _deviation(values):
+def _deviation_about_zero(values):
     """Return the standard deviation about 0 of those values that are no outliers."""
     size = np.abs(values)
     limit = _OUTLIER_SIGMA * MAD_TO_SIGMA * float(np.median(size))
@@ -340,8 +342,8 @@ class _Nights:
         self.values = values - self.middle
         typical = float(np.median(errors))
         self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
-        self.scatter = max(_scatter(values), self.least)
-        scatters = np.maximum(_scatters(values), self.scatter)
+        self.scatter = max(_scatter_of_all_nights(values), self.least)
+        scatters = np.maximum(_scatter_at_each_night(values), self.scatter)
         between = np.maximum(scatters**2 - typical**2, 0.0)
         # Chosen: however small its error, no night weighs more than a hundred usual ones.
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
@@ -504,7 +506,8 @@ class _Nights:
         leverage = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
         freedom = residuals.size - leverage.sum() - steps
         spread = max(
-            _deviation(residuals - smooth) * math.sqrt(residuals.size / freedom), self.least
+            _deviation_about_zero(residuals - smooth) * math.sqrt(residuals.size / freedom),
+            self.least,
         )
         correlation = 1 - (self.scatter / max(spread, self.scatter)) ** 2
         correlation = min(max(correlation - self.values.size**-0.5, 0.0), _MOST_CORRELATED)
@@ -517,5 +520,5 @@ class _Nights:
         if pairs.size < FEWEST_NIGHTS_A_SIDE:
             return 0.0
         lags = self.days[later[pairs]] - self.days[pairs]
-        deviation = _deviation(residuals[later[pairs]] - residuals[pairs])
+        deviation = _deviation_about_zero(residuals[later[pairs]] - residuals[pairs])
         return max(deviation**2 - 2 * self.scatter**2, 0.0) / float(np.median(lags))

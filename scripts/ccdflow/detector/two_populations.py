@@ -29,7 +29,7 @@ def split_populations(statistics, thresholds=None):
     """
     if len(statistics) < 2 * _FEWEST_OF_A_KIND:
         return None
-    values = _figures(statistics, thresholds or Thresholds())
+    values = _figures_by_floor(statistics, thresholds or Thresholds())
     values = values[:, np.isfinite(values).all(axis=0)]
     if not values.size:
         return None
@@ -47,7 +47,7 @@ def split_populations(statistics, thresholds=None):
     return tuple(sorted(kinds))
 
 
-def _figures(statistics, limits):
+def _figures_by_floor(statistics, limits):
     """Return the figures of the frames in units of their floors, shape (frames, figures)."""
     noises = np.array([frame.noise for frame in statistics])
     finite_noises = noises[np.isfinite(noises)]

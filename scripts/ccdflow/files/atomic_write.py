@@ -49,7 +49,7 @@ class Part:
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        with _naming(self._path):
+        with _name_file_in_errors(self._path):
             self.file = self._open()
         return self
 
@@ -65,7 +65,7 @@ class Part:
 
     def write(self, data):
         """Write all of some bytes."""
-        with _naming(self._path):
+        with _name_file_in_errors(self._path):
             write_all(self.file, memoryview(data).cast("B"))
 
     def write_at(self, data, offset):
@@ -82,7 +82,7 @@ class Part:
 
     def keep(self):
         """Give the file its name."""
-        with _naming(self._path):
+        with _name_file_in_errors(self._path):
             self.file.close()
             self.name.replace(self._path)
         self._is_kept = True
@@ -98,7 +98,7 @@ class Part:
 
 
 @contextmanager
-def _naming(path):
+def _name_file_in_errors(path):
     """Name a file in the errors of the system: errors of writing do not name it."""
     try:
         yield
@@ -171,7 +171,7 @@ def write_whole(path, parts):
     """
     with Part(path) as part:
         for data in parts:
-            for piece in _pieces(data):
+            for piece in _pieces_of_data(data):
                 part.write(piece)
         part.keep()
 
@@ -194,7 +194,7 @@ def write_directly(path, content):
     """
     is_new = False
     try:
-        with open(path, "xb", buffering=0) as file, _naming(path):  # noqa: PTH123
+        with open(path, "xb", buffering=0) as file, _name_file_in_errors(path):  # noqa: PTH123
             is_new = True
             write_all(file, content)
     except (FileExistsError, FileNotFoundError):
@@ -222,7 +222,7 @@ def write_text(path, text):
     write_whole(path, [text.encode("utf-8", "backslashreplace")])
 
 
-def _pieces(data):
+def _pieces_of_data(data):
     """Return the pieces of some data: bytes in one, or the data themselves, an iterable."""
     try:
         return (memoryview(data).cast("B"),)

@@ -105,13 +105,13 @@ def _through_astropy(data, hdu, name):
     index = _index_of(data, hdu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values = (_unpack_tiles if hdu.is_tiled else _values)(data, index, name)
+        values = (_unpack_tiles if hdu.is_tiled else _decoded_values)(data, index, name)
     if values is None or values.ndim != 2:
         image_shape(hdu.header, name)
     return np.ascontiguousarray(values)
 
 
-def _values(data, index, name):
+def _decoded_values(data, index, name):
     """Return the values that astropy gives an HDU, or None."""
     with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
         return hdus[index].data
@@ -121,7 +121,7 @@ def _unpack_tiles(data, index, name):
     """Return the image of compressed tiles; whatever astropy raises is a fault of the tiles."""
     try:
         shape = _check_gzip_tiles(data, index)
-        return _values(data, index, name).reshape(shape)
+        return _decoded_values(data, index, name).reshape(shape)
     except (MemoryError, FrameError):
         raise
     except Exception as error:

@@ -170,7 +170,7 @@ def has_end_card(block):
     return False
 
 
-def _structural(header, keyword):
+def _structural_value(header, keyword):
     """Return the value of the first card of a keyword: the one that counts."""
     cards = contents(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
@@ -192,7 +192,7 @@ def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None)
     default : int, optional
         The value of an absent card; without it the card is required.
     """
-    value = _structural(header, keyword) if has_card(header, keyword) else default
+    value = _structural_value(header, keyword) if has_card(header, keyword) else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
             "missing from the header" if value is None else "not a usable number",
@@ -225,7 +225,7 @@ def data_size(header, name=None):
     """
     _check_extension(header, name)
     axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
-    bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
+    bitpix = _structural_value(header, "BITPIX") if has_card(header, "BITPIX") else None
     _check_pixel_type("BITPIX", bitpix, name)
     if axes == 0:
         return 0
@@ -303,7 +303,7 @@ def _check_pixel_type(keyword, value, name):
 
 def _check_extension(header, name):
     """Refuse an extension without a type: it may be an image or a table."""
-    extension_type = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
+    extension_type = _structural_value(header, "XTENSION") if has_card(header, "XTENSION") else ""
     if not isinstance(extension_type, str):
         raise FrameError(
             "the extension does not name its kind",

@@ -125,7 +125,7 @@ class RawFile(io.RawIOBase):
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise irregular_error(name)
-        self.stamp = _stamp(status)
+        self.stamp = _stamp_of_status(status)
         if not status.st_size:
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
@@ -170,14 +170,14 @@ class RawFile(io.RawIOBase):
         """
         with raw_file_errors(self._name):
             layout = self._layout(memory, whole)
-            if _stamp(os.fstat(self._file.fileno())) != self.stamp:
+            if _stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
             return layout
 
     def _layout(self, memory, whole):
         """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
-        crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
+        crc, promised = _gzip_trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
         stream = RawStream(source, name, self._packed, self._start)
@@ -203,7 +203,7 @@ class RawFile(io.RawIOBase):
             crc = stream.crc
         if actual < length:
             raise truncated_error(name, actual, length)
-        fingerprint = "" if crc is None else _fingerprint(crc, actual)
+        fingerprint = "" if crc is None else _fingerprint_text(crc, actual)
         return RawLayout(tuple(hdus), fingerprint, length, checked)
 
     def bytes_checksum(self):
@@ -221,7 +221,7 @@ class RawFile(io.RawIOBase):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
                 crc = isal_zlib.crc32(buffer[:count], crc)
-            if _stamp(os.fstat(self._file.fileno())) != self.stamp:
+            if _stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
         return f"{crc:08x}"
 
@@ -264,7 +264,7 @@ class RawFile(io.RawIOBase):
         ChangedRawFile
             If the headers or the content are others.
         """
-        present = _fingerprint(self._crc, self._length)
+        present = _fingerprint_text(self._crc, self._length)
         if not self._same_heads or fingerprint not in ("", present):
             raise ChangedRawFile(self._name)
 
@@ -301,12 +301,12 @@ class RawFile(io.RawIOBase):
         super().close()
 
 
-def _stamp(status):
+def _stamp_of_status(status):
     """Return size, mtime and ctime (ns) of a file."""
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _fingerprint(crc, length):
+def _fingerprint_text(crc, length):
     """Return the fingerprint of a FITS file by its CRC-32 and length, as hexadecimal digits."""
     return f"{crc:08x}-{length:x}"
 
@@ -392,7 +392,7 @@ def _sizes_of(headers, name):
     return data_size(headers[0], name), tiled_size(headers[0], name)
 
 
-def _trailer(file, size, name):
+def _gzip_trailer(file, size, name):
     """Return CRC-32 and length (modulo 2^32) that a gzip file ends with."""
     if size < _LEAST_GZIP:
         raise damaged_error(

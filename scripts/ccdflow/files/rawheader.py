@@ -193,7 +193,8 @@ def parse_raw_header(text):
     """
     find, end = _known.get, _end_of(text)
     parsed = [
-        find(card := text[i : i + CARD_BYTES]) or _learn(card) for i in range(0, end, CARD_BYTES)
+        find(card := text[i : i + CARD_BYTES]) or _parse_card(card)
+        for i in range(0, end, CARD_BYTES)
     ]
     if _CONTINUE in text and _NEXT in parsed:
         parsed = _join_cards(text, parsed)
@@ -307,7 +308,7 @@ def _learn_bytes(card):
         text = readable_cards(card)
         head_and_text = (None, text) if text == _END else _parse_text(text)
         head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
-    _keep(_known_bytes, _known_bytes_before, card, head_and_text)
+    _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
     return head_and_text
 
 
@@ -343,10 +344,10 @@ def _end_of(text):
     return len(text) if position < 0 else position
 
 
-def _learn(card):
+def _parse_card(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
     head_and_text = _known_before.get(card) or _parse_text(card)
-    _keep(_known, _known_before, card, head_and_text)
+    _remember_card(_known, _known_before, card, head_and_text)
     return head_and_text
 
 
@@ -364,7 +365,7 @@ def _parse_text(card):
     return head_and_text
 
 
-def _keep(known, before, card, head_and_text):
+def _remember_card(known, before, card, head_and_text):
     """Remember a card; the cards known before are forgotten where there are too many.
 
     Parameters

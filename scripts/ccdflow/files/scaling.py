@@ -49,12 +49,12 @@ def scaling_of(header, name=None):
         If a card is there and is not a number: text, NaN, blank; if BSCALE is 0, or if BLANK of
         an integer image is not an integer.
     """
-    bzero = _factor(header, "BZERO", 0.0, name)
-    bscale = _factor(header, "BSCALE", 1.0, name)
+    bzero = _number_of_card(header, "BZERO", 0.0, name)
+    bscale = _number_of_card(header, "BSCALE", 1.0, name)
     if bscale == 0:
-        raise _refusal("BSCALE", 0, "a number other than 0", name)
+        raise _refusal_of_card("BSCALE", 0, "a number other than 0", name)
     _check_range(bzero, bscale, header["BITPIX"], name)
-    return Scaling(bzero, bscale, _blank(header, name))
+    return Scaling(bzero, bscale, _blank_value(header, name))
 
 
 # Products are float32: squares of their pixels, too, have to be below 3.4e38 and above 1e-38.
@@ -75,15 +75,15 @@ def _check_range(bzero, bscale, bitpix, name):
         Of the file, for errors.
     """
     if not _SMALLEST_SCALE <= abs(bscale) <= _LARGEST_SCALE:
-        raise _refusal(
+        raise _refusal_of_card(
             "BSCALE", bscale, f"a size from {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}", name
         )
     most = _LARGEST_SCALE if bitpix < 0 else abs(bscale) * _MOST_STEPS
     if abs(bzero) > most:
-        raise _refusal("BZERO", bzero, f"a size up to {most:g}", name)
+        raise _refusal_of_card("BZERO", bzero, f"a size up to {most:g}", name)
 
 
-def _factor(header, keyword, default, name):
+def _number_of_card(header, keyword, default, name):
     """Return the number of BZERO or BSCALE; raise for a card that has none.
 
     Parameters
@@ -101,11 +101,13 @@ def _factor(header, keyword, default, name):
     value = cards[0].value if cards else ""
     number = None if isinstance(value, str) else as_number(value)
     if number is None or not isinstance(value, int | float) or not math.isfinite(number):
-        raise _refusal(keyword, value, "a number, without quotes and with a decimal point", name)
+        raise _refusal_of_card(
+            keyword, value, "a number, without quotes and with a decimal point", name
+        )
     return number
 
 
-def _blank(header, name):
+def _blank_value(header, name):
     """Return the integer of BLANK, None without the card; raise for a card that has none."""
     # BLANK is for integers alone: FITS has NaN for floats.
     if "BLANK" not in header or header["BITPIX"] < 0:
@@ -113,11 +115,11 @@ def _blank(header, name):
     cards = contents(header, "BLANK")
     value = cards[0].value if cards else ""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refusal("BLANK", value, "an integer", name)
+        raise _refusal_of_card("BLANK", value, "an integer", name)
     return value
 
 
-def _refusal(keyword, value, allowed, name):
+def _refusal_of_card(keyword, value, allowed, name):
     """Return the error of a card that is no usable number.
 
     Parameters

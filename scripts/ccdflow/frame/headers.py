@@ -226,7 +226,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
     _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
     if recipe.trim:
         placement.place(cards, headers, product_image.amplifiers, product_image.shape)
-    cards.set("BUNIT", _unit(headers, product_image), "unit of the pixels")
+    cards.set("BUNIT", _unit_of_pixels(headers, product_image), "unit of the pixels")
 
 
 def _is_stale(keyword, recipe):
@@ -319,7 +319,7 @@ def _round_figure(value):
     return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _unit(headers, product_image):
+def _unit_of_pixels(headers, product_image):
     """Return the unit of the pixels; subtracting a level does not change it."""
     for hdu in (product_image.amplifiers[0].hdu, 0):
         unit = card_value(headers[hdu], "BUNIT")

@@ -127,9 +127,9 @@ def statistic_along(strips, along, recipe):
     """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
-        return _statistic(values, recipe.statistic)
+        return _statistic_of_rows(values, recipe.statistic)
     values = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
-    return _statistic(values if along == "rows" else values.T, recipe.statistic)
+    return _statistic_of_rows(values if along == "rows" else values.T, recipe.statistic)
 
 
 def _model_levels(levels, along, recipe):
@@ -137,7 +137,7 @@ def _model_levels(levels, along, recipe):
     return levels if recipe.model is None or along == "frame" else smooth(levels, recipe)
 
 
-def _statistic(values, name):
+def _statistic_of_rows(values, name):
     """Return the median or mean of each row of (n, k) values; NaN if none is finite."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return _statistic_of_finite(values, name)

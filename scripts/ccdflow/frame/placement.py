@@ -238,7 +238,7 @@ def _place_world(cards, headers, amplifiers):
     solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
     if all(solution == {} for solution in solutions):
         return
-    if None in solutions or any(not _agree(solutions[0], other) for other in solutions[1:]):
+    if None in solutions or any(not _places_agree(solutions[0], other) for other in solutions[1:]):
         for keyword in [keyword for keyword, _ in cards if _WCS.fullmatch(keyword)]:
             cards.drop(keyword)
         cards.add_history("ccdflow: world coordinates that do not hold for this image left out")
@@ -280,7 +280,7 @@ def _moved_world(headers, amplifier):
         if shift.sign < 0:
             if any(_is_distorted(keyword, value) for keyword, value in world.items()):
                 return None
-            _reverse(world, axis, version)
+            _reverse_axis(world, axis, version)
     return world
 
 
@@ -291,7 +291,7 @@ def _is_distorted(keyword, value):
     )
 
 
-def _reverse(world, axis, version):
+def _reverse_axis(world, axis, version):
     """Change the sign of the step along a pixel axis: a column of the CD or PC matrix, or CDELT."""
     if any(re.fullmatch(rf"CD\d_\d{version}", keyword) for keyword in world):
         column = [k for k in world if re.fullmatch(rf"CD\d_{axis}{version}", k)]
@@ -305,7 +305,7 @@ def _reverse(world, axis, version):
         world[keyword] = -world[keyword]
 
 
-def _agree(first, second):
+def _places_agree(first, second):
     """Return whether two sets of world coordinate cards agree within a fraction of a pixel."""
     if first is None or second is None or set(first) != set(second):
         return False

@@ -136,7 +136,9 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
         geometry.amplifiers, recipe, overscans, samples, amplifier_flags
     )
     full = {
-        a.name: FullPixels(a, (tops or {}).get(a.hdu) or top_of_converter(*_form(stored[a.hdu])))
+        a.name: FullPixels(
+            a, (tops or {}).get(a.hdu) or top_of_converter(*_type_and_offset(stored[a.hdu]))
+        )
         for a in geometry.amplifiers
     }
     images = tuple(
@@ -151,7 +153,7 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     )
 
 
-def _form(stored):
+def _type_and_offset(stored):
     """Return the type of stored pixels, and their offset."""
     values, offset = stored
     return values.dtype, offset
@@ -259,7 +261,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full):
         values, offset = stored[amplifier.hdu]
         if recipe.trim:
             target = _turned_view(pixels_of_image[amplifier.place.slices], amplifier)
-            levels = _levels(overscans[amplifier.name], amplifier.along)
+            levels = _levels_to_subtract(overscans[amplifier.name], amplifier.along)
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
         else:
             target = pixels_of_image[amplifier.data.slices]
@@ -296,7 +298,7 @@ def _subtract_untrimmed(raw, amplifiers, overscans, out):
         is_single = len(amplifiers) == 1
         regions = [amplifier.data, *amplifier.overscan]
         for region in [_levelled_region(amplifier, values.shape)] if is_single else regions:
-            levels = _levels(level, amplifier.along)
+            levels = _levels_to_subtract(level, amplifier.along)
             pixels.subtract_blocks(values[region.slices], offset, levels, out[region.slices])
 
 
@@ -315,7 +317,7 @@ def _turned_view(part, amplifier):
     return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
 
 
-def _levels(measured, along):
+def _levels_to_subtract(measured, along):
     """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
     if measured is None:
         return None

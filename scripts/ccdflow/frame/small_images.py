@@ -67,7 +67,7 @@ class _Squares:
 # A camera has a few shapes of frames, windows among them. One more is computed again in less than
 # a millisecond, and one that is kept takes as much memory as a small image.
 @lru_cache(maxsize=8)
-def _squares(shape, rows):
+def _squares_of_shape(shape, rows):
     """Return the `_Squares` of frames of a shape, computed once."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
     read_rows = min(rows, step)
@@ -101,7 +101,7 @@ class SmallImage:
     """
 
     def __init__(self, shape, rows=SQUARE_ROWS):
-        self._squares = squares = _squares(tuple(shape), rows)
+        self._squares = squares = _squares_of_shape(tuple(shape), rows)
         count, nx = -(-shape[0] // squares.row_step), shape[1]
         memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
         self._lines = np.frombuffer(memory, _LINE, count * nx).reshape(count, nx)

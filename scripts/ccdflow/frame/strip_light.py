@@ -106,7 +106,7 @@ def compare_strip(sample, amplifier):
         return None
     if min(lines.shape[1], strip.shape[1]) < _FEWEST_COLUMNS:
         return None
-    sides = {_side(amplifier, strip_region) for strip_region in amplifier.overscan}
+    sides = {_strip_side(amplifier, strip_region) for strip_region in amplifier.overscan}
     if len(sides) > 1 or None in sides:
         return None
     # The data nearest to the strip come first.
@@ -123,7 +123,7 @@ def compare_strip(sample, amplifier):
     )
 
 
-def _side(amplifier, strip):
+def _strip_side(amplifier, strip):
     """Return 'before' or 'behind' the data, along the sampled lines; None if it is neither."""
     data = amplifier.data
     if amplifier.along == "columns":

@@ -76,9 +76,9 @@ class Associations(Kind):
             planner.keep(self.path_prefix)
             return
         groups = SCIENCE.calibrated_groups(context)
-        needs = [group.product for group in groups] + _candidates(context, groups)
+        needs = [group.product for group in groups] + _masters_for_frames(context, groups)
         # Where a master is refused during the run, another one or no master takes its place.
-        is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
+        is_open = bool(context.jobs) and any(map(context.will_be_made, _source_products(context)))
         if _has_frames(context):
             basis = self.basis(context, None)
             planner.want(
@@ -200,7 +200,7 @@ class Associations(Kind):
         """Return the masters that frames of a night may take: its page shows which comes next."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []
-        return _candidates(context, SCIENCE.night_groups(context, night))
+        return _masters_for_frames(context, SCIENCE.night_groups(context, night))
 
     def page_basis(self, context, night):
         """Return the sources of the section on a night's masters: the choices."""
@@ -217,7 +217,7 @@ class Associations(Kind):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
         if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
             return {}
-        coverage_now = digest(_coverage(context).values())
+        coverage_now = digest(_kept_coverage(context).values())
         grades = getattr(context.outcome(self.path_prefix), "key", "")
         return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
@@ -225,7 +225,7 @@ class Associations(Kind):
         """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
-        covered = _coverage(context)
+        covered = _kept_coverage(context)
         if not covered.nights:
             # All frames are undated.
             return None
@@ -243,7 +243,7 @@ class Associations(Kind):
 
     def section(self, context, night):
         """Return the section on which master each frame of a night took, and on its noise."""
-        blocks = _blocks(context, night)
+        blocks = _forecast_blocks(context, night)
         if not blocks:
             return None
         several = len(blocks) > 1
@@ -317,7 +317,7 @@ def _masters_of(context, night):
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
-def _coverage(context):
+def _kept_coverage(context):
     return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
@@ -388,19 +388,19 @@ def _harm_sentences(context, night):
     return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
 
 
-def _blocks(context, night):
+def _forecast_blocks(context, night):
     """Return the forecast's blocks of a night; [] where science frames are not calibrated."""
     if not SCIENCE.configuration(context)["enabled"]:
         return []
     return night_forecast.blocks_of(context, night)
 
 
-def _candidates(context, groups):
+def _masters_for_frames(context, groups):
     """Return the masters that frames may take; [] in a run that makes nothing."""
     return association.candidates_of(groups) if context.jobs else []
 
 
-def _sources(context):
+def _source_products(context):
     """Yield the reduced frames and masters of all calibrated frames."""
     for group in SCIENCE.calibrated_groups(context):
         yield from map(reduced_product, group.files)

@@ -133,14 +133,16 @@ class BadPixels(Kind):
         for position, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
             cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
-        return pixel_tables.write_product(context, record, cards, images, PIXELS=_columns(tables))
+        return pixel_tables.write_product(
+            context, record, cards, images, PIXELS=_columns_of_map(tables)
+        )
 
 
 BAD_PIXELS = BadPixels()
 """The kind of a detector's map of bad pixels."""
 
 
-def _columns(tables):
+def _columns_of_map(tables):
     """Return the columns of the map: index, bits, first and last night of each pixel."""
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
     # An undated night has the name of its folder.

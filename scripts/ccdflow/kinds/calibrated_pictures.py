@@ -210,8 +210,8 @@ class MastersPicture(CalibrationPicture):
     def row(self, context, group, name):
         """Return a master beside its standard error."""
         image = _first_image(context, group)
-        pixels = _pixels(context, group.product, image.hdu)
-        error = _pixels(context, group.product, f"UNCERT{image.suffix}")
+        pixels = _read_pixels_later(context, group.product, image.hdu)
+        error = _read_pixels_later(context, group.product, f"UNCERT{image.suffix}")
         unit = "adu" if group.kind == DARK_KIND.name else ""
         return _image_row(
             name,
@@ -301,8 +301,8 @@ class SciencePicture(CalibrationPicture):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.row(group.files[0])
-        before = _pixels(context, reduced_product(group.files[0]), image.hdu)
-        after = _pixels(context, group.product, image.hdu)
+        before = _read_pixels_later(context, reduced_product(group.files[0]), image.hdu)
+        after = _read_pixels_later(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
         headline = f"{row.file}: {light}, grade {record.data['grade']}"
         return _image_row(
@@ -353,7 +353,7 @@ def _first_image(context, group):
     return product_images(geometry, recipe)[0]
 
 
-def _pixels(context, product, hdu):
+def _read_pixels_later(context, product, hdu):
     """Return the pixels of an image, which are read when it is drawn: one at a time is held."""
     return stored_image(context.results / product, hdu)
 

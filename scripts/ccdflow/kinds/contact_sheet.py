@@ -73,7 +73,7 @@ class Sheet(NightPicture):
         record = context.earlier_record(product)
         if record is None or record.status != job_records.MADE:
             return True
-        folder = _folder(context, product)
+        folder = _picture_folder(context, product)
         stamps = _stamps_of(folder)
         if stamps == record.data.get("pictures"):
             return True
@@ -81,7 +81,7 @@ class Sheet(NightPicture):
             listed = json.loads(atomic_write.read_bytes(context.results / product))["files"]
             sums = {
                 entry.name: _length_and_checksum(atomic_write.read_bytes(entry.path))
-                for entry in _scan(folder)
+                for entry in _entries_of_folder(folder)
             }
         except (OSError, ValueError, KeyError):
             return False
@@ -200,10 +200,10 @@ def write_sheet(context, job):
             files[name] = _length_and_checksum(content)
             pictures.append({"product": each.product, "file": name, **vars(values)})
         last = records[-1]
-        width = _width(context, row, last.product, last.key, before)
+        width = _median_width(context, row, last.product, last.key, before)
         frames[row.file] = {"pictures": pictures, **width}
-    folder = _folder(context, job.product)
-    for entry in _scan(folder):
+    folder = _picture_folder(context, job.product)
+    for entry in _entries_of_folder(folder):
         if entry.name not in files:
             os.unlink(entry.path)  # noqa: PTH108
     text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
@@ -211,7 +211,7 @@ def write_sheet(context, job):
     return replace(record, data={"pictures": _stamps_of(folder)})
 
 
-def _width(context, row, product, key, before):
+def _median_width(context, row, product, key, before):
     """Return the width of the stars of a frame of the sky, measured before or now; {} for none.
 
     Parameters
@@ -243,7 +243,7 @@ def _listed_before(context, product):
         return {}
 
 
-def _folder(context, product):
+def _picture_folder(context, product):
     return (context.results / product).with_name(paths.SMALL_PICTURES_FOLDER)
 
 
@@ -251,7 +251,7 @@ def _length_and_checksum(content):
     return [len(content), isal_zlib.crc32(content)]
 
 
-def _scan(folder):
+def _entries_of_folder(folder):
     """Return the entries of the pictures in a folder, without files of the user's own."""
     try:
         with os.scandir(folder) as entries:
@@ -263,7 +263,9 @@ def _scan(folder):
 def _stamps_of(folder):
     """Return a hash of names, sizes and times of the pictures in a folder."""
     try:
-        stamps = [[entry.name, *atomic_write.stamp_of(entry.path)] for entry in _scan(folder)]
+        stamps = [
+            [entry.name, *atomic_write.stamp_of(entry.path)] for entry in _entries_of_folder(folder)
+        ]
     except OSError:
         # The plan makes nothing in a folder that cannot be read, and the run reports it.
         return ""

@@ -41,7 +41,9 @@ class Dark(ExposedMasterKind):
         timed = sorted(
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
-        for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
+        for part in _runs_within_reach(
+            timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)
+        ):
             for rows_alike in _split_by_temperature(part, tolerance):
                 common = observation_of(context, rows_alike, self, night=rows_alike[0].night)
                 degrees = common.set_temperature
@@ -120,7 +122,7 @@ def rounded_exposure(seconds):
     return round(seconds, digits)
 
 
-def _runs(rows, name, reach):
+def _runs_within_reach(rows, name, reach):
     """Yield runs of rows sorted by a fact: the last of a run is within reach of its first."""
     part = []
     for row in rows:
@@ -141,7 +143,7 @@ def _split_by_temperature(rows, tolerance):
     """
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])
-    parts = list(_runs(known, "set_temperature", lambda _: tolerance))
+    parts = list(_runs_within_reach(known, "set_temperature", lambda _: tolerance))
     without_set_point = [
         row for row in rows if not isinstance(row.facts["set_temperature"], int | float)
     ]

@@ -119,7 +119,11 @@ class NightDetector(MeasurementKind):
             if (record := context.outcome(use.product)) is not None
         ]
         masters = [[record.product, record.key, record.status] for _, record in outcomes]
-        basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
+        basis = {
+            "arithmetic": self.version,
+            "settings": _settings_of_measurement(context),
+            "masters": masters,
+        }
         if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
             # Only nights with such flats are measured anew.
             basis["pairs"] = "tell the gain"
@@ -148,7 +152,7 @@ class NightDetector(MeasurementKind):
             return job_records.Record(
                 job.product, self.name, key, job_records.REFUSED, reason, basis=basis
             )
-        findings = measure_night(night, **_settings(context), threads=threads)
+        findings = measure_night(night, **_settings_of_measurement(context), threads=threads)
         record = job_records.Record(
             job.product,
             self.name,
@@ -170,7 +174,7 @@ class NightDetector(MeasurementKind):
             ("NIGHT", group.night, "night of its darks and flats"),
             ("LOOKED", " ".join(findings.looked), "sources of the bad pixels"),
             *pixel_tables.weak_cards_of(findings.images),
-            *measurement_cards.cards_of_pixels(night, findings, _settings(context)),
+            *measurement_cards.cards_of_pixels(night, findings, _settings_of_measurement(context)),
         ]
         return pixel_tables.write_product(
             context,
@@ -247,7 +251,7 @@ class NightDetector(MeasurementKind):
         )
 
 
-def _settings(context):
+def _settings_of_measurement(context):
     """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
     detector_settings = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.

@@ -59,7 +59,7 @@ class DetectorTable(Kind):
                 continue
             note = "; ".join(record.data["remarks"])
             for each in record.data["quality"]:
-                figures = {name: _cell(each[name]) for name in COLUMNS}
+                figures = {name: _table_cell(each[name]) for name in COLUMNS}
                 rows.append(
                     {
                         "night": group.night,
@@ -73,7 +73,7 @@ class DetectorTable(Kind):
         return write_text_product(context, job, self.basis(context, job), text)
 
 
-def _cell(value):
+def _table_cell(value):
     """Return a value of the table; '' for one that is not determined, so that counts stay whole."""
     return "" if isinstance(value, float) and math.isnan(value) else value
 

@@ -262,7 +262,7 @@ def frame_panels(context, row):
     amplifiers_of_hdu = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
         panels.OverscanStrip(
-            _corners(strip),
+            _corners_of_region(strip),
             amplifier.name if len(amplifiers_of_hdu) > 1 else "",
             levels[amplifier.name],
             noises[amplifier.name],
@@ -277,7 +277,7 @@ def frame_panels(context, row):
         raw=raw,
         reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
         strips=tuple(strips),
-        data=tuple(_corners(a.data) for a in amplifiers_of_hdu),
+        data=tuple(_corners_of_region(a.data) for a in amplifiers_of_hdu),
         along=amplifiers_of_hdu[0].along if strips else "rows",
         header_biassec=row.facts["biassec"],
         header_region=_header_region(row, raw.shape),
@@ -342,7 +342,7 @@ def stored_image_of(context, product, geometry, recipe):
     return np.asarray(stored_image(context.results / product, hdu))
 
 
-def _corners(region):
+def _corners_of_region(region):
     return (region.y0, region.y1, region.x0, region.x1)
 
 
@@ -355,4 +355,4 @@ def _header_region(row, shape):
         region = Region.from_fits(text, keyword="BIASSEC")
     except FrameError:
         return None
-    return _corners(region) if region.within(shape) else None
+    return _corners_of_region(region) if region.within(shape) else None

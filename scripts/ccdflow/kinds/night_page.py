@@ -74,7 +74,7 @@ class NightPage(Kind):
     def sections(self, context, night):
         """Return the sections on frames, on frames set aside, on recipes and versions."""
         frames = page_frames(context, night, paths.FROM_NIGHT)
-        cameras = _cameras(context, night)
+        cameras = _cameras_of_night(context, night)
         recipes = [(camera, _recipe_in_words(context, night, camera)) for camera in cameras]
         sections = [
             frames_section(frames),
@@ -152,7 +152,7 @@ def write_page(context, job):
     content = page.night_page_html(
         page.NightContent(
             night=night,
-            cameras=tuple(_cameras(context, night)),
+            cameras=tuple(_cameras_of_night(context, night)),
             sections=tuple(sections),
             notes=(
                 *_sentences_on_amplifiers(context, night),
@@ -167,7 +167,7 @@ def write_page(context, job):
     return write_text_product(context, job, basis, content)
 
 
-def _cameras(context, night):
+def _cameras_of_night(context, night):
     """Return the cameras of a night's frames: a frame that still arrives is not shown."""
     rows = context.rows_of(night)
     return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING_STATUS})

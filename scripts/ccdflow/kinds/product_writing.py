@@ -53,7 +53,7 @@ def csv_text(rows, columns):
         With a line of names. Whole numbers of a column with a float or an empty value among its
         numbers are written as floats.
     """
-    cells = [_column([row.get(name) for row in rows]) for name in columns]
+    cells = [_cells_of_column([row.get(name) for row in rows]) for name in columns]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -61,7 +61,7 @@ def csv_text(rows, columns):
     return out.getvalue()
 
 
-def _column(values):
+def _cells_of_column(values):
     """Return the cells of a column; csv writes None as an empty one."""
     values = [None if value is None or value != value else value for value in values]
     values_given = [value for value in values if value is not None]

@@ -181,7 +181,7 @@ class Shutter(MeasurementKind):
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
             if can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
-            and (one_series := _series(night, flats)) is not None
+            and (one_series := _flat_series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in used]
         if not series:
@@ -471,20 +471,20 @@ def _exposures_to_calibrate(context, group):
     return [time for time in seconds if math.isfinite(time)]
 
 
-def _series(night, flats):
+def _flat_series(night, flats):
     """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
     if not all(night.level_is_out(flat, amplifier) for flat in flats for amplifier in amplifiers):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
-    values_of_images = [_means(night, flats, image) for image in night.images]
+    values_of_images = [_cell_means(night, flats, image) for image in night.images]
     means, variances, counts = (list(values) for values in zip(*values_of_images, strict=True))
     if not sum(count.sum() for count in counts):
         return None
     return dead_time.FlatSeries(seconds, means, variances, counts)
 
 
-def _means(night, flats, image):
+def _cell_means(night, flats, image):
     """Return the means of the cells of an image, their variances, and numbers of pixels."""
     stacks = [MemberRows(night, flat, image) for flat in flats]
     darks = [_SubtractedDark(night, flat, image) for flat in flats]

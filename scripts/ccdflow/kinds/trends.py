@@ -83,7 +83,9 @@ class Trends(Kind):
         return {
             "version": self.version,
             "nights": digest(sorted(lines)),
-            "epochs": {name: days for name, days in sorted(_epochs(context).items()) if days},
+            "epochs": {
+                name: days for name, days in sorted(_epochs_by_camera(context).items()) if days
+            },
             "tolerance": context.settings["calibrate"]["temperature_tolerance"],
         }
 
@@ -98,17 +100,17 @@ class Trends(Kind):
 
     def make(self, context, job, *, threads):
         """Find the steps, and write them: a row for each amplifier and figure."""
-        rows = _rows(context)
+        rows = _step_rows(context)
         text = csv_text(rows, COLUMNS)
         record = write_text_product(context, job, self.basis(context, job), text)
-        return replace(record, data={"events": _events(context, rows)})
+        return replace(record, data={"events": _recorded_events(context, rows)})
 
     def closing(self, context, records):
         """Return a line for each step of the last nights, with the epoch to put into a profile."""
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_event_in_words(event)}: {_advice(context, event, has_whole_path=True)}"
+            f"trends: {_event_words(event)}: {_profile_line(context, event, has_whole_path=True)}"
             for record in records
             if record.status == job_records.MADE
             for event in record.data["events"]
@@ -132,23 +134,23 @@ class Trends(Kind):
         if len(nights) < 2:
             return None
         events = record.data["events"]
-        pictures = _pictures(context, figure_series(context, since=nights[0]), events)
+        pictures = _camera_pictures(context, figure_series(context, since=nights[0]), events)
         if not pictures and not events:
             return None
-        return _section(context, events, pictures)
+        return _overview_section(context, events, pictures)
 
 
 TRENDS_TABLE = Trends()
 """The kind of events.csv."""
 
 
-def _epochs(context):
+def _epochs_by_camera(context):
     return {camera.name: list(camera.epochs) for camera in context.cameras}
 
 
-def _rows(context):
+def _step_rows(context):
     """Return a dict for each step, by night; `epoch` is the night of the event it is a part of."""
-    epochs, rows = _epochs(context), []
+    epochs, rows = _epochs_by_camera(context), []
     for series in figure_series(context):
         (trend,) = (trend for trend in TRENDS if trend.name == series.figure)
         for nights, event in series.events(epochs.get(series.camera, ())):
@@ -191,7 +193,7 @@ def _rows_of_events(rows):
         yield part
 
 
-def _events(context, rows):
+def _recorded_events(context, rows):
     """Return the events as the record has them: camera, night, the nights since, their steps."""
     nights = {}
     for groups in groups_with_figures(context):
@@ -214,7 +216,7 @@ def _events(context, rows):
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _event_in_words(event):
+def _event_words(event):
     """Return an event in words: the figures that changed, and by how much."""
     changes = {}
     for step in event["steps"]:
@@ -240,7 +242,7 @@ def _change_in_words(step):
     return f"{text} ({100 * step['change'] / step['before']:+.0f} %)"
 
 
-def _advice(context, event, *, has_whole_path=False):
+def _profile_line(context, event, *, has_whole_path=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
     camera = next((known for known in context.cameras if known.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
@@ -251,7 +253,7 @@ def _advice(context, event, *, has_whole_path=False):
     return f"if the camera was changed then, put into {path} the line {line}"
 
 
-def _cells(step):
+def _step_cells(step):
     """Return the cells of a step in the table of the overview."""
     return (
         step["night"],
@@ -263,23 +265,23 @@ def _cells(step):
     )
 
 
-def _section(context, events, pictures):
+def _overview_section(context, events, pictures):
     """Return the section of the overview: what a step is, the newest events, their table."""
     shown = list(reversed(events[-_MOST_EVENTS:]))
-    rows = [_cells(step) for event in shown for step in event["steps"]]
+    rows = [_step_cells(step) for event in shown for step in event["steps"]]
     recent = [event for event in events if event["after"] <= RECENT_NIGHTS]
     earlier = len(events) - len(shown)
     return Section(
         "steps",
         "Steps in the detector",
-        tuple(f"{_event_in_words(event)}." for event in recent),
+        tuple(f"{_event_words(event)}." for event in recent),
         (
             f"A step is a change that stays for {FEWEST_NIGHTS_A_SIDE} nights or more,"
             f" {LEAST_STEP_SIGMA:g} standard errors beyond drift and scatter. If the camera was"
             " changed then, the night belongs into `epochs:` of its profile: the detector counts"
             " as another one from then on, and the step is no longer shown.",
             *([] if events else ["No step is seen."]),
-            *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
+            *(f"{_event_words(event)}: {_profile_line(context, event)}." for event in shown),
             *([f"The {earlier} before them are in {paths.EVENTS_FILE}."] if earlier else []),
         ),
         headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
@@ -293,18 +295,20 @@ def _section(context, events, pictures):
 # -- the picture -----------------------------------------------------------------------------------
 
 
-def _pictures(context, series, events):
+def _camera_pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
     pictures = []
     for camera in sorted({one.camera for one in series})[:_MOST_CAMERAS]:
         lines = [one for one in series if one.camera == camera and len(one.points) > 1]
         if lines:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
-            pictures.append(_picture(camera, lines, steps, _epochs(context).get(camera, ())))
+            pictures.append(
+                _picture_of_camera(camera, lines, steps, _epochs_by_camera(context).get(camera, ()))
+            )
     return pictures
 
 
-def _names(series):
+def _names_of_series(series):
     """Return {key: name} of a camera's series: the amplifier, the setup where there are several."""
     setups = {(each.figure, each.amplifier): set() for each in series}
     for each in series:
@@ -315,7 +319,7 @@ def _names(series):
     }
 
 
-def _picture(camera, series, steps, epochs):
+def _picture_of_camera(camera, series, steps, epochs):
     """Return the picture of the figures of one camera.
 
     Parameters
@@ -326,7 +330,7 @@ def _picture(camera, series, steps, epochs):
     """
     draw = drawing_module("step_picture")
     nights = sorted({night for one in series for night in one.points})
-    names = _names(series)
+    names = _names_of_series(series)
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:

@@ -93,7 +93,7 @@ class NoiseColumn:
     cells: tuple[str, ...]
 
 
-def _plain(name, digits=4, factor=""):
+def _figure_writer(name, digits=4, factor=""):
     """Return a function that writes a figure of an amplifier, times a second one if named."""
 
     def cell(amplifier):
@@ -103,13 +103,13 @@ def _plain(name, digits=4, factor=""):
     return cell
 
 
-def _level(amplifier):
+def _level_cell(amplifier):
     """Return the cell of a bias level, adu."""
     level = amplifier.level
     return f"{level:.2f}".replace("-", "−") if math.isfinite(level) else EMPTY_CELL
 
 
-def _drift(amplifier):
+def _drift_cell(amplifier):
     """Return the cell of a drift, adu an hour; a dash where its error exceeds the levels' range."""
     is_measured = not amplifier.drift_error > amplifier.span
     return with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
@@ -122,46 +122,56 @@ def _read_noise(amplifier):
 # Heading above, heading, text on hovering, and the function that writes a cell.
 _COLUMNS = (
     ("", "Biases", "Number of biases measured", lambda amplifier: str(amplifier.biases)),
-    (_LEVEL, "level", "Mean bias level, adu", _level),
-    (_LEVEL, "span", "Highest less lowest level of the night, adu", _plain("span", 3)),
+    (_LEVEL, "level", "Mean bias level, adu", _level_cell),
+    (_LEVEL, "span", "Highest less lowest level of the night, adu", _figure_writer("span", 3)),
     (
         _LEVEL,
         "an hour",
         "Slope of the level, adu an hour; a dash where the biases are too near in time to tell",
-        _drift,
+        _drift_cell,
     ),
     (_READ_NOISE, "adu", "Read noise from pairs of biases, adu", _read_noise),
-    (_READ_NOISE, "e⁻", "Read noise times gain, electrons", _plain("read_noise", factor="gain")),
+    (
+        _READ_NOISE,
+        "e⁻",
+        "Read noise times gain, electrons",
+        _figure_writer("read_noise", factor="gain"),
+    ),
     (
         _READ_NOISE,
         "claimed (e⁻)",
         "Read noise as the header or the profile has it, electrons",
-        _plain("claimed_read_noise"),
+        _figure_writer("claimed_read_noise"),
     ),
-    ("", "Gain (e⁻/adu)", "Electrons per adu, from the header or the profile", _plain("gain", 3)),
+    (
+        "",
+        "Gain (e⁻/adu)",
+        "Electrons per adu, from the header or the profile",
+        _figure_writer("gain", 3),
+    ),
     (
         _STRUCTURE_LEFT,
         "rows",
         "Scatter of the means of rows beyond noise, adu",
-        _plain("row_structure", 3),
+        _figure_writer("row_structure", 3),
     ),
     (
         _STRUCTURE_LEFT,
         "columns",
         "Scatter of the means of columns beyond noise, adu",
-        _plain("column_structure", 3),
+        _figure_writer("column_structure", 3),
     ),
     (
         _COMBINED_NOISE,
         "measured",
         "Noise of a pixel of the combined bias, adu",
-        _plain("combined_noise", 3),
+        _figure_writer("combined_noise", 3),
     ),
     (
         _COMBINED_NOISE,
         "predicted",
         "The same from the read noise of its members, adu",
-        _plain("predicted_noise", 3),
+        _figure_writer("predicted_noise", 3),
     ),
 )
 
@@ -191,7 +201,7 @@ def combined_section(groups, *, absence="", biases=0):
     return Section(
         "combined",
         "Combined bias",
-        tuple(_summary(groups, absence, biases)),
+        tuple(_bias_sentences(groups, absence, biases)),
         template="bias.html.j2",
         content=BiasContent(tuple(groups), absence),
         order=45,
@@ -247,7 +257,7 @@ def trend_section(pictures):
     )
 
 
-def _summary(groups, absence, biases):
+def _bias_sentences(groups, absence, biases):
     """Return the sentences at the head of the section on combined biases."""
     if not groups and absence:
         return [absence]

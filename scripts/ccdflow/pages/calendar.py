@@ -81,13 +81,13 @@ def calendar(nights):
     """
     years = defaultdict(list)
     for line in nights:
-        day = _date(line.night)
+        day = _date_of_night(line.night)
         years[str(day.year) if day else ""].append((day, line))
     ranked = sorted(years, key=lambda name: (name != "", name), reverse=True)
-    return [_year(name, years[name]) for name in ranked]
+    return [_year_of_nights(name, years[name]) for name in ranked]
 
 
-def _year(name, days):
+def _year_of_nights(name, days):
     """Return the `Year` of some nights."""
     months = defaultdict(list)
     for day, line in days:
@@ -106,7 +106,7 @@ def _year(name, days):
     )
 
 
-def _date(night):
+def _date_of_night(night):
     """Return the date of a night; None for an undated one, which has no place in a calendar."""
     try:
         return date.fromisoformat(night)

@@ -51,7 +51,7 @@ def frames_section(frames):
     return Section(
         "frames",
         "Frames of the night",
-        tuple(_summary(frames, cameras)),
+        tuple(_night_sentences(frames, cameras)),
         template="frames.html.j2",
         content=FrameTable(by_image_type(sorted(frames, key=_by_number)), cameras),
         order=30,
@@ -124,7 +124,7 @@ def provenance_section(recipes, provenance):
     )
 
 
-def _summary(frames, cameras):
+def _night_sentences(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]

@@ -172,11 +172,11 @@ def night_page_html(page):
         If a picture is no PNG or has no alternative text.
     """
     sections = in_page_order(page.sections)
-    check_pictures(_pictures(sections), page.night)
+    check_pictures(_section_pictures(sections), page.night)
     return template("night.html.j2").render(
         page=page,
         sections=sections,
-        summary=_end_sentences(_sentences(sections)),
+        summary=_end_sentences(_sentences_of_sections(sections)),
         notes=_end_sentences(page.notes),
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
@@ -202,21 +202,21 @@ def index_page_html(page):
         If a picture is no PNG or has no alternative text.
     """
     sections = in_page_order(page.sections)
-    check_pictures(_pictures(sections), page.title)
+    check_pictures(_section_pictures(sections), page.title)
     return template("index.html.j2").render(
         page=page,
         sections=sections,
         years=calendar(page.nights),
         summary=[*_index_summary(page), *(text for each in sections for text in each.summary)],
         in_order=in_order,
-        totals=_totals(page.nights),
-        reasons=_reasons(page.aside),
+        totals=_line_of_totals(page.nights),
+        reasons=_reasons_by_frames(page.aside),
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
 
 
-def _sentences(sections):
+def _sentences_of_sections(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES_PLACE)
     return [text for section in ranked for text in section.summary]
@@ -232,14 +232,14 @@ def in_page_order(sections):
     return sorted(shown, key=lambda section: section.order)
 
 
-def _pictures(sections):
+def _section_pictures(sections):
     """Yield the pictures of sections: their own, and those that their content holds."""
     for section in sections:
         yield from section.pictures
         yield from getattr(section.content, "pictures", ())
 
 
-def _reasons(aside):
+def _reasons_by_frames(aside):
     """Return (reason, frames, cameras) of frames set aside, the reason of most frames first."""
     by_reason = {}
     for frame in aside:
@@ -253,7 +253,7 @@ def _reasons(aside):
 
 def _index_summary(page):
     """Return the sentences at the head of the overview."""
-    totals = _totals(page.nights)
+    totals = _line_of_totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     lacking = [
@@ -295,7 +295,7 @@ def _calibrated_words(totals):
 _COUNTED_FIELDS = ("reduced", "set_aside", "other", "uncalibrated")
 
 
-def _totals(nights):
+def _line_of_totals(nights):
     """Return the line of all nights together."""
     grades, made, groups = Counter(), Counter(), Counter()
     for night in nights:

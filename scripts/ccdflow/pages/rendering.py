@@ -41,7 +41,7 @@ def _format_fixed(values, decimals):
     return " / ".join(shown).replace("-", "−") if shown else "–"
 
 
-def _seconds(value):
+def _exposure_text(value):
     """Write an exposure time to the millisecond, without zeros at its end."""
     return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
@@ -308,7 +308,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 
 
 @cache
-def _environment():
+def _template_environment():
     """Return the environment that the templates are rendered in."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -323,7 +323,7 @@ def _environment():
     environment.filters |= {
         "figure": figure,
         "fixed": _format_fixed,
-        "seconds": _seconds,
+        "seconds": _exposure_text,
         "span": span,
         "capitalize_first": capital,
         "with_error": with_error,
@@ -353,4 +353,4 @@ def _make_printable(value):
 
 def template(name):
     """Return a template by the name of its file."""
-    return _environment().get_template(name)
+    return _template_environment().get_template(name)

@@ -70,16 +70,16 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         _words_on_statuses(tables.frames),
     ]
     blocks = [
-        _frames(tables.frames),
+        _frame_table(tables.frames),
         *(
-            _block(title, part)
+            _labelled_block(title, part)
             for title, part in (
-                ("masters", _wrap(_masters(tables), width)),
-                ("calibrated", _wrap(_counts_of_grades(tables.steps), width)),
-                ("warnings", _wrap(_warnings(tables), width)),
-                ("overscan", _wrap(_frames_without_overscan(tables.frames), width)),
-                ("set aside", _wrap(_names_of_frames(tables.frames, "set aside"), width)),
-                ("incomplete", _wrap(_names_of_frames(tables.frames, "arriving"), width)),
+                ("masters", _wrapped_lines(_master_lines(tables), width)),
+                ("calibrated", _wrapped_lines(_counts_of_grades(tables.steps), width)),
+                ("warnings", _wrapped_lines(_warning_lines(tables), width)),
+                ("overscan", _wrapped_lines(_frames_without_overscan(tables.frames), width)),
+                ("set aside", _wrapped_lines(_names_of_frames(tables.frames, "set aside"), width)),
+                ("incomplete", _wrapped_lines(_names_of_frames(tables.frames, "arriving"), width)),
             )
             if part
         ),
@@ -88,10 +88,10 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
     last = [f"{'page':{_LABEL}}{page}"] if page else []
     last += [f"{'others':{_LABEL}}{_other_nights(others)}"] if others else []
     used = len(top) + sum(-(-len(line) // width) for line in last) + 1
-    blocks, gap = _fitting(blocks, None if height is None else height - used, bool(last))
-    lines = [_cut(line, width) for line in top]
+    blocks, gap = _blocks_that_fit(blocks, None if height is None else height - used, bool(last))
+    lines = [_cut_line(line, width) for line in top]
     for block in blocks:
-        lines += [*gap, *(_cut(line, width) for line in block)]
+        lines += [*gap, *(_cut_line(line, width) for line in block)]
     return "\n".join([*lines, *gap * bool(last), *last])
 
 
@@ -108,7 +108,7 @@ def _other_nights(nights):
     return f"{earlier}{', '.join(nights[-_MOST_NAMED:])}; night=NIGHT prints one"
 
 
-def _wrap(lines, width):
+def _wrapped_lines(lines, width):
     """Return lines that go on in the next one where a terminal is too narrow for them."""
     room = max(width - _LABEL, 20)
     return [
@@ -145,7 +145,7 @@ def folded_lines(lines, width):
     ]
 
 
-def _fitting(blocks, height, has_last):
+def _blocks_that_fit(blocks, height, has_last):
     """Return blocks of lines that fit a height, and the lines between them: one that is empty."""
     if height is None or sum(map(len, blocks)) + len(blocks) + has_last <= height:
         return blocks, [""]
@@ -161,18 +161,18 @@ def _fitting(blocks, height, has_last):
     return blocks, []
 
 
-def _cut(line, width):
+def _cut_line(line, width):
     """Cut a line to the terminal's width.
 
     Examples
     --------
-    >>> _cut("abcdef", 5), _cut("abc", 5)
+    >>> _cut_line("abcdef", 5), _cut_line("abc", 5)
     ('abcd…', 'abc')
     """
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _block(title, lines):
+def _labelled_block(title, lines):
     first, *others = lines
     return [f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
 
@@ -188,17 +188,17 @@ def _words_on_statuses(frames):
     return f"{total} frame{'s' * (total != 1)}: {readable}"
 
 
-def _order(image_type):
+def _type_rank(image_type):
     """Return the key that sorts types: as `_TYPES` has them, others after them by name."""
     return (_TYPES.index(image_type) if image_type in _TYPES else len(_TYPES), image_type)
 
 
-def _seconds(text):
+def _rounded_exposure(text):
     """Return an exposure time to three digits, so that exposures of one group look alike.
 
     Examples
     --------
-    >>> _seconds("300.062"), _seconds("70.011"), _seconds("0.0"), _seconds("1800"), _seconds("")
+    >>> tuple(map(_rounded_exposure, ("300.062", "70.011", "0.0", "1800", "")))
     ('300', '70', '0', '1800', '–')
     """
     if not text:
@@ -207,7 +207,7 @@ def _seconds(text):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _frames(frames):
+def _frame_table(frames):
     """Return a table of the frames: a line for each type, filter and exposure.
 
     Where there are several cameras it has a line for each of them, with its name.
@@ -217,9 +217,16 @@ def _frames(frames):
     alike = {}
     for row in frames:
         if row["type"]:
-            key = (row["camera"], row["type"], _filter(row), _seconds(row["exptime"]))
+            key = (
+                row["camera"],
+                row["type"],
+                _filter_of_light(row),
+                _rounded_exposure(row["exptime"]),
+            )
             alike.setdefault(key, []).append(row)
-    ordered = sorted(alike, key=lambda key: (*_order(key[1]), key[2], len(key[3]), key[3], key[0]))
+    ordered = sorted(
+        alike, key=lambda key: (*_type_rank(key[1]), key[2], len(key[3]), key[3], key[0])
+    )
     camera = f"{'camera':{room}}" if room else ""
     lines = [f"{'type':{_LABEL}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
     for key in ordered:
@@ -227,53 +234,53 @@ def _frames(frames):
         camera = f"{name or '–':{room}}" if room else ""
         lines.append(
             f"{image_type:{_LABEL}}{camera}{light or '–':10}{seconds:>10}{len(alike[key]):>8}"
-            f"  {_objects(image_type, alike[key])}".rstrip()
+            f"  {_names_of_objects(image_type, alike[key])}".rstrip()
         )
     return lines
 
 
-def _filter(row):
+def _filter_of_light(row):
     """Return the filter of a frame whose light it matters to: a flat or a science frame."""
     if row["type"] not in ("flat", "science"):
         return ""
     return light_words((row["filter"], row.get("grism")))
 
 
-def _objects(image_type, frames):
+def _names_of_objects(image_type, frames):
     names = {row["object"] for row in frames} if image_type == "science" else set()
     return ", ".join(sorted(names - {""}))
 
 
-def _masters(tables):
+def _master_lines(tables):
     """Return a line for each combined bias, dark and flat, with its figures."""
     lines = []
-    for row in _groups(tables.biases):
-        figures = _figures(
-            _amplifiers(row, tables.biases),
+    for row in _first_rows_of_groups(tables.biases):
+        figures = _figures_in_words(
+            _rows_of_group(row, tables.biases),
             ("level", "level {} adu", ".1f"),
             ("read_noise", "read noise {} adu", ".2f"),
         )
-        lines.append(_master("bias", _words_on_master("", row, tables.biases), row, figures))
-    for row in _groups(tables.darks):
+        lines.append(_master_line("bias", _words_on_master("", row, tables.biases), row, figures))
+    for row in _first_rows_of_groups(tables.darks):
         # The table has the unit of the signal; the rate is that per second.
         unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
-        figures = _figures(
-            _amplifiers(row, tables.darks),
+        figures = _figures_in_words(
+            _rows_of_group(row, tables.darks),
             ("rate", f"{{}} {unit} a second", ".3g"),
             ("hot", "{} hot pixels", ".0f"),
         )
-        of = f"{_seconds(row['seconds'])} s"
-        same = [each for each in tables.darks if f"{_seconds(each['seconds'])} s" == of]
-        lines.append(_master("dark", _words_on_master(of, row, same), row, figures))
-    for row in _groups(tables.flats):
-        figures = _figures(
-            _amplifiers(row, tables.flats),
+        of = f"{_rounded_exposure(row['seconds'])} s"
+        same = [each for each in tables.darks if f"{_rounded_exposure(each['seconds'])} s" == of]
+        lines.append(_master_line("dark", _words_on_master(of, row, same), row, figures))
+    for row in _first_rows_of_groups(tables.flats):
+        figures = _figures_in_words(
+            _rows_of_group(row, tables.flats),
             ("level", f"{{}} {row['unit']}" + "s" * (row["unit"] == "electron"), ".0f"),
             ("signal_to_noise", "S/N {} a pixel", ".0f"),
         )
         of = row.get("light", "")
         same = [each for each in tables.flats if each.get("light", "") == of]
-        lines.append(_master("flat", _words_on_master(of, row, same), row, figures))
+        lines.append(_master_line("flat", _words_on_master(of, row, same), row, figures))
     return lines
 
 
@@ -293,25 +300,25 @@ def _words_on_master(of, row, same):
     return f"{of} ({row['group']})".strip()
 
 
-def _groups(rows):
+def _first_rows_of_groups(rows):
     """Return the first row of each group."""
     return list({row["group"]: row for row in reversed(rows)}.values())[::-1]
 
 
-def _amplifiers(row, rows):
+def _rows_of_group(row, rows):
     """Return the rows of all amplifiers of a row's group."""
     return [each for each in rows if each["group"] == row["group"]]
 
 
-def _figures(amplifiers, *wanted):
+def _figures_in_words(amplifiers, *wanted):
     """Return figures in words, of several amplifiers with slashes and their names.
 
     Examples
     --------
     >>> rows = [{"amplifier": "left", "level": "943.27"}, {"amplifier": "right", "level": "965.2"}]
-    >>> _figures(rows, ("level", "level {} adu", ".1f"))
+    >>> _figures_in_words(rows, ("level", "level {} adu", ".1f"))
     'level 943.3 / 965.2 adu (left / right)'
-    >>> _figures(rows[:1], ("level", "level {} adu", ".1f"))
+    >>> _figures_in_words(rows[:1], ("level", "level {} adu", ".1f"))
     'level 943.3 adu'
     """
     words = []
@@ -326,7 +333,7 @@ def _figures(amplifiers, *wanted):
     return ", ".join(words) + (f" ({names})" if words and len(amplifiers) > 1 else "")
 
 
-def _master(kind, of, row, figures):
+def _master_line(kind, of, row, figures):
     """Return the line of a master: its frames and figures, or the reason why it was not made.
 
     Parameters
@@ -379,7 +386,7 @@ def _counts_of_grades(steps):
     ]
 
 
-def _warnings(tables):
+def _warning_lines(tables):
     """Return the warnings on frames, and the notes on masters that were made.
 
     The note on a master that was not made is in the line of the master.

@@ -113,7 +113,7 @@ def _helper_processes(work, paths, count):
     pairs = [context.Pipe() for _ in range(count)]
     own, of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     processes = [
-        context.Process(target=_serve, args=(link, [*own, *of_helpers], work, paths))
+        context.Process(target=_serve_frames, args=(link, [*own, *of_helpers], work, paths))
         for link in of_helpers
     ]
     # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
@@ -134,7 +134,7 @@ def _helper_processes(work, paths, count):
                 process.join()
 
 
-def _serve(link, links, work, paths):
+def _serve_frames(link, links, work, paths):
     """Work on the frames whose numbers come through a connection, until it is closed.
 
     It is closed, between two frames, also when the process that forked this one is killed.

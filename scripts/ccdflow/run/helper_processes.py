@@ -44,7 +44,7 @@ def process(answer):
     try:
         with suppress(OSError):
             # If the process has died, the first question shows it.
-            _send(started, answer)
+            _send_value(started, answer)
         yield started
     finally:
         started.kill()
@@ -73,11 +73,11 @@ def ask(process, parts):
     OSError, EOFError, pickle.PickleError
         If the process has died: `LOST_ERRORS`.
     """
-    _send(process, parts)
+    _send_value(process, parts)
     return pickle.load(process.stdout)
 
 
-def _send(process, value):
+def _send_value(process, value):
     pickle.dump(value, process.stdin)
     process.stdin.flush()
 

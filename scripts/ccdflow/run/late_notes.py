@@ -89,13 +89,13 @@ def read_settled(results, read):
         The last result of ``read()``.
     """
     for _ in range(_MOST_READINGS):
-        before, value = _stamps(results), read()
-        if _stamps(results) == before:
+        before, value = _stamps_of_notes(results), read()
+        if _stamps_of_notes(results) == before:
             break
     return value
 
 
-def _stamps(results):
+def _stamps_of_notes(results):
     """Return size and times of the notes."""
     names = (*_FILES.values(), paths.LATE_NOTES)
     return [atomic_write.stamp_of(Path(results) / name) for name in names]

@@ -261,14 +261,14 @@ def save_ledger(results, ledger):
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
     indices_of_common = {text: index for index, text in enumerate(bases)}
     first = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
-    lines = (_line(ledger[product], indices_of_common) for product in sorted(ledger))
+    lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
     ledger.has_late_notes = False
     return written
 
 
-def _line(record, index_of_common):
+def _line_of_record(record, index_of_common):
     values = [getattr(record, name) for name in SHORT_FIELDS]
     short = _compact([*values, index_of_common[record.basis.common]])
     return _SEPARATOR.join((short, record.basis.text, record.data.text))

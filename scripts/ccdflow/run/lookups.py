@@ -49,7 +49,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_masters(self):
-        """Whether the values are on groups of one kind: frames of the sky change no values of masters."""
+        """Whether the values are on groups of one kind: frames of the sky change no masters."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
             Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.MASTER_LIBRARY,
@@ -57,7 +57,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_setups(self):
-        """Whether the values are on setups, cameras, masters: frames of the sky leave them alone."""
+        """Whether the values are on setups, cameras, masters: frames of the sky change none."""
         return self in (
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,

@@ -247,7 +247,7 @@ def valid_seal(results, archive_state):
     sealed = None if archive_state is None else _read_seal(results)
     if sealed is None:
         return None
-    why_broken = _why_broken(sealed, archive_state, _stamps(results))
+    why_broken = _why_broken(sealed, archive_state, _ordered_stamps(results))
     if why_broken:
         _LOG.debug("the seal does not hold, the run is planned anew: %s", why_broken)
         return None
@@ -262,7 +262,7 @@ def _why_broken(sealed, archive_state, note_stamps):
     sealed : Seal
     archive_state : State
     note_stamps : list
-        Size and times of the notes as they are now, as `_stamps` returns them.
+        Size and times of the notes as they are now, as `_ordered_stamps` returns them.
 
     Returns
     -------
@@ -313,7 +313,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     if context.closed is not None:
         until = max(until, context.closed.doubted_until)
     boot = job_records.boot_id() if until else ""
-    stamps = _stamps(context.results)
+    stamps = _ordered_stamps(context.results)
     run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
     sealed = Seal(
         before.text, stamps, boot, until, **run_lines, is_failure=is_failure,
@@ -341,6 +341,6 @@ def is_read_again(row):
     return row.stamp == () or row.status == ARRIVING_STATUS
 
 
-def _stamps(results):
+def _ordered_stamps(results):
     """Return size and times of the notes, in the order of `_NOTES`."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]

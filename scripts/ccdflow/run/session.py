@@ -493,7 +493,7 @@ def finish(session):
         return session.seal.closing, session.seal.is_failure
     try:
         try:
-            return _finish(session)
+            return _close_session(session)
         except NeedsWholePlan as error:
             session.why_whole = str(error)
             return _finish_whole(session)
@@ -501,7 +501,7 @@ def finish(session):
         raise lock.error_of_writing(session.context.results, error) from None
 
 
-def _finish(session):
+def _close_session(session):
     """Return the closing lines, and whether a job failed."""
     context, run_plan = session.context, session.plan
     is_idle = not (run_plan.jobs or run_plan.products_to_retire or session.busy or session.is_dry)

@@ -37,12 +37,12 @@ def spill(electrons, full_well):
     columns = electrons[:, over]
     excess = np.maximum(columns - full_well, 0) / 2
     np.minimum(columns, full_well, out=columns)
-    _carry(columns, excess, full_well)
-    _carry(columns[::-1], excess[::-1], full_well)
+    _carry_excess(columns, excess, full_well)
+    _carry_excess(columns[::-1], excess[::-1], full_well)
     electrons[:, over] = columns
 
 
-def _carry(columns, excess, full_well):
+def _carry_excess(columns, excess, full_well):
     """Carry each pixel's excess to the rows that follow, until it has found room."""
     carried = np.zeros(columns.shape[1])
     for row, added in zip(columns, excess, strict=True):

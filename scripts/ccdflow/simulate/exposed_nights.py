@@ -150,13 +150,13 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
         )
         path = folder / shot.file
         make_folder(path.parent)
-        write_frame(path, taken[shot.file].raw, _cards(shot, taken[shot.file], instrument))
+        write_frame(path, taken[shot.file].raw, _header_of_shot(shot, taken[shot.file], instrument))
     if truth:
         _write_truth(folder, detector, taken)
     return taken
 
 
-def _cards(shot, taken, instrument):
+def _header_of_shot(shot, taken, instrument):
     """Return the header of a shot, and nothing that only the truth knows."""
     ny, nx = taken.raw.shape
     asked = taken.temperature if shot.set_temperature is None else shot.set_temperature

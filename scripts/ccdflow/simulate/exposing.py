@@ -112,10 +112,10 @@ def expose(
         An unknown image type; light on a bias or dark, none on a flat or science frame; a bias with
         an exposure time.
     """
-    _check(image_type, exptime, filter, sky)
+    _refuse_odd_frame(image_type, exptime, filter, sky)
     rng = np.random.default_rng(rng)
     temperature = detector.temperature if temperature is None else temperature
-    incident, response, light = _light(detector, exptime, filter, sky, dust)
+    incident, response, light = _mean_electrons(detector, exptime, filter, sky, dust)
     on = rng.random(len(detector.blinking_pixels)) < detector.blinking_pixels[:, 3]
     dark = detector.dark_charge(exptime, temperature=temperature, blinking=on)
     glow = detector.glow_charge(exptime)
@@ -132,7 +132,7 @@ def expose(
     )  # fmt: skip
 
 
-def _check(image_type, exptime, filter, sky):
+def _refuse_odd_frame(image_type, exptime, filter, sky):
     """Raise unless these properties of a frame go together.
 
     Parameters
@@ -163,7 +163,7 @@ def _check(image_type, exptime, filter, sky):
         )
 
 
-def _light(detector, exptime, filter, sky, dust):
+def _mean_electrons(detector, exptime, filter, sky, dust):
     """Return incident light, response, and light that is detected: mean electrons, (ny, nx).
 
     Parameters

@@ -91,7 +91,7 @@ def realise(camera, frame, *, seed):
     rng = generator(*own, 3)
     level = _night_level(camera, frame, seed) + rng.normal(0.0, _FRAME_SCATTER)
     drift = row_drift(rng, camera.ny, camera.row_drift)
-    signal = _light(frame)
+    signal = _electrons_of_frame(frame)
     stars = _draw_stars(camera, rng) if frame.imagetyp == "OBJECT" else np.empty((0, 3))
     leak = (camera.leak + camera.leak_fraction * signal / camera.gain) * (
         camera.leak_ratio ** np.arange(camera.n_leaked)
@@ -111,7 +111,7 @@ def _night_level(camera, frame, seed):
     return camera.level + offset - _SINKING_RATE * hours
 
 
-def _light(frame):
+def _electrons_of_frame(frame):
     """Return the electrons that lamp or sky leave in a pixel of response 1."""
     rates = {"FLATFIELD": _LAMP, "OBJECT": _SKY}
     return rates[frame.imagetyp][frame.filter] * frame.exptime if frame.imagetyp in rates else 0.0
@@ -156,7 +156,7 @@ def render(camera, detector, frame, drawn, *, response=None):
     """
     offset = np.zeros(camera.naxis1, dtype=np.float32)
     offset[camera.data_columns] = detector.structure
-    electrons = _electrons(camera, detector, frame, drawn, response)
+    electrons = _electrons_of_pixels(camera, detector, frame, drawn, response)
     rng = generator(*drawn.seed, 4)
     raw = np.empty((camera.ny, camera.naxis1), dtype=np.uint16)
     noise = np.empty((min(_BLOCK_ROWS, camera.ny), camera.naxis1), dtype=np.float32)
@@ -187,7 +187,7 @@ def _add_leak_only(camera, block, leak):
     block[:, columns] = block[:, columns] * photon.astype(np.float32) + leak.astype(np.float32)
 
 
-def _electrons(camera, detector, frame, drawn, response):
+def _electrons_of_pixels(camera, detector, frame, drawn, response):
     """Return the mean electrons of each pixel, float32 (ny, naxis1); None for a bias.
 
     Parameters

@@ -176,7 +176,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     return truth.read_truth(folder)
 
 
-def _responses(camera, drawn, seed):
+def _responses_by_filter(camera, drawn, seed):
     """Return the response in each filter in which one of the drawn frames has light."""
     bands = {frame.filter for frame, one in drawn.items() if one.signal}
     return {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
@@ -202,7 +202,10 @@ def _write_frames(folder, frames, camera, drawn, *, seed, workers):
     responses : dict of str to numpy.ndarray
         By filter, shape (ny, nx): of all filters with light in the drawn frames.
     """
-    detector, responses = make_detector(camera, seed=seed), _responses(camera, drawn, seed)
+    detector, responses = (
+        make_detector(camera, seed=seed),
+        _responses_by_filter(camera, drawn, seed),
+    )
     for parent in {(folder / frame.file).parent for frame in frames}:
         make_folder(parent)
 

@@ -17,7 +17,7 @@ _JD_OF_ORDINAL_ZERO = 1721424.5
 _FIELDS = {"field_1": ("08:26:40.00", "+28:10:00.0"), "field_2": ("09:10:00.00", "+50:20:00.0")}
 
 
-def _card(keyword, value, comment=""):
+def _fits_card(keyword, value, comment=""):
     """Return one FITS card of 80 characters.
 
     Written here and not by astropy, which takes ten times as long as the pixels of a tiny frame.
@@ -33,7 +33,7 @@ def _card(keyword, value, comment=""):
     return (f"{card} / {comment}" if comment else card)[:CARD_BYTES].ljust(CARD_BYTES)
 
 
-def _sexagesimal(hours, *, signed=False):
+def _sexagesimal_text(hours, *, signed=False):
     """Return hours (or degrees) as dd:mm:ss.ss."""
     hundredths = round(abs(hours) * 360000)
     minutes, remainder = divmod(hundredths, 6000)
@@ -57,16 +57,16 @@ class _Pointing(NamedTuple):
     airmass: float
 
 
-def _pointing(frame, jd):
+def _pointing_of_frame(frame, jd):
     """Return the `_Pointing` of a frame; calibrations are taken at the zenith.
 
     Mean sidereal time after Meeus, Astronomical Algorithms, equation 12.4, to the first order.
     """
     st = ((280.46061837 + 360.98564736629 * (jd - 2451545.0) + LONGITUDE) / 15) % 24
     if frame.object not in _FIELDS:
-        zenith = _sexagesimal(LATITUDE, signed=True)
-        sidereal = _sexagesimal(st)
-        return _Pointing(sidereal, zenith, _sexagesimal(0.0, signed=True), sidereal, 1.0)
+        zenith = _sexagesimal_text(LATITUDE, signed=True)
+        sidereal = _sexagesimal_text(st)
+        return _Pointing(sidereal, zenith, _sexagesimal_text(0.0, signed=True), sidereal, 1.0)
     ra, dec = _FIELDS[frame.object]
     ha = (st - _from_sexagesimal(ra) + 12) % 24 - 12
     declination, latitude = math.radians(_from_sexagesimal(dec)), math.radians(LATITUDE)
@@ -74,7 +74,7 @@ def _pointing(frame, jd):
     sine += math.cos(latitude) * math.cos(declination) * math.cos(math.radians(15 * ha))
     # No object is observed below the horizon: on an odd date the card says so by a large value.
     airmass = round(1 / max(sine, 0.02), 3)
-    return _Pointing(ra, dec, _sexagesimal(ha, signed=True), _sexagesimal(st), airmass)
+    return _Pointing(ra, dec, _sexagesimal_text(ha, signed=True), _sexagesimal_text(st), airmass)
 
 
 def header_cards(camera, frame, *, seed):
@@ -95,7 +95,7 @@ def header_cards(camera, frame, *, seed):
     start = frame.start
     day_fraction = (start - datetime.combine(start.date(), datetime.min.time())) / timedelta(days=1)
     jd = start.toordinal() + _JD_OF_ORDINAL_ZERO + day_fraction
-    ra, dec, ha, st, airmass = _pointing(frame, jd)
+    ra, dec, ha, st, airmass = _pointing_of_frame(frame, jd)
     return [
         ("SIMPLE", True, "conforms to FITS standard"),
         ("BITPIX", 16, "array data type"),
@@ -157,7 +157,7 @@ def frame_bytes(raw, cards):
     -------
     bytes
     """
-    header = "".join(_card(*card) for card in cards) + "END".ljust(CARD_BYTES)
+    header = "".join(_fits_card(*card) for card in cards) + "END".ljust(CARD_BYTES)
     header = header.ljust(-(-len(header) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES)
     # Subtracting BZERO = 2^15 from an unsigned number is the same as flipping its highest bit.
     stored = np.bitwise_xor(raw, np.uint16(0x8000)).astype(">u2")

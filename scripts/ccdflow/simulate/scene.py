@@ -97,7 +97,7 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
         )
         return
     rows, columns = box(y, x, 10 * fwhm, image.shape)
-    image[rows, columns] += flux * _moffat(rows, columns, y=y, x=x, fwhm=fwhm, beta=beta)
+    image[rows, columns] += flux * _moffat_integral(rows, columns, y=y, x=x, fwhm=fwhm, beta=beta)
 
 
 def _gaussian_part(pixels, centre, sigma):
@@ -106,7 +106,7 @@ def _gaussian_part(pixels, centre, sigma):
     return np.diff([math.erf(edge / (math.sqrt(2) * sigma)) for edge in edges]) / 2
 
 
-def _moffat(rows, columns, y, x, fwhm, beta):
+def _moffat_integral(rows, columns, y, x, fwhm, beta):
     """Return the integral of a Moffat profile of flux 1 over each pixel of a box.
 
     Parameters

@@ -36,7 +36,7 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
         stands once, rows first.
     """
     ny, nx = shape
-    hits = [_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
+    hits = [_points_of_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
     if not hits:
         return np.empty((0, 3))
     positions = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in hits]
@@ -48,7 +48,7 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
     return np.column_stack([hit // nx, hit % nx, np.bincount(where, electrons[inside])])
 
 
-def _track(rng, charge):
+def _points_of_track(rng, charge):
     """Return points along a track that begins at (0, 0): row, column, electrons."""
     length = 0.5 + rng.exponential(_MEAN_LENGTH)
     angle = rng.uniform(0, 2 * np.pi)

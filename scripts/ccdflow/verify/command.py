@@ -132,13 +132,13 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     if large:
         lines.insert(-1, _TOO_LARGE.format(len(large)))
     lines[-1:-1] = remarks
-    status = int(any(_fails(verdict, expected) for verdict in all_verdicts))
+    status = int(any(_is_failure(verdict, expected) for verdict in all_verdicts))
     if any(verdict.verdict == FAILED for verdict in all_verdicts):
         status = _OWN_FAULT_STATUS
     return "\n".join(f"ccdflow: {line}" for line in lines), status
 
 
-def _fails(verdict, expected):
+def _is_failure(verdict, expected):
     return verdict.verdict == DIFFERS or (
         verdict.verdict == CANNOT and verdict.cause not in expected
     )

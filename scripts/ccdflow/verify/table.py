@@ -98,13 +98,13 @@ def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
     rows, edited = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
     try:
-        return {row["product"]: _entry(row) for row in rows}, edited
+        return {row["product"]: _entry_of_row(row) for row in rows}, edited
     except (KeyError, ValueError, TypeError):
         # Another version wrote a table with other columns.
         return {}, edited
 
 
-def _entry(row):
+def _entry_of_row(row):
     """Return the `Entry` of a row of the table, whose cells are texts."""
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")

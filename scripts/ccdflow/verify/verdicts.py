@@ -129,7 +129,9 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     raw, results = Path(raw), Path(results)
     made = made or NotedProduct(kind_of(product))
     try:
-        fields = _compare(product, raw, results=results, whole=whole, made=made, content=content)
+        fields = _compare_product(
+            product, raw, results=results, whole=whole, made=made, content=content
+        )
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
         fields |= {"pixels": error.pixels, "unit": error.unit}
@@ -142,7 +144,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     return Verdict(product, made.kind, **fields, seconds=round(time.perf_counter() - began, 3))
 
 
-def _compare(product, raw, results, whole, made, content):
+def _compare_product(product, raw, results, whole, made, content):
     """Return the fields of a verdict; raise `Differs` where ccdproc makes another product.
 
     Parameters

@@ -369,7 +369,7 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     path = session.context.results / batch.path
     if change == "another version":
         # A group whose values have other names would be read as one without them.
-        monkeypatch.setattr(batch_files, "_form", lambda: "other")
+        monkeypatch.setattr(batch_files, "_hash_of_fields", lambda: "other")
     else:
         head, _, body = path.read_text().partition("\n")
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)

@@ -195,20 +195,20 @@ def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
 
 def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
     """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
-    batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw, []
+    batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw_batch, []
 
     def withdraw_while_another_looks(path, *, ended):
         lockable.append(claims._try_lock(claims.lock_path(path)))
         withdraw(path, ended=ended)
 
-    monkeypatch.setattr(claims, "_withdraw", withdraw_while_another_looks)
+    monkeypatch.setattr(claims, "_withdraw_batch", withdraw_while_another_looks)
     claims.withdraw(tmp_path)
     assert lockable == [None]
     assert list(batch.parent.iterdir()) == []
 
 
 def test_the_lock_of_a_withdrawn_batch_is_removed_while_it_is_locked(tmp_path, monkeypatch):
-    batch, wait, removed = put_batch(tmp_path), claims._wait, []
+    batch, wait, removed = put_batch(tmp_path), claims._wait_for_process, []
 
     class Lock:
         def close(self):
@@ -219,7 +219,7 @@ def test_the_lock_of_a_withdrawn_batch_is_removed_while_it_is_locked(tmp_path, m
         batch.write_text(claims.WITHDRAWN_LINE)
         return Lock()
 
-    monkeypatch.setattr(claims, "_wait", wait_until_withdrawn)
+    monkeypatch.setattr(claims, "_wait_for_process", wait_until_withdrawn)
     with pytest.raises(claims.Withdrawn):
         claims.claim(batch)
     assert removed == [True]

@@ -62,7 +62,7 @@ def geometry_of_drafts(
         notes.append(Note("the extensions lie far apart on the detector: kept as extensions"))
         placed = None
     if placed is not None:
-        shape, extension_shapes = _extent(placed), ()
+        shape, extension_shapes = _extent_of_drafts(placed), ()
         _check_places(placed, shape, notes, file=file)
     else:
         placed, extension_shapes = _drafts_in_extensions(drafts, hdus)
@@ -70,7 +70,7 @@ def geometry_of_drafts(
     return Geometry(
         camera=camera,
         shape=shape,
-        amplifiers=_amplifiers(placed),
+        amplifiers=_named_amplifiers(placed),
         layout="extensions" if extension_shapes else "image",
         source=source,
         raw_shapes=raw_shapes,
@@ -86,7 +86,7 @@ def _drafts_in_extensions(drafts, hdus):
         placed_in_hdu = _as_read(
             [replace(draft, detector=()) for draft in drafts if draft.hdu == hdu]
         )
-        shapes.append((hdu, _extent(placed_in_hdu)))
+        shapes.append((hdu, _extent_of_drafts(placed_in_hdu)))
         placed += placed_in_hdu
     return placed, tuple(shapes)
 
@@ -105,7 +105,7 @@ def _missing_gains(drafts):
     return [Note(text, topic="gain")]
 
 
-def _side(data, strip):
+def _strip_axis(data, strip):
     """Return 'rows' for a strip at the left or right, 'columns' above or below, else None."""
     if strip.shares_rows(data) == strip.shares_columns(data):
         return None
@@ -116,7 +116,7 @@ def _with_strips(draft, notes, *, file):
     """Return the draft with `along` known and its strips exactly as long as the data."""
     if not draft.overscan:
         return replace(draft, along="none")
-    sides = {_side(draft.data, strip) for strip in draft.overscan}
+    sides = {_strip_axis(draft.data, strip) for strip in draft.overscan}
     if draft.along == "frame":
         return draft
     if len(sides) != 1 or None in sides or draft.along not in (None, *sides):
@@ -130,11 +130,13 @@ def _with_strips(draft, notes, *, file):
             remedy="give this amplifier's `data` and `overscan` in the camera's profile",
         )
     (along,) = sides
-    strips = tuple(_spanning(draft, strip, along, notes, file=file) for strip in draft.overscan)
+    strips = tuple(
+        _spanning_strip(draft, strip, along, notes, file=file) for strip in draft.overscan
+    )
     return replace(draft, along=along, overscan=strips)
 
 
-def _spanning(draft, strip, along, notes, *, file):
+def _spanning_strip(draft, strip, along, notes, *, file):
     """Return the strip, as long as the data along the axis that has one level for each step.
 
     Parameters
@@ -234,7 +236,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
     for keyword in ("DETSEC", "CCDSEC", *_other_keywords(drafts)):
         sections = [dict(draft.detector).get(keyword) for draft in drafts]
         if None not in sections and _are_places(drafts, sections):
-            if keyword == "CCDSEC" and _chips(headers, drafts) > 1:
+            if keyword == "CCDSEC" and _chip_count(headers, drafts) > 1:
                 continue
             return _on_detector(drafts, sections, factors, keyword, file=file)
     return _as_read(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
@@ -253,7 +255,7 @@ def _other_keywords(drafts):
     return tuple(dict.fromkeys(keyword for draft in drafts for keyword, _ in draft.detector))
 
 
-def _chips(headers, drafts):
+def _chip_count(headers, drafts):
     """Return how many chips the frame's HDUs name: CCDSEC is about one chip only."""
     names = {
         card_value(headers[draft.hdu], keyword)
@@ -336,12 +338,12 @@ def _starts_without_gaps(ranges):
     return starts
 
 
-def _extent(placed):
+def _extent_of_drafts(placed):
     return max(d.place.y1 for d in placed), max(d.place.x1 for d in placed)
 
 
 def _is_sparse(placed):
-    ny, nx = _extent(placed)
+    ny, nx = _extent_of_drafts(placed)
     return sum(draft.place.size for draft in placed) < SPARSE_SHARE * ny * nx
 
 
@@ -375,7 +377,7 @@ def _check_places(placed, shape, notes, *, file):
         notes.append(Note(text))
 
 
-def _amplifiers(placed):
+def _named_amplifiers(placed):
     """Return the drafts as amplifiers whose names are unique."""
     counts = Counter(draft.name for draft in placed)
     return tuple(

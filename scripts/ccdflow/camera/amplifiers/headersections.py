@@ -80,14 +80,14 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        image_drafts = _drafts(reader, position, len(images), overscan=overscan)
+        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
         drafts += (
             image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
         )
     return drafts, notes
 
 
-def _drafts(reader, position, images, *, overscan):
+def _drafts_of_hdu(reader, position, images, *, overscan):
     """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has.
 
     Parameters
@@ -101,7 +101,7 @@ def _drafts(reader, position, images, *, overscan):
     overscan : bool
         Whether an overscan is looked for.
     """
-    suffixes = _suffixes(reader)
+    suffixes = _section_suffixes(reader)
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
         return [_from_sections(reader, s, overscan=overscan, trim=trims) for s in suffixes]
@@ -110,7 +110,7 @@ def _drafts(reader, position, images, *, overscan):
     if reader.text(BIAS_CARDS, suffix) is None:
         card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
         data = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
-        detector = () if images == 1 else _detector(reader, suffix)
+        detector = () if images == 1 else _detector_sections(reader, suffix)
         numbered = (
             drafts_from_ranges(reader)
             or drafts_from_outputs(reader, position, images, detector)
@@ -121,7 +121,7 @@ def _drafts(reader, position, images, *, overscan):
     return [_from_sections(reader, suffix, overscan=overscan)]
 
 
-def _suffixes(reader):
+def _section_suffixes(reader):
     """Return the suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
     matches = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
     return list(dict.fromkeys(match[1] for match in matches if match))
@@ -151,7 +151,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
     """
     bias = reader.section(BIAS_CARDS, suffix) if overscan else None
     data = reader.section(DATA_CARDS, suffix)
-    section = (_trim(reader, suffix, data) if trim else None) or data
+    section = (_trim_section(reader, suffix, data) if trim else None) or data
     kept = section.region if section else _data_beside_overscan(reader, bias)
     if bias is None and overscan:
         _refuse_numbered_strips(reader)
@@ -160,7 +160,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
         _note_unused(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
-    detector = () if suffix and reader.alone else _detector(reader, suffix)
+    detector = () if suffix and reader.alone else _detector_sections(reader, suffix)
     draft = Draft(
         name=name,
         hdu=reader.index,
@@ -175,7 +175,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
     return draft
 
 
-def _trim(reader, suffix, data):
+def _trim_section(reader, suffix, data):
     """Return TRIMSEC, which must lie in DATASEC, or None."""
     card = reader.text(TRIM_CARDS, suffix)
     if card is None:
@@ -308,7 +308,7 @@ def _left_over(shape, kept):
     return " and ".join(spans)
 
 
-def _detector(reader, suffix):
+def _detector_sections(reader, suffix):
     """Return the amplifier's sections of the detector, as ((card, DirectedSection), ...)."""
     sections = []
     for name, keywords in DETECTOR_CARDS.items():

@@ -59,7 +59,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
                 ),
                 remedy="give this window or binning a profile of its own, recognised by NAXIS1",
             )
-        drafts.append(_draft(headers, spec, index, shape, cards, file=file))
+        drafts.append(_draft_of_profile(headers, spec, index, shape, cards, file=file))
     return drafts, check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
 
 
@@ -121,7 +121,7 @@ def _only_hdu(headers, spec, *, file):
     )
 
 
-def _draft(headers, spec, index, shape, cards, *, file):
+def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     """Return the draft of an amplifier of a profile in the frame of these headers.
 
     Parameters

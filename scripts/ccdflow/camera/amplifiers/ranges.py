@@ -35,7 +35,7 @@ def drafts_from_ranges(reader):
     drafts = []
     for name in names:
         data, strip = (
-            _region(reader, section_type, name) for section_type in (_EFFECTIVE, _OVERSCAN)
+            _stated_region(reader, section_type, name) for section_type in (_EFFECTIVE, _OVERSCAN)
         )
         gain = as_number(reader.value(f"S_GAIN{name}"))
         figures = reader.figures()
@@ -52,7 +52,7 @@ def drafts_from_ranges(reader):
     return drafts
 
 
-def _region(reader, section_type, name):
+def _stated_region(reader, section_type, name):
     """Return the region of one amplifier; None for an overscan of no pixels."""
     cards = [f"S_{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)

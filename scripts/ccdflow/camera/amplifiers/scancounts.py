@@ -57,7 +57,9 @@ def drafts_from_counts(reader, given, stated, detector):
     FrameError
         If the numbers contradict the frame or its sections.
     """
-    counts = [_count(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)]
+    counts = [
+        _column_count(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)
+    ]
     if not any(counts):
         return []
     by, bx = reader.binning
@@ -72,7 +74,7 @@ def drafts_from_counts(reader, given, stated, detector):
             counts,
         )
     for numbers in (counts, scaled):
-        data = _inner(reader.frame, numbers)
+        data = _inner_region(reader.frame, numbers)
         if given is None or given == data:
             if given is None and min(data.shape) > 0:
                 text = (
@@ -80,7 +82,7 @@ def drafts_from_counts(reader, given, stated, detector):
                     f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
                 )
                 reader.notes.append(Note(text))
-            return [_draft(reader, reader.name, reader.frame, numbers, detector=detector)]
+            return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",
         *stated,
@@ -111,18 +113,18 @@ def drafts_from_outputs(reader, position, images, detector):
     FrameError
         If the numbers do not add up to the frame.
     """
-    outputs = _outputs(reader, position, images)
+    outputs = _output_prefixes(reader, position, images)
     counts = [[reader.count(output + key) for key in ESO] for output in outputs]
     if not any(map(any, counts)):
         return []
-    sides = _sides(reader, outputs)
-    blocks = _blocks(reader, outputs, sides)
+    sides = _readout_sides(reader, outputs)
+    blocks = _blocks_of_outputs(reader, outputs, sides)
     drafts = []
     for output, numbers, block, side in zip(outputs, counts, blocks, sides, strict=True):
-        _check_output(reader, output, _inner(block, numbers))
+        _check_output(reader, output, _inner_region(block, numbers))
         name = output.split()[-1] if images == 1 else f"{reader.name}{output.split()[-1]}"
         sections = detector if len(outputs) == 1 else ()
-        draft = _draft(reader, name, block, numbers, side=side, detector=sections)
+        draft = _draft_of_block(reader, name, block, numbers, side=side, detector=sections)
         # ESO's GAIN is adu per electron; CONAD is its inverse.
         gain = as_number(reader.value(output + "CONAD"))
         read_noise = as_number(reader.value(output + "RON"))
@@ -132,7 +134,7 @@ def drafts_from_outputs(reader, position, images, detector):
     return drafts
 
 
-def _count(reader, names):
+def _column_count(reader, names):
     """Return a number of columns; 0 for text, as in IRAF's OVERSCAN card, and for settings."""
     for name in names:
         value = as_integer(reader.value(name)) if name in _WORDS else reader.count(name)
@@ -141,7 +143,7 @@ def _count(reader, names):
     return 0
 
 
-def _inner(block, numbers):
+def _inner_region(block, numbers):
     left, right, below, above = numbers
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
@@ -165,7 +167,7 @@ def _side_by_side(reader, numbers, amplifiers, given):
     first = amplifiers * left
     after = first + width
     rows = (below, ny - above)
-    edges = _edges(reader, amplifiers, width)
+    edges = _amplifier_edges(reader, amplifiers, width)
     if edges is None or width <= 0 or not _is_confirmed(reader, Region(*rows, first, after), given):
         raise reader.contradiction(
             f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
@@ -177,7 +179,7 @@ def _side_by_side(reader, numbers, amplifiers, given):
             name=f"{reader.name}{i + 1}",
             hdu=reader.index,
             data=Region(*rows, first + edges[i], first + edges[i + 1]),
-            overscan=_strips(
+            overscan=_preferred_strip(
                 [
                     Region(*rows, after + i * right, after + (i + 1) * right),
                     Region(*rows, i * left, (i + 1) * left),
@@ -200,7 +202,7 @@ _FIRST_COLUMN = (
 )  # fmt: skip
 
 
-def _edges(reader, amplifiers, width):
+def _amplifier_edges(reader, amplifiers, width):
     """Return where the amplifiers that share a row begin and end, in columns of the data.
 
     They divide the chip evenly, and so a window of it only if that lies in the middle. Where the
@@ -266,7 +268,7 @@ def _is_confirmed(reader, data, given):
     return stated in (width, width * reader.binning[1])
 
 
-def _outputs(reader, position, images):
+def _output_prefixes(reader, position, images):
     """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _OUTPUTS]
     own = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
@@ -284,7 +286,7 @@ def _outputs(reader, position, images):
     return [shared[position]]
 
 
-def _sides(reader, outputs):
+def _readout_sides(reader, outputs):
     """Return for each output whether it reads out to the right, and to the top, of its chip."""
     corners = []
     for output in outputs:
@@ -298,7 +300,7 @@ def _sides(reader, outputs):
     return corners
 
 
-def _blocks(reader, outputs, sides):
+def _blocks_of_outputs(reader, outputs, sides):
     """Return the part of the frame that each output fills: prescan, data and overscan."""
     (ny, nx), count = reader.shape, len(outputs)
     if count == 1:
@@ -334,7 +336,7 @@ def _check_output(reader, output, data):
         )
 
 
-def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
+def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detector=()):
     """Return the amplifier of a block of the frame that is read out to the given side.
 
     Parameters
@@ -353,7 +355,7 @@ def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
         left, right = right, left
     if side[1]:
         below, above = above, below
-    data = _inner(block, (left, right, below, above))
+    data = _inner_region(block, (left, right, below, above))
     if min(data.shape) <= 0:
         raise reader.contradiction(
             "prescan and overscan leave no science pixels", "PRESCAN, OVERSCAN", list(numbers)
@@ -366,12 +368,12 @@ def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
         name=name,
         hdu=reader.index,
         data=data,
-        overscan=_strips(in_x + in_y),
+        overscan=_preferred_strip(in_x + in_y),
         detector=detector,
         **reader.figures(),
     )
 
 
-def _strips(candidates):
+def _preferred_strip(candidates):
     """Return the first strip with pixels: read after the data rather than before, x before y."""
     return tuple(strip for strip in candidates if strip.size > 0)[:1]

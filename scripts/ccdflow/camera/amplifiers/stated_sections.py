@@ -85,28 +85,28 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
         factors = binning(headers, draft.hdu, specs=binning_cards)
         is_alone = sum(other.hdu == draft.hdu for other in drafts) == 1
         for strip in () if draft.lengthen else draft.overscan:
-            axis = _axis(draft.data, strip)
+            axis = _axis_of_strip(draft.data, strip)
             if axis is None or size[axis] is not None:
                 continue
             length, factor = shape[1 - axis], factors[1 - axis]
-            claim = _claim(
+            claim = _claim_of_data(
                 headers[draft.hdu], strip, axis,
                 length=length, factor=factor, shape=shape, is_alone=is_alone,
             )  # fmt: skip
             if claim is not None and claim.is_sure:
-                raise _contradiction(draft, strip, axis, size, length, claim, file=file)
+                raise _contradiction_error(draft, strip, axis, size, length, claim, file=file)
             if claim is not None:
                 warnings.append(_warning_of_strip(draft, strip, axis, size, length, claim))
     return warnings
 
 
-def _axis(data, strip):
+def _axis_of_strip(data, strip):
     """Return 0 for a strip left or right of the data, 1 above or below, None for neither alone."""
     beside = not strip.shares_columns(data), not strip.shares_rows(data)
     return None if beside[0] == beside[1] else beside.index(True)
 
 
-def _claim(header, strip, axis, *, length, factor, shape, is_alone):
+def _claim_of_data(header, strip, axis, *, length, factor, shape, is_alone):
     """Return the card by which a strip holds data; None where no card says so.
 
     Parameters
@@ -124,14 +124,14 @@ def _claim(header, strip, axis, *, length, factor, shape, is_alone):
     is_alone : bool
         Whether the HDU has no other amplifier.
     """
-    if _confirms(header, strip, axis, length, shape):
+    if _confirms_overscan(header, strip, axis, length, shape):
         return None
     text, stated = _read_stated(header, "DATASEC", axis, shape)
     if stated is not None:
         if stated[1] > length and stated[1] <= length * factor:
             # Some cameras count the pixels of the chip, and not the binned ones.
             stated = stated[0] // factor, stated[1] // factor
-        first, last = _span(strip, axis)
+        first, last = _range_along_axis(strip, axis)
         shared = min(last, stated[1]) - max(first, stated[0])
         is_data = shared > _SHARED_PART * (last - first)
         return _CardOnStrip("DATASEC", text, stated[1] <= length) if is_data else None
@@ -149,7 +149,7 @@ def _claim(header, strip, axis, *, length, factor, shape, is_alone):
     return None
 
 
-def _confirms(header, strip, axis, length, shape):
+def _confirms_overscan(header, strip, axis, length, shape):
     """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan.
 
     Parameters
@@ -162,7 +162,7 @@ def _confirms(header, strip, axis, length, shape):
     shape : (int, int)
         Of the frame: (ny, nx).
     """
-    first, last = _span(strip, axis)
+    first, last = _range_along_axis(strip, axis)
     _, bias = _read_stated(header, "BIASSEC", axis, shape)
     if bias is not None and bias[0] <= first and last <= bias[1] <= length:
         return True
@@ -187,11 +187,11 @@ def _read_stated(header, keyword, axis, shape):
     text = card_value(header, keyword)
     if isinstance(text, str):
         with suppress(FrameError):
-            return text, _span(Region.from_fits(text, shape=shape), axis)
+            return text, _range_along_axis(Region.from_fits(text, shape=shape), axis)
     return None, None
 
 
-def _span(region, axis):
+def _range_along_axis(region, axis):
     return (region.y0, region.y1) if axis else (region.x0, region.x1)
 
 
@@ -203,7 +203,7 @@ _SENTENCES = {
 }
 
 
-def _contradiction(draft, strip, axis, size, length, claim, *, file):
+def _contradiction_error(draft, strip, axis, size, length, claim, *, file):
     """Return the error on a strip that holds data by a card.
 
     Parameters
@@ -219,7 +219,7 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
     file : str
         Named in the error.
     """
-    says = _says(claim, axis, length)
+    says = _claim_in_words(claim, axis, length)
     return FrameError(
         f"the overscan of the camera's profile holds data by this card: {says}, and amplifier"
         f" {draft.name} has its overscan at {strip.to_fits()}",
@@ -227,7 +227,7 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
         keyword=claim.keyword,
         value=claim.text,
         allowed=_allowed_section(axis),
-        remedy=_remedy(axis, size, length),
+        remedy=_remedy_for_strip(axis, size, length),
     )
 
 
@@ -247,14 +247,15 @@ def _warning_of_strip(draft, strip, axis, size, length, claim):
     """
     text = (
         f"{claim.keyword}: the overscan of the camera's profile may hold data by this card (found"
-        f" {claim.text}, allowed: {_allowed_section(axis)}): {_says(claim, axis, length)}, and"
-        f" amplifier {draft.name} has its overscan at {strip.to_fits()}:"
-        f" {_remedy(axis, size, length).replace('; ', ', ')}"
+        f" {claim.text}, allowed: {_allowed_section(axis)}):"
+        f" {_claim_in_words(claim, axis, length)}, and amplifier {draft.name}"
+        f" has its overscan at {strip.to_fits()}:"
+        f" {_remedy_for_strip(axis, size, length).replace('; ', ', ')}"
     )
     return Note(text, topic=claim.keyword, mark=LIT_STRIP_BY_CARD)
 
 
-def _says(claim, axis, length):
+def _claim_in_words(claim, axis, length):
     says = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
     return says.format(text=claim.text, length=length, axis=_AXES[axis])
 
@@ -263,7 +264,7 @@ def _allowed_section(axis):
     return f"a section without the {_AXES[axis]} of the overscan"
 
 
-def _remedy(axis, size, length):
+def _remedy_for_strip(axis, size, length):
     """Return the remedy for a strip that holds data: a profile, or the size in one."""
     numbers = [*map(str, (number if number is not None else "null" for number in size))]
     numbers[axis] = str(length)

@@ -199,14 +199,14 @@ def merged_findings(seen):
     for findings_of_text in by_text.values():
         hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_text))
         texts = [finding for hdu, finding in findings_of_text if hdu == hdus[0]]
-        place = f"HDU {', '.join(_spans(hdus))}"
+        place = f"HDU {', '.join(_ranges_of_numbers(hdus))}"
         is_same = len({finding for _, finding in findings_of_text}) <= len(texts)
         merged += [f"{place}: {text}" for text in texts[:-1]]
         merged.append(f"{place}: {texts[-1]}" + ("" if is_same else f" (So HDU {hdus[0]}.)"))
     return merged
 
 
-def _spans(numbers):
+def _ranges_of_numbers(numbers):
     """Return whole numbers as '1 to 4', '7'."""
     return [
         f"{first + 1} to {stop}" if stop - first > 1 else str(stop)

@@ -53,13 +53,13 @@ def find_amplifiers(columns, rows, dark, findings):
         amplifiers = _amplifiers_of_one_block(blocks[0], axis, dark, findings)
     else:
         for number, block in enumerate(blocks):
-            strip = min(axis.strips, key=lambda s, b=block: _distance(s, b))
+            strip = min(axis.strips, key=lambda s, b=block: _distance_and_width(s, b))
             amplifiers.append((f"A{number + 1}", block, [strip]))
     return tuple(
         (
             name,
-            _region(axis, block, side),
-            tuple(_region(axis, (strip.start, strip.stop), side) for strip in strips),
+            _region_of_ranges(axis, block, side),
+            tuple(_region_of_ranges(axis, (strip.start, strip.stop), side) for strip in strips),
         )
         for name, block, strips in amplifiers
     )
@@ -101,13 +101,13 @@ def with_header_section(amplifiers, claimed):
     return amplifiers
 
 
-def _distance(strip, block):
+def _distance_and_width(strip, block):
     """Return how far a strip is from a block; of strips as near, the wider one is nearer."""
     gap = max(strip.start - block[1], block[0] - strip.stop)
     return gap, -(strip.stop - strip.start)
 
 
-def _region(axis, along, across):
+def _region_of_ranges(axis, along, across):
     """Return the region of two ranges of pixels, along an axis and across it."""
     if axis.name == "columns":
         return Region(*across, *along)

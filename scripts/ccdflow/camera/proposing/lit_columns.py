@@ -146,7 +146,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
     # quietest of many columns is too quiet by 1 or 2.
     bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
-    runs = _runs(noises <= bound)
+    runs = _runs_of_true(noises <= bound)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
     strips, dark, faded = [], [], False
     for start, stop in runs:
@@ -157,7 +157,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
             for group in agreeing_ranges(levels, start, stop, tolerance(read_noise, error))
             if np.median(noises[slice(*group)]) <= MOST_NOISE_RATIO * read_noise
         ]
-        edges = _edges(
+        edges = _dark_range(
             levels,
             start,
             stop,
@@ -251,7 +251,7 @@ def tolerance(read_noise, error):
     return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_PART * read_noise)
 
 
-def _runs(flags):
+def _runs_of_true(flags):
     """Return ranges (start, stop) of true flags."""
     padded = np.concatenate([[False], flags, [False]]).astype(np.int8)
     changes = np.flatnonzero(np.diff(padded))
@@ -292,7 +292,7 @@ def _is_placed(edges, length):
     return start <= margin or stop >= length - margin or middle
 
 
-def _edges(levels, start, stop, groups, least_light):
+def _dark_range(levels, start, stop, groups, least_light):
     """Return the dark range from where the light ends on either side, or None where it fades.
 
     Columns next to the data that light leaks into are noisy, so the dark run begins after them;
@@ -311,12 +311,16 @@ def _edges(levels, start, stop, groups, least_light):
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None
-    low = _edge(levels[:start][::-1], levels[groups[0][0]], least_light) if start else 0
-    high = _edge(levels[stop:], levels[groups[-1][0]], least_light) if stop < len(levels) else 0
+    low = _leaked_columns(levels[:start][::-1], levels[groups[0][0]], least_light) if start else 0
+    high = (
+        _leaked_columns(levels[stop:], levels[groups[-1][0]], least_light)
+        if stop < len(levels)
+        else 0
+    )
     return None if low is None or high is None else (start - low, stop + high)
 
 
-def _edge(outward, level, least_light):
+def _leaked_columns(outward, level, least_light):
     """Return how many columns after a dark run hold leaked light before the data begin, or None."""
     light = outward[: 3 * _COLUMNS_INSIDE] - level
     if len(light) < FEWEST_STRIP_COLUMNS:
@@ -359,11 +363,11 @@ def strip_of(levels, group, edges, groups):
     """
     level = float(np.mean(levels[slice(*group)]))
     grouped = {x for range_of_group in groups for x in range(*range_of_group)}
-    left_out = [x for x in range(*edges) if x not in grouped and _nearest(x, groups) == group]
+    left_out = [x for x in range(*edges) if x not in grouped and _nearest_group(x, groups) == group]
     return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in left_out))
 
 
-def _nearest(x, groups):
+def _nearest_group(x, groups):
     return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
 
 

@@ -79,7 +79,7 @@ def propose(headers, arrays, *, other=None, file):
     for index in images:
         shape = array_shape(headers[index], file=file)
         first, second = (
-            _image(arrays_of_frame and arrays_of_frame[index], shape, file)
+            _pixels_of_hdu(arrays_of_frame and arrays_of_frame[index], shape, file)
             for arrays_of_frame in (arrays, other)
         )
         dark, flat = _sorted_by_light(first, second)
@@ -105,7 +105,7 @@ def _header_geometry(camera, headers, file):
         return None, error
 
 
-def _image(image, shape, file):
+def _pixels_of_hdu(image, shape, file):
     """Return the pixels of an HDU without axes of length 1; None where there are none."""
     if image is None:
         return None

@@ -31,7 +31,7 @@ def profile_text(headers, camera, seen, findings, file, *, same):
     """
     facts = camera.describe(headers, file=file)
     lines = [f"# Proposed from {file}. Findings:"]
-    lines += [f"#   {line}" for finding in findings for line in _wrap(finding)]
+    lines += [f"#   {line}" for finding in findings for line in _wrapped_text(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition_lines(headers, seen)
     lines += _comments_on_missing(facts, headers, camera)
@@ -69,7 +69,7 @@ def _amplifier_lines(seen):
     return lines
 
 
-def _wrap(text, width=92):
+def _wrapped_text(text, width=92):
     """Return the lines of a text, none longer than a number of characters."""
     lines, line = [], ""
     for word in text.split():
@@ -87,7 +87,7 @@ def _recognition_lines(headers, seen):
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
         if value and len(lines) < 3:
-            lines.append(f"  {keyword}: {_quote(value)}")
+            lines.append(f"  {keyword}: {_quoted_value(value)}")
     if len(lines) == 1:
         nx = seen[0].shape[1]
         lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
@@ -104,7 +104,7 @@ def _size_lines(seen):
     return [f"size: [{nx}, {rows}", ""]
 
 
-def _quote(text):
+def _quoted_value(text):
     """Return a value in YAML; characters of a glob pattern are escaped."""
     plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
@@ -115,7 +115,7 @@ def _comments_on_missing(facts, headers, camera):
     """Return comments for values that the header lacks."""
     lines = []
     if not facts.type:
-        lines += [f"# {line}" for line in _wrap(facts.reason)]
+        lines += [f"# {line}" for line in _wrapped_text(facts.reason)]
         lines += ["# types:", "#   - {type: bias, exptime: {max: 0}}"]
     missing = [
         name

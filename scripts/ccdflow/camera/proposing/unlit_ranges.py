@@ -52,8 +52,9 @@ def without_unlit(axes, headers, index, claimed, findings):
             reason = f"{dark} of {length} {axis.name} are more than an overscan has"
         if reason:
             findings.append(
-                f"{_ranges(axis)} hold the level alone, but {reason}: unlit detector, as beside a "
-                "slit, and no overscan. Should it be one all the same, write it under `overscan:`."
+                f"{_ranges_in_words(axis)} hold the level alone, but {reason}: unlit detector, as"
+                " beside a slit, and no overscan. Should it be one all the same, write it"
+                " under `overscan:`."
             )
             axis = replace(axis, strips=(), lit=((0, length),))
         changed.append(axis)
@@ -69,7 +70,7 @@ def _are_left_out(axis, claimed):
     return all(strip.stop <= start or strip.start >= stop for strip in axis.strips)
 
 
-def _ranges(axis):
+def _ranges_in_words(axis):
     """Return the unlit strips of an axis in words: ``Columns 1 to 8 and 1033 to 1040``."""
     parts = [f"{strip.start + 1} to {strip.stop}" for strip in axis.strips]
     return f"{axis.name.capitalize()} {' and '.join(parts)}"

@@ -77,7 +77,7 @@ def hits_of_rounds(data, variance, bad, settings):
     reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
     for _ in range(_ITERATIONS - 1):
         boxes = planes.replace(hits, new)
-        firsts, at_edges = _parts(boxes, data.shape, reach)
+        firsts, at_edges = _parts_about_boxes(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
         if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
             return find(data, variance, bad, _ITERATIONS)
@@ -150,7 +150,7 @@ class _Replaced:
         return median(good, len(good))
 
 
-def _parts(boxes, shape, reach):
+def _parts_about_boxes(boxes, shape, reach):
     """Return the parts of an image whose cores hold all that is near to some boxes.
 
     Parameters
@@ -199,7 +199,7 @@ def _find_inside(find, planes, firsts, reach, hits):
     planes : tuple of numpy.ndarray
         (ny, nx): the image, its variance, bad pixels.
     firsts : numpy.ndarray of shape (n, 2)
-        Of `_parts`.
+        Of `_parts_about_boxes`.
     reach : int
         See `_REACH_PIXELS`.
     hits : numpy.ndarray
@@ -241,7 +241,7 @@ def _find_at_edge(find, planes, windows, across, hits):
     planes : tuple of numpy.ndarray
         (ny, nx): the image, its variance, bad pixels.
     windows : list of ((slice, slice), (slice, slice))
-        Of `_parts`: they are put one behind the other along the edge.
+        Of `_parts_about_boxes`: they are put one behind the other along the edge.
     across : int
         Axis at whose end they lie; all are taken as deep as the deepest.
     hits : numpy.ndarray

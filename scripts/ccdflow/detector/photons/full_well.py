@@ -88,7 +88,7 @@ class FullWell:
             return math.nan
         width = highest * (1 + 1e-6) / _BINS
         photons, is_lit = self._photons(width)
-        turnover = _turnover(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
+        turnover = _first_full_bin(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
         if turnover is None:
             return math.nan
         full = np.concatenate([levels[levels >= turnover * width] for levels in self._levels])
@@ -125,7 +125,7 @@ class FullWell:
         return variance, is_lit
 
 
-def _turnover(photons, is_lit, middles):
+def _first_full_bin(photons, is_lit, middles):
     """Return the first of the bins at the top that hold full pixels, None where none do."""
     measured = np.flatnonzero(np.isfinite(photons))
     if not measured.size:

@@ -126,7 +126,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     gain, error = combine_gains([each for top, each in gains if top < limit])
     frames = sum(each for top, each in frames if top < limit)
     level_of_departure = min(limit, brightest) / 2
-    departure, departure_error = _linearity(lines, level_of_departure, limit)
+    departure, departure_error = _mean_departure(lines, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
@@ -138,7 +138,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     )
 
 
-def _linearity(lines, level, limit):
+def _mean_departure(lines, level, limit):
     """Return the departure from linearity and its error: the mean of the filters that show it.
 
     Parameters

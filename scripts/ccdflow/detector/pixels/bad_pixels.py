@@ -122,7 +122,7 @@ class DarkFit:
     @staticmethod
     def _scales(lines):
         """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
-        scales = [_spread(lines.rate) / float(median_of_numbers(lines.rate_error))]
+        scales = [_deviation_by_mad(lines.rate) / float(median_of_numbers(lines.rate_error))]
         for values, freedom in (
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
@@ -132,7 +132,9 @@ class DarkFit:
                 if freedom
                 else 1.0
             )
-        scales.append(_spread(lines.offset) / float(median_of_numbers(lines.offset_error)))
+        scales.append(
+            _deviation_by_mad(lines.offset) / float(median_of_numbers(lines.offset_error))
+        )
         # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
 
@@ -212,7 +214,9 @@ class DarkFit:
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
             for _ in range(_ITERATIONS + 1):
-                offset, rate, error, offset_error = _line(self.exposures, means, counts / variance)
+                offset, rate, error, offset_error = _weighted_lines(
+                    self.exposures, means, counts / variance
+                )
                 model = offset + rate * self.exposures[:, None]
                 has_own_light = rate > self.rate + _OWN_LIGHT_SIGMA * error
                 light = np.maximum(np.where(has_own_light, model, self._usual[:, None]), 0)
@@ -260,7 +264,7 @@ def _usual_line(times, means, variances):
     return _PixelLines(offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant))
 
 
-def _line(times, values, weights):
+def _weighted_lines(times, values, weights):
     """Return the `_PixelLines` of pixels with weights of their own."""
     t = times[:, None]
     s, st, stt = weights.sum(axis=0), (weights * t).sum(axis=0), (weights * t * t).sum(axis=0)
@@ -271,7 +275,7 @@ def _line(times, values, weights):
     return _PixelLines(offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant))
 
 
-def _spread(values):
+def _deviation_by_mad(values):
     """Return the standard deviation of values by their MAD, NaN left out."""
     return float(MAD_TO_SIGMA * median_of_numbers(np.abs(values - median_of_numbers(values))))
 

@@ -73,7 +73,7 @@ def ccdmask(
     limits = lsigma, hsigma
     with np.errstate(invalid="ignore", over="ignore"):
         mask = ~np.isfinite(ratio)
-        flat = ratio - _median(ratio, (nlmed, ncmed))
+        flat = ratio - _box_medians(ratio, (nlmed, ncmed))
         if byblocks:
             mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, columns=findbadcolumns)
         else:
@@ -91,7 +91,7 @@ def _is_bad(values, sigma, limits):
 # -- the median ------------------------------------------------------------------------------------
 
 
-def _median(image, size):
+def _box_medians(image, size):
     """Return the median of the box about each pixel, as `scipy.ndimage.median_filter` does."""
     from scipy import ndimage
 
@@ -136,7 +136,7 @@ def _put_results_near_nan(image, results, size, function):
 # -- the limits ------------------------------------------------------------------------------------
 
 
-def _ranks(count):
+def _percentile_ranks(count):
     """Return the ranks of the percentiles among some values, as scipy's filters round them."""
     return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
@@ -145,7 +145,7 @@ def _outliers_by_boxes(flat, size, limits):
     """Return which pixels are beyond the limits of the box about them."""
     from scipy import ndimage
 
-    low, high = _ranks(size[0] * size[1])
+    low, high = _percentile_ranks(size[0] * size[1])
 
     def sorted_by_scipy(part):
         spread = [
@@ -231,13 +231,13 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
         clear &= doubtful
         if not clear.any():
             continue
-        clear &= _counts(wide >= top, size) >= count - ranks[1]
-        clear &= _counts(wide <= bottom, size) >= ranks[0] + 1
+        clear &= _box_counts(wide >= top, size) >= count - ranks[1]
+        clear &= _box_counts(wide <= bottom, size) >= ranks[0] + 1
         doubtful &= ~clear
     return doubtful
 
 
-def _counts(is_counted, size):
+def _box_counts(is_counted, size):
     """Return the number of pixels in each box."""
     for axis, n in enumerate(size):
         sums = np.cumsum(is_counted, axis=axis, dtype=np.int32)

@@ -73,7 +73,7 @@ def _rank_of_boxes(strip, size, rank, out):
         Filled in place.
     """
     ny, nx = out.shape
-    of_column, of_common, of_box = _programs(*size, rank)
+    of_column, of_common, of_box = _median_programs(*size, rank)
     if nx % 2:
         strip = np.concatenate([strip, strip[:, -1:]], axis=1)
     columns = of_column.run([strip[k : k + ny] for k in range(size[0])])
@@ -178,7 +178,7 @@ class _Program:
 
 
 @cache
-def _programs(height, width, rank):
+def _median_programs(height, width, rank):
     """Return the programs for the columns of a box, for all of them but one, and for a rank.
 
     With its columns sorted, and then its rows, a value has all to its upper left below it, so that

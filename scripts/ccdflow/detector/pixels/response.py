@@ -86,7 +86,7 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     -------
     Response
     """
-    sigma = _contrast(pairs, parts)
+    sigma = _sigma_off_neighbours(pairs, parts)
     # The response of good pixels differs as well; the median pixel shows how much.
     sampled = sigma[::4, ::4]
     usual = max(1.0, MAD_TO_SIGMA * float(median(np.abs(sampled[np.isfinite(sampled)]))))
@@ -108,7 +108,7 @@ def _write_smooth(flat, out):
     out *= surrounding_medians(flat / out)
 
 
-def _contrast(pairs, parts):
+def _sigma_off_neighbours(pairs, parts):
     """Return by how many sigma each pixel is off its neighbours; -inf where no flat shows it."""
     total = weights = None
     for flat, error in pairs:

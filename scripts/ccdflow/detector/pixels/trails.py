@@ -71,7 +71,7 @@ def _reached_from(sources, has_charge, shape):
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
-                steps, places = _steps(sources, shape, down=down, right=right)
+                steps, places = _neighbour_steps(sources, shape, down=down, right=right)
                 is_charged = has_charge[steps]
                 touching[places[is_charged]] = True
                 ends.append(steps[is_charged])
@@ -80,13 +80,13 @@ def _reached_from(sources, has_charge, shape):
     while ends.size:
         ends = ends[~is_reached[ends]]
         is_reached[ends] = True
-        ends = np.concatenate([_steps(ends, shape, down=down)[0] for down in (-1, 1)])
+        ends = np.concatenate([_neighbour_steps(ends, shape, down=down)[0] for down in (-1, 1)])
         ends = np.unique(ends[has_charge[ends]])
         ends = ends[~is_reached[ends]]
     return np.flatnonzero(is_reached)
 
 
-def _steps(indices, shape, *, down=0, right=0):
+def _neighbour_steps(indices, shape, *, down=0, right=0):
     """Return the indices one step away within the image, and the places of those they are of.
 
     Parameters

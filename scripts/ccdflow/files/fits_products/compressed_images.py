@@ -215,14 +215,14 @@ class _Packer:
     def _pack(self, tile):
         """Append a tile: (its bytes, its bytes if not quantised, step, zero)."""
         if self._seed is None:
-            self._tiles.append((_gzip(_shuffle_bytes(tile)), b"", 0.0, 0.0))
+            self._tiles.append((_gzip_bytes(_shuffle_bytes(tile)), b"", 0.0, 0.0))
             return
         quantised = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
         if quantised is None:
             # The standard has tiles that stay floats by GZIP_1, not shuffled.
-            self._tiles.append((b"", _gzip(tile.tobytes()), 0.0, 0.0))
+            self._tiles.append((b"", _gzip_bytes(tile.tobytes()), 0.0, 0.0))
             return
-        numbers = _gzip(_shuffle_bytes(quantised.numbers.astype(">i4")))
+        numbers = _gzip_bytes(_shuffle_bytes(quantised.numbers.astype(">i4")))
         self._tiles.append((numbers, b"", quantised.step, quantised.zero))
 
     def _start(self, number):
@@ -355,7 +355,7 @@ def _describe_table(header, width, tiles, heap):
     header.set("GCOUNT", 1)
 
 
-def _gzip(content):
+def _gzip_bytes(content):
     """Return bytes packed by gzip, without the time of day."""
     return igzip.compress(content, _LEVEL, mtime=0)
 

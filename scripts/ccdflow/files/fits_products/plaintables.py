@@ -115,12 +115,12 @@ def read_plain_tables(path, names):
     """
     try:
         with Path(path).open("rb", buffering=0) as file:
-            return _read(file.fileno(), names)
+            return _read_tables_and_cards(file.fileno(), names)
     except (OSError, ValueError):
         return None
 
 
-def _read(file, names):
+def _read_tables_and_cards(file, names):
     """Return the tables and cards of an open file; raise for any other layout."""
     size = os.fstat(file).st_size
     first, offset = _cards_at(file, 0)
@@ -130,18 +130,18 @@ def _read(file, names):
         cards, offset = _cards_at(file, offset)
         name, dtype, rows = _layout_of(cards)
         length = rows * dtype.itemsize
-        _demand(name not in seen and offset + length <= size)
+        _demand_layout(name not in seen and offset + length <= size)
         seen.add(name)
         if name in names:
             content = os.pread(file, length, offset)
-            _demand(len(content) == length)
+            _demand_layout(len(content) == length)
             tables[name] = np.frombuffer(content, dtype)
         offset += -(-length // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
-    _demand(offset == size and tables.keys() == set(names))
+    _demand_layout(offset == size and tables.keys() == set(names))
     return PlainTables(first, tables)
 
 
-def _demand(is_true):
+def _demand_layout(is_true):
     """Raise `ValueError` unless a condition of the layout is fulfilled."""
     if not is_true:
         raise ValueError("not as ccdflow writes it")
@@ -155,30 +155,30 @@ def _cards_at(file, offset):
         for start in range(parsed, len(content) - CARD_BYTES + 1, CARD_BYTES):
             if content.startswith(b"END     ", start):
                 end = -(-(start + CARD_BYTES) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
-                _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
+                _demand_layout(end <= len(content) and not content[start + 3 : end].strip(b" "))
                 return _parse_header(content[:start].decode("ascii")), offset + end
-        _demand(len(block) == _HEADER_BYTES)
+        _demand_layout(len(block) == _HEADER_BYTES)
     raise ValueError("a header without an end")
 
 
 def _parse_header(text):
     """Return {keyword: value} of the text of a plain header."""
-    _demand(text.isprintable())
+    _demand_layout(text.isprintable())
     cards = {}
     for start in range(0, len(text), CARD_BYTES):
         if text.startswith("= ", start + 8):
             keyword = text[start : start + 8].rstrip()
-            _demand(keyword not in cards)
+            _demand_layout(keyword not in cards)
             cards[keyword] = _value_of(text[start + 10 : start + CARD_BYTES])
         else:
-            _demand(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
+            _demand_layout(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
     return cards
 
 
 def _value_of(text):
     """Return the value of a card by its text behind the sign of equality."""
     match = _VALUE.fullmatch(text)
-    _demand(match)
+    _demand_layout(match)
     if match["text"] is not None:
         return match["text"].rstrip().replace("''", "'")
     if match["truth"]:
@@ -188,21 +188,21 @@ def _value_of(text):
 
 def _demand_cards(cards, expected):
     """Raise if a header does not begin with cards of some values, or of some type."""
-    _demand([*cards][: len(expected)] == [*expected])
+    _demand_layout([*cards][: len(expected)] == [*expected])
     for name, value in expected.items():
         type_wanted = value if isinstance(value, type) else type(value)
-        _demand(type(cards[name]) is type_wanted and value in (type_wanted, cards[name]))
+        _demand_layout(type(cards[name]) is type_wanted and value in (type_wanted, cards[name]))
 
 
 def _layout_of(cards):
     """Return name, type and number of rows of a table."""
     _demand_cards(cards, _TABLE_CARDS)
-    _demand(cards["TFIELDS"] <= len(cards))
+    _demand_layout(cards["TFIELDS"] <= len(cards))
     columns = range(1, cards["TFIELDS"] + 1)
     fields = [(f"TTYPE{number}", f"TFORM{number}") for number in columns]
-    _demand([*cards][len(_TABLE_CARDS) :] == [*chain(*fields), *_LAST_CARDS])
+    _demand_layout([*cards][len(_TABLE_CARDS) :] == [*chain(*fields), *_LAST_CARDS])
     dtype = _dtype_of(tuple((cards[name], cards[form]) for name, form in fields))
-    _demand(cards["NAXIS1"] == dtype.itemsize and cards["NAXIS2"] >= 0)
+    _demand_layout(cards["NAXIS1"] == dtype.itemsize and cards["NAXIS2"] >= 0)
     return cards["EXTNAME"], dtype, cards["NAXIS2"]
 
 
@@ -210,5 +210,7 @@ def _layout_of(cards):
 @lru_cache
 def _dtype_of(fields):
     """Return the type of the rows of a table by the names and forms of its columns."""
-    _demand(fields and all(isinstance(name, str) and form in _FORMS for name, form in fields))
+    _demand_layout(
+        fields and all(isinstance(name, str) and form in _FORMS for name, form in fields)
+    )
     return np.dtype([(name, _FORMS[form]) for name, form in fields])

@@ -35,7 +35,7 @@ class Columns:
     """
 
     def __init__(self, file):
-        self._path, self._stamp = file.name, _stamp(file)
+        self._path, self._stamp = file.name, _stamp_of_open_file(file)
         head = json.loads(file.readline())
         self.first, self.names = head["first"], head["names"]
         self._extents = {name: extent for name, *extent in head["columns"]}
@@ -64,13 +64,13 @@ class Columns:
         """
         start, length = self._extents[column]
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
-            if _stamp(file) != self._stamp:
+            if _stamp_of_open_file(file) != self._stamp:
                 raise OSError(f"{self._path} was written anew")
             text = os.pread(file.fileno(), length, start)
         return text.split(b"\n")[:-1]
 
 
-def _stamp(file):
+def _stamp_of_open_file(file):
     """Return the identity, size and time of an open file."""
     status = os.fstat(file.fileno())
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -89,17 +89,22 @@ def read_columns(path):
     """
     try:
         with Path(path).open("rb") as file:
-            if not notes.is_as_written(file):
-                return None
-            file.seek(max(0, file.tell() - len(_END % 0)))
-            start = file.read().strip()
-            if not start.isdigit():
-                return None
-            file.seek(int(start))
-            return Columns(file)
+            return _columns_of(file)
     except (OSError, ValueError, TypeError, KeyError):
         # Unreadable, or of another version in a form that is unknown here.
         return None
+
+
+def _columns_of(file):
+    """Return the `Columns` of an open file, None if it is not whole."""
+    if not notes.is_as_written(file):
+        return None
+    file.seek(max(0, file.tell() - len(_END % 0)))
+    start = file.read().strip()
+    if not start.isdigit():
+        return None
+    file.seek(int(start))
+    return Columns(file)
 
 
 def values(cells):

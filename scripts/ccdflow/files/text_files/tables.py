@@ -84,10 +84,10 @@ def _update_pieces(old, new):
     size, copied = old.seek(0, os.SEEK_END), 0
     for name, own_lines in new:
         first, end = _lines_of(old, name, size)
-        yield from _piece(old, copied, first)
+        yield from _bytes_between(old, copied, first)
         yield from own_lines
         copied = end
-    yield from _piece(old, copied, size)
+    yield from _bytes_between(old, copied, size)
 
 
 def _lines_of(old, name, size):
@@ -118,7 +118,7 @@ def _lines_of(old, name, size):
     return first, after
 
 
-def _piece(old, start, end):
+def _bytes_between(old, start, end):
     """Yield the bytes of a table between two places."""
     old.seek(start)
     while start < end:

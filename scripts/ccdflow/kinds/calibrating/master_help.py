@@ -138,7 +138,7 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
             if kind == "flat" and is_spectrum:
                 effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
             effects[kind].append(astuple(effect))
-    averages = {kind: _mean(values) for kind, values in effects.items()}
+    averages = {kind: _mean_effect(values) for kind, values in effects.items()}
     return {
         kind: [float(f"{value:.{_DIGITS}g}") for value in values]
         for kind, values in averages.items()
@@ -146,7 +146,7 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
     }
 
 
-def _mean(values):
+def _mean_effect(values):
     """Return the averages of some effects, with the errors of the averages."""
     columns = list(zip(*values, strict=True))
     means = [sum(column) / len(column) for column in columns[:-2]]
@@ -168,7 +168,7 @@ def sums_of_effects(records):
         errors that of their squares, as decimal numbers: exact, so that no order of adding matters.
     """
     totals = {}
-    for master_key, values in _effects(records):
+    for master_key, values in _effects_of_frames(records):
         squares = [*values[:-2], *(f"{Decimal(str(error)) ** 2}" for error in values[-2:])]
         total = totals.setdefault(master_key, [0, [Decimal(0)] * len(values)])
         total[0] += 1
@@ -219,15 +219,15 @@ def helps_of(records):
     list of MasterHelp
     """
     effects = defaultdict(list)
-    for master_key, values in _effects(records):
+    for master_key, values in _effects_of_frames(records):
         effects[master_key].append(values)
     return [
-        MasterHelp(kind, product, len(values), Effect(*_mean(values)), unit)
+        MasterHelp(kind, product, len(values), Effect(*_mean_effect(values)), unit)
         for (kind, product, unit), values in sorted(effects.items(), key=_place_of_kind)
     ]
 
 
-def _effects(records):
+def _effects_of_frames(records):
     """Yield ((kind, product, unit), values of an `Effect`) of each frame and master."""
     for record in records:
         if record.status != job_records.MADE:
@@ -286,7 +286,7 @@ def section_on_effects(context, records):
     harmful = [master for master in helps if master.harms]
     groups = [g for m in helps if (g := context.find_group(m.product)) is not None]
     names = master_names(groups)
-    names_of_harmful = ", ".join(_name(master, names) for master in harmful)
+    names_of_harmful = ", ".join(_master_in_words(master, names) for master in harmful)
     sentence = (
         f"{len(harmful)} of {len(helps)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
         f" {names_of_harmful}: more of its frames would help."
@@ -313,11 +313,11 @@ def section_on_effects(context, records):
             "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",
             f"Structure with ({unit})", f"Structure without ({unit})", "Frames",
         ),
-        rows=tuple(_cells(master, _name(master, names)) for master in helps),
+        rows=tuple(_effect_cells(master, _master_in_words(master, names)) for master in helps),
     )  # fmt: skip
 
 
-def _cells(master, name):
+def _effect_cells(master, name):
     """Return the cells of a table on a master's effect."""
     effect = master.effect
     return (
@@ -333,7 +333,7 @@ def _cells(master, name):
     )
 
 
-def _name(master, names):
+def _master_in_words(master, names):
     """Return the name of a master in words: ``dark 300 s of 2016-01-15``."""
     file = PurePosixPath(master.product)
     return names.get(master.product) or Named(file.stem, file=master.product)

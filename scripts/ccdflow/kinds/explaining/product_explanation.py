@@ -129,7 +129,7 @@ def _header_of(path):
 
 def _why_absent(results, product):
     """Return why a product is not there, as far as the notes and the inventory show."""
-    for raw, row in _inventory(results).items():
+    for raw, row in _inventory_rows(results).items():
         is_of_frame = product in (paths.reduced_frame(raw), paths.calibrated_frame(raw))
         if is_of_frame and row["status"] != OK:
             return f": {raw} is not reduced ({row['status']}): {row['reason']}"
@@ -147,24 +147,24 @@ def _why_absent(results, product):
 def _story_of_frame(results, product, header):
     """Return the story of a calibrated frame, a line each."""
     raw = header.get("RAWFILE", "unknown")
-    row = _inventory(results).get(raw, {})
+    row = _inventory_rows(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
     row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
     about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
     lines = [f"{product}: {about}" if about else product]
     lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
-    lines.append(f"  reduced  {_reduction(header)}")
+    lines.append(f"  reduced  {_words_on_reduction(header)}")
     if product.startswith("calibrated/"):
-        chosen = _associations(results, product)
+        chosen = _steps_of_product(results, product)
         for kind in MASTER_KINDS:
             lines += step_lines(results, kind, header, chosen.get(kind, {}))
-        lines += _noise(header)
+        lines += _noise_lines(header)
     if row.get("reason"):
         lines.append(f"  remarks  {row['reason']}")
     return lines
 
 
-def _reduction(header):
+def _words_on_reduction(header):
     """Return the overscan that was subtracted and the pixels that were kept, in words."""
     subtractions = []
     for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
@@ -207,15 +207,15 @@ def step_lines(results, kind, header, chosen):
         why = chosen.get("reason") or "not asked for"
         return [f"  {kind:<8} none: {why}"]
     lines = [
-        f"  {kind:<8} {master}: {_members(results, master)}",
-        f"           {', '.join(_application(kind, header))}",
+        f"  {kind:<8} {master}: {_members_in_words(results, master)}",
+        f"           {', '.join(_phrases_on_application(kind, header))}",
     ]
     if chosen:
-        lines.append(f"           chosen: {_choice(results, kind, header, chosen)}")
+        lines.append(f"           chosen: {_words_on_choice(results, kind, header, chosen)}")
     return lines
 
 
-def _application(kind, header):
+def _phrases_on_application(kind, header):
     """Return the phrases on how a master was applied: its age, window, factor and noise."""
     # A master without the card is of another night, and one of the two has no date.
     phrases = [match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "the frame")]
@@ -227,12 +227,12 @@ def _application(kind, header):
     if noise == 0 and kind == BIAS and "DARKIM" in header:
         phrases.append("its noise cancels in the dark")
     elif noise is not None:
-        unit = "of the signal" if kind == FLAT else _unit(header)
+        unit = "of the signal" if kind == FLAT else _plural_unit(header)
         phrases.append(f"adds a noise of {noise:.3g} {unit} a pixel")
     return phrases
 
 
-def _choice(results, kind, header, chosen):
+def _words_on_choice(results, kind, header, chosen):
     """Return why a master was chosen, and the second one with the noise that it would add.
 
     Parameters
@@ -279,7 +279,7 @@ def _as_noise(kind, variance):
     return f"{math.sqrt(float(variance)):.3g} of the signal"
 
 
-def _members(results, master):
+def _members_in_words(results, master):
     """Return the number and the first names of a master's members, as its own header has them."""
     try:
         header = fits.getheader(Path(results) / master)
@@ -303,15 +303,15 @@ def _first_names(names):
     return ", ".join(names[:_MOST_NAMED]) + (f" and {unnamed} more" if unnamed > 0 else "")
 
 
-def _unit(header):
+def _plural_unit(header):
     """Return the unit of the pixels in the plural."""
     unit = str(header.get("BUNIT", "")).strip()
     return "electrons" if unit == "electron" else unit
 
 
-def _noise(header):
+def _noise_lines(header):
     """Return the lines on sky, noise and flagged pixels of a frame."""
-    unit, lines = _unit(header), []
+    unit, lines = _plural_unit(header), []
     if "SKYLVL" in header:
         lines.append(
             f"  noise    sky {header['SKYLVL']:.5g} {unit}, measured {header.get('SKYRMS', 0):.4g}"
@@ -321,7 +321,7 @@ def _noise(header):
     counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
     lines.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
     start = f"grade {header.get('CALGRADE')}: "
-    why = [text.removeprefix(start) for text in _history(header) if text.startswith(start)]
+    why = [text.removeprefix(start) for text in _history_texts(header) if text.startswith(start)]
     lines.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
     return lines
 
@@ -357,7 +357,7 @@ def _story_of_master(results, product, header):
     measured = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
     if measured:
         lines.append(f"  figures  {', '.join(measured)}")
-    lines += [f"  remark   {text}" for text in _history(header)[:_MOST_NAMED]]
+    lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
     lines.append(f"  used by  {number}{': ' * bool(users)}{_first_names(users)}")
@@ -383,7 +383,7 @@ def _story_of_measurement(product, header):
     return lines
 
 
-def _history(header):
+def _history_texts(header):
     """Return ccdflow's own HISTORY, a text each: a long one goes on in the next cards."""
     texts, last = [], ""
     for line in map(str, header.get("HISTORY", ())):
@@ -429,7 +429,7 @@ def _lines_on_today(product, context):
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def _inventory(results):
+def _inventory_rows(results):
     return {printable_text(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
 
 
@@ -437,5 +437,5 @@ def _all_associations(results):
     return table_rows(Path(results) / paths.ASSOCIATIONS_FILE)
 
 
-def _associations(results, product):
+def _steps_of_product(results, product):
     return {row["step"]: row for row in _all_associations(results) if row["frame"] == product}

@@ -125,7 +125,7 @@ def try_master(context, product, master):
     master_tried, cut = master_windows.master_for(
         store, kind, master, hdu, file=product, name=str(master)
     )
-    scale = _scale(work.row, master_tried, master) if kind == "dark" else 1.0
+    scale = _exposure_ratio(work.row, master_tried, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:
         frames = [
             _calibrate_with(path, Path(folder) / name, work, chain)
@@ -240,7 +240,7 @@ def _kind_of(context, master):
     )
 
 
-def _scale(row, dark, name):
+def _exposure_ratio(row, dark, name):
     """Return the exposure of a frame over that of a dark; raise if one is unknown."""
     seconds = row.facts["exptime"]
     if not isinstance(seconds, int | float) or not dark.exptime:

@@ -54,7 +54,7 @@ def masters_awaited(context, night, frames, masters):
             choice = (id(step), *_light_and_seconds(step.kind, row, seconds))
             if step.kind in MASTER_KINDS and choice not in known:
                 known.add(choice)
-                awaited |= dict.fromkeys(_waits(step, row.camera, *choice[1:]))
+                awaited |= dict.fromkeys(_awaited_properties(step, row.camera, *choice[1:]))
     for group in frames:
         awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
     return sorted(map(list, awaited))
@@ -83,7 +83,7 @@ def longest_of(context, group):
     return max((number_or_none(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
 
 
-def _waits(step, camera, light, seconds):
+def _awaited_properties(step, camera, light, seconds):
     """Yield the properties with which a later master would change a step.
 
     Parameters

@@ -317,8 +317,8 @@ def _wishes_of(frame, kind):
     now, master, small_group = budget_of(frame), frame.masters[kind], frame.small_groups.get(kind)
 
     def wish(frames, then, *, joins=True, completes=None):
-        gain = _gain(now.total, then.total)
-        gain_without_light = _gain(now.variance_without_light, then.variance_without_light)
+        gain = _saved_part(now.total, then.total)
+        gain_without_light = _saved_part(now.variance_without_light, then.variance_without_light)
         return Wish(kind, frames, joins, gain, gain_without_light, completes=completes)
 
     if small_group is not None:
@@ -350,6 +350,6 @@ def _with_new(frame, kind, frames):
     )
 
 
-def _gain(now, then):
+def _saved_part(now, then):
     """Return the part of a variance that a change takes away."""
     return (now - then) / now if now > 0 else 0.0

@@ -107,13 +107,13 @@ def coverage_of(context):
     counts, states, ranks = Counter(), {}, defaultdict(int)
     for night, summary in summaries.items():
         for setup, words, number in summary["frames"]:
-            label = f"{names[_hashable(setup)]} {words}".strip()
+            label = f"{names[_hashable_setup(setup)]} {words}".strip()
             counts[Cell(label, night)] += number
             ranks[label] += number
         for setup, words, state, number in summary["holes"]:
-            cell = Cell(f"{names[_hashable(setup)]} {words}".strip(), night)
+            cell = Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
             if state == NO_MASTERS or not counts[cell]:
-                states[cell] = max(states.get(cell, ""), state, key=_severity)
+                states[cell] = max(states.get(cell, ""), state, key=_state_rank)
                 ranks[cell.label] += number * (not counts[cell])
     chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
@@ -155,7 +155,7 @@ def night_coverage(context, night):
             # Hundreds of frames have one setup and label.
             rows_of_sorts.setdefault(_named_by(row), []).append(row)
     for first, *further_rows in rows_of_sorts.values():
-        frames[_setup(context, first), _label(first)] += 1 + len(further_rows)
+        frames[_short_setup(context, first), _row_label(first)] += 1 + len(further_rows)
     holes, elsewhere = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
         # Hundreds of frames have the same steps, and most nights masters of their own.
@@ -165,7 +165,7 @@ def night_coverage(context, night):
                 answer for answer in answers_of(context, group) if _is_elsewhere(answer)
             ]
         if elsewhere[steps]:
-            holes.update(_holes(context, group, elsewhere[steps]))
+            holes.update(_coverage_holes(context, group, elsewhere[steps]))
     return {
         "dated": _is_dated(context, night),
         "frames": [[*setup_and_label, number] for setup_and_label, number in frames.items()],
@@ -180,7 +180,7 @@ def _named_by(row):
     return (row.camera, row.geometry, row.recipe, seconds, *_facts_of(facts))
 
 
-def _setup(context, row):
+def _short_setup(context, row):
     """Return the setup of a frame, without the values that are too long to be named."""
     if not row.geometry:
         return (("camera", row.camera),)
@@ -188,14 +188,14 @@ def _setup(context, row):
     return tuple(each for each in setup if each[0] not in LONG_VALUES)
 
 
-def _hashable(setup):
+def _hashable_setup(setup):
     return tuple(map(tuple, setup))
 
 
 def _names_of_setups(summaries):
     """Return {setup: the words that distinguish it}; '' where there is one only."""
     entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
-    setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
+    setups = dict.fromkeys(_hashable_setup(setup) for setup, *_ in entries)
     setups_of_cameras = defaultdict(list)
     for setup in setups:
         setups_of_cameras[dict(setup)["camera"]].append(dict(setup))
@@ -213,7 +213,7 @@ def _names_of_setups(summaries):
     return names
 
 
-def _severity(state):
+def _state_rank(state):
     """Return the rank of a cell's state: a row shows the worst of its frames."""
     return ("", FROM_OTHER_NIGHT, NO_MASTERS).index(state)
 
@@ -226,7 +226,7 @@ def _label_order(label):
     return parts[: parts.index(frame_type)], _TYPES_IN_ORDER.index(frame_type), numbers, label
 
 
-def _label(row):
+def _row_label(row):
     """Return the label of a frame's row in the table: type, and filter or exposure."""
     facts = row.facts
     frame_type = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
@@ -248,7 +248,7 @@ def _is_elsewhere(answer):
     return bool(answer.missing) if answer.use is None else answer.use.lag != 0
 
 
-def _holes(context, group, answers):
+def _coverage_holes(context, group, answers):
     """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
     row = context.row(group.files[0])
     for answer in answers:
@@ -256,4 +256,4 @@ def _holes(context, group, answers):
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
         label = _type_label(answer.kind, row.facts, seconds)
-        yield _setup(context, row), label, NO_MASTERS if use is None else FROM_OTHER_NIGHT
+        yield _short_setup(context, row), label, NO_MASTERS if use is None else FROM_OTHER_NIGHT

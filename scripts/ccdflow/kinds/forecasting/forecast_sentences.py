@@ -194,14 +194,14 @@ def _words_on_added_variance(line, block):
     if line.factors[1] == 0:
         return ""
     if line.kind != FLAT:
-        variance = _variance(line, block)
+        variance = _variance_of_master(line, block)
         variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
-        f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_round(cap)} a pixel,"
-        f" {_round(wide)} in an aperture of {APERTURE_PIXELS} pixels"
+        f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_two_digits(cap)} a pixel,"
+        f" {_two_digits(wide)} in an aperture of {APERTURE_PIXELS} pixels"
     )
 
 
@@ -227,7 +227,7 @@ def budgeted_frame_with_master(line, block):
     return next((each for each in frames if line.kind in each.masters), None)
 
 
-def _variance(line, block):
+def _variance_of_master(line, block):
     """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
     frame = budgeted_frame_with_master(line, block)
     if frame is None:
@@ -247,12 +247,12 @@ def _figure_text(value):
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
-def _round(value):
+def _two_digits(value):
     """Return a number of two digits.
 
     Examples
     --------
-    >>> _round(345.2), _round(2440.0), _round(71.3)
+    >>> _two_digits(345.2), _two_digits(2440.0), _two_digits(71.3)
     ('350', '2,400', '71')
     """
     digits = max(0, math.floor(math.log10(value)) - 1) if value > 0 else 0
@@ -373,11 +373,11 @@ def _traits_of_darks(noise, block, small_group):
 def _traits_of_flats(noise, block, *, has_more):
     """Return the filter of further flats in words, and the level of new ones."""
     # New flats do not join others; they are of equal use if they have the level of those taken.
-    level = "" if has_more else _level(products=set(noise.products), block=block)
+    level = "" if has_more else _level_of_flats(products=set(noise.products), block=block)
     return (f" {noise.light}" if noise.light else "") + (f" of {level} each" if level else "")
 
 
-def _level(*, products, block):
+def _level_of_flats(*, products, block):
     """Return the level of one of the flats that frames take, in words; '' if it is not known."""
     lines = (line for line in block.taken if line.kind == FLAT)
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")

@@ -73,12 +73,12 @@ def blocks_of(context, night, *, foretell=False):
         setup = setup_of(context, row, context.chain.by_name("bias"))
         groups_by_setup[setup].append(group)
     return [
-        _block(context, night, setup, groups, foretell=foretell)
+        _block_of_setup(context, night, setup, groups, foretell=foretell)
         for setup, groups in sorted(groups_by_setup.items())
     ]
 
 
-def _block(context, night, setup, groups, *, foretell):
+def _block_of_setup(context, night, setup, groups, *, foretell):
     """Return the `Block` of a night's frames of one setup.
 
     Parameters

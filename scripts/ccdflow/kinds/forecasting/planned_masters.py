@@ -106,7 +106,7 @@ def planned_masters_of(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                application = None if use is None else _application(use)
+                application = None if use is None else _application_of_use(use)
                 reason = _reason_but_degrees(answer.missing) or answer.why_none
                 frames_by_application[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in frames_by_application.values()]
@@ -120,7 +120,7 @@ def _reason_but_degrees(missing):
     return missing and match_sentences.words_on_missing(replace(missing, degrees=""))
 
 
-def _application(use):
+def _application_of_use(use):
     """Return how a master is applied: frames that have it alike share a line.
 
     Without a cooler each frame has a temperature of its own: the degrees between are a span.
@@ -251,7 +251,7 @@ def _planned_master(context, kind, answers):
         groups,
         answer,
         context.find_group(use.product),
-        factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
+        factors=_range_of_factors(context, answers) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
@@ -320,7 +320,7 @@ def _rival_of(context, answer):
     return None, ""
 
 
-def _factors(context, answers):
+def _range_of_factors(context, answers):
     """Return the smallest and the largest part of a bias that is left in some frames."""
     known = {}
     for group, _ in answers:

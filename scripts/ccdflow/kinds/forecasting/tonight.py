@@ -63,7 +63,7 @@ def lines_on_night(context, night):
     text_lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
     for block in blocks:
         text_lines += forecast_sentences.paragraph(block)
-    return [*text_lines, *_verdict(context, blocks)]
+    return [*text_lines, *_closing_lines(context, blocks)]
 
 
 def _line_on_sound_frames(night, rows):
@@ -97,7 +97,7 @@ def _lines_on_unusable_frames(rows):
     return [*lines, f"  ... and {unnamed} more"] if unnamed > 0 else lines
 
 
-def _verdict(context, blocks):
+def _closing_lines(context, blocks):
     """Return the last lines: the missing frames, or that none is missing."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]

@@ -55,7 +55,7 @@ class BiasMaker(MasterMaker):
         )
         hours = work.hours
         subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
-        levels = _levels(work, amplifier, frames, subtracted=subtracted)
+        levels = _levels_of_members(work, amplifier, frames, subtracted=subtracted)
         noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
         overscan = float(np.median(noises))
         figures = asdict(
@@ -95,7 +95,7 @@ class BiasMaker(MasterMaker):
             combined_header.write_clipping_noise_cards(cards, noises, unit)
 
 
-def _levels(work, amplifier, frames, *, subtracted):
+def _levels_of_members(work, amplifier, frames, *, subtracted):
     """Return the bias level of an amplifier in each member, adu.
 
     Parameters

@@ -32,7 +32,7 @@ def two_kinds_in_words(context, members):
     )
     if kinds is None:
         return ""
-    headers = [_header(context, record) for _, record in members]
+    headers = [_header_values(context, record) for _, record in members]
     first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
     cards = cards_between(first_headers, second_headers)
     names = ", ".join(members[index][0] for index in kinds[1][:2])
@@ -61,12 +61,12 @@ def explain_left_out(context, members, members_kept, left_out):
     if len(outs) < 2 or not members_kept:
         return outs
     records = [record for _, record in members_kept], [members[out.index][1] for out in left_out]
-    cards = cards_between(*([_header(context, each) for each in side] for side in records))
+    cards = cards_between(*([_header_values(context, each) for each in side] for side in records))
     card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
     return [(file, replace(out, text=out.text + card_words)) for file, out in outs]
 
 
-def _header(context, record):
+def _header_values(context, record):
     """Return {keyword: value as text} of a reduced frame's first header."""
     (hdu,) = read_hdus(context.results / record.product, 1)
     return {keyword: value_of(text) for keyword, text in hdu.cards.items()}

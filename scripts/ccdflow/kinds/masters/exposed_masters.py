@@ -32,7 +32,7 @@ class ExposedMasterKind(MasterKind):
         -------
         dict of str to str
         """
-        return {kind: "".join(words) for kind, words in _without(context, group).items()}
+        return {kind: "".join(words) for kind, words in _missing_masters(context, group).items()}
 
     @property
     def _name_in_summary(self):
@@ -42,7 +42,7 @@ class ExposedMasterKind(MasterKind):
     def summary(self, context, night, records):
         """Return the facts by which masters are chosen, and what some are made without."""
         groups = self.night_groups(context, night)
-        reasons = {group.product: _without(context, group) for group in groups}
+        reasons = {group.product: _missing_masters(context, group) for group in groups}
         without = {product: why for product, why in reasons.items() if why}
         return {**super().summary(context, night, records), self._name_in_summary: without}
 
@@ -58,7 +58,7 @@ class ExposedMasterKind(MasterKind):
         without = [
             summaries.get(product, {})
             if context.is_settled(product)
-            else _without(context, context.group(product))
+            else _missing_masters(context, context.group(product))
             for product in (record.product for record in made)
             if context.find_group(product) is not None
         ]
@@ -70,7 +70,7 @@ class ExposedMasterKind(MasterKind):
         return lines
 
 
-def _without(context, group):
+def _missing_masters(context, group):
     """Return {kind: `match_sentences.MissingWords`} of the masters that members lack."""
     missing = {step.kind: missing_master(context, step) for step in group.steps}
     return {kind: match_sentences.words_on_missing(each) for kind, each in missing.items() if each}

@@ -53,16 +53,16 @@ class MemberRows:
             at = 0
             for run in runs:
                 part = values[at : at + len(run)]
-                part[...] = _rows(file, hdu, run, name)
+                part[...] = _read_rows(file, hdu, run, name)
                 if mask is not None:
-                    part[_rows(file, mask, run, name) != 0] = np.nan
+                    part[_read_rows(file, mask, run, name) != 0] = np.nan
                 at += len(run)
             if self._bias is not None:
                 values -= self._bias[rows]
         return out
 
 
-def _rows(file, hdu, run, name):
+def _read_rows(file, hdu, run, name):
     """Return consecutive rows of an HDU, shape (k, nx), in the type of the file.
 
     Parameters
@@ -106,5 +106,5 @@ def whole_image(path, which):
     if hdu is None:
         raise FrameError(f"the master has no extension {which}", file=str(path), remedy=MAKE_AGAIN)
     with path.open("rb", buffering=0) as file:
-        stored = _rows(file.fileno(), hdu, np.arange(hdu.shape[0]), str(path))
+        stored = _read_rows(file.fileno(), hdu, np.arange(hdu.shape[0]), str(path))
     return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)

@@ -33,7 +33,7 @@ def bytes_for_combining(limit):
     -------
     int
     """
-    return int(max(limit - _resident() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
+    return int(max(limit - _resident_bytes() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
 
 
 def least_megabytes(needed):
@@ -48,12 +48,12 @@ def least_megabytes(needed):
     -------
     int
     """
-    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident() + _WRITING_BYTES)
+    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident_bytes() + _WRITING_BYTES)
     # Ten MB are 1e7 bytes.
     return math.ceil(limit / 1e7) * 10
 
 
-def _resident():
+def _resident_bytes():
     """Return the bytes of memory that this process holds at the moment."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

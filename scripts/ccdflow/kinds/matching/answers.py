@@ -179,7 +179,7 @@ def answers_of(context, group):
     return context.kept_by_identity(
         OutcomeKey.ANSWERS,
         (steps,),
-        lambda: _answers(context, row, steps),
+        lambda: _applicable_answers(context, row, steps),
         row.recipe,
         row.geometry,
     )
@@ -206,9 +206,9 @@ def grade_of(answers):
     return max((answer.grade for answer in answers), default="A")
 
 
-def _answers(context, row, steps):
+def _applicable_answers(context, row, steps):
     """Return the tuple of `Answer` of a frame's steps, without masters that cannot be applied."""
-    answers = {step.kind: _answer(context, step) for step in steps}
+    answers = {step.kind: _answer_of_step(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
@@ -219,11 +219,11 @@ def _answers(context, row, steps):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
         if uses.get(BIAS) is not None:
             bias = next(step for step in steps if step.kind == BIAS)
-            answers[BIAS] = _answer(context, association.bias_without_dark(context, bias))
+            answers[BIAS] = _answer_of_step(context, association.bias_without_dark(context, bias))
     return tuple(answers.values())
 
 
-def _answer(context, step):
+def _answer_of_step(context, step):
     """Return the `Answer` of a step, computed once for all frames that share the step's object."""
 
     def make():

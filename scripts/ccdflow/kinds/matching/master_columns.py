@@ -187,11 +187,11 @@ def columns_of_masters(masters):
     MasterColumns
     """
     masters = tuple(masters)
-    days = _column([day_of(master.about.night) for master in masters])
+    days = _numbers_of_cards([day_of(master.about.night) for master in masters])
     order = np.argsort(days, kind="stable")
     masters, days = tuple(masters[index] for index in order), days[order]
     abouts = [master.about for master in masters]
-    exptimes = _column([about.exptime for about in abouts])
+    exptimes = _numbers_of_cards([about.exptime for about in abouts])
     night_numbers, number_of_night = _number_values(about.night for about in abouts)
     temperature_index, degrees = _number_values(
         (about.set_temperature, about.temperature) for about in abouts
@@ -202,11 +202,11 @@ def columns_of_masters(masters):
         days=days,
         night_numbers=night_numbers,
         number_of_night=number_of_night,
-        member_counts=_column([master.frames for master in masters]),
+        member_counts=_numbers_of_cards([master.frames for master in masters]),
         exptimes=exptimes,
-        bias_variances=_column([master.bias_variance for master in masters]),
+        bias_variances=_numbers_of_cards([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
-        temperatures=tuple(map(_column, zip(*degrees, strict=True))),
+        temperatures=tuple(map(_numbers_of_cards, zip(*degrees, strict=True))),
         temperature_index=temperature_index,
     )
 
@@ -217,7 +217,7 @@ def _number_values(values):
     return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
 
 
-def _column(values):
+def _numbers_of_cards(values):
     """Return values of cards as an array (n,), float64; NaN for words and absent ones."""
     return np.array([number_or_nan(value) for value in values])
 

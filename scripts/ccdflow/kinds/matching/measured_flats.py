@@ -60,11 +60,11 @@ def competing_flats(context, step):
     if step.kind != FLAT:
         return []
     return context.kept_by_identity(
-        OutcomeKey.COMPETING_FLATS, (step,), lambda: _competing(context, step)
+        OutcomeKey.COMPETING_FLATS, (step,), lambda: _competing_flats(context, step)
     )
 
 
-def _competing(context, step):
+def _competing_flats(context, step):
     """Return the flats whose rank equals that of the first one that is made.
 
     A flat of a better rank that could not be made is passed over. One of a worse rank never wins,
@@ -184,7 +184,8 @@ def _as_measured(use, variance):
 def _expected_variances(context, rivals, known):
     """Return {product: variance that it adds}, by its earlier record where it is made again."""
     return {
-        use.product: known[use.product] or _variance(use, context.earlier_record(use.product))
+        use.product: known[use.product]
+        or _variance_of_flat(use, context.earlier_record(use.product))
         for use in rivals
     }
 
@@ -291,10 +292,10 @@ def _has_record(context, product):
 
 def _measured_variance(context, use):
     """Return the variance that a flat adds by its current record; None if it was not measured."""
-    return _variance(use, context.outcome(use.product))
+    return _variance_of_flat(use, context.outcome(use.product))
 
 
-def _variance(use, record, more=1.0):
+def _variance_of_flat(use, record, more=1.0):
     """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
     quality = mean_figure(record, "signal_to_noise")
     return None if quality is None else 1 / (more * quality**2) + use.ageing
@@ -314,4 +315,4 @@ def _least_variance(context, use):
         # A new frame may be of any brightness, so the least variance is assumed.
         return 0.0
     share = len(records) / max(1, len(before.data.get("members", ())))
-    return _variance(use, before, _SCATTER_FACTOR * share) or 0.0
+    return _variance_of_flat(use, before, _SCATTER_FACTOR * share) or 0.0

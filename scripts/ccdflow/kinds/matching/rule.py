@@ -190,7 +190,7 @@ class MasterChoice:
             other_setups = [m for m in other_setups if m.about.light == frame.light]
         parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
         if other_setups and (kind == FLAT or not same_setup):
-            nearest = min(other_setups, key=lambda master: _distance(kind, master, named))
+            nearest = min(other_setups, key=lambda master: _distance_key(kind, master, named))
             words = match_sentences.master_in_words(nearest, kind)
             differing = match_sentences.differences_in_words(nearest.about, frame)
             parts.append(f"nearest {words} with {differing}")
@@ -499,7 +499,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     )
 
 
-def _distance(kind, master, frame):
+def _distance_key(kind, master, frame):
     """Return the key that sorts masters of other setups by their distance from a frame.
 
     The number of criteria in which they differ goes first, then the ratio of the exposures of

@@ -51,11 +51,11 @@ def setup_of(context, row, kind):
     facts = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
     return context.lookup(
         (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, facts),
-        lambda: _setup(context, row, kind),
+        lambda: _setup_for_masters(context, row, kind),
     )
 
 
-def _setup(context, row, kind):
+def _setup_for_masters(context, row, kind):
     """Return ((name, value), ...) that a frame shares with its masters."""
     by = kind.configuration(context)["group_by"]
     geometry = context.store.shared[row.geometry]
@@ -67,14 +67,14 @@ def _setup(context, row, kind):
             for name in IN_SETUP
             if name in by
         ),
-        *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
+        *((name, row.facts[name]) for name in _names_of_optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
-        ("layout", _layout(context, row)),
+        ("layout", _layout_text(context, row)),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
 
 
-def _optics(kind):
+def _names_of_optics(kind):
     """Return the names of the facts on the optics in which frames and masters of a kind agree."""
     return ("optics",) if kind.name == FLAT else ()
 
@@ -109,12 +109,12 @@ def spellings(context):
 
     def make():
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-        return _spellings(rows)
+        return _first_spellings(rows)
 
     return context.lookup((Lookup.SPELLINGS, "readmode"), make)
 
 
-def _spellings(rows):
+def _first_spellings(rows):
     """Return {normalised value: its first spelling}."""
     return {key: text for key, text in reversed(_texts_of(rows))}
 
@@ -148,11 +148,11 @@ def restore_spellings(context, before):
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
     if any(before.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
-    spellings_now = _spellings(rows)
+    spellings_now = _first_spellings(rows)
     context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | before)
 
 
-def _layout(context, row):
+def _layout_text(context, row):
     """Return a text that is equal for frames whose amplifiers lie alike and are reduced alike."""
 
     def make():
@@ -245,7 +245,7 @@ def observation_of(context, rows, kind, *, night):
 
 def medians_of(rows):
     """Return the exposure and the temperatures in the middle of some frames."""
-    return [_median(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
+    return [_median_of_fact(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
 def observation_of_members(context, first, medians, kind, *, night, setup=None, entries=()):
@@ -314,7 +314,7 @@ def _filter_and_grism(filter_name, grism):
     return light_words((in_any_order(filter_name), grism))
 
 
-def _median(rows, name):
+def _median_of_fact(rows, name):
     """Return the median of a fact of rows, None where none has it."""
     values = [value for row in rows if (value := number_or_none(row.facts[name])) is not None]
     if len(values) <= 1:

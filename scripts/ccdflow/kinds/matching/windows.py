@@ -72,10 +72,10 @@ def window_place_of(context, row):
     facts = row.facts
     known = (row.geometry, row.recipe, *(facts[name] for name in ("part", "datasec", "trimsec")))
     known += (_origin_of(row), facts["ccdsum"])
-    return context.lookup((Lookup.PLACE, *known), lambda: _place(context, row))
+    return context.lookup((Lookup.PLACE, *known), lambda: _window_place(context, row))
 
 
-def _place(context, row):
+def _window_place(context, row):
     """Return the `WindowPlace` of a frame by its cards, None where it has none."""
     cards, origin = dict(_CARD.findall(row.facts["part"])), _origin_of(row)
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)

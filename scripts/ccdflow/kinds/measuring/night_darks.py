@@ -53,7 +53,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             night, image, place=place, record=records[0], gain=gain, hot_rate=hot_rate, mask=mask
         )
     noise = night.read_noise(amplifier)[0] * gain
-    times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
+    times = [t for record in records for t in [record.data["seconds"]] * _member_count(record)]
     with ExitStack() as open_:
         stacks = [open_.enter_context(MemberRows(night, r, image)) for r in records]
 
@@ -121,5 +121,5 @@ def _flag_columns(mask, place, sums):
     mask[place.slices][columns] |= BAD_COLUMN
 
 
-def _count(record):
+def _member_count(record):
     return len(record.data["members"])

@@ -75,8 +75,8 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
         for amplifier in image.amplifiers:
-            values = _figures(night, amplifier, transfers[amplifier.name])
-            values |= _counts(night, mask[night.place(amplifier).slices], looked)
+            values = _figures_of_amplifier(night, amplifier, transfers[amplifier.name])
+            values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], looked)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
             several = len(figures) > 1 or len(image.amplifiers) > 1
             remarks += detector_sentences.sentences_on_claims(values, several=several)
@@ -86,7 +86,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
     return NightFindings(images, figures, sorted(looked), remarks)
 
 
-def _counts(night, mask, looked):
+def _bad_pixel_counts(night, mask, looked):
     """Return the numbers of an amplifier's bad pixels; NaN where nothing could show them."""
     several = len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
     bits = {
@@ -104,7 +104,7 @@ def _counts(night, mask, looked):
     }
 
 
-def _figures(night, amplifier, transfer):
+def _figures_of_amplifier(night, amplifier, transfer):
     """Return the figures of an amplifier."""
     noise, error, is_measured = night.read_noise(amplifier)
     gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan

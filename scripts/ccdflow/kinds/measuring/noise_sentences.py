@@ -80,7 +80,7 @@ def nights_off(context, records, *, spectra=True):
                 light = light_words([row.facts["filter"], row.facts["grism"]])
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
                 setup = row.camera, light, unit, group.night
-                reason = _reason(
+                reason = _likely_reasons(
                     measured / predicted, is_spectrum(row), _steps_not_taken(group, data)
                 )
                 noises_by_setup[setup].append(
@@ -158,7 +158,7 @@ def sentences_on_noise(nights):
     return sentences
 
 
-def _reason(ratio, is_spectral, missing):
+def _likely_reasons(ratio, is_spectral, missing):
     """Return the likely reasons for a noise that is not the predicted one."""
     if ratio < 1:
         return (

@@ -101,7 +101,7 @@ def columns_of(images):
         for source in SOURCES:
             columns[source.upper()].append(image.masks[source][y, x])
     formats = {"IMAGE": "I", "X": "J", "Y": "J"} | {name.upper(): "I" for name in SOURCES}
-    return _columns(columns, formats)
+    return _joined_columns(columns, formats)
 
 
 def weak_columns_of(images):
@@ -125,7 +125,7 @@ def weak_columns_of(images):
         columns["X"].append(x + 1)
         columns["Y"].append(y + 1)
         columns["SIGMA"].append(image.weak.sigma)
-    return _columns(columns, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
+    return _joined_columns(columns, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
 
 
 def weak_cards_of(images):
@@ -141,7 +141,7 @@ def weak_cards_of(images):
     ]
 
 
-def _columns(parts, formats):
+def _joined_columns(parts, formats):
     """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
     return {
         name: (formats[name], np.concatenate([np.empty(0, np.int16), *arrays]))
@@ -225,12 +225,12 @@ def read_columns_by_astropy(path, names, cards):
         As `read_plain_columns` returns them.
     """
     with fits.open(path, memmap=False) as hdus:
-        tables = {name: _arrays(hdus[name]) for name in names}
+        tables = {name: _columns_by_name(hdus[name]) for name in names}
         first = hdus[0].header
         return tables, {card: first[card] for card in cards if card in first}
 
 
-def _arrays(hdu):
+def _columns_by_name(hdu):
     return {name: np.asarray(hdu.data[name]) for name in hdu.data.names}
 
 
@@ -266,13 +266,13 @@ def masks_of(context, records, shapes, share):
     )
     # The frames of a night share one.
     with _LOCK:
-        return _masks(nights, tuple(shapes), share)
+        return _sparse_masks(nights, tuple(shapes), share)
 
 
 # The frames of a night share one, and jobs make one night after the other: four serve two cameras
 # whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of 4096 x 4096 are bad.
 @lru_cache(maxsize=4)
-def _masks(nights, shapes, share):
+def _sparse_masks(nights, shapes, share):
     """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
     images_of_nights = [
         read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights

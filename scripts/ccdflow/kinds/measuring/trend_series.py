@@ -70,12 +70,12 @@ class FigureSeries:
         for nights in parts.values():
             values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
             days = [day_of(night) for night in nights]
-            noise = _median(noises)
+            noise = _finite_median(noises)
             events += [(nights, step) for step in trend.steps(days, values, errors, noise=noise)]
         return events
 
 
-def _median(values):
+def _finite_median(values):
     finite = [value for value in values if math.isfinite(value)]
     return float(np.median(finite)) if finite else math.nan
 
@@ -107,10 +107,10 @@ def figure_series(context, *, since=""):
     series_by_key = {}
     for group in biases:
         setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
-        for figures in _quality(context, group):
+        for figures in _quality_of_group(context, group):
             for name in _OF_BIASES:
                 value, error = figures[name], figures[f"{name}_error"]
-                _add(
+                _add_point(
                     series_by_key,
                     group,
                     setup=setup,
@@ -118,11 +118,11 @@ def figure_series(context, *, since=""):
                     name=name,
                     point=(value, error, figures["read_noise"]),
                 )
-    temperatures = _temperatures(context, measured)
+    temperatures = _dark_temperatures(context, measured)
     for group in measured:
         setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
-        for figures in _quality(context, group):
+        for figures in _quality_of_group(context, group):
             for name in _OF_MEASUREMENTS:
                 setup_words = (
                     setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
@@ -130,7 +130,7 @@ def figure_series(context, *, since=""):
                 is_measured = name == "gain" or math.isfinite(figures["dark_rate"])
                 value = float(figures[name]) if is_measured else math.nan
                 error = figures.get(f"{name}_error", math.nan)
-                _add(
+                _add_point(
                     series_by_key,
                     group,
                     setup=setup_words.strip(),
@@ -141,12 +141,12 @@ def figure_series(context, *, since=""):
     return [series_by_key[key] for key in sorted(series_by_key)]
 
 
-def _quality(context, group):
+def _quality_of_group(context, group):
     record = context.outcome(group.product)
     return record.data.get("quality", ()) if record is not None else ()
 
 
-def _add(series, group, setup, amplifier, name, point):
+def _add_point(series, group, setup, amplifier, name, point):
     """Add the point of a night to its series, unless its value is not finite.
 
     Parameters
@@ -166,7 +166,7 @@ def _add(series, group, setup, amplifier, name, point):
         series[key].points[group.night] = point
 
 
-def _temperatures(context, measured):
+def _dark_temperatures(context, measured):
     """Return {measurement: (temperature, exposures by figure)} of the darks used, in words.
 
     Darks of another temperature, or of one exposure in the place of several, give another rate.

@@ -119,7 +119,7 @@ def make_reduced_frame(context, job):
         with file_errors.raw_file_errors(row.file):
             raw = rawfile.open_raw(context.raw / row.file, row.file)
         with raw:
-            target, content, figures = _reduce(context, job, row, raw)
+            target, content, figures = _reduce_raw_file(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # The content of the raw file is not known, so an existing product stays.
         return replace(record, status=job_records.GONE, reason=error.reason)
@@ -145,7 +145,7 @@ def make_reduced_frame(context, job):
     )
 
 
-def _reduce(context, job, row, raw):
+def _reduce_raw_file(context, job, row, raw):
     """Reduce the frame of an open raw file; return its place, its checksums, its figures.
 
     Parameters
@@ -162,7 +162,7 @@ def _reduce(context, job, row, raw):
             row=row,
             raw=raw,
             target=context.results / job.product,
-            layout=_layout(row, raw, memory),
+            layout=_checked_layout(row, raw, memory),
             geometry=context.store.geometry(row.geometry),
             recipe=context.store.recipe(row.recipe),
             memory=memory,
@@ -174,18 +174,18 @@ def _reduce(context, job, row, raw):
         )
         streamed = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
-            streamed = _stream(frame)
-        made, written, samples, even = streamed or _whole(frame)
+            streamed = _reduce_by_rows(frame)
+        made, written, samples, even = streamed or _reduce_any_frame(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
     content = checksum.noted_content(made.images[0].words, written)
-    return frame.target, content, _figures(frame, made, samples, even)
+    return frame.target, content, _figures_of_frame(frame, made, samples, even)
 
 
-def _layout(row, raw, memory):
+def _checked_layout(row, raw, memory):
     """Return the layout of a raw file; refuse a file other than the one whose header was read."""
     layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
@@ -213,7 +213,7 @@ class _WrittenFrame(NamedTuple):
     even: float | None
 
 
-def _stream(frame):
+def _reduce_by_rows(frame):
     """Reduce a frame of the usual kind to a `_WrittenFrame`.
 
     None if the size of its header is not as foreseen.
@@ -243,7 +243,7 @@ def _stream(frame):
     return _WrittenFrame(streamed.reduced, [header], [streamed.sample], even)
 
 
-def _whole(frame):
+def _reduce_any_frame(frame):
     """Reduce a frame of any kind to a `_WrittenFrame`."""
     name, layout = frame.row.file, frame.layout
     fingerprint = frame.row.fingerprint
@@ -295,7 +295,7 @@ def _refuse_negatives(frame, stored):
         negatives.check(frame.row.file)
 
 
-def _figures(frame, made, samples, even):
+def _figures_of_frame(frame, made, samples, even):
     """Return a reduced frame's figures for other products: levels, noises, flags, statistics.
 
     Parameters
@@ -334,7 +334,7 @@ def _figures(frame, made, samples, even):
         figures["statistics"] = [
             statistics
             for image, sample in zip(images, samples, strict=True)
-            for statistics in _statistics(frame, image, sample, figures["levels"])
+            for statistics in _amplifier_statistics(frame, image, sample, figures["levels"])
         ]
     return figures
 
@@ -381,7 +381,7 @@ def _axis_of_strips(frame):
     return 2 if amplifier.overscan[0].shares_columns(amplifier.data) else 1
 
 
-def _statistics(frame, image, sample, levels):
+def _amplifier_statistics(frame, image, sample, levels):
     """Yield the figures of each amplifier of an image from a sample of its rows.
 
     Parameters

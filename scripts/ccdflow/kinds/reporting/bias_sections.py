@@ -65,7 +65,7 @@ def bias_sections(context, night, picture):
             ],
             file_picture(context, picture, alt),
             absence=absence,
-            summary=_claims(context, groups),
+            summary=_sentences_on_claims(context, groups),
         ),
         over_nights,
     ]
@@ -233,7 +233,7 @@ def trend(context, groups, highlight=None):
             amplifier=figures["amplifier"],
             level=figures["level"],
             read_noise=figures["read_noise"],
-            noise_ratio=_ratio(figures["combined_noise"], figures["predicted_noise"]),
+            noise_ratio=_ratio_or_nan(figures["combined_noise"], figures["predicted_noise"]),
         )
         for group, figures in group_figures
     ]
@@ -244,11 +244,11 @@ def trend(context, groups, highlight=None):
     return (contents.Picture(png, "Bias level, read noise and combined noise over the nights"),)
 
 
-def _ratio(value, expected):
+def _ratio_or_nan(value, expected):
     return value / expected if expected > 0 else math.nan
 
 
-def _claims(context, groups):
+def _sentences_on_claims(context, groups):
     """Return sentences on amplifiers whose read noise differs from their header's."""
     notes = []
     for group, figures in night_figures(context, groups):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def names_of_groups(groups):
     """Return {product: name} of groups: the camera, and the traits that distinguish its groups."""
-    traits, same = [(group, _traits(group)) for group in groups], {}
+    traits, same = [(group, _shared_values(group)) for group in groups], {}
     for group, traits_of_group in traits:
         same[group.camera] = same.get(group.camera, set(traits_of_group)).intersection(
             traits_of_group
@@ -18,7 +18,7 @@ def names_of_groups(groups):
     }
 
 
-def _traits(group):
+def _shared_values(group):
     """Return the shared values of a group's frames, a short text each."""
     return [
         trait.strip().replace(" ", "x" if name == "ccdsum" else " ")

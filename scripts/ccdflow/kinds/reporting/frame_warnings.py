@@ -267,7 +267,7 @@ def _noises_of_biases(noises):
     for row, noise_of_amplifier in noises.values():
         if row.facts["type"] == "bias":
             for name, noise in noise_of_amplifier.items():
-                nights[row.night][_setup(row, name)].append(noise)
+                nights[row.night][_setup_of_noise(row, name)].append(noise)
     return nights
 
 
@@ -296,7 +296,7 @@ def _noises_to_judge(noises, biases):
     for file, (row, noise_of_amplifier) in noises.items():
         usual_of_night = usual.get(row.night, {})
         amplifiers = [
-            [name, noise, usual_of_night.get(key := _setup(row, name)), list(key)]
+            [name, noise, usual_of_night.get(key := _setup_of_noise(row, name)), list(key)]
             for name, noise in noise_of_amplifier.items()
         ]
         if any(normal is None or _is_odd(noise, normal) for _, noise, normal, _ in amplifiers):
@@ -324,7 +324,7 @@ def _noise_texts(amplifiers, usual):
     return texts
 
 
-def _setup(row, name):
+def _setup_of_noise(row, name):
     """Return the setup within which an amplifier's noise is compared, first in its night."""
     facts = row.facts
     return row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"]

@@ -77,10 +77,10 @@ def candidates(context):
     -------
     dict of (str, tuple) to list
     """
-    return context.lookup((Lookup.AGEING,), lambda: _candidates(context))
+    return context.lookup((Lookup.AGEING,), lambda: _comparable_groups(context))
 
 
-def _candidates(context):
+def _comparable_groups(context):
     """Return {(kind, name): groups} of the masters that are comparable."""
     groups_of, known = {}, {}
     for name in association.MASTER_KINDS:
@@ -154,7 +154,7 @@ def master_series(context):
         read = [
             series_of_group
             for group in groups
-            if (series_of_group := _read(context, kind, group)) is not None
+            if (series_of_group := _read_master(context, kind, group)) is not None
         ]
         if len(read) < _FEWEST_NIGHTS:
             continue
@@ -167,7 +167,7 @@ def master_series(context):
     return all_series
 
 
-def _read(context, kind, group):
+def _read_master(context, kind, group):
     """Return (rows, variance of the noise, day, temperature) of a master; None if it is not made.
 
     In electrons; of a dark, electrons a second; of a flat, relative to its level.
@@ -181,8 +181,8 @@ def _read(context, kind, group):
     image = product_images(geometry, recipe)[0]
     first = image.amplifiers[0]
     figures = next((q for q in record.data["quality"] if q["amplifier"] == first.name), None)
-    factor = _factor(kind, group, first)
-    variance = _variance(kind, figures, factor)
+    factor = _factor_to_unit(kind, group, first)
+    variance = _noise_variance(kind, figures, factor)
     if factor is None or variance is None:
         return None
     place = recipe.region_of(first)
@@ -197,7 +197,7 @@ def _read(context, kind, group):
     return sample, variance, day_of(group.night_of_page), degrees
 
 
-def _factor(kind, group, amplifier):
+def _factor_to_unit(kind, group, amplifier):
     """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
     if kind == FLAT:
         return 1.0
@@ -205,7 +205,7 @@ def _factor(kind, group, amplifier):
     return amplifier.gain / seconds if amplifier.gain and seconds > 0 else None
 
 
-def _variance(kind, figures, factor):
+def _noise_variance(kind, figures, factor):
     """Return the variance of a master's noise in its unit; None where it is not known."""
     if figures is None or factor is None:
         return None

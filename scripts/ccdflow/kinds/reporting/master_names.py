@@ -43,7 +43,9 @@ def master_names(groups, *, prefix="", night=""):
             if first[other_product] == first[product]
         ]
         night_words = () if night_shown == night else ("of", night_shown)
-        names[product] = light_words((words, *_differing(group, same_words), *night_words))
+        names[product] = light_words(
+            (words, *_distinguishing_values(group, same_words), *night_words)
+        )
     counts = Counter(names.values())
     return {
         # Two that differ in their geometry or recipe alone have the names of their files.
@@ -64,13 +66,13 @@ def _first_words(group):
     return light_words((group.kind, *light))
 
 
-def _differing(group, groups):
+def _distinguishing_values(group, groups):
     """Return the shared values of a group, camera first, that not all of some groups have."""
-    same = set.intersection(*(set(_traits(each)) for each in groups))
-    return [words for name, words in _traits(group) if (name, words) not in same]
+    same = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
+    return [words for name, words in _shared_values_in_words(group) if (name, words) not in same]
 
 
-def _traits(group):
+def _shared_values_in_words(group):
     """Return (name, words) of the camera and of each value that the frames of a group share."""
     traits = [("camera", group.camera)]
     for name, value in group.shared:

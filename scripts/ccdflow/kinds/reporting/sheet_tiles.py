@@ -74,7 +74,7 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.image_type,
-            ", ".join([_caption(frame), *([frame.camera] if self._has_cameras else [])]),
+            ", ".join([_tile_caption(frame), *([frame.camera] if self._has_cameras else [])]),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -273,7 +273,7 @@ def _grade_note(record):
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
 
-def _caption(frame):
+def _tile_caption(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.image_type or "unknown type"]
     # Headers keep the object and the filter of the frame before a closed shutter.

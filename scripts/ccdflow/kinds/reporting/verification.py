@@ -33,7 +33,7 @@ def verdicts_of(context, night):
     -------
     list of [str, str, str, str]
     """
-    line_of_product = context.lookup((Lookup.VERDICTS,), lambda: _read(context.results))
+    line_of_product = context.lookup((Lookup.VERDICTS,), lambda: _read_verdicts(context.results))
     if not line_of_product:
         return []
     files = [row.file for row in context.rows_of(night)]
@@ -43,7 +43,9 @@ def verdicts_of(context, night):
     verdicts = []
     for product in products:
         line = line_of_product.get(product)
-        if line is not None and _holds(line, context.outcome(product), product in context.jobs):
+        if line is not None and _verdict_holds(
+            line, context.outcome(product), product in context.jobs
+        ):
             verdicts.append([product, line["verdict"], line["reason"], line["ccdproc"]])
     return sorted(verdicts)
 
@@ -56,7 +58,7 @@ def _is_of(product, folder):
     )
 
 
-def _holds(line, record, is_made_now):
+def _verdict_holds(line, record, is_made_now):
     """Return whether a verdict is that of the product that is there.
 
     A product that was damaged and made again has the same key: the time of its file is another.
@@ -67,7 +69,7 @@ def _holds(line, record, is_made_now):
     return is_same or line["verdict"] == _VERIFIED_WORD
 
 
-def _read(results):
+def _read_verdicts(results):
     """Return {product: its line of the table}; edited lines count for nothing."""
     needed = ("product", "key", "modified", "verdict", "reason", "ccdproc")
     rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)

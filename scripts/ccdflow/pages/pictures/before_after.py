@@ -133,13 +133,13 @@ def _draw_pair(raster, panels, box):
     left, top, width, height = box
     ratio, other = panels.raw.ratio, panels.reduced.ratio
     unit = panels.frame.unit
-    _outline(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
+    _mark_regions(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
     ratio = ratio if abs(other / ratio - 1) < 0.1 else other
     second = left + width + SCALE_ROOM, top, width, height
     draw_image(raster, second, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
 
-def _outline(raster, corners, frame):
+def _mark_regions(raster, corners, frame):
     """Mark the kept regions and the used overscan on the raw image."""
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
@@ -182,11 +182,11 @@ def _shade_regions(panel, frame, profile):
     for strip in profile.strips:
         start, stop = range_across(frame, strip.region)
         panel.band(start + 0.5, stop + 0.5, _USED_GROUND)
-    for start, stop in _images(frame, profile):
+    for start, stop in _image_ranges(frame, profile):
         panel.band(start + 0.5, stop + 0.5, _DATA_GROUND)
 
 
-def _images(frame, profile):
+def _image_ranges(frame, profile):
     """Return the ranges of a profile that are image, half-open."""
     ranges = sorted({_shown_range(frame, each, profile) for each in frame.data})
     return [(start, stop) for start, stop in ranges if start < stop]
@@ -201,14 +201,14 @@ def _name_regions(panel, frame, profile):
         )
     for (start, stop), amplifiers in names.items():
         several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
-        _tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), _USED_INK)
-    for start, stop in _images(frame, profile):
-        _tag(panel, (start + stop) / 2 + 0.5, "image", DATA_COLOUR)
+        _write_tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), _USED_INK)
+    for start, stop in _image_ranges(frame, profile):
+        _write_tag(panel, (start + stop) / 2 + 0.5, "image", DATA_COLOUR)
     if frame.header_region is not None and header_differs(frame):
         _mark_header(panel, frame, profile)
 
 
-def _tag(panel, where, text, colour):
+def _write_tag(panel, where, text, colour):
     """Write a word above a panel, at a place on its axis.
 
     Parameters

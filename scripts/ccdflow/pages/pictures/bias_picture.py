@@ -117,16 +117,20 @@ def _time_scale(amplifiers):
     return 1, "time (hours)"
 
 
-def _colour(number):
+def _colour_of_amplifier(number):
     return SERIES[number % len(SERIES)]
 
 
-def _entries(amplifiers, after=lambda each: ""):
+def _legend_entries(amplifiers, after=lambda each: ""):
     """Return the legend of amplifiers: colour, text and mark of each; () where they are many."""
     if len(amplifiers) > _MOST_NAMED:
         return []
     return [
-        (_colour(number), _amplifier_name(each, number) + after(each), MARKS[number % len(MARKS)])
+        (
+            _colour_of_amplifier(number),
+            _amplifier_name(each, number) + after(each),
+            MARKS[number % len(MARKS)],
+        )
         for number, each in enumerate(amplifiers)
     ]
 
@@ -141,7 +145,7 @@ def _wide_scale(values, *, least=1e-3):
     return low - room, high + room
 
 
-def _finite(values):
+def _finite_values(values):
     return [value for value in values if math.isfinite(value)]
 
 
@@ -159,14 +163,14 @@ def _draw_drift(raster, box, amplifiers, unit):
     scale, axis_name = _time_scale(amplifiers)
     lines = []
     for each in amplifiers:
-        known = _finite(each.levels)
+        known = _finite_values(each.levels)
         centre = float(np.median(known)) if known else math.nan
         times = [hour * scale for hour in each.hours] if scale else range(1, len(each.levels) + 1)
         lines.append((list(times), [level - centre for level in each.levels], centre))
-    every = _finite(value for _, change, _ in lines for value in change)
+    every = _finite_values(value for _, change, _ in lines for value in change)
     if not every:
         return write_sentence(raster, box, "No bias level was measured.")
-    entries = _entries(amplifiers)
+    entries = _legend_entries(amplifiers)
     entries = [
         (colour, f"{text}: {centre:.1f} {unit}", mark)
         for (colour, text, mark), (_, _, centre) in zip(entries, lines, strict=False)
@@ -181,8 +185,8 @@ def _draw_drift(raster, box, amplifiers, unit):
     )  # fmt: skip
     panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
     for number, (times, change, _) in enumerate(lines):
-        panel.curve(times, change, _colour(number), 0.8)
-        panel.dots(times, change, _colour(number), MARKS[number % len(MARKS)])
+        panel.curve(times, change, _colour_of_amplifier(number), 0.8)
+        panel.dots(times, change, _colour_of_amplifier(number), MARKS[number % len(MARKS)])
     return panel.legend(entries)
 
 
@@ -198,7 +202,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
     unit : str
     """
     claimed = [amplifier.claimed_noise for amplifier in amplifiers]
-    noises = _finite(
+    noises = _finite_values(
         [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
     )
     if not noises:
@@ -207,10 +211,10 @@ def _draw_pairs(raster, box, amplifiers, unit):
         )
     entries = [
         entry
-        for entry, amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
+        for entry, amplifier in zip(_legend_entries(amplifiers), amplifiers, strict=False)
         if amplifier.pair_noise
     ]
-    if _finite(claimed):
+    if _finite_values(claimed):
         entries.append((MUTED_INK, "claimed", "--"))
     most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
     room = 0.05 * (most - 1)
@@ -221,9 +225,14 @@ def _draw_pairs(raster, box, amplifiers, unit):
     panel.axes(panel.title, "pair, in order", unit)
     for number, amplifier in enumerate(amplifiers):
         positions = range(1, len(amplifier.pair_noise) + 1)
-        panel.dots(positions, amplifier.pair_noise, _colour(number), MARKS[number % len(MARKS)])
+        panel.dots(
+            positions,
+            amplifier.pair_noise,
+            _colour_of_amplifier(number),
+            MARKS[number % len(MARKS)],
+        )
         if math.isfinite(amplifier.claimed_noise):
-            panel.dashes(amplifier.claimed_noise, _colour(number))
+            panel.dashes(amplifier.claimed_noise, _colour_of_amplifier(number))
     return panel.legend(entries)
 
 
@@ -246,7 +255,7 @@ def _draw_structure(raster, box, amplifiers, unit):
             value, error = getattr(each, f"{line}_structure"), getattr(each, f"{line}_error")
             if math.isfinite(value):
                 error = error if math.isfinite(error) else 0.0
-                rows.append((f"{short_name}, {line}s", value, error, _colour(number)))
+                rows.append((f"{short_name}, {line}s", value, error, _colour_of_amplifier(number)))
     if not rows:
         return write_sentence(raster, box, "No structure was measured.")
     largest = max(value + error for _, value, error, _ in rows)
@@ -277,15 +286,17 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     counts = np.geomspace(1, most, 50)
     highest, curves = [], []
     for number, amplifier in enumerate(amplifiers):
-        highest += _finite(noise for _, noise in amplifier.combined_noise)
-        known = _finite(amplifier.pair_noise)
+        highest += _finite_values(noise for _, noise in amplifier.combined_noise)
+        known = _finite_values(amplifier.pair_noise)
         if amplifier.combined_noise and known:
             single = float(np.median(known))
-            curves.append((single / np.sqrt(counts), _colour(number)))
+            curves.append((single / np.sqrt(counts), _colour_of_amplifier(number)))
             highest.append(single)
     entries = [
         (colour, text, f"{mark}, hollow")
-        for (colour, text, mark), amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
+        for (colour, text, mark), amplifier in zip(
+            _legend_entries(amplifiers), amplifiers, strict=False
+        )
         if amplifier.combined_noise
     ]
     entries.append((MUTED_INK, "read noise / √N"))
@@ -302,5 +313,5 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
             zip(*amplifier.combined_noise, strict=True) if amplifier.combined_noise else ((), ())
         )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
-        panel.dots(positions, noises, _colour(number), mark, size=6)
+        panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=6)
     return panel.legend(entries)

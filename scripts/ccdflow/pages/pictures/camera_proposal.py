@@ -107,16 +107,16 @@ def _draw_image(panel, image, seen, prefix):
     )
     panel.grid(visible=False)
     for name, data, strips in seen.amplifiers:
-        _outline(panel, data, _DATA_COLOUR)
+        _draw_border(panel, data, _DATA_COLOUR)
         for strip in strips:
-            _outline(panel, strip, _USED_COLOUR)
+            _draw_border(panel, strip, _USED_COLOUR)
         middle = ((data.x0 + data.x1) / 2, (data.y0 + data.y1) / 2)
         panel.text(
             *middle, name, color=_DATA_COLOUR, ha="center", va="center", fontsize=11, weight="bold"
         )
     for keyword, region in seen.claimed:
         if keyword == "BIASSEC":
-            _outline(panel, region, _CLAIM_COLOUR, dashed=True)
+            _draw_border(panel, region, _CLAIM_COLOUR, dashed=True)
     text = f"{prefix}data (blue), overscan (green)"
     if "BIASSEC" in dict(seen.claimed):
         text += ", BIASSEC (dashed)"
@@ -125,7 +125,7 @@ def _draw_image(panel, image, seen, prefix):
     panel.set_ylabel("row (pixels)", fontsize=8, color=INK)
 
 
-def _outline(panel, region, colour, *, dashed=False):
+def _draw_border(panel, region, colour, *, dashed=False):
     """Draw the border of a region.
 
     Parameters

@@ -181,11 +181,11 @@ def _draw_histogram(raster, box, combined):
     centre = float(np.median(values))
     spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
-    edges = _edges(values, centre, 6 * max(spread, *predicted, 1e-3))
+    edges = _bin_edges(values, centre, 6 * max(spread, *predicted, 1e-3))
     counts, _ = np.histogram(values, bins=edges)
     share = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
-    peak = _peak(values, centre, predicted)
+    peak = _middle_of_noise(values, centre, predicted)
     curves = [
         np.exp(-0.5 * ((middle - peak) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
         for noise in predicted
@@ -202,7 +202,7 @@ def _draw_histogram(raster, box, combined):
     panel.legend(entries)
 
 
-def _peak(values, centre, predicted):
+def _middle_of_noise(values, centre, predicted):
     """Return the middle of the pixels within the noise: structure above it moves the median."""
     for _ in range(_ITERATIONS if predicted else 0):
         near = values[np.abs(values - centre) < 1.5 * max(predicted)]
@@ -212,7 +212,7 @@ def _peak(values, centre, predicted):
     return centre
 
 
-def _edges(values, centre, reach, bins=60):
+def _bin_edges(values, centre, reach, bins=60):
     """Return edges of bins about a centre, all with the same number of possible values.
 
     Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one

@@ -410,13 +410,15 @@ def take_panels(frame, limit):
         If an image is not two-dimensional or a region does not lie inside the raw frame.
     """
     check_frame(frame)
-    hollow = replace(frame, raw=_hollow(frame.raw), reduced=_hollow(frame.reduced))
+    hollow = replace(
+        frame, raw=_array_without_memory(frame.raw), reduced=_array_without_memory(frame.reduced)
+    )
     profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
     raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
     return Panels(hollow, raw, reduced, profiles)
 
 
-def _hollow(image):
+def _array_without_memory(image):
     """Return an array of the same shape that takes no memory."""
     return np.broadcast_to(np.uint8(0), image.shape)
 
@@ -453,7 +455,7 @@ def take_profile(frame, strips):
     columns = np.arange(start, stop)
     measured = [_level_and_noise(frame, strip) for strip in strips]
     inside = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))
-    limits = _limits(measured, np.concatenate(lines), np.tile(inside, len(lines)))
+    limits = _limits_of_scale(measured, np.concatenate(lines), np.tile(inside, len(lines)))
     return Profile(tuple(strips), columns, lines, limits)
 
 
@@ -469,7 +471,7 @@ def _level_and_noise(frame, strip):
     return level, noise
 
 
-def _limits(measured, values, inside):
+def _limits_of_scale(measured, values, inside):
     """Return limits of a scale that shows the strips, half the noise, and values not far beyond."""
     finite = np.isfinite(values)
     used = values[inside & finite]

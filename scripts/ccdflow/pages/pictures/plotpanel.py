@@ -111,7 +111,7 @@ class PlotPanel:
         -------
         PlotPanel
         """
-        needed = sum(map(_width, entries)) + font(TITLE, bold=False).getlength(title)
+        needed = sum(map(_entry_width, entries)) + font(TITLE, bold=False).getlength(title)
         is_inside = needed > pixels(box[2])
         if is_inside:
             low, high = y_range
@@ -295,7 +295,7 @@ class PlotPanel:
         left, top, right, bottom = self.corners
         for x, y in zip(xs, ys, strict=True):
             if math.isfinite(y) and left <= self.x(x) <= right and top <= self.y(y) <= bottom:
-                _dot(self.raster, self.x(x), y=self.y(y), colour=colour, mark=mark, size=size)
+                _draw_mark(self.raster, self.x(x), y=self.y(y), colour=colour, mark=mark, size=size)
 
     def dashes(self, value, colour):
         """Draw a dashed line across, at a value.
@@ -306,7 +306,7 @@ class PlotPanel:
         colour : str
         """
         left, _, right, _ = self.corners
-        _dashes(self.raster, left, right, round(self.y(value)), colour)
+        _draw_dashes(self.raster, left, right, round(self.y(value)), colour)
 
     def named_rows(self, title, xlabel, names):
         """Draw the axes of a panel of bars that lie: a name each, and lines to read values by.
@@ -347,7 +347,7 @@ class PlotPanel:
             self._legend_inside(entries)
             return
         for entry in reversed(entries):
-            right -= _width(entry)
+            right -= _entry_width(entry)
             self._entry(right + 18, top - 7, entry)
 
     def _legend_inside(self, entries):
@@ -357,7 +357,7 @@ class PlotPanel:
             colour, text, *mark = shown[-1]
             shown[-1] = colour, f"{text}  (and {len(entries) - _ENTRIES} more)", *mark
         _, top, right, _ = self.corners
-        left = right - max(map(_width, shown)) + 8
+        left = right - max(map(_entry_width, shown)) + 8
         for number, entry in enumerate(shown):
             self._entry(left, top + 16 + _LINE * number, entry)
 
@@ -366,9 +366,9 @@ class PlotPanel:
         colour, text, *marks = entry
         mark = marks[0] if marks else ""
         if mark == "--":
-            _dashes(self.raster, round(x), round(x) + 26, y - 5, colour)
+            _draw_dashes(self.raster, round(x), round(x) + 26, y - 5, colour)
         elif mark:
-            _dot(
+            _draw_mark(
                 self.raster,
                 x + 13,
                 y=y - 4,
@@ -381,12 +381,12 @@ class PlotPanel:
         self.raster.text(x + 34, y, text, INK, points=NUMBER)
 
 
-def _width(entry):
+def _entry_width(entry):
     """Return the pixels that an entry of a legend takes."""
     return 52 + font(NUMBER, bold=False).getlength(entry[1])
 
 
-def _dashes(raster, left, right, y, colour):
+def _draw_dashes(raster, left, right, y, colour):
     """Draw a dashed horizontal line.
 
     Parameters
@@ -400,7 +400,7 @@ def _dashes(raster, left, right, y, colour):
         raster.fill(x, y - 1, min(x + 8, right), y + 1, colour)
 
 
-def _dot(raster, x, y, colour, mark, size):
+def _draw_mark(raster, x, y, colour, mark, size):
     """Draw a mark with a white inside if it is hollow.
 
     Parameters

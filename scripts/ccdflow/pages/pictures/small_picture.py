@@ -84,7 +84,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     bytes
         A PNG.
     """
-    centre, scale, zscale = _limits(image)
+    centre, scale, zscale = _centre_scale_and_limits(image)
     with np.errstate(invalid="ignore", over="ignore"):
         values = _asinh(image, centre, scale)
     low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
@@ -105,7 +105,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
     shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]), rows)
-    return _png(lines.tobytes().translate(_greys(steps)), image.shape, shown)
+    return _png_bytes(lines.tobytes().translate(_greys_of_steps(steps)), image.shape, shown)
 
 
 def _relative_noise(image, scale):
@@ -138,13 +138,13 @@ def _asinh(image, centre, scale):
 
 # There are 254 numbers of steps at most: a table for each, of 256 bytes.
 @lru_cache(maxsize=256)
-def _greys(steps):
+def _greys_of_steps(steps):
     """Return the grey of each of some steps, from 1 on: 1 is the darkest; 0 is transparent."""
     greys = np.rint(np.arange(-1, 255) * np.float32(254 / steps)).clip(-1, 254) + 1
     return greys.astype(np.uint8).tobytes()
 
 
-def _limits(image):
+def _centre_scale_and_limits(image):
     """Return centre, scale and the limits of zscale, from a sample of the values."""
     flat = image.ravel()
     sample = np.sort(flat[:: max(1, flat.size // _SAMPLE_VALUES)])
@@ -160,7 +160,7 @@ def _limits(image):
 
 def _zscale(values, middle):
     """Return the limits of IRAF's zscale for sorted values: the slope about their median."""
-    powers = _powers(values.size).copy()
+    powers = _powers_of_places(values.size).copy()
     x, y = powers[1], values - middle
     powers[2], powers[4], powers[5] = y, x * y, y * y
     good, slope, before = powers[0], 0.0, 0.0
@@ -185,13 +185,13 @@ def _zscale(values, middle):
 # Pictures of one size have samples of one size, 1.5 times `_ZSCALE_SAMPLE` at most: 5 kB for each
 # 100 values. A camera has a few sizes of frames.
 @lru_cache(maxsize=8)
-def _powers(size):
+def _powers_of_places(size):
     """Return 1, x, 0, x^2, 0 and 0 of the places of some values about their middle, (6, size)."""
     x = np.arange(size) - (size - 1) / 2
     return np.stack([np.ones_like(x), x, 0 * x, x * x, 0 * x, 0 * x])
 
 
-def _png(lines, shape, shown):
+def _png_bytes(lines, shape, shown):
     """Return the bytes of a PNG of grey lines with its parameters as a text chunk.
 
     The lines are not compressed: noise shrinks only to 70 %, and in the job of a frame compression

@@ -64,7 +64,9 @@ def write_batch(session, batch, *, queued=False):
         "settings": context.settings,
         "waits": [path for path in waits if path != batch.path],
         "jobs": [asdict(job) for job in jobs],
-        "elsewhere": [asdict(job) for job in _elsewhere(session.plan.jobs, jobs, needed)],
+        "elsewhere": [
+            asdict(job) for job in _jobs_of_other_batches(session.plan.jobs, jobs, needed)
+        ],
         "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
@@ -76,13 +78,18 @@ def write_batch(session, batch, *, queued=False):
     }
     path = context.results / batch.path
     compact = {"separators": (",", ":")}
-    head = {**asdict(batch.size), "before": batch.before, "queued": queued, "form": _form()}
+    head = {
+        **asdict(batch.size),
+        "before": batch.before,
+        "queued": queued,
+        "form": _hash_of_fields(),
+    }
     body = json.dumps(data, **compact)
     atomic_write.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
     return path
 
 
-def _elsewhere(planned, jobs, needed):
+def _jobs_of_other_batches(planned, jobs, needed):
     """Return the jobs of other batches whose records these jobs read."""
     products = {job.product for job in jobs}
     products_read = needed.union(*(job.needs for job in jobs)) - products
@@ -100,14 +107,14 @@ def _rows_and_groups(context, jobs):
 
 
 @cache
-def _form():
+def _hash_of_fields():
     """Return a hash of the names of fields that this version writes into a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
     names = [[each.name for each in fields(kept)] for kept in classes]
     return digest([__version__, FACTS, names])
 
 
-def _head(path):
+def _first_line(path):
     """Return the first line of a batch's file, None for a withdrawn one.
 
     Raises
@@ -133,7 +140,7 @@ def _checked_head(path, line):
         head = json.loads(line)
     except ValueError:
         head = None
-    if not isinstance(head, dict) or head.get("form") != _form():
+    if not isinstance(head, dict) or head.get("form") != _hash_of_fields():
         raise UserError(
             "another version of ccdflow wrote this batch",
             file=path,
@@ -142,7 +149,7 @@ def _checked_head(path, line):
     return head
 
 
-def _body(path):
+def _batch_contents(path):
     """Return the contents of a batch's file.
 
     Raises
@@ -172,7 +179,7 @@ def size_of(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    head = _head(path)
+    head = _first_line(path)
     if head is None:
         return Size()
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
@@ -186,7 +193,7 @@ def records_before(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    head = _head(path)
+    head = _first_line(path)
     return [] if head is None else head["before"]
 
 
@@ -210,7 +217,7 @@ def read_batch(path, chain):
     UserError
         If another version of ccdflow wrote it.
     """
-    data = _body(path)
+    data = _batch_contents(path)
     settings = data["settings"]
     rows = {}
     for values in data["rows"]:
@@ -256,5 +263,5 @@ def batches_awaited(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    data = _body(path)
+    data = _batch_contents(path)
     return [Path(data["settings"]["results"]) / awaited for awaited in data["waits"]]

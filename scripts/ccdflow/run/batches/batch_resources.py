@@ -20,7 +20,7 @@ _PROCESS_MEMORY = 1000
 _SECONDS_PER_THREAD = 20.0
 
 
-def _work(size):
+def _estimated_seconds(size):
     """Return the estimated seconds of one core for an amount of work, by rates of plain disks."""
     return (
         size.frames * _FRAME_SECONDS
@@ -31,7 +31,7 @@ def _work(size):
 
 def threads(size):
     """Return the number of cores to ask for."""
-    return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _SECONDS_PER_THREAD)))
+    return max(2, min(_MOST_THREADS, math.ceil(_estimated_seconds(size) / _SECONDS_PER_THREAD)))
 
 
 def memory(size, *, attempt=1, combining=1000, threads=2):
@@ -73,5 +73,5 @@ def runtime(size, *, attempt=1, threads=2):
     -------
     int
     """
-    seconds = _START_SECONDS + _work(size) / threads
+    seconds = _START_SECONDS + _estimated_seconds(size) / threads
     return attempt * max(5, math.ceil(_TIME_MARGIN * seconds / 60))

@@ -79,7 +79,7 @@ def split(session, *, each_night, write=True):
         # Thousands of jobs need the same masters.
         needs = set().union(*(job.needs for job in ordered))
         before = {home[need] for need in needs if need in home} - {name}
-        batch = _batch(
+        batch = _batch_of_jobs(
             session.context, name, ordered, [batches[earlier] for earlier in sorted(before)]
         )
         batches[name] = batch
@@ -131,24 +131,26 @@ def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
         Whether jobs that need several batches get batches of their own.
     """
     frames, *later_kinds = by_kind.items()
-    parts = _parts(_by_night(frames[1]), most_jobs, each_night)
+    parts = _split_nights(_by_night(frames[1]), most_jobs, each_night)
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, staged in later_kinds:
-        unjoined = _join(staged, planned.jobs, parts, home)
+        unjoined = _join_batch(staged, planned.jobs, parts, home)
         if not gather:
             continue
         # Jobs of nights without new frames wait for no other job.
         free = [job for job in unjoined if not any(need in planned.jobs for need in job.needs)]
         bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
         for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
-            for nights, jobs_of_nights in _parts(_by_night(jobs), most_jobs, each_night).items():
+            for nights, jobs_of_nights in _split_nights(
+                _by_night(jobs), most_jobs, each_night
+            ).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(jobs_of_nights)
                 home.update((job.product, name) for job in jobs_of_nights)
     return parts, home
 
 
-def _join(jobs, planned, parts, home):
+def _join_batch(jobs, planned, parts, home):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
@@ -181,7 +183,7 @@ def _join(jobs, planned, parts, home):
     return unjoined
 
 
-def _batch(context, name, jobs, before):
+def _batch_of_jobs(context, name, jobs, before):
     """Return the `Batch` of some jobs, whose key is a hash of their products, keys and attempts.
 
     Parameters
@@ -195,7 +197,7 @@ def _batch(context, name, jobs, before):
     """
     key = digest([[job.product, job.key, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
-    size = _size(context, jobs)
+    size = _total_size(context, jobs)
     return Batch(name, key, products, size, tuple(each.done for each in before))
 
 
@@ -207,7 +209,7 @@ def _by_night(jobs):
     return nights
 
 
-def _parts(nights, most_jobs, each_night):
+def _split_nights(nights, most_jobs, each_night):
     """Return {name: jobs} of batches of one or more nights, or of a part of a night.
 
     Parameters
@@ -228,25 +230,25 @@ def _parts(nights, most_jobs, each_night):
             count = math.ceil(len(jobs) / most_jobs)
             size = math.ceil(len(jobs) / count)
             for number in range(count):
-                name = f"{_name([night])}_part{number + 1}of{count}"
+                name = f"{_batch_name([night])}_part{number + 1}of{count}"
                 parts[name] = jobs[number * size : (number + 1) * size]
             continue
         if bundle and len(frames) + len(jobs) > max(target, 1):
-            parts[_name(bundle)] = frames
+            parts[_batch_name(bundle)] = frames
             bundle, frames = [], []
         bundle, frames = [*bundle, night], [*frames, *jobs]
     if bundle:
-        parts[_name(bundle)] = frames
+        parts[_batch_name(bundle)] = frames
     return parts
 
 
-def _name(nights):
+def _batch_name(nights):
     """Return the name of a batch of some nights in order, as a part of a path."""
     first, last = paths.segment(nights[0]), paths.segment(nights[-1])
     return first if len(nights) == 1 else f"{first}_to_{last}"
 
 
-def _size(context, jobs):
+def _total_size(context, jobs):
     """Return the sum of the amounts of work of some jobs, as their kinds estimate it."""
     by_name = context.chain.by_name
     return Size.total(by_name(job.kind).size(context, job) for job in jobs)

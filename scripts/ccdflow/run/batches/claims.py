@@ -109,7 +109,7 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
-    file = _wait(batch, say, silence, poll)
+    file = _wait_for_process(batch, say, silence, poll)
     if is_withdrawn(batch):
         if file is not None:
             # As long as it is locked: a file of that name may be another process's later.
@@ -143,12 +143,12 @@ def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECOND
         Seconds between two looks.
     """
     if lock_path(batch).exists():
-        file = _wait(Path(batch), say, silence, poll)
+        file = _wait_for_process(Path(batch), say, silence, poll)
         if file is not None:
             file.close()
 
 
-def _wait(batch, say, silence, poll):
+def _wait_for_process(batch, say, silence, poll):
     """Return the lock of a batch once its process ended; None where it gives no sign of life.
 
     Parameters
@@ -216,14 +216,14 @@ def withdraw(results, *, ended=False):
             busy[str(batch.relative_to(results))] = records_of(batch)
             continue
         # The lock last: who finds it gone may lock a new one, and work on a batch that is there.
-        _withdraw(batch, ended=ended)
+        _withdraw_batch(batch, ended=ended)
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
         file.close()
     return busy
 
 
-def _withdraw(batch, *, ended):
+def _withdraw_batch(batch, *, ended):
     """Remove a batch; leave a note of the withdrawal if a cluster's job may queue for it."""
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
@@ -241,14 +241,14 @@ def _withdraw(batch, *, ended):
 def records_of(batch):
     """Return {product: path of its record relative to the results folder} of a batch."""
     try:
-        with Path(batch).open(encoding="utf-8") as file:
-            file.readline()
-            jobs = json.loads(file.readline())["jobs"]
+        _, body = Path(batch).read_text("utf-8").splitlines()
+        jobs = json.loads(body)["jobs"]
         return {
             job["product"]: paths.done_record(job["product"], job["key"], job["attempt"])
             for job in jobs
         }
     except (OSError, ValueError, KeyError, TypeError):
+        # Gone, withdrawn, or of another version.
         return {}
 
 

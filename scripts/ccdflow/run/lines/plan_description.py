@@ -95,15 +95,16 @@ def _lines_on_jobs(plan):
         if kind is plan.context.chain.first:
             planned = counted_noun(plan.planned_counts[kind.name], kind.nouns)
             lines.append(
-                f"{len(jobs_of_kind)} of {planned} to {kind.verb}: {_reasons(jobs_of_kind)}"
+                f"{len(jobs_of_kind)} of {planned} to {kind.verb}:"
+                f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:
             number = counted_noun(len(jobs_of_kind), kind.nouns)
-            lines.append(f"{number} to {kind.verb}: {_reasons(jobs_of_kind)}")
+            lines.append(f"{number} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
     reports = [kind for kind in kinds if kind.is_report]
     if reports:
         numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.nouns) for kind in reports)
-        reasons = _reasons([job for kind in reports for job in jobs[kind.name]])
+        reasons = _reasons_in_words([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
 
@@ -165,7 +166,7 @@ def _lines_beside(plan):
     return [f"beside them: {', '.join(aside)}"] if aside else []
 
 
-def _reasons(jobs):
+def _reasons_in_words(jobs):
     """Return the reasons of jobs in words, the most frequent one first."""
     nights = {}
     for job in jobs:

@@ -200,7 +200,7 @@ class Progress:
     def _show(self, text):
         """Write a line: over the last one in a terminal, below it elsewhere."""
         if self.style == "terminal":
-            text = text[: _columns(self._stream) - 1]
+            text = text[: _terminal_width(self._stream) - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
         else:
@@ -208,7 +208,7 @@ class Progress:
         self._stream.flush()
 
 
-def _columns(stream):
+def _terminal_width(stream):
     """Return the width of a terminal: a line that wraps cannot be renewed."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80

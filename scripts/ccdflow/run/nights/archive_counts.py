@@ -45,7 +45,7 @@ def summary(context, night, records, older_headers):
         "types": Counter(row.facts["type"] for row in sound_rows),
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == job_records.MADE),
-        "disk": _disk(records),
+        "disk": _files_by_folder(records),
         "older_headers": older_headers,
         "rows": [plain_row(row) for row in rows if _may_have_line(row)],
     }
@@ -79,13 +79,13 @@ def store_for_lines(context):
 def statuses(context):
     """Return how many frames of the archive have each status, as the table shows it."""
     counts = Counter(row.status_and_reason[0] for row in context.store.rows.values())
-    return _sum(context, "statuses", counts)
+    return _add_closed_nights(context, "statuses", counts)
 
 
 def types(context):
     """Return how many good frames there are of each image type."""
     rows = (row for row in context.store.rows.values() if row.status == OK and not row.gone)
-    return _sum(context, "types", Counter(row.facts["type"] for row in rows))
+    return _add_closed_nights(context, "types", Counter(row.facts["type"] for row in rows))
 
 
 def requested_frames(context):
@@ -95,22 +95,24 @@ def requested_frames(context):
 
 def records(context):
     """Return (records, those made) by kind: how many there are of closed nights."""
-    return _sum(context, "records", Counter()), _sum(context, "made", Counter())
+    return _add_closed_nights(context, "records", Counter()), _add_closed_nights(
+        context, "made", Counter()
+    )
 
 
 def older_headers(context):
     """Return by kind how many products of closed nights have a header of an older version."""
-    return _sum(context, "older_headers", Counter())
+    return _add_closed_nights(context, "older_headers", Counter())
 
 
-def _sum(context, name, counter):
+def _add_closed_nights(context, name, counter):
     """Return a counter with the counts of closed nights added."""
     for night in context.summaries(COUNTS_NOTE).values():
         counter.update(night[name])
     return counter
 
 
-def _disk(records):
+def _files_by_folder(records):
     """Return {folder: [files, bytes]} of products that were made."""
     sizes = {}
     for record in records:
@@ -124,7 +126,7 @@ def _disk(records):
 
 def disk_used(context):
     """Return [[folder, files, bytes]] of the products, as their records have it."""
-    sizes = _disk(context.ledger.values())
+    sizes = _files_by_folder(context.ledger.values())
     for night in context.summaries(COUNTS_NOTE).values():
         for top, (files, size) in night["disk"].items():
             counts = sizes.setdefault(top, [0, 0])

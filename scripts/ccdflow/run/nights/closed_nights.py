@@ -88,7 +88,7 @@ class ClosedNights:
 
     def is_beside(self, results):
         """Return whether header values and ledger of a results folder are those it is about."""
-        return self.first["files"] == _stamps(results)
+        return self.first["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
         """Forget all values of the note and its nights; the next question reads them again."""
@@ -233,9 +233,9 @@ def read_closed_nights(results):
     if columns is None:
         raise NeedsWholePlan("the notes of closed nights are damaged")
     first = columns.first
-    if not isinstance(first, dict) or first.get("form") != _form():
+    if not isinstance(first, dict) or first.get("form") != _version_of_note():
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
-    if first["files"] != _stamps(results):
+    if first["files"] != _stamps_of_open_notes(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
@@ -243,13 +243,13 @@ def read_closed_nights(results):
 
 
 @cache
-def _form():
+def _version_of_note():
     """Return the version of the note, with a hash of the names of the fields in it."""
     names = [[each.name for each in fields(kept)] for kept in (Group, Step, Use, Missing, Row)]
     return f"{FORM_VERSION} {digest([_OF_GROUPS, FACTS, names])}"
 
 
-def _stamps(results):
+def _stamps_of_open_notes(results):
     """Return size and times of the notes that the note of closed nights belongs to."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
 
@@ -279,10 +279,12 @@ def note_all_nights(context, state, older_headers):
         # An answer on one frame of a night serves the others.
         context = PlanContext.of(context)
         homes = _Homes(context)
-        _check(context, homes)
+        _refuse_open_nights(context, homes)
         counts = homes.count(older_headers)
-        notes = {night: _note(context, night, homes, counts[night]) for night in homes.nights}
-        path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
+        notes = {
+            night: _note_of_night(context, night, homes, counts[night]) for night in homes.nights
+        }
+        path, first = context.results / paths.CLOSED_NIGHTS, _first_note(context, state, homes)
         nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
         note_columns.write_columns(
             path, _columns_of(context.closed, notes, nights), first=first, names=nights
@@ -309,7 +311,7 @@ def note_other_ranges(results, nights, ranges):
     """
     if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
-    first = {**nights.first, "files": _stamps(results), "since": False, "late": []}
+    first = {**nights.first, "files": _stamps_of_open_notes(results), "since": False, "late": []}
     first["always"] = ranges["records"].get("", [])
 
     def columns():
@@ -408,7 +410,7 @@ class _Homes:
         return {"rows": rows, "records": record_ranges}
 
 
-def _check(context, homes):
+def _refuse_open_nights(context, homes):
     """Raise `NeedsWholePlan` where a night cannot be planned without the others."""
     if not all(kind.can_close(context) for kind in context.chain):
         raise NeedsWholePlan("the settings let nights depend on one another")
@@ -419,13 +421,13 @@ def _check(context, homes):
         raise NeedsWholePlan("a folder cannot be looked into")
 
 
-def _first(context, state, homes):
+def _first_note(context, state, homes):
     """Return the first note: what the notes of all nights depend on."""
     before = context.closed
     always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
     return {
-        "form": _form(),
-        "files": _stamps(context.results),
+        "form": _version_of_note(),
+        "files": _stamps_of_open_notes(context.results),
         "since": late_notes.is_there(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
@@ -435,7 +437,7 @@ def _first(context, state, homes):
     }
 
 
-def _boots(records):
+def _safe_times_by_boot(records):
     """Return {start of the machine: until when products made since may not be on the disk}."""
     boots = {}
     for record in records:
@@ -445,7 +447,7 @@ def _boots(records):
     return boots
 
 
-def _note(context, night, homes, older_headers):
+def _note_of_night(context, night, homes, older_headers):
     """Return the note of a night: plain values by the names of their columns.
 
     Parameters
@@ -469,10 +471,10 @@ def _note(context, night, homes, older_headers):
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types
     return {
-        "rows": _ranges(context, homes, "rows", night),
-        "records": _ranges(context, homes, "records", night),
+        "rows": _ranges_of_night(context, homes, "rows", night),
+        "records": _ranges_of_night(context, homes, "records", night),
         "folders": sorted({posixpath.dirname(row.file) for row in rows}),
-        "boots": _boots(records),
+        "boots": _safe_times_by_boot(records),
         "prints": " ".join(row.fingerprint for row in rows if row.facts["type"] in combined),
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
@@ -484,7 +486,7 @@ def _note(context, night, homes, older_headers):
     }
 
 
-def _ranges(context, homes, name, night):
+def _ranges_of_night(context, homes, name, night):
     """Return (offset, length) of the parts of a file of notes that hold a night's lines, bytes.
 
     Those of a night that stays closed are as they were noted: its lines were not looked for.

@@ -70,7 +70,7 @@ def _merge_all(results, nights):
     first["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
     homes = _homes_of(nights, "rows", [])
-    ranges = {"rows": _merge(results / paths.HEADERS, _encode(first), late_rows, homes)}
+    ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(first), late_rows, homes)}
     homes = _homes_of(nights, "records", nights.first["always"])
     ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
     late_notes.remove_late_notes(results)
@@ -89,7 +89,7 @@ def _merge_records(path, late, homes):
         Of the ledger.
     late : ccdflow.run.late_notes.LateNotes
     homes : list of (int, int, str)
-        See `_merge`.
+        See `_merge_lines`.
     """
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
@@ -107,7 +107,7 @@ def _merge_records(path, late, homes):
         name, *fields = ledger.line_of_late_line(line, index_of_common)
         new[name] = tuple(fields)
     gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
-    return _merge(path, _encode(first), gone | new, homes)
+    return _merge_lines(path, _encode(first), gone | new, homes)
 
 
 def _name_of(line):
@@ -150,7 +150,7 @@ class _Positioned:
         return line
 
 
-def _merge(path, head, late, homes):
+def _merge_lines(path, head, late, homes):
     """Write a file of notes with late lines in it, or in place of those of the same name.
 
     Parameters
@@ -174,7 +174,9 @@ def _merge(path, head, late, homes):
         If a line belongs nowhere.
     """
     positioned = _Positioned(notes.START + len(head.encode()) + 1)
-    earlier_lines = ((n, line, home) for n, line, home in _lines(path, homes) if n not in late)
+    earlier_lines = (
+        (n, line, home) for n, line, home in _named_lines(path, homes) if n not in late
+    )
     new = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
 
     def lines():
@@ -186,7 +188,7 @@ def _merge(path, head, late, homes):
     return positioned.ranges
 
 
-def _lines(path, homes):
+def _named_lines(path, homes):
     """Yield (name, line, home) of the lines of a file of notes behind the first one."""
     ranges = iter(homes)
     end, home = 0, ""

@@ -60,7 +60,7 @@ def remove_product(results, product, *, raw=None):
                 file=str(target.parent),
                 remedy="remove the link, and run again",
             )
-        _move(path, target)
+        _move_file(path, target)
     with suppress(OSError):
         path.parent.rmdir()
     return target
@@ -120,7 +120,7 @@ def _first_suitable(folder, name, suits):
     return path
 
 
-def _move(path, target):
+def _move_file(path, target):
     """Move a file, also to another disk."""
     try:
         path.replace(target)

@@ -193,7 +193,7 @@ class RowReader:
     """
 
     def __init__(self, first):
-        self._facts, form = first["facts"], _form()
+        self._facts, form = first["facts"], _form_of_lines()
         # Older results: the first line has no names of fields; `older_rows` knows these rows.
         self._fields = first.get("fields", form["fields"])
         self._has_same_facts = self._facts == form["facts"]
@@ -230,7 +230,7 @@ def _by_name(names, values):
 
 
 @cache
-def _form():
+def _form_of_lines():
     """Return the form of the lines of rows and of the table, as JSON gives it.
 
     A row whose fields have other names was written by another version, so that nobody need count
@@ -249,7 +249,7 @@ def _form():
 
 def first_line_of_rows(store):
     """Return the values of the first line above the rows of a store, whose table is as noted."""
-    return {**_form(), "table": store.table, "shared": store.shared}
+    return {**_form_of_lines(), "table": store.table, "shared": store.shared}
 
 
 def line_of_row(row):
@@ -273,7 +273,7 @@ def save_store(results, store):
     """
     before = store.table
     path = Path(results) / paths.INVENTORY
-    unchanged = _same(store.rows, store.saved)
+    unchanged = _are_saved_rows(store.rows, store.saved)
     is_known = before and atomic_write.stamp_of(path) == before
     if not unchanged or not is_known:
         write_inventory(results, store, before=store.saved if is_known else None)
@@ -289,7 +289,7 @@ def save_store(results, store):
     store.saved = dict(store.rows)
 
 
-def _same(rows, saved_rows):
+def _are_saved_rows(rows, saved_rows):
     """Return whether all rows are the objects that were saved: none is changed in place."""
     return len(rows) == len(saved_rows) and all(
         saved_rows.get(name) is row for name, row in rows.items()

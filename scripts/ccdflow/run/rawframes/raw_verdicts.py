@@ -82,7 +82,7 @@ def mark_gone(store, records, gone, results):
             if not has_product:
                 store.rows[file] = unreadable_row(row)
         elif has_product:
-            gone = _gone(row, folders, is_in_the_way=blocked(product))
+            gone = _row_not_found(row, folders, is_in_the_way=blocked(product))
             if row.gone != gone.gone or not row.stamp:
                 store.rows[file] = gone
         else:
@@ -109,7 +109,7 @@ def _folders_of(product):
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _gone(row, folders, *, is_in_the_way):
+def _row_not_found(row, folders, *, is_in_the_way):
     """Return the row of a raw file that was not found.
 
     Parameters

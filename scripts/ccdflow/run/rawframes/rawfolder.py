@@ -162,7 +162,7 @@ class _Walk:
 
     def __init__(self, raw, results):
         self.raw = raw
-        self.results = _identity(results)
+        self.results = _device_and_inode(results)
         self.roots = [os.path.realpath(each) for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
@@ -252,7 +252,7 @@ class _Walk:
             self.stamps[name] = atomic_write.stamp_of(entry)
 
 
-def _identity(folder):
+def _device_and_inode(folder):
     """Return (device, inode) of a folder; None if it is missing."""
     try:
         status = os.stat(folder) if folder else None  # noqa: PTH116

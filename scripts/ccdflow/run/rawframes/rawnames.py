@@ -70,7 +70,7 @@ def refuse_twins(store, new_files):
     by_product = {}
     for file in new_files:
         by_product.setdefault(paths.reduced_frame(file), []).append(file)
-    files_by_folder = _folders(new_files)
+    files_by_folder = _first_file_by_folder(new_files)
     for product, files in by_product.items():
         for file in files:
             twins = [twin for twin in files if twin != file]
@@ -153,7 +153,7 @@ def is_folding(results):
         return False
 
 
-def _folders(files):
+def _first_file_by_folder(files):
     """Return {folder of products: the first file whose product is below it}."""
     first, files_by_folder = {}, {}
     for file in files:

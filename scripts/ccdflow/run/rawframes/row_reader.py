@@ -126,7 +126,7 @@ class RawRowReader:
             # Not the frame's fault: the next run reads it again.
             error = file_errors.memory_error(file)
         if isinstance(error, file_errors.UnreadableRawFile):
-            return ReadRow(_unreadable(row, before, error, self.settings.raw / file))
+            return ReadRow(_unreadable_row(row, before, error, self.settings.raw / file))
         if self._is_arriving(row, error):
             if before is not None and before.status == OK and before.geometry:
                 # The file is written once more: until that is done its row stays.
@@ -376,7 +376,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     return where.canonical(), recipe.for_geometry(where).canonical(), where.notes
 
 
-def _unreadable(row, before, error, path):
+def _unreadable_row(row, before, error, path):
     """Return the row of a file that cannot be read.
 
     A file that was good before keeps its values and its product: its disk may be away. The next

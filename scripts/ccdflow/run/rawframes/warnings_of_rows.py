@@ -39,13 +39,13 @@ def warning_lines(store, *, most_lines=MOST_LINES):
         for text in warnings.splitlines():
             kinds.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
     ranked = sorted(kinds.values(), key=lambda members: -len(members))
-    lines = [_line(members) for members in ranked[:most_lines]]
+    lines = [_warning_line(members) for members in ranked[:most_lines]]
     if len(ranked) > most_lines:
         lines.append(f"... and {len(ranked) - most_lines} more kinds of warnings, see the table")
     return [*lines, *_line_on_undated(store)]
 
 
-def _line(entries):
+def _warning_line(entries):
     file, text = entries[0]
     how_many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
     return f"warning: {file}: {text}{how_many}"

@@ -95,18 +95,18 @@ class Host:
 
 def missing_attributes(workflow):
     """Return the attributes of `NEEDED_ATTRIBUTES` that a version of Snakemake lacks."""
-    return [name for name in NEEDED_ATTRIBUTES if not _has(workflow, name)]
+    return [name for name in NEEDED_ATTRIBUTES if not _has_attribute(workflow, name)]
 
 
-def _has(workflow, name):
+def _has_attribute(workflow, name):
     try:
-        _get(workflow, name)
+        _set_attribute(workflow, name)
     except AttributeError:
         return False
     return True
 
 
-def _get(workflow, name):
+def _set_attribute(workflow, name):
     """Return an attribute, or None while Snakemake has not yet set its owner."""
     value = workflow
     for part in name.split("."):
@@ -181,7 +181,7 @@ def can_write(folder):
 
 def given_settings(workflow):
     """Return the names of the settings given on the command line."""
-    return frozenset(_get(workflow, "config_settings.config") or ())
+    return frozenset(_set_attribute(workflow, "config_settings.config") or ())
 
 
 def error_line_with_settings(error, keys_given):
@@ -238,8 +238,8 @@ def read_host(workflow, arguments=()):
         forced=frozenset(rules_and_targets),
         all_forced=bool(all_forced),
         given=given_settings(workflow),
-        is_verbose=bool(_get(workflow, "output_settings.verbose")),
-        latency=_get(workflow, "execution_settings.latency_wait") or 0.0,
+        is_verbose=bool(_set_attribute(workflow, "output_settings.verbose")),
+        latency=_set_attribute(workflow, "execution_settings.latency_wait") or 0.0,
     )
 
 

@@ -18,7 +18,7 @@ _MMAP_THRESHOLD, _LARGE_BYTES = -3, 1 << 20
 
 
 @cache
-def _function(name):
+def _c_function(name):
     """Return a function of the C library; None where it has none, as on other systems."""
     try:
         return getattr(ctypes.CDLL(None), name, None)
@@ -28,12 +28,12 @@ def _function(name):
 
 def keep_few():
     """Let all threads that start from now on share a few heaps, which hold no large block."""
-    if (mallopt := _function("mallopt")) is not None:
+    if (mallopt := _c_function("mallopt")) is not None:
         mallopt(_ARENA_MAX, _HEAPS)
         mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def give_back():
     """Give free memory back to the system."""
-    if (trim := _function("malloc_trim")) is not None:
+    if (trim := _c_function("malloc_trim")) is not None:
         trim(0)

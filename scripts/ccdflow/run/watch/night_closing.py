@@ -39,7 +39,7 @@ def close_nights(session):
     context, rows = session.context, session.context.store.rows.values()
     if session.archive_state is None or session.unmoved or context.unreadable:
         return False
-    done_nights, open_nights = _done(session)
+    done_nights, open_nights = _nights_to_close(session)
     if not done_nights or sum(row.night in done_nights for row in rows) < _LEAST_CLOSED_SHARE * len(
         rows
     ):
@@ -63,7 +63,7 @@ def close_nights(session):
     return True
 
 
-def _done(session):
+def _nights_to_close(session):
     """Return the nights that can be closed and are not, and those in which something is to be done.
 
     A night is not done if it may be the last one, if something was made of it in this round, if a

@@ -44,7 +44,8 @@ from ccdflow.verify.reading.accounts import (
     raw_file,
     uncompressed_hdus,
 )
-from ccdflow.verify.reading.mask_bits import (
+from ccdflow.verify.reading.measured_gains import measured_gains
+from ccdflow.verify.reading.restated_numbers import (
     COSMIC,
     HOT,
     NO_DATA,
@@ -52,7 +53,6 @@ from ccdflow.verify.reading.mask_bits import (
     SATURATED,
     UNCALIBRATED,
 )
-from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 

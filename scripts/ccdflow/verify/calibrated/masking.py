@@ -15,7 +15,7 @@ from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector.detector_products import history, measurement_of
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.mask_bits import (
+from ccdflow.verify.reading.restated_numbers import (
     BLEED,
     COSMIC,
     HOT,
@@ -239,7 +239,7 @@ def add_bad_pixels(expected, first_header, results, number_of_image):
     """
     if "BPMIM" not in first_header:
         return
-    nights = _measurements(first_header, results)
+    nights = _named_measurements(first_header, results)
     for *_, cards in nights:
         if cards["CCDFCAM"] != first_header["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
@@ -249,7 +249,7 @@ def add_bad_pixels(expected, first_header, results, number_of_image):
         image.reshape(-1)[index] |= bits
 
 
-def _measurements(first_header, results):
+def _named_measurements(first_header, results):
     """Return the findings of the measurements that a frame names, oldest first."""
     count = first_header["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]

@@ -9,7 +9,13 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.detector.photon_light import SmoothLight, tiles
-from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.reading.restated_numbers import (
+    NO_DATA,
+    NOT_FINITE,
+    SATURATED,
+    UNCALIBRATED,
+    UNLIT,
+)
 from ccdflow.verify.reading.verdict import REPLACED, CannotRemake
 
 # Response below which a flat divides nothing: the pixel is not calibrated.

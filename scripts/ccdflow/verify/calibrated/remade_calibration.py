@@ -29,7 +29,7 @@ from ccdflow.verify.comparing.comparing import (
 )
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 # The noise of the sky is measured in this many rows.
 _SKY_ROWS = 32
@@ -272,7 +272,7 @@ def check_sky(header, image, noise, smooth, mask):
     steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     if steps.size:
-        _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=_SKY_PART)
+        _same_unless_unknown(header, "SKYRMS", _clipped_scatter(steps) / 2**0.5, part=_SKY_PART)
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.covered.all():
         predicted = np.concatenate([_predicted_noise(noise, smooth, row, nx) for row in rows])
@@ -299,7 +299,7 @@ def _predicted_noise(noise, smooth, row, nx):
     return np.sqrt(noise.with_light(before, lit, flat, of_flat, photon)) / flat
 
 
-def _scatter(steps):
+def _clipped_scatter(steps):
     squares = steps**2
     sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
     for _ in range(_SKY_ITERATIONS):
@@ -456,7 +456,7 @@ def smooth_of(image):
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 
-def check_errors(error, image, noise, smooth, calibrated, step, bad):
+def check_errors(error, image, noise, smooth, *, calibrated, step, bad):
     """Compare the standard errors of an image with those of the header's terms.
 
     Parameters

@@ -49,7 +49,7 @@ def flat_over_factor(flat, first_header, reduced, results, image):
     with fits.open(path, memmap=False) as hdus:
         excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
     mean_dead_time = number_of_card(first_header.get("SHUTMEAN")) or 0.0
-    seconds, *flat_seconds = _exposures(flat, reduced, results)
+    seconds, *flat_seconds = _seconds_of_members(flat, reduced, results)
     shape = flat.data.shape
     excess_of_pixels = _stretch_cells(excess, shape)
     factor_in_flat = np.mean(
@@ -69,7 +69,7 @@ def flat_over_factor(flat, first_header, reduced, results, image):
     return replace(flat, data=data, errors=(data * np.sqrt(relative)).astype(np.float32))
 
 
-def _exposures(flat, reduced, results):
+def _seconds_of_members(flat, reduced, results):
     """Return the seconds of a frame, and of each member of its flat."""
     names = [str(flat.first_header[word]) for word in flat.first_header if word.startswith("IMC")]
     headers = [reduced]

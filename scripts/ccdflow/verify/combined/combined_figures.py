@@ -20,7 +20,7 @@ from ccdflow.verify.comparing.card_pairs import must_have
 from ccdflow.verify.comparing.comparing import Differs, check_bits, check_figure, check_value
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import (
+from ccdflow.verify.reading.restated_numbers import (
     BLEED,
     DEAD,
     HOT,

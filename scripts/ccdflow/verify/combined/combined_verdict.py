@@ -37,7 +37,7 @@ from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, check_cards, check_shared_cards
 from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import BLEED, HOT, NOT_LINEAR, UNLIT
+from ccdflow.verify.reading.restated_numbers import BLEED, HOT, NOT_LINEAR, UNLIT
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from ccdflow.verify.combined.measuring import finite_median
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 # Values of a pixel near the limit of rejection of which all choices are tried.
 _MOST_DOUBTFUL = 8

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.verify.detector.photon_light import lines_between_middles
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 MODEL_ROWS = 64
 """The model of the noise is measured in this many rows of the members."""
@@ -249,10 +249,10 @@ def combination(values, account):
     -------
     numpy.ndarray of shape (...), float64
     """
-    return _combination(values, *_combining_settings(account))
+    return _combined_values(values, *_combining_settings(account))
 
 
-def _combination(values, method, clip, deviation, iterations):
+def _combined_values(values, method, clip, deviation, iterations):
     """Return the clipped mean or median of values (n, k) along the first axis.
 
     Parameters
@@ -302,7 +302,7 @@ def excess(count, method, clip, deviation, iterations):
         return 1.0
     trials = max(min(_MOST_TRIALS, _TRIAL_VALUES // count), _FEWEST_TRIALS)
     values = np.random.default_rng(_TRIAL_SEED).standard_normal((count, trials))
-    combined = _combination(values, method, clip, deviation, iterations)
+    combined = _combined_values(values, method, clip, deviation, iterations)
     return float(np.mean(combined**2) / np.mean(values.mean(axis=0) ** 2))
 
 

@@ -18,7 +18,7 @@ from ccdflow.verify.comparing.amplifiers import (
 )
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import DEAD, NO_DATA, SATURATED
+from ccdflow.verify.reading.restated_numbers import DEAD, NO_DATA, SATURATED
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 
 
@@ -141,7 +141,7 @@ def prepare_rows(account, results, hdu, rows):
     """
     paths = [results / product_of(member) for member in account.members]
     values = [rows_of(path, hdu, rows, "member") for path in paths]
-    bits = _masks(paths, hdu, rows, values, account)
+    bits = _masks_of_members(paths, hdu, rows, values, account)
     scale = max(float(np.nanmax(np.abs(value), initial=0.0)) for value in values)
     dark = None
     for kind, master in account.masters.items():
@@ -185,7 +185,7 @@ def _subtract_master(values, kind, master, factor):
     return difference.data
 
 
-def _masks(paths, hdu, rows, values, account):
+def _masks_of_members(paths, hdu, rows, values, account):
     """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them.
 
     Parameters
@@ -206,7 +206,7 @@ def _masks(paths, hdu, rows, values, account):
         if name in open_product(path).images:
             bits[number] = rows_of(path, name, rows, "member")
         header = open_product(path).images[hdu].header
-        if (ceiling := _ceiling(header)) is not None:
+        if (ceiling := _lowest_saturation(header)) is not None:
             bits[number][values[number] >= ceiling] |= SATURATED
         _add_parts_at_end(bits[number], values[number], header, rows)
         for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
@@ -219,7 +219,7 @@ def _masks(paths, hdu, rows, values, account):
     return bits
 
 
-def _ceiling(header):
+def _lowest_saturation(header):
     """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     ceilings = []

@@ -69,7 +69,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
         for kept in (keep[-1], keep[1])
     ]  # fmt: skip
     kept = np.where(is_empty, finite, keep[1])
-    variances = _variances(
+    variances = _variance_by_source(
         images[1], kept, model=(fixed, slope), levels=levels, charge=charge, light=light
     )
     maker = "numpy: a noise model that ccdproc lacks"
@@ -88,7 +88,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     )
 
 
-def _variances(image, kept, model, levels, charge, light):
+def _variance_by_source(image, kept, model, levels, charge, light):
     """Return the variance of the mean of the kept values, for each of two sources of the light.
 
     The light of a pixel is that of its surroundings, or its own where it is brighter by three
@@ -161,7 +161,7 @@ def with_variances(remade, prepared, account, hdu, rows, surroundings):
     light = None if account.levels else surroundings(rows)
     return replace(
         remade,
-        variances=_variances(
+        variances=_variance_by_source(
             remade.image, kept, model=model, levels=levels, charge=charge, light=light
         ),
     )

@@ -20,7 +20,7 @@ from ccdflow.verify.combined.kept_values import (
 )
 from ccdflow.verify.combined.prepared_rows import RemadeRows, prepare_rows
 from ccdflow.verify.combined.remade_by_noise import combine_by_noise, with_variances
-from ccdflow.verify.reading.mask_bits import NO_DATA
+from ccdflow.verify.reading.restated_numbers import NO_DATA
 from ccdflow.verify.reading.verdict import MODEL, CannotRemake
 
 # Part by which a limit is moved, to see which values are decided by the rounding.

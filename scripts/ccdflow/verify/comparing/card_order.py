@@ -73,7 +73,7 @@ def check_order(header, source, order, own):
     place_in_source = (
         {} if source is None else {word: n for n, word in reversed(list(enumerate(source)))}
     )
-    ranks, last_rank, last_keyword = _ranks(order), None, None
+    ranks, last_rank, last_keyword = _ranks_of_keywords(order), None, None
     for keyword in dict.fromkeys(header):
         if keyword in _COMMENTARY or (keyword in place_in_source and own.fullmatch(keyword)):
             continue
@@ -91,7 +91,7 @@ def check_order(header, source, order, own):
         last_rank, last_keyword = rank, keyword
 
 
-def _ranks(order):
+def _ranks_of_keywords(order):
     """Return {keyword, or (beginning of one, True): (rank, rank among those of a number)}."""
     ranks = {}
     for rank, entry in enumerate(order):

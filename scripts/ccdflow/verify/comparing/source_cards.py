@@ -16,19 +16,19 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.verify.comparing.comparing import Differs
 
 # Patterns of keywords. Cards on how an HDU is stored: their values are the product's own.
-_STORED_CARDS = (
+_STORAGE_CARDS = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
 # A product may have these of them though its source lacks them.
-_WRITTEN_CARDS = (
+_STORAGE_CARDS_ADDED = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
     r"|EXT(NAME|VER|LEVEL)|INHERIT"
 )
 # Versions of programs, and keys and names of products.
-_VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
+_VERSION_CARDS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
 # Amplifiers and overscan of a reduced frame.
-_OF_AMPLIFIERS = (
+_AMPLIFIER_CARDS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|OSCSAT|AMP(SAT|TOP|FUL|HDU|BAD)|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|TOP|FULL|GAIN|BAD)"
     r"|RAW(FILE|FP|DATE)|DATSEC"
@@ -36,18 +36,18 @@ _OF_AMPLIFIERS = (
 # Places in the image or on the detector, given anew as pixels move.
 _PLACED_CARDS = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
 # World coordinates.
-_WORLD = (
+_WORLD_CARDS = (
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
 # Sections and numbers that count raw pixels: they do not hold for a reduced frame.
-_ABOUT_RAW_PIXELS = (
+_RAW_PIXEL_CARDS = (
     r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
     r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
     r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
 )
 # Tiles of a compressed image.
-_TILES = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
+_TILE_CARDS = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
 # Cards that a combined frame adds, and those that a calibrated one adds.
 _COMBINED_CARDS = (
     r"NCOMBINE|DATE-(BEG|END)|COMBMETH|CLIP(SIG|DEV|ITER|RN)|CLIPRN\d\d|IM[A-Z]*\d+|N(REJECT|INVALID)"
@@ -60,7 +60,7 @@ _CALIBRATED_CARDS = (
     r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|E?GAIN|CCDGAIN|SAT(URATE|LEVEL)|RAW\w*GAIN|RAWSAT\w+"
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
-WORLD = re.compile(_WORLD)
+WORLD = re.compile(_WORLD_CARDS)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
 # Older results: the comment of OSCAXIS in reduced frames of header version 3, and that of today. A
 # calibrated frame keeps the one that its reduced frame had.
@@ -109,22 +109,26 @@ class CardOrigins:
 
 REDUCED_ORIGINS = CardOrigins(
     re.compile(
-        f"{_STORED_CARDS}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
+        f"{_STORAGE_CARDS}|{_VERSION_CARDS}|CCDFCAM|{_AMPLIFIER_CARDS}|{_RAW_PIXEL_CARDS}|{_TILE_CARDS}"
         r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
     ),
-    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_PLACED_CARDS}"),
     re.compile(
-        f"{_STORED_CARDS}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"
+        f"{_STORAGE_CARDS_ADDED}|{_VERSION_CARDS}|CCDFCAM|{_AMPLIFIER_CARDS}|{_PLACED_CARDS}"
+    ),
+    re.compile(
+        f"{_STORAGE_CARDS}|{_VERSION_CARDS}|{_AMPLIFIER_CARDS}|{_RAW_PIXEL_CARDS}|{_TILE_CARDS}|{_WORLD_CARDS}"
     ),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
 """The origins of the cards of a reduced frame."""
 
 COMBINED_ORIGINS = CardOrigins(
-    re.compile(rf"{_STORED_CARDS}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
-    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|{_COMBINED_CARDS}|EXPTIME"),
     re.compile(
-        rf"{_STORED_CARDS}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
+        rf"{_STORAGE_CARDS}|{_VERSION_CARDS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"
+    ),
+    re.compile(f"{_STORAGE_CARDS_ADDED}|{_VERSION_CARDS}|{_COMBINED_CARDS}|EXPTIME"),
+    re.compile(
+        rf"{_STORAGE_CARDS}|{_VERSION_CARDS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
         r"|AMPTOP(\d\d)?|AMPFUL(L|\d\d)"
     ),
     # Warnings on the pixels among them, in any words.
@@ -133,9 +137,9 @@ COMBINED_ORIGINS = CardOrigins(
 """The origins of the cards of a combined bias, dark or flat."""
 
 CALIBRATED_ORIGINS = CardOrigins(
-    re.compile(f"{_STORED_CARDS}|{_VERSIONS}|GAIN|SATURATE"),
-    re.compile(f"{_WRITTEN_CARDS}|{_VERSIONS}|{_CALIBRATED_CARDS}"),
-    re.compile(f"{_STORED_CARDS}|{_CALIBRATED_CARDS}"),
+    re.compile(f"{_STORAGE_CARDS}|{_VERSION_CARDS}|GAIN|SATURATE"),
+    re.compile(f"{_STORAGE_CARDS_ADDED}|{_VERSION_CARDS}|{_CALIBRATED_CARDS}"),
+    re.compile(f"{_STORAGE_CARDS}|{_CALIBRATED_CARDS}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
 """The origins of the cards of a calibrated frame."""

@@ -13,7 +13,7 @@ from ccdflow.verify.detector.pixel_bits import (
     mad,
     neighbours,
 )
-from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 
 # All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
 # is noticed here.

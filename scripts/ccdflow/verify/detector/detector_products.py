@@ -13,7 +13,7 @@ from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
@@ -62,7 +62,7 @@ def verify_detector(headers, path, results):
 
 def _verify_map(first_header, hdus, results):
     """Make a map of bad pixels again from its measurements, and compare it."""
-    nights = _measurements(first_header, results)
+    nights = _nights_of_map(first_header, results)
     names = [name for name, *_ in nights]
     newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
@@ -102,14 +102,14 @@ def _compare_columns(table, expected):
             raise Differs(f"column {name} of PIXELS differs from the nights' tables")
 
 
-def _measurements(first_header, results):
-    """Return the `_measurement` of each night of a map, oldest first."""
+def _nights_of_map(first_header, results):
+    """Return the `_night_of_map` of each night of a map, oldest first."""
     if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     if first_header["NCOMBINE"] > 999:
         raise CannotRemake("it names only the first 999 of its measurements", OLDER)
     nights = [
-        _measurement(first_header, number, results)
+        _night_of_map(first_header, number, results)
         for number in range(1, first_header["NCOMBINE"] + 1)
     ]
     names = [name for name, *_ in nights]
@@ -180,7 +180,7 @@ class _JointlyLow(NamedTuple):
     nights_looked: np.ndarray
 
 
-def _measurement(first_header, number, results):
+def _night_of_map(first_header, number, results):
     """Return the `NightOfMap` of a measurement that a map names."""
     name = unquote(str(first_header[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(
@@ -218,7 +218,7 @@ def history(nights, number, shape, share):
     -------
     PixelHistory
     """
-    places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
+    places = [_places_in_image(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)
     index = np.unique(np.concatenate([low, *places]))
     bits = np.zeros(index.size, np.int16)
@@ -228,7 +228,9 @@ def history(nights, number, shape, share):
         bad = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
             lines_of_image = lines[lines["IMAGE"] == number]
-            bad[night, np.searchsorted(index, places[night])] = _bits(lines_of_image, source)
+            bad[night, np.searchsorted(index, places[night])] = _bits_of_source(
+                lines_of_image, source
+            )
         has_source = np.array([source.lower() in could for _, could, *_ in nights], bool)
         bad[~has_source] = 0
         is_bad = bad != 0
@@ -257,7 +259,7 @@ def history(nights, number, shape, share):
     return PixelHistory(index, bits, names[begun], names[last], times_bad, nights_looked)
 
 
-def _places(lines, number, shape):
+def _places_in_image(lines, number, shape):
     """Return the places of the pixels of an image in it, and which lines they are."""
     is_of_image = lines["IMAGE"] == number
     x, y = (lines[name][is_of_image].astype(np.int64) for name in ("X", "Y"))
@@ -281,7 +283,7 @@ def _find_jointly_low(nights, number, shape, share):
     card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
         if weak is not None and card in cards:
-            places, lines = _places(weak, number, shape)
+            places, lines = _places_in_image(weak, number, shape)
             weak_of_nights.append((night, places, weak["SIGMA"][lines], cards[card]))
     index = np.unique(
         np.concatenate(
@@ -304,7 +306,7 @@ def _find_jointly_low(nights, number, shape, share):
     return _JointlyLow(index[low], names[first], names[::-1][last], often[low], counted[low])
 
 
-def _bits(lines, source):
+def _bits_of_source(lines, source):
     """Return the bits that a source gives; 0 in a table without its column."""
     # Older results: tables lack the columns of newer sources.
     names = lines.dtype.names
@@ -324,7 +326,7 @@ def _check_table(first_header, hdus):
     if not (np.isfinite(sigma) & (sigma < 0)).all():
         raise Differs("column SIGMA of WEAK has numbers that are not below 0")
     for name, allowed in _ALLOWED_BITS.items():
-        bits = _bits(lines, name)
+        bits = _bits_of_source(lines, name)
         if (bits & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
         if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():

@@ -21,7 +21,7 @@ from ccdflow.verify.detector.pixel_bits import (
     mad,
     neighbours,
 )
-from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD
 
 # All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
 # is noticed here.

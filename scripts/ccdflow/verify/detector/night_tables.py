@@ -18,8 +18,15 @@ from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.reading.measured_gains import measured_gains
+from ccdflow.verify.reading.restated_numbers import (
+    BAD_COLUMN,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    SATURATED,
+    UNLIT,
+)
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, MODEL, OLDER, CannotRemake
 

@@ -78,7 +78,7 @@ class SmoothLight:
         medians = np.array(
             [
                 [
-                    _median(sample[low:high, x * width : (x + 1) * width : step])
+                    _median_of_known(sample[low:high, x * width : (x + 1) * width : step])
                     for x in range(count)
                 ]
                 for low, high in pairwise(ends)
@@ -131,7 +131,7 @@ def lines_between_middles(middles, values, places):
     return values[lower] * (1 - part) + values[upper] * part
 
 
-def _median(values):
+def _median_of_known(values):
     values = values[np.isfinite(values)]
     return np.median(values) if values.size else np.nan
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import ndimage
 
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
 NEAR_LIMIT_PART = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""

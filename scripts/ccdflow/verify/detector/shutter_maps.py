@@ -166,7 +166,7 @@ def verify_shutter(first_header, hdus, results):
     names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
     if [hdu.name for hdu in hdus[1:]] != names:
         raise Differs(f"its images are {', '.join(names)}")
-    noises = _noises(first_header, images, numbers, flats)
+    noises = _gains_and_noises(first_header, images, numbers, flats)
     series = [
         _cells_of([flat for flat in flats if flat.series == cells], numbers, images, noises)
         for cells in sorted({flat.series for flat in flats})
@@ -208,7 +208,7 @@ def _compare_cells(hdus, excess, error):
     return largest, first_cell
 
 
-def _noises(first_header, images, numbers, flats):
+def _gains_and_noises(first_header, images, numbers, flats):
     """Return (gain, read noise) of the first amplifier of each image, as the cards name them.
 
     Parameters

@@ -266,7 +266,7 @@ def account_of_frame(headers):
             sigma=first_header["OSCSIGMA"] if "OSCMODEL" in first_header else 0.0,
             iterations=first_header["OSCITERS"] if "OSCMODEL" in first_header else 0,
             images={
-                number: _amplifiers(header)
+                number: _amplifiers_of_header(header)
                 for number, header in enumerate(headers)
                 if "NAMPS" in header
             },
@@ -275,13 +275,13 @@ def account_of_frame(headers):
         raise _error_of_missing_card(error) from None
 
 
-def _amplifiers(header):
+def _amplifiers_of_header(header):
     count = header["NAMPS"]
     tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
-    return tuple(_amplifier(header, tail) for tail in tails)
+    return tuple(_amplifier_of_tail(header, tail) for tail in tails)
 
 
-def _amplifier(header, tail):
+def _amplifier_of_tail(header, tail):
     """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
 
     def card(name, absent=None):
@@ -356,13 +356,13 @@ def account_of_combined(headers):
     first_header = headers[0]
     try:
         count = first_header["NCOMBINE"]
-        members = _series(first_header, "IMCOM", "IMC", count)
+        members = _numbered_values(first_header, "IMCOM", "IMC", count)
         images = tuple(number for number, header in enumerate(headers) if "IMGLEVEL" in header)
         of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
-        levels = _series(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
+        levels = _numbered_values(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
         masters = masters_of(first_header)
         if "dark" in masters:
-            factors = _series(first_header, "IMDRK", "IMD", count)
+            factors = _numbered_values(first_header, "IMDRK", "IMD", count)
             masters["dark"] = replace(masters["dark"], factors=factors)
         return CombinedAccount(
             key=first_header["CCDFKEY"],
@@ -381,7 +381,7 @@ def account_of_combined(headers):
         raise _error_of_missing_card(error) from None
 
 
-def _series(header, name, long, count):
+def _numbered_values(header, name, long, count):
     """Return the values of numbered cards; `long` is the keyword of more than 999 of them.
 
     Parameters

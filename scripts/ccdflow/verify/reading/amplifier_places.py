@@ -60,7 +60,7 @@ def place_of(header, tail):
         if (
             match
             and _is_within(place, shape)
-            and not any(_overlap(place, strip) for strip in strips)
+            and not any(_do_overlap(place, strip) for strip in strips)
         ):
             return place
     for strip in strips:
@@ -74,7 +74,7 @@ def _is_within(place, shape):
     )
 
 
-def _overlap(place, strip):
+def _do_overlap(place, strip):
     return all(
         along.start < along_strip.stop and along_strip.start < along.stop
         for along, along_strip in zip(place, strip, strict=True)
@@ -83,7 +83,7 @@ def _overlap(place, strip):
 
 def _part_beside(place, strip):
     """Return the largest part of a region on one side of a strip."""
-    sides = [place] if not _overlap(place, strip) else []
+    sides = [place] if not _do_overlap(place, strip) else []
     for axis in () if sides else (0, 1):
         along, cut = place[axis], strip[axis]
         for side in (slice(along.start, cut.start), slice(cut.stop, along.stop)):

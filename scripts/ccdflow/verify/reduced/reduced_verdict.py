@@ -33,7 +33,7 @@ from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, check_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
+from ccdflow.verify.reading.restated_numbers import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
 # Units of raw pixels: a product has adu for all of them.

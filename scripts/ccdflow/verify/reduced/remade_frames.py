@@ -19,7 +19,7 @@ from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
 from ccdflow.errors import is_own_fault
-from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
 # Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
@@ -157,8 +157,11 @@ def reduce_amplifier(raw, amplifier, account):
     CannotRemake
         Where ccdproc has no such subtraction.
     """
-    for kept, (y, x) in _regions(raw, amplifier):
-        subtract, count = _subtraction(raw, amplifier, account, kept), kept[0].stop - kept[0].start
+    for kept, (y, x) in _regions_with_levels(raw, amplifier):
+        subtract, count = (
+            _subtraction_of_overscan(raw, amplifier, account, kept),
+            kept[0].stop - kept[0].start,
+        )
         for low in range(0, count, _ROWS_AT_ONCE):
             high = min(low + _ROWS_AT_ONCE, count)
             part = slice(kept[0].start + low, kept[0].start + high), kept[1]
@@ -168,7 +171,7 @@ def reduce_amplifier(raw, amplifier, account):
             yield (slice(first, first + high - low), x), pixels
 
 
-def _regions(raw, amplifier):
+def _regions_with_levels(raw, amplifier):
     """Return [(pixels of the raw array, their place in the product)] that have the levels.
 
     A frame that was left whole has its overscan in it.
@@ -180,7 +183,7 @@ def _regions(raw, amplifier):
     return [(region, region) for region in (amplifier.place, *strips)]
 
 
-def _subtraction(raw, amplifier, account, kept):
+def _subtraction_of_overscan(raw, amplifier, account, kept):
     """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows).
 
     Parameters

@@ -1,4 +1,7 @@
-"""The bits of masks, as docs/products.md and MASK headers have them, and the factor of the MAD."""
+"""The bits of masks and the factor of the MAD, written again on purpose, not imported.
+
+The bits are those of docs/products.md and of the headers of MASK.
+"""
 
 from __future__ import annotations
 
