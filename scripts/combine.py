@@ -168,6 +168,7 @@ def common_unit(files, hdu):
 
 
 def _lower_unit(unit):
+    """Return a unit in small letters, and electron for all spellings of electrons."""
     return "electron" if is_electrons(unit) else unit.lower()
 
 

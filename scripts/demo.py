@@ -83,11 +83,13 @@ def products(results):
 
 
 def _counts_of_types(frames):
+    """Return how many frames of the inventory have each type, in words."""
     counts = Counter(frames["type"])
     return ", ".join(f"{count} {kind or 'unreadable'}" for kind, count in sorted(counts.items()))
 
 
 def _lines_on_frames(folder):
+    """Return [(folder, words on its reduced frames)], [] where there are none."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         return []
@@ -135,6 +137,7 @@ def _shape_and_type(path):
 
 
 def _line_on_master(path):
+    """Return the words on a combined bias, dark or flat."""
     header = fits.getheader(path)
     kind = path.name.partition("_")[0]
     of = {"dark": f" of {header.get('EXPTIME', 0):g} s", "flat": f" in {header.get('FILTER')}"}

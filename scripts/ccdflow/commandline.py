@@ -31,6 +31,7 @@ _SCRIPTS = Path(__file__).parents[1]
 
 
 def _end_process(number, frame):
+    """End the process at once with one line: the handler of a signal."""
     # An exception would be lost in callbacks of Python's imports.
     os.write(2, f"{_ENDED_TEXT}\n".encode())
     os._exit(INTERRUPTED)
@@ -228,6 +229,7 @@ def split_words(words, *, allowed):
 
 
 def _is_file(word):
+    """Return whether a word is the path of a file or folder that is there."""
     try:
         return Path(word).exists()
     except (OSError, ValueError):
@@ -235,6 +237,7 @@ def _is_file(word):
 
 
 def _as_words(names):
+    """Return the names of settings as a usage line has them: ``raw=... results=...``."""
     return " ".join(f"{name}=..." for name in names) or "no NAME=VALUE here"
 
 

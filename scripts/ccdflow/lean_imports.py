@@ -147,10 +147,12 @@ def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
 
 
 def _is_being_imported(module):
+    """Return whether a package was begun to be imported and has no `__all__` yet."""
     return module is not None and not hasattr(module, "__all__")
 
 
 def _import_numpy():
+    """Import numpy with one thread for OpenBLAS, unless the user gave a number."""
     given = _THREADS in os.environ
     os.environ.setdefault(_THREADS, "1")
     try:

@@ -606,10 +606,12 @@ def folded_name(name):
 
 
 def _safe_letters(text):
+    """Return a text with _ for all that is no letter, digit, or one of ``_.+-``."""
     return re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
 
 
 def _short_digest(text):
+    """Return the first 8 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(str(text).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 

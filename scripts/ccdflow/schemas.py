@@ -95,6 +95,7 @@ def _part_without_references(part, definitions):
 
 @cache
 def _schema_validator(schema):
+    """Return the validator of jsonschema for a schema."""
     # Imported here, because nearly all values are valid, and need none of it.
     import jsonschema
 
@@ -120,6 +121,7 @@ _TYPES = {
 
 
 def _is_of_type(value, names, _):
+    """Return whether a value is of a type of JSON, or of one of several."""
     return any(_TYPES[name](value) for name in ([names] if isinstance(names, str) else names))
 
 
@@ -135,6 +137,7 @@ def _is_equal(one, other):
 
 
 def _is_of_then_or_else(value, condition, schema):
+    """Return whether a value is as ``then`` says if it meets ``if``, else as ``else`` says."""
     return is_match(value, schema.get("then" if is_match(value, condition) else "else", True))
 
 
@@ -145,6 +148,7 @@ def _has_only(value, others, schema):
 
 
 def _are_different(values, is_wanted, _):
+    """Return whether all values of a list differ, where ``uniqueItems`` wants that."""
     return not is_wanted or not any(_is_equal(*pair) for pair in combinations(values, 2))
 
 
@@ -154,6 +158,7 @@ def _check_if(is_concerned, check):
 
 
 def _is_always_valid(value, given, schema):
+    """Return True: this key of a schema limits no value."""
     return True
 
 

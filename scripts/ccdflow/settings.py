@@ -66,6 +66,7 @@ def parts():
 
 
 def _defaults_of(schema):
+    """Return {setting: its default} of a schema, blocks within blocks."""
     return {
         key: _defaults_of(part) if "properties" in part else part["default"]
         for key, part in schema["properties"].items()
@@ -179,6 +180,7 @@ def _expanded_folder(name, value):
 
 
 def _merged_settings(defaults, given):
+    """Return a copy of the defaults with the values given in their places, block by block."""
     merged = copy.deepcopy(defaults)
     for key, value in given.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):

@@ -181,6 +181,7 @@ def check_amount(values, *, file):
 
 
 def _load_values(text, file, loader):
+    """Return the values of a YAML text; raise `UserError` for one with more than values."""
     _refuse_more_than_values(text, file, loader)
     return yaml.load(text, Loader=loader)
 

@@ -129,6 +129,22 @@ def test_long_private_functions_have_a_docstring():
     assert lacking == []
 
 
+def test_private_functions_of_modules_have_a_docstring():
+    """But for those of one statement in one line, whose name may say all."""
+    functions = [
+        (f"{module.path.relative_to(SCRIPTS)}: {node.name}", node)
+        for module in modules()
+        for node in module.tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("_")
+    ]
+    assert len(functions) > 1400
+    assert [
+        place
+        for place, node in functions
+        if node.end_lineno - node.body[0].lineno > 0 and not ast.get_docstring(node)
+    ] == []
+
+
 def test_two_parameters_or_more_are_described():
     lacking = [
         place

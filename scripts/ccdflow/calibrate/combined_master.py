@@ -361,6 +361,7 @@ def is_level_subtracted(header):
 
 
 def _is_gain_card(keyword):
+    """Return whether a keyword is AMPGAIN, or GAIN with the number of an amplifier."""
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 

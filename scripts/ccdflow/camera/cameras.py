@@ -356,6 +356,7 @@ _LONGEST_NAME = 80
 
 
 def _free_name(name, taken):
+    """Return the name with as many -generic behind it as it takes to be none of those taken."""
     while name in taken:
         name += "-generic"
     return name

@@ -406,6 +406,7 @@ def part_of(headers, images):
 
 
 def _without_line_breaks(value):
+    """Return a value as text, with one blank between its words; '' for None."""
     return "" if value is None else " ".join(str(value).split())
 
 
@@ -430,5 +431,6 @@ def binning_text(headers, index, specs=()):
 
 
 def _words_and_phrases(text):
+    """Return the words before the first bar of a text, and the phrases between its bars."""
     words, *phrases = text.split("|")
     return (*words.split(), *phrases)

@@ -154,4 +154,5 @@ def is_open(text):
 
 
 def _keyword_family(keyword):
+    """Return a keyword without the number of its filter wheel."""
     return re.sub(r"_?\d+", "", keyword) if _WHEEL.fullmatch(keyword) else keyword

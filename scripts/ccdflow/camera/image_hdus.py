@@ -81,6 +81,7 @@ def is_overscan(header):
 
 
 def _is_image(header):
+    """Return whether an HDU holds an image with pixels, compressed or not."""
     # The header of a compressed image still calls itself a table, but its columns are gone.
     extension_type = str(first_value(header, "XTENSION", "IMAGE")).strip()
     is_table = extension_type != "IMAGE" and has_card(header, "TFIELDS")

@@ -203,6 +203,7 @@ def _types_of_cards(reader):
 
 
 def _type_of(content):
+    """Return the type that a card gives by a number or in words; '' where it gives none."""
     number = as_number(content.value)
     if number is not None and content.keyword in _NUMBERED_TYPES:
         return _NUMBERED_TYPES[content.keyword].get(number, "")
@@ -306,6 +307,7 @@ def _type_of_target(name):
 
 
 def _type_of_words(name):
+    """Return the type by the words of a target's name; '' where any word means something else."""
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
     types = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
     other_words = [word for word, frame_type in zip(words, types, strict=True) if not frame_type]
@@ -353,4 +355,5 @@ def _rule_holds(rule, reader, imagetyp):
 
 
 def _letters_and_digits(text):
+    """Return the small letters and the digits of a text."""
     return re.sub(r"[^a-z0-9]", "", text.lower())

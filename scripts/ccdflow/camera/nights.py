@@ -338,6 +338,7 @@ def site_longitude(reader, start):
 
 
 def _read_longitude(content):
+    """Return the longitude of a card in degrees east; the comment of OBSGEO-L does not count."""
     comment = "" if content.keyword == "OBSGEO-L" else content.comment
     return longitudes.read_longitude(content.value, comment)
 
@@ -378,6 +379,7 @@ def _longitude_by_coordinates(reader):
 
 
 def _is_unset(reader):
+    """Return whether the card of the latitude has 0: the site was not set."""
     latitude = reader.read(
         "latitude", lambda content: as_number(content.value), "not a latitude", keywords=_LATITUDES
     )

@@ -479,6 +479,7 @@ def read_region(value, *, file=None, keyword=None):
 
 
 def _index_from_start(value, length, default):
+    """Return an index of a profile from the start, where negative ones count from the end."""
     if value is None:
         return default
     return value + length if value < 0 else value

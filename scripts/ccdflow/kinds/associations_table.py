@@ -318,6 +318,7 @@ def _masters_of(context, night):
 
 
 def _kept_coverage(context):
+    """Return the `ccdflow.kinds.forecasting.coverage.Coverage`, made once for several sections."""
     return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
@@ -384,6 +385,7 @@ def _harm_words(context, dark):
 
 
 def _harm_sentences(context, night):
+    """Return a sentence for each dark that does harm to science frames of a night."""
     darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
     return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
 

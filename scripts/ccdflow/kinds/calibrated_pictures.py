@@ -359,10 +359,12 @@ def _read_pixels_later(context, product, hdu):
 
 
 def _has_kind(groups, kind):
+    """Return whether any of some groups is of a kind."""
     return any(group.kind == kind.name for group in groups)
 
 
 def _count_groups(groups, kind):
+    """Return the number of the groups of a kind with its noun: ``2 darks``."""
     number = sum(group.kind == kind.name for group in groups)
     return f"{number} {kind.nouns[number != 1]}"
 
@@ -376,6 +378,7 @@ def _frames_words(context, groups):
 
 
 def _figure_text(value, digits=4):
+    """Return a figure of some digits as text; a dash where it is not known."""
     is_known = isinstance(value, int | float) and math.isfinite(value)
     return figure(value, digits) if is_known else "–"
 

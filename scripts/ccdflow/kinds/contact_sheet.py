@@ -244,6 +244,7 @@ def _listed_before(context, product):
 
 
 def _picture_folder(context, product):
+    """Return the folder of a night's small pictures, beside the list of them."""
     return (context.results / product).with_name(paths.SMALL_PICTURES_FOLDER)
 
 

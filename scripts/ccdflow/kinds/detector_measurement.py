@@ -272,14 +272,17 @@ def _has_gain(figures):
 
 
 def _count_text(count):
+    """Return a count as text; a dash where nothing was counted."""
     return str(count) if isinstance(count, int) else "–"
 
 
 def _figure_text(value):
+    """Return a figure of four digits as text; '' where it is not known."""
     return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else ""
 
 
 def _with_error(value, error):
+    """Return a value with its error as text; '' where the value is not known."""
     return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
 
 

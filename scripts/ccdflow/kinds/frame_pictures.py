@@ -343,6 +343,7 @@ def stored_image_of(context, product, geometry, recipe):
 
 
 def _corners_of_region(region):
+    """Return (y0, y1, x0, x1) of a region."""
     return (region.y0, region.y1, region.x0, region.x1)
 
 

@@ -116,6 +116,7 @@ def _drift_cell(amplifier):
 
 
 def _read_noise(amplifier):
+    """Return the read noise of an amplifier with its error, as text."""
     return with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 

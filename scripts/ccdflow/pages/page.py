@@ -223,6 +223,7 @@ def _sentences_of_sections(sections):
 
 
 def _end_sentences(texts):
+    """Return the texts with a full stop at the end, but for those that end with one or a colon."""
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 

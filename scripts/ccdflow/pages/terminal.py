@@ -173,6 +173,7 @@ def _cut_line(line, width):
 
 
 def _labelled_block(title, lines):
+    """Return lines of which the first has a title before it; the others are indented as far."""
     first, *others = lines
     return [f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
 
@@ -247,6 +248,7 @@ def _filter_of_light(row):
 
 
 def _names_of_objects(image_type, frames):
+    """Return the names of the objects of science frames, sorted, in words; '' of other types."""
     names = {row["object"] for row in frames} if image_type == "science" else set()
     return ", ".join(sorted(names - {""}))
 
@@ -351,6 +353,7 @@ def _master_line(kind, of, row, figures):
 
 
 def _frames_of(names):
+    """Return the number of some frames in words: ``1 frame``, ``2 frames``."""
     return f"{len(names)} frame{'s' * (len(names) != 1)}"
 
 

@@ -182,6 +182,7 @@ def _hand_out(link, numbers, results):
 
 
 def _result_or_error(work, path):
+    """Return the result of the work on a frame, or the error that belongs to that frame."""
     try:
         return work(path)
     except (CcdflowError, OSError) as error:

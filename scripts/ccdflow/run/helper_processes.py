@@ -78,6 +78,7 @@ def ask(process, parts):
 
 
 def _send_value(process, value):
+    """Write a value into the standard input of a process."""
     pickle.dump(value, process.stdin)
     process.stdin.flush()
 

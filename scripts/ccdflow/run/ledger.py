@@ -269,6 +269,7 @@ def save_ledger(results, ledger):
 
 
 def _line_of_record(record, index_of_common):
+    """Return the line of a record; ``index_of_common`` gives the place of its common part."""
     values = [getattr(record, name) for name in SHORT_FIELDS]
     short = _compact([*values, index_of_common[record.basis.common]])
     return _SEPARATOR.join((short, record.basis.text, record.data.text))

@@ -216,6 +216,7 @@ def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
 
 
 def _write_truth(folder, detector, taken):
+    """Write the arrays of the detector and of each frame, as they were drawn, into one file."""
     arrays = _detector_arrays(detector)
     for file, one in taken.items():
         arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(one).items()}
@@ -248,6 +249,7 @@ def _detector_arrays(detector):
 
 
 def _frame_arrays(one):
+    """Return {name: array} of the light, charge and hits that a frame is made of."""
     arrays = {"cosmics": one.cosmics, "level": one.level, "saturated": one.saturated}
     if one.image_type != "bias":
         arrays["dark"] = one.dark + one.glow

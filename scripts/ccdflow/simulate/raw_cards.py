@@ -42,6 +42,7 @@ def _sexagesimal_text(hours, *, signed=False):
 
 
 def _from_sexagesimal(text):
+    """Return the number of a text such as -29:15:30.5."""
     first, minutes, seconds = text.split(":")
     size = abs(float(first)) + float(minutes) / 60 + float(seconds) / 3600
     return -size if first.startswith("-") else size

@@ -139,6 +139,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
 
 
 def _is_failure(verdict, expected):
+    """Return whether a verdict is a fault: a difference, or a cause that is not expected."""
     return verdict.verdict == DIFFERS or (
         verdict.verdict == CANNOT and verdict.cause not in expected
     )
@@ -155,5 +156,6 @@ def _verdicts_on_strangers(strangers, every):
 
 
 def _line_on_strangers(strangers):
+    """Return the line on FITS files that are no products, with the first of them."""
     names = ", ".join(strangers[:_MOST_NAMED]) + (" ..." if len(strangers) > _MOST_NAMED else "")
     return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -152,6 +152,7 @@ def _rows_of(results):
 
 
 def _camera_of(path):
+    """Return the camera in the header of a product; '' where it cannot be read."""
     try:
         return fits.getval(path, "CCDFCAM")
     except (OSError, KeyError):
@@ -160,4 +161,5 @@ def _camera_of(path):
 
 
 def _hash_of_name(product):
+    """Return a hash of a product's name: of each group the product with the least one is chosen."""
     return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()

@@ -250,6 +250,7 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
 
 
 def _count_words(count, word):
+    """Return the number of verdicts of a word, as the last line goes on with it."""
     if word == FAILED:
         return f", {count} without a verdict, as the verification failed"
     return f", {count} {'differ' if word == DIFFERS and count > 1 else word}"

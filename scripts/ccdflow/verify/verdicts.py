@@ -73,21 +73,25 @@ class _Task(NamedTuple):
 
 
 def _verify_frame(task):
+    """Verify a reduced frame; return the fields of its verdict."""
     module = _import_module("reduced.reduced_verdict")
     return module.verify_frame(task.headers, task.path, task.raw)
 
 
 def _verify_combined(task):
+    """Verify a combined bias, dark or flat; return the fields of its verdict."""
     module = _import_module("combined.combined_verdict")
     return module.verify_combined(task.headers, task.path, task.results, task.whole)
 
 
 def _verify_calibrated(task):
+    """Verify a calibrated frame; return the fields of its verdict."""
     module = _import_module("calibrated.calibrated_verdict")
     return module.verify_calibrated(task.headers, task.path, task.results)
 
 
 def _verify_measured(task):
+    """Verify a product of detector/; return the fields of its verdict."""
     module = _import_module("detector.detector_products")
     return module.verify_detector(task.headers, task.path, task.results)
 
@@ -214,6 +218,7 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
 
 
 def _fields_of_refusal(reason, cause):
+    """Return the fields of the verdict on a product that cannot be made again."""
     return {"verdict": CANNOT, "reason": reason, "cause": cause}
 
 

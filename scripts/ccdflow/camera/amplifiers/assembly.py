@@ -252,6 +252,7 @@ def _are_places(drafts, sections):
 
 
 def _other_keywords(drafts):
+    """Return the keywords, each once, of the cards that give the drafts' place on the detector."""
     return tuple(dict.fromkeys(keyword for draft in drafts for keyword, _ in draft.detector))
 
 
@@ -339,10 +340,12 @@ def _starts_without_gaps(ranges):
 
 
 def _extent_of_drafts(placed):
+    """Return (ny, nx) of the smallest image from (0, 0) that holds all drafts."""
     return max(d.place.y1 for d in placed), max(d.place.x1 for d in placed)
 
 
 def _is_sparse(placed):
+    """Return whether the drafts fill less than `SPARSE_SHARE` of the image that holds them."""
     ny, nx = _extent_of_drafts(placed)
     return sum(draft.place.size for draft in placed) < SPARSE_SHARE * ny * nx
 

@@ -86,10 +86,12 @@ def _amplifiers_with_hdus(headers, specs, *, file):
 
 
 def _is_pattern(hdu):
+    """Return whether the HDU of a profile is a pattern of names, such as IM*."""
     return isinstance(hdu, str) and any(letter in hdu for letter in "*?[")
 
 
 def _is_hdu(headers, index, hdu):
+    """Return whether an HDU is the one of a profile: by its number, or by its EXTNAME."""
     if isinstance(hdu, int):
         return index == hdu
     name = str(card_value(headers[index], "EXTNAME") or "")

@@ -144,6 +144,7 @@ def _column_count(reader, names):
 
 
 def _inner_region(block, numbers):
+    """Return a block without its outer columns and rows: (left, right, below, above) of them."""
     left, right, below, above = numbers
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
@@ -236,6 +237,7 @@ def _amplifier_edges(reader, amplifiers, width):
 
 
 def _chip_columns(reader):
+    """Return the number of columns of the chip by its section or size; None without a card."""
     for keyword in _CHIP_SECTIONS:
         card = reader.text((keyword,))
         if card is not None:

@@ -192,6 +192,7 @@ def _read_stated(header, keyword, axis, shape):
 
 
 def _range_along_axis(region, axis):
+    """Return the first pixel of a region and the one behind its last: of rows for axis 1."""
     return (region.y0, region.y1) if axis else (region.x0, region.x1)
 
 
@@ -256,6 +257,7 @@ def _warning_of_strip(draft, strip, axis, size, length, claim):
 
 
 def _claim_in_words(claim, axis, length):
+    """Return the sentence on the claim of a card about the image along an axis."""
     says = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
     return says.format(text=claim.text, length=length, axis=_AXES[axis])
 

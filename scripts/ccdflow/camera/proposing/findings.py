@@ -74,6 +74,7 @@ def _about_narrow_strips(used):
 
 
 def _is_part_of_strip(axis, region, strip):
+    """Return whether a region lies within a strip along an axis."""
     start, stop = axis.ends_of(region)
     return strip.start <= start and stop <= strip.stop
 

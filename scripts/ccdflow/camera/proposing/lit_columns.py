@@ -368,6 +368,7 @@ def strip_of(levels, group, edges, groups):
 
 
 def _nearest_group(x, groups):
+    """Return the (first, last) group of columns that is nearest to a column."""
     return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
 
 

@@ -299,6 +299,7 @@ def _values_of_numbered_cards(header, *starts):
 
 
 def _first_names(names):
+    """Return the first of some names in words, and how many more there are."""
     unnamed = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {unnamed} more" if unnamed > 0 else "")
 
@@ -430,12 +431,15 @@ def _lines_on_today(product, context):
 
 
 def _inventory_rows(results):
+    """Return {raw file as it is printed: its row of the inventory's table}."""
     return {printable_text(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
 
 
 def _all_associations(results):
+    """Return the rows of the table of associations."""
     return table_rows(Path(results) / paths.ASSOCIATIONS_FILE)
 
 
 def _steps_of_product(results, product):
+    """Return {step: its row of the table of associations} of a calibrated frame."""
     return {row["step"]: row for row in _all_associations(results) if row["frame"] == product}

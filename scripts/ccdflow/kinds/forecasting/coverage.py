@@ -189,6 +189,7 @@ def _short_setup(context, row):
 
 
 def _hashable_setup(setup):
+    """Return a setup, read from JSON as lists, as tuples."""
     return tuple(map(tuple, setup))
 
 

@@ -244,6 +244,7 @@ def _flat_noise(line, block):
 
 
 def _figure_text(value):
+    """Return a number of two digits below 10, else rounded, with commas between thousands."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 

@@ -305,12 +305,14 @@ def filter_and_grism(facts):
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
 def _as_written(filter_name, grism):
+    """Return filter and grism in words, in the order of the wheels as written."""
     return light_words((filter_name, grism))
 
 
 # A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
 @lru_cache(maxsize=1000)
 def _filter_and_grism(filter_name, grism):
+    """Return filter and grism in words, the same for filters in any order of the wheels."""
     return light_words((in_any_order(filter_name), grism))
 
 

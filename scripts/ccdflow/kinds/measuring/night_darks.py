@@ -122,4 +122,5 @@ def _flag_columns(mask, place, sums):
 
 
 def _member_count(record):
+    """Return the number of the members of a master, by its record."""
     return len(record.data["members"])

@@ -231,6 +231,7 @@ def read_columns_by_astropy(path, names, cards):
 
 
 def _columns_by_name(hdu):
+    """Return {name: array} of the columns of a table's HDU."""
     return {name: np.asarray(hdu.data[name]) for name in hdu.data.names}
 
 

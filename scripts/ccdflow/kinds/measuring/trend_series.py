@@ -76,6 +76,7 @@ class FigureSeries:
 
 
 def _finite_median(values):
+    """Return the median of the finite values; NaN without any."""
     finite = [value for value in values if math.isfinite(value)]
     return float(np.median(finite)) if finite else math.nan
 
@@ -142,6 +143,7 @@ def figure_series(context, *, since=""):
 
 
 def _quality_of_group(context, group):
+    """Return the figures of a master's amplifiers in its record; () where it was not made."""
     record = context.outcome(group.product)
     return record.data.get("quality", ()) if record is not None else ()
 

@@ -403,4 +403,5 @@ def _amplifier_statistics(frame, image, sample, levels):
 
 
 def _native_values(image):
+    """Return a copy of an image in the byte order of the machine."""
     return image.astype(image.dtype.newbyteorder("="))

@@ -245,6 +245,7 @@ def trend(context, groups, highlight=None):
 
 
 def _ratio_or_nan(value, expected):
+    """Return a value over the one that is expected; NaN where that is not above 0."""
     return value / expected if expected > 0 else math.nan
 
 

@@ -103,6 +103,7 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
 
 
 def _amplifier_name(amplifier, number):
+    """Return the name of an amplifier, or its number from 1 on where it has none to draw."""
     return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
@@ -118,6 +119,7 @@ def _time_scale(amplifiers):
 
 
 def _colour_of_amplifier(number):
+    """Return the colour of the amplifier with a number; colours repeat after the last one."""
     return SERIES[number % len(SERIES)]
 
 

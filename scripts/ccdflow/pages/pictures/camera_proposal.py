@@ -207,10 +207,12 @@ def _range_near_strips(axis, used):
 
 
 def _ends_and_positions(strips):
+    """Return the ends of the strips, and the columns left out of them: all that the panel shows."""
     return [x for strip in strips for x in (strip.start, strip.stop, *_columns_left_out(strip))]
 
 
 def _used_overscan(seen):
+    """Return the overscan strips of all amplifiers."""
     return [strip for *_, strips in seen.amplifiers for strip in strips]
 
 

@@ -83,6 +83,7 @@ def font(points, bold):
 
 @cache
 def _has_glyph(letter):
+    """Return whether the font of the labels can draw a letter."""
     letters = font(LABEL, bold=False)
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 

@@ -46,6 +46,7 @@ def warning_lines(store, *, most_lines=MOST_LINES):
 
 
 def _warning_line(entries):
+    """Return the line on (file, text) of frames with one warning: the first, and their number."""
     file, text = entries[0]
     how_many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
     return f"warning: {file}: {text}{how_many}"

@@ -99,6 +99,7 @@ def missing_attributes(workflow):
 
 
 def _has_attribute(workflow, name):
+    """Return whether a dotted attribute of a workflow is there, or may come later."""
     try:
         _set_attribute(workflow, name)
     except AttributeError:

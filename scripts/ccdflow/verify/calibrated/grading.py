@@ -95,6 +95,7 @@ def _check_true(first_header, reasons, needs):
 
 
 def _grade_of(reason):
+    """Return the grade that a reason in HISTORY stands for; raise `Differs` for an unknown one."""
     for pattern, grade in _GRADES:
         if pattern.fullmatch(reason):
             return grade

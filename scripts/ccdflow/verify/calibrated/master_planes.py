@@ -154,6 +154,7 @@ def _plane_of(path, hdu, kind, section, size, time):
 
 
 def _native_array(values, dtype):
+    """Return a copy of values in a type, in the byte order of the machine."""
     return np.array(values, dtype=dtype)
 
 

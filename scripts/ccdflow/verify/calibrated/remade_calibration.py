@@ -300,6 +300,7 @@ def _predicted_noise(noise, smooth, row, nx):
 
 
 def _clipped_scatter(steps):
+    """Return the standard deviation of steps about 0, outliers left out and allowed for."""
     squares = steps**2
     sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
     for _ in range(_SKY_ITERATIONS):

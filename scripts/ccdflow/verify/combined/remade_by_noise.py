@@ -188,6 +188,7 @@ def _light_of_noise(centre, light, fixed, slope, count):
 
 
 def _lower_median(stack, keep):
+    """Return the median over (n, ny, nx) of the values kept; of an even number the lower one."""
     ordered = np.sort(np.where(keep, stack, np.inf), axis=0)
     middle_index = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
     return np.take_along_axis(ordered, middle_index[None], axis=0)[0]

@@ -144,6 +144,7 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
 
 
 def _no_errors(values, axis):
+    """Return zeros for the errors that ccdproc's combiner would compute, and nobody uses."""
     return np.zeros(values.shape[1:])
 
 

@@ -14,6 +14,7 @@ _MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 
 
 def _keywords_of_masters(*names):
+    """Return the keywords of the cards on masters, for each of some kinds in order."""
     return tuple(word.format(name) for name in names for word in _MASTER)
 
 

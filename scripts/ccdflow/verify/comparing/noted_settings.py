@@ -113,6 +113,7 @@ def _check_sources(first_header, names):
 
 
 def _check_name(first_header, keyword, name):
+    """Raise `Differs` unless a card has the name that the notes of the run have."""
     written = unquote(str(first_header.get(keyword)), errors="surrogateescape")
     if written != name:
         raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")

@@ -272,4 +272,5 @@ def _count_blank(header):
 
 
 def _lines_of(header, keyword):
+    """Return the lines of COMMENT or HISTORY, without empty ones."""
     return [str(line) for line in header.get(keyword, ()) if str(line).strip()]

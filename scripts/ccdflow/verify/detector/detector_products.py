@@ -334,6 +334,7 @@ def _check_table(first_header, hdus):
 
 
 def _check_order(name, lines):
+    """Raise `Differs` unless a table has its pixels in order, each once."""
     order = np.lexsort((lines["X"], lines["Y"], lines["IMAGE"]))
     if (order != np.arange(len(lines))).any() or (len(lines) and min(lines["X"]) < 1):
         raise Differs(f"the lines of {name} are not in the order of the pixels")

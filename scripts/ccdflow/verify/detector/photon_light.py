@@ -132,6 +132,7 @@ def lines_between_middles(middles, values, places):
 
 
 def _median_of_known(values):
+    """Return the median of the finite values; NaN without any."""
     values = values[np.isfinite(values)]
     return np.median(values) if values.size else np.nan
 

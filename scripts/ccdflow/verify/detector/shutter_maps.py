@@ -256,6 +256,7 @@ class CellSeries:
 
 
 def _cell_edges(size):
+    """Return the edges of the cells that an axis of some pixels is cut into: int, (cells + 1,)."""
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     return np.linspace(0, size, cells + 1).round().astype(int)
 

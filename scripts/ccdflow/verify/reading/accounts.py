@@ -276,6 +276,7 @@ def account_of_frame(headers):
 
 
 def _amplifiers_of_header(header):
+    """Return the `AmplifierAccount` of each amplifier of an image."""
     count = header["NAMPS"]
     tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
     return tuple(_amplifier_of_tail(header, tail) for tail in tails)
@@ -334,6 +335,7 @@ def _axis_of(strips, kept):
 
 
 def _number_or_none(value):
+    """Return a number as a float, None for all else."""
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -429,6 +431,7 @@ def gains_of(header):
 
 
 def _places_and_tails(header):
+    """Return [(place in the image, tail of its keywords)] of the amplifiers."""
     count = header.get("NAMPS", 1)
     tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
     return [(place_of(header, tail), tail) for tail in tails]

@@ -69,12 +69,14 @@ def place_of(header, tail):
 
 
 def _is_within(place, shape):
+    """Return whether a place, (slice, slice), is not empty and lies in an image of a shape."""
     return all(
         0 <= along.start < along.stop <= size for along, size in zip(place, shape, strict=True)
     )
 
 
 def _do_overlap(place, strip):
+    """Return whether a place and a strip, each (slice, slice), share pixels."""
     return all(
         along.start < along_strip.stop and along_strip.start < along.stop
         for along, along_strip in zip(place, strip, strict=True)
