@@ -239,7 +239,7 @@ WHOLE_TUPLES = {
     ("kinds/reporting/master_ageing.py", "cells"), ("kinds/shutter.py", "_table_cells"),
     ("kinds/trends.py", "_cells"), ("pages/pictures/plotpanel.py", "corners"),
     ("pages/pictures/trend_picture.py", "night_panel_box"),
-    ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "of_pixels"),
+    ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),
     ("verify/comparing/card_order.py", "_rank_of"),
 }  # fmt: skip
 

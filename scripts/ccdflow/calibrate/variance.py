@@ -36,7 +36,7 @@ class PixelVariance:
     def __init__(self, image):
         self._image = image
         # The level of a frame and its saturation differ from frame to frame; its noise does not.
-        self._readouts = tuple(readout.of_noise for readout in image.readouts)
+        self._readouts = tuple(readout.noise_part for readout in image.readouts)
         self._planes = {}
         self._photons = {image.photon(readout) for readout in self._readouts}
 
@@ -265,9 +265,9 @@ class PixelVariance:
 
         def smooth(index):
             """Return the background of some rows of ``image``."""
-            in_frame = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
+            lines_of_frame = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
             values = np.empty((len(index), image.shape[1]), np.float32)
-            background.rows(in_frame, values)
+            background.rows(lines_of_frame, values)
             return values
 
         bits = FILLED_BITS
