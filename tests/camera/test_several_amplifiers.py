@@ -233,6 +233,6 @@ def test_texts_of_many_continue_cards_do_not_fill_the_table():
     for last in "ab":
         header = fits.Header(cards | {name: "y" * 140_000 + last for name in names})
         facts.append(generic_camera([header]).describe([header], file="x.fits"))
-    values = [vars(each) for each in facts]
+    values = [each._asdict() for each in facts]
     assert max(len(str(value)) for each in values for value in each.values()) < 1000
     assert all(values[0][name] != values[1][name] for name in ("object", "filter", "readmode"))

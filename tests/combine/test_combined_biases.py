@@ -693,6 +693,8 @@ FRAME_CARDS = {
     3: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
     # 4: the comments of OSCAXIS and CCDFKEY.
     4: "409bde8434a9e8c0430ee87ef0bd6fb58bec682cead01c6a27c35be93f79ca84",
+    # 5: AMPTOP and AMPFULL, the end of the converter.
+    5: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
 # HEADER 3 of the masters: the words of NINVALID; 6: comments of OSCAXIS, CCDFKEY and COMBMETH.

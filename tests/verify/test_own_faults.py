@@ -14,7 +14,7 @@ def error_of(work):
     return error.value
 
 
-def test_a_missing_card_is_told_from_a_missing_key(monkeypatch):
+def test_a_missing_card_differs_from_a_missing_key(monkeypatch):
     missing_card = error_of(lambda: fits.Header()["NCOMBINE"])
     missing_key = error_of(lambda: {}["NCOMBINE"])
     # This file stands for one of the library.
@@ -24,7 +24,7 @@ def test_a_missing_card_is_told_from_a_missing_key(monkeypatch):
     assert not own_faults.is_missing_card(ValueError("NCOMBINE"))
 
 
-def test_a_fault_is_told_where_its_log_cannot_be_written(tmp_path):
+def test_a_fault_whose_log_cannot_be_written_has_its_line(tmp_path):
     (tmp_path / ".ccdflow").write_text("a file in the place of the folder")
     error = error_of(lambda: {}["NCOMBINE"])
     words = own_faults.words_of_fault("reduced/a.fits", error, tmp_path)

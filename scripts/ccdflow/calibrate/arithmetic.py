@@ -167,10 +167,10 @@ class ImageCalibration(ImageMasters):
         is_masked : bool
             Whether the frame has a mask of its own.
         """
-        for readout, block_slices, place_in_image in self.pieces(rows):
+        for readout, block_slices, image_slices in self.pieces(rows):
             end = readout.converter
             if end is not None and end.has_pixels and not highest < np.float32(end.lowest):
-                y, x = place_in_image
+                y, x = image_slices
                 is_full = end.full_pixels(reduced[block_slices], y.start, x.start)
                 out[block_slices][is_full] |= maskbits.SATURATED
             is_known = is_masked and not readout.is_saturation_measured

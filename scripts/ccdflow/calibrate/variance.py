@@ -265,9 +265,9 @@ class PixelVariance:
 
         def smooth(index):
             """Return the background of some rows of ``image``."""
-            lines_of_frame = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
+            frame_rows = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
             values = np.empty((len(index), image.shape[1]), np.float32)
-            background.rows(lines_of_frame, values)
+            background.rows(frame_rows, values)
             return values
 
         bits = FILLED_BITS

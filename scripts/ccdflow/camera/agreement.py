@@ -17,7 +17,7 @@ or a moment after it."""
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 """Scales of time that are ahead of UT, by 69.2 s at most."""
 
-# They may be as far ahead as this.
+# Clocks of these scales may be as far ahead of UT.
 _SCALE_TOLERANCE = timedelta(seconds=70)
 # Two clocks are compared around the day, and a day is as good as its noon.
 _DAY = timedelta(days=1)

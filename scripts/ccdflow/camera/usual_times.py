@@ -131,7 +131,22 @@ def _cards_of_clocks(reader):
 
 
 def _check_stamps(stamps, clocks, moment, allowed):
-    """Check that the other cards have the time of a moment, as far as allowed."""
+    """Check that the other cards have the time of a moment, as far as allowed.
+
+    Parameters
+    ----------
+    stamps : list of (str, datetime.datetime, datetime.timedelta or None)
+        Keyword, day and time of day of each card with a date; the first one is the moment's.
+    clocks : list of (str, datetime.timedelta)
+        Keyword and time of day of each card without a date.
+    moment : ccdflow.camera.nights.Moment
+    allowed : datetime.timedelta
+
+    Raises
+    ------
+    ValueError
+        If a card has another time.
+    """
     when = moment.when
     for keyword, day, clock in stamps[1:]:
         # A day alone, or midnight, may be any time of the day.

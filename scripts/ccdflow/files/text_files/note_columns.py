@@ -89,17 +89,22 @@ def read_columns(path):
     """
     try:
         with Path(path).open("rb") as file:
-            if not notes.is_as_written(file):
-                return None
-            file.seek(max(0, file.tell() - len(_END % 0)))
-            start = file.read().strip()
-            if not start.isdigit():
-                return None
-            file.seek(int(start))
-            return Columns(file)
+            return _columns_of(file)
     except (OSError, ValueError, TypeError, KeyError):
         # Unreadable, or of another version in a form that is unknown here.
         return None
+
+
+def _columns_of(file):
+    """Return the `Columns` of an open file, None if it is not whole."""
+    if not notes.is_as_written(file):
+        return None
+    file.seek(max(0, file.tell() - len(_END % 0)))
+    start = file.read().strip()
+    if not start.isdigit():
+        return None
+    file.seek(int(start))
+    return Columns(file)
 
 
 def values(cells):

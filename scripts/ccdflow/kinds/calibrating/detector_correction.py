@@ -146,9 +146,9 @@ class DetectorCorrection:
             if (ratio := number_or_none(figures.get("ratio"))) and math.isfinite(ratio)
         }
         areas = [amplifier.data.size for amplifier in self._amplifiers]
-        ratios_of_flat = [ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers]
+        weights = [ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers]
         # Where the flat has no ratios all pixels count alike.
-        shares = np.multiply(areas, ratios_of_flat) if any(ratios_of_flat) else areas
+        shares = np.multiply(areas, weights) if any(weights) else areas
         gains = [self._own_gain(amplifier) for amplifier in self._amplifiers]
         return gains[0] if len(gains) == 1 else float(np.average(gains, weights=shares))
 

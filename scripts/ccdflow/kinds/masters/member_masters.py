@@ -116,7 +116,7 @@ class Members:
             ]
         else:
             planes = self._with_full_pixels(image, planes)
-        ceilings = [_lowest_saturated_value(image, record) for _, record in self.records_of_files]
+        ceilings = [saturation_ceiling(image, record) for _, record in self.records_of_files]
         return MemberMasks(
             planes=planes,
             ceilings=None if set(ceilings) == {None} else ceilings,
@@ -332,8 +332,20 @@ class Members:
                 cards.set(f"{kind.upper()}CUT", use.cut, "section of it that these frames have")
 
 
-def _lowest_saturated_value(image, record):
-    """Return the lowest reduced value that may be saturated, None if it is unknown."""
+def saturation_ceiling(image, record):
+    """Return the lowest reduced value that may be saturated, None if it is unknown.
+
+    Parameters
+    ----------
+    image : ccdflow.camera.geometry.Image
+    record : ccdflow.run.job_records.Record
+        Of the reduced frame.
+
+    Returns
+    -------
+    float or None
+        Adu.
+    """
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ends, ceilings = recorded_ends(record), []
     for amplifier in image.amplifiers:

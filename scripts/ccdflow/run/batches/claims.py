@@ -241,14 +241,14 @@ def _withdraw_batch(batch, *, ended):
 def records_of(batch):
     """Return {product: path of its record relative to the results folder} of a batch."""
     try:
-        with Path(batch).open(encoding="utf-8") as file:
-            file.readline()
-            jobs = json.loads(file.readline())["jobs"]
+        _, body = Path(batch).read_text("utf-8").splitlines()
+        jobs = json.loads(body)["jobs"]
         return {
             job["product"]: paths.done_record(job["product"], job["key"], job["attempt"])
             for job in jobs
         }
     except (OSError, ValueError, KeyError, TypeError):
+        # Gone, withdrawn, or of another version.
         return {}
 
 

@@ -460,7 +460,7 @@ def smooth_of(image):
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 
-def check_errors(error, image, noise, smooth, calibrated, step, bad):
+def check_errors(error, image, noise, smooth, *, calibrated, step, bad):
     """Compare the standard errors of an image with those of the header's terms.
 
     Parameters

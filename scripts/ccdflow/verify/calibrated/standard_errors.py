@@ -191,7 +191,7 @@ class VarianceTerms:
             Variance without light, before the flat.
         light : numpy.ndarray of the same shape, float64
             In the product's unit, after the flat.
-        flat, flat_and_variance : numpy.ndarray of the same shape, float64, or float
+        flat, flat_variance : numpy.ndarray of the same shape, float64, or float
             The flat and its relative variance.
         photon : numpy.ndarray of the same shape, float64, or float
             Variance of a unit of light.

@@ -234,7 +234,19 @@ def _lowest_saturation(header):
 
 
 def _add_parts_at_end(bits, values, header, rows):
-    """Flag the pixels at the end of the converter in lines of an unusual level, in place."""
+    """Flag the pixels at the end of the converter in lines of an unusual level, in place.
+
+    Parameters
+    ----------
+    bits : numpy.ndarray of shape (k, nx), int
+        The mask of some rows, changed.
+    values : numpy.ndarray of shape (k, nx), float32
+        Their reduced pixels, adu.
+    header : astropy.io.fits.Header
+        Of the reduced frame.
+    rows : slice
+        Of the frame.
+    """
     for tail in tails_of(header):
         for (y, x), value in least_values(header, tail)[1]:
             inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
