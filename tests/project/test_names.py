@@ -172,7 +172,7 @@ def test_variables_of_the_choice_of_masters_are_nouns():
         if path.parent in folders
         for name in names_given(tree)
     ]
-    assert len(names) > 1000
+    assert len(names) > 3000
     bare = {"alike", "off", "own", "same", "some", "there", "those", "what", "who"}
     assert {f"{path.name}: {name}" for path, name in names if name.strip("_") in bare} == set()
 

@@ -337,7 +337,7 @@ def saturation_ceiling(image, record):
 
     Parameters
     ----------
-    image : ccdflow.camera.geometry.Image
+    image : ccdflow.frame.products.ProductImage
     record : ccdflow.run.job_records.Record
         Of the reduced frame.
 
