@@ -104,7 +104,7 @@ def _calibrated_frames(folder):
     entries = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            first, *others = compressed_images.in_plain_order(hdus)
+            first, *others = compressed_images.hdus_in_plain_order(hdus)
             names, header = [hdu.name for hdu in others], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""

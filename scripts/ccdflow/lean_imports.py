@@ -86,9 +86,9 @@ class _WithoutFileNames(_LeanLoader):
     def exec_module(self, module):
         """Run the module's code."""
         super().exec_module(module)
-        by_file = getattr(module, _OF_A_FRAME, None)
-        if by_file is not None:
-            setattr(module, _OF_A_FRAME, partial(_module_of_frame, by_file))
+        module_by_file = getattr(module, _OF_A_FRAME, None)
+        if module_by_file is not None:
+            setattr(module, _OF_A_FRAME, partial(_module_of_frame, module_by_file))
 
 
 _LOADERS = {_ANNOTATED_MODULE: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
@@ -123,11 +123,11 @@ class _WithoutOptional:
         return spec
 
 
-def _module_of_frame(by_file, frame):
+def _module_of_frame(module_by_file, frame):
     """Return the module whose code a frame runs, by its name; by its file if it has none."""
     names = {} if frame is None else frame.f_globals
     module = sys.modules.get(names.get("__name__"))
-    return module if module is not None and vars(module) is names else by_file(frame)
+    return module if module is not None and vars(module) is names else module_by_file(frame)
 
 
 def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):

@@ -321,7 +321,7 @@ def make(folder, results, profile=PROFILE, **config):
 def to_make(folder, results, profile=PROFILE):
     running = begin(folder / "raw", results, {"test": profile}, detector={})
     running.lock.close()
-    return {job.product for job in running.plan.of_kind(*KINDS)}
+    return {job.product for job in running.plan.jobs_of_kind(*KINDS)}
 
 
 def lines_on_trends(run):

@@ -173,7 +173,7 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
         headers, file = headers_of[path], f"2020-01-01/{path.name}"
         camera = identify(headers, cameras, file=file)
         kept = remembered.setdefault(camera.name, Remembered()) if remembered is not None else None
-        keep = remembered_results.at_once if kept is None else kept
+        keep = remembered_results.compute_at_once if kept is None else kept
         described = answered(lambda: camera.describe(headers, file=file, remembered=keep))
 
         def arranged(headers):

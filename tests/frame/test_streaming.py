@@ -172,7 +172,7 @@ def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed
 def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypatch, streamed):
     fill(tmp_path / "raw")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
-    first, second, _ = running.plan.of_kind("frame")
+    first, second, _ = running.plan.jobs_of_kind("frame")
     kinds.make(running.context, first)
 
     readinto, reads = rawfile.RawFile.readinto, []
@@ -206,7 +206,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
     monkeypatch.setattr(streaming, "BLOCK_PIXELS", 72 * 20)
     changed = PROFILE + ONE.replace("0:64", "0:60")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": changed})
-    first, second, _ = running.plan.of_kind("frame")
+    first, second, _ = running.plan.jobs_of_kind("frame")
     kinds.make(running.context, first)
     if way == "whole":
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
@@ -231,7 +231,7 @@ def test_a_raw_file_that_changed_since_it_was_planned_is_left_for_the_next_run(t
     fill(tmp_path / "raw")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
     write_raw(tmp_path / "raw/b0.fits.gz", (np.full((40, 72), 7, np.uint16), bias_cards(9)))
-    record = kinds.make(running.context, running.plan.of_kind("frame")[0])
+    record = kinds.make(running.context, running.plan.jobs_of_kind("frame")[0])
     running.lock.close()
     assert record.status == job_records.GONE
     assert not (tmp_path / "results/reduced/b0.fits").exists()

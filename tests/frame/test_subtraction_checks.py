@@ -85,7 +85,7 @@ def test_a_smoothed_level_adds_nothing_to_the_rows():
     """Six columns, as EFOSC2: what the rows share is as before, within 1 %."""
     (rows,) = reduce(raw(6, light=50.0), SMOOTHED).rows.values()
     assert rows.after == pytest.approx(rows.before, rel=0.01)
-    assert rows.by_row > 2.5 * rows.before
+    assert rows.with_level_per_row > 2.5 * rows.before
 
 
 def test_a_strip_noisier_than_its_image_is_warned_of():

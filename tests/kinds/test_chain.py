@@ -287,7 +287,7 @@ def test_a_run_names_its_products_beside_frames(toy):
     plan = toy.plan().plan
     assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
     del plan.jobs["bias_quality.csv"]
-    for job in plan.of_kind("bias", "levels", "picture", "quality", "sheet"):
+    for job in plan.jobs_of_kind("bias", "levels", "picture", "quality", "sheet"):
         del plan.jobs[job.product]
     assert other_products(plan) == "pages"
 

@@ -48,7 +48,9 @@ def given(tmp_path_factory):
                 patch.setattr(kind, name, recorded(kind, name, getattr(kind, name)))
         running = begin(folder / "raw", folder / "results", {"simcam": chain.profile})
         running.plan.dry_run_lines()
-        jobs = running.plan.of_kind("frame", "bias", "dark", "flat", "science", "page", "table")
+        jobs = running.plan.jobs_of_kind(
+            "frame", "bias", "dark", "flat", "science", "page", "table"
+        )
         worker.work(running.context, jobs, threads=1, make=kinds.make)
         session.finish(running)
         running.lock.close()

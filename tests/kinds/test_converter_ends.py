@@ -9,7 +9,7 @@ from astropy.io import fits
 from chain_runs import DARKS, FEW, FLATS, KINDS, take
 from small_frames import begin, run_jobs
 
-from ccdflow.kinds.masters.member_masters import lowest_saturated_value
+from ccdflow.kinds.masters.member_masters import saturation_ceiling
 from ccdflow.kinds.reducing.converter_ends import lacks_ends, noted_ends, noted_full_pixels
 from ccdflow.maskbits import SATURATED
 from ccdflow.verify import verdicts
@@ -109,11 +109,11 @@ def test_records_without_the_entry_are_as_they_were():
     older, newer = (SimpleNamespace(data={"levels": {"A": 1000.0}} | more) for more in ({}, full))
     amplifiers = [SimpleNamespace(name=name, saturation=None) for name in "AB"]
     image = SimpleNamespace(amplifiers=amplifiers)
-    assert [lowest_saturated_value(image, record) for record in (older, newer)] == [None, 64500.0]
+    assert [saturation_ceiling(image, record) for record in (older, newer)] == [None, 64500.0]
     assert (noted_full_pixels(older), noted_ends(older)) == ({}, {})
     assert noted_full_pixels(newer) == {"A": full["converter"]["A"]}
     foreseen = SimpleNamespace(data={})
     assert [lacks_ends(each) for each in (older, newer, foreseen)] == [True, False, False]
     # A lower value of the profile takes precedence.
     amplifiers[0].saturation = 60000.0
-    assert lowest_saturated_value(image, newer) == 59000.0
+    assert saturation_ceiling(image, newer) == 59000.0

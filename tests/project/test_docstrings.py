@@ -295,17 +295,20 @@ def test_an_entry_without_a_type_is_seen():
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
 # cards. A caller takes each of them as a whole.
 WHOLE_TUPLES = {
-    ("files/fits_products/hdus.py", "versions"), ("files/text_files/note_columns.py", "_stamp"),
-    ("kinds/calibrating/master_help.py", "_cells"), ("kinds/frame_pictures.py", "_corners"),
+    ("files/fits_products/hdus.py", "versions"),
+    ("files/text_files/note_columns.py", "_stamp_of_open_file"),
+    ("kinds/calibrating/master_help.py", "_effect_cells"),
+    ("kinds/frame_pictures.py", "_corners_of_region"),
     ("kinds/matching/pairs.py", "rank_of"), ("kinds/measuring/trend_series.py", "key"),
     ("kinds/forecasting/coverage.py", "_named_by"),
     ("kinds/forecasting/coverage.py", "_label_order"),
     ("kinds/reducing/reduce_job.py", "header_form"),
-    ("kinds/reporting/frame_warnings.py", "_setup"), ("kinds/reporting/master_ageing.py", "_read"),
+    ("kinds/reporting/frame_warnings.py", "_setup_of_noise"),
+    ("kinds/reporting/master_ageing.py", "_read_master"),
     ("kinds/reporting/master_ageing.py", "cells"), ("kinds/shutter.py", "_table_cells"),
-    ("kinds/trends.py", "_cells"), ("pages/pictures/plotpanel.py", "corners"),
+    ("kinds/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),
     ("pages/pictures/trend_picture.py", "night_panel_box"),
-    ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "of_pixels"),
+    ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),
     ("verify/comparing/card_order.py", "_rank_of"),
 }  # fmt: skip
 

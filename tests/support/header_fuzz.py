@@ -142,7 +142,7 @@ def outcome_of(raw, results):
     made = Outcome(results=Path(results))
     running = begin(raw, results, {})
     try:
-        for job in running.plan.of_kind("frame"):
+        for job in running.plan.jobs_of_kind("frame"):
             try:
                 record = kinds_module.make(running.context, job, threads=1)
             except Exception:

@@ -231,7 +231,7 @@ def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     """Make the products of some kinds, one job after the other; arguments as for `begin`."""
     running = begin(raw, results, cameras, **config)
     try:
-        jobs = running.plan.of_kind(*kinds)
+        jobs = running.plan.jobs_of_kind(*kinds)
         done = worker.work(running.context, jobs, threads=1, make=kinds_module.make)
         lines, _ = session.finish(running)
     finally:

@@ -28,7 +28,7 @@ from ccdflow.files.cards import (
     hdu_indices,
     matches,
 )
-from ccdflow.files.remembered_results import at_once
+from ccdflow.files.remembered_results import compute_at_once
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Camera:
         """How many cards recognise it, and how many of those with an exact value."""
         return len(self.recognise), sum(condition.exact for condition in self.recognise)
 
-    def describe(self, headers, *, file, remembered=at_once):
+    def describe(self, headers, *, file, remembered=compute_at_once):
         """Return the header values of a frame.
 
         Parameters

@@ -16,7 +16,7 @@ from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
-from ccdflow.files.remembered_results import at_once
+from ccdflow.files.remembered_results import compute_at_once
 from ccdflow.files.values import as_number
 
 KEYWORDS = {
@@ -166,7 +166,7 @@ def _usual_cards():
     }
 
 
-def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
+def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at_once):
     """Return the facts of a frame.
 
     Parameters
@@ -198,13 +198,13 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     reader = HeaderReader(headers, cards, file=file, positions=positions)
     exptime = reader.seconds()
     # A rule may want a name of the file. Places depend on cards that are not looked at again.
-    keep = at_once if any(rule.files for rule in rules) else remembered
-    (imagetyp, image_type, reason), of_type = keep(
+    keep = compute_at_once if any(rule.files for rule in rules) else remembered
+    (imagetyp, image_type, reason), type_warnings = keep(
         ("type", positions),
         lambda headers: _type_of(headers, cards, rules, file, positions),
         headers,
     )
-    reader.warn_all(of_type)
+    reader.warn_all(type_warnings)
     moment = usual_moment(reader, exptime)
     if moment is None:
         moment = moment_of(reader)
@@ -216,13 +216,13 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     alike = remembered("facts", lambda headers: _alike_facts(headers, cards, file), headers)
     # Names differ from frame to frame, and so do times and temperatures.
     target = reader.text("object")
-    reader.warn_all(alike.of_pixels)
+    reader.warn_all(alike.pixel_warnings)
     night = night_of(moment, reader, longitude, file)
-    reader.warn_all(alike.of_readout)
+    reader.warn_all(alike.readout_warnings)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
     temperature = celsius(reader.text("temperature"))
-    reader.warn_all(alike.of_placement)
+    reader.warn_all(alike.placement_warnings)
     return FrameFacts(
         imagetyp=_shorten_text(imagetyp),
         type=image_type,
@@ -259,14 +259,14 @@ class _AlikeFacts(NamedTuple):
     Attributes
     ----------
     facts : dict of str to object
-    of_pixels, of_readout, of_placement : list of str
+    pixel_warnings, readout_warnings, placement_warnings : list of str
         The order of warnings is a row's: those on times and temperatures stand between these.
     """
 
     facts: dict[str, object]
-    of_pixels: list[str]
-    of_readout: list[str]
-    of_placement: list[str]
+    pixel_warnings: list[str]
+    readout_warnings: list[str]
+    placement_warnings: list[str]
 
 
 def _alike_facts(headers, cards, file):

@@ -117,7 +117,7 @@ def _is_word_for_open(text):
     return is_open(text) or any(map(is_open, words))
 
 
-def in_any_order(name):
+def filter_in_any_order(name):
     """Return a name that filters have alike which are in other wheels: V+ND2 and ND2+V.
 
     Blanks, underscores and hyphens are one: programs write ``Bessell_V`` and ``Bessell V``. Small
@@ -134,9 +134,9 @@ def in_any_order(name):
 
     Examples
     --------
-    >>> in_any_order("V+ND2"), in_any_order("ND2 + V"), in_any_order("V")
+    >>> filter_in_any_order("V+ND2"), filter_in_any_order("ND2 + V"), filter_in_any_order("V")
     ('ND2+V', 'ND2+V', 'V')
-    >>> in_any_order("Bessell_V"), in_any_order("Bessell-V"), in_any_order("Bessell  v")
+    >>> tuple(map(filter_in_any_order, ("Bessell_V", "Bessell-V", "Bessell  v")))
     ('Bessell V', 'Bessell V', 'Bessell v')
     """
     return "+".join(sorted(_WORD_SEPARATOR.sub(" ", part).strip() for part in name.split("+")))

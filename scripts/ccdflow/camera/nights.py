@@ -348,8 +348,8 @@ def _read_sidereal_time(content):
     clock = None
     number = as_number(content.value)
     if number is not None:
-        in_seconds = re.search(r"\[s\]|\bsec", content.comment.lower())
-        if 24 < number <= 360 and not in_seconds:
+        is_in_seconds = re.search(r"\[s\]|\bsec", content.comment.lower())
+        if 24 < number <= 360 and not is_in_seconds:
             return timedelta(hours=number / 15)
         clock = clock_of_number(number, content.comment)
     elif isinstance(content.value, str | Broken):

@@ -95,7 +95,7 @@ class PixelNoise:
         light += self.read_variance / self.levels.max() ** 2
         return light
 
-    def of_mean(self, centre, keep=None):
+    def variance_of_mean(self, centre, keep=None):
         """Return the variance of the mean of the kept values, shape ``(k,)``.
 
         Parameters
@@ -457,7 +457,7 @@ def combine_kept(values, keep, recipe, noise=None):
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     variance = None
     if noise is not None:
-        variance = noise.of_mean(value, keep) * _excess_variance(recipe, count)
+        variance = noise.variance_of_mean(value, keep) * _excess_variance(recipe, count)
     return Exact(
         value=value,
         spread=spread,

@@ -131,9 +131,9 @@ class CombineRecipe:
             )
         if self.clip_by == "auto" and noise is None:
             return replace(self, clip_by="mad", grow=0)
-        return self.of_number(n)
+        return self.recipe_for_number(n)
 
-    def of_number(self, n):
+    def recipe_for_number(self, n):
         """Return the recipe for `n` members whose noise is known, without ``auto``."""
         if self.clip_by != "auto":
             return self

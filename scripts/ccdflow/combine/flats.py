@@ -134,14 +134,14 @@ def combine_flats(
         scale=levels,
         masks=masks,
         noise=noise,
-        limits=limits.by_noise,
+        limits=limits.with_noise_model,
         allow_empty=True,
     )
     shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     if not normalise:
         return combined
-    return _divide_flat(combined, _mean_of_lit_pixels([combined]), in_place=True)
+    return _divide_flat(combined, _mean_of_lit_pixels([combined]), is_in_place=True)
 
 
 def flat_levels(members, *, bias, dark, masks=None):
@@ -289,24 +289,24 @@ def _mean_of_lit_pixels(images):
     return mean
 
 
-def _divide_flat(image, mean, *, in_place=False):
+def _divide_flat(image, mean, *, is_in_place=False):
     """Return a flat divided by a mean, with its mask of unlit pixels.
 
     Parameters
     ----------
     image : ccdflow.combine.stack.Combined
     mean : float
-    in_place : bool
+    is_in_place : bool
         Whether its arrays may be changed: nothing else holds them.
     """
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [
         None
         if array is None
-        else np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
+        else np.multiply(array, array.dtype.type(1 / mean), out=array if is_in_place else None)
         for array in arrays
     ]
-    mask = image.mask if in_place else image.mask.copy()
+    mask = image.mask if is_in_place else image.mask.copy()
     # A NaN is not unlit: its value is unknown.
     mask.reshape(-1)[np.flatnonzero(scaled[0] < UNLIT_BELOW)] |= UNLIT
     return replace(

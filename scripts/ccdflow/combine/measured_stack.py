@@ -46,6 +46,6 @@ def combine_measured(
         masks=masks,
         noise=noise,
         allow_empty=True,
-        limits=limits.by_noise,
+        limits=limits.with_noise_model,
     )
     return replace(combined, mask=mask_of_combined(combined), shared={})

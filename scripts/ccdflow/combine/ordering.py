@@ -39,14 +39,14 @@ class Ordering:
         """Whether the members are too many for a network."""
         return self.network is None
 
-    def by_pixel(self, values):
+    def sorted_by_pixel(self, values):
         """Return `values`, shape (n, width), sorted, as (width, n); valid until the next call."""
         np.copyto(self.columns, values.T)
         self.columns.sort(axis=1)
         return self.columns
 
     def some_by_pixel(self, values, places):
-        """Return the values of some pixels as `by_pixel` does.
+        """Return the values of some pixels as `sorted_by_pixel` does.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Ordering:
     def sort(self, values):
         """Sort `values`, shape (n, width), along the first axis in place."""
         if self.is_by_pixel:
-            np.copyto(values, self.by_pixel(values).T)
+            np.copyto(values, self.sorted_by_pixel(values).T)
             return
         for first, second in self.network:
             low, high = values[first], values[second]

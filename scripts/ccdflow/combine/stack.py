@@ -50,7 +50,7 @@ class CombineLimits:
     uncertainty: bool | str = True
 
     @property
-    def by_noise(self):
+    def with_noise_model(self):
         """The same, with the uncertainty by the noise model where one is wanted."""
         return replace(self, uncertainty=self.uncertainty and "noise")
 

@@ -43,11 +43,11 @@ def is_unclipped_of_many(values, mean, order, clip):
     """
     n, width = values.shape
     if n < _COUNTED_FROM:
-        return _is_unclipped_of_sorted(order.by_pixel(values), clip)
+        return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
     proven = _is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
     rest = np.flatnonzero(~proven)
     if len(rest) > width // 2:
-        return _is_unclipped_of_sorted(order.by_pixel(values), clip)
+        return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
     proven[rest] = _is_unclipped_of_sorted(order.some_by_pixel(values, rest), clip)
     return proven
 

@@ -294,12 +294,12 @@ def is_drifting(levels, hours, *, error):
         return False
     times = np.asarray(hours, np.float64)
     times = times[np.isfinite(levels) & np.isfinite(times)]
-    by_noise = error / np.sqrt(np.sum((times - times.mean()) ** 2))
+    error_by_noise = error / np.sqrt(np.sum((times - times.mean()) ** 2))
     size = abs(slope.value)
-    if size <= _DRIFT_SIGMA * max(by_noise, slope.error):
+    if size <= _DRIFT_SIGMA * max(error_by_noise, slope.error):
         return False
-    by_scatter = size / slope.error if slope.error else math.inf
-    return normal_deviate(by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
+    error_by_scatter = size / slope.error if slope.error else math.inf
+    return normal_deviate(error_by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
 
 
 def _median_rate(values, errors, levels, per_second):

@@ -162,8 +162,8 @@ def _select_within_limits(beyond_limits, stats, select):
     good = [index for index in range(len(stats)) if index not in left_out]
     if not good:
         reason = f"no frame is left (the first: {left_out[min(left_out)].text})"
-        in_order = tuple(left_out[index] for index in sorted(left_out))
-        return Selection((), in_order, agrees=False, reason=reason)
+        left_out_in_order = tuple(left_out[index] for index in sorted(left_out))
+        return Selection((), left_out_in_order, agrees=False, reason=reason)
     selection = select([stats[index] for index in good])
     for each in selection.left_out:
         left_out[good[each.index]] = replace(each, index=good[each.index])

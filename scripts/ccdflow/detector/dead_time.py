@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.photons.night_transfer import by_exposure
+from ccdflow.detector.photons.night_transfer import group_by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
 from ccdflow.errors import FrameError
 
@@ -126,11 +126,11 @@ def cell_sums(values, rows, shape):
     sums = np.zeros((len(values), len(y_edges) - 1, len(x_edges) - 1))
     count = np.zeros(sums.shape[1:])
     for cell in np.unique(cells):
-        in_cell = cells == cell
+        is_in_cell = cells == cell
         sums[:, cell] = np.add.reduceat(
-            values_or_zero[:, in_cell].sum(axis=1, dtype=np.float64), x_edges[:-1], axis=1
+            values_or_zero[:, is_in_cell].sum(axis=1, dtype=np.float64), x_edges[:-1], axis=1
         )
-        count[cell] = np.add.reduceat(good[in_cell].sum(axis=0), x_edges[:-1])
+        count[cell] = np.add.reduceat(good[is_in_cell].sum(axis=0), x_edges[:-1])
     return sums, count
 
 
@@ -181,8 +181,10 @@ def measure_dead_time(series):
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
 
     def split_by_image(values):
-        by_image = np.split(values, ends)
-        return tuple(part.reshape(shape) for part, shape in zip(by_image, shapes, strict=True))
+        values_by_image = np.split(values, ends)
+        return tuple(
+            part.reshape(shape) for part, shape in zip(values_by_image, shapes, strict=True)
+        )
 
     return DeadTime(split_by_image(excess), split_by_image(error), mean, mean_error, float(chi2))
 
@@ -250,7 +252,7 @@ def _mean_dead_time(series):
     """Return the mean dead time by the flats' levels, and its error; NaN for no steady lamp."""
     _, _, levels = _flat_levels(series)
     seconds = np.asarray(series.seconds, dtype=np.float64)
-    sets = by_exposure(list(seconds))
+    sets = group_by_exposure(list(seconds))
     repeated = [members for members in sets if len(members) > 1]
     if len(sets) < 3 or not repeated:
         return _UNKNOWN_FIGURE

@@ -501,17 +501,17 @@ def _left_out_by(figure, index, centre, reach):
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"
 
-    def in_words(number):
+    def value_in_words(number):
         return f"{100 * number:.3g} %" if figure.meaning else f"{number:.6g}{figure.unit}"
 
     name = f"{figure.name} ({figure.meaning})" if figure.meaning else figure.name
     text = (
-        f"its {name} is {in_words(value)}, {side} the limit of {in_words(threshold)} (the group has"
-        f" {in_words(centre)})"
+        f"its {name} is {value_in_words(value)}, {side} the limit of {value_in_words(threshold)}"
+        f" (the group has {value_in_words(centre)})"
     )
     if not np.isfinite(value):
         text = (
-            f"its {figure.name} cannot be measured (the group has {in_words(centre)}):"
+            f"its {figure.name} cannot be measured (the group has {value_in_words(centre)}):"
             " hardly a pixel of a part of it is like the others"
         )
     return LeftOut(index, figure.name, value, threshold, text)

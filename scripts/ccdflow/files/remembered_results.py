@@ -117,7 +117,7 @@ def _result_and_places(function, headers):
     return result, frozenset(seen)
 
 
-def at_once(name, function, headers):
+def compute_at_once(name, function, headers):
     """Return ``function(headers)``: in the place of a `Remembered`, for one frame alone.
 
     Parameters

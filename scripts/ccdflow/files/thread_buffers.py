@@ -14,7 +14,7 @@ class _ThreadBuffers(threading.local):
     """The buffers of a thread: {use: memory}."""
 
     def __init__(self):
-        self.by_use = {}
+        self.memory_by_use = {}
 
 
 # One attribute, another dictionary in each thread.
@@ -36,10 +36,10 @@ def thread_buffer(use, size):
     memoryview
         Of ``size`` bytes, writable; its content is whatever was left there.
     """
-    memory = _BUFFERS.by_use.get(use)
+    memory = _BUFFERS.memory_by_use.get(use)
     if memory is None or len(memory) < size:
-        _BUFFERS.by_use.pop(use, None)
-        memory = _BUFFERS.by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE_MEMORY)
+        _BUFFERS.memory_by_use.pop(use, None)
+        memory = _BUFFERS.memory_by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE_MEMORY)
     return memoryview(memory)[:size]
 
 
@@ -49,8 +49,8 @@ def lent(buffers):
 
     They are a dict, empty at first, that no two threads use at a time.
     """
-    own, _BUFFERS.by_use = _BUFFERS.by_use, buffers
+    own, _BUFFERS.memory_by_use = _BUFFERS.memory_by_use, buffers
     try:
         yield
     finally:
-        _BUFFERS.by_use = own
+        _BUFFERS.memory_by_use = own

@@ -73,7 +73,7 @@ class Readout:
     converter: ConverterEnd | None = None
 
     @property
-    def of_noise(self):
+    def noise_part(self):
         """The same readout without the values that add no noise and differ from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,

@@ -50,12 +50,12 @@ def flag_neighbours(mask, pixels):
 
 def _with_neighbours(full):
     """Return the pixels of a mask and their eight neighbours."""
-    in_rows = full.copy()
-    in_rows[:, 1:] |= full[:, :-1]
-    in_rows[:, :-1] |= full[:, 1:]
-    near = in_rows.copy()
-    near[1:] |= in_rows[:-1]
-    near[:-1] |= in_rows[1:]
+    full_in_rows = full.copy()
+    full_in_rows[:, 1:] |= full[:, :-1]
+    full_in_rows[:, :-1] |= full[:, 1:]
+    near = full_in_rows.copy()
+    near[1:] |= full_in_rows[:-1]
+    near[:-1] |= full_in_rows[1:]
     return near
 
 

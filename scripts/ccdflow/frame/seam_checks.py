@@ -93,8 +93,8 @@ def _find_seam(left, right, left_data, right_data):
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
     steps = medians[positions] - medians[positions - span]
     # Columns with the other amplifier's level are off by minus or plus the step.
-    at_split = steps[split - span] if span <= split < len(values) - span else 0.0
-    if abs(at_split + step) > _SAME_STEP_PART * abs(step):
+    step_at_split = steps[split - span] if span <= split < len(values) - span else 0.0
+    if abs(step_at_split + step) > _SAME_STEP_PART * abs(step):
         return None
     is_far = np.abs(positions - split) >= span
     if not is_far.any():

@@ -134,12 +134,12 @@ class SmallImage:
         # A row without pixels at the end of a square that is cut stays 0.
         ny, nx = squares.pixels.shape
         sums = np.zeros((ny * squares.read_rows, nx), np.float32)
-        of_lines = sums[: len(lines)]
+        sums_of_lines = sums[: len(lines)]
         # A product with ones takes a third of the time of `reduceat`.
         uncut = lines[:, : squares.cut_start].reshape(len(lines), squares.whole, squares.step)
-        np.matmul(uncut, squares.ones, out=of_lines[:, : squares.whole])
+        np.matmul(uncut, squares.ones, out=sums_of_lines[:, : squares.whole])
         if squares.cut.size:
-            np.matmul(lines[:, squares.cut_start :], squares.cut, out=of_lines[:, -1])
+            np.matmul(lines[:, squares.cut_start :], squares.cut, out=sums_of_lines[:, -1])
         total = sums[:: squares.read_rows]
         for row in range(1, squares.read_rows):
             total = total + sums[row :: squares.read_rows]

@@ -207,11 +207,11 @@ class _FrameReduction:
         for amplifier in self._geometry.amplifiers:
             self._reduce_amplifier(amplifier, start, stored, out)
         row = start - self._data.y0
-        in_block = self._sample_rows[
+        rows_in_block = self._sample_rows[
             (self._sample_rows >= row) & (self._sample_rows < row + shape[0])
         ]
-        if in_block.size:
-            self._sample.append(out[in_block - row])
+        if rows_in_block.size:
+            self._sample.append(out[rows_in_block - row])
         if self._small is not None:
             self._small.add(row, out)
         self._words = checksum.fits_sum_of(self._words, pixels.to_big_endian(out))

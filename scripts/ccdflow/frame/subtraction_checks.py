@@ -77,7 +77,7 @@ class RowNoise:
     ----------
     before, after : float
         Before and after the overscan subtraction.
-    by_row : float
+    with_level_per_row : float
         The value that a separate level for each row would give.
     pixel : float
         Noise of a single pixel.
@@ -89,7 +89,7 @@ class RowNoise:
 
     before: float
     after: float
-    by_row: float
+    with_level_per_row: float
     pixel: float
     count: int = MOST_ROWS
     is_strip_dark: bool = False
@@ -252,13 +252,13 @@ def _row_warnings(rows, sample, recipe):
             f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
             " `reduction: {model: polynomial}` in the camera's profile smooths the level",
         )
-    elif recipe.model is not None and rows.after**2 - rows.by_row**2 > allowed:
+    elif recipe.model is not None and rows.after**2 - rows.with_level_per_row**2 > allowed:
         yield (
             DRIFT,
             f"rows drift together with their overscan: a level for each row would leave"
-            f" {rows.by_row:.2g} adu of the noise that a row shares, the smoothed one leaves"
-            f" {rows.after:.2g}; `reduction: {{model: null}}` in the camera's profile takes a"
-            " level for each row",
+            f" {rows.with_level_per_row:.2g} adu of the noise that a row shares, the"
+            f" smoothed one leaves {rows.after:.2g}; `reduction: {{model: null}}` in the camera's"
+            " profile takes a level for each row",
         )
 
 

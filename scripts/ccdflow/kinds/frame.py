@@ -73,7 +73,7 @@ class Frame(Kind):
             if record.kind != self.name or product in context.products:
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
-            may_be_there = planner.stamps.of(product) or context.problem_of(product)
+            may_be_there = planner.stamps.stamp_of(product) or context.problem_of(product)
             if may_be_there and product not in planner.products_to_retire:
                 planner.keep(product)
 
@@ -93,7 +93,7 @@ class Frame(Kind):
                 context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
-        elif planner.stamps.of(product):
+        elif planner.stamps.stamp_of(product):
             planner.products_to_retire.add(product)
 
     def basis(self, context, job):

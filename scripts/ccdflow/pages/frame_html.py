@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
-from ccdflow.pages.text_formatting import by_image_type, count, listing, number_of, unique
+from ccdflow.pages.text_formatting import count, grouped_by_type, listing, number_of, unique
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ def frames_section(frames):
         "Frames of the night",
         tuple(_night_sentences(frames, cameras)),
         template="frames.html.j2",
-        content=FrameTable(by_image_type(sorted(frames, key=_by_number)), cameras),
+        content=FrameTable(grouped_by_type(sorted(frames, key=_number_key)), cameras),
         order=30,
         name="Frames",
     )
 
 
-def _by_number(frame):
+def _number_key(frame):
     """Sort b2.fits before b10.fits."""
     parts = re.split(r"(\d+)", frame.file)
     return [int(part) if number % 2 else part for number, part in enumerate(parts)]
@@ -128,7 +128,7 @@ def _night_sentences(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]
-    numbers = [number_of(image_type, len(own)) for image_type, own in by_image_type(frames)]
+    numbers = [number_of(image_type, len(own)) for image_type, own in grouped_by_type(frames)]
     subject = f"{count(len(frames), 'frame')}"
     if cameras:
         subject += f", taken with {listing(cameras)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, capital, count, in_order, listing, plural
+from ccdflow.pages.text_formatting import UNDATED, capital, count, listing, plural, sorted_by_type
 
 OPEN_ROWS = 25
 """A table of at most this many rows is shown unfolded."""
@@ -171,7 +171,7 @@ def night_page_html(page):
     ValueError
         If a picture is no PNG or has no alternative text.
     """
-    sections = in_page_order(page.sections)
+    sections = ordered_sections(page.sections)
     check_pictures(_section_pictures(sections), page.night)
     return template("night.html.j2").render(
         page=page,
@@ -201,14 +201,14 @@ def index_page_html(page):
     ValueError
         If a picture is no PNG or has no alternative text.
     """
-    sections = in_page_order(page.sections)
+    sections = ordered_sections(page.sections)
     check_pictures(_section_pictures(sections), page.title)
     return template("index.html.j2").render(
         page=page,
         sections=sections,
         years=calendar(page.nights),
         summary=[*_index_summary(page), *(text for each in sections for text in each.summary)],
-        in_order=in_order,
+        sorted_by_type=sorted_by_type,
         totals=_line_of_totals(page.nights),
         reasons=_reasons_by_frames(page.aside),
         open_rows=OPEN_ROWS,
@@ -227,7 +227,7 @@ def _end_sentences(texts):
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 
-def in_page_order(sections):
+def ordered_sections(sections):
     """Return sections in their order on the page, without None (nothing to show)."""
     shown = (section for section in sections if section is not None)
     return sorted(shown, key=lambda section: section.order)
@@ -242,10 +242,10 @@ def _section_pictures(sections):
 
 def _reasons_by_frames(aside):
     """Return (reason, frames, cameras) of frames set aside, the reason of most frames first."""
-    by_reason = {}
+    frames_by_reason = {}
     for frame in aside:
-        by_reason.setdefault(frame.reason, []).append(frame)
-    ranked = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+        frames_by_reason.setdefault(frame.reason, []).append(frame)
+    ranked = sorted(frames_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         (reason, len(frames), sorted({frame.camera for frame in frames if frame.camera}))
         for reason, frames in ranked
@@ -301,11 +301,12 @@ def _line_of_totals(nights):
     grades, made, groups = Counter(), Counter(), Counter()
     for night in nights:
         grades.update(dict(night.grades))
-        for image_type, of_made, of_groups in night.combined:
-            made[image_type] += of_made
-            groups[image_type] += of_groups
+        for image_type, made_of_type, groups_of_type in night.combined:
+            made[image_type] += made_of_type
+            groups[image_type] += groups_of_type
     combined = tuple(
-        (image_type, made[image_type], number) for image_type, number in in_order(groups.items())
+        (image_type, made[image_type], number)
+        for image_type, number in sorted_by_type(groups.items())
     )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
     return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.text_formatting import count, in_order, type_rank
+from ccdflow.pages.text_formatting import count, sorted_by_type, type_rank
 
 # .fits, .FIT.gz.
 _ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
@@ -142,7 +142,7 @@ def sheet_section(tiles):
     Section
     """
     ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    frames_by_type = tuple(in_order(Counter(tile.image_type for tile in ordered).items()))
+    frames_by_type = tuple(sorted_by_type(Counter(tile.image_type for tile in ordered).items()))
     sheet = SheetTiles(tuple(ordered), frames_by_type)
     note = ()
     if sheet.odd:

@@ -271,22 +271,24 @@ def _master_lines(tables):
             ("rate", f"{{}} {unit} a second", ".3g"),
             ("hot", "{} hot pixels", ".0f"),
         )
-        of = f"{_rounded_exposure(row['seconds'])} s"
-        same = [each for each in tables.darks if f"{_rounded_exposure(each['seconds'])} s" == of]
-        lines.append(_master_line("dark", _words_on_master(of, row, same), row, figures))
+        subject = f"{_rounded_exposure(row['seconds'])} s"
+        same = [
+            each for each in tables.darks if f"{_rounded_exposure(each['seconds'])} s" == subject
+        ]
+        lines.append(_master_line("dark", _words_on_master(subject, row, same), row, figures))
     for row in _first_rows_of_groups(tables.flats):
         figures = _figures_in_words(
             _rows_of_group(row, tables.flats),
             ("level", f"{{}} {row['unit']}" + "s" * (row["unit"] == "electron"), ".0f"),
             ("signal_to_noise", "S/N {} a pixel", ".0f"),
         )
-        of = row.get("light", "")
-        same = [each for each in tables.flats if each.get("light", "") == of]
-        lines.append(_master_line("flat", _words_on_master(of, row, same), row, figures))
+        subject = row.get("light", "")
+        same = [each for each in tables.flats if each.get("light", "") == subject]
+        lines.append(_master_line("flat", _words_on_master(subject, row, same), row, figures))
     return lines
 
 
-def _words_on_master(of, row, same):
+def _words_on_master(subject, row, same):
     """Return the words on a master; with its name where others of the night have the same words.
 
     Examples
@@ -298,8 +300,8 @@ def _words_on_master(of, row, same):
     'Gr#3 (flat_cam_Gr_3_slit_1)'
     """
     if len({each["group"] for each in same}) < 2:
-        return of
-    return f"{of} ({row['group']})".strip()
+        return subject
+    return f"{subject} ({row['group']})".strip()
 
 
 def _first_rows_of_groups(rows):
@@ -335,21 +337,22 @@ def _figures_in_words(amplifiers, *wanted):
     return ", ".join(words) + (f" ({names})" if words and len(amplifiers) > 1 else "")
 
 
-def _master_line(kind, of, row, figures):
+def _master_line(kind, words_on_master, row, figures):
     """Return the line of a master: its frames and figures, or the reason why it was not made.
 
     Parameters
     ----------
-    kind, of : str
+    kind, words_on_master : str
         The kind of master, and its exposure or filter.
     row : mapping
         Its line in the table.
     figures : str
     """
     if not row["product"]:
-        return f"{kind} {of}: not made: {row['note'] or 'no reason given'}".replace(" :", ":")
+        reason = row["note"] or "no reason given"
+        return f"{kind} {words_on_master}: not made: {reason}".replace(" :", ":")
     count = int(float(row["frames"]))
-    return f"{f'{kind} {of}':<16}{count:>3} frames  {figures}".rstrip()
+    return f"{f'{kind} {words_on_master}':<16}{count:>3} frames  {figures}".rstrip()
 
 
 def _frames_of(names):

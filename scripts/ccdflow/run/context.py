@@ -236,7 +236,7 @@ class RunContents(FixedContents):
         """Return {night: the values noted under a name} of the closed nights."""
         return {} if self.closed is None else self.closed.summaries(name)
 
-    def _by_product(self):
+    def _rows_by_product(self):
         return self.lookup(
             (Lookup.ROWS_BY_PRODUCT,),
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
@@ -245,32 +245,32 @@ class RunContents(FixedContents):
     @property
     def products(self):
         """The names of all possible reduced frames."""
-        return self._by_product().keys()
+        return self._rows_by_product().keys()
 
     def row_of(self, product):
         """Return the row of a reduced frame's raw frame."""
-        return self._by_product()[product]
+        return self._rows_by_product()[product]
 
     @property
     def nights(self):
         """The nights of all rows, in no order."""
-        return self._by_night().keys()
+        return self._rows_by_night().keys()
 
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
-        rows = self._by_night().get(night)
+        rows = self._rows_by_night().get(night)
         if rows is None and self.is_closed(night):
-            by_file = self.closed.notes.rows(night)
-            return [by_file[file] for file in sorted(by_file)]
+            rows_by_file = self.closed.notes.rows(night)
+            return [rows_by_file[file] for file in sorted(rows_by_file)]
         return [] if rows is None else rows
 
     def rows_in_order(self):
         """Yield all rows, sorted by night and file."""
-        by_night = self._by_night()
-        for night in sorted(by_night):
-            yield from by_night[night]
+        rows_by_night = self._rows_by_night()
+        for night in sorted(rows_by_night):
+            yield from rows_by_night[night]
 
-    def _by_night(self):
+    def _rows_by_night(self):
         """Return {night: its rows, sorted by file}."""
 
         def make():
@@ -386,7 +386,7 @@ class Context(RunContents, ABC):
         """
         if self.settings["types"] == "all":
             return True
-        row = self._by_product().get(product)
+        row = self._rows_by_product().get(product)
         return row is None or is_of_enabled_type(row, self.settings)
 
 

@@ -111,17 +111,17 @@ def _helper_processes(work, paths, count):
     """Fork processes that work on frames; yield the connection to each, and end them."""
     context = multiprocessing.get_context("fork")
     pairs = [context.Pipe() for _ in range(count)]
-    own, of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    own, pipes_of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     processes = [
-        context.Process(target=_serve_frames, args=(link, [*own, *of_helpers], work, paths))
-        for link in of_helpers
+        context.Process(target=_serve_frames, args=(link, [*own, *pipes_of_helpers], work, paths))
+        for link in pipes_of_helpers
     ]
     # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for process in processes:
             process.start()
-        for link in of_helpers:
+        for link in pipes_of_helpers:
             link.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         yield own

@@ -56,7 +56,7 @@ class Plan:
     older_headers: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, Row] = field(default_factory=dict)
 
-    def of_kind(self, *kinds):
+    def jobs_of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
@@ -169,7 +169,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
         for product in planner.products_to_retire | not_wanted | planner.strays()
         if not context.problem_of(product)
     )
-    leaving = tuple(product for product in retire if stamps.of(product))
+    leaving = tuple(product for product in retire if stamps.stamp_of(product))
     return Plan(
         context,
         context.jobs,
@@ -358,7 +358,7 @@ class Planner:
 
     def is_damaged(self, product):
         """Return whether a product exists but was changed after its making."""
-        record, stamp = self.context.earlier_record(product), self.stamps.of(product)
+        record, stamp = self.context.earlier_record(product), self.stamps.stamp_of(product)
         if record is None or not stamp or record.status != job_records.MADE:
             return False
         if stamp == record.stamp and product not in self._doubtful:
@@ -390,10 +390,10 @@ class Planner:
         if record.status == job_records.REFUSED:
             if why := kind.try_again(self.context, record):
                 return why
-            if self.stamps.of(product):
+            if self.stamps.stamp_of(product):
                 self.products_to_retire.add(product)
             return ""
-        if not self.stamps.of(product):
+        if not self.stamps.stamp_of(product):
             return "product missing"
         return "product damaged" if self.is_damaged(product) else ""
 
@@ -405,6 +405,10 @@ class Planner:
         context, strays = self.context, set()
         for product in set(self.stamps.names) - context.planned_products - set(context.ledger):
             kind = context.chain.kind_of(product)
-            if kind is not None and self.stamps.of(product) and kind.is_stray(context, product):
+            if (
+                kind is not None
+                and self.stamps.stamp_of(product)
+                and kind.is_stray(context, product)
+            ):
                 strays.add(product)
         return strays

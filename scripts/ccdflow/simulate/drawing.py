@@ -95,7 +95,7 @@ class FaultCounts:
     dust: int = 4
 
     @property
-    def of_pixels(self):
+    def pixel_counts(self):
         """The numbers of hot, filling, blinking, low and dead pixels."""
         return self.hot, self.filling, self.blinking, self.low, self.dead
 
@@ -156,7 +156,7 @@ def draw_detector(
     dead_columns = bad_columns[: faults.dead_columns]
     trap_columns = bad_columns[faults.dead_columns :]
     hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(
-        rng, shape, faults.of_pixels, bad_columns
+        rng, shape, faults.pixel_counts, bad_columns
     )
     responses = np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)]
     low_pixels = np.column_stack([np.vstack([low_at, dead_at]), responses])

@@ -144,7 +144,7 @@ def read_truth(folder):
             "no finished simulation here", file=folder, remedy="run scripts/simulate.py on it"
         )
     with np.load(folder / TRUTH_ARRAYS) as arrays:
-        by_kind = {
+        arrays_by_kind = {
             kind: {name: arrays[f"{kind}/{name}"] for name in stated["frames"]}
             for kind in ("drift", "stars", "cosmics")
         }
@@ -156,7 +156,7 @@ def read_truth(folder):
         structure=structure,
         hot_pixels=hot_pixels,
         folder=folder,
-        **by_kind,
+        **arrays_by_kind,
     )
 
 

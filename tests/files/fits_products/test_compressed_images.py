@@ -71,7 +71,7 @@ def test_lossless_tiles_are_the_pixels_bit_by_bit(tmp_path, step):
     arrays[0][10, 3] = np.inf
     back = write(tmp_path / "a.fits", arrays, compress="lossless", step=step)
     with fits.open(tmp_path / "a.fits") as hdus:
-        plain = compressed_images.in_plain_order(hdus)
+        plain = compressed_images.hdus_in_plain_order(hdus)
         for hdu, array in zip(plain, arrays, strict=True):
             assert hdu.data.dtype.newbyteorder("=") == array.dtype
             assert hdu.data.astype(array.dtype).tobytes() == array.tobytes()
@@ -82,7 +82,7 @@ def test_quantised_pixels_are_within_half_a_step_of_a_sixteenth_of_the_noise(tmp
     arrays = images()
     back = write(tmp_path / "a.fits", arrays, compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        image, error, mask = compressed_images.in_plain_order(hdus)
+        image, error, mask = compressed_images.hdus_in_plain_order(hdus)
         steps = image.header["QUANSTEP"], error.header["QUANSTEP"]
         off = [a.data - b for a, b in zip((image, error), arrays[:2], strict=True)]
         assert steps[0] == pytest.approx(25 / 16, rel=0.05)
@@ -109,7 +109,7 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
     image[393:524] = np.nan
     write(tmp_path / "a.fits", [*arrays, np.zeros(image.shape, "i2")], compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        image_read = compressed_images.in_plain_order(hdus)[0].data
+        image_read = compressed_images.hdus_in_plain_order(hdus)[0].data
         assert np.array_equal(image_read[:524], image[:524], equal_nan=True)
         assert 0 < np.abs(image_read[524:] - image[524:]).max() < 0.2
 
@@ -125,7 +125,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
     ).stat().st_size
     own = {"BLANK", "QUANSTEP"} | ({"CHECKSUM", "DATASUM"} if compress == "quantised" else set())
     with fits.open(tmp_path / "plain.fits") as a, fits.open(tmp_path / "packed.fits") as b:
-        unpacked = compressed_images.in_plain_order(b)
+        unpacked = compressed_images.hdus_in_plain_order(b)
         assert len(a) == len(unpacked)
         for hdu, other in zip(a, unpacked, strict=True):
             cards, other_cards = (

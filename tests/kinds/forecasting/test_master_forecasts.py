@@ -239,7 +239,7 @@ def test_another_rule_makes_only_frames_that_take_another_master_again(many_bias
     running.lock.close()
     jobs = {p for p, job in running.plan.jobs.items() if job.kind == "science"}
     assert jobs == own
-    assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
+    assert {job.product for job in running.plan.jobs_of_kind("frame", "bias")} == set()
 
 
 def test_an_added_epoch_makes_frames_with_masters_from_before_it_again(many_biases, tmp_path):
@@ -252,7 +252,7 @@ def test_an_added_epoch_makes_frames_with_masters_from_before_it_again(many_bias
         profile = chain.profile + f"epochs: {epochs}\n"
         running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile})
         running.lock.close()
-        return {job.product for job in running.plan.of_kind(*masters)}
+        return {job.product for job in running.plan.jobs_of_kind(*masters)}
 
     assert planned_with('["2024-03-01"]') == set()
     assert planned_with('["2024-03-03"]') == set()

@@ -92,7 +92,7 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
-    complete = [quiet.of_news(events.news(0.001)) for _ in range(4)]
+    complete = [quiet.settled_files(events.news(0.001)) for _ in range(4)]
     assert complete == [{}, {}, {"a.fits": stamp}, {}]
 
 

@@ -238,7 +238,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         if None not in sections and _are_places(drafts, sections):
             if keyword == "CCDSEC" and _chip_count(headers, drafts) > 1:
                 continue
-            return _on_detector(drafts, sections, factors, keyword, file=file)
+            return _places_on_detector(drafts, sections, factors, keyword, file=file)
     return _as_read(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
 
 
@@ -279,7 +279,7 @@ def _check_size(draft, shape, *, file):
         )
 
 
-def _on_detector(drafts, sections, factors, keyword, *, file):
+def _places_on_detector(drafts, sections, factors, keyword, *, file):
     """Return the places from sections of the unbinned detector, in its orientation.
 
     Parameters

@@ -198,12 +198,12 @@ def _data_beside_overscan(reader, bias):
     strip, (ny, nx) = bias.region, reader.shape
     if strip.y1 - strip.y0 >= strip.x1 - strip.x0:
         before, after = Region(0, ny, 0, strip.x0), Region(0, ny, strip.x1, nx)
-        at_start, at_end = strip.x0 == 0, strip.x1 == nx
+        is_at_start, is_at_end = strip.x0 == 0, strip.x1 == nx
     else:
         before, after = Region(0, strip.y0, 0, nx), Region(strip.y1, ny, 0, nx)
-        at_start, at_end = strip.y0 == 0, strip.y1 == ny
-    data = after if at_start else before
-    if at_start == at_end:
+        is_at_start, is_at_end = strip.y0 == 0, strip.y1 == ny
+    data = after if is_at_start else before
+    if is_at_start == is_at_end:
         raise reader.contradiction(
             "neither TRIMSEC nor DATASEC says which pixels are science",
             "BIASSEC",

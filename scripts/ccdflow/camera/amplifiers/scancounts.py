@@ -364,13 +364,13 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
         )
     before = [replace(data, x0=block.x0, x1=data.x0), replace(data, y0=block.y0, y1=data.y0)]
     after = [replace(data, x0=data.x1, x1=block.x1), replace(data, y0=data.y1, y1=block.y1)]
-    in_x = [before[0], after[0]] if side[0] else [after[0], before[0]]
-    in_y = [before[1], after[1]] if side[1] else [after[1], before[1]]
+    strips_in_x = [before[0], after[0]] if side[0] else [after[0], before[0]]
+    strips_in_y = [before[1], after[1]] if side[1] else [after[1], before[1]]
     return Draft(
         name=name,
         hdu=reader.index,
         data=data,
-        overscan=_preferred_strip(in_x + in_y),
+        overscan=_preferred_strip(strips_in_x + strips_in_y),
         detector=detector,
         **reader.figures(),
     )

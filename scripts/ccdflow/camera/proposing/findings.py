@@ -192,12 +192,12 @@ def merged_findings(seen):
     """Return the findings of all HDUs; findings that differ only in numbers become one."""
     if len(seen) == 1:
         return list(seen[0].findings)
-    by_text = defaultdict(list)
+    findings_by_text = defaultdict(list)
     for image in seen:
         for finding in image.findings:
-            by_text[_NUMBER.sub("#", finding)].append((image.hdu, finding))
+            findings_by_text[_NUMBER.sub("#", finding)].append((image.hdu, finding))
     merged = []
-    for findings_of_text in by_text.values():
+    for findings_of_text in findings_by_text.values():
         hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_text))
         texts = [finding for hdu, finding in findings_of_text if hdu == hdus[0]]
         place = f"HDU {', '.join(_ranges_of_numbers(hdus))}"

@@ -85,7 +85,7 @@ class ImageFindings:
     has_light: bool
 
 
-def examine_image(headers, index, flat, *, dark=None, frame_type="", in_header=()):
+def examine_image(headers, index, flat, *, dark=None, frame_type="", header_amplifiers=()):
     """Examine the pixels of one image.
 
     Parameters
@@ -99,7 +99,7 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", in_header=(
         Shape (ny, nx), adu: a bias of the same camera.
     frame_type : str
         The type of frame that `flat` is, as far as known.
-    in_header : tuple of ccdflow.camera.geometry.Amplifier
+    header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone for this HDU.
 
     Returns
@@ -112,13 +112,13 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", in_header=(
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), LEAST_NOISE)
     columns = measure_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
-        return _findings_on_blank(index, flat, columns, claimed, in_header)
+        return _findings_on_blank(index, flat, columns, claimed, header_amplifiers)
     columns, rows = _see_both_axes(flat, columns, read_noise)
     findings = []
     has_light = _has_light(columns, rows, frame_type)
     if has_light:
         columns, rows = without_unlit((columns, rows), headers, index, claimed, findings)
-    strip = _header_strip(in_header, claimed)
+    strip = _header_strip(header_amplifiers, claimed)
     if not has_light or _is_missed(strip, columns, rows, flat.shape):
         has_light = False
         level = float(np.median(columns.levels))
@@ -128,15 +128,19 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", in_header=(
             else TOO_FAINT_NOTE
         )
         columns, rows = _from_header(flat, columns, rows, strip)
-        amplifiers = _as_in_header(in_header, find_amplifiers(columns, rows, dark, findings))
+        amplifiers = _as_in_header(
+            header_amplifiers, find_amplifiers(columns, rows, dark, findings)
+        )
     else:
         amplifiers = with_header_section(find_amplifiers(columns, rows, dark, findings), claimed)
-        if len(in_header) > len(amplifiers) and _are_dark(flat, in_header, columns.read_noise):
+        if len(header_amplifiers) > len(amplifiers) and _are_dark(
+            flat, header_amplifiers, columns.read_noise
+        ):
             findings.append(
-                f"The header's {len(in_header)} amplifiers are used: their strips are dark, but "
-                "light does not show where one of them ends."
+                f"The header's {len(header_amplifiers)} amplifiers are used: their strips are"
+                " dark, but light does not show where one of them ends."
             )
-            amplifiers = _as_in_header(in_header, amplifiers)
+            amplifiers = _as_in_header(header_amplifiers, amplifiers)
     findings += sentences_on_image(columns, rows, amplifiers, claimed, has_light=has_light)
     return ImageFindings(
         hdu=index,
@@ -173,7 +177,7 @@ def _see_both_axes(flat, columns, read_noise):
     return columns, rows
 
 
-def _findings_on_blank(index, flat, columns, claimed, in_header):
+def _findings_on_blank(index, flat, columns, claimed, header_amplifiers):
     """Return the finding on an image that is saturated or dead throughout.
 
     Parameters
@@ -185,25 +189,25 @@ def _findings_on_blank(index, flat, columns, claimed, in_header):
     columns : AxisLevels
     claimed : tuple of (str, Region)
         The sections of the header, by keyword.
-    in_header : tuple of ccdflow.camera.geometry.Amplifier
+    header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone.
     """
     rows = measure_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
-    amplifiers = _as_in_header(in_header, (("A", all_pixels, ()),))
-    if len(in_header) == 1:
-        amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
+    amplifiers = _as_in_header(header_amplifiers, (("A", all_pixels, ()),))
+    if len(header_amplifiers) == 1:
+        amplifiers = (("A", header_amplifiers[0].data, header_amplifiers[0].overscan),)
     return ImageFindings(
         index, flat.shape, columns, rows, amplifiers, claimed, (BLANK_IMAGE_NOTE,), has_light=False
     )
 
 
-def _are_dark(flat, in_header, read_noise):
+def _are_dark(flat, header_amplifiers, read_noise):
     """Return whether the header's amplifiers all have strips, and no light is in them."""
-    strips = [strip for amplifier in in_header for strip in amplifier.overscan]
+    strips = [strip for amplifier in header_amplifiers for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
-    return all(a.overscan for a in in_header) and all(
+    return all(a.overscan for a in header_amplifiers) and all(
         n <= MOST_NOISE_RATIO * read_noise for n in noises
     )
 
@@ -225,11 +229,11 @@ def _is_bright(columns, frame_type):
     return frame_type not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
 
 
-def _header_strip(in_header, claimed):
+def _header_strip(header_amplifiers, claimed):
     """Return the one strip that the header names, by its geometry or by BIASSEC; or None."""
-    if len(in_header) == 1 and in_header[0].overscan:
-        return in_header[0].overscan[0]
-    return None if in_header else dict(claimed).get("BIASSEC")
+    if len(header_amplifiers) == 1 and header_amplifiers[0].overscan:
+        return header_amplifiers[0].overscan[0]
+    return None if header_amplifiers else dict(claimed).get("BIASSEC")
 
 
 def _is_missed(strip, columns, rows, shape):
@@ -270,13 +274,13 @@ def _from_header(flat, columns, rows, strip):
     return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
 
 
-def _as_in_header(in_header, amplifiers):
+def _as_in_header(header_amplifiers, amplifiers):
     """Return the amplifiers of the header; a single one with the strip that was looked at."""
-    if len(in_header) > 1:
-        return tuple((a.name, a.data, a.overscan) for a in in_header)
-    if len(in_header) == 1 and len(amplifiers) == 1:
+    if len(header_amplifiers) > 1:
+        return tuple((a.name, a.data, a.overscan) for a in header_amplifiers)
+    if len(header_amplifiers) == 1 and len(amplifiers) == 1:
         ((name, _, strips),) = amplifiers
-        return ((name, in_header[0].data, strips),)
+        return ((name, header_amplifiers[0].data, strips),)
     return amplifiers
 
 

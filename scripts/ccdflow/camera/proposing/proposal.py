@@ -83,10 +83,15 @@ def propose(headers, arrays, *, other=None, file):
             for arrays_of_frame in (arrays, other)
         )
         dark, flat = _sorted_by_light(first, second)
-        in_header = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
+        header_amplifiers = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         seen.append(
             examine_image(
-                headers, index, flat, dark=dark, frame_type=frame_type, in_header=tuple(in_header)
+                headers,
+                index,
+                flat,
+                dark=dark,
+                frame_type=frame_type,
+                header_amplifiers=tuple(header_amplifiers),
             )
         )
     findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
@@ -171,9 +176,11 @@ def _against_header(geometry, refusal, seen):
     """Return the finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
-    by_light = {(image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers}
-    in_header = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
-    if by_light == in_header:
+    amplifiers_by_light = {
+        (image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers
+    }
+    header_amplifiers = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
+    if amplifiers_by_light == header_amplifiers:
         return [NEEDLESS_PROFILE_NOTE]
     counts = Counter(
         f"data {a.data.to_fits()}, overscan "

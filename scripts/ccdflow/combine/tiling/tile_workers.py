@@ -203,7 +203,7 @@ class _Worker:
         if job.uncertainty == "scatter":
             np.divide(spread[inner], np.sqrt(job.n), out=totals.uncertainty[first:last])
         elif job.uncertainty:
-            variance = noise.of_mean(value)
+            variance = noise.variance_of_mean(value)
             if job.recipe.method == "median":
                 variance *= median_excess(job.n)
             np.sqrt(variance[inner], out=totals.uncertainty[first:last], casting="same_kind")

@@ -77,14 +77,14 @@ def hits_of_rounds(data, variance, bad, settings):
     reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
     for _ in range(_ITERATIONS - 1):
         boxes = planes.replace(hits, new)
-        firsts, at_edges = _parts_about_boxes(boxes, data.shape, reach)
+        firsts, edge_parts = _parts_about_boxes(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
         if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
             return find(data, variance, bad, _ITERATIONS)
         further = np.zeros_like(hits)
         if len(firsts):
             _find_inside(find, planes.planes, firsts, reach, further)
-        for across, windows in _parts_at_edges(at_edges, data.shape):
+        for across, windows in _parts_at_edges(edge_parts, data.shape):
             _find_at_edge(find, planes.planes, windows, across, further)
         new = further & ~hits
         if not new.any():
@@ -166,10 +166,10 @@ def _parts_about_boxes(boxes, shape, reach):
     firsts : numpy.ndarray of shape (n, 2)
         First row and column of the parts within the image, four times the reach and a hit wide;
         their cores begin behind one reach.
-    at_edges : list of ((slice, slice), (slice, slice))
+    edge_parts : list of ((slice, slice), (slice, slice))
         Parts at its edges, where filters end, with their cores in them.
     """
-    step, centres, at_edges = 2 * reach + _WIDTH_OF_A_HIT, [], []
+    step, centres, edge_parts = 2 * reach + _WIDTH_OF_A_HIT, [], []
     for box in boxes:
         ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
         firsts = [np.arange(low, high - 2 * reach, step) for low, high in ends]
@@ -185,8 +185,8 @@ def _parts_about_boxes(boxes, shape, reach):
             begin = 0 if low < 0 else reach
             stop = window[-1].stop - window[-1].start - (0 if high > size else reach)
             core.append(slice(begin, stop))
-        at_edges.append((tuple(window), tuple(core)))
-    return np.concatenate(centres) if centres else np.zeros((0, 2), int), at_edges
+        edge_parts.append((tuple(window), tuple(core)))
+    return np.concatenate(centres) if centres else np.zeros((0, 2), int), edge_parts
 
 
 def _find_inside(find, planes, firsts, reach, hits):
@@ -209,17 +209,17 @@ def _find_inside(find, planes, firsts, reach, hits):
     steps = np.arange(side)
     rows, columns = (firsts[:, axis, None] + steps for axis in (0, 1))
     pixels = rows.T[:, :, None], columns[None]
-    in_parts = find(*(plane[pixels].reshape(side, -1) for plane in planes))
+    hits_in_parts = find(*(plane[pixels].reshape(side, -1) for plane in planes))
     core = slice(reach, side - reach)
-    in_cores = in_parts.reshape(side, len(firsts), side)[core, :, core]
+    hits_in_cores = hits_in_parts.reshape(side, len(firsts), side)[core, :, core]
     pixels = rows[:, core, None], columns[:, None, core]
-    np.logical_or.at(hits, pixels, in_cores.swapaxes(0, 1))
+    np.logical_or.at(hits, pixels, hits_in_cores.swapaxes(0, 1))
 
 
-def _parts_at_edges(at_edges, shape):
+def _parts_at_edges(edge_parts, shape):
     """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
     groups, alone = {}, []
-    for window, core in at_edges:
+    for window, core in edge_parts:
         ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]
         touched = [
             (axis, end) for axis, end in ends if end in (window[axis].start, window[axis].stop)
@@ -254,11 +254,11 @@ def _find_at_edge(find, planes, windows, across, hits):
     )
     rows = np.concatenate([np.arange(w[along].start, w[along].stop) for w, _ in windows])
     index = (deep, rows) if along else (rows, deep)
-    in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
+    hits_in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
     for window, core in windows:
         part = [None, None]
         part[along] = slice(begin + core[along].start, begin + core[along].stop)
         first = window[across].start - deep.start
         part[across] = slice(first + core[across].start, first + core[across].stop)
-        hits[window][core] |= in_parts[tuple(part)]
+        hits[window][core] |= hits_in_parts[tuple(part)]
         begin += window[along].stop - window[along].start

@@ -80,7 +80,7 @@ def band_rows(low, high):
     return rows
 
 
-def by_exposure(times):
+def group_by_exposure(times):
     """Return the places of flats of one exposure each: a list of lists of indices."""
     order = sorted(range(len(times)), key=lambda index: times[index])
     groups = []
@@ -109,7 +109,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     """
     gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
     for times, values in groups:
-        sets = by_exposure(times)
+        sets = group_by_exposure(times)
         levels = np.nanmedian(values, axis=(1, 2))
         for members in sets:
             if len(members) > 1 and (levels[members] > 0).all():
@@ -150,13 +150,13 @@ def _mean_departure(lines, level, limit):
     limit : float
         Flats of this level or more are full.
     """
-    of_filters = [
+    filter_linearities = [
         _linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
         for times, levels, sets in lines
     ]
     departures = [
         (linearity.departure, linearity.error)
-        for linearity in of_filters
+        for linearity in filter_linearities
         if linearity is not None and math.isfinite(linearity.departure) and linearity.error > 0
     ]
     if not departures:

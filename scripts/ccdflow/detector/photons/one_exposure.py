@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ccdflow.detector.dark_flat_selection import select_flats
 from ccdflow.detector.member_selection import OTHER_EXPOSURE, LeftOut, Selection
-from ccdflow.detector.photons.night_transfer import by_exposure
+from ccdflow.detector.photons.night_transfer import group_by_exposure
 
 
 def select_flats_of_one_exposure(stats, seconds, minimum):
@@ -26,7 +26,7 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
     ccdflow.detector.member_selection.Selection or None
         None where no exposure has enough flats that agree.
     """
-    for members in reversed(by_exposure(list(seconds))):
+    for members in reversed(group_by_exposure(list(seconds))):
         if not minimum <= len(members) < len(stats):
             continue
         members = sorted(members)

@@ -227,14 +227,14 @@ def _scatter_by_level(scaled, good, read_noise):
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     spread *= PAIR_CLIP
     kept = good.copy()
-    for of_frame in differences:
-        kept &= np.abs(of_frame) <= spread
+    for frame_differences in differences:
+        kept &= np.abs(frame_differences) <= spread
     blocks, kept = differences.reshape(shape), kept.reshape(shape[1:])
     count = kept.sum(axis=(1, 3), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
     blocks -= means
     np.square(blocks, out=blocks)
-    squares = sum(np.where(kept, of_frame, 0) for of_frame in blocks).ravel()
+    squares = sum(np.where(kept, frame_differences, 0) for frame_differences in blocks).ravel()
     freedom = (kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
     kept = kept.ravel()
     for part in range(_LEVELS):

@@ -92,8 +92,8 @@ def combine_nights(nights, *, share=LEAST_SHARE):
     first = np.full(index.size, len(nights))
     last = np.full(index.size, -1)
     largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
-    by_source = [_history_of_source(nights, index, source, share) for source in SOURCES]
-    for entries in (*by_source, _entries_among_all(joint, index, len(nights))):
+    history_by_source = [_history_of_source(nights, index, source, share) for source in SOURCES]
+    for entries in (*history_by_source, _entries_among_all(joint, index, len(nights))):
         bits |= entries["bits"]
         first, last = np.minimum(first, entries["first"]), np.maximum(last, entries["last"])
         is_larger = entries["seen"] > largest["seen"]

@@ -73,10 +73,10 @@ def _rank_of_boxes(strip, size, rank, out):
         Filled in place.
     """
     ny, nx = out.shape
-    of_column, of_common, of_box = _median_programs(*size, rank)
+    column_program, common_program, box_program = _median_programs(*size, rank)
     if nx % 2:
         strip = np.concatenate([strip, strip[:, -1:]], axis=1)
-    columns = of_column.run([strip[k : k + ny] for k in range(size[0])])
+    columns = column_program.run([strip[k : k + ny] for k in range(size[0])])
     # Columns 0, 2, 4, ... and 1, 3, 5, ... of the strip.
     halves = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
     pairs = (nx + 1) // 2
@@ -85,9 +85,9 @@ def _rank_of_boxes(strip, size, rank, out):
         first = index // 2
         return [values[:, first : first + pairs] for values in halves[index % 2]]
 
-    common = of_common.run([v for index in range(1, size[1]) for v in column(index)])
+    common = common_program.run([v for index in range(1, size[1]) for v in column(index)])
     for n in (0, 1):
-        (ranks,) = of_box.run([*common, *column(n * size[1])])
+        (ranks,) = box_program.run([*common, *column(n * size[1])])
         out[:, n::2] = ranks[:, : (nx + 1 - n) // 2]
 
 
@@ -184,13 +184,13 @@ def _median_programs(height, width, rank):
     With its columns sorted, and then its rows, a value has all to its upper left below it, so that
     most have a rank that is too low or too high to count.
     """
-    of_column = _Program(height)
-    of_column.finish(of_column.sort(list(range(height))))
-    of_common = _Program(height * (width - 1))
+    column_program = _Program(height)
+    column_program.finish(column_program.sort(list(range(height))))
+    common_program = _Program(height * (width - 1))
     lowest, highest, below = max(rank - height, 0), min(rank, height * (width - 1) - 1), 0
     rows = []
     for k in range(height):
-        row = of_common.sort([j * height + k for j in range(width - 1)])
+        row = common_program.sort([j * height + k for j in range(width - 1)])
         is_low = [
             height * (width - 1) - (height - k) * (width - 1 - j) < lowest for j in range(width - 1)
         ]
@@ -205,10 +205,10 @@ def _median_programs(height, width, rank):
         )
     while len(rows) > 1:
         rows.sort(key=len)
-        rows = [of_common.merge(rows[0], rows[1]), *rows[2:]]
+        rows = [common_program.merge(rows[0], rows[1]), *rows[2:]]
     common = rows[0][lowest - below : highest - below + 1]
-    of_common.finish(common)
-    of_box = _Program(len(common) + height)
-    numbers = list(range(of_box.inputs))
-    chosen = of_box.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
-    return of_column, of_common, of_box.finish([chosen])
+    common_program.finish(common)
+    box_program = _Program(len(common) + height)
+    numbers = list(range(box_program.inputs))
+    chosen = box_program.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
+    return column_program, common_program, box_program.finish([chosen])

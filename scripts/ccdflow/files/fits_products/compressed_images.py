@@ -83,7 +83,7 @@ def writer(path, planes, *, compress=""):
     return PackedWriter(path, planes, quantised=compress == QUANTISED_FORM)
 
 
-def in_plain_order(hdus):
+def hdus_in_plain_order(hdus):
     """Return the HDUs of a product in the order that it would have uncompressed.
 
     An image of the first HDU is packed into the second one: an HDU with tiles is a table.

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct
-from ccdflow.files.fits_products.compressed_images import in_plain_order
+from ccdflow.files.fits_products.compressed_images import hdus_in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
 # Rows further apart than this are read one by one.
@@ -133,7 +133,7 @@ def stored_image(path, hdu):
         Shape (ny, nx), of the stored type.
     """
     with fits.open(path, memmap=False) as hdus:
-        image = (hdus if isinstance(hdu, str) else in_plain_order(hdus))[hdu]
+        image = (hdus if isinstance(hdu, str) else hdus_in_plain_order(hdus))[hdu]
         if isinstance(image, fits.CompImageHDU):
             return image.data
         dtype = DTYPES[image.header["BITPIX"]]

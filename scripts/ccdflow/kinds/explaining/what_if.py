@@ -128,8 +128,8 @@ def try_master(context, product, master):
     scale = _exposure_ratio(work.row, master_tried, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:
         frames = [
-            _calibrate_with(path, Path(folder) / name, work, chain)
-            for name, chain in (
+            _calibrate_with(path, Path(folder) / name, work, masters)
+            for name, masters in (
                 ("now.fits", FrameMasters(**uses)),
                 (
                     "then.fits",
@@ -199,7 +199,7 @@ def _is_later_than_taken(night, group, taken):
     return days[0] > days[1]
 
 
-def _calibrate_with(path, target, work, chain):
+def _calibrate_with(path, target, work, masters):
     """Calibrate a frame with some masters; return its first image and its figures.
 
     Parameters
@@ -208,10 +208,11 @@ def _calibrate_with(path, target, work, chain):
         The reduced frame, and the file to write.
     work : ccdflow.kinds.calibrating.calibration.Calibration
         Of the frame.
-    chain : ccdflow.calibrate.applied_masters.FrameMasters
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        The masters of each image.
     """
     calibrated = calibrate_file(
-        path, target, chain, work.readouts(),
+        path, target, masters, work.readouts(),
         limits=DarkLimits(np.inf, np.inf), name=work.group.product,
     )  # fmt: skip
     with fits.open(target, memmap=False) as hdus:

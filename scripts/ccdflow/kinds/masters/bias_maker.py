@@ -28,7 +28,7 @@ class BiasMaker(MasterMaker):
         """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
         count, recipe = len(work.kept), super().recipe(work)
         # A single bias shows no noise, and has nothing to reject.
-        return recipe.of_number(count) if count > 1 else replace(recipe, clip_by="mad")
+        return recipe.recipe_for_number(count) if count > 1 else replace(recipe, clip_by="mad")
 
     def noise(self, work, image, members):
         """Return the noise model by which biases are clipped, None where they are not."""

@@ -116,7 +116,7 @@ class Members:
             ]
         else:
             planes = self._with_full_pixels(image, planes)
-        ceilings = [lowest_saturated_value(image, record) for _, record in self.records_of_files]
+        ceilings = [saturation_ceiling(image, record) for _, record in self.records_of_files]
         return MemberMasks(
             planes=planes,
             ceilings=None if set(ceilings) == {None} else ceilings,
@@ -332,7 +332,7 @@ class Members:
                 cards.set(f"{kind.upper()}CUT", use.cut, "section of it that these frames have")
 
 
-def lowest_saturated_value(image, record):
+def saturation_ceiling(image, record):
     """Return the lowest reduced value that may be saturated, None if it is unknown.
 
     Parameters

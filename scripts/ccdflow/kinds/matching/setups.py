@@ -6,7 +6,7 @@ from functools import lru_cache
 from statistics import median
 
 from ccdflow.calibrate.applied_masters import FLAT
-from ccdflow.camera.filters import in_any_order
+from ccdflow.camera.filters import filter_in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching.rule_values import EPOCH, Observation
 from ccdflow.pages.text_formatting import light_words
@@ -20,7 +20,7 @@ _NOT_LAYOUT = ("read_noise", "saturation")
 # The key of all spellings of a value: those of a filter begin like no readout mode.
 _SPELLED_FACTS = {
     "readmode": str.casefold,
-    "filter": lambda text: f"filter: {in_any_order(text)}",
+    "filter": lambda text: f"filter: {filter_in_any_order(text)}",
 }
 
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
@@ -313,7 +313,7 @@ def _as_written(filter_name, grism):
 @lru_cache(maxsize=1000)
 def _filter_and_grism(filter_name, grism):
     """Return filter and grism in words, the same for filters in any order of the wheels."""
-    return light_words((in_any_order(filter_name), grism))
+    return light_words((filter_in_any_order(filter_name), grism))
 
 
 def _median_of_fact(rows, name):

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.detector.photons.night_transfer import by_exposure
+from ccdflow.detector.photons.night_transfer import group_by_exposure
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds.masters.combining import are_too_few
@@ -160,7 +160,7 @@ class NightMasters:
     def _has_pair(self, record):
         """Return whether two members of a master have one exposure: their difference has a gain."""
         exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
-        return any(len(members) > 1 for members in by_exposure(exposures))
+        return any(len(members) > 1 for members in group_by_exposure(exposures))
 
     def read_noise(self, amplifier, record=None):
         """Return the read noise of an amplifier, adu, its error, and whether it was measured.

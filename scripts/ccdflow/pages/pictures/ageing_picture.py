@@ -38,7 +38,7 @@ def ageing_picture(series, *, title, explanation):
     rows = (len(series) + 1) // 2
     with drawing():
         figure, make_axes = new_figure(title, explanation, height=_STEP * rows)
-        for number, (name, unit, points, in_use) in enumerate(series):
+        for number, (name, unit, points, rate_in_use) in enumerate(series):
             left, top = LEFT_ROOM + number % 2 * (wide + LEFT_ROOM), 0.3 + _STEP * (number // 2)
             axes = make_axes((left, top, wide, _PANEL))
             days, excess, errors = np.array(points, float).T
@@ -46,6 +46,8 @@ def ageing_picture(series, *, title, explanation):
                 days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=0.8
             )
             most = max(days.max(), 1)
-            axes.plot([0, most], [0, in_use * most], color=MUTED_INK, linewidth=1, linestyle="--")
+            axes.plot(
+                [0, most], [0, rate_in_use * most], color=MUTED_INK, linewidth=1, linestyle="--"
+            )
             label_axes(axes, drawable_text(name), "days between", unit)
         return png_bytes(figure)

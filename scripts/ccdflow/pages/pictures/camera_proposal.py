@@ -236,14 +236,14 @@ def _draw_points(panel, axis, first, last, *, strips, used, level):
         adu: the zero of the scale.
     """
     positions = np.arange(first, last)
-    in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
+    is_in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
     left_out = {x for strip in strips for x, _ in strip.left_out}
-    in_left = [x in left_out for x in positions]
-    is_other = ~(np.array(in_used) | np.array(in_left))
+    is_left_out = [x in left_out for x in positions]
+    is_other = ~(np.array(is_in_used) | np.array(is_left_out))
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
-        (np.array(in_used), _USED_COLOUR, "used as overscan", "o"),
-        (np.array(in_left), _LEFT_OUT, "left out", "X"),
+        (np.array(is_in_used), _USED_COLOUR, "used as overscan", "o"),
+        (np.array(is_left_out), _LEFT_OUT, "left out", "X"),
         (is_other, _DATA_COLOUR, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()

@@ -90,10 +90,12 @@ def combined_bias_picture(combined, *, title=None):
     boxes, height = _combined_layout(small.ratio)
     title = title or f"Combined bias: {combined.name}"
     raster, above = new_picture(title, _combined_sentence(combined), height)
-    at_image, by_column, by_row, spread = ((left, top + above, *size) for left, top, *size in boxes)
-    draw_image(raster, at_image, small, combined.unit, "Combined bias")
-    _draw_line_profile(raster, by_column, image, combined.unit, axis=0)
-    _draw_line_profile(raster, by_row, image, combined.unit, axis=1)
+    image_box, column_box, row_box, spread = (
+        (left, top + above, *size) for left, top, *size in boxes
+    )
+    draw_image(raster, image_box, small, combined.unit, "Combined bias")
+    _draw_line_profile(raster, column_box, image, combined.unit, axis=0)
+    _draw_line_profile(raster, row_box, image, combined.unit, axis=1)
     _draw_histogram(raster, spread, combined)
     return raster.png()
 

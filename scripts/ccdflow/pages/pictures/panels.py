@@ -102,13 +102,13 @@ def fits_section(region):
 def _block_sums(image, step):
     """Return the sums over square blocks of an image, of the averaged rows alone."""
     ny, nx = image.shape
-    by_rows = np.zeros((-(-ny // step), nx))
+    sums_by_rows = np.zeros((-(-ny // step), nx))
     # Whole rows at a time, which is ten times faster than `reduceat` along the columns.
     with np.errstate(invalid="ignore"):
         for first in _sampled_block_rows(step, ny):
             own = image[first::step]
-            by_rows[: len(own)] += own
-    return np.add.reduceat(by_rows, np.arange(0, nx, step), axis=1)
+            sums_by_rows[: len(own)] += own
+    return np.add.reduceat(sums_by_rows, np.arange(0, nx, step), axis=1)
 
 
 def _sampled_block_rows(step, ny):

@@ -68,10 +68,14 @@ def split(session, *, each_night, write=True):
         Each batch follows those that it waits for.
     """
     most_jobs = session.context.settings["frames_per_batch"]
-    by_kind = _by_kind(session.plan)
-    parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=each_night)
-    if not each_night and sum(map(len, by_kind.values())) - len(home) > most_jobs:
-        parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=True)
+    jobs_by_kind = _jobs_by_kind(session.plan)
+    parts, home = _jobs_of_batches(
+        session.plan, jobs_by_kind, most_jobs, each_night, gather=each_night
+    )
+    if not each_night and sum(map(len, jobs_by_kind.values())) - len(home) > most_jobs:
+        parts, home = _jobs_of_batches(
+            session.plan, jobs_by_kind, most_jobs, each_night, gather=True
+        )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
@@ -102,11 +106,11 @@ def are_wanted(planned):
     -------
     bool
     """
-    frames, *other_kinds = map(len, _by_kind(planned).values())
+    frames, *other_kinds = map(len, _jobs_by_kind(planned).values())
     return max(frames, sum(other_kinds)) > planned.context.settings["frames_per_batch"]
 
 
-def _by_kind(planned):
+def _jobs_by_kind(planned):
     """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
     chain = planned.context.chain
     jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
@@ -116,13 +120,13 @@ def _by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
+def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     planned : ccdflow.run.plan.Plan
-    by_kind : dict of str to list of ccdflow.run.job.Job
+    jobs_by_kind : dict of str to list of ccdflow.run.job.Job
     most_jobs : int
         Jobs in a batch of several nights, at most.
     each_night : bool
@@ -130,8 +134,8 @@ def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
     gather : bool
         Whether jobs that need several batches get batches of their own.
     """
-    frames, *later_kinds = by_kind.items()
-    parts = _split_nights(_by_night(frames[1]), most_jobs, each_night)
+    frames, *later_kinds = jobs_by_kind.items()
+    parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, each_night)
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, staged in later_kinds:
         unjoined = _join_batch(staged, planned.jobs, parts, home)
@@ -142,7 +146,7 @@ def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
         bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
         for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
             for nights, jobs_of_nights in _split_nights(
-                _by_night(jobs), most_jobs, each_night
+                _jobs_by_night(jobs), most_jobs, each_night
             ).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(jobs_of_nights)
@@ -201,7 +205,7 @@ def _batch_of_jobs(context, name, jobs, before):
     return Batch(name, key, products, size, tuple(each.done for each in before))
 
 
-def _by_night(jobs):
+def _jobs_by_night(jobs):
     """Return {night: its jobs}, both in the order of the jobs."""
     nights = {}
     for job in jobs:

@@ -71,13 +71,13 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     }
     unmade |= {record.product for record in (*failed, *postponed)}
     records = records_by_kind(context.ledger)
-    of_closed_nights, made_in_closed_nights = archive_counts.records(context)
+    records_of_closed_nights, made_in_closed_nights = archive_counts.records(context)
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
         lines += kind.closing(context, records_of_kind)
         if kind.counted_nouns and (
-            records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
+            records_of_kind or records_of_closed_nights[kind.name] or kind.is_always_counted
         ):
             number = sum(
                 r.status == job_records.MADE and r.product not in unmade for r in records_of_kind

@@ -293,7 +293,7 @@ def job_lines(plan, most_lines=None):
     """
     lines = []
     for kind in plan.context.chain:
-        jobs = plan.of_kind(kind.name)
+        jobs = plan.jobs_of_kind(kind.name)
         jobs_shown = (
             jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
         )

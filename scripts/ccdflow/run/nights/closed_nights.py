@@ -348,16 +348,16 @@ class _Homes:
         self._context = context
         rows = context.store.rows.values()
         self.nights = sorted({row.night for row in rows})
-        self._by_segment = {paths.segment(night): night for night in self.nights}
-        self.of_row = {row.file: row.night for row in rows}
-        self._of_product = {paths.reduced_frame(row.file): row.night for row in rows}
+        self._night_by_segment = {paths.segment(night): night for night in self.nights}
+        self.night_by_file = {row.file: row.night for row in rows}
+        self._night_by_product = {paths.reduced_frame(row.file): row.night for row in rows}
         self._reach = {kind.name: kind.reach for kind in context.chain}
         self.records = {night: [] for night in ("", *self.nights)}
         for product, record in context.ledger.items():
-            self.records[self.of_record(product, record.kind)].append(record)
+            self.records[self.night_of_record(product, record.kind)].append(record)
         self.ranges = self._ranges()
 
-    def of_record(self, product, kind):
+    def night_of_record(self, product, kind):
         """Return the night that a product is about alone, '' for none.
 
         Raises
@@ -369,9 +369,9 @@ class _Homes:
         try:
             if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
-                return self._of_product[f"reduced/{path_of_frame}"]
+                return self._night_by_product[f"reduced/{path_of_frame}"]
             if reach == OF_A_NIGHT:
-                return self._by_segment[product.split("/")[1]]
+                return self._night_by_segment[product.split("/")[1]]
         except KeyError:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
@@ -387,7 +387,7 @@ class _Homes:
         counts = {night: Counter() for night in self.nights}
         for kind, products in products_by_kind.items():
             for product in products:
-                night = self.of_record(product, kind)
+                night = self.night_of_record(product, kind)
                 if self._reach[kind] == OF_A_MASTER:
                     night = groups[product].night_of_page
                 if night:
@@ -401,11 +401,11 @@ class _Homes:
             return {"rows": {}, "records": {}}
         records = context.ledger
         rows = note_lines.ranges_of(
-            context.results / paths.HEADERS, sorted(self.of_row), self.of_row.get
+            context.results / paths.HEADERS, sorted(self.night_by_file), self.night_by_file.get
         )
         record_ranges = note_lines.ranges_of(
             context.results / paths.LEDGER, sorted(records),
-            lambda product: self.of_record(product, records[product].kind),
+            lambda product: self.night_of_record(product, records[product].kind),
         )  # fmt: skip
         return {"rows": rows, "records": record_ranges}
 
@@ -414,7 +414,7 @@ def _refuse_open_nights(context, homes):
     """Raise `NeedsWholePlan` where a night cannot be planned without the others."""
     if not all(kind.can_close(context) for kind in context.chain):
         raise NeedsWholePlan("the settings let nights depend on one another")
-    for file in homes.of_row:
+    for file in homes.night_by_file:
         if not is_plain_name(file):
             raise NeedsWholePlan(f"{file!r} is no plain name")
     if context.unreadable:

@@ -74,11 +74,11 @@ class NightNotes:
         self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
         # First members of masters, by night; and by file, as each is asked for several times.
         self._firsts, self._first_rows, self._texts = {}, {}, {}
-        self._by_segment = {paths.segment(night): [night] for night in nights.nights}
-        self._in_folder = {}
+        self._nights_by_segment = {paths.segment(night): [night] for night in nights.nights}
+        self._nights_by_folder = {}
         for night, folders in nights.column("folders").items():
             for folder in folders:
-                self._in_folder.setdefault(folder, []).append(night)
+                self._nights_by_folder.setdefault(folder, []).append(night)
 
     def rows(self, night):
         """Return {file: row} of a night.
@@ -91,11 +91,11 @@ class NightNotes:
         if night not in self._rows:
             ranges = self.nights.value("rows", night) or []
             rows = map(self._store.row, self._lines[paths.HEADERS].at(ranges))
-            by_file = {row.file: row for row in rows if row.file not in self._late_rows}
-            if any(row.night != night for row in by_file.values()):
+            rows_by_file = {row.file: row for row in rows if row.file not in self._late_rows}
+            if any(row.night != night for row in rows_by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
-            by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
-            self._rows[night] = by_file
+            rows_by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
+            self._rows[night] = rows_by_file
         return self._rows[night]
 
     def records(self, night):
@@ -104,15 +104,15 @@ class NightNotes:
             always = self.nights.first["always"]
             ranges = always if not night else self.nights.value("records", night) or []
             records = map(self._ledger.record, self._lines[paths.LEDGER].at(ranges))
-            by_product = {
+            records_by_product = {
                 r.product: r
                 for r in records
                 if r.product not in self._late and r.product not in self.gone
             }
-            by_product |= {
+            records_by_product |= {
                 product: record for product, (home, record) in self._late.items() if home == night
             }
-            self._records[night] = by_product
+            self._records[night] = records_by_product
         return self._records[night]
 
     @property
@@ -129,7 +129,7 @@ class NightNotes:
 
     def nights_in(self, folder):
         """Return the nights of the frames in a raw folder."""
-        return self._in_folder.get(folder, [])
+        return self._nights_by_folder.get(folder, [])
 
     def find_row(self, file):
         """Return the row of a frame of a closed night, or None."""
@@ -161,7 +161,7 @@ class NightNotes:
         if raw_folder is not None:
             nights = self.nights_in(raw_folder)
         elif product.startswith("nights/"):
-            nights = self._by_segment.get(segment, ())
+            nights = self._nights_by_segment.get(segment, ())
         else:
             return None
         for night in nights:

@@ -47,7 +47,7 @@ class ProductStamps:
         """The products whose stamps are known: those of the folders, and those asked for."""
         return self._known.keys()
 
-    def of(self, product):
+    def stamp_of(self, product):
         """Return the stamp of a product."""
         stamp = self._known.get(product)
         if stamp is None:

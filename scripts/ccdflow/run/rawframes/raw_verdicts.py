@@ -30,11 +30,11 @@ def take_aside(store, unmade):
         Changed in place.
     unmade : list of ccdflow.run.job_records.Record
     """
-    by_product = (
+    rows_by_product = (
         {paths.reduced_frame(file): row for file, row in store.rows.items()} if unmade else {}
     )
     for record in unmade:
-        row = by_product.get(record.product)
+        row = rows_by_product.get(record.product)
         if row is not None and record.status == job_records.FAILED:
             # The next run reads its header again, and so tries it again.
             reason = f"failed: {record.reason}"
@@ -171,8 +171,8 @@ def note_flags(context):
 
 def records_by_kind(records):
     """Return {kind: records, sorted by product} of a ledger."""
-    by_kind = {}
+    records_of_kinds = {}
     for product in sorted(records.keys()):
         record = records[product]
-        by_kind.setdefault(record.kind, []).append(record)
-    return by_kind
+        records_of_kinds.setdefault(record.kind, []).append(record)
+    return records_of_kinds

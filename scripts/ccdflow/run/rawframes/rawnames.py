@@ -67,11 +67,11 @@ def refuse_twins(store, new_files):
     new_files : iterable of str
         Raw files of this run.
     """
-    by_product = {}
+    files_by_product = {}
     for file in new_files:
-        by_product.setdefault(paths.reduced_frame(file), []).append(file)
+        files_by_product.setdefault(paths.reduced_frame(file), []).append(file)
     files_by_folder = _first_file_by_folder(new_files)
-    for product, files in by_product.items():
+    for product, files in files_by_product.items():
         for file in files:
             twins = [twin for twin in files if twin != file]
             if product in files_by_folder:

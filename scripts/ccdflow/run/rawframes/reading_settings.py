@@ -53,7 +53,7 @@ class ReadingHashes:
         general = [READING_VERSION, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
-        self._by_camera = {
+        self._hashes_by_camera = {
             camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
             for camera in settings.cameras
         }
@@ -99,4 +99,4 @@ class ReadingHashes:
 
     def hash_of(self, camera):
         """Return the hash of all that the reading of a camera's frames depends on."""
-        return self._by_camera.get(camera, self._generic)
+        return self._hashes_by_camera.get(camera, self._generic)

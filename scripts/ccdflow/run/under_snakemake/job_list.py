@@ -74,7 +74,7 @@ class JobList:
         alone = [job for job in self._plan.jobs.values() if job.product not in self._batch_of]
         return [*map(self.record_of, alone), *map(self.record_of_batch, self._batches)]
 
-    def of_other_nodes(self, job):
+    def records_of_other_nodes(self, job):
         """Return the records of the jobs that a job needs and that a batch makes."""
         jobs = self._plan.jobs
         return [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]

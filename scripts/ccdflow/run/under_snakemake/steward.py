@@ -287,7 +287,7 @@ class Steward:
 
     def _wait_for_records(self, job):
         """Wait for the records of other nodes: a network file system may show them late."""
-        late = self.jobs.of_other_nodes(job)
+        late = self.jobs.records_of_other_nodes(job)
         end = time.monotonic() + self.host.latency
         while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
             if time.monotonic() > end:

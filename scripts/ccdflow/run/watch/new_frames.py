@@ -29,7 +29,7 @@ class NewFrames:
 
     def note_news(self, news):
         """Note the frames that a `ccdflow.run.watch.arrivals.FolderEvents` reports as complete."""
-        self._waiting |= self._settled.of_news(news)
+        self._waiting |= self._settled.settled_files(news)
 
     def note_look(self, unseen_files):
         """Note the frames of a look that did not change since the look before.
@@ -121,7 +121,7 @@ class SettledFiles:
         self._before = stamps
         return quiet
 
-    def of_news(self, news):
+    def settled_files(self, news):
         """Return {file: stamp} of files that are closed, or were begun and have not grown since."""
         ready = {}
         for name in news.complete:

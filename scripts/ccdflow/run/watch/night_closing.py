@@ -49,7 +49,7 @@ def close_nights(session):
     except NeedsWholePlan:
         return False
     masters = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
-    if again.of_kind(*masters) or again.products_to_retire:
+    if again.jobs_of_kind(*masters) or again.products_to_retire:
         return False
     open_nights |= {job.night for job in again.jobs.values()}
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_nights}

@@ -263,13 +263,13 @@ class WarmState:
         rows_by_file = {row.file: row for row in rows}
         for night in nights:
             rows_by_file |= self._rows[night]
-        by_night = {}
+        rows_by_night = {}
         for file in sorted(rows_by_file):
-            by_night.setdefault(rows_by_file[file].night, []).append(rows_by_file[file])
+            rows_by_night.setdefault(rows_by_file[file].night, []).append(rows_by_file[file])
         groups = {}
         for night in nights:
             groups |= self._groups.setdefault(night, {})
-        by_product = _ByProduct(self._files, everything.store.rows)
+        rows_by_product = _ByProduct(self._files, everything.store.rows)
         return replace(
             everything,
             store=replace(everything.store, rows=rows_by_file),
@@ -280,8 +280,8 @@ class WarmState:
             elsewhere={},
             _lookups={
                 **self._kept,
-                (Lookup.ROWS_BY_PRODUCT,): by_product,
-                (Lookup.ROWS_BY_NIGHT,): by_night,
+                (Lookup.ROWS_BY_PRODUCT,): rows_by_product,
+                (Lookup.ROWS_BY_NIGHT,): rows_by_night,
             },
         )
 

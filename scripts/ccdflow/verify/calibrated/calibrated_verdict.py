@@ -185,7 +185,7 @@ def _verify_image(opened, hdu):
         with_shared(opened.headers[hdu], opened.first_header),
         opened.frame[hdu].header,
     )
-    image, in_electrons = _image_of(opened, hdu, header)
+    image, is_in_electrons = _image_of(opened, hdu, header)
     stored_pixels = _pixels_of(opened.hdus[hdu])
     _check_steps(header, opened.first_header, image, opened.account)
     _check_gain(header, opened.first_header, image, reduced, opened.results)
@@ -194,14 +194,14 @@ def _verify_image(opened, hdu):
     largest = _same_pixels(stored_pixels, image, half_step(header), steps=steps)
     noise = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
-        in_electrons=in_electrons,
+        is_in_electrons=is_in_electrons,
     )  # fmt: skip
     smooth = None if noise is None else remade_calibration.smooth_of(image)
     names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
     mask = _pixels_of(names[f"MASK{suffix}"]) if f"MASK{suffix}" in names else None
     stored = masking.StoredPlanes(
         pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
-        in_electrons=in_electrons, number=opened.number_of_image(hdu),
+        is_in_electrons=is_in_electrons, number=opened.number_of_image(hdu),
     )  # fmt: skip
     uncertainty = names.get(f"UNCERT{suffix}") if noise is not None else None
     if uncertainty is not None:
@@ -232,13 +232,13 @@ def _image_of(opened, hdu, header):
         )  # fmt: skip
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, first_header, reduced, bias)
-    unit, converts, in_electrons = _unit_of(reduced, readouts)
+    unit, converts, is_in_electrons = _unit_of(reduced, readouts)
     image = remade_calibration.CalibratedImage(
         account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
         without_level=tuple(p for r in readouts for p in places_without_level(reduced, r.tail)),
     )  # fmt: skip
-    return image, in_electrons
+    return image, is_in_electrons
 
 
 def _verify_errors(header, error_header, image, stored, smooth, bad):
@@ -273,7 +273,7 @@ def _check_unit(header, unit):
 
 
 def _unit_of(reduced, readouts):
-    """Return (unit, converts, in_electrons) of the calibrated frame of a reduced one.
+    """Return (unit, converts, is_in_electrons) of the calibrated frame of a reduced one.
 
     Parameters
     ----------
@@ -287,8 +287,8 @@ def _unit_of(reduced, readouts):
     """
     unit = str(reduced.get("BUNIT", "adu"))
     converts = unit.lower() in _ADU_UNITS and all(readout.gain for readout in readouts)
-    in_electrons = unit.lower() in _ELECTRON_UNITS
-    return "electron" if converts or in_electrons else unit, converts, in_electrons
+    is_in_electrons = unit.lower() in _ELECTRON_UNITS
+    return "electron" if converts or is_in_electrons else unit, converts, is_in_electrons
 
 
 def _pixels_of(hdu):
@@ -549,8 +549,8 @@ def _check_mask(mask, image, sources):
             remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
         ] |= SATURATED
     for readout in image.readouts:
-        at_end = pixels_at_end(image.reduced, reduced, readout.place, readout.tail)
-        bits_of_sources[at_end] |= SATURATED
+        is_at_end = pixels_at_end(image.reduced, reduced, readout.place, readout.tail)
+        bits_of_sources[is_at_end] |= SATURATED
     for place in image.without_level:
         bits_of_sources[place] |= NO_DATA
     expected = masking.ExpectedMask(bits_of_sources)

@@ -159,7 +159,7 @@ class StoredPlanes:
     error_step : float
         Half of the steps in which the errors are stored.
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
-    in_electrons : bool
+    is_in_electrons : bool
         Whether the reduced frame is in electrons.
     number : int
         Of the image among those of the frame, from 0.
@@ -170,7 +170,7 @@ class StoredPlanes:
     errors: np.ndarray | None
     error_step: float
     noise: VarianceTerms | None
-    in_electrons: bool
+    is_in_electrons: bool
     number: int
 
 
@@ -188,7 +188,7 @@ def add_scaled_dark(expected, image, stored):
     dark = image.planes["dark"]
     seconds = number_of_card(dark.first_header.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
-        gain = 1.0 if stored.in_electrons else readout.photon_gain
+        gain = 1.0 if stored.is_in_electrons else readout.photon_gain
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)

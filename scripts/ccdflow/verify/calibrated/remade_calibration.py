@@ -140,9 +140,9 @@ class CalibratedImage:
                     ccd = less_dark(ccd, master, self.scale)
                 terms = np.fmax(terms, np.abs(pixels * (self.scale if kind == "dark" else 1.0)))
             image = np.array(ccd.data)
-            return (self._in_electrons(image, rows), self._in_electrons(terms, rows))
+            return (self._multiply_by_gains(image, rows), self._multiply_by_gains(terms, rows))
 
-    def _in_electrons(self, image, rows):
+    def _multiply_by_gains(self, image, rows):
         """Multiply rows of the image by the gains, in place, if its unit is electrons."""
         if not self.converts:
             return image
@@ -293,10 +293,10 @@ def _predicted_noise(noise, smooth, row, nx):
         The row, and its number of pixels.
     """
     rows = slice(row, row + 1)
-    flat, of_flat = noise.of_flat(rows, nx)
+    flat, flat_variance = noise.flat_and_variance(rows, nx)
     before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
     lit = standard_errors.limited_light(smooth.rows(row, row + 1), before, flat, photon)
-    return np.sqrt(noise.with_light(before, lit, flat, of_flat, photon)) / flat
+    return np.sqrt(noise.with_light(before, lit, flat, flat_variance, photon)) / flat
 
 
 def _clipped_scatter(steps):
@@ -411,7 +411,9 @@ def _noise_of_bias(noise, image, factor):
         image.account.masters["bias"].key
     )
     share = abs(1.0 - noise.scale) if is_same else 1.0
-    noise_of_own = share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+    noise_of_own = (
+        share * factor * noise.noise_of_bias(image.planes["bias"].frames) if share else 0.0
+    )
     return (noise_of_own**2 + other_variance) ** 0.5
 
 

@@ -50,7 +50,7 @@ class VarianceTerms:
         Squares of the shares of the levels of the frame and of its masters' rows.
     converts : bool
         Whether adu become electrons.
-    in_electrons : bool
+    is_in_electrons : bool
         Whether the reduced frame is in electrons.
     is_exact : bool
         Whether the header says all that the errors follow from.
@@ -66,7 +66,7 @@ class VarianceTerms:
     singles: list[float]
     shares: float
     converts: bool
-    in_electrons: bool
+    is_in_electrons: bool
     is_exact: bool
     dark_bias_variance: float
 
@@ -76,7 +76,7 @@ class VarianceTerms:
 
     def photon(self, readout):
         """Return the variance of a unit of light."""
-        return 1.0 if self.in_electrons else self.factor(readout) / readout.photon_gain
+        return 1.0 if self.is_in_electrons else self.factor(readout) / readout.photon_gain
 
     def photons(self, rows, nx):
         """Return the variance of a unit of light of each pixel of some rows.
@@ -107,7 +107,7 @@ class VarianceTerms:
                     (slice(low, high), x),
                 )
 
-    def of_dark(self, readout, place):
+    def dark_variance_and_light(self, readout, place):
         """Return the variance and light of a dark in a part of an amplifier, adu^2 and adu.
 
         Parameters
@@ -144,16 +144,16 @@ class VarianceTerms:
             factor = self.factor(readout)
             variances[inside] = factor**2 * constant
             if "dark" in self.planes:
-                variance, light = self.of_dark(readout, place)
+                variance, light = self.dark_variance_and_light(readout, place)
                 variances[inside] += (factor * self.scale) ** 2 * variance
                 variances[inside] += self.scale * factor * self.photon(readout) * light
         return variances
 
     def _with_constants(self, rows):
-        by_tail = dict(zip((r.tail for r in self.readouts), self.constants, strict=True))
-        return [(piece, by_tail[piece[0].tail]) for piece in self.pieces(rows)]
+        constants_by_tail = dict(zip((r.tail for r in self.readouts), self.constants, strict=True))
+        return [(piece, constants_by_tail[piece[0].tail]) for piece in self.pieces(rows)]
 
-    def of_bias(self, frames):
+    def noise_of_bias(self, frames):
         """Return the median noise of a combined bias of ``frames`` frames, adu."""
         # From each eighth row and fourth column, as the noise of the other masters.
         sizes = [
@@ -163,7 +163,7 @@ class VarianceTerms:
         ]
         return float(np.median(np.repeat(self.singles, sizes))) ** 0.5 / frames**0.5
 
-    def of_flat(self, rows, nx):
+    def flat_and_variance(self, rows, nx):
         """Return the flat of some rows, and its relative variance.
 
         Parameters
@@ -182,7 +182,7 @@ class VarianceTerms:
         flat = plane.data[rows].astype(np.float64)
         return flat, (plane.errors[rows] / flat) ** 2
 
-    def with_light(self, before, light, flat, of_flat, photon):
+    def with_light(self, before, light, flat, flat_variance, photon):
         """Return the variance of pixels with their light, before the flat.
 
         Parameters
@@ -191,7 +191,7 @@ class VarianceTerms:
             Variance without light, before the flat.
         light : numpy.ndarray of the same shape, float64
             In the product's unit, after the flat.
-        flat, of_flat : numpy.ndarray of the same shape, float64, or float
+        flat, flat_variance : numpy.ndarray of the same shape, float64, or float
             The flat and its relative variance.
         photon : numpy.ndarray of the same shape, float64, or float
             Variance of a unit of light.
@@ -201,10 +201,10 @@ class VarianceTerms:
         numpy.ndarray of the same shape, float64
         """
         flat_light = light * flat
-        return before + flat_light**2 * of_flat + flat_light * photon
+        return before + flat_light**2 * flat_variance + flat_light * photon
 
 
-def variance_terms_of(header, readouts, planes, account, *, converts, in_electrons):
+def variance_terms_of(header, readouts, planes, account, *, converts, is_in_electrons):
     """Return the `VarianceTerms` of an image; None if its noise cannot be known.
 
     Parameters
@@ -214,7 +214,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     account : ccdflow.verify.reading.accounts.CalibratedAccount
-    converts, in_electrons : bool
+    converts, is_in_electrons : bool
 
     Returns
     -------
@@ -245,7 +245,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
     )
     return VarianceTerms(
         readouts=readouts, planes=planes, scale=scale, constants=constants, singles=singles,
-        shares=shares, converts=converts, in_electrons=in_electrons, is_exact=is_exact,
+        shares=shares, converts=converts, is_in_electrons=is_in_electrons, is_exact=is_exact,
         dark_bias_variance=sum(dark_bias_variances) / len(dark_bias_variances),
     )  # fmt: skip
 
@@ -307,14 +307,14 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
         (k, nx), bool: True for an error that differs; and the expected errors, in the pixels' unit.
     """
     nx = padded.shape[1]
-    flat, of_flat = noise.of_flat(rows, nx)
+    flat, flat_variance = noise.flat_and_variance(rows, nx)
     before = noise.without_light(rows, nx)
     photon = noise.photons(rows, nx)
     light = limited_light(smooth.rows(rows.start, rows.stop), before, flat, photon)
-    variance = noise.with_light(before, light, flat, of_flat, photon)
+    variance = noise.with_light(before, light, flat, flat_variance, photon)
     largest_photon = max(noise.photon(readout) for readout in noise.readouts)
     bright = light_of_block(padded, light, variance, flat, largest_photon)
-    part = np.asarray(of_flat).reshape(-1)[bright.places] if np.ndim(of_flat) else 0.0
+    part = np.asarray(flat_variance).reshape(-1)[bright.places] if np.ndim(flat_variance) else 0.0
 
     def variance_with(lights):
         """Return the variance of the pixels that stand out, with other light."""

@@ -246,8 +246,8 @@ class _RemadeImage:
         """Compare the bits that the members give, of darks and flats."""
         extension = self.extension("MASK")
         if extension is not None:
-            by_pixels = HOT | BLEED | NOT_LINEAR | UNLIT
-            stored_bits = np.asarray(extension.data[part]) & ~np.int16(by_pixels)
+            bits_of_pixels = HOT | BLEED | NOT_LINEAR | UNLIT
+            stored_bits = np.asarray(extension.data[part]) & ~np.int16(bits_of_pixels)
             if count := int(np.count_nonzero(stored_bits != remade.mask)):
                 raise Differs(f"{count} pixels of the mask differ from the members' masks")
 
@@ -344,8 +344,8 @@ def _check_members(headers, account, results):
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
-            of_members = [open_product(path).images[hdu].header for path in files]
-            check_shared_cards(headers[hdu], of_members, COMBINED_ORIGINS)
+            image_headers = [open_product(path).images[hdu].header for path in files]
+            check_shared_cards(headers[hdu], image_headers, COMBINED_ORIGINS)
         _check_levels(headers[hdu], first_headers, files, hdu)
 
 

@@ -215,20 +215,20 @@ def readouts_of(header, first_header, reduced, bias):
     readouts = []
     for tail in tails_of(header):
         header_gain = number_of_card(card(reduced, "AMPGAIN", tail))
-        of_flats = number_of_card(card(header, "GAINMEAS", tail))
+        gain_of_flats = number_of_card(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header a measured one turns pixels into electrons: one of all
         # amplifiers where a flat was applied, otherwise the amplifier's own.
         common_gain = number_of_card(first_header.get("GAINMEAS"))
         is_alone = not tail and header is first_header
         gains = [header_gain, common_gain] if is_alone else [common_gain, header_gain]
-        gain = next((gain for gain in [*gains, of_flats] if gain is not None), None)
+        gain = next((gain for gain in [*gains, gain_of_flats] if gain is not None), None)
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
                 place=place_of(header, tail),
                 tail=tail,
                 gain=gain,
-                photon_gain=of_flats or gain,
+                photon_gain=gain_of_flats or gain,
                 read_noise=number_of_card(card(header, "MODRN", tail)),
                 rounding=0.0 if measured else ROUNDING,
             )

@@ -262,7 +262,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     -------
     OpenBits
     """
-    (faint, of_faint, first), (bright, of_bright, second) = parts
+    (faint, variance_of_faint, first), (bright, variance_of_bright, second) = parts
     bits = OpenBits(faint.shape)
     measured = np.isfinite(faint) & np.isfinite(bright)
     lit = measured & (faint > 0)
@@ -271,7 +271,11 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     ratio = np.divide(bright, faint, out=np.full(faint.shape, np.nan), where=lit)
     ratio[~lit] = np.median(ratio[lit])
     usual = neighbours(ratio)
-    variance = of_bright + usual**2 * of_faint + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
+    variance = (
+        variance_of_bright
+        + usual**2 * variance_of_faint
+        + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
+    )
     sigma = (bright - usual * faint) / np.sqrt(variance)
     sigma /= max(1.0, mad(sigma[measured]))
     sigma = np.where(measured, sigma, 0.0)

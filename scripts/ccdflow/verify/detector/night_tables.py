@@ -446,12 +446,14 @@ def _check_weak(first_header, number, contrast, lines):
 
 def _bits_of_image(image, masters, first_header):
     """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
-    by_source = {source: OpenBits(image.shape) for source in SOURCES}
+    open_bits_by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
     flats = [master for master in masters if master.use in ("flat", "spectrum")]
     if flats:
         looked.add("deep")
-        by_source["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pixels_and_errors(flats, image)))
+        open_bits_by_source["DEEP"].set(
+            BAD_COLUMN, *flat_pixels.deep_parts(_pixels_and_errors(flats, image))
+        )
     imaging = [master for master in flats if master.use == "flat"]
     if imaging:
         bits = OpenBits(image.shape)
@@ -462,14 +464,14 @@ def _bits_of_image(image, masters, first_header):
             contrast = None
         else:
             looked.add("flat")
-            by_source["FLAT"] = bits
+            open_bits_by_source["FLAT"] = bits
     darks = [master for master in masters if master.use == "dark"]
     for tail in tails_of(image.header):
         place = place_of(image.header, tail)
         if darks:
             looked.add("dark")
             _flag_by_darks(
-                by_source["DARK"],
+                open_bits_by_source["DARK"],
                 image,
                 tail=tail,
                 place=place,
@@ -483,12 +485,12 @@ def _bits_of_image(image, masters, first_header):
             if open_bits is not None:
                 looked.add("levels")
                 # A pixel that is hot differs between exposures.
-                hot = by_source["DARK"]
+                hot = open_bits_by_source["DARK"]
                 open_bits.must[hot.may[place] & HOT != 0] = 0
                 open_bits.may[hot.must[place] & HOT != 0] = 0
-                by_source["LEVELS"].must[place] |= open_bits.must
-                by_source["LEVELS"].may[place] |= open_bits.may
-    return by_source, contrast, looked
+                open_bits_by_source["LEVELS"].must[place] |= open_bits.must
+                open_bits_by_source["LEVELS"].may[place] |= open_bits.may
+    return open_bits_by_source, contrast, looked
 
 
 def _parts_of(image, flat):

@@ -261,13 +261,15 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     least = np.minimum.reduce([values, *edges, *corners])
     edge, corner = sum(edges), sum(corners)
     from_neighbours = edge / 2 - corner / 4
-    of_surface = (5 * values + 2 * edge - corner) / 9
+    light_of_surface = (5 * values + 2 * edge - corner) / 9
     expected = need + np.maximum(from_neighbours - smooth, 0) * photon
     sharpness = (values - from_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
-    brightness = of_surface / (_OWN_ELECTRONS * photon)
-    light = np.where(sharpness > 1, np.where(brightness > 1, values, of_surface), from_neighbours)
+    brightness = light_of_surface / (_OWN_ELECTRONS * photon)
+    light = np.where(
+        sharpness > 1, np.where(brightness > 1, values, light_of_surface), from_neighbours
+    )
     # Brightness decides from 1 % below the limit of sharpness on.
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
-    others = [np.maximum(value, least) for value in (values, of_surface, from_neighbours)]
+    others = [np.maximum(value, least) for value in (values, light_of_surface, from_neighbours)]
     most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
     return _SurfaceLight(np.maximum(light, least), np.array(others), near, most)

@@ -360,8 +360,8 @@ def account_of_combined(headers):
         count = first_header["NCOMBINE"]
         members = _numbered_values(first_header, "IMCOM", "IMC", count)
         images = tuple(number for number, header in enumerate(headers) if "IMGLEVEL" in header)
-        of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
-        levels = _numbered_values(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
+        flat_headers = [headers[number] for number in images if "FLATLVL" in headers[number]]
+        levels = _numbered_values(flat_headers[0], "IMLVL", "IML", count) if flat_headers else ()
         masters = masters_of(first_header)
         if "dark" in masters:
             factors = _numbered_values(first_header, "IMDRK", "IMD", count)

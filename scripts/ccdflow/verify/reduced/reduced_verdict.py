@@ -249,14 +249,14 @@ def _check_converter(product, amplifiers, source):
 def _check_overscan(account, raw):
     """Compare the level and the noise in the header with those of the raw overscan."""
     for amplifier, level, noise in remade_frames.overscan_figures(account, raw):
-        of_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
+        words_on_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
         if abs(amplifier.level - level) > RELATIVE_ROUNDING * abs(level) + ABSOLUTE_ROUNDING:
             raise Differs(
-                f"the level{of_amplifier} is {level:.6g}, and its card has {amplifier.level}"
+                f"the level{words_on_amplifier} is {level:.6g}, and its card has {amplifier.level}"
             )
         if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > _NOISE_PART:
             raise Differs(
-                f"the noise{of_amplifier} is {noise:.6g}, and its card has {amplifier.noise}"
+                f"the noise{words_on_amplifier} is {noise:.6g}, and its card has {amplifier.noise}"
             )
 
 
@@ -271,14 +271,14 @@ def _check_saturated_lines(headers, account, raw):
             top = card(header, "AMPSAT", tail)
             pixels = raw[amplifier.hdu]
             top = _highest_raw_value(pixels.data.dtype) if top is None else top
-            of_rows = amplifier.axis == "rows"
+            has_rows = amplifier.axis == "rows"
             values = remade_frames.overscan_of(pixels, amplifier).data
             middle = np.median if account.statistic == "median" else np.mean
-            is_full = middle(values, axis=1 if of_rows else 0) >= (np.inf if top is None else top)
-            flip = ("y" if of_rows else "x") in amplifier.flip
+            is_full = middle(values, axis=1 if has_rows else 0) >= (np.inf if top is None else top)
+            flip = ("y" if has_rows else "x") in amplifier.flip
             expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
             place = place_of(header, tail) if amplifier.kept is None else amplifier.place
-            lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if of_rows else 0)
+            lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if has_rows else 0)
             expected[place] = lines
             for part in named:
                 named_lines[part] = True
@@ -448,10 +448,10 @@ def _moved_section(keyword, header, raw, amplifier):
         return None
     ends = []
     for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
-        of_chip, of_data = (
+        ends_of_chip, ends_of_data = (
             [int(header_of_hdu[2 * axis + n]) for n in (1, 2)] for header_of_hdu in (chip, data)
         )
-        span = _moved_span(of_chip, of_data, header[f"NAXIS{axis + 1}"], sign, shift)
+        span = _moved_span(ends_of_chip, ends_of_data, header[f"NAXIS{axis + 1}"], sign, shift)
         if span is None:
             return None
         ends.append(span)
