@@ -37,6 +37,7 @@ KINDS = {
     "strip on the left": (LEFT, "uint16", {}, {}),
     "some rows only": (ROWS, "uint16", {}, {}),
     "two amplifiers": (TWO, "uint16", {}, {}),
+    "one byte": (TWO, "uint8", {}, {}),
     "exchanged places": (APART, "int16", {}, {}),
     "no overscan": (NONE, "uint16", {}, {}),
     "mean": (TWO, "uint16", {"statistic": "mean"}, {}),

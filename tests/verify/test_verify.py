@@ -132,6 +132,26 @@ def test_a_raw_frame_that_was_replaced_is_found_and_one_that_is_gone_is_no_succe
     )
 
 
+def test_masters_of_a_camera_quieter_than_one_adu_are_verified(tmp_path):
+    """Bytes, 99 % of which are equal: pairs of frames cannot correct the noise of the profile."""
+    profile = LFC_LIKE.format(name="TESTCAM").replace("1.5", "20.0").replace("6.0", "4.0")
+    # The median of 22 columns.
+    raw, results = tmp_path / "raw", tmp_path / "results"
+    rng = np.random.default_rng(6)
+    for number in range(9):
+        kind = {} if number < 5 else {"IMAGETYP": "DARK", "EXPTIME": 60.0}
+        frame = rng.choice((20, 21, 22), (40, 88), p=(0.005, 0.99, 0.005)).astype(np.uint8)
+        write_raw(raw / f"b{number}.fits.gz", (frame, bias_cards(number, **kind)))
+    run = run_jobs(raw, results, {"cam": profile}, kinds=("frame", "bias", "dark"))
+    masters = [product for product in run.records if product.startswith("combined/")]
+    bias, dark = (run.open(product)[0].header for product in sorted(masters))
+    # By the profile's read noise and the rounding of the level.
+    assert (bias["CLIPRN"] > 0.35, dark["MODFC"]) == (True, 1.0)
+    assert "times the predicted noise" in str(dark["HISTORY"])
+    outcomes = [look(product, (raw, results), whole=True) for product in (FRAME, *masters)]
+    assert [(each.verdict, each.reason) for each in outcomes] == [("verified", "")] * 3
+
+
 def test_the_command_verifies_a_sample_once(copy, capsys):
     raw, results = copy
     words = [f"raw={raw}", f"results={results}"]

@@ -242,7 +242,11 @@ class _FrameReduction:
             levels = overscan.levels_along(strips, "rows", self._recipe)
             if not self._has_simple_levels:
                 overscan.check_levels(levels, amplifier)
-            self._strips[name].append(strips)
+            # Values of one byte may lie in the buffer, which the next block overwrites.
+            shared = [np.may_share_memory(strip, stored) for strip in strips]
+            self._strips[name].append(
+                [s.copy() if is_shared else s for s, is_shared in zip(strips, shared, strict=True)]
+            )
             self._levels[name].append(levels)
             level = levels.reshape(-1, 1)
         pixels.subtract_level(

@@ -183,6 +183,27 @@ def pair_noise(frames):
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
+def has_scatter(frames, noise):
+    """Return whether differences of frames scatter, in units of their predicted noise.
+
+    Whole numbers of a camera of hardly any noise are mostly equal, and a step of one adu is an
+    outlier among them.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray of float64
+        (n, k, nx), adu.
+    noise : float
+        Predicted noise of a value, adu.
+
+    Returns
+    -------
+    bool
+    """
+    unit = noise * 2**0.5
+    return any(scatter((second - first) / unit)[0] > 0 for first, second in pairwise(frames))
+
+
 def noise_of_two_halves(frames, account):
     """Return the noise of the combination of frames from that of two halves of them.
 
