@@ -519,7 +519,8 @@ def finish(session):
             session.why_whole = str(error)
             return _finish_whole(session)
     except OSError as error:
-        raise lock.error_of_writing(session.context.results, error) from None
+        left = "all finished products are whole, and the next run takes them in"
+        raise lock.error_of_writing(session.context.results, error, left=left) from None
 
 
 def _finish(session):
