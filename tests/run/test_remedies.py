@@ -5,9 +5,11 @@ import errno
 import re
 
 import pytest
+import small_frames
 from library_trees import ROOT, modules, nodes
 
-from ccdflow.run import failures, lock
+from ccdflow.errors import UserError
+from ccdflow.run import failures, lock, session
 
 # First words of remedies: actions of the user. Any other first word gives a consequence or a fault.
 VERBS = re.findall(
@@ -42,6 +44,29 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
 def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
     refused = lock.error_of_writing(tmp_path, OSError(errno.ELOOP, "too many links"))
     assert refused.remedy.startswith("check its permissions and its disk; ")
+
+
+def test_notes_that_cannot_be_written_at_the_end_leave_the_products_that_were_made(
+    tmp_path, monkeypatch
+):
+    """Its remedy was "no result was changed", below the lines on all that was made."""
+    for number, frame in enumerate(small_frames.biases(3)):
+        cards = small_frames.bias_cards(number)
+        small_frames.write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
+    cameras = {"testcam": small_frames.LFC_LIKE.format(name="TESTCAM")}
+    running = small_frames.begin(tmp_path / "raw", tmp_path / "results", cameras)
+    running.lock.close()
+    running.lock = None
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session, "save_session", fill)
+    with pytest.raises(UserError) as caught:
+        session.finish(running)
+    assert caught.value.remedy == (
+        "make room; all finished products are whole, and the next run takes them in"
+    )
 
 
 def first_words(node):

@@ -1,6 +1,7 @@
 """Products made again by ccdproc: sound ones are verified, and nothing that was changed passes."""
 
 import gzip
+import os
 import sys
 import tarfile
 from collections import Counter
@@ -209,3 +210,22 @@ def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
         rewrite(path, change)
         assert look(product).verdict != "verified"
         path.write_bytes(sound)
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_a_pipe_or_device_in_the_place_of_a_product_is_not_waited_for(copy, what):
+    """Neither by the choice of the sample nor by the verification."""
+    raw, results = copy
+    products = [FRAME, combined_of(results)]
+    for product in products:
+        (results / product).unlink()
+        if what == "pipe":
+            os.mkfifo(results / product)
+        else:
+            (results / product).symlink_to("/dev/zero")
+    made = {product: verdicts.NotedProduct(selection.kind_of(product)) for product in products}
+    chosen, _ = selection.sample_of_products(results, made)
+    assert chosen == sorted(products)
+    found, *_ = table.verify_products(products, made=made, raw=raw, results=results)
+    assert {(each.verdict, each.cause) for each in found} == {("cannot be made again", "missing")}
+    assert all("a pipe or a device is in its place" in each.reason for each in found)

@@ -13,6 +13,7 @@ from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import job_records, ledger, seal, session
+from ccdflow.run.batches import claims
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
@@ -95,6 +96,17 @@ def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
     changed = {"versions": [99, 99], "further_files": lambda self, settings: [beside]}
     monkeypatch.setattr(Kind, name, changed[name])
     assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal is None
+
+
+def test_a_batch_breaks_the_seal_until_it_is_withdrawn(sandbox):
+    """The note of its withdrawal stays for a month, in which each run would plan all nights."""
+    batch = sandbox.results / paths.BATCHES / "2024-03-01.0123456789abcdef.json"
+    batch.parent.mkdir(exist_ok=True)
+    batch.write_text('{"queued":true}\n{"jobs":[]}\n')
+    assert not held(sandbox)
+    assert claims.withdraw(sandbox.results) == {}
+    assert batch.read_text() == claims.WITHDRAWN_LINE
+    assert held(sandbox)
 
 
 def raw(sandbox, number=0):

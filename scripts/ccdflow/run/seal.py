@@ -26,6 +26,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records
+from ccdflow.run.batches import claims
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
@@ -203,10 +204,15 @@ def _facts_of_kinds(chain, settings, origin):
 
 
 def _refuse_files(folder):
-    """Raise `NotPlain` if there is a file in a folder or below it."""
-    for _, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
-        if names:
-            raise NotPlain(f"{folder}: an earlier run has left {names[0]}")
+    """Raise `NotPlain` if there is a file in a folder or below it, but notes of withdrawals.
+
+    These stay for a month, for jobs that queue on a cluster, and no run has anything to do with
+    them.
+    """
+    for above, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
+        for name in names:
+            if not claims.is_withdrawn(Path(above) / name):
+                raise NotPlain(f"{folder}: an earlier run has left {name}")
 
 
 def _stamps_of_code():

@@ -50,6 +50,8 @@ class Session:
     lock : file object or None
     busy : dict of str to dict of str to str
         Batches of an earlier run that are still at work, by path: the record of each product.
+    awaited : frozenset of str
+        Those that the run has waited for: if busy, they give no sign of life.
     failed, postponed : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
@@ -70,6 +72,7 @@ class Session:
     is_dry: bool
     lock: TextIO | None = None
     busy: dict[str, dict[str, str]] = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
     failed: list[job_records.Record] = field(default_factory=list)
     postponed: list[job_records.Record] = field(default_factory=list)
     unmoved: dict[str, Exception] = field(default_factory=dict)
@@ -278,8 +281,8 @@ def _session_of_all_nights(run_start):
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
     busy = {} if request.is_dry else claims.withdraw(results)
-    if busy and not request.earlier_jobs.are_beside:
-        busy = _wait_for_earlier(run_start, busy)
+    if not request.earlier_jobs.are_beside:
+        run_start, busy = _wait_for_earlier(run_start, busy)
     last_round = run_start.last_round
     read = last_round.read_notes if last_round is not None else None
     store, records = read_notes(results) if read is None else read()
@@ -305,10 +308,10 @@ def _session_of_all_nights(run_start):
         cameras=run_start.reading.cameras,
     )
     planned = plan.make_plan(context, forced, records=files)
-    session = Session(planned, request.is_dry, run_start.lock, busy)
+    session = Session(planned, request.is_dry, run_start.lock, busy, awaited=run_start.awaited)
     if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
-        _wait_for_earlier(run_start, spoilers)
-        return _session_of_all_nights(replace(run_start, awaited=run_start.awaited | spoilers))
+        run_start, _ = _wait_for_earlier(run_start, spoilers)
+        return _session_of_all_nights(run_start)
     if not request.is_dry:
         try:
             remove_logs(results)
@@ -321,10 +324,28 @@ def _session_of_all_nights(run_start):
 
 
 def _wait_for_earlier(run_start, batches):
-    """Wait for batches of an earlier run that are at work; return those at work then."""
-    for batch in sorted(batches):
-        claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
-    return claims.withdraw(run_start.results)
+    """Wait for batches of an earlier run, but for those that were awaited before.
+
+    One that was awaited and is still locked gives no sign of life: its machine is dead.
+
+    Parameters
+    ----------
+    run_start : ccdflow.run.run_start.RunStart
+    batches : collection of str
+        By their paths, relative to the results folder.
+
+    Returns
+    -------
+    run_start : ccdflow.run.run_start.RunStart
+        With the batches that have been awaited.
+    busy : dict of str to dict of str to str
+        As `claims.withdraw` returns it.
+    """
+    if new := frozenset(batches) - run_start.awaited:
+        for batch in sorted(new):
+            claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
+        batches = claims.withdraw(run_start.results)
+    return replace(run_start, awaited=run_start.awaited | new), batches
 
 
 def _busy_with_current(context, busy, files):
@@ -498,7 +519,8 @@ def finish(session):
             session.why_whole = str(error)
             return _finish_whole(session)
     except OSError as error:
-        raise lock.error_of_writing(session.context.results, error) from None
+        left = "all finished products are whole, and the next run takes them in"
+        raise lock.error_of_writing(session.context.results, error, left=left) from None
 
 
 def _close_session(session):

@@ -130,7 +130,7 @@ def sample_of_products(results, made):
 def _bytes_of_frames(product, results):
     """Return the size of the frames and masters that a product below detector/ names."""
     try:
-        named = files_named(product, fits.getheader(results / product), results, results)
+        named = files_named(product, _first_header(results / product), results, results)
     except OSError:
         # The verdict on the product reports the cause.
         return 0
@@ -151,10 +151,18 @@ def _rows_of(results):
     return {product_of(row["file"]).removeprefix("reduced/"): row for row in lines}
 
 
+def _first_header(path):
+    """Return the first header of a product; raise `OSError` where there is no file to read."""
+    if not path.is_file():
+        # astropy would wait for a pipe.
+        raise FileNotFoundError(path)
+    return fits.getheader(path)
+
+
 def _camera_of(path):
     """Return the camera in the header of a product; '' where it cannot be read."""
     try:
-        return fits.getval(path, "CCDFCAM")
+        return _first_header(path)["CCDFCAM"]
     except (OSError, KeyError):
         # The verdict on the product reports the cause.
         return ""

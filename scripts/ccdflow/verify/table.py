@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import line_checksums
 from ccdflow.verify.reading.accounts import read_headers
-from ccdflow.verify.reading.source_files import files_named, size_and_times
+from ccdflow.verify.reading.source_files import files_named, read_product, size_and_times
 from ccdflow.verify.reading.verdict import (
     CANNOT,
     DIFFERS,
@@ -162,7 +162,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     def work(product):
         """Return (product, its `Entry`, whether it was verified now)."""
         try:
-            content = (results / product).read_bytes()
+            content = read_product(results / product)
         except OSError as error:
             verdict = Verdict(
                 product,

@@ -21,6 +21,7 @@ from ccdflow.verify.comparing.noted_settings import check_settings
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.card_types import check_types
 from ccdflow.verify.reading.own_faults import is_missing_card, words_of_fault
+from ccdflow.verify.reading.source_files import read_product
 from ccdflow.verify.reading.verdict import (
     CANNOT,
     DIFFERS,
@@ -164,7 +165,7 @@ def _compare_product(product, raw, results, whole, made, content):
         Of the product's file; None if it was not read yet.
     """
     path = results / product
-    content = path.read_bytes() if content is None else content
+    content = read_product(path) if content is None else content
     datasum, cards = check_sums(content)
     try:
         headers = read_headers(content)

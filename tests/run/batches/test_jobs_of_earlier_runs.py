@@ -111,6 +111,20 @@ def test_an_earlier_job_that_is_to_replace_a_product_that_stays_is_awaited(folde
     assert running.plan.jobs[bias].key == first.records[bias].key
 
 
+@pytest.mark.parametrize("are_beside", [False, True], ids=["one machine", "cluster"])
+def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch, are_beside):
+    """Its lock stays and it gives no sign of life: each wait for it takes ten minutes."""
+    first = small_frames.run_jobs(*folders, CAMERAS, limits={"settle": 0})
+    dead, waits = kill_run(bias={"method": "median"}), []
+    monkeypatch.setattr(claims, "wait_for", lambda batch, say: waits.append(batch))
+    running = start(first.context.settings, are_beside=are_beside)
+    assert (waits, list(running.busy)) == ([dead.path], [dead.batch.path])
+    (bias,) = (product for product in first.records if product.startswith("combined/"))
+    running.plan.jobs[bias] = replace(first.context.jobs[bias], attempt=1)
+    (batch,) = batch_splitting.split(running, each_night=True)
+    assert batch_files.batches_awaited(dead.results / batch.path) == []
+
+
 def test_on_a_cluster_the_plan_does_not_wait_for_jobs_that_make_the_same(kill_run):
     killed = kill_run()
     killed.make(1)

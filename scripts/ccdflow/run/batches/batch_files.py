@@ -59,7 +59,8 @@ def write_batch(session, batch, *, queued=False):
     rows, groups = _rows_and_groups(context, jobs)
     needed = {paths.reduced_frame(row.file) for row in rows} | {group.product for group in groups}
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    waits = [path for path, records in session.busy.items() if set(records) & set(batch.products)]
+    busy = {path: records for path, records in session.busy.items() if path not in session.awaited}
+    waits = [path for path, records in busy.items() if set(records) & set(batch.products)]
     data = {
         "settings": context.settings,
         "waits": [path for path in waits if path != batch.path],

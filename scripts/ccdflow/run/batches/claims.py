@@ -32,6 +32,7 @@ _POLL_SECONDS = 1.0
 WITHDRAWN_LINE = '"withdrawn"\n'
 """Text in the place of a withdrawn batch."""
 
+_WITHDRAWN_BYTES = WITHDRAWN_LINE.encode()
 # Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
 _LONGEST_AGE = 30 * 86400.0
 # Answers of a file system without locks.
@@ -122,8 +123,8 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
 def is_withdrawn(batch):
     """Return whether a batch is gone, or a note of its withdrawal stands in its place."""
     try:
-        with Path(batch).open(encoding="utf-8") as file:
-            return file.readline() == WITHDRAWN_LINE
+        with open(batch, "rb", opener=atomic_write.open_at_once) as file:
+            return file.read(len(_WITHDRAWN_BYTES) + 1) == _WITHDRAWN_BYTES
     except FileNotFoundError:
         return True
 

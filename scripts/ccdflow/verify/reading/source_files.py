@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from urllib.parse import unquote
 
+from ccdflow.files import atomic_write
 from ccdflow.verify.reading.accounts import product_of, raw_file
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import CannotRemake
@@ -50,6 +54,28 @@ def files_named(product, first_header, raw, results):
         is_reduced = product.startswith("reduced/")
         named.append(raw / source if is_reduced else results / product_of(source))
     return named
+
+
+def read_product(path):
+    """Return the bytes of a product; nobody waits for a pipe, and no device is read.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        If there is no file, it cannot be read, or something else is in its place.
+    """
+    with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "a pipe or a device is in its place", str(path))
+        return file.read()
 
 
 def size_and_times(path):
