@@ -212,6 +212,7 @@ def chi_square_limit(freedom, probability):
     >>> round(chi_square_limit(1, 0.5), 6), round(chi_square_limit(7, 1e-6), 6)
     (0.454936, 40.521831)
     """
+    # With less, the rounding of the sum that is compared with it counts.
     if freedom < 1 or not 1e-12 <= probability <= 0.9:
         raise ValueError(f"no chi^2 of {freedom} degrees of freedom and probability {probability}")
     low, high = 0.0, freedom + 100.0
