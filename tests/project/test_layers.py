@@ -136,7 +136,7 @@ def is_named(place, cell):
     if cell.startswith("wherever "):
         return True
     names = re.findall(r"`([\w/]+(?:\.\w+|/))`", cell)
-    return any(place == name or name[-1] == "/" and place.startswith(name) for name in names)
+    return any(place == name or (name[-1] == "/" and place.startswith(name)) for name in names)
 
 
 def test_the_document_names_all_places_where_an_error_is_raised():
