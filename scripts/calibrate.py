@@ -21,7 +21,7 @@ from zlib import crc32
 
 from ccdflow import commandline
 from ccdflow.calibrate import master_windows
-from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, is_same_exposure
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
@@ -128,7 +128,8 @@ def calibrate(path, out, options, store):
                 chosen = replace(chosen, bias_key=uses["bias"].master.key, level_subtracted=True)
             uses[kind] = AppliedMaster(chosen, cut=cut)
             if kind == "dark":
-                scale = scale_of(hdu.header, chosen, path)
+                written = card_value(hdu.header, "EXPTIME")
+                scale = dark_scale(as_number(written), chosen, file=path, written=written)
                 degrees = degrees_of(hdu.header, master)
                 uses[kind] = AppliedMaster(chosen, scale, degrees=degrees, cut=cut)
     return calibrate_file(
@@ -143,41 +144,6 @@ def calibrate(path, out, options, store):
             compress=options.compress,
         ),
     )
-
-
-def scale_of(header, dark, path):
-    """Return the factor of a dark for a frame: 1 where the exposures are equal.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        Of the frame.
-    dark : ccdflow.calibrate.combined_master.Master
-    path : pathlib.Path
-        The frame, named in errors.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    FrameError
-        If an exposure time is missing.
-    """
-    seconds = as_number(card_value(header, "EXPTIME"))
-    if seconds is None or not dark.exptime:
-        raise FrameError(
-            "exposure time of frame or dark is missing",
-            file=path,
-            keyword="EXPTIME",
-            value=f"{seconds} and {dark.exptime}",
-            allowed="seconds, above 0",
-            remedy="write the exposure into the header, or calibrate without dark",
-        )
-    if is_same_exposure(dark.exptime, seconds):
-        return 1.0
-    return seconds / dark.exptime
 
 
 def degrees_of(header, dark):

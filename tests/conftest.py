@@ -4,7 +4,8 @@ Where things are:
 
 - ``tests/<package>/`` tests the package of that name in ``scripts/ccdflow/``, and a folder in
   it the package's folder of that name, in this process and on tiny frames: ``tests/frame/`` is of
-  reduced frames, ``tests/kinds/`` of plans and masters.
+  reduced frames, ``tests/kinds/`` of plans and masters. A test of which four fifths are of one
+  folder of its package lies in the folder of that name; a test of several, in the package's.
 - ``tests/benchmarks/`` is of the measurement harness.
 - ``tests/workflow/`` runs Snakemake; `Sandbox` there is an archive that changes between runs.
 - ``tests/slurm/`` starts a Slurm of two nodes on this machine.
@@ -82,10 +83,10 @@ LONG_FILES = (
     "project/test_layers.py",
     "workflow/test_chain_in_batches.py",
     "combine/test_masters.py",
-    "camera/test_propose.py",
+    "camera/proposing/test_propose.py",
     "workflow/test_targets.py",
     "workflow/test_examples.py",
-    "pages/test_pictures.py",
+    "pages/pictures/test_pictures.py",
     "project/test_daily.py",
     "verify/test_verify_tampering.py",
     "project/test_site.py",

@@ -1,7 +1,9 @@
 """The arithmetic of calibrated frames against injected truth, and against ccdproc."""
 
+import re
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import ccdproc
 import numpy as np
@@ -25,7 +27,7 @@ from calibration_truth import (
 )
 
 from ccdflow import maskbits
-from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
@@ -479,10 +481,35 @@ def test_a_flat_that_is_none_is_refused(value):
         simple("flat", np.full((6, 8), value))
 
 
-def test_noise_without_gain_is_refused():
-    known = (replace(one_readout()[0], gain=None),)
-    with pytest.raises(FrameError, match="gain or read noise is unknown"):
+@pytest.mark.parametrize("lost", ["gain", "read_noise"])
+def test_noise_without_gain_or_read_noise_is_refused(lost):
+    known = (replace(one_readout()[0], **{lost: None}),)
+    words = lost.replace("_", " ")
+    with pytest.raises(FrameError, match=f"^{lost}: the noise .*: the {words} is unknown;"):
         calibrate_arrays(np.ones((6, 8), np.float32), known, FrameMasters())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "of_dark", "factor"),
+    [(300.0, 300.2, 1.0), (150.0, 300.0, 0.5), (0.0, 300.0, 0.0), (0.0, 0.05, 1.0)],
+)
+def test_the_factor_of_a_dark_is_the_ratio_of_the_exposures(seconds, of_dark, factor):
+    dark = SimpleNamespace(exptime=of_dark, name="dark.fits")
+    assert dark_scale(seconds, dark, file="science.fits") == factor
+
+
+@pytest.mark.parametrize(
+    ("seconds", "of_dark", "text"),
+    [
+        (None, 300.0, "science.fits: EXPTIME: the frame has no exposure time (found 'long')"),
+        (300.0, None, "dark.fits: EXPTIME: the dark has no exposure time;"),
+        (300.0, 0.0, "dark.fits: EXPTIME: the dark has no exposure time (found 0.0)"),
+    ],
+)
+def test_the_error_names_the_file_without_an_exposure_time(seconds, of_dark, text):
+    dark = SimpleNamespace(exptime=of_dark, name="dark.fits")
+    with pytest.raises(FrameError, match="^" + re.escape(text)):
+        dark_scale(seconds, dark, file="science.fits", written="long")
 
 
 def test_nothing_handed_in_is_changed():

@@ -785,7 +785,7 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
             assert got.member.shape == hdu.data.shape
             assert got.member.dtype == hdu.data.dtype
         assert fits.Card.fromstring(hdus_read[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
-    with pytest.raises(FrameError, match="has no such HDU"):
+    with pytest.raises(FrameError, match="count: has fewer than 3 HDUs, or is cut"):
         read_hdus(path, 3)
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(FrameError, match="ends before its pixels do"):

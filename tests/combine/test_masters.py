@@ -601,6 +601,14 @@ def test_impossible_times_are_refused(dark_seconds, seconds, text):
         dark_factors(dark, seconds)
 
 
+def test_exposure_times_are_as_many_as_flats(tmp_path):
+    t = truth()
+    members = write(tmp_path, flats(t, [20_000] * 3))
+    dark = ScaledDark(true_dark(t), (1.0, 2.0))
+    with pytest.raises(UserError, match=r"^seconds: 2 exposure times for 3 flats; give one"):
+        combine_flats(members, bias=master(t.bias), dark=dark, amplifiers=amplifiers())
+
+
 @pytest.mark.parametrize("light", [0.0, float("nan"), -50.0])
 def test_a_flat_without_light_is_named(tmp_path, light):
     t = truth()

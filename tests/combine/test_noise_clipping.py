@@ -332,18 +332,18 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
             "uncertainty: .* needs gain and read noise",
         ),
         ({"noise": model((5, 5))}, r"noise model is of another shape .*\(37, 61\)"),
-        ({"scale": [1.0, 2.0]}, "scale: one is needed for each frame .found 2.; allowed: 3"),
+        ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames; give one"),
         ({"scale": [1.0, 0.0, 1.0]}, "scale: frame 2 cannot be divided by its level"),
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
         ({"subtract": [Subtracted(np.zeros((3, 4)))]}, "master has another shape"),
-        ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: one is needed"),
+        ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: 2 values for 3 frames"),
         ({"subtract": [dark(1), dark(2)]}, "more than one dark to subtract"),
-        ({"masks": MemberMasks([None, None])}, "mask: one is needed for each frame"),
+        ({"masks": MemberMasks([None, None])}, "mask: 2 values for 3 frames"),
         (
             {"masks": MemberMasks([None, None, np.zeros((3, 4), np.int16)])},
             "mask does not fit its frame",
         ),
-        ({"masks": MemberMasks(ceilings=(1.0,))}, "ceilings: one is needed for each frame"),
+        ({"masks": MemberMasks(ceilings=(1.0,))}, "ceilings: 1 values for 3 frames"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(write, options, text):

@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import ccdproc
@@ -416,7 +417,10 @@ def test_an_image_that_is_not_of_floats_is_refused(tmp_path):
 def test_members_have_to_fit_each_other(write):
     first = write(noise(2))
     other = Member("other.fits", 0, (17, 24))
-    with pytest.raises(UserError, match=r"other\.fits: shape, dtype: shape or pixel type differs"):
+    with pytest.raises(UserError, match=r"other\.fits: shape: the shape differs .* \(17, 24\)\);"):
+        combine([*first, other])
+    other = replace(first[0], path="other.fits", dtype=">f8")
+    with pytest.raises(UserError, match=r"dtype: the pixel type differs .*'>f8'\); allowed: >f4"):
         combine([*first, other])
     with pytest.raises(UserError, match="nothing to combine"):
         combine([])

@@ -118,8 +118,10 @@ def test_a_map_on_cells_gives_back_the_dead_time_of_pixels():
     np.testing.assert_allclose(
         factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
     )
-    with pytest.raises(FrameError, match=r"EXPTIME: .* no longer than the dead time.*leave it out"):
-        dead_time.shutter_factor(excess, error, mean, 0.01, [4.0], (101, 103))
+    for seconds, least, noun in ((0.01, 4.0, "the frame"), (1.0, 0.01, "a flat")):
+        words = rf"EXPTIME: the exposure of {noun} is no longer than the dead time.*\(found 0\.01\)"
+        with pytest.raises(FrameError, match=words + rf".*leave the {noun.split()[1]} out"):
+            dead_time.shutter_factor(excess, error, mean, seconds, [4.0, least], (101, 103))
 
 
 def test_a_cell_without_good_pixels_takes_its_neighbours():

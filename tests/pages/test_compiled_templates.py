@@ -10,12 +10,12 @@ from ccdflow.pages import rendering
 @pytest.fixture
 def shown(monkeypatch):
     """Return a function that renders a part of a page with compiled templates in a folder."""
-    made = rendering._CompiledTemplates.__init__
+    init_before = rendering._CompiledTemplates.__init__
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
-    def into(folder):
+    def render_in(folder):
         def init(self):
-            made(self)
+            init_before(self)
             self.directory = str(folder)
 
         monkeypatch.setattr(rendering._CompiledTemplates, "__init__", init)
@@ -23,7 +23,7 @@ def shown(monkeypatch):
         template = rendering._template_environment().get_template("parts.html.j2")
         return template.module.summary(["24 frames reduced."])
 
-    yield into
+    yield render_in
     rendering._template_environment.cache_clear()
 
 

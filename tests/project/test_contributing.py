@@ -12,6 +12,8 @@ from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.run.job import OF_ALL_NIGHTS, Job, Use
+from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes import header_store
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +121,22 @@ def test_ten_words_are_explained():
     rows = first_table.splitlines()[2:]
     assert len(rows) == 10
     assert all(re.fullmatch(r"\| [a-z ]+ \| \S.* \|", row) for row in rows)
+
+
+def test_words_of_the_code_name_what_the_code_has():
+    """In a table of their own: fields of jobs, uses and records."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = text[text.index("\nWords of the code") :].split("\n\n")[1]
+    rows = [re.fullmatch(r"\| ([a-z ]+) \| (\S.*) \|", row) for row in table.splitlines()[2:]]
+    words = [row[1] for row in rows]
+    assert len(words) == len(set(words)) >= 9
+    assert {"lag", "reach", "spare", "stamp", "seal"} <= set(words)
+    assert Kind.reach == OF_ALL_NIGHTS
+    assert {each.name for each in fields(Job)} >= {"spare", "needs"}
+    assert {each.name for each in fields(Use)} >= {"lag", "scale", "variance", "grade"}
+    assert {each.name for each in fields(Record)} >= {"stamp"}
+
+
+def test_a_first_change_comes_before_the_rules():
+    headings = re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
+    assert headings[:2] == ["Your first change", "Rules"]

@@ -121,6 +121,34 @@ def test_an_error_is_raised_and_caught_where_the_document_says(column, verb):
             assert re.search(names, path.read_text("utf-8"), re.MULTILINE), (name, place)
 
 
+def places_of_raising(name):
+    """Return the modules that raise, return or hand on an error of a class."""
+    making = re.compile(rf"\braise {name}\b|\breturn {name}\(|\berror_class={name}\b")
+    return {
+        path.relative_to(LIBRARY).as_posix()
+        for path, text, _ in modules()
+        if LIBRARY in path.parents and making.search(text)
+    }
+
+
+def is_named(place, cell):
+    """Return whether a cell of the table has a module, or a folder that it lies in."""
+    if cell.startswith("wherever "):
+        return True
+    names = re.findall(r"`([\w/]+(?:\.\w+|/))`", cell)
+    return any(place == name or (name[-1] == "/" and place.startswith(name)) for name in names)
+
+
+def test_the_document_names_all_places_where_an_error_is_raised():
+    unnamed = {
+        (name, place)
+        for name, cells in table_of_errors().items()
+        for place in places_of_raising(name)
+        if not is_named(place, cells[1])
+    }
+    assert unnamed == set()
+
+
 def test_the_drawing_is_up_to_date():
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     drawn = (ROOT / "docs" / "architecture.svg").read_text("utf-8")

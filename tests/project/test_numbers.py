@@ -9,8 +9,6 @@ PLAIN = {0, 1, -1}
 """Numbers that need no reason: none, one, the identity."""
 CONVERSIONS = {0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 100.0, 1e3, 1e6, 1e9, 1e-3}
 """Numbers in code that need none either: halves, percent, thousandths, bytes of a MB, ns of a s."""
-ROUNDING = 1e-6
-"""Numbers up to this one keep a quotient from 0/0, or a comparison from the last bit."""
 DRAWN = {
     "pages/pictures": "inches, points and parts of a panel; what is drawn is looked at",
     "simulate/drawing.py": "a detector that was invented",
@@ -118,7 +116,6 @@ def statements_with_numbers(tree):
         if isinstance(each, ast.Constant)
         and type(each.value) is float
         and each.value not in CONVERSIONS
-        and each.value > ROUNDING
     ]
     if not numbers:
         return []
@@ -153,3 +150,9 @@ def test_a_number_in_code_has_a_name_or_a_comment():
                 without.add(f"{place}:{statement.lineno} {number}: {text[1].strip()}")
     assert count > 30
     assert without == set(), "\n".join(sorted(without))
+
+
+def test_a_guard_against_rounding_is_a_number_like_others():
+    """A number that keeps a quotient from 0/0 or a comparison from the last bit has a reason."""
+    text = "def f(x):\n    return 1 / max(x, 1e-9) + 0.5 * x - 0.3"
+    assert {number for _, number in statements_with_numbers(ast.parse(text))} == {1e-9, 0.3}

@@ -101,3 +101,38 @@ def test_a_remedy_begins_with_an_imperative():
                 others.append(f"{module.path.relative_to(ROOT)}:{line}: {text}")
     assert others == []
     assert number > 200
+
+
+# A text that needs a file or a keyword before it, as its subject.
+_WITHOUT_SUBJECT = re.compile(r"(is|are|has|have|was|cannot|names|holds|lies|ends|differs)\b")
+# A text that leaves open which of two things is at fault.
+_TWO_SUBJECTS = re.compile(
+    r"\b((?!one or two)\w+,? or (?:that of )?(?:an? |the )?\w+|one of the two)(?: \w+)?"
+    r",? (is|are|was|has|differs|lies)\b"
+)
+
+
+def problems(module):
+    """Yield (line, text, keywords) of the problems of a module's errors."""
+    for node in nodes(module.tree):
+        if isinstance(node, ast.Call) and node.args:
+            keywords = {each.arg for each in node.keywords}
+            if "remedy" in keywords:
+                for text in first_words(node.args[0]):
+                    yield node.lineno, text, keywords
+                if isinstance(node.args[0], ast.JoinedStr):
+                    parts = [e.value for e in node.args[0].values if isinstance(e, ast.Constant)]
+                    yield node.lineno, " ... ".join(parts), keywords | {"file"}
+
+
+def test_a_problem_names_its_subject():
+    """In its text, or by the file or keyword before it; and one subject, not one of two."""
+    wrong, count = [], 0
+    for module in modules():
+        for line, text, keywords in problems(module):
+            count += 1
+            has_subject = keywords & {"file", "keyword"} or not _WITHOUT_SUBJECT.match(text)
+            if not has_subject or text.startswith("one is ") or _TWO_SUBJECTS.search(text):
+                wrong.append(f"{module.path.name}:{line}: {text}")
+    assert count > 200
+    assert wrong == []

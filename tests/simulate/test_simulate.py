@@ -14,6 +14,7 @@ from astropy.time import Time
 import simulate as command_line
 from ccdflow import simulate
 from ccdflow.errors import UserError
+from ccdflow.simulate.telescope import observe
 
 SCALE = 1 / 16
 
@@ -578,6 +579,19 @@ def test_an_archive_is_not_mixed_with_other_files(tmp_path):
     with pytest.raises(UserError, match="files that the simulator did not write"):
         simulate.simulate_archive(tmp_path, nights=1, frames_per_night=1)
     assert set(files_of(tmp_path)) == {"own.fits"}
+
+
+@pytest.mark.parametrize(
+    ("originals", "raw", "words"),
+    [
+        ("a", "a", "the folder is that of the originals"),
+        ("a", "a/b", r"the folder lies in that of the originals \(\S+/a\)"),
+        ("a/b", "a", r"the folder of the originals \(\S+/a/b\) lies in it"),
+    ],
+)
+def test_a_telescope_writes_over_no_original(tmp_path, originals, raw, words):
+    with pytest.raises(UserError, match=f"^raw: {words} "):
+        next(observe(tmp_path / originals, tmp_path / raw, every=0.0))
 
 
 # --------------------------------------------------------------------------- the command line

@@ -56,6 +56,49 @@ def is_same_exposure(seconds, reference):
     return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))
 
 
+def dark_scale(seconds, dark, *, file, written=None):
+    """Return the factor of a dark for a frame, by their exposure times: 1 where these are equal.
+
+    Parameters
+    ----------
+    seconds : float or None
+        Exposure time of the frame, seconds; None if its header has none.
+    dark : ccdflow.calibrate.combined_master.Master
+    file : str or path-like
+        The frame, named in an error on its header.
+    written : str or float, optional
+        The value of the frame's card that has no number of seconds, shown in that error.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    FrameError
+        If the frame or the dark has no exposure time; the error names the one that lacks it.
+    """
+    if seconds is None:
+        raise FrameError(
+            "the frame has no exposure time",
+            file=file,
+            keyword="EXPTIME",
+            value=written,
+            allowed="seconds, 0 or more",
+            remedy="write the exposure time into its header, or calibrate it without a dark",
+        )
+    if not dark.exptime:
+        raise FrameError(
+            "the dark has no exposure time",
+            file=dark.name,
+            keyword="EXPTIME",
+            value=dark.exptime,
+            allowed="seconds, above 0",
+            remedy="write the exposure time into its header, or give another dark",
+        )
+    return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
+
+
 @dataclass(frozen=True)
 class AppliedMaster:
     """A master as applied to a frame.

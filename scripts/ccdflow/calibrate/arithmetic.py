@@ -42,12 +42,14 @@ class ImageCalibration(ImageMasters):
     def __init__(self, shape, readouts, masters, *, index=0, unit="adu", noise=True, name=None):
         super().__init__(shape, readouts, masters, index=index, unit=unit, name=name)
         if noise and not has_noise(self.readouts):
+            lacks_gain = not all(readout.photon_gain for readout in self.readouts)
             raise FrameError(
-                "the noise cannot be predicted: gain or read noise is unknown",
+                f"the noise cannot be predicted: the {'gain' if lacks_gain else 'read noise'}"
+                " is unknown",
                 file=name,
-                keyword="gain, read_noise",
-                allowed="numbers for each amplifier",
-                remedy="give them in the camera's profile",
+                keyword="gain" if lacks_gain else "read_noise",
+                allowed="a number for each amplifier",
+                remedy="give it in the camera's profile",
             )
         self._offset = None
         self.noise = PixelVariance(self) if noise else None

@@ -19,6 +19,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 # From this many standard errors above the light of its surroundings on, a pixel has the noise of
 # its own light: chance alone reaches 3 in 1 of 700 pixels.
 _BRIGHT_SIGMA = 3.0
+# A value nearer to the clipping limit than this part of it may be beyond: sums in another order
+# have other last digits, and the pixel is looked at closely.
+_ROUNDING = 1e-6
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 
@@ -284,7 +287,7 @@ def _are_within_deviations(deviations, centre, mean, clip):
     largest = np.maximum(deviations[0], deviations[-1]).astype(np.float64)
     error = 4 * np.finfo(deviations.dtype).eps * (largest + np.abs(centre))
     variance = squares / n - np.square(np.abs(mean - centre) + error) - 2 * error * largest
-    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - 1e-6)
+    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING)
 
 
 def _is_unclipped(deviations, centre, mad, clip):

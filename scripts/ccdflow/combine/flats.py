@@ -183,11 +183,9 @@ def _terms_of_flats(n, bias, dark):
     factors = dark.factors
     if len(factors) != n:
         raise UserError(
-            "one is needed for each frame",
+            f"{len(factors)} exposure times for {n} flats",
             keyword="seconds",
-            value=len(factors),
-            allowed=str(n),
-            remedy="give as many exposure times as flats",
+            remedy="give one for each flat",
         )
     return (*subtract, Subtracted(dark.master.pixels, factors, is_charge=True))
 

@@ -65,9 +65,10 @@ def read_hdus(path, count):
                 raise FrameError("ends before its pixels do", file=path, remedy=MAKE_AGAIN)
     except EOFError:
         raise FrameError(
-            "has no such HDU, or it is cut",
+            f"has fewer than {count} HDUs, or is cut",
             file=path,
-            remedy=f"give another HDU, or {MAKE_AGAIN}",
+            keyword="count",
+            remedy=f"give a smaller number, or {MAKE_AGAIN}",
         ) from None
     except OSError as error:
         raise FrameError(

@@ -241,11 +241,9 @@ def _one_for_each(values, n, keyword):
     values = list(values)
     if len(values) != n:
         raise UserError(
-            "one is needed for each frame",
+            f"{len(values)} values for {n} frames",
             keyword=keyword,
-            value=len(values),
-            allowed=str(n),
-            remedy="give as many values as frames",
+            remedy="give one for each frame",
         )
     return values
 

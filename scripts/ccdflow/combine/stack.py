@@ -387,12 +387,13 @@ def check_members(members):
             remedy="give reduced frames, or convert the pixels to 32 bit floating point",
         )
     for member in members:
-        if (member.shape, member.dtype) != (first.shape, first.dtype):
-            raise UserError(
-                f"shape or pixel type differs from that of {first.path}",
-                file=member.path,
-                keyword="shape, dtype",
-                value=(member.shape, member.dtype),
-                allowed=f"{first.shape}, {first.dtype}",
-                remedy="combine frames of one camera, window and binning only",
-            )
+        for keyword, words in (("shape", "the shape"), ("dtype", "the pixel type")):
+            if getattr(member, keyword) != getattr(first, keyword):
+                raise UserError(
+                    f"{words} differs from that of {first.path}",
+                    file=member.path,
+                    keyword=keyword,
+                    value=getattr(member, keyword),
+                    allowed=str(getattr(first, keyword)),
+                    remedy="combine frames of one camera, window and binning only",
+                )

@@ -379,13 +379,17 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     """
     mean_or_zero = 0.0 if np.isnan(mean) else mean
     excess_of_pixels = interpolate_cells(excess, shape)
-    if min(seconds, *flat_exposures) - mean_or_zero <= float(excess_of_pixels.max()):
+    least = min(flat_exposures, default=np.inf)
+    if min(seconds, least) - mean_or_zero <= float(excess_of_pixels.max()):
+        is_of_frame = seconds <= least
         raise FrameError(
-            "the exposure, or that of a flat, is no longer than the dead time of the shutter",
+            f"the exposure of {'the frame' if is_of_frame else 'a flat'} is no longer than the"
+            " dead time of the shutter",
             keyword="EXPTIME",
-            value=min(seconds, *flat_exposures),
+            value=seconds if is_of_frame else least,
             allowed=f"above {mean_or_zero + float(excess_of_pixels.max()):.4g} s",
-            remedy="leave it out, or take `shutter: measured` out of the profile",
+            remedy=f"leave the {'frame' if is_of_frame else 'flat'} out, or take"
+            " `shutter: measured` out of the profile",
         )
     flat = np.zeros(shape, np.float32)
     for exposure in flat_exposures:

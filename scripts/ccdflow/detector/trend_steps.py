@@ -341,6 +341,7 @@ class _Nights:
         self.days, self.middle = days - days.mean(), float(np.median(values))
         self.values = values - self.middle
         typical = float(np.median(errors))
+        # Values that are all equal scatter by something: divisions by it give numbers.
         self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
         self.scatter = max(_scatter_of_all_nights(values), self.least)
         scatters = np.maximum(_scatter_at_each_night(values), self.scatter)
@@ -500,6 +501,7 @@ class _Nights:
         """
         running, (low, high) = self._running_sums(residuals), self._window(())
         n, t, y, tt, ty = running[:, high] - running[:, low]
+        # Nights of one day have no slope: 0 over this is 0, and 0/0 would be NaN.
         xx = np.maximum(tt - t * t / n, 1e-300)
         slope = (ty - t * y / n) / xx
         smooth = y / n + slope * (self.days - t / n)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import Section
+from ccdflow.pages.pictures.scales import steps_between
 from ccdflow.pages.text_formatting import figure, type_rank
 
 # Distances of the clock's lines, hours: a minute to a day.
@@ -135,9 +136,9 @@ class TimePanels:
         """Positions, 0 to 1000, and texts of about six lines of the clock, at round times."""
         length = self.end - self.start
         step = next((hours for hours in _TICK_STEPS if length / hours <= 7), 48)
-        first = math.ceil(self.start / step - 1e-9)
+        first, last = steps_between(self.start, self.end, step)
         ticks = []
-        for number in range(first, math.floor(self.end / step + 1e-9) + 1):
+        for number in range(first, last + 1):
             minutes = round(number * step * 60)
             position = round(1000 * (number * step - self.start) / length, 1)
             ticks.append((position, f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"))

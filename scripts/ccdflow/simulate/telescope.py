@@ -58,10 +58,17 @@ def observe(source, raw, *, every, wait=time.sleep):
 
 def _check_apart(source, raw):
     """Raise `UserError` where the originals would be written over."""
-    real = [path.resolve() for path in (source, raw)]
-    if real[0] in (real[1], *real[1].parents) or real[1] in real[0].parents:
+    originals, target = source.resolve(), raw.resolve()
+    problem = ""
+    if originals == target:
+        problem = "the folder is that of the originals"
+    elif originals in target.parents:
+        problem = f"the folder lies in that of the originals ({source})"
+    elif target in originals.parents:
+        problem = f"the folder of the originals ({source}) lies in it"
+    if problem:
         raise UserError(
-            f"is the folder of the originals, or one of the two lies in the other ({source})",
+            problem,
             keyword="raw",
             value=str(raw),
             remedy="give a folder beside it: the frames there are written in halves",

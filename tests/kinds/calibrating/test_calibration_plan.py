@@ -16,14 +16,17 @@ from ccdflow.run import plan
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.rows import Facts, digest
 
+# The nights that science frames are added in, and their frames.
+NIGHTS, FRAMES_A_NIGHT = ("2024-02-20", "2024-03-01", "2024-03-09"), 40
 
-def many(store):
+
+def add_varied_frames(store):
     """Add science frames of several nights, exposures, temperatures, filters and modes."""
     chance = random.Random(5)
     rows = list(store.rows.values())
     like = next(row for row in rows if row.facts["type"] == "science")
-    for night in ("2024-02-20", "2024-03-01", "2024-03-09"):
-        for number in range(40):
+    for night in NIGHTS:
+        for number in range(FRAMES_A_NIGHT):
             facts = dict(like.facts) | {
                 "night": night,
                 "exptime": chance.choice([0.5, 20.0, 20.01, 60.0, 61.003, 90.0, 400.0, ""]),
@@ -47,11 +50,11 @@ def _context_with(added, chain, folder):
 
 def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
-    context = _context_with(many, chain, tmp_path)
+    context = _context_with(add_varied_frames, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
     planning, choices = PlanContext.of(context), set()
     frames = [job for job in jobs.values() if job.kind == "science"]
-    assert len(frames) == 3 + 120
+    assert len(frames) == 3 + len(NIGHTS) * FRAMES_A_NIGHT
     for job in frames:
         group = context.groups[job.product]
         row = context.store.rows[group.files[0]]
@@ -69,7 +72,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
     """Headers have both: equal numbers that are written in two ways."""
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
 
-    def at_zero(store):
+    def cool_to_zero(store):
         rows = list(store.rows.values())
         for row in rows:
             if row.facts["type"] == "dark":
@@ -81,7 +84,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
             file = f"2024-03-01/{number}.fits"
             store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
 
-    context = _context_with(at_zero, chain, tmp_path)
+    context = _context_with(cool_to_zero, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
     for number in range(2):
         product = f"calibrated/2024-03-01/{number}.fits"
@@ -95,7 +98,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
 def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_differ(tmp_path):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
 
-    def two(store):
+    def add_two_alike(store):
         """Add two frames that are alike but for a thousandth of a second, copies in all else."""
         like = next(row for row in store.rows.values() if row.facts["type"] == "science")
         for number in range(2):
@@ -103,7 +106,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
             file = f"2024-03-01/{number}.fits"
             store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
 
-    context = _context_with(two, chain, tmp_path)
+    context = _context_with(add_two_alike, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
     one, other = (jobs[f"calibrated/2024-03-01/{number}.fits"] for number in range(2))
     groups = [context.groups[job.product] for job in (one, other)]
@@ -125,7 +128,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
 def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
 
-    def twenty(store):
+    def add_twenty_of_a_shutter(store):
         """Add frames whose exposures differ by a thousandth, as those of a shutter do."""
         like = next(row for row in store.rows.values() if row.facts["type"] == "science")
         for number in range(20):
@@ -142,7 +145,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
             Counted.number += 1
             super().__init__(one)
 
-    context = _context_with(twenty, chain, tmp_path)
+    context = _context_with(add_twenty_of_a_shutter, chain, tmp_path)
     monkeypatch.setattr(calibration_plan, "SharedBasis", Counted)
     plan.make_plan(context)
     groups = [g for product, g in context.groups.items() if "2024-03-01/" in product]
@@ -159,7 +162,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
 def test_page_and_table_hash_each_frame_as_if_it_were_alone(tmp_path):
     """Answers that differ in the scales of masters behind the next candidate share a hash."""
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
-    context = _context_with(many, chain, tmp_path)
+    context = _context_with(add_varied_frames, chain, tmp_path)
     plan.make_plan(context)
     planning = PlanContext.of(context)
     groups = science.SCIENCE.calibrated_groups(planning)

@@ -31,6 +31,9 @@ _FEWEST_STARS = 5
 _SHARPEST_STAR = 0.93
 # Least width of stars, pixels (standard deviation): a FWHM of 1.06 pixels, that of one pixel.
 _LEAST_WIDTH = 0.45
+# Least curvature of the logarithm of a star: a flat top has none, and its width is then very large,
+# not infinite.
+_LEAST_CURVATURE = 1e-6
 # Width of stars if too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
 # Connected pixels are a track if more than this part of them is sharp: most of them.
@@ -96,7 +99,7 @@ class Stars:
         if np.count_nonzero(is_star) < _FEWEST_STARS:
             return peaks, np.nan
         curvatures = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
-        width = float(np.sqrt(2 / max(np.median(curvatures), 1e-6)))
+        width = float(np.sqrt(2 / max(np.median(curvatures), _LEAST_CURVATURE)))
         return peaks, max(width, _LEAST_WIDTH)
 
     def keep_sharp(self, hits):

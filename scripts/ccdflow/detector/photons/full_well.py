@@ -86,6 +86,7 @@ class FullWell:
         highest = max(float(levels.max()) for levels in self._levels)
         if not highest > 0:
             return math.nan
+        # The highest level itself lies in the last bin, not behind it.
         width = highest * (1 + 1e-6) / _BINS
         photons, is_lit = self._photons(width)
         turnover = _first_full_bin(photons, is_lit, (np.arange(_BINS) + 0.5) * width)

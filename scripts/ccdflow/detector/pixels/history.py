@@ -13,6 +13,9 @@ LEAST_SHARE = 0.7
 """A pixel must be bad in this part of the nights since it was first bad. Chosen: noise may hide it
 in three nights of ten."""
 
+# Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
+_ROUNDING = 1e-9
+
 SOURCES = ("dark", "flat", "levels", "deep")
 """Sources of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
 their neighbours in flats of any structure."""
@@ -145,7 +148,7 @@ def _history_of_source(nights, index, source, share):
         entries["bits"][positions] = bits[bits != 0]
         entries["seen"][positions] += 1
         entries["looked"] += entries["first"] <= number
-    entries["bits"][entries["seen"] < share * entries["looked"] - 1e-9] = 0
+    entries["bits"][entries["seen"] < share * entries["looked"] - _ROUNDING] = 0
     return entries
 
 
@@ -175,7 +178,7 @@ def _jointly_low(nights, share):
     n = entries["looked"]
     is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
     # One night alone has its own limit.
-    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
+    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _ROUNDING), 2)
     entries["bits"][is_low] = DEAD
     return {name: values[is_low] for name, values in entries.items()}
 

@@ -14,11 +14,11 @@ from ccdflow.calibrate.applied_masters import (
     AppliedMaster,
     DarkLimits,
     FrameMasters,
-    is_same_exposure,
+    dark_scale,
 )
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.master_store import MasterStore
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import UserError
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import master_reading
@@ -125,7 +125,10 @@ def try_master(context, product, master):
     master_tried, cut = master_windows.master_for(
         store, kind, master, hdu, file=product, name=str(master)
     )
-    scale = _exposure_ratio(work.row, master_tried, master) if kind == "dark" else 1.0
+    scale, seconds = 1.0, work.row.facts["exptime"]
+    if kind == "dark":
+        seconds = seconds if isinstance(seconds, int | float) else None
+        scale = dark_scale(seconds, master_tried, file=work.row.file)
     with tempfile.TemporaryDirectory() as folder:
         frames = [
             _calibrate_with(path, Path(folder) / name, work, masters)
@@ -239,20 +242,6 @@ def _kind_of(context, master):
         allowed="a name that begins with bias, dark or flat",
         remedy="give a master under the name it was made with",
     )
-
-
-def _exposure_ratio(row, dark, name):
-    """Return the exposure of a frame over that of a dark; raise if one is unknown."""
-    seconds = row.facts["exptime"]
-    if not isinstance(seconds, int | float) or not dark.exptime:
-        raise FrameError(
-            "the exposure of frame or dark is unknown",
-            file=name,
-            keyword="EXPTIME",
-            allowed="seconds, above 0",
-            remedy="write the exposure into the raw frame's header",
-        )
-    return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
 
 
 def picture(change, *, product, master):

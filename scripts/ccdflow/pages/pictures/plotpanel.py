@@ -50,6 +50,11 @@ _CORNERS = {
 MARKS = tuple(_CORNERS)
 """The markers that a panel can draw."""
 
+# A point this many heights of the panel away is drawn no farther: the line to it leaves the panel
+# as steeply as it can be seen.
+_FAR_HEIGHTS = 9
+# Pixels of the vertical scale for a tick, at least: two lines of its numbers.
+_TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LINE = 19
 # Entries of that legend, at most.
@@ -188,7 +193,7 @@ class PlotPanel:
         xs, ys = self.x(np.asarray(xs, float)), self.y(np.asarray(ys, float))
         # A point far away is outside like any other, and a number that can be drawn.
         height = bottom - top
-        ys = np.clip(ys, top - 9 * height, bottom + 9 * height)
+        ys = np.clip(ys, top - _FAR_HEIGHTS * height, bottom + _FAR_HEIGHTS * height)
         known = np.isfinite(ys)
         for part in np.split(np.arange(xs.size), np.nonzero(np.diff(known.astype(int)))[0] + 1):
             if part.size > 1 and known[part[0]]:
@@ -245,7 +250,7 @@ class PlotPanel:
 
     def _upright_ticks(self):
         _, top, _, bottom = self.corners
-        return upright_ticks(*self.y_range, max(3, (bottom - top) // 38))
+        return upright_ticks(*self.y_range, max(3, (bottom - top) // _TICK_PIXELS))
 
     def between_lines(self, y, height):
         """Return the first pixel from ``y`` on where text meets no line of the vertical scale.

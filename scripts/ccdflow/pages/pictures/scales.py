@@ -22,6 +22,31 @@ _DEEPEST_WIDTHS = 10
 _TICK_STEPS = (1, 2, 5, 10)
 # Numbers of this size and above are written with an exponent.
 _LARGE_NUMBER = 1e7
+# Values that differ by less than this part of the largest one are equal: float32 has seven digits.
+_NARROW_PART = 1e-6
+# Part of a step: 0.3 / 0.1 is 2.9999999999999996, and a tick at the end of a scale counts as on it.
+_ROUNDING = 1e-9
+
+
+def steps_between(low, high, step):
+    """Return the first and last whole number of steps from 0 that lie between two values.
+
+    Parameters
+    ----------
+    low, high, step : float
+        In one unit; ``step`` is above 0.
+
+    Returns
+    -------
+    (int, int)
+        The second is below the first where none lies between.
+
+    Examples
+    --------
+    >>> steps_between(0.1, 0.3, 0.1), steps_between(0.11, 0.29, 0.1)
+    ((1, 3), (2, 2))
+    """
+    return math.ceil(low / step - _ROUNDING), math.floor(high / step + _ROUNDING)
 
 
 def nice_ticks(low, high, most, *, is_whole=False):
@@ -44,7 +69,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     size = 10.0 ** math.floor(math.log10(length / most))
     for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
         wide = max(1.0, step) if is_whole else step
-        first, last = math.ceil(low / wide - 1e-9), math.floor(high / wide + 1e-9)
+        first, last = steps_between(low, high, wide)
         if last - first < most:
             break
     return [number * wide for number in range(first, last + 1)]
@@ -84,9 +109,9 @@ def tick_labels(values):
     """
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING))
     if largest >= _LARGE_NUMBER or decimals > 6:
-        digits = max(0, math.floor(math.log10(largest / step) + 1e-9))
+        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]
 
@@ -105,7 +130,7 @@ class Linear:
         if finite.size == 0:
             return cls(0.0, 1.0)
         low, high = (float(value) for value in np.percentile(finite, _SHOWN_PERCENT))
-        least = 1e-6 * max(abs(low), abs(high), 1.0)
+        least = _NARROW_PART * max(abs(low), abs(high), 1.0)
         return cls(low, high) if high - low > least else cls(low - 0.5, high + 0.5)
 
     def place(self, values):
@@ -144,7 +169,7 @@ class Asinh:
         low, centre, high = (known[int(part * (known.size - 1))] for part in _PARTS_OF_NOISE)
         width = float(high - low) / 2
         least, most = float(known[int(_DARKEST_PART * known.size)]), float(known[-1])
-        if width <= 1e-6 * max(abs(least), abs(most)) or most <= least:
+        if width <= _NARROW_PART * max(abs(least), abs(most)) or most <= least:
             return None
         return cls(float(centre), width, max(least, float(centre) - _DEEPEST_WIDTHS * width), most)
 

@@ -36,6 +36,9 @@ from ccdflow.run.watch import heaps
 
 # A dry run names this many jobs of each kind.
 _MOST_NAMED = 8
+# With more batches than this, finished jobs are counted this many seconds apart: each count is a
+# file, which may be on a network. Chosen: a slow one reads a hundred small files a second.
+_MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
 class JobFailed(Exception):
@@ -172,8 +175,8 @@ class Steward:
             return
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
-            # Each count is a file, which may be on a network.
-            self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
+            seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
+            self.progress.watch(self._done_elsewhere, every=seconds)
         # Exempt all present objects from garbage collection.
         gc.freeze()
 

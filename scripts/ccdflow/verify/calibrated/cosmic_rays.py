@@ -45,6 +45,9 @@ _PEAK_SIGMA = 30.0
 _FLANK_SIGMA = 3.0
 # Fewest stars that give the width.
 _FEWEST_STARS = 5
+# Least curvature of the logarithm of a star: a flat top has none, and its width is then very large,
+# not infinite.
+_LEAST_CURVATURE = 1e-6
 # Least sigma of stars, pixels: no optics are sharper.
 _LEAST_WIDTH = 0.45
 _NEIGHBOUR_BOX = np.ones((3, 3), bool)
@@ -153,7 +156,7 @@ def _width_of(data, errors, bad):
         return 0.0
     logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
     curvature = np.median(4 * logs[0] - logs[1:].sum(axis=0))
-    return _FWHM_OVER_SIGMA * max((2 / max(curvature, 1e-6)) ** 0.5, _LEAST_WIDTH)
+    return _FWHM_OVER_SIGMA * max((2 / max(curvature, _LEAST_CURVATURE)) ** 0.5, _LEAST_WIDTH)
 
 
 def _clear_lines(hits):

@@ -282,6 +282,7 @@ class _RemadeImage:
             remade_error = kept_values.standard_errors(
                 remade.stack, remade.kept[0], self.account.method
             )
+            # Members that are all equal have an error of 0, or of the last bits.
             is_wrong = np.abs(error - remade_error) > ERROR_TOLERANCE * remade_error + 1e-6
             is_wrong |= np.isnan(error) != np.isnan(remade_error)
             if (is_wrong & is_certain).any():

@@ -95,6 +95,7 @@ def _check_cosmics(headers, settings):
         _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
         base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
         base *= _PROFILE_CONTRAST if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM else 1
+        # A card has fewer digits than the product of three numbers.
         if base and min(abs(written - base * factor) for factor in _CONTRAST_FACTORS) > 1e-6 * base:
             raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
 
@@ -125,5 +126,6 @@ def _check_setting(header, keyword, value):
         return
     written = header.get(keyword)
     is_number = isinstance(value, int | float) and isinstance(written, int | float)
+    # A setting is written with all its digits.
     if not (abs(written - value) <= 1e-9 * abs(value) if is_number else written == value):
         raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {written}")

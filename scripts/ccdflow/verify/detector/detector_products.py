@@ -26,6 +26,8 @@ _ALLOWED_BITS = {
 }
 # Sigma by which a pixel is low in all nights together.
 _LOW_SIGMA = 4.5
+# Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
+_ROUNDING = 1e-9
 _TABLES = ("PIXELS", "WEAK")
 _COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
 
@@ -241,7 +243,7 @@ def history(nights, number, shape, share):
             newest[is_bad[night]] = bad[night][is_bad[night]]
             begun[is_bad[night]] = np.minimum(begun[is_bad[night]], night)
             last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
-        bits |= np.where(often >= share * counted - 1e-9, newest, 0).astype(np.int16)
+        bits |= np.where(often >= share * counted - _ROUNDING, newest, 0).astype(np.int16)
         is_oftener = often > times_bad
         times_bad[is_oftener], nights_looked[is_oftener] = often[is_oftener], counted[is_oftener]
     places_of_low = np.searchsorted(index, low)
@@ -299,7 +301,7 @@ def _find_jointly_low(nights, number, shape, share):
     often, counted = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
     own_part = np.mean([weak_of_night[3] for weak_of_night in weak_of_nights])
     limit = _LOW_SIGMA * np.sqrt(counted + counted * (counted - 1) * (1 - own_part))
-    enough = often >= np.maximum(np.floor(share * counted + 1e-9), 2)
+    enough = often >= np.maximum(np.floor(share * counted + _ROUNDING), 2)
     low = enough & (sums.sum(axis=0, dtype=float) < -limit)
     names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
     first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)

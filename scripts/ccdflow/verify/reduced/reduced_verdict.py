@@ -340,6 +340,7 @@ def _check_physical(header, raw, amplifier):
             continue
         # raw = scale x physical + offset, and product = sign x raw + shift.
         check_figure(header, names[1], sign * scale)
+        # Pixels: a sum near 0 has the rounding of its terms.
         check_figure(header, names[0], sign * offset + shift, least=1e-6)
 
 

@@ -16,7 +16,7 @@ from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal import propose
 from ccdflow.errors import FrameError, UserError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")
 # As wide as the LFC, and high enough for its seventh leaked column to show in a bias.
 LFC = replace(simulate.LFC, ny=160)

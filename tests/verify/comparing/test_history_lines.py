@@ -11,7 +11,7 @@ from ccdflow.verify.calibrated import grading
 from ccdflow.verify.comparing import sentences
 from ccdflow.verify.comparing.comparing import Differs
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 LIBRARY = TOP / "scripts" / "ccdflow"
 WRITERS = {
     "combine/combined_header.py": ("write_group_cards",),
