@@ -209,7 +209,8 @@ def _day_of_date(year, month, day, remainder):
 
     Parameters
     ----------
-    year, month, day : int
+    year, month : int
+    day : int or str
     remainder : str
         The text behind the date.
     """
