@@ -310,8 +310,10 @@ def _expected_signal(image, indices, level, variance, photon):
         With a row more on either side.
     indices : numpy.ndarray of shape (n,), int64
         Places of the pixels in the flattened image.
-    level, variance, photon : numpy.ndarray of shape (n,)
-        Smooth level, the variance at that level, and the variance that one unit of light adds.
+    level, variance : numpy.ndarray of shape (n,)
+        Smooth level, and the variance at that level.
+    photon : numpy.ndarray of shape (n,), or numpy.float32
+        The variance that one unit of light adds.
     """
     width = image.shape[1]
     pixels = image.reshape(-1)

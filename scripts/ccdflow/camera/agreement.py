@@ -159,7 +159,7 @@ def _julian_times(reader, when, keywords, allowed):
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
     when : datetime.datetime
-    keywords : set of str
+    keywords : collection of str
         Cards that are passed over.
     allowed : datetime.timedelta
         Times that differ by no more agree.

@@ -119,7 +119,7 @@ def fits_binned(section, region, factors):
 
     Parameters
     ----------
-    section : DirectedSection
+    section : ccdflow.camera.sections.Region
         In pixels of the unbinned detector.
     region : Region
         In binned pixels of the frame.

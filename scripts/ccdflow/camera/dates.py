@@ -115,7 +115,7 @@ def read_day(text, *, order=""):
 
     Parameters
     ----------
-    text : str
+    text : str, float or None
         Such as 2016-01-16T04:17, 20160116, 16/01/98, 16/01/116 (years since 1900), 16-Jan-2016.
     order : str
         'day' or 'month', which comes first where a card's comment says it; '' for the day, as
@@ -209,7 +209,8 @@ def _day_of_date(year, month, day, remainder):
 
     Parameters
     ----------
-    year, month, day : int
+    year, month : int
+    day : int or str
     remainder : str
         The text behind the date.
     """
@@ -242,7 +243,7 @@ def read_clock(text, *, joined=False):
 
     Parameters
     ----------
-    text : str
+    text : str, float or None
         Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset behind it.
     joined : bool
         Whether it stands behind a date: ``T``, a blank, ``_`` or ``-`` may then come first.

@@ -244,7 +244,7 @@ def _type_of(headers, cards, rules, file, positions):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    cards : Cards
+    cards : dict of str to tuple of CardSpec
     rules : tuple of TypeRule
     file : str
     positions : FactPositions
@@ -385,7 +385,7 @@ def part_of(headers, images):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    images : list of int
+    images : sequence of int
         The HDUs that hold an image.
 
     Returns

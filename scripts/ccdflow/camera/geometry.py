@@ -281,7 +281,7 @@ def detector_sections(header, keywords, *, file, suffix=""):
     header : astropy.io.fits.Header
     keywords : sequence of str
         Keywords to try, in order.
-    file : str
+    file : str or None
         Path of the raw file relative to the raw folder; named in errors.
     suffix : str, optional
         Appended to each keyword: the number of an amplifier.

@@ -199,7 +199,7 @@ def reduced_error(program, keyword, value, file):
         The program that reduced it.
     keyword : str
         The card that says so.
-    value : str
+    value : object
         As found.
     file : str
         Path of the raw file relative to the raw folder; named in errors.

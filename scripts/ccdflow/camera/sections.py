@@ -389,7 +389,7 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
     ----------
     text : str
         Such as ``[0:512, 4:]``.
-    file : str, optional
+    file : path-like, optional
         Named in the error.
     keyword : str, optional
         Named in the error.
@@ -433,7 +433,8 @@ def read_region(value, *, file=None, keyword=None):
     value : dict
         ``{"fits": "[2056:2080,1:4128]"}``, ``{"python": "[:, 2055:]"}`` or
         ``{"keyword": "BIASSEC"}``.
-    file, keyword : str, optional
+    file : path-like, optional
+    keyword : str, optional
         The profile and the key in it, named in the error.
 
     Returns

@@ -173,7 +173,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     combined : ccdflow.combine.stack.Combined
-    figures : list of dict
+    figures : sequence of dict
         Figures of each of its amplifiers, named as in
         `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the members'
         overscan was subtracted.

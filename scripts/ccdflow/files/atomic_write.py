@@ -268,7 +268,7 @@ def open_at_once(path, flags):
 
     Parameters
     ----------
-    path : str
+    path : path-like
     flags : int
         As `os.open` takes them.
 

@@ -70,8 +70,8 @@ class Remembered:
         key : hashable
         positions : frozenset
             The places of the cards that were seen.
-        texts : tuple
-            Of these cards.
+        texts : sequence of str
+            Of all cards.
         result : object
             Of the function.
         """

@@ -71,7 +71,7 @@ def _check_range(bzero, bscale, bitpix, name):
     ----------
     bzero, bscale : float
     bitpix : int
-    name : str
+    name : str or None
         Of the file, for errors.
     """
     if not _SMALLEST_SCALE <= abs(bscale) <= _LARGEST_SCALE:
@@ -92,7 +92,7 @@ def _number_of_card(header, keyword, default, name):
     keyword : {'BZERO', 'BSCALE'}
     default : float
         Without the card.
-    name : str
+    name : str or None
         Of the file, for errors.
     """
     if keyword not in header:

@@ -77,8 +77,8 @@ def _flag_bleeding(mask, pixels, column, end, direction):
     ----------
     mask : numpy.ndarray of uint8
         Shape (ny, nx), changed in place.
-    pixels : numpy.ndarray of any float type
-        Shape (ny, nx), adu.
+    pixels : callable
+        Gives the rows from a first one up to another: (k, nx) of any float type, adu.
     column : int
     end : int
         Last row of the run, in the direction.

@@ -396,7 +396,7 @@ def _record_entries(group, night, series, measured):
     Parameters
     ----------
     group : ccdflow.run.job.Group
-    night : str
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
     series : list
         The flats of each light.
     measured : ccdflow.detector.dead_time.DeadTime

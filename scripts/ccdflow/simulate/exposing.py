@@ -141,7 +141,7 @@ def _refuse_odd_frame(image_type, exptime, filter, sky):
     exptime : float
         Seconds.
     filter : str or None
-    sky : float or None
+    sky : ccdflow.simulate.scene.Sky or None
     """
     if image_type not in IMAGE_TYPES:
         raise UserError(

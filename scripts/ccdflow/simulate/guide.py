@@ -196,8 +196,8 @@ def _electrons_of_pixels(camera, detector, frame, drawn, response):
     detector : Detector
     frame : LogLine
     drawn : Realisation
-    response : numpy.ndarray
-        Shape (ny, nx): flat field of the frame's filter.
+    response : numpy.ndarray of shape (ny, nx), or None
+        Flat field of the frame's filter; None for a frame without light.
     """
     if frame.exptime == 0:
         return None

@@ -143,7 +143,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     Parameters
     ----------
     folder : pathlib.Path
-    frames : list of LogLine
+    frames : sequence of LogLine
     camera : SimulatedCamera
     seed : int
     overwrite : bool

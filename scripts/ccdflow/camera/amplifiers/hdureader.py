@@ -236,7 +236,7 @@ class HduReader:
         problem : str
             What is wrong, the first words of the error.
         keyword : str
-        value : str
+        value : object
             As found.
         allowed : str, optional
             Allowed values.

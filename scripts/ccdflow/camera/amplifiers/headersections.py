@@ -92,7 +92,7 @@ def _drafts_of_hdu(reader, position, images, *, overscan):
 
     Parameters
     ----------
-    reader : ccdflow.camera.header_reader.HeaderReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
         Of the HDU.
     position : int
         Of the HDU among the images.
@@ -143,7 +143,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
 
     Parameters
     ----------
-    reader : ccdflow.camera.header_reader.HeaderReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     suffix : str
         Behind the keywords of the amplifier's cards.
     overscan, trim : bool

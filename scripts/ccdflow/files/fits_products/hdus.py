@@ -140,8 +140,8 @@ def _order_cards(cards, data, *, primary, name=None):
         In the type of the file.
     primary : bool
         Whether the header is that of the first HDU.
-    name : str
-        Of the extension, '' for none.
+    name : ccdflow.files.headertext.CardList or None
+        The cards with the name of the extension.
     """
     first = CardList()
     if primary:

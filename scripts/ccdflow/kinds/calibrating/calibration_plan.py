@@ -533,7 +533,7 @@ class SharedBasis:
         ----------
         frame : str
             Key of the reduced frame.
-        warmer : float or None
+        warmer : float, str or None
             Degrees by which the dark is warmer than the frame.
         """
         lines = [

@@ -126,7 +126,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-    answers : list of ccdflow.kinds.matching.answers.Answer
+    answers : tuple of ccdflow.kinds.matching.answers.Answer
     read_noise : float or None
         Electrons, of the bias that the frame takes.
     sky : float or None

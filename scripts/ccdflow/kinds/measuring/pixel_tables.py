@@ -190,7 +190,7 @@ def read_plain_columns(path, names, cards):
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : path-like
     names : sequence of str
         Of the tables.
     cards : sequence of str

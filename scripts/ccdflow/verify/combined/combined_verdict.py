@@ -114,8 +114,8 @@ def _bands_of(headers, account, hdu, whole):
 
     Parameters
     ----------
-    headers : dict of int to astropy.io.fits.Header
-        By HDU.
+    headers : list of astropy.io.fits.Header
+        Of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
     whole : bool

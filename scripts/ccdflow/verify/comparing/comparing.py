@@ -198,7 +198,7 @@ def check_text(header, keyword, value):
     ----------
     header : astropy.io.fits.Header
     keyword : str
-    value : str
+    value : str or int
         Made again.
 
     Raises

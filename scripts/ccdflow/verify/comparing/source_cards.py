@@ -253,7 +253,8 @@ def _check_lines(keyword, lines, source_lines, origin):
     Parameters
     ----------
     keyword : {'COMMENT', 'HISTORY'}
-    lines, source_lines : list of str
+    lines : list of str
+    source_lines : set of str
     origin : CardOrigins
     """
     is_own = False
