@@ -517,14 +517,14 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
     monkeypatch.setattr(combined_master, "read_master", counted)
     store = MasterStore()
 
-    def one(number):
+    def calibrate_one(number):
         _, target = run(
             frame_and_masters, tmp_path / str(number), store=store, k=(1.0, 0.4)[number % 2]
         )
         return target.read_bytes()
 
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(one, range(12)))
+        made = list(pool.map(calibrate_one, range(12)))
     assert sorted(reads) == ["bias", "dark", "flat"]
     assert len(set(made[::2])) == len(set(made[1::2])) == 1
     assert made[0] != made[1]

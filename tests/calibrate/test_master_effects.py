@@ -83,7 +83,7 @@ def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
     assert half.noise_without - half.noise == pytest.approx(16 - 3, abs=3 * half.noise_error)
 
 
-def one(kind, product, values):
+def record_of_effect(kind, product, values):
     return SimpleNamespace(
         status="made",
         basis={"masters": [[kind, product, "key"]]},
@@ -92,7 +92,7 @@ def one(kind, product, values):
 
 
 def test_a_master_that_does_harm_in_its_frames_is_named():
-    worse = one("flat", "flat_B", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
+    worse = record_of_effect("flat", "flat_B", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
     lines = master_help.lines_on_harm(
         [master_help.sums_of_effects([worse]), master_help.sums_of_effects([worse])]
     )
@@ -100,12 +100,12 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
         "flat does harm: flat_B: noise 10.5 e- a pixel with it and 10 without, structure 1.4 and"
         " 1.4; 2 frames; more of its frames would help"
     ]
-    better = one("flat", "flat_V", [110.0, 100.0, 2.0, 40.0, 1.0, 0.1])
-    unsure = one("bias", "bias", [110.0, 100.0, 2.0, 2.0, 5.0, 0.1])
-    dark = one("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
+    better = record_of_effect("flat", "flat_V", [110.0, 100.0, 2.0, 40.0, 1.0, 0.1])
+    unsure = record_of_effect("bias", "bias", [110.0, 100.0, 2.0, 2.0, 5.0, 0.1])
+    dark = record_of_effect("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
     assert master_help.lines_on_harm([master_help.sums_of_effects([better, unsure, dark])]) == []
     verdicts = [each.verdict for each in master_help.helps_of([better, unsure, dark, worse])]
-    spectrum = one("flat", "flat_S", [110.0, 100.0, 0.0, 0.0, 1.0, 0.0])
+    spectrum = record_of_effect("flat", "flat_S", [110.0, 100.0, 0.0, 0.0, 1.0, 0.0])
     section = master_help.section_on_effects(
         SimpleNamespace(find_group={}.get), [better, spectrum, worse]
     )

@@ -1,7 +1,7 @@
 """Sections, strips and numbers of columns in made-up headers that have the traits of real ones."""
 
 import pytest
-from camera_headers import geometry, header, only, profile
+from camera_headers import geometry, header, only_amplifier, profile
 
 from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.profiles import load_camera
@@ -12,7 +12,9 @@ from ccdflow.errors import FrameError
 
 
 def test_sound_headers_need_no_profile():
-    amplifier = only(header(12, 9, BIASSEC="[ 11: 12,1:9]", TRIMSEC="[ 2:10 , 1:9 ]", GAIN=1.5))
+    amplifier = only_amplifier(
+        header(12, 9, BIASSEC="[ 11: 12,1:9]", TRIMSEC="[ 2:10 , 1:9 ]", GAIN=1.5)
+    )
     assert amplifier.data.to_fits() == "[2:10,1:9]"
     assert [strip.to_fits() for strip in amplifier.overscan] == ["[11:12,1:9]"]
     assert amplifier.along == "rows"
@@ -21,7 +23,7 @@ def test_sound_headers_need_no_profile():
 
 
 def test_trimsec_comes_before_datasec():
-    amplifier = only(
+    amplifier = only_amplifier(
         header(12, 9, BIASSEC="[11:12,1:9]", TRIMSEC="[2:9,1:8]", DATASEC="[1:10,1:9]")
     )
     assert amplifier.data.to_fits() == "[2:9,1:8]"
@@ -43,7 +45,7 @@ def test_a_strip_much_too_short_is_refused():
 
 
 def test_overscan_above_gives_a_level_a_column():
-    amplifier = only(header(9, 14, BIASSEC="[1:9,11:14]", TRIMSEC="[3:8,1:9]"))
+    amplifier = only_amplifier(header(9, 14, BIASSEC="[1:9,11:14]", TRIMSEC="[3:8,1:9]"))
     assert amplifier.along == "columns"
     assert amplifier.overscan[0].to_fits() == "[3:8,11:14]"
 
@@ -138,9 +140,9 @@ def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
 
 def test_a_gain_is_above_zero_and_egain_is_in_electrons():
     """A ZWO's GAIN is a setting; NINA writes -1 where it is not known, MaxIm EGAIN 0."""
-    assert only(header(12, 9, GAIN=120, EGAIN=0.98)).gain == 0.98
-    assert only(header(12, 9, GAIN=1.3, EGAIN=0.0)).gain == 1.3
-    assert only(header(12, 9, GAIN=-1)).gain is None
+    assert only_amplifier(header(12, 9, GAIN=120, EGAIN=0.98)).gain == 0.98
+    assert only_amplifier(header(12, 9, GAIN=1.3, EGAIN=0.0)).gain == 1.3
+    assert only_amplifier(header(12, 9, GAIN=-1)).gain is None
 
 
 def test_only_biassec_keeps_the_columns_beside_it():
@@ -189,14 +191,14 @@ def test_trimmed_only_where_there_is_no_overscan():
 
 
 def test_numbers_of_columns():
-    amplifier = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
+    amplifier = only_amplifier(header(20, 9, PRESCAN=2, OVERSCAN=3))
     assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
         "[3:17,1:9]",
         "[18:20,1:9]",
     )
     assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0].text
-    assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
-    amplifier = only(header(20, 9, PREPIX=4))
+    assert only_amplifier(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
+    amplifier = only_amplifier(header(20, 9, PREPIX=4))
     assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
         "[5:20,1:9]",
         "[1:4,1:9]",
@@ -204,7 +206,9 @@ def test_numbers_of_columns():
 
 
 def test_keck_numbers_count_unbinned_columns():
-    amplifier = only(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1", DATASEC="[3:17,1:9]"))
+    amplifier = only_amplifier(
+        header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1", DATASEC="[3:17,1:9]")
+    )
     assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
         "[3:17,1:9]",
         "[18:20,1:9]",
@@ -269,7 +273,7 @@ def test_eso_output_at_the_right_has_its_prescan_there():
     """As EFOSC2: the output is at X = 2048, so its 6 columns of prescan are the last ones."""
     out = {"NX": 24, "NY": 18, "X": 48, "Y": 1, "PRSCX": 6, "OVSCX": 0, "PRSCY": 0, "OVSCY": 4}
     out |= {"CONAD": 1.1, "GAIN": 0.91, "RON": 7.8}
-    amplifier = only(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
+    amplifier = only_amplifier(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
     assert amplifier.data.to_fits() == "[1:24,1:18]"
     assert amplifier.overscan[0].to_fits() == "[25:30,1:18]"
     assert amplifier.along == "rows"
@@ -278,7 +282,7 @@ def test_eso_output_at_the_right_has_its_prescan_there():
 
 def test_eso_strips_above_and_below():
     out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 0, "OVSCX": 0, "PRSCY": 2, "OVSCY": 3}
-    amplifier = only(eso(20, 15, out))
+    amplifier = only_amplifier(eso(20, 15, out))
     assert (amplifier.data.to_fits(), amplifier.along) == ("[1:20,3:12]", "columns")
     assert amplifier.overscan[0].to_fits() == "[1:20,13:15]"
 
@@ -319,9 +323,9 @@ def test_facts_from_hierarch_cards_alone():
 def test_empty_primary_and_tables_are_passed_over():
     table = header(16, 30, XTENSION="BINTABLE", TFIELDS=2)
     image = header(12, 9, XTENSION="IMAGE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
-    assert only(header(IMAGETYP="zero"), table, image).hdu == 2
+    assert only_amplifier(header(IMAGETYP="zero"), table, image).hdu == 2
     tiles = header(12, 9, XTENSION="BINTABLE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
-    assert only(header(), tiles).hdu == 1
+    assert only_amplifier(header(), tiles).hdu == 1
 
 
 def test_files_without_a_plane_image_are_refused():

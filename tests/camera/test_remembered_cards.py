@@ -92,14 +92,18 @@ def test_rows_are_the_same_with_and_without_memory(rows):
 def test_another_hdu_that_holds_the_image_gives_another_type(rows):
     """The cards are the same, but for the names of the extensions."""
 
-    def of(*names):
+    def file_of(*names):
         parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]
         for name, kind in zip(names, ("bias", "flat"), strict=True):
             cards = [card("EXTNAME", quoted(name)), card("IMAGETYP", quoted(kind))]
             parts += [header([*top(extension=True), *cards]), body(pixels(1))]
         return b"".join(parts)
 
-    files = {"a.fits": of("CHIP", "MASK"), "b.fits": of("MASK", "CHIP"), "c.fits": of("CHIP", "DQ")}
+    files = {
+        "a.fits": file_of("CHIP", "MASK"),
+        "b.fits": file_of("MASK", "CHIP"),
+        "c.fits": file_of("CHIP", "DQ"),
+    }
     (remembered, _), _ = rows(files)
     assert [remembered[name]["facts"]["type"] for name in files] == ["bias", "flat", "bias"]
 
@@ -112,12 +116,18 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         looked.append(headers[0]["IMAGETYP"])
         return looked[-1], headers[0]["EXPTIME"] == 0 if looked[-1] == "dark" else False
 
-    def of(imagetyp, exptime):
+    def kind_of(imagetyp, exptime):
         cards = (card("IMAGETYP", quoted(imagetyp)), card("EXPTIME", exptime), f"{'END':80}")
         return remembered("kind", kind, [parse_header("".join(cards).encode())])
 
     remembered = remembered_results.Remembered()
-    answers = [of("dark", "0"), of("flat", "1"), of("flat", "2"), of("dark", "2"), of("dark", "0")]
+    answers = [
+        kind_of("dark", "0"),
+        kind_of("flat", "1"),
+        kind_of("flat", "2"),
+        kind_of("dark", "2"),
+        kind_of("dark", "0"),
+    ]
     assert answers == [
         ("dark", True),
         ("flat", False),
@@ -128,7 +138,8 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
     assert looked == ["dark", "flat", "dark"]
     monkeypatch.setattr(remembered_results, "_MOST_SETS", 1)
     remembered, looked[:] = remembered_results.Remembered(), []
-    assert [of("dark", "0"), of("flat", "1"), of("flat", "1"), of("dark", "3")] == [
+    kinds = [("dark", "0"), ("flat", "1"), ("flat", "1"), ("dark", "3")]
+    assert [kind_of(*each) for each in kinds] == [
         ("dark", True), ("flat", False), ("flat", False), ("dark", False),
     ]  # fmt: skip
     assert looked == ["dark", "flat", "dark"]
@@ -145,7 +156,7 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
             headers[0][name] for name in cards[: 1 + ["dark", "flat", "object"].index(imagetyp)]
         ]
 
-    def of(imagetyp, exptime="1"):
+    def kind_of(imagetyp, exptime="1"):
         values = (quoted(imagetyp), exptime, quoted("M 1"))
         texts = [*(card(*pair) for pair in zip(cards, values, strict=True)), f"{'END':80}"]
         return remembered("kind", kind, [parse_header("".join(texts).encode())])
@@ -154,18 +165,18 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
         def pick(texts):
             # The change that another thread makes meanwhile.
             if is_looked_at and others:
-                of(others.pop())
+                kind_of(others.pop())
             return itemgetter(*places)(texts)
 
         return pick
 
     monkeypatch.setattr(remembered_results, "itemgetter", pick_slowly)
     remembered, is_looked_at = remembered_results.Remembered(), False
-    of("dark")
+    kind_of("dark")
     is_looked_at = True
-    assert of("flat", "2") == ["flat", 2]
+    assert kind_of("flat", "2") == ["flat", 2]
     assert others == []
-    assert [of("dark"), of("flat", "2"), of("object")] == [
+    assert [kind_of("dark"), kind_of("flat", "2"), kind_of("object")] == [
         ["dark"],
         ["flat", 2],
         ["object", 1, "M 1"],

@@ -87,16 +87,16 @@ def test_a_result_is_remembered_for_the_cards_that_were_looked_at():
 
     remembered = Remembered()
 
-    def of(first, second="OBJECT  = 'x'"):
+    def gain_of(first, second="OBJECT  = 'x'"):
         return remembered("gain", gain, [header_of(*first), header_of(second)])
 
-    assert of(["GAIN    = 1", "UT      = '1'"]) == (1, None)
-    assert of(["GAIN    = 1", "UT      = '2'"], "OBJECT  = 'y'") == (1, None)
+    assert gain_of(["GAIN    = 1", "UT      = '1'"]) == (1, None)
+    assert gain_of(["GAIN    = 1", "UT      = '2'"], "OBJECT  = 'y'") == (1, None)
     assert asked == [1]
-    assert of(["GAIN    = 2", "UT      = '2'"]) == (2, None)
+    assert gain_of(["GAIN    = 2", "UT      = '2'"]) == (2, None)
     # Other keywords are another sort of header: a card that was absent may be there.
-    assert of(["GAIN    = 1", "UT      = '1'"], "NONE    = 3") == (1, 3)
-    assert of(["UT      = '1'", "GAIN    = 1"]) == (1, None)
+    assert gain_of(["GAIN    = 1", "UT      = '1'"], "NONE    = 3") == (1, 3)
+    assert gain_of(["UT      = '1'", "GAIN    = 1"]) == (1, None)
     assert asked == [1, 2, 1, 1]
 
 
@@ -107,11 +107,18 @@ def test_more_cards_that_are_looked_at_are_noted():
 
     remembered = Remembered()
 
-    def of(gain, other):
+    def gain_of(gain, other):
         header = header_of(f"GAIN    = {gain}", f"EGAIN   = {other}")
         return remembered("gain", gain_or_next, [header])
 
-    answers = [of(1, 5), of(1, 6), of(-1, 5), of(-1, 6), of(1, 5), of(-1, 5)]
+    answers = [
+        gain_of(1, 5),
+        gain_of(1, 6),
+        gain_of(-1, 5),
+        gain_of(-1, 6),
+        gain_of(1, 5),
+        gain_of(-1, 5),
+    ]
     assert answers == [1, 1, 5, 6, 1, 5]
 
 

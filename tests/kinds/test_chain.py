@@ -212,19 +212,19 @@ class Levels(Kind):
             for product in self.products_on_page(context, night):
                 needs = kinds.FRAME.products_on_page(context, night)
                 planner.want(
-                    self, WantedProduct(product, night, self._of(context, night), needs=needs)
+                    self, WantedProduct(product, night, self._basis_of(context, night), needs=needs)
                 )
 
     def basis(self, context, job):
-        return self._of(context, job.night)
+        return self._basis_of(context, job.night)
 
-    def _of(self, context, night):
+    def _basis_of(self, context, night):
         frames = kinds.FRAME.products_on_page(context, night)
         records = [r for r in map(context.outcome, frames) if r and r.status == job_records.MADE]
         return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
 
     def make(self, context, job, *, threads):
-        basis = self._of(context, job.night)
+        basis = self._basis_of(context, job.night)
         lines = [
             f"{product} {context.outcome(product).data['levels']['A']:.1f}\n"
             for product, _ in basis["frames"]

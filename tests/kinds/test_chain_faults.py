@@ -48,18 +48,18 @@ def as_float(path, change):
     fits.writeto(path, data, cards, overwrite=True)
 
 
-def everywhere(data):
+def lose_an_amplifier(data):
     data[:, :103] = np.nan
 
 
-def somewhere(data):
+def lose_a_box(data):
     data[10:30, 20:40] = np.nan
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark60_", "flat_g"])
 def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
     chain, before = finished(tmp_path)
-    as_float(tmp_path / f"raw/{kind}2.fits", everywhere)
+    as_float(tmp_path / f"raw/{kind}2.fits", lose_an_amplifier)
     done = run_again(tmp_path, chain, before)
     row = row_of(done, f"{kind}2.fits")
     assert row.status == "set aside"
@@ -74,7 +74,7 @@ def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
 )
 def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
     chain, before = finished(tmp_path)
-    as_float(tmp_path / f"raw/{kind}2.fits", somewhere)
+    as_float(tmp_path / f"raw/{kind}2.fits", lose_a_box)
     counted = {kind.split("_")[0].rstrip("0123456789"): {"count": True}}
     done = run_again(tmp_path, chain, before, **counted)
     product = {"bias": BIAS, "dark60_": DARKS[60], "flat_g": FLATS["g"]}[kind]

@@ -123,7 +123,7 @@ def test_ten_words_are_explained():
     assert all(re.fullmatch(r"\| [a-z ]+ \| \S.* \|", row) for row in rows)
 
 
-def test_words_of_the_code_name_what_the_code_has():
+def test_words_of_the_code_are_fields_of_its_classes():
     """In a table of their own: fields of jobs, uses and records."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     table = text[text.index("\nWords of the code") :].split("\n\n")[1]

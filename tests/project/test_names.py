@@ -355,3 +355,35 @@ def test_constants_name_a_unit_or_a_thing():
         if name.strip("_") in BARE_CONSTANTS
     ]
     assert bare == []
+
+
+# Numbers, prepositions and adverbs: no name of a function, which tells an act or its result.
+BARE_WORDS = {
+    "of", "in", "on", "at", "by", "to", "for", "from", "with", "without", "into", "onto", "over",
+    "under", "before", "after", "beside", "between", "one", "two", "three", "four", "five", "six",
+    "seven", "eight", "nine", "ten", "twenty", "many", "few", "several", "most", "all", "none",
+    "other", "others", "only", "nowhere", "somewhere", "everywhere", "elsewhere", "away", "apart",
+    "where", "once", "everything",
+}  # fmt: skip
+
+
+def has_bare_name(node):
+    """Return whether a function is named by such a word alone; `of` may be a class method's."""
+    return (
+        isinstance(node, ast.FunctionDef)
+        and node.name.lstrip("_") in BARE_WORDS
+        and ast.get_docstring(node) is None
+        and "classmethod" not in map(ast.unparse, node.decorator_list)
+    )
+
+
+def test_no_helper_of_tests_is_named_by_a_bare_word():
+    """Who reads `many` in a test must look up what it adds: `add_varied_frames`."""
+    helpers = [
+        f"{path.name}:{node.lineno} {node.name}"
+        for path, _, tree in modules("tests")
+        for node in nodes(tree)
+        if has_bare_name(node)
+    ]
+    assert helpers == []
+    assert has_bare_name(ast.parse("def _once(): pass").body[0])

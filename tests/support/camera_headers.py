@@ -24,7 +24,7 @@ def geometry(*headers, **options):
     return camera.geometry(list(headers), file="night/a.fits", **options)
 
 
-def only(*headers):
+def only_amplifier(*headers):
     (amplifier,) = geometry(*headers).amplifiers
     return amplifier
 

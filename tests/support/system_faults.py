@@ -137,7 +137,7 @@ class Touches:
             return
         self._inside.now = True
         try:
-            where = self._where(operation, target)
+            where = self._place_below(operation, target)
         finally:
             self._inside.now = False
         if where is None:
@@ -147,7 +147,7 @@ class Touches:
             self.struck = str(target)
             raise self.error()
 
-    def _where(self, operation, target):
+    def _place_below(self, operation, target):
         if isinstance(target, int):
             try:
                 target = str(Path(f"/proc/self/fd/{target}").readlink())

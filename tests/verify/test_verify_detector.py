@@ -39,7 +39,7 @@ def measured_night(tmp_path_factory):
     )  # fmt: skip
 
 
-def of(night, start):
+def product_of(night, start):
     (product,) = [n for n in selection.files_of(night[1]) if n.rpartition("/")[2].startswith(start)]
     return product
 
@@ -63,7 +63,7 @@ def forged(night, product, change):
 
 def test_all_products_of_the_detector_are_verified(measured_night):
     outcomes = {
-        start: look(measured_night, of(measured_night, start))
+        start: look(measured_night, product_of(measured_night, start))
         for start in ("pixels_", "shutter_", "bad_")
     }
     assert {start: (v.verdict, v.reason) for start, v in outcomes.items()} == dict.fromkeys(
@@ -74,9 +74,9 @@ def test_all_products_of_the_detector_are_verified(measured_night):
     }  # fmt: skip
     ny, nx = small_chain.SHAPE
     assert outcomes["pixels_"].pixels == ny * nx
-    header = fits.getheader(measured_night[1] / of(measured_night, "pixels_"))
+    header = fits.getheader(measured_night[1] / product_of(measured_night, "pixels_"))
     assert header["LOOKED"] == "dark deep flat levels"
-    with fits.open(measured_night[1] / of(measured_night, "pixels_")) as hdus:
+    with fits.open(measured_night[1] / product_of(measured_night, "pixels_")) as hdus:
         lines = hdus["PIXELS"].data
         assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
             "DARK": True, "FLAT": True, "LEVELS": True,
@@ -111,7 +111,7 @@ def test_a_sample_has_tables_and_maps_of_frames_that_are_small(measured_night, m
     }
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
     monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
-    table, shutter = (of(measured_night, start) for start in ("pixels_", "shutter_"))
+    table, shutter = (product_of(measured_night, start) for start in ("pixels_", "shutter_"))
     chosen, large = selection.sample_of_products(measured_night[1], made)
     assert {table, shutter} <= set(chosen)
     assert large == []
@@ -176,7 +176,7 @@ def sigma(hdus):
     ],
 )
 def test_a_forged_bit_line_or_sigma_of_a_night_differs(measured_night, change, reason):
-    outcome = forged(measured_night, of(measured_night, "pixels_"), change)
+    outcome = forged(measured_night, product_of(measured_night, "pixels_"), change)
     assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
@@ -185,13 +185,13 @@ def test_a_forged_cell_of_a_shutter_differs(measured_night, name, factor):
     def change(hdus):
         hdus[name].data[2, 3] += (factor - 1) * np.abs(hdus[name].data).max()
 
-    outcome = forged(measured_night, of(measured_night, "shutter_"), change)
+    outcome = forged(measured_night, product_of(measured_night, "shutter_"), change)
     assert (outcome.verdict, f"1 cells of {name}" in outcome.reason) == ("differs", True), (
         outcome.reason
     )
 
 
-def other(value):
+def other_value(value):
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -202,7 +202,7 @@ def other(value):
 @pytest.mark.parametrize("start", ["pixels_", "shutter_", "bad_pixels_"])
 @pytest.mark.parametrize("what", ["changed", "deleted"])
 def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
-    product = of(measured_night, start)
+    product = product_of(measured_night, start)
     path = measured_night[1] / product
     cards = [k for k in fits.getheader(path) if not STRUCTURE.fullmatch(k)]
     believed = set()
@@ -212,7 +212,7 @@ def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
             if what == "deleted":
                 del hdus[0].header[keyword]
             else:
-                hdus[0].header[keyword] = other(hdus[0].header[keyword])
+                hdus[0].header[keyword] = other_value(hdus[0].header[keyword])
 
         if forged(measured_night, product, change).verdict == "verified":
             believed.add(keyword)
@@ -221,7 +221,7 @@ def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
 
 
 def test_the_notes_of_the_run_have_the_settings(measured_night):
-    product = of(measured_night, "pixels_")
+    product = product_of(measured_night, "pixels_")
     made = NotedProduct(*noted_records(measured_night[1])[product])
     assert look(measured_night, product, made=made).verdict == "verified"
     path = measured_night[1] / product

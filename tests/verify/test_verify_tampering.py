@@ -62,7 +62,7 @@ def add_hdu(name):
     return change
 
 
-def without(hdu):
+def without_hdu(hdu):
     def change(hdus):
         del hdus[hdu]
 
@@ -144,9 +144,9 @@ def lose_clipping(hdus):
         (SCIENCE, add_hdu("EXTRA"), "is named 'EXTRA'"),
         (SCIENCE, add_hdu("MASK"), "is not in its place"),
         (FRAME, add_hdu("MASK2"), "is named 'MASK2'"),
-        (SCIENCE, without(2), "it has no MASK"),
-        (SCIENCE, without(1), "it has no UNCERT"),
-        (DARK, without(1), "it has no UNCERT"),
+        (SCIENCE, without_hdu(2), "it has no MASK"),
+        (SCIENCE, without_hdu(1), "it has no UNCERT"),
+        (DARK, without_hdu(1), "it has no UNCERT"),
         (SCIENCE, scaled(1, 1.01), " standard errors differ"),
         (DARK, scaled(1, 1.01), " standard errors differ"),
         ("combined/bias", scaled(1, 1.01), " standard errors are not the scatter's"),

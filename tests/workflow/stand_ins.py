@@ -35,13 +35,13 @@ def use_stand_ins(patch):
 
     # A second call finds the stand-in, which tells the same.
     look_at_code = seal._stamps_of_code
-    patch.setattr(seal, "_stamps_of_code", lambda: [ccdflow.__version__, _once(look_at_code)])
+    patch.setattr(seal, "_stamps_of_code", lambda: [ccdflow.__version__, _look_once(look_at_code)])
     for module, drawer in DRAWERS.items():
         patch.setattr(import_module(f"ccdflow.pages.pictures.{module}"), drawer, stand_in)
 
 
 @cache
-def _once(look_at_code):
+def _look_once(look_at_code):
     return look_at_code()[1]
 
 

@@ -522,13 +522,13 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(sandbox, monk
     sandbox.profile("alpha", reduction={"statistic": "mean"})
     make = kinds.make
 
-    def away(path, flags):
+    def raise_stale(path, flags):
         raise OSError(errno.ESTALE, "Stale file handle", str(path))
 
     with monkeypatch.context() as patch:
 
         def make_without_a_disk(*arguments, **options):
-            patch.setattr(rawfile, "open_at_once", away)
+            patch.setattr(rawfile, "open_at_once", raise_stale)
             return make(*arguments, **options)
 
         patch.setattr(kinds, "make", make_without_a_disk)

@@ -36,17 +36,17 @@ def planes(shape=SHAPE, *, first=True, odd=True):
     cards.set("BUNIT", "electron")
     cards.extend([("ODD", ODD)] * odd)
 
-    def one(dtype, cards, name=None, *, primary=False):
+    def plane_of(dtype, cards, name=None, *, primary=False):
         pixels = np.broadcast_to(np.zeros((), dtype), shape)
         return Plane(
             lambda words: hdu_header(cards, pixels, words, name=name, primary=primary), shape, dtype
         )
 
-    beside = [one(">f4", CardList(), "UNCERT"), one(">i2", CardList(), "MASK")]
+    beside = [plane_of(">f4", CardList(), "UNCERT"), plane_of(">i2", CardList(), "MASK")]
     if first:
-        return [one(">f4", cards, primary=True), *beside]
+        return [plane_of(">f4", cards, primary=True), *beside]
     empty = Plane(lambda words: hdu_header(cards, None, words, primary=True))
-    return [empty, one(">f4", cards, "chip1"), *beside]
+    return [empty, plane_of(">f4", cards, "chip1"), *beside]
 
 
 def write(path, arrays, *, compress, step=50, **about):

@@ -260,7 +260,7 @@ def archive(rng, masters=12):
     return list(masters_by_name.values()), asked
 
 
-def apart(first, second):
+def degrees_between(first, second):
     both = [
         abs(one - other)
         for one, other in (
@@ -304,7 +304,7 @@ def by_the_rule(kind, masters, asked, noise, rules):
                 continue
             exact = abs(about.exptime - asked.exptime) <= max(0.1, 0.001 * asked.exptime)
             scale = 1.0 if exact else asked.exptime / about.exptime
-            off = apart(about, asked)
+            off = degrees_between(about, asked)
             if scale > rules.scale_up or (off is not None and off > rules.temperature_tolerance):
                 continue
         off = counted_degrees(about, asked, rules.temperature_tolerance)
@@ -370,7 +370,7 @@ def breaches(masters, asked, rules):
     for kind in (BIAS, DARK, FLAT):
         for one in known.choose(kind, asked).uses:
             about = offers[one.product].about
-            off = apart(about, asked) or 0.0
+            off = degrees_between(about, asked) or 0.0
             is_exact = one.scale == 1
             same = abs((about.exptime or 0) - (asked.exptime or 0))
             broken = {

@@ -17,7 +17,7 @@ def put(results, product, content=b"pixels"):
     return path
 
 
-def everything(results):
+def contents_below(results):
     return sorted(path.read_bytes() for path in results.rglob("*") if path.is_file())
 
 
@@ -29,7 +29,7 @@ def test_no_ending_is_deleted(ending, tmp_path):
         target = removal.remove_product(tmp_path, product)
         assert target.read_bytes() == content
         assert not (tmp_path / product).exists()
-    assert everything(tmp_path / "set_aside/reduced/n") == [b"first", b"second", b"third"]
+    assert contents_below(tmp_path / "set_aside/reduced/n") == [b"first", b"second", b"third"]
     assert not (tmp_path / "reduced").exists() or not list((tmp_path / "reduced").iterdir())
 
 
@@ -51,7 +51,7 @@ def test_a_folder_and_a_file_of_one_name_are_both_kept(tmp_path):
             (tmp_path / "reduced/c.fits").rmdir()
         put(tmp_path, product, product.encode())
         removal.remove_product(tmp_path, product)
-    assert everything(tmp_path / "set_aside") == [
+    assert contents_below(tmp_path / "set_aside") == [
         b"reduced/c.fits", b"reduced/c.fits", b"reduced/c.fits/a.fits", b"reduced/c.fits/b"
     ]  # fmt: skip
 
@@ -61,7 +61,7 @@ def test_the_longest_name_is_kept_twice(tmp_path):
     for content in (b"1", b"2"):
         put(tmp_path, product, content)
         removal.remove_product(tmp_path, product)
-    assert everything(tmp_path) == [b"1", b"2"]
+    assert contents_below(tmp_path) == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -70,17 +70,17 @@ def test_a_link_to_another_disk_loses_no_product(fails, tmp_path, monkeypatch):
     product = "reduced/a.fits"
     path, replace = put(tmp_path, product), Path.replace
 
-    def elsewhere(this, target):
+    def replace_across_disks(this, target):
         if this == path:
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         if fails:
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace(this, target)
 
-    monkeypatch.setattr(Path, "replace", elsewhere)
+    monkeypatch.setattr(Path, "replace", replace_across_disks)
     if fails:
         with pytest.raises(OSError, match="No space"):
             removal.remove_product(tmp_path, product)
     else:
         assert removal.remove_product(tmp_path, product) == tmp_path / "set_aside" / product
-    assert everything(tmp_path) == [b"pixels"]
+    assert contents_below(tmp_path) == [b"pixels"]

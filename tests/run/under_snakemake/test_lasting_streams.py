@@ -21,7 +21,7 @@ def device_of(stream):
     return os.fstat(stream.fileno()).st_rdev
 
 
-def nowhere():
+def null_device():
     return Path(os.devnull).stat().st_rdev
 
 
@@ -30,7 +30,7 @@ def nowhere():
 def test_a_stream_without_a_reader_leads_nowhere(buffering):
     stream = LastingStream(closed_pipe(buffering))
     print("a line", file=stream, flush=True)
-    assert device_of(stream) == nowhere()
+    assert device_of(stream) == null_device()
     stream.writelines(["more\n"] * 10_000)
     # No error is left for the end of the process.
     stream.close()
@@ -63,7 +63,7 @@ def test_streams_are_replaced_once_and_their_handlers_follow(monkeypatch):
     assert other.stream is sys.__stdin__
     # Whoever started the process has closed its standard output.
     print("a line", flush=True)
-    assert device_of(sys.stdout) == nowhere()
+    assert device_of(sys.stdout) == null_device()
     lasting_streams.outlast([ours])
     assert sys.stderr is lasting
     for stream in (sys.stdout, lasting):
