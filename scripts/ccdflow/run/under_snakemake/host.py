@@ -101,13 +101,13 @@ def missing_attributes(workflow):
 def _has_attribute(workflow, name):
     """Return whether a dotted attribute of a workflow is there, or may come later."""
     try:
-        _set_attribute(workflow, name)
+        _attribute_if_set(workflow, name)
     except AttributeError:
         return False
     return True
 
 
-def _set_attribute(workflow, name):
+def _attribute_if_set(workflow, name):
     """Return an attribute, or None while Snakemake has not yet set its owner."""
     value = workflow
     for part in name.split("."):
@@ -182,7 +182,7 @@ def can_write(folder):
 
 def given_settings(workflow):
     """Return the names of the settings given on the command line."""
-    return frozenset(_set_attribute(workflow, "config_settings.config") or ())
+    return frozenset(_attribute_if_set(workflow, "config_settings.config") or ())
 
 
 def error_line_with_settings(error, keys_given):
@@ -239,8 +239,8 @@ def read_host(workflow, arguments=()):
         forced=frozenset(rules_and_targets),
         all_forced=bool(all_forced),
         given=given_settings(workflow),
-        is_verbose=bool(_set_attribute(workflow, "output_settings.verbose")),
-        latency=_set_attribute(workflow, "execution_settings.latency_wait") or 0.0,
+        is_verbose=bool(_attribute_if_set(workflow, "output_settings.verbose")),
+        latency=_attribute_if_set(workflow, "execution_settings.latency_wait") or 0.0,
     )
 
 
