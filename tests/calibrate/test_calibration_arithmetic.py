@@ -176,6 +176,33 @@ def test_stars_scatter_by_their_errors(field):
         assert abs(chosen.mean()) < 0.03
 
 
+@pytest.mark.parametrize("peak", [1_000, 10_000, 50_000, 500_000])
+@pytest.mark.parametrize("level", [0, 100, 1000])
+def test_steep_wings_scatter_by_their_errors(level, peak):
+    """Stars of a width of 0.85 pixels, far above saturation: a surface is no image of them."""
+    random, noise = np.random.default_rng([level, peak]), 5.0
+    side, step = 320, 16
+    y, x = np.mgrid[:step, :step]
+    scene = np.full((side, side), float(level))
+    for row in range(0, side, step):
+        for column in range(0, side, step):
+            cy, cx = 8 + random.uniform(-0.5, 0.5, 2)
+            star = peak * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * 0.85**2))
+            scene[row : row + step, column : column + step] += star
+    values = (random.poisson(scene) + random.normal(0, noise, scene.shape)).astype(np.float32)
+    known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding=0.0)
+    data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
+    pulls = (data - scene) / error
+    # Before, up to 41 in the wings of the brightest, and a scatter of 6.
+    assert np.abs(pulls).max() < 6
+    for low, high in ((0, 50), (50, 1500), (1500, 4000), (4000, 1e6)):
+        chosen = pulls[(scene - level >= low) & (scene - level < high)]
+        if len(chosen) > 400:
+            scatter = 2 * (2 / len(chosen)) ** 0.5
+            assert chosen.std() == pytest.approx(1, abs=0.025 + scatter)
+            assert abs(chosen.mean()) < 0.01 + 0.03 * (low > 0) + 3 / len(chosen) ** 0.5
+
+
 def test_light_in_the_outermost_columns_has_its_photons():
     """A star that the edge cuts: its pixels there are as uncertain as those beside them."""
     random = np.random.default_rng(7)
