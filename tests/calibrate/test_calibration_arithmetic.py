@@ -9,6 +9,7 @@ import ccdproc
 import numpy as np
 import pytest
 from astropy import units
+from astropy.io.fits import Header
 from astropy.nddata import CCDData
 from calibration_truth import (
     DARK_TIME,
@@ -30,9 +31,12 @@ from ccdflow import maskbits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.combined_master import Master, master_image_of
+from ccdflow.camera.geometry import Amplifier
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.frame.readout import Readout, median_rounding, median_variance
+from ccdflow.frame.readout import Readout, median_rounding, median_variance, readout_of
+from ccdflow.verify.comparing.amplifiers import level_noise
 
 LEVELS = (0, 30, 400, 5_000, 40_000)  # electrons
 SEEDS = range(16)
@@ -176,6 +180,33 @@ def test_stars_scatter_by_their_errors(field):
         assert abs(chosen.mean()) < 0.03
 
 
+@pytest.mark.parametrize("peak", [1_000, 10_000, 50_000, 500_000])
+@pytest.mark.parametrize("level", [0, 100, 1000])
+def test_steep_wings_scatter_by_their_errors(level, peak):
+    """Stars of a width of 0.85 pixels, far above saturation: a surface is no image of them."""
+    random, noise = np.random.default_rng([level, peak]), 5.0
+    side, step = 320, 16
+    y, x = np.mgrid[:step, :step]
+    scene = np.full((side, side), float(level))
+    for row in range(0, side, step):
+        for column in range(0, side, step):
+            cy, cx = 8 + random.uniform(-0.5, 0.5, 2)
+            star = peak * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * 0.85**2))
+            scene[row : row + step, column : column + step] += star
+    values = (random.poisson(scene) + random.normal(0, noise, scene.shape)).astype(np.float32)
+    known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding=0.0)
+    data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
+    pulls = (data - scene) / error
+    # Before, up to 41 in the wings of the brightest, and a scatter of 6.
+    assert np.abs(pulls).max() < 6
+    for low, high in ((0, 50), (50, 1500), (1500, 4000), (4000, 1e6)):
+        chosen = pulls[(scene - level >= low) & (scene - level < high)]
+        if len(chosen) > 400:
+            scatter = 2 * (2 / len(chosen)) ** 0.5
+            assert chosen.std() == pytest.approx(1, abs=0.025 + scatter)
+            assert abs(chosen.mean()) < 0.01 + 0.03 * (low > 0) + 3 / len(chosen) ** 0.5
+
+
 def test_light_in_the_outermost_columns_has_its_photons():
     """A star that the edge cuts: its pixels there are as uncertain as those beside them."""
     random = np.random.default_rng(7)
@@ -261,6 +292,27 @@ def test_measured_read_noise_holds_the_rounding():
         known = Readout(whole, gain=2.0, read_noise=read_noise, rounding=rounding)
         data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
         assert (data / error).std() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize("count", [5, 6, 25])
+def test_the_level_of_a_camera_quieter_than_one_adu_has_all_its_rounding(count, noise):
+    """Pixels that are mostly equal scatter by less than the rounding of their median."""
+    random = np.random.default_rng(count)
+    levels = random.random((100_000, 1))
+    values = np.rint(random.normal(size=(len(levels), count)) * noise + levels)
+    truth = np.mean((np.median(values, axis=1) - levels[:, 0]) ** 2) ** 0.5
+    measured = np.mean(values.var(axis=1, ddof=1)) ** 0.5
+    strip = Region(0, 100, 200, 200 + count)
+    place = Region(0, 100, 0, 200)
+    amplifier = Amplifier("A", 0, place, (strip,), along="rows", place=place, gain=1.0)
+    recipe = ReductionRecipe(model=None)
+    made = readout_of(amplifier, recipe, level=1000.0, read_noise=measured, measured=True)
+    # Before, 9 % too small for six pixels and a noise of 0.02 adu.
+    assert made.level_variance**0.5 == pytest.approx(truth, rel=0.05)
+    header = Header({"OVERSCAN": strip.to_fits(), "OSCAXIS": "rows", "OSCSTAT": "median"})
+    own = level_noise(header, "", measured, made.rounding)
+    assert made.level_variance**0.5 == pytest.approx(own, rel=0.02)
 
 
 # -- equal to ccdproc ------------------------------------------------------------------------------

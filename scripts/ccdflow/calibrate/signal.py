@@ -4,7 +4,7 @@ A variance from a pixel's own counts is small if noise made the pixel faint: mea
 come out too low. The signal of the sky is the interpolated median of tiles. If the mean of 3 x 3
 pixels differs significantly from it (stars, galaxies, steps), the signal is a surface of second
 degree through the neighbours. The pixel's own value counts only if it is off that surface, in the
-middle of a sharp star.
+middle of a sharp star or in its steep wings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ OWN_ELECTRONS = 2500.0
 """A pixel of this many electrons is its own estimate: its noise is 2 %, the pull's bias 0.01."""
 
 SHARP_SIGMA = 3.0
-"""A pixel may be this many standard deviations off the surface through its neighbours."""
+"""A pixel may be this many standard deviations off the surface through its neighbours, and as many
+of its own off the surface that it is part of, where this is 4.5 standard deviations."""
 
 LEAST_LIGHT = 0.5
 """Standard deviations of a pixel without light, or its variance over that of a photon if that is
@@ -301,8 +302,9 @@ def _expected_signal(image, indices, level, variance, photon):
     """Return the expected signal of pixels from the 3 x 3 pixels around each.
 
     A surface of second degree through the eight neighbours is independent of the pixel's own
-    noise. If the pixel is off it, the image is sharper than such a surface, and the pixel's own
-    value is used.
+    noise. If the pixel is off it, the image is sharper than such a surface, and the one through all
+    nine pixels is used; the pixel's own value, if it is bright or that surface misses it as well:
+    beside a peak of 500,000 electrons that surface is wrong by ten thousands.
 
     Parameters
     ----------
@@ -335,6 +337,10 @@ def _expected_signal(image, indices, level, variance, photon):
     expected = variance + np.maximum(around - level, 0) * photon
     is_sharp = (values - around) ** 2 > np.float32(SHARP_SIGMA**2 * 9 / 4) * expected
     # In units of the signal, an electron is ``photon`` times the flat.
-    is_bright = through > np.float32(OWN_ELECTRONS) * photon
-    light = np.where(is_sharp, np.where(is_bright, values, through), around)
+    is_own = through > np.float32(OWN_ELECTRONS) * photon
+    own_variance = variance + np.maximum(values - level, 0) * photon
+    # Both ways and by much: values that are chosen because noise raised them would have too large
+    # an error.
+    is_own |= (values - through) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
+    light = np.where(is_sharp, np.where(is_own, values, through), around)
     return np.maximum(light, least)

@@ -142,8 +142,12 @@ def readout_of(
         read_noise = amplifier.read_noise / own_gain
     variance = 0.0
     if level is not None and read_noise is not None:
-        rounding = 0.0 if measured else ROUNDING
-        variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
+        pixel = read_noise**2 + (0.0 if measured else ROUNDING)
+        if recipe.statistic == "median":
+            # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks
+            # a part of the rounding; their median has all of it.
+            pixel = max(pixel, ROUNDING)
+        variance = level_variance(amplifier, recipe, pixel)
     return Readout(
         region=recipe.region_of(amplifier),
         name=amplifier.name,

@@ -1,8 +1,8 @@
 """The light that the noise of photons is taken from, as docs/products.md describes it.
 
 Medians of tiles of 64 x 64 pixels (some rows and columns of each), interpolated; where the mean of
-3 x 3 pixels stands out, a surface through a pixel's neighbours; in the middle of a sharp star the
-pixel itself.
+3 x 3 pixels stands out, a surface through a pixel's neighbours; in the middle of a sharp star and
+in its steep wings the pixel itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COLUMN_STEP = 4
 _WIDE_TILE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _SIGNIFICANT_SIGMA = 4.0
-# Standard deviations by which a pixel is off the surface through its neighbours.
+# Standard deviations by which a pixel is off the surface through its neighbours, or through all.
 _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
@@ -265,11 +265,13 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     expected = need + np.maximum(from_neighbours - smooth, 0) * photon
     sharpness = (values - from_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
     brightness = light_of_surface / (_OWN_ELECTRONS * photon)
-    light = np.where(
-        sharpness > 1, np.where(brightness > 1, values, light_of_surface), from_neighbours
-    )
-    # Brightness decides from 1 % below the limit of sharpness on.
-    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
+    own_noise = need + np.maximum(values - smooth, 0) * photon
+    misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_noise)
+    # A pixel that is bright or that the surface misses has its own light.
+    own = np.maximum(brightness, misfit)
+    light = np.where(sharpness > 1, np.where(own > 1, values, light_of_surface), from_neighbours)
+    # Its own light decides from 1 % below the limit of sharpness on.
+    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(own - 1), 1))
     others = [np.maximum(value, least) for value in (values, light_of_surface, from_neighbours)]
     most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
     return _SurfaceLight(np.maximum(light, least), np.array(others), near, most)
