@@ -292,6 +292,48 @@ def test_an_entry_without_a_type_is_seen():
     assert untyped_entries(text) == ["a"]
 
 
+def bare_containers(text):
+    """Return the entries such as ``flats : list`` that have no words on their contents below."""
+    kinds = "list|dict|tuple|sequence|mapping|iterable|set"
+    entries = re.findall(
+        rf"^(\w[\w, ]* : (?:{kinds})(?:, optional)?)$((?:\n .*)?)", text, re.MULTILINE
+    )
+    return [entry for entry, below in entries if not below.strip()]
+
+
+def test_a_container_has_the_type_of_its_items_or_words_on_them():
+    bare = [
+        f"{module.path.relative_to(SCRIPTS)}: {holder.name}: {entry}"
+        for module in modules()
+        for holder in holders(module)
+        if not isinstance(holder, ast.Module)
+        for entry in bare_containers(ast.get_docstring(holder) or "")
+    ]
+    assert bare == []
+    text = "a : list\nb, c : dict\n    By name.\nd : tuple of int\ne : sequence, optional"
+    assert bare_containers(text) == ["a : list", "e : sequence, optional"]
+
+
+def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
+    """`PlotPanel` and `draw_image` take the first, `Raster.curve` the second."""
+    boxes = [
+        entry
+        for module in modules()
+        for holder in holders(module)
+        if "pictures" in module.path.parts
+        for entry in re.findall(
+            r"^box : (.*)\n +Left, top, (\w+ and \w+)",
+            ast.get_docstring(holder) or "",
+            re.MULTILINE,
+        )
+    ]
+    assert len(boxes) == 10
+    assert set(boxes) == {
+        ("(float, float, float, float)", "width and height"),
+        ("(int, int, int, int)", "right and bottom"),
+    }
+
+
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
 # cards. A caller takes each of them as a whole.
 WHOLE_TUPLES = {

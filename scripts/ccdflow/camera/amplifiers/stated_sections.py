@@ -178,6 +178,7 @@ def _read_stated(header, keyword, axis, shape):
     Parameters
     ----------
     header : mapping
+        Value by keyword.
     keyword : str
     axis : {0, 1}
         Of the array: rows or columns.

@@ -509,6 +509,7 @@ def _group_of(values, steps, known):
     Parameters
     ----------
     values : list
+        One for each of `_OF_GROUPS`, as JSON has them.
     steps : callable
     known : dict
         Values of other groups, of which equal ones are taken; it gets those of this one.

@@ -218,7 +218,7 @@ def _gains_and_noises(first_header, images, numbers, flats):
         The images by HDU.
     numbers : list of int
         The HDUs.
-    flats : list
+    flats : list of ShutterFlat
     """
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
@@ -266,7 +266,7 @@ def _cells_of(flats, numbers, images, noises):
 
     Parameters
     ----------
-    flats : list
+    flats : list of ShutterFlat
         Of one light.
     numbers : list of int
         The HDUs.
@@ -374,7 +374,7 @@ def _check_cards(first_header, flats, chi2, mean):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-    flats : list
+    flats : list of ShutterFlat
     chi2 : float
     mean : (float, float)
         The mean dead time and its error, s.
