@@ -46,7 +46,7 @@ MAY_CHANGE = "a flat that competes is made again"
 # dark.
 _CHOICE_FACTS = (
     "type",
-    *setups.IN_SETUP,
+    *setups.MATCHED_FACTS,
     "part",
     "setting",
     "filter",
