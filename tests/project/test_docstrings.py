@@ -218,6 +218,31 @@ def test_values_of_a_dataclass_are_attributes():
     assert wrong == []
 
 
+# Fields of a dataclass or a NamedTuple that one sentence can still describe.
+FEW_FIELDS = 5
+
+
+def test_six_fields_or_more_are_described():
+    """Of a private class as well: ten names without a word took a reader through the module."""
+    made, lacking = 0, []
+    for module in modules():
+        for node in holders(module):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            makers = map(ast.unparse, [*node.decorator_list, *node.bases])
+            names = [
+                each.target.id
+                for each in node.body
+                if isinstance(each, ast.AnnAssign) and not each.target.id.startswith("_")
+            ]
+            if len(names) > FEW_FIELDS and re.search("dataclass|NamedTuple", " ".join(makers)):
+                made += 1
+                if not has_section(ast.get_docstring(node) or "", "Attributes"):
+                    lacking.append(f"{module.path.relative_to(SCRIPTS)}: {node.name}")
+    assert lacking == []
+    assert made > 80
+
+
 def test_a_property_is_described_once():
     """In its own docstring, and not in the section Attributes as well."""
     twice, properties = [], 0

@@ -18,9 +18,17 @@ MAX_FRAMES_PER_NIGHT = 2000
 class LogLine:
     """An exposure that the observer asked for: one line of the observing log.
 
-    `number`, `imagetyp`, `object` and `filter` are as the log has them; `file` is relative to the
-    night's folder with ``/`` between folders; `exptime` in seconds;
-    `start` is the UT at which the shutter opened.
+    Attributes
+    ----------
+    file : str
+        Relative to the night's folder, ``/`` between folders.
+    number : int
+    imagetyp, object, filter : str
+        As the log has them.
+    exptime : float
+        Seconds.
+    start : datetime.datetime
+        UT at which the shutter opened.
     """
 
     file: str

@@ -242,7 +242,17 @@ def _gains_and_noises(first_header, images, numbers, flats):
 
 @dataclass(frozen=True)
 class CellSeries:
-    """Flats of one light: seconds (n,), means and variances (n, cells), and pixels (cells,)."""
+    """Flats of one light: means of the cells of all images.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray of shape (n,), float64
+        Exposures.
+    means, variances : numpy.ndarray of shape (n, cells), float64
+        Adu and adu^2; NaN in a cell without good pixels.
+    counts : numpy.ndarray of shape (cells,), float64
+        Good pixels of each cell.
+    """
 
     seconds: np.ndarray
     means: np.ndarray
