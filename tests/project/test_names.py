@@ -176,6 +176,18 @@ def test_no_constant_is_named_by_a_preposition():
     assert bare == REACHES
 
 
+def test_limits_are_called_least_and_most():
+    """``LEAST_WIDTH`` and ``_MOST_MEMBERS``; ``NAME_MAX`` and ``PATH_MAX`` are the system's."""
+    names = {
+        (path.name, name)
+        for path, _, tree in modules()
+        if LIBRARY.parent in path.parents
+        for name in constants(tree)
+    }
+    assert len([name for _, name in names if re.match("_?(LEAST|MOST)_", name)]) > 150
+    assert {each for each in names if re.match("_?(MIN|MAX)(IMUM)?_", each[1])} == set()
+
+
 def test_variables_of_the_choice_of_masters_are_nouns():
     """``masters_of_camera``, not ``own``; ``rows_by_size``, not ``alike``."""
     folders = [LIBRARY / "calibrate"]

@@ -10,7 +10,7 @@ from ccdflow.simulate.seeds import parse_date
 LATITUDE, LONGITUDE = 33.4, -116.9
 """Latitude and longitude of Palomar, degrees, east positive."""
 
-MAX_FRAMES_PER_NIGHT = 2000
+MOST_FRAMES_PER_NIGHT = 2000
 """One every 20 s from 01:00 to 12:07 UT."""
 
 
