@@ -42,7 +42,7 @@ of these under other dates, in the notes as well. The runs open the nights that 
 one. "The next run" plans the open nights and finds nothing to do; "nothing to do" is by the seal.
 """
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_OF_ALL = ("combined/", "detector/")
+_ALL_NIGHTS_FOLDERS = ("combined/", "detector/")
 
 
 class Copies:
@@ -152,7 +152,7 @@ def _copy_notes(path, copies, change=lambda first: first, stamps=()):
 
 
 def _home(name):
-    found = None if name.startswith(_OF_ALL) else _DATE.search(name)
+    found = None if name.startswith(_ALL_NIGHTS_FOLDERS) else _DATE.search(name)
     return found[0] if found else ""
 
 

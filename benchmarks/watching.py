@@ -35,7 +35,7 @@ from ccdflow.simulate.telescope import observe
 _AHEAD, _PATIENCE = 40, 900
 # Seconds from the last byte of a frame to its page that nobody should notice.
 _SLOW = 2.0
-_OF_THE_WATCH = {live_page.LIVE_PAGE, live_page.LIVE_SCRIPT}
+_LIVE_FILES = {live_page.LIVE_PAGE, live_page.LIVE_SCRIPT}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -94,7 +94,7 @@ def differing(one, other):
     for names, folder in zip(found, (one, other), strict=True):
         for path in folder.rglob("*"):
             name = path.relative_to(folder).as_posix()
-            if path.is_file() and not name.startswith(paths.STATE) and name not in _OF_THE_WATCH:
+            if path.is_file() and not name.startswith(paths.STATE) and name not in _LIVE_FILES:
                 names.add(name)
     alike = found[0] & found[1]
     changed = {n for n in alike if not filecmp.cmp(one / n, other / n, shallow=False)}

@@ -8,14 +8,14 @@ import traceback
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the system: no space, or the quota is used up."""
-IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+OCCUPIED_PATH_ERRORS = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 """Errors of the system: a file stands in a folder's place, or the reverse."""
-_OF_DISK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
+_DISK_ERRORS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
 ACTIONS = {
     **dict.fromkeys(FULL_DISK, "make room"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions"),
-    **dict.fromkeys(IN_THE_WAY, "a file or folder is in the way: move it"),
-    **dict.fromkeys(_OF_DISK, "check the disk or the network"),
+    **dict.fromkeys(OCCUPIED_PATH_ERRORS, "a file or folder is in the way: move it"),
+    **dict.fromkeys(_DISK_ERRORS, "check the disk or the network"),
 }
 """The user's action against an error of the system, by its number."""
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"

@@ -39,7 +39,7 @@ _ANNOTATED_MODULE = "astropy.utils.data"
 _UNITS = "astropy.units"
 # The module that looks for other modules by their files, and its function for a frame of the stack.
 _INTROSPECTION = "astropy.utils.introspection"
-_OF_A_FRAME = "_get_module_from_frame"
+_FRAME_FUNCTION = "_get_module_from_frame"
 # Names that are left out only if they are all that is imported: another version may need more.
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
@@ -86,9 +86,9 @@ class _WithoutFileNames(_LeanLoader):
     def exec_module(self, module):
         """Run the module's code."""
         super().exec_module(module)
-        module_by_file = getattr(module, _OF_A_FRAME, None)
+        module_by_file = getattr(module, _FRAME_FUNCTION, None)
         if module_by_file is not None:
-            setattr(module, _OF_A_FRAME, partial(_module_of_frame, module_by_file))
+            setattr(module, _FRAME_FUNCTION, partial(_module_of_frame, module_by_file))
 
 
 _LOADERS = {_ANNOTATED_MODULE: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}

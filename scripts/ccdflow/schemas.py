@@ -26,6 +26,7 @@ def check_values(values, schema, *, file, words=None):
     Parameters
     ----------
     values : dict
+        Value by key, as read from YAML.
     schema : str
         File name of the schema.
     file : str or path-like

@@ -50,7 +50,7 @@ def check_file(path):
             "the file holds no keys with values",
             file=path,
             allowed="lines such as `types: all`",
-            remedy="git checkout config/config.yaml brings the original back",
+            remedy="write its settings as keys with values, or put the release's file in its place",
         )
 
 

@@ -218,6 +218,31 @@ def test_values_of_a_dataclass_are_attributes():
     assert wrong == []
 
 
+# Fields of a dataclass or a NamedTuple that one sentence can still describe.
+FEW_FIELDS = 5
+
+
+def test_six_fields_or_more_are_described():
+    """Of a private class as well: ten names without a word took a reader through the module."""
+    made, lacking = 0, []
+    for module in modules():
+        for node in holders(module):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            makers = map(ast.unparse, [*node.decorator_list, *node.bases])
+            names = [
+                each.target.id
+                for each in node.body
+                if isinstance(each, ast.AnnAssign) and not each.target.id.startswith("_")
+            ]
+            if len(names) > FEW_FIELDS and re.search("dataclass|NamedTuple", " ".join(makers)):
+                made += 1
+                if not has_section(ast.get_docstring(node) or "", "Attributes"):
+                    lacking.append(f"{module.path.relative_to(SCRIPTS)}: {node.name}")
+    assert lacking == []
+    assert made > 80
+
+
 def test_a_property_is_described_once():
     """In its own docstring, and not in the section Attributes as well."""
     twice, properties = [], 0
@@ -290,6 +315,48 @@ def test_an_entry_without_a_type_is_seen():
     entries = "a\n    The first.\n\n    More.\nb, c : int\nd\n    As in `f`.\n*e\n    See `g`."
     text = f"Do.\n\nParameters\n----------\n{entries}\n\nReturns\n-------\nint"
     assert untyped_entries(text) == ["a"]
+
+
+def bare_containers(text):
+    """Return the entries such as ``flats : list`` that have no words on their contents below."""
+    kinds = "list|dict|tuple|sequence|mapping|iterable|set"
+    entries = re.findall(
+        rf"^(\w[\w, ]* : (?:{kinds})(?:, optional)?)$((?:\n .*)?)", text, re.MULTILINE
+    )
+    return [entry for entry, below in entries if not below.strip()]
+
+
+def test_a_container_has_the_type_of_its_items_or_words_on_them():
+    bare = [
+        f"{module.path.relative_to(SCRIPTS)}: {holder.name}: {entry}"
+        for module in modules()
+        for holder in holders(module)
+        if not isinstance(holder, ast.Module)
+        for entry in bare_containers(ast.get_docstring(holder) or "")
+    ]
+    assert bare == []
+    text = "a : list\nb, c : dict\n    By name.\nd : tuple of int\ne : sequence, optional"
+    assert bare_containers(text) == ["a : list", "e : sequence, optional"]
+
+
+def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
+    """`PlotPanel` and `draw_image` take the first, `Raster.curve` the second."""
+    boxes = [
+        entry
+        for module in modules()
+        for holder in holders(module)
+        if "pictures" in module.path.parts
+        for entry in re.findall(
+            r"^box : (.*)\n +Left, top, (\w+ and \w+)",
+            ast.get_docstring(holder) or "",
+            re.MULTILINE,
+        )
+    ]
+    assert len(boxes) == 10
+    assert set(boxes) == {
+        ("(float, float, float, float)", "width and height"),
+        ("(int, int, int, int)", "right and bottom"),
+    }
 
 
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,

@@ -27,6 +27,8 @@ BARE = re.compile(
 PREPOSITION = re.compile(r"_*of|_*(?:of|by|in|at|on)_\w+")
 # Methods of the chain of kinds: ``chain.by_name("bias")``. Callbacks are usually named so.
 USUAL_PREPOSITIONS = {"by_name", "by_rule", "on_done"}
+# ``reach = OF_A_FRAME``: the products of a kind are those of a frame.
+REACHES = {"OF_A_FRAME", "OF_A_MASTER", "OF_A_NIGHT", "OF_ALL_NIGHTS"}
 # Private functions of one word: each is the field's own, or a verb or noun with one meaning.
 ONE_WORD = {"_asinh", "_integers", "_resize", "_rules", "_zscale"}
 # Filters of templates are named by their effect: ``{{ cell | breakable }}``.
@@ -158,6 +160,32 @@ def test_no_variable_is_named_by_a_preposition():
         if PREPOSITION.fullmatch(name) and name.strip("_") not in USUAL_PREPOSITIONS
     }
     assert bare == set()
+
+
+def test_no_constant_is_named_by_a_preposition():
+    """``_DISK_ERRORS``, not ``_OF_DISK``; the reaches of a kind are read behind their name."""
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if LIBRARY.parent in path.parents
+        for body in [tree, *(node for node in nodes(tree) if isinstance(node, ast.ClassDef))]
+        for name in constants(body)
+    ]
+    assert len(names) > 1500
+    bare = {name for _, name in names if PREPOSITION.fullmatch(name.lower())}
+    assert bare == REACHES
+
+
+def test_limits_are_called_least_and_most():
+    """``LEAST_WIDTH`` and ``_MOST_MEMBERS``; ``NAME_MAX`` and ``PATH_MAX`` are the system's."""
+    names = {
+        (path.name, name)
+        for path, _, tree in modules()
+        if LIBRARY.parent in path.parents
+        for name in constants(tree)
+    }
+    assert len([name for _, name in names if re.match("_?(LEAST|MOST)_", name)]) > 150
+    assert {each for each in names if re.match("_?(MIN|MAX)(IMUM)?_", each[1])} == set()
 
 
 def test_variables_of_the_choice_of_masters_are_nouns():

@@ -2,7 +2,7 @@
 
 import re
 
-from library_trees import ROOT
+from library_trees import ROOT, modules
 
 LONGEST = 112
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -44,3 +44,15 @@ def test_a_decision_tells_problem_decision_cost_and_alternatives():
         parts = re.findall(rf"^\*\*({'|'.join(PARTS)})\b", text, re.MULTILINE)
         assert parts == PARTS, path.name
         assert f"(decisions/{path.name})" in ARCHITECTURE, path.name
+
+
+def test_cannot_is_one_word():
+    """In messages, comments and documents: "can not" also means "may leave undone"."""
+    texts = {module.path: module.text for module in modules()}
+    texts |= {
+        path: path.read_text("utf-8") for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    }
+    assert len(texts) > 300
+    assert [
+        path.name for path, text in texts.items() if re.search(r"\bcan not\b", text, re.I)
+    ] == []

@@ -21,7 +21,7 @@ VERBS = re.findall(
     """,
 )
 # A question that the user answers, or a command that stands first.
-OTHERS = ("did you mean ", "was the frame read ", "git checkout ", "-n lists ")
+OTHERS = ("did you mean ", "was the frame read ", "-n lists ")
 
 
 @pytest.mark.parametrize(

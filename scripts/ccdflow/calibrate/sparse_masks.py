@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.maskbits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, flagged_indices
 
 # Bits of pixels for which the members gave no good value: the master has no value there.
-_OF_MEMBERS = SATURATED | NOT_FINITE | NO_DATA
+_NO_VALUE_BITS = SATURATED | NOT_FINITE | NO_DATA
 
 
 def bits_of_master(mask):
@@ -26,8 +26,8 @@ def bits_of_master(mask):
         (ny, nx), int16.
     """
     mask = mask.astype(np.int16)
-    without = (mask & _OF_MEMBERS) != 0
-    return (mask & ~_OF_MEMBERS) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
+    without = (mask & _NO_VALUE_BITS) != 0
+    return (mask & ~_NO_VALUE_BITS) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
 
 
 @dataclass(frozen=True)

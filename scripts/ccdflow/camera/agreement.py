@@ -34,7 +34,22 @@ _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
 @dataclass(frozen=True)
 class _Claim:
-    """The time of a card, and how far off it may be for the way in which it is written."""
+    """The time of a card, and how far off it may be for the way in which it is written.
+
+    Attributes
+    ----------
+    keyword : str
+    when : datetime.datetime
+        Naive; of a time of day alone, on any date.
+    text : str
+        The card's value; '' for a time that is shown in ``form``.
+    reach : datetime.timedelta
+        How far off the time may be.
+    form : str
+        Of `datetime.datetime.strftime`.
+    is_clock : bool
+        Whether it is a time of day, without a date.
+    """
 
     keyword: str
     when: datetime

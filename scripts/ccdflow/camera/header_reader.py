@@ -23,7 +23,7 @@ from ccdflow.files.values import (
     is_silent,
 )
 
-OF_THE_IMAGE = (
+IMAGE_FACTS = (
     "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
 )  # fmt: skip
 """Facts on the pixels: the image's own header comes before the primary one."""
@@ -98,7 +98,7 @@ class HeaderReader:
     def order(self, name):
         """Return the HDUs in which a value is looked for."""
         image = self.images[0]
-        return (image, 0) if name in OF_THE_IMAGE else (0, image)
+        return (image, 0) if name in IMAGE_FACTS else (0, image)
 
     def warn(self, text):
         """Add a warning, once."""

@@ -365,7 +365,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     for part, length in zip(parts, lengths, strict=True):
         if part in ("*", "-*"):
             if length is None:
-                raise refuse("'*' can not stand where the size of the frame is not known")
+                raise refuse("'*' cannot be used where the size of the frame is not known")
             ends.append((1, length) if part == "*" else (length, 1))
             continue
         match = _RANGE.fullmatch(part)
@@ -444,7 +444,7 @@ def read_region(value, *, file=None, keyword=None):
     Raises
     ------
     UserError
-        If it is a bare string, which could be either notation, or can not be read.
+        If it is a bare string, which could be either notation, or cannot be read.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from ccdflow.files.headertext import (
 )
 
 # Cards of the members that describe a single frame, or the storage of its array.
-_OF_ONE_FRAME = re.compile(
+_SINGLE_FRAME_CARDS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+|AMPTOP(\d+)?|AMPFUL(L|\d+)"
 )
@@ -51,7 +51,7 @@ def shared_cards(members):
     return CardList(
         (keyword.removeprefix("HIERARCH").strip(), text)
         for keyword, text in first.items()
-        if not _OF_ONE_FRAME.fullmatch(keyword)
+        if not _SINGLE_FRAME_CARDS.fullmatch(keyword)
         and all(other.get(keyword) == text for other in others)
     )
 

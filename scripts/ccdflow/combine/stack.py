@@ -24,7 +24,7 @@ DEFAULT_STACK_BYTES = 1_000_000_000
 """Bytes that pixels and results of a combination may take."""
 
 # The counts of members are stored as int16.
-_MAX_MEMBERS = np.iinfo(np.int16).max
+_MOST_MEMBERS = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True)
@@ -368,12 +368,12 @@ def check_members(members):
             allowed="one frame or more",
             remedy="name the reduced frames to combine",
         )
-    if len(members) > _MAX_MEMBERS:
+    if len(members) > _MOST_MEMBERS:
         raise UserError(
             "too many frames in one group",
             keyword="frames",
             value=len(members),
-            allowed=f"up to {_MAX_MEMBERS}",
+            allowed=f"up to {_MOST_MEMBERS}",
             remedy="combine fewer at a time",
         )
     first = members[0]

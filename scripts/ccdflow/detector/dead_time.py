@@ -196,14 +196,14 @@ def _error_factor(chi2, freedom):
     return np.sqrt(chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(chi2))
 
 
-def _flat_levels(series):
+def _flat_levels(flats):
     """Return the means of all cells, (n, cells), their variances, and the flats' levels."""
-    n = len(series.seconds)
+    n = len(flats.seconds)
     means, variances = (
         np.concatenate([array.reshape(n, -1) for array in arrays], axis=1)
-        for arrays in (series.means, series.variances)
+        for arrays in (flats.means, flats.variances)
     )
-    counts = np.concatenate([array.ravel() for array in series.counts])
+    counts = np.concatenate([array.ravel() for array in flats.counts])
     levels = np.nansum(means * counts, axis=1) / counts.sum()
     return means, variances, levels
 
@@ -227,10 +227,10 @@ class _CellLines(NamedTuple):
     freedom: int
 
 
-def _fit_cell_lines(series, mean):
+def _fit_cell_lines(flats, mean):
     """Fit a line to each cell and return the `_CellLines`."""
-    means, variances, levels = _flat_levels(series)
-    x = 1 / (np.asarray(series.seconds, dtype=np.float64) - mean)[:, None]
+    means, variances, levels = _flat_levels(flats)
+    x = 1 / (np.asarray(flats.seconds, dtype=np.float64) - mean)[:, None]
     ratios = means / levels[:, None]
     # One weight for all cells of a flat would do: they differ by the vignetting only.
     weights = levels[:, None] ** 2 / variances
@@ -248,10 +248,10 @@ def _fit_cell_lines(series, mean):
     return _CellLines(excess, error, float(np.nansum(squares)), freedom)
 
 
-def _mean_dead_time(series):
+def _mean_dead_time(flats):
     """Return the mean dead time by the flats' levels, and its error; NaN for no steady lamp."""
-    _, _, levels = _flat_levels(series)
-    seconds = np.asarray(series.seconds, dtype=np.float64)
+    _, _, levels = _flat_levels(flats)
+    seconds = np.asarray(flats.seconds, dtype=np.float64)
     sets = group_by_exposure(list(seconds))
     repeated = [members for members in sets if len(members) > 1]
     if len(sets) < 3 or not repeated:

@@ -13,6 +13,7 @@ def threaded_map(function, values, threads):
     function : callable
         Its result for one value does not depend on the others.
     values : sequence
+        Arguments of the function, one for each call.
     threads : int
         Number of threads; the results do not depend on it.
 

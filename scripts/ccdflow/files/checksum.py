@@ -19,7 +19,7 @@ from ccdflow.files.fits_structure import (
     parse_header,
 )
 from ccdflow.files.gzip_inflation import fill
-from ccdflow.files.rawfile import MAX_HEADER
+from ccdflow.files.rawfile import MOST_HEADER_BYTES
 from ccdflow.files.thread_buffers import thread_buffer
 
 # Bytes that are read and summed at once: a megabyte, in whole blocks.
@@ -199,7 +199,7 @@ def _checked_hdu(file, start, size, name):
     text = b""
     while not text or not has_end_card(text[-FITS_BLOCK_BYTES:]):
         block = file.read(FITS_BLOCK_BYTES)
-        if len(block) < FITS_BLOCK_BYTES or len(text) > MAX_HEADER:
+        if len(block) < FITS_BLOCK_BYTES or len(text) > MOST_HEADER_BYTES:
             raise damaged_error(name, "an HDU's header has no end")
         text += block
     header = parse_header(text)

@@ -278,6 +278,7 @@ def _pixels_of_axes(header, keyword, axes, name):
     Parameters
     ----------
     header : mapping
+        Value by keyword.
     keyword : {'NAXIS', 'ZNAXIS'}
     axes : int
         Number of axes.

@@ -46,11 +46,11 @@ from ccdflow.files.thread_buffers import thread_buffer
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
 
-MAX_HEADER = 4 << 20
+MOST_HEADER_BYTES = 4 << 20
 """Bytes of one header at most."""
 
 # Bytes of all headers of one file at most.
-_MAX_HEADERS = 16 << 20
+_MOST_BYTES_OF_ALL_HEADERS = 16 << 20
 # HDUs of a file at most.
 _MOST_HDUS = 2000
 
@@ -364,11 +364,11 @@ def _read_hdus(stream, length, memory, name, parsed):
         if text is None:
             break
         header_bytes += len(text)
-        if len(hdus) == _MOST_HDUS or header_bytes > _MAX_HEADERS:
+        if len(hdus) == _MOST_HDUS or header_bytes > _MOST_BYTES_OF_ALL_HEADERS:
             raise FrameError(
                 "the file has more headers than any camera writes",
                 file=name,
-                allowed=f"{_MOST_HDUS} HDUs, {_MAX_HEADERS >> 20} MB of headers",
+                allowed=f"{_MOST_HDUS} HDUs, {_MOST_BYTES_OF_ALL_HEADERS >> 20} MB of headers",
                 remedy="move it out of the raw folder",
             )
         header = parse_header(text)
@@ -440,9 +440,9 @@ def _header_at(stream, offset, name, *, first):
         if len(block) < FITS_BLOCK_BYTES:
             problem = "the file is truncated: its header has no END card"
             raise damaged_error(name, problem, IncompleteRawFile)
-        if len(text) > MAX_HEADER:
+        if len(text) > MOST_HEADER_BYTES:
             raise FrameError(
-                f"the header has no END card within {MAX_HEADER} bytes",
+                f"the header has no END card within {MOST_HEADER_BYTES} bytes",
                 file=name,
                 remedy="move it out of the raw folder",
             )

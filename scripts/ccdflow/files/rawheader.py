@@ -27,7 +27,7 @@ _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # The first eight letters of a card with a plain keyword; astropy reads those of all others.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
-OF_RECORDS = ": "
+RECORD_MARK = ": "
 """A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'."""
 
 # A card without a blank behind its sign of equality.
@@ -354,7 +354,7 @@ def _parse_card(card):
 def _parse_text(card):
     """Return (head, text) of a card; the head is None for a record."""
     head = _usual_heads.get(card[:10])
-    if head is not None and len(card) == CARD_BYTES and OF_RECORDS not in card:
+    if head is not None and len(card) == CARD_BYTES and RECORD_MARK not in card:
         return head, card
     text = with_indicator(card)
     if text.startswith(_CONTINUE):
@@ -386,7 +386,7 @@ def _remember_card(known, before, card, head_and_text):
 def _head_of(text):
     """Return (head, text) of a card by its text; the head is None for a record of FITS."""
     plain = text[8:10] == "= " and _PLAIN_CARD.match(text[:8])
-    if plain and len(text) == CARD_BYTES and OF_RECORDS not in text:
+    if plain and len(text) == CARD_BYTES and RECORD_MARK not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)
     with warnings.catch_warnings():

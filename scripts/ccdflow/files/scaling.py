@@ -89,6 +89,7 @@ def _number_of_card(header, keyword, default, name):
     Parameters
     ----------
     header : mapping
+        Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float
         Without the card.

@@ -302,9 +302,9 @@ def _fitted_levels(positions, levels, good, recipe):
 
     Parameters
     ----------
-    positions : numpy.ndarray of shape (n,), float64
+    positions : numpy.ndarray of shape (n,), int
         Along the overscan, pixels.
-    levels : numpy.ndarray of shape (n,), float64
+    levels : numpy.ndarray of shape (n,), float32 or float64
         Adu.
     good : numpy.ndarray of shape (n,), bool
         The levels that are fitted.

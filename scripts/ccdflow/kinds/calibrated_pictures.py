@@ -472,7 +472,19 @@ def _frame_lines(context, groups, night):
 
 
 class _FrameLine(NamedTuple):
-    """The cells of a calibrated frame in the table of a night; masters are texts or `Named`."""
+    """The cells of a calibrated frame in the table of a night.
+
+    Attributes
+    ----------
+    file : str
+    grade : str
+    bias, dark, flat : str or ccdflow.pages.contents.Named
+        Of each master, the name or why there is none.
+    sky, sky_rms, sky_predicted : str
+        Level of the sky, its standard deviation, and that predicted from the noise.
+    remarks : str
+        Reasons for the grade.
+    """
 
     file: str
     grade: str = ""

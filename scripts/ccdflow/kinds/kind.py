@@ -94,6 +94,7 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         settings : dict
+            As `ccdflow.settings.load_settings` returns them.
 
         Returns
         -------

@@ -14,7 +14,7 @@ SET_ASIDE = "set aside"
 
 # The end of a file's name if another product has the same values in its name.
 _LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
-_OF_LETTERS = (
+_WORDS_ON_LETTERS = (
     " (the six letters at its end name the part of the detector, or the setting, by which it"
     " differs from others of the same name)"
 )
@@ -96,7 +96,7 @@ class Named(str):
     @property
     def hint(self):
         """The text on hovering: the file, and the meaning of the six letters at its end."""
-        return f"{self.file}{_OF_LETTERS if _LETTERS.search(self.file) else ''}"
+        return f"{self.file}{_WORDS_ON_LETTERS if _LETTERS.search(self.file) else ''}"
 
 
 @dataclass(frozen=True)

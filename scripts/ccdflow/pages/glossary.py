@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _GRADE = "A: exact and of the same night; B: older, scaled down or of unknown temperature; C: a step is missing or stretched"  # noqa: E501
 
-OF_SECTIONS = {
+SECTION_TERMS = {
     "darks-and-flats": {
         "Product": "File of the combined dark or flat, below combined/ and the night",
         "Frames": "Number of frames that were combined",
@@ -110,7 +110,7 @@ def hint_of(heading, section):
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:
             return hint
-    known = OF_SECTIONS.get(section.anchor, {})
+    known = SECTION_TERMS.get(section.anchor, {})
     # A unit may stand behind a heading.
     plain = heading.partition(" (")[0]
     return known.get(heading or REMARKS, known.get(plain, ""))

@@ -55,6 +55,7 @@ class FixedContents:
     Attributes
     ----------
     settings : dict
+        As `ccdflow.settings.load_settings` returns them.
     raw, results : Path
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 
 from ccdflow import paths
-from ccdflow.errors import ACTIONS, FULL_DISK, IN_THE_WAY, CcdflowError, one_line
+from ccdflow.errors import ACTIONS, FULL_DISK, OCCUPIED_PATH_ERRORS, CcdflowError, one_line
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 
@@ -44,7 +44,7 @@ def is_full(error):
 
 def is_in_the_way(error):
     """Return whether an error means that a file stands in a folder's place, or the reverse."""
-    return error.errno in IN_THE_WAY
+    return error.errno in OCCUPIED_PATH_ERRORS
 
 
 def remedy_of(error):

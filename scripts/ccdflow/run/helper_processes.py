@@ -62,6 +62,7 @@ def ask(process, parts):
     process : subprocess.Popen
         Of `process`.
     parts : list
+        Arguments of the function of the process, one for each answer.
 
     Returns
     -------

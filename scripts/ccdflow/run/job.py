@@ -137,7 +137,8 @@ class Use:
         lag : int or None
         scale, variance, warmer, ageing : float
         grade : {'A', 'B', 'C'}
-        remarks, degrees : tuple
+        remarks : tuple of Remark
+        degrees : tuple of (float or None)
         is_scaled : bool
             All as the attributes.
 

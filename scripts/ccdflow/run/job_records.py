@@ -97,7 +97,9 @@ class Record:
         Parameters
         ----------
         values : sequence
+            One for each of `SHORT_FIELDS`.
         basis, data : mapping
+            As the attributes.
 
         Returns
         -------

@@ -17,7 +17,7 @@ class Lookup(StrEnum):
     GROUPS_BY_NIGHT = "groups by night"
     NIGHTS_OF_GROUPS = "nights of groups"
     GROUPS_ELSEWHERE = "groups elsewhere"
-    BY_NIGHT = "by night"
+    MEASUREMENTS_BY_NIGHT = "by night"
     MASTER_LIBRARY = "master library"
     # On setups, cameras and masters.
     MASTER_LIBRARIES = "master libraries"
@@ -52,7 +52,7 @@ class Lookup(StrEnum):
         """Whether the values are on groups of one kind: frames of the sky change no masters."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
-            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.MASTER_LIBRARY,
+            Lookup.GROUPS_ELSEWHERE, Lookup.MEASUREMENTS_BY_NIGHT, Lookup.MASTER_LIBRARY,
         )  # fmt: skip
 
     @property

@@ -139,6 +139,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     Parameters
     ----------
     settings : dict
+        As `ccdflow.settings.load_settings` returns them.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
     chain : ccdflow.kinds.kind.Chain or ccdflow.run.late_chain.LateChain

@@ -123,7 +123,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
     Raises
     ------
     UserError
-        Two frames of one name, or one that can not be taken (`expose`).
+        Two frames of one name, or one that cannot be taken (`expose`).
     """
     folder = Path(folder)
     files = [shot.file for shot in shots]

@@ -47,7 +47,7 @@ def make_folder(folder):
     Raises
     ------
     UserError
-        Where it can not be made.
+        Where it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

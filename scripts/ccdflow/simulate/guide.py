@@ -46,7 +46,7 @@ class Realisation:
 
     Attributes
     ----------
-    seed : tuple
+    seed : tuple of int or str
         It gave all other values.
     level : float
         Mean bias level, adu.

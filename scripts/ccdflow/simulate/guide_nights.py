@@ -18,7 +18,7 @@ from ccdflow.simulate.drawing import make_detector
 from ccdflow.simulate.files import make_folder, write_frame
 from ccdflow.simulate.guide import realise, render
 from ccdflow.simulate.observing_log import (
-    MAX_FRAMES_PER_NIGHT,
+    MOST_FRAMES_PER_NIGHT,
     LogLine,
     archive_frames,
     guide_frames,
@@ -118,7 +118,7 @@ def simulate_biases(
     -------
     Truth
     """
-    check_number("count", count, least=1, most=MAX_FRAMES_PER_NIGHT)
+    check_number("count", count, least=1, most=MOST_FRAMES_PER_NIGHT)
     first = datetime.fromisoformat(f"{parse_date(date)}T01:00:00")
     frames = tuple(
         LogLine(
@@ -274,7 +274,7 @@ def simulate_archive(
         A number out of range, or a folder that holds frames of another origin.
     """
     check_number("nights", nights, least=1)
-    check_number("frames_per_night", frames_per_night, least=1, most=MAX_FRAMES_PER_NIGHT)
+    check_number("frames_per_night", frames_per_night, least=1, most=MOST_FRAMES_PER_NIGHT)
     check_number("workers", workers, least=1)
     check_number("seed", seed, least=0)
     folder = Path(folder)

@@ -10,7 +10,7 @@ from ccdflow.simulate.seeds import parse_date
 LATITUDE, LONGITUDE = 33.4, -116.9
 """Latitude and longitude of Palomar, degrees, east positive."""
 
-MAX_FRAMES_PER_NIGHT = 2000
+MOST_FRAMES_PER_NIGHT = 2000
 """One every 20 s from 01:00 to 12:07 UT."""
 
 
@@ -18,9 +18,17 @@ MAX_FRAMES_PER_NIGHT = 2000
 class LogLine:
     """An exposure that the observer asked for: one line of the observing log.
 
-    `number`, `imagetyp`, `object` and `filter` are as the log has them; `file` is relative to the
-    night's folder with ``/`` between folders; `exptime` in seconds;
-    `start` is the UT at which the shutter opened.
+    Attributes
+    ----------
+    file : str
+        Relative to the night's folder, ``/`` between folders.
+    number : int
+    imagetyp, object, filter : str
+        As the log has them.
+    exptime : float
+        Seconds.
+    start : datetime.datetime
+        UT at which the shutter opened.
     """
 
     file: str

@@ -16,8 +16,8 @@ from ccdflow.verify.reading.source_files import files_named, size_and_times
 from ccdflow.verify.reading.verdict import NotedProduct
 
 # Kinds of products by their folder, and by the beginning of their name in it.
-_BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
-_BY_NAME = {
+_KIND_BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
+_KINDS_BY_PREFIX = {
     "combined": {"bias_": "bias", "dark_": "dark", "flat_": "flat"},
     "detector": {"pixels_": "detector", "bad_pixels_": "bad pixels", "shutter_": "shutter"},
 }
@@ -54,9 +54,9 @@ def kind_of(product):
     ('dark', 'other')
     """
     folder, name = product.split("/")[0], product.split("/")[-1]
-    kinds = _BY_NAME.get(folder, {})
+    kinds = _KINDS_BY_PREFIX.get(folder, {})
     by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
-    return _BY_FOLDER.get(folder, by_name[0] if by_name else folder)
+    return _KIND_BY_FOLDER.get(folder, by_name[0] if by_name else folder)
 
 
 def made_of(results, noted):

@@ -648,7 +648,7 @@ class Source:
     """Reports one frame once, then nothing."""
 
     names: set
-    way: str = arrivals.BY_EVENTS
+    way: str = arrivals.EVENTS_WAY
     is_lost: bool = False
 
     def news(self, seconds):

@@ -261,7 +261,7 @@ def _note_no_overscan(reader, kept, *, cut):
 
 
 # Names of cards on an overscan, in any dialect.
-_ON_OVERSCAN = re.compile(
+_OVERSCAN_CARDS = re.compile(
     r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*"
 )
 # 0.0, F, none, [0:0,0:0].
@@ -273,7 +273,7 @@ def _note_unused(reader):
     header = reader.headers[reader.index]
     unread = []
     for keyword in dict.fromkeys(header):
-        if not _ON_OVERSCAN.fullmatch(keyword):
+        if not _OVERSCAN_CARDS.fullmatch(keyword):
             continue
         values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):

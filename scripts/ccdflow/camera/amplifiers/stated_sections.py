@@ -24,7 +24,7 @@ from ccdflow.files.cards import card_value
 _SHARED_PART = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
-_OF_CHIP = ("CCDSEC", "DETSEC")
+_CHIP_SECTIONS = ("CCDSEC", "DETSEC")
 
 # Words for the axes x and y, and the cards with their lengths.
 _AXES = ("columns", "rows")
@@ -141,7 +141,7 @@ def _claim_of_data(header, strip, axis, *, length, factor, shape, is_alone):
         # The frame was trimmed where its data end; a few columns may have been between the two.
         is_next = stated[0] - length < width
         return _CardOnStrip("BIASSEC", text, is_next) if stated[0] >= length else None
-    for keyword in _OF_CHIP if is_alone else ():
+    for keyword in _CHIP_SECTIONS if is_alone else ():
         text, stated = _read_stated(header, keyword, axis, None)
         if stated is not None:
             is_all = (stated[1] - stated[0]) // factor == length
@@ -178,6 +178,7 @@ def _read_stated(header, keyword, axis, shape):
     Parameters
     ----------
     header : mapping
+        Value by keyword.
     keyword : str
     axis : {0, 1}
         Of the array: rows or columns.

@@ -55,7 +55,7 @@ _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
 _SIDE_BY_SIDE = 5
 # Overscan begins within this part of an edge, or its middle is within this part of the chip's.
-_AT_EDGE, _AT_MIDDLE = 1 / 50, 0.1
+_EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
 # Columns within which it begins at least, of a small frame.
 _LEAST_MARGIN = 8
 
@@ -287,8 +287,8 @@ def agreeing_ranges(levels, start, stop, tolerance):
 def _is_placed(edges, length):
     """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
-    margin = max(_LEAST_MARGIN, int(length * _AT_EDGE))
-    middle = abs((start + stop) / 2 - length / 2) < _AT_MIDDLE * length
+    margin = max(_LEAST_MARGIN, int(length * _EDGE_PART))
+    middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_PART * length
     return start <= margin or stop >= length - margin or middle
 
 

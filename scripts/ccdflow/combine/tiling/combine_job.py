@@ -18,7 +18,7 @@ TILE_BYTES = 16_000_000
 """Bytes of a thread's working set. Larger than a level-2 cache, as threads wait for each other at
 each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % more."""
 
-MIN_WIDTH = 64
+LEAST_WIDTH = 64
 """Pixels: in narrower tiles the overhead would exceed the work."""
 
 COUNT_TYPE = np.dtype(np.int16)
@@ -145,7 +145,7 @@ class CombineJob:
 
     def doubtful_pixels(self):
         """Return the number of pixels to solve together: few enough to reuse memory pages."""
-        return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
+        return max(_DOUBTFUL_VALUES // self.n, LEAST_WIDTH)
 
     def needed(self, width, threads):
         """Return the bytes that tiles of a width need, results included.
@@ -190,7 +190,7 @@ class CombineJob:
         """
         step, fixed = self.width_step, self.needed(0, threads)
         allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
-        least = step * -(-MIN_WIDTH // step)
+        least = step * -(-LEAST_WIDTH // step)
         if allowed < least:
             raise TooLittleMemory(self, memory, self.needed(least, threads))
         best = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)

@@ -21,7 +21,7 @@ _TILE_SIDE = 256
 # Parts of a tile that are below the values of the counts: near to 69.1 % few boxes hold as many.
 _PARTS = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
-_AT_ONCE = 1 << 12
+_BOXES_AT_ONCE = 1 << 12
 # Types that this module masks itself.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -190,8 +190,8 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
         In standard deviations, below and above.
     """
     is_bad = np.zeros(values.size, bool)
-    for first in range(0, values.size, _AT_ONCE):
-        chunk = slice(first, first + _AT_ONCE)
+    for first in range(0, values.size, _BOXES_AT_ONCE):
+        chunk = slice(first, first + _BOXES_AT_ONCE)
         box_values = boxes[pixels[0][chunk], pixels[1][chunk]].reshape(
             -1, boxes.shape[2] * boxes.shape[3]
         )

@@ -46,7 +46,7 @@ MAY_CHANGE = "a flat that competes is made again"
 # dark.
 _CHOICE_FACTS = (
     "type",
-    *setups.IN_SETUP,
+    *setups.MATCHED_FACTS,
     "part",
     "setting",
     "filter",
@@ -383,9 +383,10 @@ class FramePlanner:
         product : str
         planned_frames : _PlannedFrames
             Those that the frame is one of.
-        seconds : float or None
-        degrees : tuple of float or None
-            Set and measured temperature.
+        seconds : float, int or str
+            Its exposure as in the header.
+        degrees : tuple of (float, int or str)
+            Its temperatures as in the header: set point and sensor.
         """
         numbers = planned_frames.steps.numbers_of(seconds, degrees)
         for key in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):

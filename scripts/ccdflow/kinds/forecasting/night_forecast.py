@@ -86,6 +86,7 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
     context : ccdflow.run.context.Context
     night : str
     setup : tuple
+        As `ccdflow.kinds.matching.setups.setup_of` returns it.
     groups : list of ccdflow.run.job.Group
         One for each frame.
     foretell : bool

@@ -20,7 +20,7 @@ from ccdflow.kinds.matching.rule_values import (
     Rules,
 )
 from ccdflow.kinds.matching.setups import (
-    IN_SETUP,
+    MATCHED_FACTS,
     TEMPERATURE_FACTS,
     epoch_of,
     medians_of,
@@ -35,7 +35,7 @@ from ccdflow.run.rawframes.rows import digest, picker
 
 # Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
 # light as well.
-_settings_of = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
+_settings_of = picker(*MATCHED_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light_of = picker("filter", "grism", "optics")
 _sections_of = picker("datasec", "trimsec", "ccdsum")
 

@@ -20,7 +20,7 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.run.job import MissingCause, Remark, RemarkKind
 
 # Looked up once: a plan scales hundreds of thousands of darks.
-_ON_SCALE = RemarkKind.SCALE
+_SCALE_KIND = RemarkKind.SCALE
 
 
 # Lags are whole nights, mostly: those of 27 years fit. A lag beyond them is only worded again.
@@ -70,7 +70,7 @@ def remark_on_lag(lag):
 
 def remark_on_scale(scale):
     """Return the `Remark` on a scaled dark: ``scaled down by 0.5``."""
-    return Remark(_ON_SCALE, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
+    return Remark(_SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
 
 
 def remark_on_warmth(degrees):

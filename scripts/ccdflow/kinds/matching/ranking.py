@@ -30,7 +30,7 @@ _LAST_ONES = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _SURELY_MORE = 1 + 1e-9
 # Looked up once: a plan scales hundreds of thousands of darks.
-_ON_SCALE = RemarkKind.SCALE
+_SCALE_KIND = RemarkKind.SCALE
 
 
 def rescale_use(use, exptime, seconds):
@@ -52,7 +52,7 @@ def rescale_use(use, exptime, seconds):
         return use
     scale = seconds / exptime
     scale_remark = match_sentences.remark_on_scale(scale)
-    remarks = [scale_remark if each[0] is _ON_SCALE else each for each in use.remarks]
+    remarks = [scale_remark if each[0] is _SCALE_KIND else each for each in use.remarks]
     return use.rescaled(scale, tuple(remarks))
 
 

@@ -23,12 +23,12 @@ _SPELLED_FACTS = {
     "filter": lambda text: f"filter: {filter_in_any_order(text)}",
 }
 
-IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+MATCHED_FACTS = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
 
 _facts_without_optics_of, _facts_with_optics_of = (
-    picker(*IN_SETUP, "part"),
-    picker(*IN_SETUP, "part", "optics"),
+    picker(*MATCHED_FACTS, "part"),
+    picker(*MATCHED_FACTS, "part", "optics"),
 )
 
 TEMPERATURE_FACTS = ("set_temperature", "temperature")
@@ -64,7 +64,7 @@ def _setup_for_masters(context, row, kind):
         ("size", "{1}x{0}".format(*geometry["shape"])),
         *(
             (name, known_spelling(context, name, row.facts[name]))
-            for name in IN_SETUP
+            for name in MATCHED_FACTS
             if name in by
         ),
         *((name, row.facts[name]) for name in _names_of_optics(kind) if row.facts[name]),

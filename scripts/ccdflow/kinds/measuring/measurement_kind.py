@@ -78,7 +78,8 @@ class MeasurementKind(Kind):
         list of ccdflow.run.job.Group
         """
         groups_of_nights = context.lookup(
-            (Lookup.BY_NIGHT, self.name), lambda: _groups_by_night(self.groups(context))
+            (Lookup.MEASUREMENTS_BY_NIGHT, self.name),
+            lambda: _groups_by_night(self.groups(context)),
         )
         return groups_of_nights.get(night, [])
 

@@ -21,7 +21,7 @@ PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 """The extensions with the bad and with the weak pixels."""
 
 # Comments of checksums: they have no date, so that the same pixels give the same bytes.
-_OF_CHECKSUM = "by ccdflow"
+_CHECKSUM_COMMENT = "by ccdflow"
 # Card of the first HDU: the part of the noise of an image's flats that comes from the night.
 _OWN_PART_CARD = "FLATOWN"
 
@@ -56,14 +56,14 @@ def write_product(context, record, cards, images=(), **tables):
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
     for hdu in hdus:
-        hdu.add_checksum(when=_OF_CHECKSUM)
+        hdu.add_checksum(when=_CHECKSUM_COMMENT)
     buffer = io.BytesIO()
     hdus.writeto(buffer)
     content = buffer.getvalue()
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
         extents = [hdu.fileinfo() for hdu in written]
     headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
-    comments = (_OF_CHECKSUM, _OF_CHECKSUM)
+    comments = (_CHECKSUM_COMMENT, _CHECKSUM_COMMENT)
     table_hdus = [plaintables.table_hdu(*each, comments=comments) for each in tables.items()]
     headers += [header for header, _ in table_hdus]
     target = context.results / record.product

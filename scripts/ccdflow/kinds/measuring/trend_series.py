@@ -18,7 +18,7 @@ from ccdflow.run import job_records
 DARKS_OF = "darks of measurements"
 """The key of `darks_of` in the summary of a closed night."""
 
-_OF_BIASES, _OF_MEASUREMENTS = ("level", "read_noise"), ("gain", "dark_rate", "hot")
+_BIAS_SERIES, _MEASUREMENT_SERIES = ("level", "read_noise"), ("gain", "dark_rate", "hot")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def figure_series(context, *, since=""):
     for group in biases:
         setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
         for figures in _quality_of_group(context, group):
-            for name in _OF_BIASES:
+            for name in _BIAS_SERIES:
                 value, error = figures[name], figures[f"{name}_error"]
                 _add_point(
                     series_by_key,
@@ -124,7 +124,7 @@ def figure_series(context, *, since=""):
         setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
         for figures in _quality_of_group(context, group):
-            for name in _OF_MEASUREMENTS:
+            for name in _MEASUREMENT_SERIES:
                 setup_words = (
                     setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
                 )

@@ -45,7 +45,27 @@ _header_sizes = {}
 
 @dataclass(frozen=True)
 class _FrameJob:
-    """One raw frame, and the reduced frame that is made of it."""
+    """One raw frame, and the reduced frame that is made of it.
+
+    Attributes
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    raw : ccdflow.files.rawfile.RawFile
+        Open.
+    target : pathlib.Path
+        The product.
+    layout : ccdflow.files.fits_structure.RawLayout
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    memory : int
+        Bytes that the frame may take.
+    key : str
+        Of the job, for the header.
+    is_sampled : bool
+        Whether frames of its type are combined: its statistics are taken from some rows.
+    write_small_picture : callable or None
+        Takes a `ccdflow.frame.small_images.SmallImage`; None if no picture is wanted.
+    """
 
     row: Row
     raw: rawfile.RawFile

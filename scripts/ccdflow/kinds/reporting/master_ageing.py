@@ -106,7 +106,8 @@ def _series_of(context, kind, group, known):
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
     group : ccdflow.run.job.Group
-    known : dict
+    known : dict of tuple to str
+        Name of the series by kind, setup, epoch and shared values; a new one is added.
     """
     row = context.row(group.files[0])
     setup_key = (

@@ -158,8 +158,8 @@ def _draw_profile(raster, box, frame, profile):
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
-    box : tuple of int
-        Left, top, right, bottom.
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
     frame : ccdflow.pages.pictures.panels.FrameImages
     profile : ccdflow.pages.pictures.panels.Profile
     """

@@ -157,9 +157,9 @@ def _draw_drift(raster, box, amplifiers, unit):
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
-    box : tuple of int
-        Left, top, right, bottom.
-    amplifiers : list
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
+    amplifiers : sequence of AmplifierNight
     unit : str
     """
     scale, axis_name = _time_scale(amplifiers)
@@ -198,9 +198,9 @@ def _draw_pairs(raster, box, amplifiers, unit):
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
-    box : tuple of int
-        Left, top, right, bottom.
-    amplifiers : list
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
+    amplifiers : sequence of AmplifierNight
     unit : str
     """
     claimed = [amplifier.claimed_noise for amplifier in amplifiers]
@@ -244,9 +244,9 @@ def _draw_structure(raster, box, amplifiers, unit):
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
-    box : tuple of int
-        Left, top, right, bottom.
-    amplifiers : list
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
+    amplifiers : sequence of AmplifierNight
     unit : str
     """
     rows = []
@@ -277,9 +277,9 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
-    box : tuple of int
-        Left, top, right, bottom.
-    amplifiers : list
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
+    amplifiers : sequence of AmplifierNight
     unit : str
     """
     most = max([1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)])

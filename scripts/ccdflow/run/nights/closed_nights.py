@@ -46,7 +46,7 @@ FORM_VERSION = 4
 # The names of columns with summaries of nights begin so.
 _SUMMARY_PREFIX = "summary: "
 # The fields of a group in the note. Its steps, as long again and seldom used, have a column.
-_OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
+_GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 _FILES = (paths.HEADERS, paths.LEDGER)
 
 
@@ -246,7 +246,7 @@ def read_closed_nights(results):
 def _version_of_note():
     """Return the version of the note, with a hash of the names of the fields in it."""
     names = [[each.name for each in fields(kept)] for kept in (Group, Step, Use, Missing, Row)]
-    return f"{FORM_VERSION} {digest([_OF_GROUPS, FACTS, names])}"
+    return f"{FORM_VERSION} {digest([_GROUP_FIELDS, FACTS, names])}"
 
 
 def _stamps_of_open_notes(results):
@@ -476,7 +476,7 @@ def _note_of_night(context, night, homes, older_headers):
         "folders": sorted({posixpath.dirname(row.file) for row in rows}),
         "boots": _safe_times_by_boot(records),
         "prints": " ".join(row.fingerprint for row in rows if row.facts["type"] in combined),
-        "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
+        "groups": [[getattr(group, name) for name in _GROUP_FIELDS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
             plain_row(context.row(file))
@@ -504,16 +504,17 @@ def _ranges_of_night(context, homes, name, night):
 
 
 def _group_of(values, steps, known):
-    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps.
+    """Return the group of the values of `_GROUP_FIELDS`; ``steps`` is called for its steps.
 
     Parameters
     ----------
     values : list
+        One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
     known : dict
         Values of other groups, of which equal ones are taken; it gets those of this one.
     """
-    group = dict(zip(_OF_GROUPS, values, strict=True))
+    group = dict(zip(_GROUP_FIELDS, values, strict=True))
     group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}
     group["shared"] = tuple(map(tuple, group["shared"]))
     for name in ("night", "camera", "shared", "nights", "kind", "measurements"):

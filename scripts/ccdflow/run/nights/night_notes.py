@@ -244,6 +244,7 @@ def changed_values(now, saved):
     Parameters
     ----------
     now, saved : dict
+        Value by name: as it is now, and as the notes have it.
 
     Returns
     -------

@@ -30,6 +30,7 @@ def read_all(read, files, *, cores):
     read : callable
         Called with one of ``files``; it and its result can be pickled.
     files : list
+        Arguments of ``read``, one for each call.
     cores : int
         How many processes may work at once.
 

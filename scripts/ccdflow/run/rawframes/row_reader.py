@@ -360,6 +360,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     Returns
     -------
     geometry, recipe : dict
+        Plain values, as the row refers to them.
     notes : tuple of ccdflow.camera.geometry.Note
 
     Raises

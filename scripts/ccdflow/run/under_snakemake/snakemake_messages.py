@@ -10,7 +10,7 @@ from ccdflow.run.batches import batch_work
 _TRACEBACK = "Traceback (most recent call last)"
 _NO_FOLDER = "Failed to create output directory"
 _MISSING_BEFORE = "OSError: Missing files after"
-_OF_MISSING_RECORDS = (
+_MISSING_RECORD_LINES = (
     "MissingOutputException", "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
 )  # fmt: skip
@@ -33,7 +33,7 @@ def is_of_late_records(text):
 
 def is_of_missing_records(text):
     """Return whether a message follows from records that are not there."""
-    return is_of_late_records(text) or text.startswith(_OF_MISSING_RECORDS)
+    return is_of_late_records(text) or text.startswith(_MISSING_RECORD_LINES)
 
 
 def crash_in(text):

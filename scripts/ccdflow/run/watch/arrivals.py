@@ -12,14 +12,14 @@ from inotify_simple import INotify, flags
 from ccdflow import paths
 from ccdflow.run.rawframes import rawfolder
 
-AUTO_WAY, BY_EVENTS, BY_POLLING = "auto", "events", "polling"
+AUTO_WAY, EVENTS_WAY, POLLING_WAY = "auto", "events", "polling"
 """The ways to notice frames, as `watch.py` names them."""
 
-WATCH_WAYS = (AUTO_WAY, BY_EVENTS, BY_POLLING)
+WATCH_WAYS = (AUTO_WAY, EVENTS_WAY, POLLING_WAY)
 """All of them."""
 
 # The kernel knows each change on these file systems; on others another machine may make changes.
-_OF_THIS_MACHINE = frozenset(
+_LOCAL_FILE_SYSTEMS = frozenset(
     (
         "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs",
         "tmpfs", "ramfs", "overlay", "vfat", "exfat", "msdos", "ntfs3", "hfsplus",
@@ -63,7 +63,7 @@ class Polling:
         Whether the folder was not there, and may be watched in another way once it is.
     """
 
-    way = BY_POLLING
+    way = POLLING_WAY
 
     def __init__(self, wait, *, is_lost=False):
         self._wait = wait
@@ -91,7 +91,7 @@ class Events:
         If there are too many folders for the kernel, or the folder is not there.
     """
 
-    way = BY_EVENTS
+    way = EVENTS_WAY
     # Whether the folder went away, or was moved: another one in its place is not watched.
     is_lost = False
 
@@ -185,7 +185,7 @@ def source(raw, way, wait):
     if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
     kind = mount_of(raw)
-    if way == BY_POLLING or (way == AUTO_WAY and kind not in _OF_THIS_MACHINE):
+    if way == POLLING_WAY or (way == AUTO_WAY and kind not in _LOCAL_FILE_SYSTEMS):
         return Polling(wait), f"file system {kind or 'unknown'}" if way == AUTO_WAY else ""
     try:
         return Events(raw), ""

@@ -187,7 +187,7 @@ class Watch:
         dict or None
             All raw frames with their times, if the folder was looked through.
         """
-        has_events = source.way == arrivals.BY_EVENTS
+        has_events = source.way == arrivals.EVENTS_WAY
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if has_events else self.pause)
         self._frames.note_news(news)
@@ -196,7 +196,7 @@ class Watch:
             if stamps is not None:
                 self._frames.note_look(self.looks.unseen_files)
         ready = self._frames.waiting()
-        if source.way == arrivals.BY_POLLING:
+        if source.way == arrivals.POLLING_WAY:
             ready = self.looks.readable_files(ready)
         is_needed = ready or self._is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():

@@ -201,7 +201,7 @@ def _noise_terms(models, rows, shape, lacking="MODRN"):
     ----------
     models : list
         One for each amplifier.
-    rows : slice
+    rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
         Of the rows.
     lacking : str

@@ -24,7 +24,7 @@ from ccdflow.verify.reading.restated_numbers import NO_DATA
 from ccdflow.verify.reading.verdict import MODEL, CannotRemake
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
-_ON_LIMIT = 5e-4
+_LIMIT_SHIFT = 5e-4
 
 
 def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, counts=True):
@@ -112,7 +112,7 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
         members = [CCDData(values, unit=units.adu) for values in stack]
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
             if name in arguments and account.has_light:
-                arguments[name] *= 1 - _ON_LIMIT
+                arguments[name] *= 1 - _LIMIT_SHIFT
         image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         # ccdproc does not clip a pixel in which a value is missing.
         is_incomplete = (masked | ~np.isfinite(stack)).any(axis=0)
@@ -135,10 +135,10 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
             )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
-            arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
+            arguments[name] *= (1 + _LIMIT_SHIFT) / (1 - _LIMIT_SHIFT)
         other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         other[is_incomplete] = image[is_incomplete]
-    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)]
     left_out = _count_left_out(stack, masked, kept)
     return RemadeRows(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
 
@@ -164,7 +164,7 @@ def _combine_by_repeated_clipping(stack, masked, account, scale):
     images, good = [], values_that_count(stack, masked)
     spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
     for sign in (-1, 1):
-        limit = account.clip * (1 + sign * _ON_LIMIT)
+        limit = account.clip * (1 + sign * _LIMIT_SHIFT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             clipped = sigma_clip(
@@ -187,7 +187,7 @@ def _combine_by_repeated_clipping(stack, masked, account, scale):
         if is_empty.any():
             image[is_empty] = _combine_incomplete(stack[:, is_empty], masked[:, is_empty], account)
         images.append(image)
-    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)]
     maker = "ccdproc and repeated clipping by astropy"
     return RemadeRows(
         *images, scale, maker, *_count_left_out(stack, masked, kept), kept=tuple(kept)

@@ -13,7 +13,7 @@ _ORDER = (
     "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
     "BUNIT",
 )  # fmt: skip
-_OF_KIND = {
+_CARDS_BY_EXTENSION = {
     "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
     "MASK": re.compile(_CARDS),
     "COUNT": re.compile(_CARDS),
@@ -42,7 +42,7 @@ _COMMENTS = {
 _SCALE_CARDS = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of an image that the header before its tiles does not repeat.
-_OF_PIXELS = re.compile(
+_PIXEL_CARDS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
 )
 
@@ -112,7 +112,7 @@ def _check_extension(header, image, name):
         raise Differs(f"{name} has another shape than its image")
     kind = re.sub(r"\d+$", "", name)
     for keyword in header:
-        if not _OF_KIND[kind].fullmatch(keyword):
+        if not _CARDS_BY_EXTENSION[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
     keywords = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
     first = [keyword for keyword in _ORDER if keyword in keywords]
@@ -137,7 +137,7 @@ def check_packed(first_header, image):
         If a card is absent or has another value.
     """
     cards_of_first, cards_of_image = (
-        [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
+        [(c.keyword, c.image.strip()) for c in each.cards if not _PIXEL_CARDS.fullmatch(c.keyword)]
         for each in (first_header, image)
     )
     for cards, others, holder in (

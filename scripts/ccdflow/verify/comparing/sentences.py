@@ -72,7 +72,7 @@ _WARNINGS = {
 _FLAGGED_AMPLIFIER = re.compile(
     "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
 )
-_OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
+_AMPLIFIER_SENTENCE = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 # Relative: shares of rejected values have two digits.
 _SHARE_ROUNDING = 0.06
 # Relative: the sentences have three digits, the cards more.
@@ -144,7 +144,7 @@ def _check_warning(text, header, kind, tails):
         Behind the keywords of each amplifier's cards.
     """
     sentence, tail = text, tails[0]
-    if len(tails) > 1 and (match := _OF_AMPLIFIER.fullmatch(text)):
+    if len(tails) > 1 and (match := _AMPLIFIER_SENTENCE.fullmatch(text)):
         names = [str(header.get(f"AMPNAM{tail}")).strip() for tail in tails]
         if match["name"].strip() not in names:
             raise Differs(f"HISTORY has {text!r}, and there is no such amplifier")

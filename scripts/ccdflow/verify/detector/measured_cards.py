@@ -45,11 +45,11 @@ _TABLES = {
 }
 _IMAGES = {"pixels_": {}, "shutter_": {"EXCESS": -32, "ERROR": -32}, "bad_pixels_": {"MASK": 16}}
 # Cards of the form of a table, such as TFORM1.
-_OF_TABLE = re.compile(
+_TABLE_FORM_CARDS = re.compile(
     r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
 )
 # Cards of the form of an image, such as NAXIS1.
-_OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
+_IMAGE_FORM_CARDS = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
 
 
 def sort_of(path):
@@ -73,7 +73,7 @@ def check_measured(hdus, path):
     sort = sort_of(path)
     _check_hdus(hdus, sort)
     for number, hdu in enumerate(hdus):
-        pattern = _OF_TABLE if hdu.name in _TABLES[sort] else _OF_IMAGE
+        pattern = _TABLE_FORM_CARDS if hdu.name in _TABLES[sort] else _IMAGE_FORM_CARDS
         pattern = pattern if number else re.compile(f"{_COMMON_CARDS}|{_FIRST_HDU_CARDS[sort]}")
         for keyword, count in Counter(hdu.header.keys()).items():
             if not pattern.fullmatch(keyword) or count > 1:

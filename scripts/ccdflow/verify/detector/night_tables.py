@@ -36,7 +36,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used, as the cards IMUSE001 and so on have it."""
 # Bits of those pixels of a flat whose values say nothing about the detector.
-_OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+_USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
@@ -510,7 +510,7 @@ def _pixels_and_errors(flats, image):
             for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
-        is_good = (mask & _OF_NO_USE == 0) & (errors > 0) & np.isfinite(pixels)
+        is_good = (mask & _USELESS_BITS == 0) & (errors > 0) & np.isfinite(pixels)
         yield np.where(np.isfinite(pixels), pixels, 1.0), np.where(is_good, errors, np.inf)
 
 

@@ -218,7 +218,7 @@ def _gains_and_noises(first_header, images, numbers, flats):
         The images by HDU.
     numbers : list of int
         The HDUs.
-    flats : list
+    flats : list of ShutterFlat
     """
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
@@ -242,7 +242,17 @@ def _gains_and_noises(first_header, images, numbers, flats):
 
 @dataclass(frozen=True)
 class CellSeries:
-    """Flats of one light: seconds (n,), means and variances (n, cells), and pixels (cells,)."""
+    """Flats of one light: means of the cells of all images.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray of shape (n,), float64
+        Exposures.
+    means, variances : numpy.ndarray of shape (n, cells), float64
+        Adu and adu^2; NaN in a cell without good pixels.
+    counts : numpy.ndarray of shape (cells,), float64
+        Good pixels of each cell.
+    """
 
     seconds: np.ndarray
     means: np.ndarray
@@ -266,7 +276,7 @@ def _cells_of(flats, numbers, images, noises):
 
     Parameters
     ----------
-    flats : list
+    flats : list of ShutterFlat
         Of one light.
     numbers : list of int
         The HDUs.
@@ -374,7 +384,7 @@ def _check_cards(first_header, flats, chi2, mean):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-    flats : list
+    flats : list of ShutterFlat
     chi2 : float
     mean : (float, float)
         The mean dead time and its error, s.
