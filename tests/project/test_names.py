@@ -188,6 +188,36 @@ def test_limits_are_called_least_and_most():
     assert {each for each in names if re.match("_?(MIN|MAX)(IMUM)?_", each[1])} == set()
 
 
+# Methods that keep the result of a function that they are given.
+KEEPING_METHODS = {"lookup", "kept_by_key", "kept_by_identity", "figure", "_plane", "recent"}
+
+
+def functions_kept(outer):
+    """Yield the inner functions of a function whose results are kept by a key."""
+    inner = {node.name: node for node in outer.body if isinstance(node, ast.FunctionDef)}
+    if not inner:
+        return
+    for node in ast.walk(outer):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in KEEPING_METHODS:
+            names = [each.id for each in node.args if isinstance(each, ast.Name)]
+            yield from (inner[name] for name in names if name in inner)
+
+
+def test_a_function_whose_result_is_kept_is_named_by_it():
+    """Twenty-two were called ``make``, so that a traceback did not tell what was looked up."""
+    kept = [
+        (path.name, node)
+        for path, text, tree in modules()
+        if LIBRARY in path.parents and any(f".{name}(" in text for name in KEEPING_METHODS)
+        for outer in nodes(tree)
+        if isinstance(outer, ast.FunctionDef)
+        for node in functions_kept(outer)
+    ]
+    assert len(kept) > 22
+    assert [(name, node.lineno) for name, node in kept if node.name == "make"] == []
+    assert [(name, node.name) for name, node in kept if ast.get_docstring(node) is None] == []
+
+
 def test_variables_of_the_choice_of_masters_are_nouns():
     """``masters_of_camera``, not ``own``; ``rows_by_size``, not ``alike``."""
     folders = [LIBRARY / "calibrate"]

@@ -40,10 +40,11 @@ class CorrectedImage(MasterImage):
     def variance(self, master, readouts):
         """Return the flat's variance relative to its value squared, and that of the factor."""
 
-        def make():
+        def summed_variance():
+            """Return the relative variances of flat and factor, added."""
             return self.flat.variance(master, readouts) + self.factor_variance
 
-        return self._plane(("variance", readouts), make)
+        return self._plane(("variance", readouts), summed_variance)
 
 
 def shutter_corrected(master, factors):

@@ -212,19 +212,21 @@ class ImageSample:
 def _median_of_amplifier(image, readout, part):
     """Return the median of a master's pixels of an amplifier."""
 
-    def make():
+    def sampled_median():
+        """Return the median of a sample of the amplifier's pixels."""
         return float(np.median(image.data[part][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]))
 
-    return image.figure(("middle", readout), make)
+    return image.figure(("middle", readout), sampled_median)
 
 
 def _highest_of_amplifier(image, readout, part):
     """Return a value that almost no pixel of a flat's amplifier exceeds."""
 
-    def make():
+    def sampled_top():
+        """Return the high quantile of a sample of the amplifier's pixels."""
         return max(
             float(np.quantile(image.data[part][:: _TOP_STEPS[0], :: _TOP_STEPS[1]], _TOP_SHARE)),
             LEAST_FLAT,
         )
 
-    return image.figure(("top", readout), make)
+    return image.figure(("top", readout), sampled_top)

@@ -50,10 +50,11 @@ class PixelVariance:
     def median(self, kind):
         """Return the median noise of a master in adu; of a flat, relative to its value."""
 
-        def make():
+        def median_noise():
+            """Return the root of the median variance of a sample."""
             return float(np.median(self.master_variance(kind)[_SAMPLED_PIXELS])) ** 0.5
 
-        return self._image.plane(kind).figure(("noise", self._readouts), make)
+        return self._image.plane(kind).figure(("noise", self._readouts), median_noise)
 
     # -- without light -----------------------------------------------------------------------------
 

@@ -186,14 +186,15 @@ class Frame(Kind):
     def products_on_page(self, context, night):
         """Return the frames of a night that the configuration asks for: one list for all kinds."""
 
-        def make():
+        def products_of_night():
+            """Return the products of the good frames of a type that is enabled."""
             return [
                 reduced_product(row.file)
                 for row in context.rows_of(night)
                 if row.status == OK and is_of_enabled_type(row, context.settings)
             ]
 
-        return context.kept_by_key((OutcomeKey.REDUCED_FRAMES, night), make)
+        return context.kept_by_key((OutcomeKey.REDUCED_FRAMES, night), products_of_night)
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the facts of their headers."""

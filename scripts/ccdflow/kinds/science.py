@@ -189,11 +189,12 @@ class Science(Kind):
             Sorted by product.
         """
 
-        def make():
+        def groups_with_records():
+            """Return [(group, its record)] of the night, sorted by product."""
             groups = self.night_groups(context, night)
             return [(group, context.outcome(group.product)) for group in groups]
 
-        return context.kept_by_key((OutcomeKey.CALIBRATED_RECORDS, night), make)
+        return context.kept_by_key((OutcomeKey.CALIBRATED_RECORDS, night), groups_with_records)
 
     # -- the lines of a run ------------------------------------------------------------------------
 

@@ -274,13 +274,14 @@ class RunContents(FixedContents):
     def _rows_by_night(self):
         """Return {night: its rows, sorted by file}."""
 
-        def make():
+        def sorted_rows_by_night():
+            """Return {night: its rows}, sorted by file."""
             rows_by_night = {}
             for row in sorted(self.store.rows.values(), key=lambda row: row.file):
                 rows_by_night.setdefault(row.night, []).append(row)
             return rows_by_night
 
-        return self.lookup((Lookup.ROWS_BY_NIGHT,), make)
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), sorted_rows_by_night)
 
 
 @dataclass(frozen=True, kw_only=True)

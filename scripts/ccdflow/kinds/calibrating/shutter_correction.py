@@ -63,7 +63,8 @@ def map_for(context, row):
     if not DETECTOR.is_enabled(context) or not corrects(context, row.camera):
         return ()
 
-    def make():
+    def products_by_setup():
+        """Return {setup: {night: map}}."""
         maps = {}
         for group in SHUTTER.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
@@ -71,7 +72,7 @@ def map_for(context, row):
         return maps
 
     key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
-    nights = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), make).get(key, {})
+    nights = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), products_by_setup).get(key, {})
     before = [night for night in nights if night <= row.night]
     chosen = max(before) if before else min(nights, default=None)
     return () if chosen is None else (nights[chosen],)

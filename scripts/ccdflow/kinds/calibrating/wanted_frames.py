@@ -121,20 +121,22 @@ def groups_of_nights(context, kind):
         Those of a night are sorted by product.
     """
 
-    def make():
+    def groups_by_night():
+        """Return {night: its groups}, each sorted by product."""
         groups = {}
         for group in _planned_groups(context, kind):
             groups.setdefault(group.night, []).append(group)
         return groups
 
-    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), make)
+    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), groups_by_night)
 
 
 def _planned_groups(context, kind):
     """Return all frames of the plan that are calibrated, sorted by product."""
 
-    def make():
+    def sorted_groups():
+        """Return the groups of this kind, sorted by product."""
         groups = (group for group in context.groups.values() if group.kind == kind.name)
         return sorted(groups, key=attrgetter("product"))
 
-    return context.lookup((Lookup.GROUPS, kind.name), make)
+    return context.lookup((Lookup.GROUPS, kind.name), sorted_groups)

@@ -224,14 +224,15 @@ def _response_of_flat(context, group, use):
     if record is None or record.status != job_records.MADE or not record.data or not path.is_file():
         return 1.0
 
-    def make():
+    def median_of_flat():
+        """Return the median of the lit pixels of some rows."""
         row = context.row(group.files[0])
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         sample = _sampled_rows(path, product_images(geometry, recipe)[0].hdu, np.s_[:])
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0
 
-    return context.lookup((Lookup.RESPONSE, use.product, record.key), make)
+    return context.lookup((Lookup.RESPONSE, use.product, record.key), median_of_flat)
 
 
 def _sampled_rows(path, hdu, region):
@@ -301,7 +302,7 @@ def _mean_dark_rate(context, row, use, record, noise):
         return usual_rate
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
 
-    def make():
+    def mean_glow():
         """Return by how much the mean rate exceeds that of a usual pixel, electrons a second."""
         excesses = []
         for image in product_images(geometry, recipe):
@@ -313,7 +314,7 @@ def _mean_dark_rate(context, row, use, record, noise):
                     excesses.append(amplifier.gain * float(cool.mean() - np.median(values)))
         return max(fmean(excesses), 0.0) / record.data["seconds"] if excesses else 0.0
 
-    return usual_rate + context.lookup((Lookup.GLOW, use.product, record.key), make)
+    return usual_rate + context.lookup((Lookup.GLOW, use.product, record.key), mean_glow)
 
 
 def shares_bias(context, dark, bias):

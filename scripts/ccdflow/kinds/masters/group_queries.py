@@ -47,13 +47,14 @@ def groups_by_night(kind, context):
     dict of str to list of ccdflow.run.job.Group
     """
 
-    def make():
+    def groups_by_night():
+        """Return {night of the page: its groups}."""
         groups = {}
         for group in kind.groups(context):
             groups.setdefault(group.night_of_page, []).append(group)
         return groups
 
-    return context.lookup((Lookup.GROUPS_BY_NIGHT, kind.name), make)
+    return context.lookup((Lookup.GROUPS_BY_NIGHT, kind.name), groups_by_night)
 
 
 def trend_groups(kind, context, night):
@@ -92,14 +93,17 @@ def nights_elsewhere(kind, context, night):
     list of str
     """
 
-    def make():
+    def later_nights_by_night():
+        """Return {night: later nights on whose pages its groups are}."""
         nights_by_earlier = {}
         for group in kind.groups(context):
             for earlier in group.nights[:-1]:
                 nights_by_earlier.setdefault(earlier, set()).add(group.night_of_page)
         return nights_by_earlier
 
-    return sorted(context.lookup((Lookup.GROUPS_ELSEWHERE, kind.name), make).get(night, ()))
+    return sorted(
+        context.lookup((Lookup.GROUPS_ELSEWHERE, kind.name), later_nights_by_night).get(night, ())
+    )
 
 
 def masters_carried(context, group):

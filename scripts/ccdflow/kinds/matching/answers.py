@@ -226,14 +226,15 @@ def _applicable_answers(context, row, steps):
 def _answer_of_step(context, step):
     """Return the `Answer` of a step, computed once for all frames that share the step's object."""
 
-    def make():
+    def answer_of_step():
+        """Return the `Answer` of the step: masters, first use, missing master."""
         return Answer(
             measured_flats.order_by_measurement(context, step),
             association.first_use(context, step),
             association.missing_master(context, step),
         )
 
-    return context.kept_by_identity(OutcomeKey.ANSWER, (step,), make)
+    return context.kept_by_identity(OutcomeKey.ANSWER, (step,), answer_of_step)
 
 
 def _has_overscan(context, row):

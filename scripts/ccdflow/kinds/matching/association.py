@@ -112,7 +112,7 @@ def _best_pair(context, pair, rows, night):
         return pair
     products = [use.product for use in dark.uses]
 
-    def make():
+    def biases_of_darks():
         """Return the biases of these darks as candidates for these frames."""
         return pairs.BiasesOfDarks(
             bias,
@@ -124,7 +124,9 @@ def _best_pair(context, pair, rows, night):
 
     # Frames with one step of the bias share these biases: their exposures change only the scales of
     # the darks.
-    biases = context.kept_by_identity(OutcomeKey.BIASES_OF_DARKS, (bias,), make, *products)
+    biases = context.kept_by_identity(
+        OutcomeKey.BIASES_OF_DARKS, (bias,), biases_of_darks, *products
+    )
     best_first = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(

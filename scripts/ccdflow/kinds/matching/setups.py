@@ -107,11 +107,12 @@ def known_spelling(context, name, value):
 def spellings(context):
     """Return {normalised value: its first spelling} of readout modes and filters of flats."""
 
-    def make():
+    def first_spellings_of_rows():
+        """Return {normalised value: its first spelling} of all rows."""
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
         return _first_spellings(rows)
 
-    return context.lookup((Lookup.SPELLINGS, "readmode"), make)
+    return context.lookup((Lookup.SPELLINGS, "readmode"), first_spellings_of_rows)
 
 
 def _first_spellings(rows):
@@ -155,7 +156,8 @@ def restore_spellings(context, before):
 def _layout_text(context, row):
     """Return a text that is equal for frames whose amplifiers lie alike and are reduced alike."""
 
-    def make():
+    def hash_of_layout():
+        """Return the hash of amplifiers and recipe, without noise and saturation."""
         geometry = dict(_geometry_in_first_hdu(context.store.shared[row.geometry]))
         geometry.pop("source", None)
         geometry["amplifiers"] = [
@@ -164,7 +166,7 @@ def _layout_text(context, row):
         ]
         return digest([geometry, context.store.shared[row.recipe]])
 
-    return context.lookup((Lookup.LAYOUT, row.geometry, row.recipe), make)
+    return context.lookup((Lookup.LAYOUT, row.geometry, row.recipe), hash_of_layout)
 
 
 def common_geometry(context, row):
@@ -182,12 +184,13 @@ def common_geometry(context, row):
         was packed by fpack has it in the second.
     """
 
-    def make():
+    def name_of_geometry():
+        """Return the row's geometry, or the hash of that in the first HDU."""
         geometry = context.store.shared[row.geometry]
         common = _geometry_in_first_hdu(geometry)
         return row.geometry if common is geometry else digest(common)
 
-    return context.lookup((Lookup.GEOMETRY, row.geometry), make)
+    return context.lookup((Lookup.GEOMETRY, row.geometry), name_of_geometry)
 
 
 def _geometry_in_first_hdu(geometry):

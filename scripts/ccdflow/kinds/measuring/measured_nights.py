@@ -30,12 +30,13 @@ def pixels_for(context, row):
     if not DETECTOR.is_enabled(context):
         return ()
 
-    def make():
-        products_by_setup = {}
+    def products_by_setup():
+        """Return {setup: (sorted nights, {night: products})}."""
+        nights_by_setup = {}
         for group in DETECTOR.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            products_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
-        return {key: (sorted(nights), nights) for key, nights in products_by_setup.items()}
+            nights_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
+        return {key: (sorted(nights), nights) for key, nights in nights_by_setup.items()}
 
     values_of_setup = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
@@ -47,7 +48,7 @@ def pixels_for(context, row):
     def choose():
         """Return the measurements of the last nights up to the row's, the nearest first."""
         none = ([], {})
-        nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
+        nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), products_by_setup)
         sorted_nights, nights = nights_by_setup.get(key, none)
         end, most_nights = (
             bisect_right(sorted_nights, row.night),

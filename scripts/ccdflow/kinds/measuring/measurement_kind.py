@@ -23,11 +23,12 @@ class MeasurementKind(Kind):
     def groups(self, context):
         """Return all measurements of this kind, as groups, sorted by night and product."""
 
-        def make():
+        def sorted_groups():
+            """Return the groups of this kind, sorted by night and product."""
             groups_of_kind = [group for group in context.groups.values() if group.kind == self.name]
             return sorted(groups_of_kind, key=lambda group: (group.night, group.product))
 
-        return context.lookup((Lookup.GROUPS, self.name), make)
+        return context.lookup((Lookup.GROUPS, self.name), sorted_groups)
 
     def basis(self, context, job):
         """Return the sources of a measurement: its masters as they turned out."""

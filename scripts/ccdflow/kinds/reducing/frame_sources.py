@@ -87,10 +87,11 @@ def shown_nights(context):
     """Return the nights that have a page, sorted: the same list for all kinds of a plan."""
     rows = context.store.rows
 
-    def make():
+    def sorted_nights():
+        """Return the nights of all rows but those that are arriving, sorted."""
         return sorted({row.night for row in rows.values() if row.status != ARRIVING_STATUS})
 
-    return context.kept_by_key((OutcomeKey.SHOWN_NIGHTS,), make)
+    return context.kept_by_key((OutcomeKey.SHOWN_NIGHTS,), sorted_nights)
 
 
 def raw_pixels(context, row):

@@ -233,19 +233,22 @@ class _WrittenFrame(NamedTuple):
     even: float | None
 
 
+def _predicted_header_size(frame, hdu):
+    """Return the bytes of the header of a `_FrameJob`'s product, by a frame with usual figures."""
+    top = decoding.highest_value(hdu, frame.row.file)
+    like_it = streaming.predicted_frame(frame.geometry, frame.recipe, top)
+    return len(frame.header(headers.first_header, like_it))
+
+
 def _reduce_by_rows(frame):
     """Reduce a frame of the usual kind to a `_WrittenFrame`.
 
     None if the size of its header is not as foreseen.
     """
+    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
     size = _header_sizes.get(frame.header_form)
     if size is None:
-        hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
-        top = decoding.highest_value(hdu, frame.row.file)
-        like_it = streaming.predicted_frame(frame.geometry, frame.recipe, top)
-        size = len(frame.header(headers.first_header, like_it))
-        _header_sizes[frame.header_form] = size
-    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+        size = _header_sizes[frame.header_form] = _predicted_header_size(frame, hdu)
     with rowio.RowWriter(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
