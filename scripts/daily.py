@@ -116,10 +116,10 @@ def news(count, before, after, seconds):
     str
     """
     aside, gone = (new_troubles(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
-    made = count["frames"] - count["aside"]
-    if not (made or count["others"] or aside or gone):
+    number_reduced = count["frames"] - count["aside"]
+    if not (number_reduced or count["others"] or aside or gone):
         return ""
-    phrases = [f"{made} frame{'s' * (made != 1)} reduced"]
+    phrases = [f"{number_reduced} frame{'s' * (number_reduced != 1)} reduced"]
     if count["others"]:
         phrases.append(f"{others_made(count)} made")
     if aside:

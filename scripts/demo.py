@@ -56,14 +56,14 @@ def products(results):
             remedy="look at the lines of snakemake above",
         )
     frames = read_inventory(table)
-    made = [(table, f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}")]
+    lines = [(table, f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}")]
     aside = int((frames["status"] == SET_ASIDE).sum())
     if aside:
-        made[0] = (table, f"{made[0][1]}; {aside} set aside, each with its reason")
-    made += _lines_on_frames(results / "reduced")
-    made += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
-    made += _calibrated_frames(results / "calibrated")
-    made += _bad_pixel_tables(results / "detector")
+        lines[0] = (table, f"{lines[0][1]}; {aside} set aside, each with its reason")
+    lines += _lines_on_frames(results / "reduced")
+    lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
+    lines += _calibrated_frames(results / "calibrated")
+    lines += _bad_pixel_tables(results / "detector")
     for name, text in (
         (paths.BIAS_QUALITY, "levels and noises of the biases"),
         (paths.DARK_QUALITY, "dark current and hot pixels"),
@@ -72,14 +72,16 @@ def products(results):
         (paths.EVENTS_FILE, "steps in the detector's figures, with their nights"),
         (paths.ASSOCIATIONS_FILE, "which masters each frame was calibrated with, and why"),
     ):
-        made += [(results / name, text)] * (results / name).is_file()
+        lines += [(results / name, text)] * (results / name).is_file()
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
         page = results / paths.night_page(night)
-        made += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
-        made += [(page, f"the page of the night of {night}: open it in a browser")] * page.is_file()
+        lines += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
+        lines += [
+            (page, f"the page of the night of {night}: open it in a browser")
+        ] * page.is_file()
     index = results / paths.REPORT_PAGE
-    return made + [(index, "the overview of all nights")] * index.is_file()
+    return lines + [(index, "the overview of all nights")] * index.is_file()
 
 
 def _counts_of_types(frames):

@@ -158,20 +158,20 @@ def parser(doc, *, words, names=None):
     -------
     argparse.ArgumentParser
     """
-    made = argparse.ArgumentParser(
+    argument_parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
-    made.set_defaults(names=tuple(names or ()))
-    return made
+    argument_parser.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
+    argument_parser.set_defaults(names=tuple(names or ()))
+    return argument_parser
 
 
-def parse_arguments(made, arguments=None):
+def parse_arguments(argument_parser, arguments=None):
     """Parse a command line, and split its words into settings and the rest.
 
     Parameters
     ----------
-    made : argparse.ArgumentParser
+    argument_parser : argparse.ArgumentParser
         As `parser` returns it.
     arguments : sequence of str, optional
         Those of the process if absent.
@@ -186,7 +186,7 @@ def parse_arguments(made, arguments=None):
     UserError
         If a setting is unknown, given twice or empty.
     """
-    options = made.parse_intermixed_args(arguments)
+    options = argument_parser.parse_intermixed_args(arguments)
     options.given, options.words = split_words(options.words, allowed=options.names)
     return options
 
@@ -296,7 +296,7 @@ def check_products(products, given, *, overwrite):
     """
     read = {_device_and_number(path): path for path in given}
     read.pop(None, None)
-    made = set()
+    checked_products = set()
     for product in products:
         identity = _device_and_number(product)
         if identity in read:
@@ -305,7 +305,7 @@ def check_products(products, given, *, overwrite):
                 file=product,
                 remedy="give another place as out",
             )
-        if os.fspath(product) in made:
+        if os.fspath(product) in checked_products:
             raise UserError(
                 "several frames would have this product",
                 file=product,
@@ -316,7 +316,7 @@ def check_products(products, given, *, overwrite):
             raise UserError(
                 "is there already", file=product, remedy="give another place, or --overwrite"
             )
-        made.add(os.fspath(product))
+        checked_products.add(os.fspath(product))
 
 
 def _device_and_number(path):

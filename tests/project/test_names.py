@@ -130,6 +130,13 @@ def test_no_name_tells_only_how_its_value_came_about(folder, least):
     assert len(modules(folder)) > least
 
 
+def test_no_value_of_the_library_is_called_made():
+    """It was a parser, a reduced frame, a number and a list of records; ``is_made`` says enough."""
+    trees = [(path, tree) for path, text, tree in modules() if re.search(r"\bmade\b", text)]
+    assert len(trees) > 50
+    assert {path.name for path, tree in trees if "made" in names_given(tree)} == set()
+
+
 def test_no_name_is_a_question_or_a_pronoun():
     """``how`` was a recipe, phrases or options; ``mine`` the setup of a frame."""
     names = {

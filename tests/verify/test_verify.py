@@ -226,6 +226,6 @@ def test_a_pipe_or_device_in_the_place_of_a_product_is_not_waited_for(copy, what
     made = {product: verdicts.NotedProduct(selection.kind_of(product)) for product in products}
     chosen, _ = selection.sample_of_products(results, made)
     assert chosen == sorted(products)
-    answers, *_ = table.verify_products(products, made=made, raw=raw, results=results)
+    answers, *_ = table.verify_products(products, noted_products=made, raw=raw, results=results)
     assert {(each.verdict, each.cause) for each in answers} == {("cannot be made again", "missing")}
     assert all("a pipe or a device is in its place" in each.reason for each in answers)

@@ -223,7 +223,7 @@ def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
 def test_the_notes_of_the_run_have_the_settings(measured_night):
     product = product_of(measured_night, "pixels_")
     made = NotedProduct(*noted_records(measured_night[1])[product])
-    assert look(measured_night, product, made=made).verdict == "verified"
+    assert look(measured_night, product, product_notes=made).verdict == "verified"
     path = measured_night[1] / product
     sound = path.read_bytes()
     try:
@@ -231,7 +231,7 @@ def test_the_notes_of_the_run_have_the_settings(measured_night):
             hdus[0].header["HOTRATE"] += 1e-6
             hdus.writeto(path, overwrite=True, checksum=True)
         assert look(measured_night, product).verdict == "verified"
-        outcome = look(measured_night, product, made=made)
+        outcome = look(measured_night, product, product_notes=made)
     finally:
         path.write_bytes(sound)
     assert (outcome.verdict, "HOTRATE is 0.5 in the notes" in outcome.reason) == ("differs", True)

@@ -48,7 +48,7 @@ def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
     made = NotedProduct(*noted_records(results)[product]) if knows else None
-    return verdicts.verify(product, raw=raw, results=results, whole=True, made=made)
+    return verdicts.verify(product, raw=raw, results=results, whole=True, product_notes=made)
 
 
 def swap(hdus):
@@ -562,7 +562,7 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
         one(sound_night[1], FRAME),
         raw=sound_night[0],
         results=sound_night[1],
-        made=NotedProduct("kind of tomorrow"),
+        product_notes=NotedProduct("kind of tomorrow"),
     )
     assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",

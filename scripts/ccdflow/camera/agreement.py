@@ -53,7 +53,6 @@ class _Claim:
 
     keyword: str
     when: datetime
-    # The text of the card; without it, the time is shown in the form below.
     text: str = ""
     reach: timedelta = timedelta()
     form: str = "%Y-%m-%dT%H:%M:%S"

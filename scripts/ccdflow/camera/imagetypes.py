@@ -117,7 +117,6 @@ _OTHER_WORDS = re.compile(
 
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
-# Beginnings of the reasons for which a frame has no type.
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,10 @@ class BadPixels(Kind):
     def _basis(self, context, group):
         """Return the sources of a map: its measurements, and the settings that combine them."""
         names = ("nights", "share")
-        made = measurements_of(context, group.measurements)
+        measurement_records = measurements_of(context, group.measurements)
         return {
             "version": self.version,
-            "nights": sorted([record.product, record.key] for record in made),
+            "nights": sorted([record.product, record.key] for record in measurement_records),
             "settings": {name: context.settings["detector"][name] for name in names},
         }
 
@@ -95,21 +95,23 @@ class BadPixels(Kind):
         group = context.group(job.product)
         basis = self._basis(context, group)
         record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
-        made = list(filter(tells_of_pixels, measurements_of(context, group.measurements)))
-        if not made:
+        measurement_records = list(
+            filter(tells_of_pixels, measurements_of(context, group.measurements))
+        )
+        if not measurement_records:
             reason = "no night has darks or flats that show bad pixels"
             return job_records.Record(
                 job.product, self.name, record.key, job_records.REFUSED, reason, basis=basis
             )
-        shapes = [tuple(shape) for shape in made[0].data["shapes"]]
+        shapes = [tuple(shape) for shape in measurement_records[0].data["shapes"]]
         settings = context.settings["detector"]
-        newest = sorted({r.data["night"] for r in made})[-settings["nights"] :]
+        newest = sorted({r.data["night"] for r in measurement_records})[-settings["nights"] :]
         columns_of_images = [
             pixel_tables.read_seen(
                 context.results / r.product, r.data["night"], r.data["looked"], shapes,
                 weak=r.data["night"] in newest,
             )
-            for r in made
+            for r in measurement_records
         ]  # fmt: skip
         share = settings["share"]
         images, tables = [], []
@@ -124,13 +126,13 @@ class BadPixels(Kind):
             ("CCDFCAM", group.camera, "camera"),
             ("EPOCH", dict(group.shared)["epoch"] or "all", "night with which this epoch began"),
             ("NNIGHTS", len(group.nights), "nights with darks or flats"),
-            ("NIGHT", made[-1].data["night"], "the mask is that of this night"),
+            ("NIGHT", measurement_records[-1].data["night"], "the mask is that of this night"),
             ("BPNIGHTS", settings["nights"], "newest nights that decide at most"),
             ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
-            ("NCOMBINE", len(made), "measurements"),
+            ("NCOMBINE", len(measurement_records), "measurements"),
         ]
         # Nights beyond 999 have no card: FITS keywords have eight letters.
-        for position, each in enumerate(made[:999], start=1):
+        for position, each in enumerate(measurement_records[:999], start=1):
             cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
             cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
         return pixel_tables.write_product(

@@ -116,10 +116,10 @@ class CalibrationPicture(NightPicture):
 
     def _basis(self, context, night):
         """Return the basis of the picture: its version, and the keys of the products drawn."""
-        made = self._made_groups(context, night)
+        drawn_groups = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES_VERSION + self.version - 1,
-            "products": [[g.product, context.outcome(g.product).key] for g in made],
+            "products": [[g.product, context.outcome(g.product).key] for g in drawn_groups],
         }
 
     def _made_groups(self, context, night):
@@ -130,15 +130,15 @@ class CalibrationPicture(NightPicture):
         outcomes = [
             (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
         ]
-        made = [
+        drawn_groups = [
             g for g, record in outcomes if record is not None and record.status == job_records.MADE
         ]
-        return made[:_MOST_ROWS]
+        return drawn_groups[:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""
-        basis, made = self._basis(context, job.night), self._made_groups(context, job.night)
-        if not made:
+        basis, drawn_groups = self._basis(context, job.night), self._made_groups(context, job.night)
+        if not drawn_groups:
             return job_records.Record(
                 job.product,
                 self.name,
@@ -150,7 +150,7 @@ class CalibrationPicture(NightPicture):
         png = drawing_module("image_rows").image_rows(
             (
                 self.row(context, group, name)
-                for group, name in self._groups_with_names(made, job.night)
+                for group, name in self._groups_with_names(drawn_groups, job.night)
             ),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
@@ -465,8 +465,9 @@ def _frame_lines(context, groups, night):
     products = dict.fromkeys(
         use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use
     )
-    known = [made for product in products if (made := context.find_group(product)) is not None]
-    names = master_names(known, prefix=paths.FROM_NIGHT, night=night)
+    found_groups = map(context.find_group, products)
+    master_groups = [group for group in found_groups if group is not None]
+    names = master_names(master_groups, prefix=paths.FROM_NIGHT, night=night)
     for group in groups:
         yield _frame_line(context, group, uses.get(group.product), names)
 

@@ -131,9 +131,11 @@ def _combined_groups(context, night):
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)
         outcomes = [context.outcome(group.product) for group in groups]
-        made = sum(record is not None and record.status == job_records.MADE for record in outcomes)
+        number_made = sum(
+            record is not None and record.status == job_records.MADE for record in outcomes
+        )
         if groups:
-            yield kind.type, made, len(groups)
+            yield kind.type, number_made, len(groups)
 
 
 def _night_line(values):

@@ -151,12 +151,12 @@ def quality_rows(context, groups, columns=COLUMNS):
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
         note = record.reason if record.status != job_records.MADE else ""
-        made = record.status == job_records.MADE
+        is_made = record.status == job_records.MADE
         common = {
             "night": group.night,
             "camera": group.camera,
             "group": paths.stem(group.product),
-            "product": group.product if made else "",
+            "product": group.product if is_made else "",
         }
         outs = [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]
         remarks = data.get("remarks", ())

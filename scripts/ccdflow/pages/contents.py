@@ -89,9 +89,9 @@ class Named(str):
         path, file : str, optional
             As the attributes.
         """
-        made = super().__new__(cls, words)
-        made.path, made.file = path, file
-        return made
+        instance = super().__new__(cls, words)
+        instance.path, instance.file = path, file
+        return instance
 
     @property
     def hint(self):

@@ -99,14 +99,14 @@ class NightLine:
     @property
     def masters(self):
         """Combined biases, darks and flats made."""
-        return sum(made for _, made, _ in self.combined)
+        return sum(number_made for _, number_made, _ in self.combined)
 
     @property
     def masters_words(self):
         """The combined frames of each type in words."""
         words = [
-            count(made, f"combined {image_type}", f"combined {plural(image_type)}")
-            for image_type, made, _ in self.combined
+            count(number_made, f"combined {image_type}", f"combined {plural(image_type)}")
+            for image_type, number_made, _ in self.combined
         ]
         return listing(words or ["no combined bias, dark or flat"])
 
@@ -258,9 +258,9 @@ def _index_summary(page):
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     lacking = [
-        f"{count(groups - made, 'group')} of {plural(image_type)}"
-        for image_type, made, groups in totals.combined
-        if made < groups
+        f"{count(groups - number_made, 'group')} of {plural(image_type)}"
+        for image_type, number_made, groups in totals.combined
+        if number_made < groups
     ]
     sentences = [
         f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
@@ -298,14 +298,14 @@ _COUNTED_FIELDS = ("reduced", "set_aside", "other", "uncalibrated")
 
 def _line_of_totals(nights):
     """Return the line of all nights together."""
-    grades, made, groups = Counter(), Counter(), Counter()
+    grades, numbers_made, groups = Counter(), Counter(), Counter()
     for night in nights:
         grades.update(dict(night.grades))
         for image_type, made_of_type, groups_of_type in night.combined:
-            made[image_type] += made_of_type
+            numbers_made[image_type] += made_of_type
             groups[image_type] += groups_of_type
     combined = tuple(
-        (image_type, made[image_type], number)
+        (image_type, numbers_made[image_type], number)
         for image_type, number in sorted_by_type(groups.items())
     )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}

@@ -313,9 +313,9 @@ def leave_seal(plan, before, *, described, closing, is_failure):
         return
     if any(map(is_read_again, context.store.rows.values())):
         return
-    made = context.ledger.values()
+    records = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
-    doubted = [record.stamp[2] for record in made if record.boot and record.stamp]
+    doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
     until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
     if context.closed is not None:
         until = max(until, context.closed.doubted_until)

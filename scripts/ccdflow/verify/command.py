@@ -107,21 +107,30 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             remedy="move it away",
         )
     noted = {product: NotedProduct(*notes) for product, notes in noted.items()}
-    made, strangers = selection.made_of(results, noted)
+    noted_products, strangers = selection.made_of(results, noted)
     if words:
         products, large = named_products(results, words), []
-        made |= {
-            name: NotedProduct(selection.kind_of(name)) for name in products if name not in made
+        noted_products |= {
+            name: NotedProduct(selection.kind_of(name))
+            for name in products
+            if name not in noted_products
         }
     else:
         products, large = (
-            (sorted(made), []) if every else selection.sample_of_products(results, made)
+            (sorted(noted_products), [])
+            if every
+            else selection.sample_of_products(results, noted_products)
         )
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
         verdicts, fresh, remarks = table.verify_products(
-            products, made=made, raw=raw, results=results, whole=whole, threads=threads
+            products,
+            noted_products=noted_products,
+            raw=raw,
+            results=results,
+            whole=whole,
+            threads=threads,
         )
     all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, every)]
     lines = table.lines_on_verdicts(all_verdicts, fresh, expected)

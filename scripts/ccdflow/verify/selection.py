@@ -83,7 +83,7 @@ def made_of(results, noted):
     return dict(noted), [name for name in files if name not in noted]
 
 
-def sample_of_products(results, made):
+def sample_of_products(results, noted_products):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
     Of the maps of bad pixels there is one of each sort, of `FROM_ALL_PIXELS` one of each camera and
@@ -93,7 +93,7 @@ def sample_of_products(results, made):
     Parameters
     ----------
     results : path-like
-    made : dict of str to NotedProduct
+    noted_products : dict of str to NotedProduct
 
     Returns
     -------
@@ -108,7 +108,7 @@ def sample_of_products(results, made):
     """
     results, chosen, large = Path(results), {}, []
     rows = _rows_of(results)
-    for product, notes in made.items():
+    for product, notes in noted_products.items():
         folder, *folders, name = product.split("/")
         if notes.kind in FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
             large.append(product)

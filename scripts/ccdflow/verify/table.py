@@ -67,7 +67,7 @@ _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
 
-def hash_with_sources(product, content, raw, results, made):
+def hash_with_sources(product, content, raw, results, product_notes):
     """Return the hash of a product and its sources, and its CCDFKEY: a verdict holds for both.
 
     Parameters
@@ -76,7 +76,7 @@ def hash_with_sources(product, content, raw, results, made):
     content : bytes
         Of its file.
     raw, results : pathlib.Path
-    made : ccdflow.verify.reading.verdict.NotedProduct
+    product_notes : ccdflow.verify.reading.verdict.NotedProduct
 
     Returns
     -------
@@ -87,11 +87,11 @@ def hash_with_sources(product, content, raw, results, made):
         first_header = read_headers(content)[0]
     except CannotRemake:
         first_header = {}
-    notes = made.kind, made.key, made.content
+    notes = product_notes.kind, product_notes.key, product_notes.content
     named = files_named(product, first_header, raw, results)
     sources = repr([*notes, *((path.name, *size_and_times(path)) for path in named)])
     stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
-    return stamp, made.key or str(first_header.get("CCDFKEY", ""))
+    return stamp, product_notes.key or str(first_header.get("CCDFKEY", ""))
 
 
 def read_verdicts(results):
@@ -131,14 +131,14 @@ def write_verdicts(results, entries):
     atomic_write.write_whole(Path(results) / TABLE_FILE, [line_checksums.table_of(_COLUMNS, rows)])
 
 
-def verify_products(products, *, made, raw, results, whole=False, threads=2):
+def verify_products(products, *, noted_products, raw, results, whole=False, threads=2):
     """Verify products, but for those whose verdict is known, and write the table.
 
     Parameters
     ----------
     products : list of str
         Relative to the results folder.
-    made : dict of str to ccdflow.verify.reading.verdict.NotedProduct
+    noted_products : dict of str to ccdflow.verify.reading.verdict.NotedProduct
         Of all products that may be in the table.
     raw, results : path-like
         Folders.
@@ -166,13 +166,13 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         except OSError as error:
             verdict = Verdict(
                 product,
-                made[product].kind,
+                noted_products[product].kind,
                 verdict=CANNOT,
                 cause=MISSING,
                 reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
             )
             return product, Entry(verdict, "", "", 0, CCDPROC), True
-        stamp, key = hash_with_sources(product, content, raw, results, made[product])
+        stamp, key = hash_with_sources(product, content, raw, results, noted_products[product])
         modified = size_and_times(results / product)[1:2] or (0,)
         entry = known.get(product)
         if entry is not None and _still_holds(entry, stamp, whole):
@@ -181,13 +181,18 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         from ccdflow.verify.verdicts import verify
 
         verdict = verify(
-            product, raw=raw, results=results, whole=whole, made=made[product], content=content
+            product,
+            raw=raw,
+            results=results,
+            whole=whole,
+            product_notes=noted_products[product],
+            content=content,
         )
         return product, Entry(verdict, stamp, key, *modified, CCDPROC), True
 
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, products))
-    entries = {product: entry for product, entry in known.items() if product in made}
+    entries = {product: entry for product, entry in known.items() if product in noted_products}
     entries |= {product: entry for product, entry, _ in done}
     remarks = (
         [f"{TABLE_FILE}: {edited} lines were edited; their verdicts do not count"] if edited else []

@@ -110,7 +110,7 @@ imported for the first product of it alone: all of it takes 0.3 s."""
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
-def verify(product, *, raw, results, whole=False, made=None, content=None):
+def verify(product, *, raw, results, whole=False, product_notes=None, content=None):
     """Make a product again and compare it.
 
     Parameters
@@ -121,7 +121,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
-    made : ccdflow.verify.reading.verdict.NotedProduct, optional
+    product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
     content : bytes, optional
         Of its file, where it was read.
@@ -132,10 +132,10 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     """
     began = time.perf_counter()
     raw, results = Path(raw), Path(results)
-    made = made or NotedProduct(kind_of(product))
+    product_notes = product_notes or NotedProduct(kind_of(product))
     try:
         fields = _compare_product(
-            product, raw, results=results, whole=whole, made=made, content=content
+            product, raw, results=results, whole=whole, product_notes=product_notes, content=content
         )
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
@@ -146,10 +146,12 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     except Exception as error:
         # The fault is in this code: the product has no verdict, and the others have theirs.
         fields = {"verdict": FAILED, "reason": words_of_fault(product, error, results)}
-    return Verdict(product, made.kind, **fields, seconds=round(time.perf_counter() - began, 3))
+    return Verdict(
+        product, product_notes.kind, **fields, seconds=round(time.perf_counter() - began, 3)
+    )
 
 
-def _compare_product(product, raw, results, whole, made, content):
+def _compare_product(product, raw, results, whole, product_notes, content):
     """Return the fields of a verdict; raise `Differs` where ccdproc makes another product.
 
     Parameters
@@ -160,7 +162,7 @@ def _compare_product(product, raw, results, whole, made, content):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again.
-    made : NotedProduct
+    product_notes : NotedProduct
     content : bytes or None
         Of the product's file; None if it was not read yet.
     """
@@ -173,18 +175,18 @@ def _compare_product(product, raw, results, whole, made, content):
         return _fields_of_refusal(str(error), error.cause)
     try:
         fields = _verify_by_sources(
-            product, headers, raw=raw, results=results, whole=whole, made=made
+            product, headers, raw=raw, results=results, whole=whole, product_notes=product_notes
         )
-        _check_noted(headers[0], datasum, made)
-        check_settings(headers, made.kind, made.basis)
-        _check_headers(cards, made)
+        _check_noted(headers[0], datasum, product_notes)
+        check_settings(headers, product_notes.kind, product_notes.basis)
+        _check_headers(cards, product_notes)
     except Differs as error:
-        error.unit = _unit_of(headers, made.kind, error.largest)
+        error.unit = _unit_of(headers, product_notes.kind, error.largest)
         raise
-    return fields | {"unit": _unit_of(headers, made.kind, fields.get("largest", math.nan))}
+    return fields | {"unit": _unit_of(headers, product_notes.kind, fields.get("largest", math.nan))}
 
 
-def _verify_by_sources(product, headers, raw, results, whole, made):
+def _verify_by_sources(product, headers, raw, results, whole, product_notes):
     """Return the fields of a verdict by the files that a product names.
 
     Parameters
@@ -196,16 +198,16 @@ def _verify_by_sources(product, headers, raw, results, whole, made):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again.
-    made : NotedProduct
+    product_notes : NotedProduct
     """
     try:
-        if made.kind not in VERIFIERS:
-            reason = f"nothing verifies a product of the kind {made.kind!r}"
+        if product_notes.kind not in VERIFIERS:
+            reason = f"nothing verifies a product of the kind {product_notes.kind!r}"
             raise CannotRemake(reason, MODEL)
         check_types(headers)
-        _check_name(headers[0], product, made.kind)
+        _check_name(headers[0], product, product_notes.kind)
         task = _Task(headers, results / product, raw, results, whole)
-        return VERIFIERS[made.kind](task)
+        return VERIFIERS[product_notes.kind](task)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)
     except _UNREADABLE_ERRORS as error:
@@ -243,12 +245,14 @@ def _check_name(first_header, product, kind):
         raise Differs(f"CCDFNAME is {product}, and its card has {name}")
 
 
-def _check_noted(first_header, datasum, made):
+def _check_noted(first_header, datasum, product_notes):
     """Compare a product's key and content with the notes of the run that made it."""
     key = str(first_header.get("CCDFKEY", ""))
-    if made.key and key != made.key:
-        raise Differs(f"CCDFKEY is {made.key} in the notes of the run, and its card has {key}")
-    noted = made.content.partition("-")[0]
+    if product_notes.key and key != product_notes.key:
+        raise Differs(
+            f"CCDFKEY is {product_notes.key} in the notes of the run, and its card has {key}"
+        )
+    noted = product_notes.content.partition("-")[0]
     if noted and datasum != noted:
         raise Differs(
             f"the DATASUM of its first image is {noted} in the notes of the run that made it, and"
@@ -256,9 +260,9 @@ def _check_noted(first_header, datasum, made):
         )
 
 
-def _check_headers(cards, made):
+def _check_headers(cards, product_notes):
     """Compare the sum of all headers with that in the notes; older runs noted none."""
-    noted = made.content.partition("-")[2]
+    noted = product_notes.content.partition("-")[2]
     if noted and cards != noted:
         raise Differs(
             "a card, or a bit within the rounding, is not as the run that made it wrote it: the"

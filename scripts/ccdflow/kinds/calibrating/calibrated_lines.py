@@ -63,9 +63,11 @@ def lines_on_calibration(summaries):
     refused = sorted(pair for summary in summaries for pair in summary["refused"])
     lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
     lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
-    made = sum(summary["made"] for summary in summaries)
+    number_made = sum(summary["made"] for summary in summaries)
     for step in (*MASTER_KINDS, _UNCERTAINTY):
-        lines += _line_on_step(step, made, [each["without"].get(step, {}) for each in summaries])
+        lines += _line_on_step(
+            step, number_made, [each["without"].get(step, {}) for each in summaries]
+        )
     # Older results: notes of closed nights lack these entries.
     noisy = noise_sentences.sentences_on_noise(
         entry for summary in summaries for entry in summary.get("noise", ())
@@ -80,14 +82,14 @@ def _line_on_unnamed(lines):
     return [f"... and {unnamed} more, see {paths.ASSOCIATIONS_FILE}"] if unnamed > 0 else []
 
 
-def _line_on_step(step, made, reasons_of_nights):
+def _line_on_step(step, number_made, reasons_of_nights):
     """Return [the line] on how many frames lack a step, and why; [] where none lacks it.
 
     Parameters
     ----------
     step : str
         A kind of master, or the uncertainty.
-    made : int
+    number_made : int
         Number of all calibrated frames.
     reasons_of_nights : list of dict
         The entry ``without`` of each night for this step: see `summary_of`.
@@ -99,7 +101,7 @@ def _line_on_step(step, made, reasons_of_nights):
     ]
     if not reasons:
         return []
-    number = f"{sum(count for _, _, count, _ in reasons)} of {made} calibrated frames"
+    number = f"{sum(count for _, _, count, _ in reasons)} of {number_made} calibrated frames"
     words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
     why = match_sentences.reasons_words(words_of_frames)
     return [f"calibrated without {step}: {number}: {why}"]
@@ -122,11 +124,11 @@ def summary_of(context, records):
         product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
         ``noise``: `noise_sentences.nights_off` of the images.
     """
-    without, made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
+    without, number_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
     for record in records:
         if record.status != job_records.MADE:
             continue
-        made += 1
+        number_made += 1
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
         missing = reasons_of(record.product) if data["missing"] else {}
@@ -145,7 +147,13 @@ def summary_of(context, records):
     ]
     helps = master_help.sums_of_effects(records)
     noise = noise_sentences.nights_off(context, records, spectra=False)
-    return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
+    return {
+        "refused": refused,
+        "made": number_made,
+        "without": without,
+        "helps": helps,
+        "noise": noise,
+    }
 
 
 def _is_of_set_aside(context, record):

@@ -281,7 +281,7 @@ class Calibration:
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""
             noise = measured_read_noise(bias, amplifier.name)
-            made = readout_of(
+            readout = readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
@@ -293,7 +293,7 @@ class Calibration:
                 is_dead=flags.get(amplifier.name) == "dead",
                 without_level=without_level.get(amplifier.name, ()),
             )
-            return replace(made, converter=converters.get(amplifier.name))
+            return replace(readout, converter=converters.get(amplifier.name))
 
         return [
             [readout(amplifier) for amplifier in image.amplifiers]

@@ -51,7 +51,7 @@ class ExposedMasterKind(MasterKind):
         lines = super().closing(context, records)
         if not self.configuration(context)["enabled"]:
             return lines
-        made = [record for record in records if record.status == job_records.MADE]
+        made_records = [record for record in records if record.status == job_records.MADE]
         summaries = {}
         for summaries_of_night in context.summaries(self._name_in_summary).values():
             summaries |= summaries_of_night
@@ -59,13 +59,13 @@ class ExposedMasterKind(MasterKind):
             summaries.get(product, {})
             if context.is_settled(product)
             else _missing_masters(context, context.group(product))
-            for product in (record.product for record in made)
+            for product in (record.product for record in made_records)
             if context.find_group(product) is not None
         ]
         for kind in self.before:
             reasons = [each[kind] for each in without if kind in each]
             if reasons:
-                number = f"{len(reasons)} of {len(made)} {self.nouns[1]}"
+                number = f"{len(reasons)} of {len(made_records)} {self.nouns[1]}"
                 lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
         return lines
 

@@ -58,8 +58,8 @@ def lines_on_masters(kind, records):
     list of str
     """
     singular = kind.nouns[0]
-    made = (record for record in records if record.status == job_records.MADE)
-    lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made]
+    made_records = (record for record in records if record.status == job_records.MADE)
+    lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made_records]
     lines = [
         f"no {singular}: {record.product}: {record.reason}"
         for record in records

@@ -74,8 +74,8 @@ def measurements_of(context, products):
     list of ccdflow.run.job_records.Record
     """
     records = [context.outcome(product) for product in products]
-    made = [r for r in records if r is not None and r.status == job_records.MADE]
-    return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
+    made_records = [r for r in records if r is not None and r.status == job_records.MADE]
+    return sorted(made_records, key=lambda r: (r.data.get("night", ""), r.product))
 
 
 def tells_of_pixels(record):

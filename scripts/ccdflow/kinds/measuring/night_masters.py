@@ -45,16 +45,16 @@ class NightMasters:
     def __init__(self, context, group, *, flats=None):
         self.context = context
         self.group = group
-        made, below_minimum = {"dark": [], "flat": []}, {"dark": [], "flat": []}
+        records_by_kind, below_minimum = {"dark": [], "flat": []}, {"dark": [], "flat": []}
         for step in group.steps:
             for use in step.uses:
                 record = context.outcome(use.product)
                 if record is not None and record.status == job_records.MADE:
-                    made[step.kind].append(record)
+                    records_by_kind[step.kind].append(record)
                 elif record is not None and are_too_few(record):
                     below_minimum[step.kind].append(record)
-        self.darks = made["dark"]
-        self.flats = made["flat"] if flats is None else flats
+        self.darks = records_by_kind["dark"]
+        self.flats = records_by_kind["flat"] if flats is None else flats
         self.pairs = [record for record in below_minimum["flat"] if self._has_pair(record)]
 
     @cached_property

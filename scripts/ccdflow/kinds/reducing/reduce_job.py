@@ -101,13 +101,13 @@ class _FrameJob:
             return ()
         return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
 
-    def header(self, make, made):
+    def header(self, make, reduced):
         """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
         return make(
             self.layout,
             self.geometry,
             self.recipe,
-            made,
+            reduced,
             file=self.row.file,
             fingerprint=self.row.fingerprint,
             key=self.key,
@@ -195,14 +195,14 @@ def _reduce_raw_file(context, job, row, raw):
         streamed = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             streamed = _reduce_by_rows(frame)
-        made, written, samples, even = streamed or _reduce_any_frame(frame)
+        reduced, written, samples, even = streamed or _reduce_any_frame(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    content = checksum.noted_content(made.images[0].words, written)
-    return frame.target, content, _figures_of_frame(frame, made, samples, even)
+    content = checksum.noted_content(reduced.images[0].words, written)
+    return frame.target, content, _figures_of_frame(frame, reduced, samples, even)
 
 
 def _checked_layout(row, raw, memory):
@@ -218,7 +218,7 @@ class _WrittenFrame(NamedTuple):
 
     Attributes
     ----------
-    made : ccdflow.frame.reduction.Reduced
+    reduced : ccdflow.frame.reduction.Reduced
     headers : list of bytes
         Of the HDUs of its file.
     samples : list of numpy.ndarray of float32 or float64, shape (k, nx)
@@ -227,7 +227,7 @@ class _WrittenFrame(NamedTuple):
         Level of an even science frame, adu; None for all others.
     """
 
-    made: reduction.Reduced
+    reduced: reduction.Reduced
     headers: list[bytes]
     samples: list[np.ndarray]
     even: float | None
@@ -281,27 +281,27 @@ def _reduce_any_frame(frame):
         for hdu, (values, _) in stored.items()
         if values.dtype.kind == "f"
     }
-    made = reduction.reduce_frame(stored, frame.geometry, frame.recipe, tops=tops)
-    _refuse_lit_overscan(frame, made)
-    parts = frame.header(headers.product_parts, made)
+    reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe, tops=tops)
+    _refuse_lit_overscan(frame, reduced)
+    parts = frame.header(headers.product_parts, reduced)
     even = None
     if frame.is_looked_at:
-        even = frame.use_small_image(small_image(made.images[0].data, rows_read(frame.row)))
+        even = frame.use_small_image(small_image(reduced.images[0].data, rows_read(frame.row)))
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [
-        _native_values(image.data[list(frame.rows(image.data.shape))]) for image in made.images
+        _native_values(image.data[list(frame.rows(image.data.shape))]) for image in reduced.images
     ]
-    return _WrittenFrame(made, checksum.headers_among(parts), samples, even)
+    return _WrittenFrame(reduced, checksum.headers_among(parts), samples, even)
 
 
-def _refuse_lit_overscan(frame, made):
+def _refuse_lit_overscan(frame, reduced):
     """Refuse a flat whose overscan holds data: its columns would be lost.
 
     The sky of another frame may be none, and the same noise that of the readout.
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
-        for kind, problem in made.warnings:
+        for kind, problem in reduced.warnings:
             if kind == strip_light.DATA_FOR_OVERSCAN:
                 remedy = strip_light.REMEDIES[kind]
                 raise strip_light.LitOverscan(problem, file=frame.row.file, remedy=remedy)
@@ -318,37 +318,37 @@ def _refuse_negatives(frame, stored):
         negatives.check(frame.row.file)
 
 
-def _figures_of_frame(frame, made, samples, even):
+def _figures_of_frame(frame, reduced, samples, even):
     """Return a reduced frame's figures for other products: levels, noises, flags, statistics.
 
     Parameters
     ----------
     frame : _FrameJob
-    made : ccdflow.frame.reduction.Reduced
+    reduced : ccdflow.frame.reduction.Reduced
     samples : list of numpy.ndarray of shape (k, nx), float32 or float64
         Sampled rows of each image.
     even : float or None
         Level of an even science frame, adu; None for all others.
     """
-    overscans = {name: o for name, o in made.overscans.items() if o is not None}
+    overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
     figures = {
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
-        "flags": made.flags,
-        "converter": _ends_of_converters(made),
+        "flags": reduced.flags,
+        "converter": _ends_of_converters(reduced),
     }
-    if made.rows:
+    if reduced.rows:
         figures["rows"] = {
             name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
-            for name, rows in made.rows.items()
+            for name, rows in reduced.rows.items()
         }
-    if made.without_level:
-        figures["without_level"] = _plain_regions(made.without_level)
-    if warnings := _warnings_that_count(frame, made):
+    if reduced.without_level:
+        figures["without_level"] = _plain_regions(reduced.without_level)
+    if warnings := _warnings_that_count(frame, reduced):
         figures["warnings"] = warnings
     if _is_unstated(frame):
         # Other frames beside it may show that the strip in its profile is no overscan.
-        dark = [rows.is_strip_dark for rows in made.rows.values()]
+        dark = [rows.is_strip_dark for rows in reduced.rows.values()]
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:
         figures["even"] = float(f"{even:.4g}")
@@ -362,9 +362,9 @@ def _figures_of_frame(frame, made, samples, even):
     return figures
 
 
-def _ends_of_converters(made):
+def _ends_of_converters(reduced):
     """Return the ends of the converters as JSON has them, by amplifier."""
-    return {name: end.to_record() for name, end in made.converters.items()}
+    return {name: end.to_record() for name, end in reduced.converters.items()}
 
 
 def _plain_regions(without_level):
@@ -375,13 +375,13 @@ def _plain_regions(without_level):
     }
 
 
-def _warnings_that_count(frame, made):
+def _warnings_that_count(frame, reduced):
     """Return [kind, text] of each warning on a reduced frame."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
     remedies = strip_light.REMEDIES
     return [
         [kind, f"{text}; {remedies[kind]}" if kind in remedies else text]
-        for kind, text in made.warnings
+        for kind, text in reduced.warnings
         if kind not in remedies or not is_dark
     ]
 

@@ -95,28 +95,28 @@ def _figures_of_group(context, group, name):
     """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
-    made = record is not None and record.status == job_records.MADE
+    is_made = record is not None and record.status == job_records.MADE
     figures = data.get("quality", [])
     return contents.CombinedBias(
         name=f"combined {name}",
         file=Path(group.product).name,
         hint=name.hint,
         camera=group.camera,
-        product=f"{FROM_NIGHT}/{group.product}" if made else "",
+        product=f"{FROM_NIGHT}/{group.product}" if is_made else "",
         members=tuple(data.get("members", ())),
         left_out=tuple(
             contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
         remarks=tuple(data.get("remarks", ())),
-        not_made="" if made else getattr(record, "reason", ""),
+        not_made="" if is_made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
         group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
         noises=tuple(each["combined_noise"] for each in figures),
         predicted=tuple(each["predicted_noise"] for each in figures),
         rejected=data.get("rejected", -1),
         pixels=data.get("pixels", 0),
-        pictures=_combined_picture(context, group, record, name) if made else (),
+        pictures=_combined_picture(context, group, record, name) if is_made else (),
     )
 
 

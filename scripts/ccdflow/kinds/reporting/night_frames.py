@@ -39,12 +39,12 @@ def page_frames(context, night, prefix):
         product = paths.reduced_frame(row.file)
         record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
         status, reason = _STATUS.get(row.status, ""), row.reason
-        made = record is not None and record.status == job_records.MADE
+        is_made = record is not None and record.status == job_records.MADE
         if record is not None and record.status == job_records.SET_ASIDE:
             status, reason = contents.SET_ASIDE, record.reason
         elif record is not None and record.status in NOT_NOW:
             status, reason = NOT_NOW[record.status], record.reason
-        elif made and not status:
+        elif is_made and not status:
             status = contents.REDUCED
         if row.status == ARRIVING_STATUS:
             continue
@@ -60,9 +60,9 @@ def page_frames(context, night, prefix):
                 filter=light_words((row.facts["filter"], row.facts["grism"])),
                 exptime=number_or_nan(row.facts["exptime"]),
                 time=row.facts["date_obs"],
-                levels=tuple(record.data["levels"].values()) if made else (),
-                noises=tuple(record.data["noises"].values()) if made else (),
-                product=f"{prefix}/{product}" if made else "",
+                levels=tuple(record.data["levels"].values()) if is_made else (),
+                noises=tuple(record.data["noises"].values()) if is_made else (),
+                product=f"{prefix}/{product}" if is_made else "",
             )
         )
     return frames

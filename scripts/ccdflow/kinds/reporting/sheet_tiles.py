@@ -120,10 +120,10 @@ class NightTiles:
     @cached_property
     def _usual_grade(self):
         """The grade that half of the night's calibrated frames do not exceed."""
-        made = [
+        made_records = [
             r for r in self._calibrated.values() if r is not None and r.status == job_records.MADE
         ]
-        grades = sorted(record.data["grade"] for record in made)
+        grades = sorted(record.data["grade"] for record in made_records)
         return grades[len(grades) // 2] if grades else "A"
 
     def _saturated_part(self, frame):

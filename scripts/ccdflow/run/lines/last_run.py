@@ -36,11 +36,14 @@ def write_last_run(session):
 def content(session):
     """Return the script's values: when, products made and why, jobs that failed, disk used."""
     context = session.context
-    made = Counter((job.kind, job.why) for job in session.plan.jobs.values())
+    jobs_by_reason = Counter((job.kind, job.why) for job in session.plan.jobs.values())
     words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),
-        "made": [[words[kind][number != 1], number, why] for (kind, why), number in made.items()],
+        "made": [
+            [words[kind][number != 1], number, why]
+            for (kind, why), number in jobs_by_reason.items()
+        ],
         "failed": [[record.product, record.reason] for record in session.failed],
         "disk": archive_counts.disk_used(context),
     }

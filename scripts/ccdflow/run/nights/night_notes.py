@@ -172,23 +172,26 @@ class NightNotes:
     def save(self, context):
         """Write the table, and the rows and records that changed since they were read."""
         store, records = context.store, context.ledger
-        rows, made = changed_values(store.rows, store.saved), changed_values(records, records.saved)
+        rows, new_records = (
+            changed_values(store.rows, store.saved),
+            changed_values(records, records.saved),
+        )
         gone = set(records.saved) - set(records)
         table = self.results / paths.INVENTORY
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
         stamp = atomic_write.stamp_of(table)
-        if not (rows or made or gone or stamp != self.table):
+        if not (rows or new_records or gone or stamp != self.table):
             return
         home = home_of_record(context)
         self.table = stamp
         self._late_rows |= rows
         self._late = {p: late for p, late in self._late.items() if p not in gone}
-        self._late |= {product: (home(record), record) for product, record in made.items()}
-        self.gone = (self.gone | gone) - made.keys()
+        self._late |= {product: (home(record), record) for product, record in new_records.items()}
+        self.gone = (self.gone | gone) - new_records.keys()
         self.touched |= {_folder_of(f"raw/{file}") for file in rows}
-        self.touched |= {_folder_of(product) for product in (*made, *gone) if "/" in product}
+        self.touched |= {_folder_of(product) for product in (*new_records, *gone) if "/" in product}
         first = header_store.first_line_of_rows(store)
         head = {
             "rows": {**first, "table": stamp, "folders": sorted(self.touched)},

@@ -335,12 +335,17 @@ class _PlanAttempt:
         for group in context.groups.values():
             if reach[group.kind] == OF_A_MASTER:
                 masters.setdefault(group.night_of_page, {})[group.product] = group
-        made = {job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER}
+        nights_with_new_masters = {
+            job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER
+        }
         new = []
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())
             before = nights.groups_of(night)
-            is_new = _masters_without_steps(before) != _masters_without_steps(now) or night in made
+            is_new = (
+                _masters_without_steps(before) != _masters_without_steps(now)
+                or night in nights_with_new_masters
+            )
             if is_new and not nights.is_closed(night):
                 new += now + before
         if new:

@@ -132,7 +132,7 @@ def made_in_words(chain, records, seconds):
     for kind in chain:
         if not kind.counted_nouns or not kind.type:
             continue
-        made = sum(r.kind == kind.name and r.status == job_records.MADE for r in records)
-        if made:
-            parts.append(f"{made} {kind.counted_nouns[made != 1]}")
+        number_made = sum(r.kind == kind.name and r.status == job_records.MADE for r in records)
+        if number_made:
+            parts.append(f"{number_made} {kind.counted_nouns[number_made != 1]}")
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -63,7 +63,7 @@ class WarmState:
 
     Attributes
     ----------
-    made : dict of str to ccdflow.run.job_records.Record
+    made_records : dict of str to ccdflow.run.job_records.Record
         Records of short rounds, by product: no ledger on the disk has them.
     """
 
@@ -71,7 +71,7 @@ class WarmState:
         self.context = replace(session.context, jobs={}, elsewhere={})
         self.reading = reading
         self.leaves_masters = False
-        self.made = {}
+        self.made_records = {}
         self._notes = self._stamps()
         if self.context.closed is not None:
             self.context.closed.forget()
@@ -322,7 +322,7 @@ class WarmState:
         for record in result.records.values():
             if record.status in (job_records.MADE, job_records.REFUSED):
                 record = replace(record, boot=job_records.boot_id())
-                self.context.ledger[record.product] = self.made[record.product] = record
+                self.context.ledger[record.product] = self.made_records[record.product] = record
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.night_of_page, {})[product] = group
         return result

@@ -278,7 +278,7 @@ class Watch:
                     put_off=part.put_off,
                 )  # fmt: skip
                 planned = time.monotonic()
-                made = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                work_result = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 if not part.put_off:
                     lines.end()
                 seconds = time.monotonic() - lines.last_frame_at + planned - began
@@ -290,9 +290,9 @@ class Watch:
             this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
-            this_round.records = list(made.records.values())
+            this_round.records = list(work_result.records.values())
             this_round.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
-            this_round.problem = made.full or "; ".join(made.unrecorded.values())
+            this_round.problem = work_result.full or "; ".join(work_result.unrecorded.values())
             self._note_rows(part.rows)
             this_round.arriving = self._frames.count_arriving(ready)
         self._end(this_round, ready)
@@ -422,7 +422,7 @@ class Watch:
         if last is None:
             return LastRound()
         read_notes = partial(last.release, partial(session.read_notes, results))
-        return LastRound(read_notes if last.is_whole else None, last.made)
+        return LastRound(read_notes if last.is_whole else None, last.made_records)
 
     def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""
@@ -437,23 +437,23 @@ class Watch:
             lines = frame_lines.FrameLines(
                 context, jobs, self.say, is_short=is_short, begun=self._pace.open_lines
             )
-            made = worker.work_plan(
+            work_result = worker.work_plan(
                 context,
                 jobs,
                 threads=self.cores,
                 on_done=self._teller(lines),
             )
             lines.end()
-            this_round.records += made.records.values()
-            this_round.problem = made.full
-            this_round.problem = this_round.problem or "; ".join(made.unrecorded.values())
+            this_round.records += work_result.records.values()
+            this_round.problem = work_result.full
+            this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):
                 self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
-                self.chain, made.records.values(), time.monotonic() - began
+                self.chain, work_result.records.values(), time.monotonic() - began
             )
             if line:
                 self.say(line)

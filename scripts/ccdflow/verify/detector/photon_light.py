@@ -30,6 +30,10 @@ _SIGNIFICANT_SIGMA = 4.0
 _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
+# A value from this part of a limit on is near a decision.
+_NEAR_PART = 0.99
+# Differences from this part of the limit on are looked at: rounding may lift them over it.
+_EXAMINED_PART = 0.999
 # One row in this many gives the least variance.
 _SAMPLED_ROWS = 4
 
@@ -190,8 +194,7 @@ def light_of_block(image, smooth, variance, flat, photon):
         float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
     )
     limit = _SIGNIFICANT_SIGMA / 3 * least_variance**0.5
-    # A little less than the limit: pixels just below it are near a decision.
-    places = np.flatnonzero(difference > limit * 0.999)
+    places = np.flatnonzero(difference > limit * _EXAMINED_PART)
     need = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Pixels outside all amplifiers may have no variance.
@@ -199,8 +202,7 @@ def light_of_block(image, smooth, variance, flat, photon):
         ratio = np.minimum(
             square / (_SIGNIFICANT_SIGMA**2 / 9 * need), square / limit**2 if limit else np.inf
         )
-    # 1 % below the limit a value is near a decision.
-    chosen = ratio > 0.99
+    chosen = ratio > _NEAR_PART
     places, need, ratio = places[chosen], need[chosen], ratio[chosen]
     photon_of_pixels = photon / flat.reshape(-1)[places]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -270,8 +272,8 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     # A pixel that is bright or that the surface misses has its own light.
     own = np.maximum(brightness, misfit)
     light = np.where(sharpness > 1, np.where(own > 1, values, light_of_surface), from_neighbours)
-    # Its own light decides from 1 % below the limit of sharpness on.
-    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(own - 1), 1))
+    # Its own light decides from near the limit of sharpness on.
+    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > _NEAR_PART, abs(own - 1), 1))
     others = [np.maximum(value, least) for value in (values, light_of_surface, from_neighbours)]
     most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
     return _SurfaceLight(np.maximum(light, least), np.array(others), near, most)
