@@ -188,8 +188,9 @@ class Shutter(MeasurementKind):
             reason = (
                 f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
                 f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
-                f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without any one of them);"
-                " flats that are saturated, faint or left out of their combined flat do not count"
+                f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
+                " any one of them); flats that are saturated, faint or left out of their combined"
+                " flat do not count"
             )
             return job_records.Record(
                 job.product, self.name, key, job_records.REFUSED, reason, basis=basis
