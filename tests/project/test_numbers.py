@@ -10,7 +10,7 @@ PLAIN = {0, 1, -1}
 CONVERSIONS = {0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 100.0, 1e3, 1e6, 1e9, 1e-3}
 """Numbers in code that need none either: halves, percent, thousandths, bytes of a MB, ns of a s."""
 DRAWN = {
-    "pages/pictures": "inches, points and parts of a panel; what is drawn is looked at",
+    "pages/pictures": "inches, points and parts of a panel: a person looks at the pictures",
     "simulate/drawing.py": "a detector that was invented",
     "simulate/guide.py": "the guide's night, invented but for its camera",
     "simulate/observing_log.py": "an archive that was invented",

@@ -54,7 +54,7 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
     others : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int
-        Columns of the terminal; longer lines are cut. The default is that of old terminals.
+        Width of the terminal in columns, at which lines are cut. Old terminals have the default.
     height : int, optional
         Lines of the terminal: the longest parts end with the number of lines left out. All lines
         are written if absent.

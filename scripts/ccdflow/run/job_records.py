@@ -1,4 +1,4 @@
-"""The record that a job leaves of its product: what was made, by which key, and what file it is.
+"""The record that a job leaves: its product, the key of the product, and the identity of the file.
 
 A record is a small file of its own until the run ends (`ccdflow.run.ledger` takes it in then).
 """

@@ -17,7 +17,7 @@ def error_of(work):
 def test_a_missing_card_differs_from_a_missing_key(monkeypatch):
     missing_card = error_of(lambda: fits.Header()["NCOMBINE"])
     missing_key = error_of(lambda: {}["NCOMBINE"])
-    # This file stands for one of the library.
+    # The error is raised in this file, which counts as a file of the library here.
     monkeypatch.setattr("ccdflow.errors._LIBRARY", __file__)
     assert own_faults.is_missing_card(missing_card)
     assert not own_faults.is_missing_card(missing_key)

@@ -37,7 +37,7 @@ from ccdflow.run.watch import heaps
 # A dry run names this many jobs of each kind.
 _MOST_NAMED = 8
 # With more batches than this, finished jobs are counted this many seconds apart: each count is a
-# file, which may be on a network. Chosen: a slow one reads a hundred small files a second.
+# file, which may be on a network. Chosen, not measured: a slow one may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 

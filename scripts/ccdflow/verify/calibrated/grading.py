@@ -95,7 +95,7 @@ def _check_true(first_header, reasons, needs):
 
 
 def _grade_of(reason):
-    """Return the grade that a reason in HISTORY stands for; raise `Differs` for an unknown one."""
+    """Return the grade of a reason in HISTORY; raise `Differs` if no grade has that reason."""
     for pattern, grade in _GRADES:
         if pattern.fullmatch(reason):
             return grade
