@@ -25,8 +25,8 @@ LINE = "contact sheet: {:.4f} CPU s"
 def counted_functions():
     """Return (owner, name) of the functions that are counted; none of them calls another."""
     from ccdflow.frame.small_images import SmallImage
-    from ccdflow.kinds.contact_sheet import Sheet
     from ccdflow.kinds.reducing import reduce_job
+    from ccdflow.kinds.reporting.contact_sheet import Sheet
 
     of_frames = [(SmallImage, name) for name in ("__init__", "add", "result")]
     of_nights = [(Sheet, name) for name in ("plan", "make", "sections")]

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from ccdflow import kinds, settings
-from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.run import ledger, plan, session
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.header_store import HeaderStore

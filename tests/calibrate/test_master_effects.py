@@ -10,7 +10,7 @@ from chain_runs import run, take
 
 from ccdflow.calibrate.master_effects import Effect, effects
 from ccdflow.kinds.calibrating import master_help
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.run.context import PlanContext
 
 FRAME = "calibrated/science_g1.fits"

@@ -26,8 +26,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.kinds import CHAIN, quality_tables
+from ccdflow.kinds import CHAIN
 from ccdflow.kinds.masters import combining, memory_limits, selecting
+from ccdflow.kinds.reporting import quality_tables
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -764,7 +765,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
     assert COMBINED_BYTES.get(CHAIN.by_name("bias").version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
-        "scripts/ccdflow/kinds/bias.py, unless PIXELS_VERSION of the frames was raised, "
+        "scripts/ccdflow/kinds/masters/bias.py, unless PIXELS_VERSION of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
     )
 

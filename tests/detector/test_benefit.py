@@ -12,9 +12,9 @@ from chain_runs import BIAS, DARKS, run, take
 
 from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms
-from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.pages.terminal import Tables, night_text
 
 SCIENCE = "calibrated/science_g1.fits"

@@ -42,8 +42,8 @@ from ccdflow.detector.flat_figures import (
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.lost_pixels import LostPart
 from ccdflow.errors import UserError
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 
 # Figures of the frames below that stand in products, by the version of their maker.
 GAIN_OF_STARRY_FLATS = {5: 1.4215, 6: 1.4824}
@@ -100,7 +100,7 @@ def test_a_glow_is_not_hot_but_hot_pixels_in_it_are(tmp_path):
     np.testing.assert_array_equal(mask & 8 != 0, hot)
     count = np.count_nonzero(mask & 8)
     assert HOT_PIXELS_IN_A_GLOW.get(DARK_KIND.version) == count, (
-        "hot pixels are others than before: raise `version` in scripts/ccdflow/kinds/dark.py,"
+        "hot pixels are others than before: raise `version` in kinds/masters/dark.py,"
         f" and write {count} beside it here"
     )
 
@@ -446,7 +446,7 @@ def test_stars_of_twilight_flats_do_not_lower_the_gain():
     assert measured.value == pytest.approx(gain, rel=0.025)
     # UNCERT of frames is made with it: archives keep that of their flats while the version stays.
     assert measured.value == pytest.approx(GAIN_OF_STARRY_FLATS.get(FLAT_KIND.version), rel=1e-3), (
-        "flats give another gain than before: raise `version` in scripts/ccdflow/kinds/flat.py,"
+        "flats give another gain than before: raise `version` in kinds/masters/flat.py,"
         f" and write {measured.value:.4f} beside it here"
     )
 

@@ -18,7 +18,7 @@ from ccdflow.detector import dead_time
 from ccdflow.errors import FrameError
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.shutter import can_tell_shutter
+from ccdflow.kinds.measuring.shutter import can_tell_shutter
 from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)

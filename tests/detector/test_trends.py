@@ -20,9 +20,9 @@ from ccdflow import settings as settings_module
 from ccdflow import simulate
 from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
-from ccdflow.kinds.trends import RECENT_NIGHTS, TRENDS_TABLE
+from ccdflow.kinds.measuring.trends import RECENT_NIGHTS, TRENDS_TABLE
 from ccdflow.run import job_records
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Step, Use

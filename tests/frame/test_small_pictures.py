@@ -27,8 +27,8 @@ from ccdflow.frame.small_images import (
     pixels_per_small_pixel,
     small_image,
 )
+from ccdflow.kinds.reducing.small_pictures import values_shown
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
-from ccdflow.kinds.reporting.small_pictures import values_shown
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
 from ccdflow.pages.sheet import Tile, sheet_section

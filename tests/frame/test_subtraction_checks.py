@@ -14,7 +14,7 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
 from ccdflow.frame import reduction, seam_checks, strip_samples, subtraction_checks
-from ccdflow.kinds.reporting import frame_warnings
+from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.settings import ROOT
 
 BY_ROW, SMOOTHED = ReductionRecipe(), ReductionRecipe(model="polynomial")

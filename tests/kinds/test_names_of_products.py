@@ -5,8 +5,8 @@ import small_chain
 from small_frames import begin
 
 from ccdflow import kinds
+from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.measuring.detector_setups import setups_in_words
-from ccdflow.kinds.reporting.master_names import master_names
 from ccdflow.run.job import Group
 
 

@@ -9,10 +9,9 @@ import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
-from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import trend_groups
-from ccdflow.kinds.reporting import figures
+from ccdflow.kinds.reporting import figures, frame_pictures
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.inventory_table import read_inventory

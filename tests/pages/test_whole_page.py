@@ -14,7 +14,7 @@ from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.overview import OVERVIEW
+from ccdflow.kinds.reporting.overview import OVERVIEW
 from ccdflow.run import job_records
 
 SATURATED = "science_g1.fits"

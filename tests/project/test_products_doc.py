@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.kinds import quality_tables
+from ccdflow.kinds.reporting import quality_tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
 NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))

@@ -9,7 +9,7 @@ from astropy.io import fits
 from edited_products import card, rewrite
 from verified_chain import make_chain, one
 
-from ccdflow.kinds.reporting import verification
+from ccdflow.kinds import verification
 from ccdflow.verify import selection, verdicts
 
 

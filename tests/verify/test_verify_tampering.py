@@ -15,8 +15,7 @@ from edited_products import card, rewrite
 from verified_chain import MADE, copy_folders, make_chain, one
 
 from ccdflow import errors
-from ccdflow.kinds import CHAIN
-from ccdflow.kinds.reporting import verification
+from ccdflow.kinds import CHAIN, verification
 from ccdflow.run import ledger
 from ccdflow.run.products.noted_products import noted_records
 from ccdflow.run.under_snakemake import host

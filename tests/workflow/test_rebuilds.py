@@ -18,7 +18,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
-from ccdflow.kinds import frame_pictures
+from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.run.ledger import load_ledger
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.rawframes.inventory_table import read_inventory

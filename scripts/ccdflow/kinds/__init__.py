@@ -7,25 +7,25 @@ counts products is handed the chain and knows no kind by name.
 
 from __future__ import annotations
 
-from ccdflow.kinds.associations_table import ASSOCIATIONS
-from ccdflow.kinds.bad_pixel_map import BAD_PIXELS
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
-from ccdflow.kinds.contact_sheet import SHEET
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.detector_table import DETECTOR_TABLE
-from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.frame import FRAME
-from ccdflow.kinds.frame_pictures import FRAMES_PICTURE
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.kind import Chain
-from ccdflow.kinds.night_page import NIGHT_PAGE
-from ccdflow.kinds.overview import OVERVIEW
-from ccdflow.kinds.quality_picture import QUALITY_PICTURE
-from ccdflow.kinds.quality_tables import BIAS_TABLE, DARK_TABLE, FLAT_TABLE
-from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.shutter import SHUTTER
-from ccdflow.kinds.trends import TRENDS_TABLE
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
+from ccdflow.kinds.measuring.bad_pixel_map import BAD_PIXELS
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
+from ccdflow.kinds.measuring.detector_table import DETECTOR_TABLE
+from ccdflow.kinds.measuring.shutter import SHUTTER
+from ccdflow.kinds.measuring.trends import TRENDS_TABLE
+from ccdflow.kinds.reducing.frame import FRAME
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
+from ccdflow.kinds.reporting.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
+from ccdflow.kinds.reporting.contact_sheet import SHEET
+from ccdflow.kinds.reporting.frame_pictures import FRAMES_PICTURE
+from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
+from ccdflow.kinds.reporting.overview import OVERVIEW
+from ccdflow.kinds.reporting.quality_picture import QUALITY_PICTURE
+from ccdflow.kinds.reporting.quality_tables import BIAS_TABLE, DARK_TABLE, FLAT_TABLE
 
 CHAIN = Chain(
     (

@@ -6,12 +6,12 @@ from dataclasses import replace
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import associations_table, science
-from ccdflow.kinds.calibrating import calibration, calibration_plan
+from ccdflow.kinds.calibrating import calibration, calibration_plan, science
 from ccdflow.kinds.calibrating.calibration_plan import steps_choice_of
 from ccdflow.kinds.forecasting.planned_masters import plain_step
 from ccdflow.kinds.matching import master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own
+from ccdflow.kinds.reporting import associations_table
 from ccdflow.run import plan
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.rawframes.rows import Facts, digest

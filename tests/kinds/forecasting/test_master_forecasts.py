@@ -16,11 +16,11 @@ from small_frames import begin
 
 from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
-from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.kinds.calibrating import master_ageing
+from ccdflow.kinds.calibrating.science import SCIENCE as SCIENCE_KIND
 from ccdflow.kinds.explaining import what_if
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast
-from ccdflow.kinds.reporting import master_ageing
-from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.run import session
 from ccdflow.run.context import PlanContext
 from ccdflow.run.run_start import DRY_RUN

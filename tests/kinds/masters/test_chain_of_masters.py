@@ -26,7 +26,7 @@ from chain_runs import (
 from small_frames import begin
 
 from ccdflow import simulate
-from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.run import job_records
 
 # -- what is made ----------------------------------------------------------------------------------

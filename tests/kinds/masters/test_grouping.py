@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.masters import grouping
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
 
 
 def row(file, degrees=None, **fields):

@@ -15,7 +15,7 @@ from offered_masters import frame, master
 
 import tonight
 from ccdflow.errors import UserError
-from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast, planned_masters
 from ccdflow.kinds.forecasting.budget import wishes as wishes_of
 from ccdflow.kinds.matching import match_sentences, rule
@@ -23,7 +23,7 @@ from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_it
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import TEMPERATURE_UNKNOWN, Rules
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
 from ccdflow.run.rawframes.rows import digest

@@ -10,8 +10,8 @@ from chain_runs import KINDS, NIGHT
 from small_frames import begin, run_jobs
 
 from ccdflow import simulate
-from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.run import job_records
 from ccdflow.run.context import PlanContext
 from ccdflow.verify import verdicts

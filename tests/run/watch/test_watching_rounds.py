@@ -24,8 +24,8 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
-from ccdflow.kinds import night_page
 from ccdflow.kinds.matching import association
+from ccdflow.kinds.reporting import night_page
 from ccdflow.run import job_records, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, watching

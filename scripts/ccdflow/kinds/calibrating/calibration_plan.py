@@ -320,7 +320,7 @@ class FramePlanner:
     Parameters
     ----------
     planner : ccdflow.run.plan.Planner
-    kind : ccdflow.kinds.science.Science
+    kind : ccdflow.kinds.calibrating.science.Science
     calibration : type
         `ccdflow.kinds.calibrating.calibration.Calibration`.
     """

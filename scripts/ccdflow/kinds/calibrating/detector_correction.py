@@ -11,9 +11,9 @@ from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.detector.cosmic_rays.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import number_or_none, short_number
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.measuring import pixel_tables
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run.lookups import OutcomeKey

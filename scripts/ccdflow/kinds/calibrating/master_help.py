@@ -16,7 +16,7 @@ from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
-from ccdflow.kinds.reporting.master_names import master_names
+from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
 from ccdflow.run import job_records

@@ -12,11 +12,11 @@ from ccdflow.calibrate.corrected_flats import CorrectedFlats, shutter_corrected
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
 from ccdflow.files.values import short_number
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
-from ccdflow.kinds.shutter import SHUTTER, corrects
+from ccdflow.kinds.measuring.shutter import SHUTTER, corrects
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup

@@ -56,7 +56,7 @@ def keep_products_without_row(planner, kind):
     Parameters
     ----------
     planner : ccdflow.run.plan.Planner
-    kind : ccdflow.kinds.science.Science
+    kind : ccdflow.kinds.calibrating.science.Science
     """
     context = planner.context
     records = [each for each in context.ledger.values() if each.kind == kind.name]
@@ -75,7 +75,7 @@ def calibrated_groups(context, kind):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.science.Science
+    kind : ccdflow.kinds.calibrating.science.Science
 
     Returns
     -------
@@ -93,7 +93,7 @@ def night_groups(context, kind, night):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.science.Science
+    kind : ccdflow.kinds.calibrating.science.Science
     night : str
         YYYY-MM-DD, or the folder of undated frames.
 
@@ -113,7 +113,7 @@ def groups_of_nights(context, kind):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.science.Science
+    kind : ccdflow.kinds.calibrating.science.Science
 
     Returns
     -------

@@ -21,11 +21,11 @@ from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import UserError
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.matching import association, master_library, match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.run.context import reduced_product

@@ -13,11 +13,11 @@ import math
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.kinds.matching.setups import filter_and_grism
-from ccdflow.kinds.shutter import SHUTTER, corrects
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
+from ccdflow.kinds.measuring.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
 AWAITED_NOTE = "waits"

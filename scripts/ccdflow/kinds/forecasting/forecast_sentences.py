@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE_PIXELS
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import MissingCause
 

@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import night_noise, planned_masters
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.setups import setup_of
-from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import Group
 

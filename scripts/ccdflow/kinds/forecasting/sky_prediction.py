@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import median
 
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup

@@ -11,7 +11,7 @@ from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
 from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.response import response
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
-from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
+from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 
 # A flat with a larger part of low pixels has structure of its own: a spectrum, stars.

@@ -12,8 +12,8 @@ from ccdflow.detector.photons.night_transfer import group_by_exposure
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds.masters.combining import are_too_few
-from ccdflow.kinds.masters.member_rows import whole_image
 from ccdflow.kinds.matching import association
+from ccdflow.kinds.measuring.member_rows import whole_image
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product

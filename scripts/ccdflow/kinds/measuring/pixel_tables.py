@@ -253,7 +253,7 @@ def masks_of(context, records, shapes, share):
     ----------
     context : ccdflow.run.context.Context
     records : sequence of ccdflow.run.job_records.Record
-        Of `ccdflow.kinds.detector_measurement`, by night.
+        Of `ccdflow.kinds.measuring.detector_measurement`, by night.
     shapes : sequence of (int, int)
     share : float
 

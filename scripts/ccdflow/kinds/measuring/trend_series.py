@@ -9,10 +9,10 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector.trend_steps import TRENDS
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import rounded_exposure
-from ccdflow.kinds.detector_measurement import DETECTOR
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import rounded_exposure
 from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.run import job_records
 
 DARKS_OF = "darks of measurements"

@@ -30,7 +30,7 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
-from ccdflow.kinds.reporting.small_pictures import is_drawn, rows_read, write_small_picture
+from ccdflow.kinds.reducing.small_pictures import is_drawn, rows_read, write_small_picture
 from ccdflow.run import job_records, tracebacks
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
+from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
+from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import draw_once, drawing_module
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
-from ccdflow.kinds.reporting.master_names import master_names
+from ccdflow.kinds.reporting.frame_pictures import file_picture, stored_image_of
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.paths import FROM_NIGHT, reduced_frame

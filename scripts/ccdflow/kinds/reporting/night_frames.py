@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.pages import contents
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records

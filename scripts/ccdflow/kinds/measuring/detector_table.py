@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ccdflow import paths
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.run import job_records

@@ -14,18 +14,18 @@ from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import atomic_write
 from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
-from ccdflow.kinds.frame import FRAME
-from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.product_writing import write_text_product
+from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.reporting.sheet_tiles import NightTiles
-from ccdflow.kinds.reporting.small_pictures import (
+from ccdflow.kinds.reducing.small_pictures import (
     is_drawn,
     mapped_image_of,
     rows_read,
     values_shown,
 )
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.reporting.frame_pictures import NightPicture
+from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.plan import WantedProduct

@@ -12,9 +12,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
+from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section

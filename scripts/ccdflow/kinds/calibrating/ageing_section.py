@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ccdflow.kinds.calibrating import master_ageing
 from ccdflow.kinds.product_writing import drawing_module
-from ccdflow.kinds.reporting import master_ageing
 from ccdflow.pages.contents import Picture, Section
 
 

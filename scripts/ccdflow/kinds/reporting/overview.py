@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import asdict
 
 from ccdflow import paths
-from ccdflow.kinds import night_page
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.night_page import provenance
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reporting import night_page
 from ccdflow.kinds.reporting.night_frames import page_frames
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.reporting.night_page import provenance
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import job_records

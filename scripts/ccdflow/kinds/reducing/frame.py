@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ccdflow.frame import reduction
+from ccdflow.kinds import verification
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import setups
+from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reducing.frame_sources import (
     frame_basis,
     frame_key,
@@ -15,7 +17,6 @@ from ccdflow.kinds.reducing.frame_sources import (
     shown_nights,
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
-from ccdflow.kinds.reporting import frame_warnings, verification
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME, Size

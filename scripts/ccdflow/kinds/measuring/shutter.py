@@ -10,13 +10,12 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.detector import dead_time, member_selection
 from ccdflow.files.values import short_number
-from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.match_sentences import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import (
     detector_setup_of,
     names_of_setups,
@@ -24,6 +23,7 @@ from ccdflow.kinds.measuring.detector_setups import (
     setups_in_words,
 )
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
+from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure, with_error

@@ -8,11 +8,11 @@ from pathlib import PurePath
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, LEAST_STEP_SIGMA, TRENDS
 from ccdflow.files.values import short_number
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.trend_series import (
     DARKS_OF,
     darks_of,

@@ -1,8 +1,8 @@
 """The small pictures of a night's frames: their files, and the values shown beside them.
 
 They are in a folder beside the night's page. The job of a frame draws one while it has the pixels.
-The job of the night's list (`ccdflow.kinds.contact_sheet`) keeps those that are current, draws the
-others from the products, and removes those without a frame.
+The job of the night's list (`ccdflow.kinds.reporting.contact_sheet`) keeps those that are current,
+draws the others from the products, and removes those without a frame.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
-from ccdflow.kinds.reporting import absent_settings, strip_sizes
+from ccdflow.kinds.reducing import absent_settings, strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 # Types whose frames are left out of their masters, each with a line.

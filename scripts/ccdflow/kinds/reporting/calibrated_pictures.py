@@ -10,15 +10,15 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.calibrating.science import SCIENCE
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.masters.group_queries import groups_by_night
+from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
-from ccdflow.kinds.reporting.master_names import master_names
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.reporting import frame_pictures
+from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import job_records

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters.bias import BIAS_KIND
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words

@@ -7,9 +7,9 @@ import math
 from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.values import short_number
-from ccdflow.kinds.dark import DARK_KIND
-from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import are_too_few
+from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
+from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.bias_sections import COMBINING_OFF_NOTE, bias_sections, trend
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
+from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records

@@ -9,6 +9,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import tables
 from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import (
     awaited_masters,
     coverage,
@@ -21,7 +22,6 @@ from ccdflow.kinds.matching import association, master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
-from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product

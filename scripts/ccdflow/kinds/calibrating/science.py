@@ -6,10 +6,12 @@ from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
 from ccdflow.kinds.calibrating import (
     calibrated_lines,
     calibration_plan,
+    master_ageing,
     master_help,
     shutter_correction,
     wanted_frames,
 )
+from ccdflow.kinds.calibrating.ageing_section import ageing_section
 from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
@@ -17,8 +19,6 @@ from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.kinds.reporting import master_ageing
-from ccdflow.kinds.reporting.ageing_section import ageing_section
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest

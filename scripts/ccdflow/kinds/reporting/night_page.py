@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.fits_products.hdus import versions
-from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.frame_pictures import is_file_of_night, level_in_words
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
+from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.reporting import frame_warnings
+from ccdflow.kinds.reporting import frame_pictures
+from ccdflow.kinds.reporting.frame_pictures import is_file_of_night, level_in_words
 from ccdflow.kinds.reporting.night_frames import NOT_NOW, left_out, page_frames
-from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import OF_A_NIGHT
