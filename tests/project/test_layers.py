@@ -228,6 +228,51 @@ def test_no_circle_among_modules():
             del left[name]
 
 
+def layers_of_kinds():
+    """Return {folder of `kinds/`: the names of its kinds}, in the order of the document."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("| layer of `kinds/` |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    return {folder.strip("`/"): re.findall("`([^`]+)`", kinds) for folder, _, kinds in rows}
+
+
+def layer_of(name, order):
+    """Return the number of the layer of a module of `kinds/`, 0 for those beside the folders."""
+    _, _, folder, *below = name.split(".")
+    return order.index(folder) + 1 if below else 0
+
+
+def upward_imports(order):
+    """Return {(module, module)} of `kinds/`: the first imports the second, of a later folder."""
+    top = LIBRARY / "kinds"
+    names = {
+        ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): path
+        for path in trees()
+        if top in path.parents and path.stem != "__init__"
+    }
+    return {
+        (name, other)
+        for name, path in names.items()
+        for other in modules_imported(trees()[path]) & names.keys()
+        if layer_of(other, order) > layer_of(name, order)
+    }
+
+
+def test_folders_of_kinds_are_layers():
+    """A module imports from its own folder and from earlier ones, at its top or in a function."""
+    order = list(layers_of_kinds())
+    assert {path.parent.name for path in (LIBRARY / "kinds").glob("*/*.py")} == set(order)
+    assert upward_imports(order) == set()
+    assert len(upward_imports(order[::-1])) > 100
+
+
+def test_each_kind_lies_in_the_folder_of_its_layer():
+    folders = [(type(kind).__module__.split(".")[2], kind.name) for kind in CHAIN]
+    layers = layers_of_kinds()
+    assert all(name in layers[folder] for folder, name in folders)
+    assert sum(map(len, layers.values())) == len(folders)
+
+
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.CALIBRATED_BY_NIGHT, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
@@ -396,7 +441,6 @@ def test_no_module_and_no_function_is_long():
 
 # Folders with more modules than 20, and why.
 LARGE_FOLDERS = {
-    "scripts/ccdflow/kinds": "a module for each kind of product",
     "tests/workflow": "each file starts Snakemake, and the modules that help them lie beside them",
     "tests/support": "its modules are imported by their names alone, from this one folder",
     "tests/project": "a rule of the project each",

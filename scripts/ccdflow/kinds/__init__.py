@@ -1,5 +1,9 @@
 """The kinds of products, a module each; `CHAIN` is the order in which they are made.
 
+The folders are layers, and each kind lies in its own: `matching`, `reducing`, `masters`,
+`measuring`, `calibrating`, `forecasting`, `reporting`, `explaining`. No module imports one of a
+later folder.
+
 A kind says which of its products are planned and their sources, makes them, and has the lines at
 the end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or
 counts products is handed the chain and knows no kind by name.

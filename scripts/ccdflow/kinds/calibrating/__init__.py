@@ -1,1 +1,1 @@
-"""The making of a calibrated frame, for the kind `science`."""
+"""Calibrated frames, of the kind `science`: their plan, their making, their lines."""

@@ -128,7 +128,7 @@ class Science(Kind):
     def rows_and_groups(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.group(job.product)
-        before = [own for p in group.measurements if (own := context.find_group(p)) is not None]
+        before = [each for p in group.measurements if (each := context.find_group(p)) is not None]
         masters = masters_carried(context, group)
         rows = [context.row(group.files[0])]
         rows += shutter_correction.rows_needed(context, group)
@@ -223,8 +223,8 @@ class Science(Kind):
         """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
-        own = [record for record in records if record.kind == self.name]
-        return {_SUMMARY: calibrated_lines.summary_of(context, own)}
+        calibrated = [record for record in records if record.kind == self.name]
+        return {_SUMMARY: calibrated_lines.summary_of(context, calibrated)}
 
     # -- pages -------------------------------------------------------------------------------------
 

@@ -1,1 +1,1 @@
-"""Combined biases, darks and flats: their groups, their members and their making."""
+"""Combined biases, darks and flats, of the kinds of these names: groups, members, making."""

@@ -68,8 +68,9 @@ def _first_words(group):
 
 def _distinguishing_values(group, groups):
     """Return the shared values of a group, camera first, that not all of some groups have."""
-    same = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
-    return [words for name, words in _shared_values_in_words(group) if (name, words) not in same]
+    values = _shared_values_in_words(group)
+    common = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
+    return [words for name, words in values if (name, words) not in common]
 
 
 def _shared_values_in_words(group):

@@ -1,1 +1,1 @@
-"""Measurements of detectors, for the kinds `detector_measurement`, `shutter` and `trends`."""
+"""Measurements of detectors: their kinds, with their tables and steps over the nights."""

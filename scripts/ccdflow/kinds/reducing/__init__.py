@@ -1,1 +1,1 @@
-"""Reduced frames: their sources, and the job that makes one, for the kind `frame`."""
+"""Reduced frames, of the kind `frame`: their sources, job, warnings and small pictures."""

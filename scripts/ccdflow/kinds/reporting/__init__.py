@@ -1,1 +1,1 @@
-"""Contents of pages, tables and last lines, from the records and the rows."""
+"""Pages, pictures, and the tables of masters and their choice: the kinds that show."""
