@@ -98,14 +98,14 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
 )
 def test_the_error_on_a_wrong_value_names_file_key_value_and_the_allowed_ones(key, value, line):
     with pytest.raises(UserError) as caught:
-        settings.load_settings(nested(key, value))
+        settings.load_settings(nest_value(key, value))
     message = str(caught.value)
     assert message.startswith(f"config/config.yaml: {key}")
     assert line in message
     assert "\n" not in message
 
 
-def nested(key, value):
+def nest_value(key, value):
     for name in reversed(key.split(".")):
         value = {name: value}
     return value
@@ -116,7 +116,7 @@ def nested(key, value):
 )
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
     with pytest.raises(UserError, match=rf"{key}: unknown key; .*did you mean '{known}'\?"):
-        settings.load_settings(nested(key, 1))
+        settings.load_settings(nest_value(key, 1))
 
 
 @pytest.mark.parametrize(

@@ -432,13 +432,13 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeyp
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
     real, parent, before = calibrate.calibrate, os.getpid(), children()
 
-    def killed(path, out, options, store):
+    def kill_child(path, out, options, store):
         if os.getpid() != parent:
             atomic_write.Part(out / path.name).__enter__()
             os.kill(os.getpid(), signal.SIGKILL)
         return real(path, out, options, store)
 
-    monkeypatch.setattr(calibrate, "calibrate", killed)
+    monkeypatch.setattr(calibrate, "calibrate", kill_child)
     assert calibrate.main(["out=new", "a.fits", "b.fits", "c.fits", "--cores", "2"]) == 1
     assert "was killed" in capsys.readouterr().err
     made = sorted(path.name for path in (frames / "new").iterdir())

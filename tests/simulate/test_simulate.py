@@ -411,11 +411,11 @@ def test_existing_files_are_left_alone_and_missing_ones_come_back(simulated_nigh
 def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
     simulated_night, tmp_path, monkeypatch
 ):
-    def interrupted(*args, **kwargs):
+    def interrupt_writing(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ccdflow.simulate.guide_nights._write_frames", interrupted)
+        patch.setattr("ccdflow.simulate.guide_nights._write_frames", interrupt_writing)
         with pytest.raises(KeyboardInterrupt):
             simulate.simulate_night(tmp_path, scale=SCALE)
     with pytest.raises(UserError, match="no finished simulation here"):

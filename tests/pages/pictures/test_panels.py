@@ -41,7 +41,7 @@ def frame(**changes):
     return FrameImages(**(values | changes))
 
 
-def transposed():
+def transposed_frame():
     """Turn the frame so that its overscan lies in rows above the image."""
     upright = frame()
     return frame(
@@ -85,7 +85,7 @@ def test_the_profile_of_integers_is_finer_than_one_unit():
 @pytest.mark.parametrize("along", ["columns", "frame"])
 def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns(along):
     upright = profile(frame())
-    turned = profile(FrameImages(**{**transposed().__dict__, "along": along}))
+    turned = profile(FrameImages(**{**transposed_frame().__dict__, "along": along}))
     np.testing.assert_array_equal(upright.columns, turned.columns)
     np.testing.assert_array_equal(upright.lines, turned.lines)
     assert upright.limits == turned.limits

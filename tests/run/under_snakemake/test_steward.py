@@ -239,10 +239,10 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     run, sent = begin(), []
     monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))
 
-    def full(context, job, *, threads):
+    def raise_full_disk(context, job, *, threads):
         raise OSError(errno.ENOSPC, "full")
 
-    run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
+    run.chain = SimpleNamespace(make=raise_full_disk, first=CHAIN.first, by_name=CHAIN.by_name)
     for product in list(run.session.plan.jobs)[:3]:
         with pytest.raises(steward.JobFailed, match="make room"):
             run.make(product, run.jobs.job(product).kind)
