@@ -11,6 +11,7 @@ from astropy.nddata import CCDData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from refusals import refusal_of
 from small_frames import amplifier, geometry, region
 
 from ccdflow import maskbits
@@ -289,6 +290,22 @@ def test_two_strips_of_an_amplifier_count_as_one():
     _, result = reduce_pixels(values, where)
     wanted = np.median(np.delete(values, np.s_[3:35], axis=1), axis=1)
     np.testing.assert_array_equal(result.overscans["A"].levels, wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_without_a_finite_pixel_of_overscan_is_refused(value):
+    values = raw_frame("float32")
+    values[4, 35:40] = value
+    where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
+    assert refusal_of(reduce_pixels, values, where) == (
+        FrameError,
+        "overscan: the overscan holds values that are not finite (found '[36:40,1:23]'); allowed: "
+        "a finite pixel for each row or column of the data; choose another region in the camera's "
+        "profile, or look at the raw frame",
+    )
+    values[4, 39] = 1000
+    _, result = reduce_pixels(values, where)
+    assert result.overscans["A"].levels[4] == 1000
 
 
 # -- level, model, noise -------------------------------------------------------------------------

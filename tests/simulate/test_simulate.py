@@ -427,7 +427,10 @@ def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
 def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     simulate.simulate_night(tmp_path, scale=1 / 128)
     before = files_of(tmp_path)
-    with pytest.raises(UserError, match=r"other parameters \(camera\).*--overwrite"):
+    with pytest.raises(
+        UserError,
+        match=r"this folder holds a simulation with other parameters \(camera\).*--overwrite",
+    ):
         simulate.simulate_night(tmp_path, scale=1 / 64)
     assert files_of(tmp_path) == before
     simulate.simulate_night(tmp_path, scale=1 / 64, overwrite=True)

@@ -263,7 +263,7 @@ BAD = {
     "tab\t.fits": r"control character.*rename it",
     "latin\udce9.fits": r"not valid UTF-8.*rename it",
     LONG_NAME: r"name is too long .*\(found '275 bytes.*rename it",
-    WIDE_NAME: r"name is too long .*rename it",
+    WIDE_NAME: r"name is too long for the notes that are kept under it .*rename it",
     "twin.fits": r"would become the same product as twin.fits.gz",
     "twin.fits.gz": r"would become the same product as twin.fits",
 }

@@ -158,11 +158,24 @@ def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"strips": (OverscanStrip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
-        ({"data": ((0, 240, 9, 9),)}, r"not lie inside.*'\[10:9,1:240\]'"),
-        ({"along": "rowwise"}, r"'rowwise'.*allowed: 'rows', 'columns' or 'frame'"),
-        ({"raw": np.zeros((2, 3, 4))}, r"raw frame is no image.*\(2, 3, 4\)"),
-        ({"reduced": np.zeros((0, 4))}, r"reduced frame is no image.*\(0, 4\)"),
+        (
+            {"strips": (OverscanStrip((0, 241, 75, 100)),)},
+            r"a region does not lie inside the frame .*'\[76:100,1:241\]'",
+        ),
+        ({"data": ((0, 240, 9, 9),)}, r"a region does not lie inside the frame .*'\[10:9,1:240\]'"),
+        (
+            {"along": "rowwise"},
+            r"the overscan has levels along no such axis .*'rowwise'.*"
+            r"allowed: 'rows', 'columns' or 'frame'",
+        ),
+        (
+            {"raw": np.zeros((2, 3, 4))},
+            r"the raw frame is no image of rows and columns .*\(2, 3, 4\)",
+        ),
+        (
+            {"reduced": np.zeros((0, 4))},
+            r"the reduced frame is no image of rows and columns .*\(0, 4\)",
+        ),
     ],
 )
 def test_an_image_that_cannot_be_drawn_is_refused_by_name(change, message):

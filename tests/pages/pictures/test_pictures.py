@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
+from refusals import refusal_of
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
@@ -452,3 +453,12 @@ def test_legends_over_the_nights_have_units(monkeypatch):
     gains = step_picture.AmplifierLine("A", {"2024-01-01": 1.2, "2024-01-02": 1.2})
     step_picture.step_picture([step_picture.FigurePanel("gain", "e-/adu", (gains,))])
     assert labels == ["A: 950.0 adu", "A: 1.2 e⁻/adu"]
+
+
+def test_a_combined_bias_without_a_value_has_no_picture():
+    image = np.full((70, 110), np.nan, np.float32)
+    assert refusal_of(combined_bias_picture, combined_panels(image=image)) == (
+        UserError,
+        "bias.fits: the combined bias has no finite pixel; look at its frames: all their pixels "
+        "are NaN or infinite",
+    )

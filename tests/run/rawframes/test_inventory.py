@@ -11,10 +11,11 @@ import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refusal_of
 from workflow.sandbox import SMALL_FRAME, Sandbox, frame_bytes
 
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.errors import FrameError, UserError
 from ccdflow.files import rawfile
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records, late_notes, ledger, session
@@ -441,6 +442,24 @@ def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     (sandbox.results / ".CCDFLOW").symlink_to(".ccdflow")
     (sandbox.results / ".ccdflow/LOCK").symlink_to("lock")
     assert rawnames.is_folding(sandbox.results)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("l" * 245 + ".fits", "275 bytes, 297"),
+        ("星" * 40 + ".fits", "390 bytes, 412"),
+        ("n" * 200 + "/" + "/".join(["m" * 200] * 10) + "/a.fits", "200 bytes, 2264"),
+    ],
+    ids=["ASCII", "beyond ASCII", "folders"],
+)
+def test_a_name_too_long_for_its_notes_is_refused(name, value):
+    assert refusal_of(rawnames.check_name, name) == (
+        FrameError,
+        f"{name}: name: the file's name is too long for the notes that are kept under it (found "
+        f"'{value} with its folders; letters beyond ASCII count thrice'); allowed: 255 bytes, 2000 "
+        "with its folders and with what is added; rename it",
+    )
 
 
 # -- want of memory ------------------------------------------------------------------------------
