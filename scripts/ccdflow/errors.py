@@ -59,7 +59,9 @@ class CcdflowError(Exception):
         if self.keyword is not None:
             text = f"{self.keyword}: {text}"
         if self.value is not None:
-            text += f" (found {self.value!r})"
+            # Numbers and arrays of numpy as those of Python: 0.5, not np.float64(0.5).
+            found = self.value.tolist() if hasattr(self.value, "tolist") else self.value
+            text += f" (found {found!r})"
         if self.allowed is not None:
             text += f"; allowed: {self.allowed}"
         if self.remedy is not None:

@@ -320,7 +320,8 @@ def test_a_damaged_frame_leaves_the_old_product(frame_and_masters, tmp_path):
     content = bytearray(frame_and_masters[1].read_bytes())
     content[-5000] ^= 64
     damaged.write_bytes(content)
-    with pytest.raises(FrameError, match="checksum"):
+    line = r"DATASUM: the reduced frame's pixels do not agree with its checksum .*make it again"
+    with pytest.raises(FrameError, match=line):
         run(frame_and_masters, tmp_path, frame=damaged)
     damaged.write_bytes(content[:-20_000])
     with pytest.raises(FrameError, match="cut"):
@@ -333,10 +334,10 @@ def test_a_full_disk_leaves_the_old_product(frame_and_masters, tmp_path, monkeyp
     _, target = run(frame_and_masters, tmp_path)
     before = target.read_bytes()
 
-    def full(part, data, place):
+    def raise_full_disk(part, data, place):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_write.Part, "write_at", full)
+    monkeypatch.setattr(atomic_write.Part, "write_at", raise_full_disk)
     with pytest.raises(OSError, match="No space"):
         run(frame_and_masters, tmp_path)
     assert target.read_bytes() == before
@@ -510,11 +511,11 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
     reads = []
     real = combined_master.read_master
 
-    def counted(path, kind, **more):
+    def count_reads(path, kind, **more):
         reads.append(kind)
         return real(path, kind, **more)
 
-    monkeypatch.setattr(combined_master, "read_master", counted)
+    monkeypatch.setattr(combined_master, "read_master", count_reads)
     store = MasterStore()
 
     def calibrate_one(number):
@@ -534,11 +535,11 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monk
     """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
     reads, real = [], combined_master.read_master
 
-    def counted(path, kind, **more):
+    def count_reads(path, kind, **more):
         reads.append(kind)
         return real(path, kind, **more)
 
-    monkeypatch.setattr(combined_master, "read_master", counted)
+    monkeypatch.setattr(combined_master, "read_master", count_reads)
     store, paths = MasterStore(), frame_and_masters[2]
     for _ in range(3):
         store.get(paths["bias"], "bias")
@@ -557,12 +558,12 @@ def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_p
     """Until the search for garbage: a forked process would get a copy of the plane meanwhile."""
     made, real = {}, combined_master.variance_of
 
-    def noted(image, master, known):
+    def note_plane(image, master, known):
         plane = real(image, master, known)
         made[master.kind] = weakref.ref(plane)
         return plane
 
-    monkeypatch.setattr(combined_master, "variance_of", noted)
+    monkeypatch.setattr(combined_master, "variance_of", note_plane)
     gc.disable()
     try:
         used = uses(frame_and_masters[2], MasterStore())

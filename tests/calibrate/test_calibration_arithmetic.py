@@ -50,7 +50,7 @@ def sky_and_masters(seed, hot):
     return sky, masters(sky, np.random.default_rng([seed, hot]))
 
 
-def calibrated(level, k, seeds, *, hot=200, without=()):
+def frames_with_errors(level, k, seeds, *, hot=200, without=()):
     """Yield (product less truth, standard error, mask, sky) of frames of one level."""
     for seed in seeds:
         random = np.random.default_rng([seed, level, int(10 * k)])
@@ -67,7 +67,7 @@ def calibrated(level, k, seeds, *, hot=200, without=()):
 def test_pulls_are_those_of_the_truth_in_each_amplifier(level, k):
     pulls_of_parts = [
         (off / error)[:, part][mask[:, part] == 0]
-        for off, error, mask, _ in calibrated(level, k, SEEDS)
+        for off, error, mask, _ in frames_with_errors(level, k, SEEDS)
         for part in columns()
     ]
     for amplifier in range(2):
@@ -82,7 +82,7 @@ def test_pulls_are_those_of_the_truth_in_each_amplifier(level, k):
 def test_pulls_of_sums_with_the_level_of_a_row(level, k):
     """In 10 x 10 pixels the noise of the level, common to a row, counts ten times."""
     own_pulls, naive = ([], []), ([], [])
-    for off, error, _, sky in calibrated(level, k, SEEDS, hot=0):
+    for off, error, _, sky in frames_with_errors(level, k, SEEDS, hot=0):
         for number, (part, readout) in enumerate(zip(columns(), readouts(), strict=True)):
             share = 1 + (1 - k) ** 2 / FRAMES["bias"] + k**2 / FRAMES["dark"]
             noise = readout.gain * (readout.level_variance * share) ** 0.5 / sky.flat[:, part]
@@ -151,7 +151,7 @@ def bright():
     return field_of((5.7, 6.3), 8, 12)
 
 
-def in_apertures(plane, stars):
+def aperture_sums(plane, stars):
     """Sums of an image around each star."""
     reach = range(-APERTURE, APERTURE + 1)
     rows, columns = (np.array([star[axis] for star in stars]) for axis in (0, 1))
@@ -166,7 +166,7 @@ def photon_noise(scene, sky):
 
 
 def response_at(scene, stars, sky):
-    return in_apertures(sky.flat * scene, stars) / in_apertures(scene, stars)
+    return aperture_sums(sky.flat * scene, stars) / aperture_sums(scene, stars)
 
 
 def test_stars_scatter_by_their_errors(field):
@@ -234,8 +234,8 @@ def test_the_fluxes_of_a_thousand_stars_scatter_by_their_photons(field):
     """8,000 residuals: their rms is known to 0.8 %, so that 2 % are seen."""
     scene, stars, sky, frames = field
     assert len(stars) >= 1000
-    predicted = np.sqrt(in_apertures(photon_noise(scene, sky) ** 2, stars))
-    off = np.array([in_apertures(data - scene, stars) for data, _, _ in frames]) / predicted
+    predicted = np.sqrt(aperture_sums(photon_noise(scene, sky) ** 2, stars))
+    off = np.array([aperture_sums(data - scene, stars) for data, _, _ in frames]) / predicted
     assert 0.98 < off.std() <= 1.02
     assert abs(off.mean()) < 0.02
 
@@ -243,9 +243,9 @@ def test_the_fluxes_of_a_thousand_stars_scatter_by_their_photons(field):
 def test_the_flux_of_a_star_does_not_depend_on_the_flat_below_it(bright):
     """Stars of a million electrons: the slope is known to 2e-4. A bias left in makes 3e-2."""
     scene, stars, sky, frames = bright
-    light, flat = in_apertures(scene, stars), response_at(scene, stars, sky)
-    off = np.mean([in_apertures(data - scene, stars) for data, _, _ in frames], axis=0) / light
-    weight = light / np.sqrt(in_apertures(photon_noise(scene, sky) ** 2, stars))
+    light, flat = aperture_sums(scene, stars), response_at(scene, stars, sky)
+    off = np.mean([aperture_sums(data - scene, stars) for data, _, _ in frames], axis=0) / light
+    weight = light / np.sqrt(aperture_sums(photon_noise(scene, sky) ** 2, stars))
     slope, _ = np.polyfit(flat - 1, off, 1, w=weight)
     assert abs(slope) < 5e-4
     assert 1 / np.sqrt(len(frames) * np.sum(weight**2 * (flat - flat.mean()) ** 2)) < 2.5e-4
@@ -256,7 +256,7 @@ def test_a_bias_left_in_would_be_seen(bright):
     """The slope that the star test forbids is there where a flat keeps its bias level."""
     scene, stars, sky, frames = bright
     wrong = frames[0][0] * sky.flat / ((sky.flat + 0.06) / 1.06)
-    off = in_apertures(wrong - scene, stars) / in_apertures(scene, stars)
+    off = aperture_sums(wrong - scene, stars) / aperture_sums(scene, stars)
     slope, _ = np.polyfit(response_at(scene, stars, sky) - 1, off, 1)
     assert slope > 2e-2
 
@@ -384,7 +384,7 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
 
 def test_chain_without_darks():
     """Short exposures: the dark current stays in, and its photon noise is in the error."""
-    for off, error, mask, sky in calibrated(2000, 0.02, range(3), without=("dark",)):
+    for off, error, mask, sky in frames_with_errors(2000, 0.02, range(3), without=("dark",)):
         left = 0.02 * sky.dark * gain_map() / sky.flat
         pulls = ((off - left) / error)[mask == 0]
         assert abs(pulls.mean()) < 0.02
@@ -537,7 +537,8 @@ def test_a_flat_that_is_none_is_refused(value):
 def test_noise_without_gain_or_read_noise_is_refused(lost):
     known = (replace(one_readout()[0], **{lost: None}),)
     words = lost.replace("_", " ")
-    with pytest.raises(FrameError, match=f"^{lost}: the noise .*: the {words} is unknown;"):
+    line = f"^{lost}: the noise cannot be predicted: the {words} is unknown; allowed: a number for"
+    with pytest.raises(FrameError, match=line):
         calibrate_arrays(np.ones((6, 8), np.float32), known, FrameMasters())
 
 

@@ -14,7 +14,7 @@ SHAPE = (48, 60)
 LEFT = Readout(Region(0, 48, 0, 30), gain=2.0, read_noise=3.0, rounding=0.25, level_variance=0.75)
 RIGHT = Readout(Region(0, 48, 30, 55), name="B", gain=1.25, read_noise=5.0, rounding=0.0)
 READOUTS = (LEFT, RIGHT)
-ONE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
+FRAME_VARIANCE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
 
 
 def master_of(kind, data, *, frames=10, error=None, **options):
@@ -22,47 +22,47 @@ def master_of(kind, data, *, frames=10, error=None, **options):
     return image, Master(kind, (image,), frames=frames, **options)
 
 
-def predicted(kind, data, **options):
+def predict_variance(kind, data, **options):
     image, master = master_of(kind, data, **options)
     return master_noise.predicted_variance(image, master, READOUTS, slice(0, SHAPE[0]))
 
 
 def test_a_bias_has_the_variance_of_reading_over_its_frames():
-    variance = predicted("bias", np.full(SHAPE, 7.0))
-    assert variance[:, :30] == pytest.approx(ONE[LEFT] / 10)
-    assert variance[:, 30:55] == pytest.approx(ONE[RIGHT] / 10)
+    variance = predict_variance("bias", np.full(SHAPE, 7.0))
+    assert variance[:, :30] == pytest.approx(FRAME_VARIANCE[LEFT] / 10)
+    assert variance[:, 30:55] == pytest.approx(FRAME_VARIANCE[RIGHT] / 10)
     assert np.all(variance[:, 55:] == 1)
 
 
 def test_a_dark_has_that_of_its_photons_as_well_and_none_below_0():
     data = np.full(SHAPE, 40.0)
     data[:, 40:] = -40.0
-    variance = predicted("dark", data)
-    assert variance[:, :30] == pytest.approx((ONE[LEFT] + 40 / 2.0) / 10)
-    assert variance[:, 30:40] == pytest.approx((ONE[RIGHT] + 40 / 1.25) / 10)
-    assert variance[:, 40:55] == pytest.approx(ONE[RIGHT] / 10)
+    variance = predict_variance("dark", data)
+    assert variance[:, :30] == pytest.approx((FRAME_VARIANCE[LEFT] + 40 / 2.0) / 10)
+    assert variance[:, 30:40] == pytest.approx((FRAME_VARIANCE[RIGHT] + 40 / 1.25) / 10)
+    assert variance[:, 40:55] == pytest.approx(FRAME_VARIANCE[RIGHT] / 10)
 
 
 def test_a_flat_has_the_relative_variance_at_its_own_light():
     data = np.full(SHAPE, 0.8)
-    variance = predicted("flat", data, level=10_000.0)
+    variance = predict_variance("flat", data, level=10_000.0)
     for readout in READOUTS:
         light = 8_000.0
-        expected = (light / readout.gain + ONE[readout]) / light**2 / 10
+        expected = (light / readout.gain + FRAME_VARIANCE[readout]) / light**2 / 10
         assert variance[readout.region.slices] == pytest.approx(expected, rel=1e-5)
 
 
 def test_scatter_sets_the_level_of_the_variance_and_no_single_pixel_but_a_wild_one():
     """Twenty values a pixel, of twice the noise that the header's read noise predicts."""
     rng = np.random.default_rng(8)
-    values = rng.normal(0, 2 * np.sqrt(ONE[LEFT]), (20, *SHAPE))
+    values = rng.normal(0, 2 * np.sqrt(FRAME_VARIANCE[LEFT]), (20, *SHAPE))
     error = np.float32(values.std(axis=0, ddof=1) / np.sqrt(20))
     error[5, 6] = 30.0
     image, master = master_of("bias", np.zeros(SHAPE), frames=20, error=error.copy)
     variance = master_noise.variance_of(image, master, (LEFT,))[:, :30]
     usual = np.delete(variance.ravel(), 5 * 30 + 6)
     # The scale is the median of 48 x 30 variances of 19 degrees of freedom each.
-    assert usual == pytest.approx(4 * ONE[LEFT] / 20, rel=0.04)
+    assert usual == pytest.approx(4 * FRAME_VARIANCE[LEFT] / 20, rel=0.04)
     assert np.unique(usual).size == 1
     assert variance[5, 6] == pytest.approx(900.0)
 
@@ -75,7 +75,7 @@ def test_without_errors_the_variance_is_the_predicted_one():
 
 def test_the_signal_of_a_dark_is_smooth_but_for_its_hot_pixels():
     rng = np.random.default_rng(9)
-    noise = np.sqrt((ONE[LEFT] + 20 / 2.0) / 10)
+    noise = np.sqrt((FRAME_VARIANCE[LEFT] + 20 / 2.0) / 10)
     data = 20 + rng.normal(0, noise, SHAPE)
     data[10, 12] = 500.0
     image, master = master_of("dark", data, bias_key="abc")

@@ -1,10 +1,17 @@
 """A window calibrated by hand with masters of the whole chip."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits
+from refusals import refusal_of
 
 import calibrate
+from ccdflow.calibrate.master_store import MasterStore
+from ccdflow.errors import FrameError
+from ccdflow.kinds.masters.master_reading import read_applied_master
 
 CHIP, WINDOW = (90, 120), (slice(20, 70), slice(30, 100))
 SECTION = "[31:100,21:70]"
@@ -115,7 +122,7 @@ def test_a_window_is_placed_by_its_origin_cards_alone(tmp_path):
         ("another binning", {"CCDSEC": "[31:170,21:120]"}, {}),
         ("another binning or direction", {"CCDSEC": "[100:31,21:70]"}, {}),
         ("not within the master's", {"CCDSEC": "[81:150,21:70]"}, {}),
-        ("read by several amplifiers", {}, {"GAIN01": 1.5, "GAIN02": 1.6}),
+        ("was read by several amplifiers, the window by one", {}, {"GAIN01": 1.5, "GAIN02": 1.6}),
         ("the bias level is still in the frame", {"OVERSCAN": None}, {}),
         ("end", {"CCDSEC": "[31:"}, {}),
     ],
@@ -132,3 +139,22 @@ def test_a_master_that_cannot_be_cut_is_refused_in_one_line(
     assert "s.fits" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out/s.fits").exists()
+
+
+def test_a_window_that_was_planned_otherwise_than_the_cards_say_is_refused(tmp_path):
+    """The frame's cards say [31:100,21:70], the plan of its raw header a column more."""
+    made, data = pixels(6)
+    masters(tmp_path, made)
+    path = Path(frame(tmp_path, data))
+    context = SimpleNamespace(results=tmp_path)
+    plan = {"product": "flat.fits", "scale": 1.0, "lag": 0}
+    use = SimpleNamespace(cut=SECTION, **plan)
+    applied = read_applied_master(context, MasterStore(), "flat", use, path, None)
+    assert applied.master.images[0].data.shape == (50, 70)
+    use = SimpleNamespace(cut="[30:100,21:70]", **plan)
+    assert refusal_of(read_applied_master, context, MasterStore(), "flat", use, path, None) == (
+        FrameError,
+        "s.fits: CCDSEC or DETSEC: its section on the chip differs from that of the raw frame's "
+        "header (found '[31:100,21:70]'); allowed: [30:100,21:70] of flat.fits; delete it and make "
+        "it again, as the next run of the workflow does",
+    )

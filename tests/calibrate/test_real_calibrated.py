@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {D
         pytest.param(1.10, id="header", marks=pytest.mark.torture),
     ],
 )
-def calibrated(request, tmp_path_factory):
+def calibrated_night(request, tmp_path_factory):
     """The night with the gain of pairs of flats, and with that of the header (CONAD)."""
     folder = tmp_path_factory.mktemp("efosc2")
     (folder / "raw").mkdir()
@@ -45,7 +45,7 @@ def calibrated(request, tmp_path_factory):
     return request.param, run
 
 
-def opened(run, pattern):
+def open_calibrated(run, pattern):
     frames = sorted((run.results / "calibrated").glob(f"*{pattern}*"))
     return [run.open(f"calibrated/{path.name}") for path in frames]
 
@@ -73,12 +73,12 @@ def scatter_in_boxes(pulls):
 
 
 @pytest.fixture(scope="module")
-def pairs(calibrated):
+def pairs(calibrated_night):
     """For each of the six pairs the pulls of the pixels without light, and the expected scatter."""
-    _, run = calibrated
+    _, run = calibrated_night
     pulls_and_factors = []
     for pattern in FIELDS:
-        frames = opened(run, pattern)
+        frames = open_calibrated(run, pattern)
         assert len(frames) == 3
         for one, other in combinations(frames, 2):
             images = [hdus[0].data.astype(float) for hdus in (one, other)]
@@ -105,9 +105,11 @@ def test_the_difference_of_two_frames_has_the_noise_of_their_uncertainty(pairs):
     assert ratios == pytest.approx([1] * 6, abs=0.016)
 
 
-def test_neighbouring_columns_differ_by_more_as_their_read_noise_is_correlated(calibrated, pairs):
+def test_neighbouring_columns_differ_by_more_as_their_read_noise_is_correlated(
+    calibrated_night, pairs
+):
     """Why the difference of neighbours in a row is 2 % too large for a test of UNCERT."""
-    gain, run = calibrated
+    gain, run = calibrated_night
     if gain != 1.19:
         pytest.skip("the read noise has no gain")
     biases = sorted((run.results / "reduced").glob(f"*{BIASES}*"))
@@ -123,20 +125,20 @@ def test_neighbouring_columns_differ_by_more_as_their_read_noise_is_correlated(c
         assert apart == pytest.approx(scatter_in_boxes(pulls), rel=0.005)
 
 
-def test_the_measured_noise_of_the_sky_is_the_predicted_one(calibrated):
-    _, run = calibrated
-    for hdus in [each for pattern in FIELDS for each in opened(run, pattern)]:
+def test_the_measured_noise_of_the_sky_is_the_predicted_one(calibrated_night):
+    _, run = calibrated_night
+    for hdus in [each for pattern in FIELDS for each in open_calibrated(run, pattern)]:
         cards = hdus[0].header
         assert cards["SKYRMS"] == pytest.approx(cards["SKYPRED"], rel=0.03)
 
 
-def test_a_wrong_gain_is_reported_and_the_pixels_keep_that_gain(calibrated):
-    gain, run = calibrated
+def test_a_wrong_gain_is_reported_and_the_pixels_keep_that_gain(calibrated_night):
+    gain, run = calibrated_night
     (flat,) = (r for r in run.records.values() if r.kind == "flat")
     (figures,) = flat.data["quality"]
     assert figures["measured_gain"] == pytest.approx(1.18, abs=0.015)
     warnings = [line for line in run.lines if "the flats show a gain of 1.18" in line]
-    cards = opened(run, FIELDS[0])[0][0].header
+    cards = open_calibrated(run, FIELDS[0])[0][0].header
     if gain == 1.19:
         assert not warnings
         assert "GAINMEAS" not in cards

@@ -46,14 +46,14 @@ PROBE = "recognise: {INSTRUME: PROBE}\n"
 def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
     """It counts as a bias until the profile says what it is."""
 
-    def described(text, seconds, kind="BIAS"):
+    def describe_frame(text, seconds, kind="BIAS"):
         made = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)
         facts = profile(tmp_path, text).describe([made], file="a.fits")
         return facts.type, tuple(text for text in facts.warnings if "date" not in text)
 
     for seconds in (0.0, 1e-5, 0.3, 1.0):
-        assert described(PROBE, seconds) == ("bias", ())
-    kind, (text,) = described(PROBE, 600.0)
+        assert describe_frame(PROBE, seconds) == ("bias", ())
+    kind, (text,) = describe_frame(PROBE, 600.0)
     assert kind == "bias"
     rule = "types: [{type: dark, imagetyp: BIAS, exptime: {min: 1}}]"
     assert text == (
@@ -61,29 +61,29 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
         f" bias; if it is a dark, write into the camera's profile: {rule}; if it is none, the same"
         " with type: bias"
     )
-    assert described(PROBE + rule, 600.0) == ("dark", ())
-    assert described(PROBE + rule.replace("dark", "bias"), 600.0) == ("bias", ())
+    assert describe_frame(PROBE + rule, 600.0) == ("dark", ())
+    assert describe_frame(PROBE + rule.replace("dark", "bias"), 600.0) == ("bias", ())
     # A rule without an exposure leaves it open.
     whole = PROBE + "types: [{type: bias, imagetyp: ZED}]"
-    assert described(whole, 0.0, "ZED") == ("bias", ())
-    assert "imagetyp: ZED, exptime: {min: 1}" in described(whole, 600.0, "ZED")[1][0]
+    assert describe_frame(whole, 0.0, "ZED") == ("bias", ())
+    assert "imagetyp: ZED, exptime: {min: 1}" in describe_frame(whole, 600.0, "ZED")[1][0]
 
 
 def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
     """EXPTIME is the shutter's, 0; the remedy that the warning names makes it a dark of 60 s."""
 
-    def described(text, seconds):
+    def describe_frame(text, seconds):
         cards = {"INSTRUME": "PROBE", "IMAGETYP": "DARK", "EXPTIME": 0.0, "DARKTIME": seconds}
         facts = profile(tmp_path, text).describe([header(12, 9, **cards)], file="a.fits")
         return facts.type, facts.exptime, [text for text in facts.warnings if "date" not in text]
 
-    kind, seconds, (text,) = described(PROBE, 60.0)
+    kind, seconds, (text,) = describe_frame(PROBE, 60.0)
     assert (kind, seconds) == ("dark", 0.0)
     assert text.startswith("EXPTIME: no exposure of a dark whose DARKTIME is 60 s (found 0);")
     assert "keywords: {exptime: DARKTIME}" in text
-    assert described(PROBE + "keywords: {exptime: DARKTIME}\n", 60.0) == ("dark", 60.0, [])
+    assert describe_frame(PROBE + "keywords: {exptime: DARKTIME}\n", 60.0) == ("dark", 60.0, [])
     # The readout counts as dark time: a bias has some seconds.
-    kind, seconds, (text,) = described(PROBE, 3.2)
+    kind, seconds, (text,) = describe_frame(PROBE, 3.2)
     assert (kind, "taken for a bias" in text) == ("bias", True)
 
 
@@ -103,18 +103,18 @@ types:
 """,
     )
 
-    def described(kind, exptime=5, **cards):
+    def describe_frame(kind, exptime=5, **cards):
         first = header(INSTRUME="PROBE", EXPTIME=exptime, GAIN=3, **cards)
         image = header(12, 9, PROBE__SHOT__KIND=kind)
         return camera.describe([first, image], file="a.fits")
 
-    assert described("DARK", 0.0).type == "bias"
-    assert described("DARK", 5).type == "dark"
-    assert described("object", LAMP="On (5 V)").type == "flat"
-    assert described("object", LAMP="off").type == "science"
-    assert described("FLORP").type == "arc"
-    assert described("DARK", 5, ELAPSED=7).exptime == 7
-    assert described("DARK").gain is None
+    assert describe_frame("DARK", 0.0).type == "bias"
+    assert describe_frame("DARK", 5).type == "dark"
+    assert describe_frame("object", LAMP="On (5 V)").type == "flat"
+    assert describe_frame("object", LAMP="off").type == "science"
+    assert describe_frame("FLORP").type == "arc"
+    assert describe_frame("DARK", 5, ELAPSED=7).exptime == 7
+    assert describe_frame("DARK").gain is None
 
 
 # -- time -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from header_fuzz import (
-    ALLOWED,
+    ALLOWED_STATUSES,
     KINDS,
     ODD_KEYWORDS,
     ODD_VALUES,
@@ -16,7 +16,7 @@ from header_fuzz import (
     outcome_of,
     pixels,
     random_frame,
-    reduced,
+    reduce_by_numpy,
     three_hdus,
     top,
     usual,
@@ -31,7 +31,7 @@ CARDS = int(os.environ.get("CCDFLOW_CARDS", "31"))
 SOUND = 3
 
 
-def _with(keyword, value):
+def _frame_with_card(keyword, value):
     """The bytes of a sound frame with this card: in the place of its own, or behind all."""
     new, structure, cards = card(keyword, value), top(), usual()
     changed = [
@@ -51,19 +51,21 @@ def _check(tmp_path, files):
         (raw / f"sound{number}.fits").write_bytes(frame(pixels(9000 + number), usual()))
     made = outcome_of(raw, tmp_path / "results")
     assert made.raised == {}
-    assert set(made.status.values()) <= ALLOWED
+    assert set(made.status.values()) <= ALLOWED_STATUSES
     for file, status in made.status.items():
         if status == "ok":
             assert (tmp_path / "results" / "reduced" / file).exists(), file
     for number in range(SOUND):
         product = fits.getdata(tmp_path / "results" / "reduced" / f"sound{number}.fits")
-        assert np.array_equal(product, reduced(pixels(9000 + number)))
+        assert np.array_equal(product, reduce_by_numpy(pixels(9000 + number)))
     return made
 
 
 def _cards(step):
     pairs = [(keyword, value) for keyword in ODD_KEYWORDS for value in ODD_VALUES][::step]
-    return [(f"{n}.fits", _with(keyword, value)) for n, (keyword, value) in enumerate(pairs)]
+    return [
+        (f"{n}.fits", _frame_with_card(keyword, value)) for n, (keyword, value) in enumerate(pairs)
+    ]
 
 
 def _bits(step, part=0):
@@ -99,16 +101,16 @@ def test_no_flipped_bit_of_a_header_stops_a_run(part, tmp_path):
 # -- random headers through whole runs -------------------------------------------------------------
 
 HEADERS = int(os.environ.get("CCDFLOW_HEADERS", "60"))
-_IN_A_RUN = 100
+_FRAMES_OF_A_RUN = 100
 
 
 def _random_runs(tmp_path, count, first=0):
     """Run everything on random headers, a hundred at a time beside sound frames of each type."""
     cost, statuses = Cost(), []
-    for start in range(first, first + count, _IN_A_RUN):
+    for start in range(first, first + count, _FRAMES_OF_A_RUN):
         raw, results = tmp_path / f"raw{start}", tmp_path / f"results{start}"
         raw.mkdir()
-        for seed in range(start, min(start + _IN_A_RUN, first + count)):
+        for seed in range(start, min(start + _FRAMES_OF_A_RUN, first + count)):
             (raw / f"{seed:05d}.fits").write_bytes(random_frame(seed))
         sound = {}
         for number, kind in enumerate(KINDS * 3):
@@ -120,9 +122,11 @@ def _random_runs(tmp_path, count, first=0):
         records, _, context = whole_run(raw, results, cost)
         assert not [record for record in records.values() if record.status == job_records.FAILED]
         for name, image in sound.items():
-            assert np.array_equal(fits.getdata(results / "reduced" / name), reduced(image)), name
+            assert np.array_equal(
+                fits.getdata(results / "reduced" / name), reduce_by_numpy(image)
+            ), name
         rows = context.store.rows
-        assert {row.status_and_reason[0] for row in rows.values()} <= ALLOWED
+        assert {row.status_and_reason[0] for row in rows.values()} <= ALLOWED_STATUSES
         assert len(rows) == len(list(raw.iterdir()))
         statuses += [row.status_and_reason[0] for file, row in rows.items() if file not in sound]
         assert (results / "report.html").is_file()

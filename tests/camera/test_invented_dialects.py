@@ -243,14 +243,14 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
         assert np.allclose(image.error(), error)
 
 
-def ranged(name, first, last, strip):
+def range_cards(name, first, last, strip):
     """Subaru's cards of one amplifier: its columns, and those of its overscan."""
     values = {"EFMN": (first, 1), "EFMX": (last, 48), "OSMN": (strip[0], 1), "OSMX": (strip[1], 48)}
     return [(f"S_{k}{name}{axis + 1}", v[axis]) for k, v in values.items() for axis in (0, 1)]
 
 
 def test_first_and_last_pixels_of_amplifiers():
-    cards = [*ranged(1, 1, 22, (23, 32)), *ranged(2, 43, 64, (33, 42)), ("S_GAIN2", 3.1)]
+    cards = [*range_cards(1, 1, 22, (23, 32)), *range_cards(2, 43, 64, (33, 42)), ("S_GAIN2", 3.1)]
     drafts, notes = drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
     assert [(d.data.to_fits(), d.overscan[0].to_fits(), d.gain) for d in drafts] == [
         ("[1:22,1:48]", "[23:32,1:48]", None),
@@ -258,7 +258,7 @@ def test_first_and_last_pixels_of_amplifiers():
     ]
     assert notes == []
     with pytest.raises(FrameError, match="outside the frame"):
-        drafts_from_header([header_of(*ranged(1, 1, 80, (81, 90)))], CARDS, file="x.fits")
+        drafts_from_header([header_of(*range_cards(1, 1, 80, (81, 90)))], CARDS, file="x.fits")
 
 
 @pytest.mark.parametrize(

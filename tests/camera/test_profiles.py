@@ -232,7 +232,7 @@ def test_settings_that_a_model_does_not_use_are_not_in_the_key():
         ReductionRecipe(order=5, model="spline"),
     )
     assert one.canonical() != other.canonical()
-    with pytest.raises(UserError, match="sigma_clip: not a setting"):
+    with pytest.raises(UserError, match="sigma_clip: not a setting of the reduction; allowed"):
         camera.recipe({"sigma_clip": 3})
 
 

@@ -12,7 +12,7 @@ from header_fuzz import (
     frame,
     header,
     pixels,
-    quoted,
+    quote,
     random_frame,
     three_hdus,
     top,
@@ -24,14 +24,14 @@ from ccdflow.files.fits_structure import has_end_card, parse_header
 from ccdflow.settings import load_settings
 
 BEGIN = [
-    card("OBJECT", quoted("M 1")), card("UT", quoted("04:00:00.5")), card("MJD-OBS", "60379.1667"),
-    card("ST", quoted("08:00:00")), card("GAIN", "1.5", "electrons"), card("FILTER", quoted("V")),
+    card("OBJECT", quote("M 1")), card("UT", quote("04:00:00.5")), card("MJD-OBS", "60379.1667"),
+    card("ST", quote("08:00:00")), card("GAIN", "1.5", "electrons"), card("FILTER", quote("V")),
     card("CCD-TEMP", "-100.0"), card("XBINNING", "1"), card("YBINNING", "1"),
-    card("HISTORY", ""), card("DATE", quoted("2024-03-10")),
+    card("HISTORY", ""), card("DATE", quote("2024-03-10")),
 ]  # fmt: skip
 
 
-def changed(place, cards, chance):
+def change_one_card(place, cards, chance):
     """Return cards of which one has another value, another letter, or another keyword."""
     text = cards[place]
     how = chance.randrange(4)
@@ -74,9 +74,9 @@ def test_rows_are_the_same_with_and_without_memory(rows):
         place = number % (len(cards) + 7)
         structure, own = top(), cards
         if place < 7:
-            structure = changed(place, structure, chance)
+            structure = change_one_card(place, structure, chance)
         else:
-            own = changed(place - 7, own, chance)
+            own = change_one_card(place - 7, own, chance)
         files[f"2024-03-09/{number:03}.fits"] = frame(pixels(0), own, structure=structure)
     hdus, places = three_hdus()
     for number in range(15):
@@ -95,7 +95,7 @@ def test_another_hdu_that_holds_the_image_gives_another_type(rows):
     def file_of(*names):
         parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]
         for name, kind in zip(names, ("bias", "flat"), strict=True):
-            cards = [card("EXTNAME", quoted(name)), card("IMAGETYP", quoted(kind))]
+            cards = [card("EXTNAME", quote(name)), card("IMAGETYP", quote(kind))]
             parts += [header([*top(extension=True), *cards]), body(pixels(1))]
         return b"".join(parts)
 
@@ -117,7 +117,7 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         return looked[-1], headers[0]["EXPTIME"] == 0 if looked[-1] == "dark" else False
 
     def kind_of(imagetyp, exptime):
-        cards = (card("IMAGETYP", quoted(imagetyp)), card("EXPTIME", exptime), f"{'END':80}")
+        cards = (card("IMAGETYP", quote(imagetyp)), card("EXPTIME", exptime), f"{'END':80}")
         return remembered("kind", kind, [parse_header("".join(cards).encode())])
 
     remembered = remembered_results.Remembered()
@@ -157,7 +157,7 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
         ]
 
     def kind_of(imagetyp, exptime="1"):
-        values = (quoted(imagetyp), exptime, quoted("M 1"))
+        values = (quote(imagetyp), exptime, quote("M 1"))
         texts = [*(card(*pair) for pair in zip(cards, values, strict=True)), f"{'END':80}"]
         return remembered("kind", kind, [parse_header("".join(texts).encode())])
 

@@ -11,17 +11,17 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError
 
 # Of a chip of 2048 x 40 with 32 columns of overscan at the right, as the LFC's.
-RIGHT = """
+COLUMNS = """
 recognise: {{INSTRUME: PROBE}}
 {more}
 amplifiers: [{{data: {{python: "[:, :-32]"}}, overscan: {{python: "[:, -25:]"}}}}]
 """
-LEFT = """
+LEFT_COLUMNS = """
 recognise: {{INSTRUME: PROBE}}
 {more}
 amplifiers: [{{data: {{python: "[:, 50:]"}}, overscan: {{python: "[:, 5:49]"}}}}]
 """
-ABOVE = """
+ROWS = """
 recognise: {{INSTRUME: PROBE}}
 {more}
 amplifiers: [{{data: {{python: "[:-20, :]"}}, overscan: {{python: "[-16:, :]"}}}}]
@@ -38,36 +38,36 @@ def strip_of(tmp_path, text, made, **more):
     return amplifier.overscan[0].to_fits()
 
 
-CONTRADICTED = {
+CONTRADICTED_CARDS = {
     # Of 2048 columns, all of which are data: by DATASEC, BIASSEC or the section of the chip.
-    "trimmed": (RIGHT, 2048, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
-    "trimmed, BIASSEC of before": (RIGHT, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
+    "trimmed": (COLUMNS, 2048, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "trimmed, BIASSEC of before": (COLUMNS, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
     "trimmed, all cards of before": (
-        RIGHT, 2048, 40,
+        COLUMNS, 2048, 40,
         {"DATASEC": "[1:2048,1:40]", "TRIMSEC": "[1:2048,1:40]", "BIASSEC": "[2049:2080,1:40]"},
         "DATASEC",
     ),
-    "trimmed within a window": (RIGHT, 1000, 40, {"DATASEC": "[1:1000,1:40]"}, "DATASEC"),
-    "12 of 32 columns left": (RIGHT, 2060, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "trimmed within a window": (COLUMNS, 1000, 40, {"DATASEC": "[1:1000,1:40]"}, "DATASEC"),
+    "12 of 32 columns left": (COLUMNS, 2060, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "binned, and its overscan as well": (
-        RIGHT, 1040, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "DATASEC",
+        COLUMNS, 1040, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "DATASEC",
     ),
-    "prescan trimmed": (LEFT, 4096, 40, {"DATASEC": "[1:4096,1:40]"}, "DATASEC"),
-    "rows trimmed": (ABOVE, 60, 4100, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
+    "prescan trimmed": (LEFT_COLUMNS, 4096, 40, {"DATASEC": "[1:4096,1:40]"}, "DATASEC"),
+    "rows trimmed": (ROWS, 60, 4100, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CONTRADICTED)
+@pytest.mark.parametrize("case", CONTRADICTED_CARDS)
 def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, case):
-    text, nx, ny, cards, keyword = CONTRADICTED[case]
+    text, nx, ny, cards, keyword = CONTRADICTED_CARDS[case]
     made = header(nx, ny, INSTRUME="PROBE", **cards)
     with pytest.raises(
         FrameError, match="the overscan of the camera's profile holds data"
     ) as caught:
         strip_of(tmp_path, text, made)
     error = caught.value
-    axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
-    size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
+    axis, length = ("NAXIS2", ny) if text is ROWS else ("NAXIS1", nx)
+    size = f"[null, {ny}]" if text is ROWS else f"[{nx}, null]"
     assert (error.file, error.keyword, error.value) == ("a.fits", keyword, cards[keyword])
     assert error.allowed.startswith("a section without the ")
     assert f"recognised by {axis}: {length} (`overscan: none`" in error.remedy
@@ -77,26 +77,26 @@ def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, ca
 
 
 # Cards that need not be about this frame, so that good frames may have them.
-DOUBTED = {
+DOUBTED_CARDS = {
     # Of a camera whose strip counts among the columns of its chip, or of a trimmed frame.
-    "all of the chip, by CCDSEC": (RIGHT, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
-    "all of the chip, by DETSEC": (RIGHT, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
+    "all of the chip, by CCDSEC": (COLUMNS, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
+    "all of the chip, by DETSEC": (COLUMNS, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
     "binned, all by CCDSEC": (
-        RIGHT, 1024, 20, {"CCDSUM": "2 2", "CCDSEC": "[1:2048,1:40]"}, "CCDSEC",
+        COLUMNS, 1024, 20, {"CCDSUM": "2 2", "CCDSEC": "[1:2048,1:40]"}, "CCDSEC",
     ),
     # Of a window whose camera writes the cards of the whole chip, or of a frame that was cut.
-    "DATASEC of all windows": (RIGHT, 1032, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "DATASEC of all windows": (COLUMNS, 1032, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "binned, of all windows": (
-        RIGHT, 548, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "DATASEC",
+        COLUMNS, 548, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "DATASEC",
     ),
-    "BIASSEC of all windows": (RIGHT, 1032, 40, {"BIASSEC": "[2049:2080,1:40]"}, "BIASSEC"),
-    "rows of all windows": (ABOVE, 60, 3000, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
+    "BIASSEC of all windows": (COLUMNS, 1032, 40, {"BIASSEC": "[2049:2080,1:40]"}, "BIASSEC"),
+    "rows of all windows": (ROWS, 60, 3000, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", DOUBTED)
+@pytest.mark.parametrize("case", DOUBTED_CARDS)
 def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
-    text, nx, ny, cards, keyword = DOUBTED[case]
+    text, nx, ny, cards, keyword = DOUBTED_CARDS[case]
     made = header(nx, ny, INSTRUME="PROBE", **cards)
     camera = profile(tmp_path, text.format(more=""))
     (note,) = camera.geometry([made], file="a.fits").notes
@@ -105,60 +105,61 @@ def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
         f" (found {cards[keyword]}, allowed: a section without the "
     )
     assert note.mark == LIT_STRIP_BY_CARD
-    axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
-    size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
+    axis, length = ("NAXIS2", ny) if text is ROWS else ("NAXIS1", nx)
+    size = f"[null, {ny}]" if text is ROWS else f"[{nx}, null]"
     assert f"recognised by {axis}: {length} (`overscan: none`" in note.text
     assert f"write `size: {size}` into the profile" in note.text
     sized = profile(tmp_path, text.format(more=f"size: {size}"))
     assert sized.geometry([made], file="a.fits").notes == ()
 
 
-FINE = {
-    "whole": (RIGHT, 2080, 40, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
-    "a window of rows": (RIGHT, 2080, 10, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:10]"),
+SOUND_CARDS = {
+    "whole": (COLUMNS, 2080, 40, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
+    "a window of rows": (COLUMNS, 2080, 10, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:10]"),
     "a window of columns with overscan": (
-        RIGHT, 1032, 40, {"DATASEC": "[1:1000,1:40]"}, "[1008:1032,1:40]",
+        COLUMNS, 1032, 40, {"DATASEC": "[1:1000,1:40]"}, "[1008:1032,1:40]",
     ),
     "binned, overscan of 32 columns": (
-        RIGHT, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "[1032:1056,1:20]",
+        COLUMNS, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "[1032:1056,1:20]",
     ),
     "binned, its section of the chip's pixels": (
-        RIGHT, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "[1032:1056,1:20]",
+        COLUMNS, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "[1032:1056,1:20]",
     ),
     # Columns 2055 and 2056 at most: no median of 25 moves.
-    "a column too many": (RIGHT, 2080, 40, {"DATASEC": "[1:2057,1:40]"}, "[2056:2080,1:40]"),
-    "CCDSEC of the data": (RIGHT, 2080, 40, {"CCDSEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
-    "TRIMSEC is all": (RIGHT, 2080, 40, {"TRIMSEC": "[1:2080,1:40]"}, "[2056:2080,1:40]"),
-    "BIASSEC": (RIGHT, 2080, 40, {"BIASSEC": "[2049:2080,1:39]"}, "[2056:2080,1:40]"),
-    "unreadable": (RIGHT, 2080, 40, {"DATASEC": "all"}, "[2056:2080,1:40]"),
-    "no card": (RIGHT, 2048, 40, {}, "[2024:2048,1:40]"),
+    "a column too many": (COLUMNS, 2080, 40, {"DATASEC": "[1:2057,1:40]"}, "[2056:2080,1:40]"),
+    "CCDSEC of the data": (COLUMNS, 2080, 40, {"CCDSEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
+    "TRIMSEC is all": (COLUMNS, 2080, 40, {"TRIMSEC": "[1:2080,1:40]"}, "[2056:2080,1:40]"),
+    "BIASSEC": (COLUMNS, 2080, 40, {"BIASSEC": "[2049:2080,1:39]"}, "[2056:2080,1:40]"),
+    "unreadable": (COLUMNS, 2080, 40, {"DATASEC": "all"}, "[2056:2080,1:40]"),
+    "no card": (COLUMNS, 2048, 40, {}, "[2024:2048,1:40]"),
     # The header is of two minds; the profile decides.
     "DATASEC is all, but not BIASSEC": (
-        RIGHT, 2080, 40, {"DATASEC": "[1:2080,1:40]", "BIASSEC": "[2049:2080,1:39]"},
+        COLUMNS, 2080, 40, {"DATASEC": "[1:2080,1:40]", "BIASSEC": "[2049:2080,1:39]"},
         "[2056:2080,1:40]",
     ),
     "DATASEC is all, but not TRIMSEC": (
-        RIGHT, 2080, 40, {"DATASEC": "[1:2080,1:40]", "TRIMSEC": "[1:2048,1:40]"},
+        COLUMNS, 2080, 40, {"DATASEC": "[1:2080,1:40]", "TRIMSEC": "[1:2048,1:40]"},
         "[2056:2080,1:40]",
     ),
     "CCDSEC is all, but not TRIMSEC": (
-        LEFT, 2080, 40, {"CCDSEC": "[1:2080,1:40]", "TRIMSEC": "[51:2080,1:40]"}, "[6:49,1:40]",
+        LEFT_COLUMNS, 2080, 40, {"CCDSEC": "[1:2080,1:40]", "TRIMSEC": "[51:2080,1:40]"},
+        "[6:49,1:40]",
     ),
-    "prescan": (LEFT, 4142, 40, {"DATASEC": "[51:4142,1:40]"}, "[6:49,1:40]"),
-    "rows": (ABOVE, 60, 4120, {"DATASEC": "[1:60,1:4100]"}, "[1:60,4105:4120]"),
+    "prescan": (LEFT_COLUMNS, 4142, 40, {"DATASEC": "[51:4142,1:40]"}, "[6:49,1:40]"),
+    "rows": (ROWS, 60, 4120, {"DATASEC": "[1:60,1:4100]"}, "[1:60,4105:4120]"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", FINE)
+@pytest.mark.parametrize("case", SOUND_CARDS)
 def test_a_strip_that_no_card_contradicts_is_taken(tmp_path, case):
-    text, nx, ny, cards, wanted = FINE[case]
+    text, nx, ny, cards, wanted = SOUND_CARDS[case]
     assert strip_of(tmp_path, text, header(nx, ny, INSTRUME="PROBE", **cards)) == wanted
 
 
 def test_the_remedy_for_a_wrong_card_leaves_frames_of_other_sizes_alone(tmp_path):
     """`size` goes into a copy of the profile, which only frames of this size take."""
     for name, more in (("all", ""), ("copy", "size: [1032, null]")):
-        (tmp_path / f"{name}.yaml").write_text(RIGHT.format(more=more), "utf-8")
+        (tmp_path / f"{name}.yaml").write_text(COLUMNS.format(more=more), "utf-8")
     cameras = load_cameras(tmp_path)
     for nx, name, strip in ((1032, "copy", "[1008:1032,1:9]"), (2080, "all", "[2056:2080,1:9]")):
         made = [header(nx, 9, INSTRUME="PROBE", DATASEC="[1:2048,1:9]")]

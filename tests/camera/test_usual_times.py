@@ -4,7 +4,7 @@ import random
 from unittest import mock
 
 import pytest
-from header_fuzz import card, quoted
+from header_fuzz import card, quote
 
 from ccdflow.camera import facts
 from ccdflow.camera.facts import default_cards, frame_facts
@@ -13,30 +13,30 @@ from ccdflow.files.fits_structure import parse_header
 
 STRUCTURE = [
     card("SIMPLE", "T"), card("BITPIX", "16"), card("NAXIS", "2"), card("NAXIS1", "96"),
-    card("NAXIS2", "48"), card("IMAGETYP", quoted("object")),
+    card("NAXIS2", "48"), card("IMAGETYP", quote("object")),
 ]  # fmt: skip
 # Usual values, those of other times, ways of writing that the short way does not read.
 CARDS = {
-    "EXPTIME": ("10.0", "300", quoted("1,500"), "-1", "0.0"),
+    "EXPTIME": ("10.0", "300", quote("1,500"), "-1", "0.0"),
     "DATE-OBS": (
-        quoted("2016-01-21"), quoted("2016-01-21T01:16:40"), quoted("2016-01-21T01:16:40.25"),
-        quoted("2016-01-21T00:00:00"), quoted("21/01/16"), quoted("2016-02-30"), "20160121",
-        quoted("2016-01-21T25:16:40"), quoted("1970-01-01"), quoted(""),
-        quoted("2016-01-21T01:16Z"),
+        quote("2016-01-21"), quote("2016-01-21T01:16:40"), quote("2016-01-21T01:16:40.25"),
+        quote("2016-01-21T00:00:00"), quote("21/01/16"), quote("2016-02-30"), "20160121",
+        quote("2016-01-21T25:16:40"), quote("1970-01-01"), quote(""),
+        quote("2016-01-21T01:16Z"),
     ),
-    "FRAME": ("51", "0", "2016021", "20160121", quoted("object"), quoted("2016-01-20")),
+    "FRAME": ("51", "0", "2016021", "20160121", quote("object"), quote("2016-01-20")),
     "DATE-AVG": (
-        quoted("2016-01-21T01:16:45"), quoted("2016-01-21"), quoted("2016-01-24T01:16:45"),
+        quote("2016-01-21T01:16:45"), quote("2016-01-21"), quote("2016-01-24T01:16:45"),
     ),
     "UT": (
-        quoted("01:16:40.00"), quoted("01:16:40"), quoted("00:00:00"), quoted("13:00:00"), "4600.0",
-        quoted("T01:16:40"), quoted("01:16:61"), quoted("unknown"), quoted("2016-01-21T01:16:40"),
+        quote("01:16:40.00"), quote("01:16:40"), quote("00:00:00"), quote("13:00:00"), "4600.0",
+        quote("T01:16:40"), quote("01:16:61"), quote("unknown"), quote("2016-01-21T01:16:40"),
     ),
-    "TIME": (quoted("01:16:50"), quoted("18:00:00"), "51"),
+    "TIME": (quote("01:16:50"), quote("18:00:00"), "51"),
     "JD": ("2457408.553241", "2457408.5", "2457408", "2457411.553241", "0.5", "51"),
-    "MJD-OBS": ("57408.0532", "57408.0", "0.0", quoted("57408.0532"), "57411.0532"),
-    "TIMESYS": (quoted("UTC"), quoted("TAI"), quoted("local"), quoted("+02:00"), quoted("mars")),
-    "LONGITUD": ("-116.9", quoted("116:54:00 W")),
+    "MJD-OBS": ("57408.0532", "57408.0", "0.0", quote("57408.0532"), "57411.0532"),
+    "TIMESYS": (quote("UTC"), quote("TAI"), quote("local"), quote("+02:00"), quote("mars")),
+    "LONGITUD": ("-116.9", quote("116:54:00 W")),
 }  # fmt: skip
 COMMENTS = ("", "", "UT of the start", "local time", "dd/mm/yy", "record: of FITS")
 
@@ -91,7 +91,7 @@ def test_the_facts_are_those_of_each_card_alone():
     ],
 )
 def test_a_usual_time_is_found_by_the_short_way(cards, date_obs):
-    texts = [*STRUCTURE, *(card(name, quoted(value)) for name, value in cards.items())]
+    texts = [*STRUCTURE, *(card(name, quote(value)) for name, value in cards.items())]
     with mock.patch.object(facts, "moment_of", side_effect=AssertionError):
         assert facts_of(texts).date_obs == date_obs
     assert without_short_way(texts).date_obs == date_obs

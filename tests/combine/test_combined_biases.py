@@ -35,7 +35,7 @@ recognise: {INSTRUME: TESTCAM}
 amplifiers:
   - {name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}, gain: 1.5, read_noise: 6.0}
 """  # noqa: E501
-TWO = """\
+TWO_AMPLIFIERS = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:
   - {name: left, data: {python: '[:, 0:32]'}, overscan: {python: '[:, 64:68]'}, gain: 1.2}
@@ -52,7 +52,7 @@ def fill(raw, frames, *, name="b{}.fits.gz", start=0, **cards):
     return frames
 
 
-def combined(tmp_path, profile=PROFILE, **config):
+def combine_biases(tmp_path, profile=PROFILE, **config):
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile}, **config)
     records = {p: r for p, r in run.records.items() if r.kind == "bias"}
     return run, records
@@ -74,7 +74,7 @@ def with_hits(frames, hits=30, seed=4):
 
 def test_a_combined_bias_equals_that_of_ccdproc_with_the_guides_arguments(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(9)))
-    run, records = combined(tmp_path, bias={"clip_by": "mad"})
+    run, records = combine_biases(tmp_path, bias={"clip_by": "mad"})
     frames = [CCDData(frame.astype("f4"), unit=units.adu) for frame in reduced_stack(run)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +99,7 @@ def test_the_header_card_for_card(tmp_path):
     frames[3] += np.uint16(40)
     frames[3][:, 64:] -= np.uint16(40)
     fill(tmp_path / "raw", frames, OBSERVER="O'Brien", DATE="2020-03-01")
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     record, header = records[BIAS], run.open(BIAS)[0].header
     (figures,) = record.data["quality"]
     ((file, text, figure, value, threshold),) = record.data["left_out"]
@@ -171,7 +171,7 @@ def test_two_amplifiers_each_have_their_figures(tmp_path):
         frame[:, 32:64], frame[:, 68:] = right[:, 32:64] + 50, right[:, 68:] + 50
         frames.append(frame)
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path, TWO)
+    run, records = combine_biases(tmp_path, TWO_AMPLIFIERS)
     header = run.open(BIAS)[0].header
     left, right = records[BIAS].data["quality"]
     assert (left["amplifier"], right["amplifier"]) == ("left", "right")
@@ -188,7 +188,7 @@ def test_two_amplifiers_each_have_their_figures(tmp_path):
 
 def test_uncertainty_and_count_are_extensions(tmp_path):
     frames = fill(tmp_path / "raw", with_hits(biases(6)))
-    run, _ = combined(tmp_path, bias={"uncertainty": True, "count": True})
+    run, _ = combine_biases(tmp_path, bias={"uncertainty": True, "count": True})
     hdus = run.open(BIAS)
     assert [hdu.name for hdu in hdus] == ["PRIMARY", "UNCERT", "COUNT"]
     stack = np.array(reduced_stack(run))
@@ -216,7 +216,7 @@ def test_extensions_are_combined_each_for_itself_or_as_one(layout, tmp_path):
             (one, {"EXTNAME": "CHIP", "EXTVER": 1, "DETSEC": "[1:64,1:40]", **sections}),
             (two, {"EXTNAME": "CHIP", "EXTVER": 2, "DETSEC": "[65:128,1:40]", **sections}),
         )
-    run, records = combined(
+    run, records = combine_biases(
         tmp_path, "recognise: {INSTRUME: TESTCAM}", reduction={"layout": layout},
         bias={"count": True},
     )  # fmt: skip
@@ -252,7 +252,7 @@ def test_fitsverify_finds_nothing_in_a_combined_bias(tmp_path):
     frames = list(biases(5))
     frames[1][:, :64] += np.uint16(60)
     fill(tmp_path / "raw", frames, OBSERVER="O'Brien " * 20)
-    run, records = combined(tmp_path, bias={"uncertainty": True, "count": True})
+    run, records = combine_biases(tmp_path, bias={"uncertainty": True, "count": True})
     assert len(records[BIAS].data["left_out"]) == 1
     out = subprocess.run(["fitsverify", "-q", run.results / BIAS], capture_output=True, text=True)
     assert "verification OK" in out.stdout
@@ -263,7 +263,7 @@ def test_amplifiers_without_signal_do_not_cost_the_others(tmp_path):
     for frame in frames:
         frame[:, 32:64] = frame[:, 68:] = 65535
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path, TWO)
+    run, records = combine_biases(tmp_path, TWO_AMPLIFIERS)
     left, right = records[BIAS].data["quality"]
     assert abs(left["read_noise"] - 4) < 4.5 * left["read_noise_error"]
     assert right["level"] == 65535
@@ -274,7 +274,7 @@ def test_amplifiers_without_signal_do_not_cost_the_others(tmp_path):
 
 def test_the_configuration_decides_the_recipe(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(5)))
-    run, records = combined(tmp_path, bias={"method": "median", "clip": None})
+    run, records = combine_biases(tmp_path, bias={"method": "median", "clip": None})
     image, header = run.open(BIAS)[0].data, run.open(BIAS)[0].header
     np.testing.assert_array_equal(image, np.median(reduced_stack(run), axis=0))
     assert header["COMBMETH"] == "median"
@@ -286,7 +286,7 @@ def test_the_configuration_decides_the_recipe(tmp_path):
 
 def test_frames_left_whole_are_combined_whole(tmp_path):
     fill(tmp_path / "raw", biases(4))
-    run, records = combined(tmp_path, reduction={"trim": False})
+    run, records = combine_biases(tmp_path, reduction={"trim": False})
     ((product, record),) = records.items()
     assert run.open(product)[0].data.shape == (40, 72)
     # The figures are about the data, not the overscan, whose spread the levels have taken away.
@@ -299,7 +299,7 @@ def test_pixels_without_any_value_are_nan_and_counted(tmp_path):
         frame[5, 6] = np.nan
         frame[10 + number, 7] = np.inf
     fill(tmp_path / "raw", frames)
-    run, _ = combined(tmp_path, bias={"count": True})
+    run, _ = combine_biases(tmp_path, bias={"count": True})
     hdus = run.open(BIAS)
     assert np.isnan(hdus[0].data[5, 6])
     assert np.count_nonzero(~np.isfinite(hdus[0].data)) == 1
@@ -312,7 +312,7 @@ def test_pixels_without_any_value_are_nan_and_counted(tmp_path):
 
 def test_too_few_frames_make_no_product(tmp_path):
     fill(tmp_path / "raw", biases(2))
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason == "2 frames, fewer than the minimum of 3"
     assert not (run.results / BIAS).exists()
@@ -324,7 +324,7 @@ def test_too_few_frames_that_look_alike_make_no_product(tmp_path):
     frames[1] += np.uint16(60)
     frames[1][:, 64:] -= np.uint16(60)
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path, bias={"minimum": 5})
+    run, records = combine_biases(tmp_path, bias={"minimum": 5})
     assert records[BIAS].reason == "4 of 5 frames, fewer than the minimum of 5"
     assert [out[0] for out in records[BIAS].data["left_out"]] == ["b1.fits.gz"]
     assert not (run.results / BIAS).exists()
@@ -335,7 +335,7 @@ def test_frames_that_do_not_agree_make_no_product(tmp_path):
     for number, frame in enumerate(frames):
         frame[:, :64] += np.uint16(25 * number)
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith("the frames do not agree: the frames have no common")
     assert not (run.results / BIAS).exists()
@@ -366,7 +366,7 @@ def test_frames_that_may_not_be_averaged_never_are(differs, where, tmp_path):
     profile = PROFILE.replace(", gain: 1.5", "") + "keywords: {read_mode: READMODE, window: WINDOW}"
     fill(tmp_path / "raw", biases(3), **usual)
     fill(tmp_path / "raw", biases(3, seed=2), start=3, **differs)
-    _, records = combined(tmp_path, profile)
+    _, records = combine_biases(tmp_path, profile)
     members = [tuple(record.data["members"]) for record in records.values()]
     assert sorted(members) == [
         tuple(f"b{i}.fits.gz" for i in range(3)), tuple(f"b{i}.fits.gz" for i in range(3, 6))
@@ -377,10 +377,10 @@ def test_frames_that_may_not_be_averaged_never_are(differs, where, tmp_path):
 
 def test_two_groups_that_would_have_one_name_have_two_and_one_alone_keeps_it(tmp_path):
     fill(tmp_path / "raw", biases(3), CHIPID=1)
-    _, alone = combined(tmp_path)
+    _, alone = combine_biases(tmp_path)
     assert list(alone) == [BIAS]
     fill(tmp_path / "raw", biases(3, seed=2), start=3, CHIPID=2)
-    _, both = combined(tmp_path)
+    _, both = combine_biases(tmp_path)
     assert len(both) == 2
     assert all(product.startswith(BIAS.removesuffix(".fits") + "_") for product in both)
 
@@ -389,14 +389,14 @@ def test_a_copy_of_a_frame_counts_once_and_is_remarked_on(tmp_path):
     fill(tmp_path / "raw", biases(4))
     (tmp_path / "raw" / "copies").mkdir()
     shutil.copy(tmp_path / "raw" / "b2.fits.gz", tmp_path / "raw" / "copies" / "x.fits.gz")
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     assert records[BIAS].data["members"] == [f"b{i}.fits.gz" for i in range(4)]
     table = pd.read_csv(run.results / "inventory.csv").set_index("file")
     assert table.loc["copies/x.fits.gz", "status"] == "ok"
     assert "; the same frame as b2.fits.gz" in table.loc["copies/x.fits.gz", "reason"]
     (tmp_path / "raw" / "b2.fits.gz").unlink()
     (run.results / "reduced" / "b2.fits").unlink()
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     assert records[BIAS].data["members"] == [
         "b0.fits.gz",
         "b1.fits.gz",
@@ -409,7 +409,7 @@ def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
     frames = list(biases(4))
     for number, frame in zip((9, 10, 11, 8), frames, strict=True):
         write_raw(tmp_path / f"raw/n{number}.fits", (frame, bias_cards(number)))
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     record = records[BIAS]
     assert record.data["members"] == [f"n{i}.fits" for i in (8, 9, 10, 11)]
     hours = record.data["quality"][0]["hours"]
@@ -419,13 +419,13 @@ def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
 def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monkeypatch):
     fill(tmp_path / "raw", biases(4))
     monkeypatch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
-    _, records = combined(tmp_path, limits={"combine_memory": 50})
+    _, records = combine_biases(tmp_path, limits={"combine_memory": 50})
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith(
         "50 MB of memory (limits: combine_memory) are too little to combine 4 frames; allowed: "
     )
     monkeypatch.undo()
-    _, records = combined(tmp_path, limits={"combine_memory": 1000})
+    _, records = combine_biases(tmp_path, limits={"combine_memory": 1000})
     assert records[BIAS].status == "made"
 
 
@@ -486,7 +486,7 @@ def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, count, odd, rms
     """Its own figures are those of the others: only pixel by pixel it is unlike them."""
     frames = with_pattern(biases(count), odd, rms, lambda pattern: np.roll(pattern, 1, axis=1))
     fill(tmp_path / "raw", frames)
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     data = records[BIAS].data
     assert [file for file, *_ in data["left_out"]] == [f"b{n}.fits.gz" for n in sorted(odd)]
     assert {figure for _, _, figure, *_ in data["left_out"]} == {"scatter about the group's median"}
@@ -499,7 +499,7 @@ def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, count, odd, rms
 def test_too_many_frames_that_slipped_make_a_group_that_does_not_agree(tmp_path):
     frames = with_pattern(biases(10), {1, 4, 7}, 50, lambda pattern: np.roll(pattern, 1, axis=1))
     fill(tmp_path / "raw", frames)
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     assert records[BIAS].status == "refused"
     assert "3 of 10 frames do not look like the others" in records[BIAS].reason
 
@@ -508,7 +508,7 @@ def test_a_frame_with_the_pixels_of_another_counts_once(tmp_path):
     """A buffer that was read twice, or a copy of which a card was edited."""
     frames = list(biases(4))
     fill(tmp_path / "raw", [frame for frame in frames for _ in range(2)])
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     data = records[BIAS].data
     assert data["members"] == [f"b{n}.fits.gz" for n in (0, 2, 4, 6)]
     assert [text for _, text, *_ in data["left_out"]] == [
@@ -523,7 +523,7 @@ def test_a_frame_with_the_pixels_of_another_counts_once(tmp_path):
 def test_the_unit_of_the_frames_is_that_of_their_combination(tmp_path):
     frames = (frame.astype("f4") for frame in biases(6))
     fill(tmp_path / "raw", frames, BUNIT="electron")
-    run, records = combined(tmp_path, bias={"uncertainty": True})
+    run, records = combine_biases(tmp_path, bias={"uncertainty": True})
     hdus = run.open(BIAS)
     assert [hdu.header["BUNIT"] for hdu in hdus] == ["electron", "electron"]
     assert hdus[0].header.comments["RNOISE"].startswith("[electron] ")
@@ -537,7 +537,7 @@ def test_pixels_without_any_value_are_reported(tmp_path):
     for frame in frames:
         frame[3:5, 7] = np.nan
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path)
+    run, records = combine_biases(tmp_path)
     assert run.open(BIAS)[0].header["NEMPTY"] == 2
     assert records[BIAS].data["remarks"] == ["2 pixels have no value in any frame: they are NaN"]
 
@@ -547,7 +547,7 @@ def test_a_frame_left_out_is_in_the_table_and_at_the_end_of_the_run(tmp_path):
     frames[1] += np.uint16(60)
     frames[1][:, 64:] -= np.uint16(60)
     fill(tmp_path / "raw", frames)
-    run, _ = combined(tmp_path)
+    run, _ = combine_biases(tmp_path)
     (line,) = [line for line in run.lines if line.startswith("left out of its combined bias: ")]
     assert line.startswith("left out of its combined bias: b1.fits.gz: its level is ")
     (row,) = quality_tables.quality_rows(run.context, run.context.groups.values())
@@ -559,7 +559,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
     for number, frame in enumerate(biases(3, seed=2)):
         cards = bias_cards(number) | {"DATE-OBS": f"2020-03-05T02:00:0{number}"}
         write_raw(tmp_path / f"raw/c{number}.fits", (frame, cards))
-    _, records = combined(tmp_path, bias={"group_by": ["ccdsum"]})
+    _, records = combine_biases(tmp_path, bias={"group_by": ["ccdsum"]})
     ((product, record),) = records.items()
     assert product.startswith("combined/all/")
     assert len(record.data["members"]) == 6
@@ -639,7 +639,7 @@ def test_hours_go_on_across_midnight_and_the_change_of_the_clocks(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
+def simulated_night(tmp_path_factory):
     """The products of a small simulated LFC night, and what was injected."""
     folder = tmp_path_factory.mktemp("lfc")
     truth = simulate.simulate_night(folder / "raw", scale=0.125)
@@ -648,9 +648,9 @@ def simulated(tmp_path_factory):
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
 
 
-def test_every_frame_of_the_guides_night_equals_the_result_of_the_guides_calls(simulated):
+def test_every_frame_of_the_guides_night_equals_the_result_of_the_guides_calls(simulated_night):
     """Numpy columns 2055 and on of a full frame are 263 and on of a small one."""
-    run, truth = simulated
+    run, truth = simulated_night
     for file in truth.frames:
         with fits.open(run.context.raw / file) as hdus:
             ccd = CCDData(hdus[0].data, unit=units.adu)
@@ -661,8 +661,8 @@ def test_every_frame_of_the_guides_night_equals_the_result_of_the_guides_calls(s
     assert len(truth.frames) == 24
 
 
-def test_the_truth_of_the_simulated_night_comes_back(simulated):
-    run, truth = simulated
+def test_the_truth_of_the_simulated_night_comes_back(simulated_night):
+    run, truth = simulated_night
     ((product, record),) = ((p, r) for p, r in run.records.items() if r.kind == "bias")
     assert len(record.data["members"]) == 7
     table = pd.read_csv(run.results / "bias_quality.csv")
@@ -748,7 +748,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     """All over the world products are taken for current as long as the version is the same."""
     fill(tmp_path / "raw", with_hits(biases(5)), BIASSEC="[65:72,1:40]", CCDSEC="[1:72,1:40]",
          CRPIX1=3.0, DATE="2020-03-01", RDNOISE=5.0)  # fmt: skip
-    run, _ = combined(tmp_path, TWO, reduction={"mask": True},
+    run, _ = combine_biases(tmp_path, TWO_AMPLIFIERS, reduction={"mask": True},
                       bias={"uncertainty": True, "count": True})  # fmt: skip
     frame, bias = run.open("reduced/b2.fits"), content_of(run.open(BIAS))
     pixels, cards = pixels_of(frame), cards_of(frame)
@@ -760,7 +760,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
         "reduced frames have other cards than before: raise HEADER_VERSION in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )
-    run, records = combined(tmp_path, TWO, reduction={"mask": True},
+    run, records = combine_biases(tmp_path, TWO_AMPLIFIERS, reduction={"mask": True},
                       bias={"uncertainty": True, "count": True, "clip_by": "mad"})  # fmt: skip
     assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
     assert COMBINED_BYTES.get(CHAIN.by_name("bias").version) == bias, (
@@ -772,7 +772,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
 
 def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
     fill(tmp_path / "raw", biases(1), REMARK="long " * 40, **{"HIERARCH ESO OBS ID": 7})
-    run, _ = combined(tmp_path, reduction={"mask": True})
+    run, _ = combine_biases(tmp_path, reduction={"mask": True})
     path = run.results / "reduced/b0.fits"
     hdus_read = read_hdus(path, 2)
     with fits.open(path) as hdus:
@@ -800,7 +800,7 @@ def test_biases_that_the_converter_cuts_off_have_a_warning(tmp_path, level, sign
     if not signed:
         frames = [np.maximum(frame, 0).astype("u2") for frame in frames]
     fill(tmp_path / "raw", frames)
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     remarks = [text for text in records[BIAS].data["remarks"] if "so near 0" in text]
     assert len(remarks) == (level == 0 and not signed)
 
@@ -808,7 +808,7 @@ def test_biases_that_the_converter_cuts_off_have_a_warning(tmp_path, level, sign
 def test_clipping_by_the_standard_deviation_rejects_nothing_of_nine(tmp_path):
     """The largest of nine values is 2.7 deviations off: the setting must reach pixels and key."""
     fill(tmp_path / "raw", with_hits(biases(9)))
-    run, records = combined(tmp_path, bias={"clip_by": "std"})
+    run, records = combine_biases(tmp_path, bias={"clip_by": "std"})
     assert records[BIAS].data["rejected"] == 0
     assert run.open(BIAS)[0].header["CLIPDEV"] == "std"
     assert records[BIAS].basis["settings"]["clip_by"] == "std"
@@ -824,17 +824,17 @@ def big_biases(n, hits, seed=3):
     return frames
 
 
-WIDE = LFC_LIKE.format(name="TESTCAM").replace("0:64", "0:300").replace("66:", "302:")
+WIDE_CHIP = LFC_LIKE.format(name="TESTCAM").replace("0:64", "0:300").replace("66:", "302:")
 
 
 @pytest.mark.parametrize("n", [3, 4, 9])
 @pytest.mark.parametrize("noise", ["profile", "unknown", "wrong"])
 def test_of_a_few_biases_each_hit_and_no_good_value_is_lost(tmp_path, n, noise):
     """60,000 pixels; the noise of 15 sigma hits is known, measured, or corrected."""
-    profile = {"profile": WIDE, "unknown": WIDE.replace("    read_noise: 6.0\n", ""),
-               "wrong": WIDE.replace("read_noise: 6.0", "read_noise: 2.0")}[noise]  # fmt: skip
+    profile = {"profile": WIDE_CHIP, "unknown": WIDE_CHIP.replace("    read_noise: 6.0\n", ""),
+               "wrong": WIDE_CHIP.replace("read_noise: 6.0", "read_noise: 2.0")}[noise]  # fmt: skip
     fill(tmp_path / "raw", big_biases(n, 300))
-    run, records = combined(tmp_path, profile, bias={"count": True})
+    run, records = combine_biases(tmp_path, profile, bias={"count": True})
     (record,) = (r for r in records.values() if r.kind == "bias")
     assert record.data["rejected"] == 300
     hdus = run.open(record.product)
@@ -845,16 +845,16 @@ def test_of_a_few_biases_each_hit_and_no_good_value_is_lost(tmp_path, n, noise):
 
 def test_the_guides_clipping_by_setting_loses_good_values_of_three(tmp_path):
     fill(tmp_path / "raw", big_biases(3, 0))
-    _, records = combined(tmp_path, WIDE, bias={"clip_by": "mad"})
+    _, records = combine_biases(tmp_path, WIDE_CHIP, bias={"clip_by": "mad"})
     (record,) = (r for r in records.values() if r.kind == "bias")
     assert 0.15 < record.data["rejected"] / 60_000 < 0.35
-    _, records = combined(tmp_path, WIDE, bias={"clip_by": "noise"})
+    _, records = combine_biases(tmp_path, WIDE_CHIP, bias={"clip_by": "noise"})
     assert next(r for r in records.values() if r.kind == "bias").data["rejected"] == 0
 
 
 def test_from_ten_biases_on_the_deviations_decide(tmp_path):
     fill(tmp_path / "raw", big_biases(10, 100))
-    run, records = combined(tmp_path, WIDE)
+    run, records = combine_biases(tmp_path, WIDE_CHIP)
     header = run.open(next(p for p, r in records.items() if r.kind == "bias"))[0].header
     assert header["CLIPDEV"] == "mad"
     assert "CLIPRN" not in header
@@ -867,5 +867,5 @@ def test_biases_that_are_one_number_everywhere_are_combined_to_it(tmp_path, valu
     for number, frame in enumerate(frames):
         frame[number, 5] += 1  # not copies of each other
     fill(tmp_path / "raw", frames)
-    _, records = combined(tmp_path)
+    _, records = combine_biases(tmp_path)
     assert (records[BIAS].status, records[BIAS].data["rejected"]) == ("made", 0)

@@ -44,7 +44,7 @@ def noise(n, shape=SHAPE, *, seed=1, hits=0, level=3.0, sigma=4.0, whole=False):
     return stack.astype(np.float32)
 
 
-def by_ccdproc(stack, **kwargs):
+def combine_by_ccdproc(stack, **kwargs):
     return ccdproc.combine([CCDData(frame, unit="adu") for frame in stack], **kwargs)
 
 
@@ -67,7 +67,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("n", [*range(2, 26), 50])
 def test_clipped_average_is_ccdprocs(n):
     stack = noise(n, seed=n, hits=12)
-    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    ours, theirs = combine_arrays(stack), combine_by_ccdproc(stack, **GUIDE)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     # ccdproc divides by count, not by count - 1: a sample of two would be off by sqrt(2)
     expected = theirs.uncertainty.array * np.sqrt(ours.count / (ours.count - 1))
@@ -79,7 +79,7 @@ def test_clipped_average_is_ccdprocs(n):
 @pytest.mark.parametrize("n", [3, 8, 15, 16, 17, 31])
 def test_whole_numbers_with_many_ties_are_clipped_as_by_ccdproc(n):
     stack = noise(n, sigma=0.6, whole=True, seed=n)
-    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    ours, theirs = combine_arrays(stack), combine_by_ccdproc(stack, **GUIDE)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     assert ours.clipped.sum() > 0  # where more than half of the values agree the MAD is 0
 
@@ -96,7 +96,7 @@ def test_values_just_at_the_limit_are_decided_as_by_ccdproc(level):
     stack = np.empty((9, 1, len(steps)), np.float32)
     stack[:8] = base[:, None, None]
     stack[8, 0] = steps
-    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    ours, theirs = combine_arrays(stack), combine_by_ccdproc(stack, **GUIDE)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     assert len(np.unique(ours.count)) == 2
 
@@ -138,7 +138,7 @@ def test_a_value_one_step_beyond_the_limit_is_never_proved_to_be_inside(n, clip_
 def test_without_clipping_every_value_counts(n, method):
     stack = noise(n, seed=n, hits=5)
     ours = combine_arrays(stack, CombineRecipe(method, clip=None))
-    theirs = by_ccdproc(stack, method=method)
+    theirs = combine_by_ccdproc(stack, method=method)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     assert (ours.count == n).all()
     assert not ours.clipped.any()
@@ -301,7 +301,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
         members.append(locate(path, hdu="AMP2"))
     assert members[0].dtype == ">f8"
     result = combine(members, limits=CombineLimits(dtype=np.float64))
-    np.testing.assert_array_equal(result.image, by_ccdproc(stack, **GUIDE).data)
+    np.testing.assert_array_equal(result.image, combine_by_ccdproc(stack, **GUIDE).data)
 
 
 def test_more_members_than_open_files_are_allowed(write, monkeypatch):

@@ -22,18 +22,18 @@ def with_one_far(rng, n):
     return values
 
 
-def of_two_levels(rng, n):
+def two_level_values(rng, n):
     """From no value to all of them at the upper level: the median changes sides."""
     return np.where(np.arange(n)[:, None] < np.linspace(0, n, WIDTH), 107, 100) + rng.normal(
         0, 1, (n, WIDTH)
     )
 
 
-def of_whole_numbers(rng, n):
+def whole_number_values(rng, n):
     return np.rint(rng.normal(0, 0.8, (n, WIDTH)))
 
 
-def skewed(rng, n):
+def skewed_noise(rng, n):
     return rng.exponential(3, (n, WIDTH))
 
 
@@ -48,7 +48,8 @@ def not_finite(rng, n):
 
 
 SORTS = (
-    normal, with_one_far, of_two_levels, of_whole_numbers, skewed, all_alike, not_finite,
+    normal, with_one_far, two_level_values, whole_number_values, skewed_noise, all_alike,
+    not_finite,
 )  # fmt: skip
 
 

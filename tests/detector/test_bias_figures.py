@@ -296,11 +296,11 @@ def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatc
     strangers = find_unlike_frames(sample)
     assert [each.index for each in strangers] == [5]
 
-    def noted(image):
+    def note_thread(image):
         names.add(threading.current_thread().name)
         return white_part(image)
 
-    monkeypatch.setattr("ccdflow.detector.bias_figures.white_part", noted)
+    monkeypatch.setattr("ccdflow.detector.bias_figures.white_part", note_thread)
     three = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2], threads=3)
     assert dataclasses.asdict(three) == dataclasses.asdict(one)
     assert len(names) > 1

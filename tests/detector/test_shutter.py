@@ -198,11 +198,11 @@ def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhe
     remade = left(tmp_path, profile)
     assert remade == {*FRAMES, NIGHT}
     done = run(tmp_path, profile)
-    assert verified(tmp_path) == ("verified", "")
+    assert verify_first_frame(tmp_path) == ("verified", "")
     sound = (done.results / MAP).read_bytes()
     with fits.open(done.results / MAP, mode="update") as hdus:
         hdus["EXCESS"].data[2, 3] += 0.001
-    assert verified(tmp_path)[0] == "differs"
+    assert verify_first_frame(tmp_path)[0] == "differs"
     (done.results / MAP).write_bytes(sound)
     assert not [line for line in done.lines if line.startswith("shutter:")]
     hdus = done.open(FRAMES[0])
@@ -261,7 +261,7 @@ def test_a_flat_that_changes_makes_the_map_and_its_frames_again(plain, tmp_path)
         assert (again.results / name).read_bytes() == (fresh.results / name).read_bytes()
 
 
-def verified(folder):
+def verify_first_frame(folder):
     verdict = verdicts.verify(FRAMES[0], raw=folder / "raw", results=folder / "results")
     return verdict.verdict, verdict.reason
 

@@ -27,13 +27,13 @@ from ccdflow.run import job_records
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Step, Use
 
-BY_NAME = {trend.name: trend for trend in TRENDS}
+TRENDS_BY_NAME = {trend.name: trend for trend in TRENDS}
 
 
 # -- power -----------------------------------------------------------------------------------------
 
 
-def dated(trend, archives, **options):
+def count_dated_steps(trend, archives, **options):
     """Return how many archives with a step have that one event, with the night of the step."""
     rng, hits = np.random.default_rng(17), 0
     for _ in range(archives):
@@ -54,7 +54,7 @@ def dated(trend, archives, **options):
     ],
 )
 def test_a_step_of_20_percent_is_dated_to_the_night_in_95_of_100_archives(name, options):
-    assert dated(BY_NAME[name], 100, **options) >= 95
+    assert count_dated_steps(TRENDS_BY_NAME[name], 100, **options) >= 95
 
 
 def test_size_and_error_of_a_step_are_those_injected():
@@ -156,13 +156,13 @@ def test_looks_every_third_night_have_less_than_one_false_alarm_a_year():
 @pytest.mark.parametrize(("scatter", "least"), [(0.04, 0.93), (0.05, 0.79)])
 def test_noisy_figures_are_dated_nearly_as_often_as_with_all_known(scatter, least):
     """With scatter, drift and bad nights known, a line and a step date 95.8 and 89 %."""
-    assert dated(BY_NAME["read_noise"], 400, scatter=scatter) >= least * 400
+    assert count_dated_steps(TRENDS_BY_NAME["read_noise"], 400, scatter=scatter) >= least * 400
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("name", ["read_noise", "dark_rate"])
 def test_steps_are_dated_in_1000_archives(name):
-    assert dated(BY_NAME[name], 1000, scatter=0.02) >= 950
+    assert count_dated_steps(TRENDS_BY_NAME[name], 1000, scatter=0.02) >= 950
 
 
 WHITE = np.random.default_rng(8).standard_normal(200)
@@ -203,9 +203,9 @@ def test_a_small_step_is_none_whatever_its_significance():
     values = 100 + 0.01 * rng.standard_normal(100)
     values[50:] += 1
     days = np.arange(100)
-    assert BY_NAME["read_noise"].steps(days, values) == []
-    assert BY_NAME["level"].steps(days, values, noise=5.0) == []
-    assert len(BY_NAME["level"].steps(days, values, noise=1.0)) == 1
+    assert TRENDS_BY_NAME["read_noise"].steps(days, values) == []
+    assert TRENDS_BY_NAME["level"].steps(days, values, noise=5.0) == []
+    assert len(TRENDS_BY_NAME["level"].steps(days, values, noise=1.0)) == 1
     assert len(find_steps(days, values)) == 1
 
 
@@ -213,12 +213,12 @@ def test_few_hot_pixels_scatter_by_one_at_least():
     rng = np.random.default_rng(10)
     days, few = np.arange(100), np.full(100, 8.0)
     few[50:] = 9
-    assert BY_NAME["hot"].steps(days, few) == []
+    assert TRENDS_BY_NAME["hot"].steps(days, few) == []
     few[50:] = 15
-    assert [event.first for event in BY_NAME["hot"].steps(days, few)] == [50]
-    assert BY_NAME["hot"].steps(days, rng.poisson(2, 100)) == []
+    assert [event.first for event in TRENDS_BY_NAME["hot"].steps(days, few)] == [50]
+    assert TRENDS_BY_NAME["hot"].steps(days, rng.poisson(2, 100)) == []
     many = rng.poisson(np.where(days < 50, 300, 400)).astype(float)
-    assert [event.first for event in BY_NAME["hot"].steps(days, many)] == [50]
+    assert [event.first for event in TRENDS_BY_NAME["hot"].steps(days, many)] == [50]
 
 
 def test_an_epoch_parts_a_series():

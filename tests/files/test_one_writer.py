@@ -12,7 +12,7 @@ from ccdflow.run import lock
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Other places that may write or rename, how often, and why.
-ALLOWED = {
+ALLOWED_CALLS = {
     # The writer itself; small pictures, whose checksums tell whether they are whole.
     ("ccdflow/files/atomic_write.py", "open"): 2,
     ("ccdflow/files/atomic_write.py", "replace"): 1,
@@ -81,7 +81,7 @@ def writing_calls():
 
 
 def test_nothing_else_writes_or_renames():
-    assert writing_calls() == ALLOWED
+    assert writing_calls() == ALLOWED_CALLS
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypat
     assert (path.read_bytes(), path.is_symlink()) == (b"second", False)
     assert other.read_bytes() == b"of somebody else"
 
-    def full(file, data):
+    def write_to_full_disk(file, data):
         file.write(data[:2])
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(atomic_write, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", write_to_full_disk)
     for each in (path, path.with_name("b.png")):
         with pytest.raises(OSError, match="full") as caught:
             atomic_write.write_directly(each, b"third")

@@ -40,7 +40,7 @@ A_CARD = st.one_of(
 )
 
 
-def answered(call):
+def answer_or_error(call):
     try:
         return call()
     except Exception as error:
@@ -52,13 +52,17 @@ def answers_of(header):
     answers = [list(header), len(header)]
     answers += [name in header for name in NAMES]
     answers += [
-        answered(lambda name=name: header.get(name)) for name in NAMES if name not in COMMENTARY
+        answer_or_error(lambda name=name: header.get(name))
+        for name in NAMES
+        if name not in COMMENTARY
     ]
-    answers += [answered(lambda name=name: cards.contents(header, name)) for name in NAMES]
+    answers += [answer_or_error(lambda name=name: cards.contents(header, name)) for name in NAMES]
     answers += [cards.has_card(header, name) for name in NAMES]
-    answers += [answered(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]]
+    answers += [
+        answer_or_error(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]
+    ]
     answers += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
-    return [str(each) for each in answers], answered(lambda: header.tostring())
+    return [str(each) for each in answers], answer_or_error(lambda: header.tostring())
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -145,12 +149,12 @@ def test_each_way_to_look_at_a_card_is_noted(look):
 def test_an_error_is_not_remembered():
     remembered = Remembered()
 
-    def refused(headers):
+    def refuse_headers(headers):
         raise ValueError(cards.card_value(headers[0], "GAIN"))
 
     for _ in range(2):
         with pytest.raises(ValueError, match="1"):
-            remembered("gain", refused, [header_of("GAIN    = 1")])
+            remembered("gain", refuse_headers, [header_of("GAIN    = 1")])
     assert remembered("gain", lambda headers: 7, [header_of("GAIN    = 1")]) == 7
 
 
@@ -181,13 +185,13 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
         camera = identify(headers, cameras, file=file)
         kept = remembered.setdefault(camera.name, Remembered()) if remembered is not None else None
         keep = remembered_results.compute_at_once if kept is None else kept
-        described = answered(lambda: camera.describe(headers, file=file, remembered=keep))
+        described = answer_or_error(lambda: camera.describe(headers, file=file, remembered=keep))
 
-        def arranged(headers):
+        def arrange_amplifiers(headers):
             where = camera.geometry(headers, file=file)
             return where.canonical(), where.notes, where.raw_shapes
 
-        return described, answered(lambda: keep("arranged", arranged, headers))
+        return described, answer_or_error(lambda: keep("arranged", arrange_amplifiers, headers))
 
     plainly = [facts_of(path, None) for path in frames]
     for _ in range(2):
@@ -277,7 +281,7 @@ def test_a_header_is_read_beside_the_one_before_it_as_if_it_were_the_first():
         ["SIMPLE  = T", "OBJECT  = 'M 1'", "UT='01:16:40'", "GAIN    = 2", "END"],
     ]
 
-    def parsed(cards, *, alone):
+    def parse_cards(cards, *, alone):
         if alone:
             rawheader._last_headers.clear()
         data = "".join(f"{card:80}" for card in cards).ljust(FITS_BLOCK_BYTES).encode()
@@ -285,8 +289,8 @@ def test_a_header_is_read_beside_the_one_before_it_as_if_it_were_the_first():
 
     like = []
     for other in others:
-        known = parsed(first, alone=True)
-        beside, alone = parsed(other, alone=False), parsed(other, alone=True)
+        known = parse_cards(first, alone=True)
+        beside, alone = parse_cards(other, alone=False), parse_cards(other, alone=True)
         assert (list(beside), beside.texts) == (list(alone), alone.texts), other
         like.append(beside.order is known.order)
     assert like == [True, False, False, False, False, True, False, True]

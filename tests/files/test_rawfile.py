@@ -40,7 +40,7 @@ def image(seed=1, *, ny=NY, nx=NX, **cards):
     return b"".join(_hdu(fits.PrimaryHDU(pixels, header)))
 
 
-def inflated(path, layout, *, memory, name="a"):
+def read_fits(path, layout, *, memory, name="a"):
     """Return the FITS file in a raw file, as a job reads it."""
     with file_errors.raw_file_errors(name), rawfile.open_raw(path, name) as file:
         return file.read_all(layout, memory=memory)
@@ -66,7 +66,7 @@ def extensions(*shapes):
     return file.getvalue()
 
 
-def packed(content, level=6):
+def pack_gzip(content, level=6):
     return gzip.compress(content, level, mtime=0)
 
 
@@ -91,13 +91,13 @@ def stream(path, layout):
 def test_the_fingerprint_is_that_of_the_unpacked_content(tmp_path):
     content = image()
     expected = f"{zlib.crc32(content):08x}-{len(content):x}"
-    members = packed(content[:5000]) + packed(content[5000:])
+    members = pack_gzip(content[:5000]) + pack_gzip(content[5000:])
     for name, written in {
         "a.fits": content,
-        "a.fits.gz": packed(content),
-        "fast.fits.gz": packed(content, 1),
+        "a.fits.gz": pack_gzip(content),
+        "fast.fits.gz": pack_gzip(content, 1),
         "members.fits.gz": members,
-        "zeros.fits.gz": packed(content) + bytes(512),
+        "zeros.fits.gz": pack_gzip(content) + bytes(512),
     }.items():
         layout = rawfile.read_layout(put(tmp_path, written, name))
         assert layout.fingerprint == expected, name
@@ -108,7 +108,7 @@ def test_members_may_end_anywhere(tmp_path):
     """Also where what is read of the file at a time ends."""
     chance = random.Random(1)
     for size in range(8160, 8200):
-        members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
+        members = gzip.compress(chance.randbytes(size), 0, mtime=0) + pack_gzip(b"tail")
         with put(tmp_path, members).open("rb") as file:
             opened = gzip_inflation.RawStream(file, "a", packed=True)
             assert opened.at(size, 10, 8192) == b"tail"
@@ -117,7 +117,7 @@ def test_members_may_end_anywhere(tmp_path):
 def test_only_the_first_blocks_are_read(tmp_path):
     """A header is had without the rest of the file, which is blanked here but for the trailer."""
     content = image(ny=400, nx=500)
-    written = bytearray(packed(content))
+    written = bytearray(pack_gzip(content))
     assert len(written) > 100_000
     written[20_000:-8] = bytes(len(written) - 20_008)
     layout = rawfile.read_layout(put(tmp_path, bytes(written)))
@@ -138,7 +138,7 @@ def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
             counts.append(len(inflated))
             return inflated
 
-    path = put(tmp_path, packed(image(ny=400, nx=500)))
+    path = put(tmp_path, pack_gzip(image(ny=400, nx=500)))
     monkeypatch.setattr(zlib, "decompressobj", Counting)
     layout = rawfile.read_layout(path)
     assert sum(counts) == layout.hdus[0].offset
@@ -146,10 +146,10 @@ def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
 
 def test_pixels_come_back(tmp_path):
     content = image()
-    for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
+    for name, written in {"a.fits": content, "a.fits.gz": pack_gzip(content)}.items():
         path = put(tmp_path, written, name)
         layout = rawfile.read_layout(path)
-        data = inflated(path, layout, memory=10**6)
+        data = read_fits(path, layout, memory=10**6)
         assert bytes(data) == content
         stored, offset = decoding.stored_pixels(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
@@ -158,10 +158,10 @@ def test_pixels_come_back(tmp_path):
 
 def test_each_image_of_a_packed_file_is_read(tmp_path):
     content = extensions((5, 7), (6, 3))
-    path = put(tmp_path, packed(content))
+    path = put(tmp_path, pack_gzip(content))
     layout = rawfile.read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
-    data = inflated(path, layout, memory=10**6)
+    data = read_fits(path, layout, memory=10**6)
     for number in (1, 2):
         stored, offset = decoding.stored_pixels(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
@@ -175,7 +175,7 @@ def outcome(path):
     """The outcome of a file: the reason why it is refused, or its pixels, by either way."""
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**7)
-        data = inflated(path, layout, memory=10**7, name="a")
+        data = read_fits(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
         pixels = bytes(data[layout.hdus[0].offset :][:size])
         assert stream(path, layout) == pixels
@@ -187,7 +187,7 @@ def outcome(path):
 def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
     """Every bit of a packed frame, one after the other."""
     content = image(ny=5, nx=8)
-    written = packed(content)
+    written = pack_gzip(content)
     right = outcome(put(tmp_path, written))
     refused = harmless = 0
     for bit in range(len(written) * 8):
@@ -207,7 +207,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
 
 def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
     """The reason in the inventory does not depend on the way in which the damage was met."""
-    written = packed(image(ny=60, nx=200))
+    written = pack_gzip(image(ny=60, nx=200))
     chance = random.Random(3)
     reasons = set()
     for _ in range(60):
@@ -216,7 +216,7 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
         path = put(tmp_path, bytes(bad))
         layout = rawfile.read_layout(path, name="a")
         with pytest.raises(FrameError) as at_once:
-            inflated(path, layout, memory=10**7, name="a")
+            read_fits(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
             stream(path, layout)
         assert at_once.value.reason == rows.value.reason
@@ -228,7 +228,7 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
 def test_a_cut_file_is_found(tmp_path, plain):
     """At each block of 2880 bytes, and beside it; a plain one may do without its last padding."""
     content = image(ny=60, nx=200)
-    written = content if plain else packed(content)
+    written = content if plain else pack_gzip(content)
     name = "a.fits" if plain else "a.fits.gz"
     length = rawfile.read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
@@ -238,7 +238,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
     if plain:
         path = put(tmp_path, written[:length], name)
         layout = rawfile.read_layout(path)
-        assert bytes(inflated(path, layout, memory=10**7)) == content[:length]
+        assert bytes(read_fits(path, layout, memory=10**7)) == content[:length]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def test_a_cut_file_is_found(tmp_path, plain):
             "SIMPLE: not a FITS file: it does not begin with SIMPLE (found 'xxxx",
         ),
         (image() + b"more", "the file holds more than the 8640 bytes that its headers promise"),
-        (packed(image()) + b"more", "gzip stream is damaged (something else follows it)"),
-        (packed(image() + b"more"), "the file holds more than the 8640 bytes that its headers"),
+        (pack_gzip(image()) + b"more", "gzip stream is damaged (something else follows it)"),
+        (pack_gzip(image() + b"more"), "the file holds more than the 8640 bytes that its headers"),
     ],
     ids=range(7),
 )
@@ -292,7 +292,7 @@ def test_a_header_that_asks_for_too_much(tmp_path):
             "NAXIS   =                    2", f"NAXIS1  = {axis:20d}", f"NAXIS2  = {axis:20d}",
         )  # fmt: skip
         with pytest.raises(FrameError, match=f"asks for {asks} of pixels, more than the limit"):
-            rawfile.read_layout(put(tmp_path, packed(text)), memory=10**9)
+            rawfile.read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
 
 
 def test_a_header_of_absurd_numbers(tmp_path):
@@ -311,7 +311,7 @@ def test_a_header_of_absurd_numbers(tmp_path):
         )  # fmt: skip
         text = text.ljust(-(-len(text) // 2880) * 2880)
         with pytest.raises(FrameError, match=r"NAXIS|bytes of pixels"):
-            rawfile.read_layout(put(tmp_path, packed(text)), memory=10**9)
+            rawfile.read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
 
 
 _PEAK = """
@@ -377,7 +377,7 @@ def bombs(tmp_path_factory):
         "no end of the header": put(folder, bomb(endless, 120), "endless.fits.gz"),
         "not FITS": put(folder, bomb(b"", 120), "zeros.fits.gz"),
         "trailer lies": put(folder, _with_length(more, len(small)), "lies.fits.gz"),
-        "plain": _sparse(folder / "plain.fits", small),
+        "plain": _write_sparse_file(folder / "plain.fits", small),
     }
     return dict(zip(files, peaks_of(files.values(), 10**9), strict=True))
 
@@ -386,7 +386,7 @@ def _with_length(content, length):
     return content[:-4] + length.to_bytes(4, "little")
 
 
-def _sparse(path, first):
+def _write_sparse_file(path, first):
     with path.open("wb") as file:
         file.write(first)
         file.truncate(120 << 20)
@@ -441,7 +441,7 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**6)
         assert layout.headers
-        inflated(path, layout, memory=10**6)
+        read_fits(path, layout, memory=10**6)
     except FrameError as error:
         message = str(error)
     else:
@@ -490,10 +490,10 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "folder" / "a.fits"
     atomic_write.write_whole(path, [b"old"])
 
-    def full(*_):
+    def raise_full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_write, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", raise_full_disk)
     with pytest.raises(OSError, match="No space"):
         atomic_write.write_whole(path, [b"new"])
     assert path.read_bytes() == b"old"
@@ -522,7 +522,7 @@ def test_zeros_and_empty_streams_may_follow_a_packed_file(tmp_path, packing, beh
         rawfile.read_layout(path)
 
 
-def tiled(pixels, packing):
+def tiled_file(pixels, packing):
     """Return a file of compressed tiles, the place of its table, and of the tiles."""
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels, compression_type=packing)])
     content = b"".join(_hdu(hdus))
@@ -533,9 +533,9 @@ def tiled(pixels, packing):
 def test_compressed_tiles_that_cannot_be_unpacked_are_reported(tmp_path):
     """Neither the library's own error, nor gigabytes of memory for a few packed bytes."""
     pixels = np.arange(NY * NX, dtype=np.int16).reshape(NY, NX)
-    content, _, tiles = tiled(pixels, "RICE_1")
+    content, _, tiles = tiled_file(pixels, "RICE_1")
     bad = {"Cfitsio": content[:tiles] + b"\xff" * 400 + content[tiles + 400 :]}
-    content, table, tiles = tiled(pixels, "GZIP_1")
+    content, table, tiles = tiled_file(pixels, "GZIP_1")
     bomb = gzip.compress(bytes(30_000_000), 9)
     first = np.array([len(bomb), 0], ">i4").tobytes()
     bad["inflate to more than the image"] = content[:table] + first + content[table + 8 : tiles]

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from header_fuzz import card, frame, pixels, quoted, top, usual
+from header_fuzz import card, frame, pixels, quote, top, usual
 from small_frames import run_jobs
 
 from ccdflow.frame.evenness import even_level
@@ -45,8 +45,8 @@ def frames(raw, name, kind, count, *, light, stars=()):
         for y, x in stars:
             wide[y : y + 2, x : x + 2] += 9000
         cards = usual(kind=kind, sections=False)
-        cards.append(card("BIASSEC", quoted("[97:104,1:72]")))
-        cards.append(card("TRIMSEC", quoted("[1:96,1:72]")))
+        cards.append(card("BIASSEC", quote("[97:104,1:72]")))
+        cards.append(card("TRIMSEC", quote("[1:96,1:72]")))
         path = raw / f"{name}{number}.fits"
         path.write_bytes(frame(wide, cards, structure=top(nx=wide.shape[1], ny=wide.shape[0])))
 

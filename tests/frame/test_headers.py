@@ -34,7 +34,7 @@ def made(tmp_path, *, name="raw.fits.gz", profile=PROFILE, **config):
     return run.open(f"reduced/{name.removesuffix('.gz').removesuffix('.fz')}"), record
 
 
-def one(tmp_path, cards=(), *, pixels=None, more=(), name="raw.fits.gz", **options):
+def primary_header(tmp_path, cards=(), *, pixels=None, more=(), name="raw.fits.gz", **options):
     """The primary header of the product of a frame with these cards beside the usual ones."""
     pixels = next(biases(1)) if pixels is None else pixels
     cards = {"INSTRUME": "TESTCAM", "IMAGETYP": "FLAT", **dict(cards)}
@@ -59,7 +59,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         "CCDSEC": "[1:64,1:40]",
         "FILTER": "g'",
     }
-    header = one(tmp_path, cards)
+    header = primary_header(tmp_path, cards)
     fingerprint = header["RAWFP"]
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", fingerprint)
     assert re.fullmatch(r"[0-9a-f]{16}", header["CCDFKEY"])
@@ -110,7 +110,7 @@ amplifiers:
   - {name: "the right", data: {python: '[:, 32:60]'}, overscan: [{python: '[:, 68:]'}, {python: '[:, 0:2]'}]}
 reduction: {model: spline, order: 2}
 """  # noqa: E501
-    header = one(tmp_path, {"GAIN01": 9.0, "AMPNAM03": "old"}, profile=profile)
+    header = primary_header(tmp_path, {"GAIN01": 9.0, "AMPNAM03": "old"}, profile=profile)
     cards = {k: v for k, v in values(header) if k[-2:] in ("01", "02", "03") or k.startswith("OSC")}
     levels = cards.pop("BIASLV01"), cards.pop("BIASLV02")
     noises = cards.pop("OVRRMS01"), cards.pop("OVRRMS02")
@@ -143,10 +143,10 @@ reduction: {model: spline, order: 2}
 
 def test_trimmed_only_and_left_whole_do_not_claim_more(tmp_path):
     cards = {"BIASSEC": "[65:72,1:40]", "DATASEC": "[1:64,1:40]", "CRPIX1": 5.0, "COVER": 8}
-    header = one(tmp_path, cards, reduction={"subtract": False})
+    header = primary_header(tmp_path, cards, reduction={"subtract": False})
     assert not {"OVERSCAN", "BIASLVL", "OVERRMS", "OSCSTAT", "BIASSEC", "COVER"} & set(header)
     assert header["TRIM"] == "[1:64,1:40]"
-    header = one(tmp_path, cards, reduction={"trim": False})
+    header = primary_header(tmp_path, cards, reduction={"trim": False})
     assert not {"TRIM", "LTV1"} & set(header)
     assert header["OVERSCAN"] == "[67:72,1:40]"
     # Nothing was cut, so all that was said of the raw array is as true as it was.
@@ -185,7 +185,7 @@ def test_cards_of_every_kind_survive(tmp_path):
         "FLAG    =                    T",
         "ESO-LOG= 'no standard format'",
     ]
-    header = one(tmp_path, {"LONGTEXT": long}, more=more)
+    header = primary_header(tmp_path, {"LONGTEXT": long}, more=more)
     assert header["LONGTEXT"] == long.rstrip()
     assert header["ESO DET CHIP1 NAME"] == "CCD-44"
     assert header.comments["ESO DET CHIP1 NAME"] == "Detector"
@@ -237,27 +237,27 @@ def test_bytes_that_are_not_ascii_do_not_cost_the_frame(tmp_path):
     ("unit", "unit_written"), [("ADU", "adu"), ("DN", "adu"), ("electron", "electron"), ("", "adu")]
 )
 def test_the_unit_is_that_of_the_raw_pixels(unit, unit_written, tmp_path):
-    assert one(tmp_path, {"BUNIT": unit})["BUNIT"] == unit_written
+    assert primary_header(tmp_path, {"BUNIT": unit})["BUNIT"] == unit_written
 
 
 def test_cards_on_the_storage_of_the_raw_array_are_left_out(tmp_path):
     pixels = next(biases(1)).astype("int32")
     cards = {"DATAMIN": 3, "DATAMAX": 9999, "BLANK": -5, "CHECKSUM": "x", "DATASUM": "1"}
-    header = one(tmp_path, cards, pixels=pixels)
+    header = primary_header(tmp_path, cards, pixels=pixels)
     assert not {"DATAMIN", "DATAMAX", "BLANK", "BZERO", "BSCALE"} & set(header)
     assert header["BITPIX"] == -32
 
 
 @pytest.mark.parametrize("date", [{}, {"RAWDATE": "1999-01-01"}])
 def test_no_card_says_when_the_product_was_written(date, tmp_path):
-    header = one(tmp_path, {"DATE": "2020-03-02T01:02:03", **date})
+    header = primary_header(tmp_path, {"DATE": "2020-03-02T01:02:03", **date})
     assert "DATE" not in header
     assert header["RAWDATE"] == date.get("RAWDATE", "2020-03-02T01:02:03")
 
 
 @pytest.mark.parametrize("name", ["ä b'c.fits", "50% {off}; it\\'s.fits", "x" * 90 + ".fits"])
 def test_the_raw_file_is_named_whatever_its_name(name, tmp_path):
-    header = one(tmp_path, name=name)
+    header = primary_header(tmp_path, name=name)
     assert header["RAWFILE"] == printable_text(name)
     assert printable_text("ä b'c.fits") == "%C3%A4 b'c.fits"
     assert printable_text("50%") == "50%25"
@@ -458,7 +458,7 @@ def test_cards_that_are_not_about_raw_pixels_are_left_alone(keyword):
     assert not placement.is_about_raw_pixels(keyword)
 
 
-def placed(raw, one):
+def placed_header(raw, one):
     """The world and physical coordinates of the product of an amplifier."""
     header = fits.Header({"NAXIS": 2, "NAXIS1": 72, "NAXIS2": 40} | raw)
     cards = CardList.parse(header.tostring()).without(placement.is_about_raw_pixels)
@@ -489,7 +489,7 @@ def test_a_pixel_keeps_its_place_in_the_sky_and_on_the_chip(sky, flips):
     if sky == "no CRPIX":
         del raw["CRPIX1"], raw["CRPIX2"]
     one = amplifier("5:60,3:40", flip_x=flips[0], flip_y=flips[1])
-    header = placed(raw | {"LTV1": 100.0, "LTM1_1": 0.5}, one)
+    header = placed_header(raw | {"LTV1": 100.0, "LTM1_1": 0.5}, one)
     x, y = np.array([4.0, 17.0, 59.0]), np.array([2.0, 30.0, 39.0])  # raw, from 0
     at = (59 - x if flips[0] else x - 4), (39 - y if flips[1] else y - 2)
     with warnings.catch_warnings():
@@ -505,7 +505,7 @@ def test_a_pixel_keeps_its_place_in_the_sky_and_on_the_chip(sky, flips):
 
 def test_alternative_coordinates_move_too_and_other_cards_are_left_as_they_are():
     raw = {"CRPIX1": 9.0, "CRPIX1B": 7.0, "CRVAL1B": 3.0, "CRVAL2U": 1260, "CDELT2U": -1}
-    header = placed(raw, amplifier("5:60,1:40"))
+    header = placed_header(raw, amplifier("5:60,1:40"))
     # A CRPIX that is absent is 0.
     assert [header[f"CRPIX1{version}"] for version in ("", "B", "U")] == [5.0, 3.0, -4.0]
     assert not {"CRPIX2", "CRPIX2B", "CRPIX2U"} & set(header)
@@ -514,15 +514,15 @@ def test_alternative_coordinates_move_too_and_other_cards_are_left_as_they_are()
 @pytest.mark.parametrize("flip", [True, False])
 def test_unreadable_coordinates_go_where_sound_ones_would_move(flip):
     raw = SKIES["CD"] | {"CRPIX1": "in the middle"}
-    header = placed(raw, amplifier("5:60,1:40", flip_x=flip))
+    header = placed_header(raw, amplifier("5:60,1:40", flip_x=flip))
     assert not {"CRPIX1", "CTYPE1", "CD1_1"} & set(header)
-    assert placed(raw, amplifier("1:60,1:40"))["CRPIX1"] == "in the middle"
+    assert placed_header(raw, amplifier("1:60,1:40"))["CRPIX1"] == "in the middle"
 
 
 def test_distortions_hold_when_trimmed_and_go_when_turned():
     raw = SKIES["CD"] | {"A_ORDER": 2, "A_2_0": 1e-6, "B_ORDER": 2, "B_0_2": 1e-6}
-    assert placed(raw, amplifier("5:60,1:40"))["A_2_0"] == 1e-6
-    header = placed(raw, amplifier("5:60,1:40", flip_x=True))
+    assert placed_header(raw, amplifier("5:60,1:40"))["A_2_0"] == 1e-6
+    header = placed_header(raw, amplifier("5:60,1:40", flip_x=True))
     assert not {"A_ORDER", "B_0_2", "CRPIX1", "CTYPE1"} & set(header)
 
 
@@ -631,10 +631,10 @@ def test_fitsverify_finds_no_more_in_products_of_real_frames_than_in_the_raw_one
     cameras = {p.stem: p.read_text() for p in (real_frames / "../../main/config/cameras").glob("*")}
     run = run_jobs(folder, tmp_path / "results", cameras)
     (product,) = (run.results / "reduced").iterdir()
-    assert complaints(product) <= complaints(_inflated(real_frames / name, tmp_path))
+    assert complaints(product) <= complaints(_inflate_file(real_frames / name, tmp_path))
 
 
-def _inflated(path, folder):
+def _inflate_file(path, folder):
     if path.suffix != ".gz":
         return path
     plain = folder / "plain.fits"

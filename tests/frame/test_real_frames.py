@@ -37,7 +37,7 @@ def read(path):
             return [hdu.header for hdu in hdus], [hdu.data for hdu in hdus]
 
 
-def reduced(path, **settings):
+def reduce_file(path, **settings):
     """Camera, facts, geometry, and the reduced image of a file."""
     headers, arrays = read(path)
     file = f"{path.parent.name}/{path.name}"
@@ -126,7 +126,7 @@ def test_every_frame_is_recognised_typed_and_dated(folder):
     ],
 )
 def test_kast_has_two_amplifiers_of_two_levels(name, levels, medians):
-    *_, image, result = reduced(DATA / "kast_blue_2015" / f"{name}.fits.gz")
+    *_, image, result = reduce_file(DATA / "kast_blue_2015" / f"{name}.fits.gz")
     assert [result.overscans[a].level for a in ("left", "right")] == pytest.approx(levels, abs=0.01)
     assert [np.median(image[:, :1024]), np.median(image[:, 1024:])] == list(medians)
 
@@ -135,7 +135,8 @@ def test_kast_has_two_amplifiers_of_two_levels(name, levels, medians):
 def test_the_amplifiers_of_kast_join_without_a_step():
     """In the mean of ten biases 40 columns on either side of the seam agree within the noise."""
     images = [
-        reduced(DATA / "kast_blue_2015" / f"b{i}.fits.gz")[3].astype(float) for i in range(14, 24)
+        reduce_file(DATA / "kast_blue_2015" / f"b{i}.fits.gz")[3].astype(float)
+        for i in range(14, 24)
     ]
     columns = np.mean(images, axis=(0, 1))
     # The raw step is 22 adu. 350 rows, 10 frames, 40 columns leave 0.01 adu of the pixels' 3 adu,
@@ -155,7 +156,7 @@ def test_the_amplifiers_of_kast_join_without_a_step():
     ],
 )
 def test_isis_has_one_level_from_the_rows_above(name, level, median):
-    _, facts, geometry, image, result = reduced(DATA / "isis_blue_2016" / f"{name}.fit.gz")
+    _, facts, geometry, image, result = reduce_file(DATA / "isis_blue_2016" / f"{name}.fit.gz")
     (amplifier,) = geometry.amplifiers
     assert (amplifier.hdu, amplifier.along) == (1, "frame")
     assert amplifier.overscan[0].to_fits() == "[98:483,4105:4190]"
@@ -178,7 +179,7 @@ def test_isis_without_profile_has_a_remedy():
     [("sp_400m1", 493, 37), ("sp_400m2", 492, 72), ("im_g_SDSS", 492, 1)],
 )
 def test_goodman_has_its_level_in_columns_6_to_49(name, level, median):
-    *_, image, result = reduced(DATA / "goodman_focus" / f"{name}.fits")
+    *_, image, result = reduce_file(DATA / "goodman_focus" / f"{name}.fits")
     assert result.overscans["A"].level == pytest.approx(level, abs=0.7)
     assert np.median(image) == pytest.approx(median, abs=1)
     # The first row of the strip reads 1197 in sp_400m1; the data of that row are like any other.
@@ -197,7 +198,7 @@ def test_goodman_without_profile_is_refused():
 @pytest.mark.parametrize(("name", "median"), [("02jan2025_bias1", 1162), ("05jan2025_bias1", 1211)])
 def test_vbo_keeps_its_pixels(name, median):
     path = DATA / "vbo_uags_2025" / f"{name}.fits"
-    *_, image, result = reduced(path)
+    *_, image, result = reduce_file(path)
     np.testing.assert_array_equal(image, read(path)[1][0])
     assert np.median(image) == median
     assert result.overscans == {"A": None}

@@ -11,6 +11,7 @@ from astropy.nddata import CCDData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from refusals import refusal_of
 from small_frames import amplifier, geometry, region
 
 from ccdflow import maskbits
@@ -30,7 +31,7 @@ def raw_frame(dtype, shape=SHAPE, *, seed=7):
     return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
 
-def stored(values):
+def fits_pixels(values):
     """Pixels as FITS has them: big-endian; unsigned ones, but bytes, less half their range."""
     if values.dtype.kind == "u" and values.dtype.itemsize > 1:
         offset = 2 ** (8 * values.dtype.itemsize - 1)
@@ -39,9 +40,9 @@ def stored(values):
     return values.astype(values.dtype.newbyteorder(">")), 0
 
 
-def reduced(values, where, **recipe):
+def reduce_pixels(values, where, **recipe):
     """The image of a frame, native and its own copy, and all that came with it."""
-    given_pixels, offset = stored(values)
+    given_pixels, offset = fits_pixels(values)
     before = given_pixels.copy()
     result = reduction.reduce_frame({0: (given_pixels, offset)}, where, ReductionRecipe(**recipe))
     np.testing.assert_array_equal(given_pixels, before)
@@ -82,7 +83,7 @@ def test_equals_ccdproc_to_the_last_bit(dtype, side, statistic, out):
     strip, data, along, axis = SIDES[side]
     values = raw_frame(dtype)
     where = geometry(SHAPE, amplifier(data, strip, along=along))
-    image, _ = reduced(values, where, statistic=statistic, dtype=out)
+    image, _ = reduce_pixels(values, where, statistic=statistic, dtype=out)
     wanted = ccdproc_reduced(
         values,
         region(strip).slices,
@@ -97,7 +98,9 @@ def test_equals_ccdproc_to_the_last_bit(dtype, side, statistic, out):
 
 def test_a_strip_below_that_is_as_wide_as_the_data_only():
     values = raw_frame("uint16")
-    image, _ = reduced(values, geometry(SHAPE, amplifier("9:36,7:19", "9:36,2:4", along="columns")))
+    image, _ = reduce_pixels(
+        values, geometry(SHAPE, amplifier("9:36,7:19", "9:36,2:4", along="columns"))
+    )
     level = np.median(values[1:4, 8:36], axis=0)
     np.testing.assert_array_equal(image, (values[6:19, 8:36] - level).astype("float32"))
 
@@ -108,7 +111,7 @@ def test_a_strip_below_that_is_as_wide_as_the_data_only():
 def test_polynomial_without_rejection_equals_ccdproc(dtype, side, order):
     strip, data, along, axis = SIDES[side]
     values = raw_frame(dtype)
-    image, _ = reduced(
+    image, _ = reduce_pixels(
         values,
         geometry(SHAPE, amplifier(data, strip, along=along)),
         model="polynomial",
@@ -144,7 +147,7 @@ def test_any_frame_with_any_strip_equals_ccdproc(values, width, left, statistic,
     strip = f"1:{width},1:{ny}" if left else f"{nx - width + 1}:{nx},1:{ny}"
     data = f"{width + 1}:{nx},1:{ny}" if left else f"1:{nx - width},1:{ny}"
     where = geometry(values.shape, amplifier(data, strip))
-    image, result = reduced(values, where, statistic=statistic, dtype=out)
+    image, result = reduce_pixels(values, where, statistic=statistic, dtype=out)
     wanted = ccdproc_reduced(
         values,
         region(strip).slices,
@@ -161,7 +164,7 @@ def test_any_frame_with_any_strip_equals_ccdproc(values, width, left, statistic,
 def test_trimmed_only_keeps_the_values(dtype):
     values = raw_frame(dtype)
     where = geometry(SHAPE, amplifier("5:30,2:20", "36:40,2:20"))
-    image, result = reduced(values, where, subtract=False, dtype="float64")
+    image, result = reduce_pixels(values, where, subtract=False, dtype="float64")
     np.testing.assert_array_equal(image, values[1:20, 4:30].astype("float64"))
     assert result.overscans == {"A": None}
 
@@ -169,7 +172,7 @@ def test_trimmed_only_keeps_the_values(dtype):
 def test_left_whole_the_levels_reach_as_far_as_they_are_known():
     values = raw_frame("uint16")
     where = geometry(SHAPE, amplifier("1:32,3:20", "36:40,3:20"))
-    image, _ = reduced(values, where, trim=False)
+    image, _ = reduce_pixels(values, where, trim=False)
     wanted = values.astype("float32")
     wanted[2:20] -= np.median(values[2:20, 35:40], axis=1)[:, None].astype("float32")
     np.testing.assert_array_equal(image, wanted)
@@ -179,7 +182,7 @@ def test_two_amplifiers_left_whole_are_raw_where_neither_has_a_level():
     values = raw_frame("uint16")
     left = amplifier("1:15,1:23", "32:35,1:23", name="left")
     right = amplifier("16:30,1:23", "36:39,1:23", name="right", place="16:30,1:23")
-    image, _ = reduced(values, geometry(SHAPE, left, right), trim=False)
+    image, _ = reduce_pixels(values, geometry(SHAPE, left, right), trim=False)
     wanted = values.astype("float32")
     for data, strip in ((slice(0, 15), slice(31, 35)), (slice(15, 30), slice(35, 39))):
         level = np.median(values[:, strip], axis=1)[:, None].astype("float32")
@@ -201,7 +204,7 @@ def test_amplifiers_are_turned_and_put_in_their_places():
         amplifier(data, strip, place=place, name=name, flip_x=flips[0], flip_y=flips[1])
         for name, (data, strip, place, flips) in places.items()
     ]
-    image, _ = reduced(values, geometry(SHAPE, *amplifiers))
+    image, _ = reduce_pixels(values, geometry(SHAPE, *amplifiers))
     for data, strip, place, (flip_x, flip_y) in places.values():
         level = np.median(values[region(strip).slices], axis=1)[:, None]
         part = values[region(data).slices] - level
@@ -214,7 +217,7 @@ def test_gaps_between_amplifiers_are_nan_and_masked():
     values[3, 2] = 65535
     one = amplifier("1:10,1:23", name="one")
     two = amplifier("11:20,1:23", name="two", place="12:21,1:23", flip_x=True, saturation=32000)
-    image, result = reduced(values, geometry(SHAPE, one, two), mask=True)
+    image, result = reduce_pixels(values, geometry(SHAPE, one, two), mask=True)
     assert np.isnan(image[:, 10]).all()
     assert np.isfinite(np.delete(image, 10, axis=1)).all()
     mask = result.images[0].mask
@@ -230,7 +233,7 @@ def test_the_mask_of_floats_flags_values_that_are_not_finite():
     values = raw_frame("float32")
     values[5, 6], values[7, 8] = np.nan, np.inf
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23", saturation=1050.0))
-    image, result = reduced(values, where, mask=True)
+    image, result = reduce_pixels(values, where, mask=True)
     wanted = np.where(values[:, :32] >= 1050, maskbits.SATURATED, 0)
     wanted[5, 6] = maskbits.NOT_FINITE
     wanted[7, 8] = maskbits.NOT_FINITE | maskbits.SATURATED
@@ -244,7 +247,7 @@ def test_pixels_that_are_not_finite_do_not_spoil_the_level_of_their_row():
     values = raw_frame("float32")
     values[4, 37], values[5, 36:39] = np.nan, np.inf
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
-    _, result = reduced(values, where)
+    _, result = reduce_pixels(values, where)
     levels = result.overscans["A"].levels
     assert levels[4] == np.median(values[4, [35, 36, 38, 39]])
     assert levels[5] == np.median(values[5, [35, 39]])
@@ -261,7 +264,7 @@ def test_an_overscan_without_a_finite_pixel_is_refused(rows, model):
     values[rows, 35:] = np.nan
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
     with pytest.raises(FrameError, match="overscan"):
-        reduced(values, where, model=model)
+        reduce_pixels(values, where, model=model)
 
 
 def test_data_without_a_finite_pixel_are_refused():
@@ -269,13 +272,13 @@ def test_data_without_a_finite_pixel_are_refused():
     values[:, :32] = np.nan
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
     with pytest.raises(FrameError, match=r"amplifier A holds no finite value.*all NaN"):
-        reduced(values, where)
+        reduce_pixels(values, where)
 
 
 def test_one_level_for_the_whole_frame():
     values = raw_frame("int32") // 1000
     where = geometry(SHAPE, amplifier("1:20,1:23", ("25:28,3:9", "36:40,1:23"), along="frame"))
-    image, result = reduced(values, where)
+    image, result = reduce_pixels(values, where)
     both = np.concatenate([values[2:9, 24:28].ravel(), values[:, 35:40].ravel()])
     assert result.overscans["A"].levels == [np.median(both)]
     np.testing.assert_array_equal(image, (values[:, :20] - np.median(both)).astype("float32"))
@@ -284,9 +287,25 @@ def test_one_level_for_the_whole_frame():
 def test_two_strips_of_an_amplifier_count_as_one():
     values = raw_frame("uint16")
     where = geometry(SHAPE, amplifier("5:32,1:23", ("1:3,1:23", "36:40,1:23")))
-    _, result = reduced(values, where)
+    _, result = reduce_pixels(values, where)
     wanted = np.median(np.delete(values, np.s_[3:35], axis=1), axis=1)
     np.testing.assert_array_equal(result.overscans["A"].levels, wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_without_a_finite_pixel_of_overscan_is_refused(value):
+    values = raw_frame("float32")
+    values[4, 35:40] = value
+    where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
+    assert refusal_of(reduce_pixels, values, where) == (
+        FrameError,
+        "overscan: the overscan holds values that are not finite (found '[36:40,1:23]'); allowed: "
+        "a finite pixel for each row or column of the data; choose another region in the camera's "
+        "profile, or look at the raw frame",
+    )
+    values[4, 39] = 1000
+    _, result = reduce_pixels(values, where)
+    assert result.overscans["A"].levels[4] == 1000
 
 
 # -- level, model, noise -------------------------------------------------------------------------
@@ -379,12 +398,12 @@ def test_amplifiers_that_are_constant_are_flagged(value, dtype, saturation, flag
     values[:, :20] = value
     one = amplifier("1:20,1:23", name="one", saturation=saturation)
     two = amplifier("21:40,1:23", name="two", place="21:40,1:23")
-    _, result = reduced(values, geometry(SHAPE, one, two))
+    _, result = reduce_pixels(values, geometry(SHAPE, one, two))
     assert result.flags == {"one": flag}
 
 
 def test_an_amplifier_with_a_saturated_half_is_not_flagged():
     values = raw_frame("uint16") // 2
     values[:11] = 65535
-    _, result = reduced(values, geometry(SHAPE, amplifier("1:40,1:23")))
+    _, result = reduce_pixels(values, geometry(SHAPE, amplifier("1:40,1:23")))
     assert result.flags == {}

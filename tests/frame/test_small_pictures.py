@@ -170,7 +170,7 @@ site: {longitude: 0.0}
 amplifiers:
   - {name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}, gain: 1.5, read_noise: 6.0}
 """  # noqa: E501
-ALL = ("frame", "bias", "dark", "flat", "science", "sheet", "page", "index")
+ALL_KINDS = ("frame", "bias", "dark", "flat", "science", "sheet", "page", "index")
 
 
 def run_of_five_frames(tmp_path, **config):
@@ -187,7 +187,7 @@ def run_of_five_frames(tmp_path, **config):
         write_raw(raw / f"f{number}.fits", (frame.astype(np.uint16), own))
     (raw / "bad.fits").write_bytes((raw / "f0.fits").read_bytes()[:9000])
     config = {"pictures": {"per_type": 1}, "limits": {"settle": 0}} | config
-    return run_jobs(raw, tmp_path / "results", {"test": PROFILE}, kinds=ALL, **config)
+    return run_jobs(raw, tmp_path / "results", {"test": PROFILE}, kinds=ALL_KINDS, **config)
 
 
 def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):

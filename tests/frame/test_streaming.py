@@ -16,37 +16,44 @@ from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import job_records
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
-ONE = "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
+ONE_AMPLIFIER = (
+    "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
+)
 LEFT = "amplifiers: [{name: A, data: {python: '[:, 7:]'}, overscan: {python: '[:, 1:5]'}}]\n"
 ROWS = (
     "amplifiers: [{name: A, data: {python: '[3:-6, 0:64]'}, overscan: {python: '[3:-6, 66:]'}}]\n"
 )
-TWO = """\
+TWO_AMPLIFIERS = """\
 amplifiers:
   - {name: left, data: {python: '[:, 0:32]'}, overscan: {python: '[:, 64:68]'}, gain: 1.2}
   - {name: right, data: {python: '[:, 32:64]'}, overscan: {python: '[:, 68:]'}}
 """
-APART = """\
+AMPLIFIERS_APART = """\
 amplifiers:
   - {name: a, data: {python: '[:, 0:20]'}, overscan: {python: '[:, 20:24]'}, place: {fits: '[21:40,1:40]'}}
   - {name: b, data: {python: '[:, 30:50]'}, overscan: {python: '[:, 50:56]'}, place: {fits: '[1:20,1:40]'}}
 """  # noqa: E501
-NONE = "overscan: none\n"
+NO_OVERSCAN = "overscan: none\n"
 KINDS = {
-    "strip on the right": (ONE, "uint16", {}, {}),
+    "strip on the right": (ONE_AMPLIFIER, "uint16", {}, {}),
     "strip on the left": (LEFT, "uint16", {}, {}),
     "some rows only": (ROWS, "uint16", {}, {}),
-    "two amplifiers": (TWO, "uint16", {}, {}),
-    "one byte": (TWO, "uint8", {}, {}),
-    "exchanged places": (APART, "int16", {}, {}),
-    "no overscan": (NONE, "uint16", {}, {}),
-    "mean": (TWO, "uint16", {"statistic": "mean"}, {}),
-    "float64": (ONE, "uint16", {"dtype": "float64"}, {}),
-    "not subtracted": (ONE, "uint16", {"subtract": False}, {}),
-    "int32": (ONE, "int32", {}, {}),
-    "float pixels": (ONE, "float32", {}, {}),
-    "extension": (ONE.replace("name: A", "name: A, hdu: 1"), "uint16", {}, {"extension": True}),
-    "not compressed": (ONE, "uint16", {}, {"ending": ".fits"}),
+    "two amplifiers": (TWO_AMPLIFIERS, "uint16", {}, {}),
+    "one byte": (TWO_AMPLIFIERS, "uint8", {}, {}),
+    "exchanged places": (AMPLIFIERS_APART, "int16", {}, {}),
+    "no overscan": (NO_OVERSCAN, "uint16", {}, {}),
+    "mean": (TWO_AMPLIFIERS, "uint16", {"statistic": "mean"}, {}),
+    "float64": (ONE_AMPLIFIER, "uint16", {"dtype": "float64"}, {}),
+    "not subtracted": (ONE_AMPLIFIER, "uint16", {"subtract": False}, {}),
+    "int32": (ONE_AMPLIFIER, "int32", {}, {}),
+    "float pixels": (ONE_AMPLIFIER, "float32", {}, {}),
+    "extension": (
+        ONE_AMPLIFIER.replace("name: A", "name: A, hdu: 1"),
+        "uint16",
+        {},
+        {"extension": True},
+    ),
+    "not compressed": (ONE_AMPLIFIER, "uint16", {}, {"ending": ".fits"}),
 }
 
 
@@ -61,7 +68,7 @@ def fill(raw, n=3, dtype="uint16", *, extension=False, ending=".fits.gz", rows=4
 
 
 @pytest.fixture
-def streamed(monkeypatch):
+def streamed_frames(monkeypatch):
     """Names of the frames that were reduced while they were inflated."""
     done = []
     original = streaming.stream_frame
@@ -90,25 +97,29 @@ def figures(run):
 
 # Blocks of some rows of each kind, and of any size of one; the others are in the long form.
 PIXELS = (72 * 7, streaming.BLOCK_PIXELS, 1)
-SOON = [(kind, PIXELS[0]) for kind in KINDS] + [("two amplifiers", size) for size in PIXELS[1:]]
-LATER = [(kind, size) for kind in KINDS for size in PIXELS if (kind, size) not in SOON]
+SOON_CASES = [(kind, PIXELS[0]) for kind in KINDS] + [
+    ("two amplifiers", size) for size in PIXELS[1:]
+]
+LATER_CASES = [(kind, size) for kind in KINDS for size in PIXELS if (kind, size) not in SOON_CASES]
 
 
 @pytest.mark.parametrize(
     ("kind", "pixels"),
-    [*SOON, *(pytest.param(*each, marks=pytest.mark.torture) for each in LATER)],
+    [*SOON_CASES, *(pytest.param(*each, marks=pytest.mark.torture) for each in LATER_CASES)],
 )
-def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed, monkeypatch):
+def test_the_bytes_are_those_of_the_whole_frame(
+    kind, pixels, tmp_path, streamed_frames, monkeypatch
+):
     profile, dtype, reduction, raw = KINDS[kind]
     fill(tmp_path / "raw", dtype=dtype, **raw)
     config = {"reduction": reduction, "bias": {"enabled": False}}
     cameras = {"test": PROFILE + profile}
     monkeypatch.setattr(streaming, "BLOCK_PIXELS", pixels)
     run = run_jobs(tmp_path / "raw", tmp_path / "streamed", cameras, **config)
-    assert len(streamed) == 3
+    assert len(streamed_frames) == 3
     monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
     whole = run_jobs(tmp_path / "raw", tmp_path / "whole", cameras, **config)
-    assert len(streamed) == 3
+    assert len(streamed_frames) == 3
     assert products(run) == products(whole)
     assert len(products(run)) == 3
     assert figures(run) == figures(whole)
@@ -116,16 +127,16 @@ def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed
         assert statistics["noise"] == pytest.approx(4, rel=0.1)
 
 
-def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed, monkeypatch):
+def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed_frames, monkeypatch):
     fill(tmp_path / "raw")
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
-    assert len(streamed) == 3
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
+    assert len(streamed_frames) == 3
     # The flag of a dead amplifier or a level of NaN may need one more block than was foreseen.
     sizes = dict.fromkeys(reduce_job._header_sizes, 10 * 2880)
     monkeypatch.setattr(reduce_job, "_header_sizes", sizes)
-    other = run_jobs(tmp_path / "raw", tmp_path / "other", {"test": PROFILE + ONE})
+    other = run_jobs(tmp_path / "raw", tmp_path / "other", {"test": PROFILE + ONE_AMPLIFIER})
     # The first goes both ways, and then the size is known.
-    assert len(streamed) == 6
+    assert len(streamed_frames) == 6
     assert set(sizes.values()) == {2880}
     assert products(other) == products(run)
     assert not list(other.results.rglob("*.part"))
@@ -139,10 +150,12 @@ def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed, monkeyp
         {"reduction": {"model": "polynomial"}},
     ],
 )
-def test_unusual_frames_are_not_streamed(unusual, tmp_path, streamed):
+def test_unusual_frames_are_not_streamed(unusual, tmp_path, streamed_frames):
     fill(tmp_path / "raw")
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE}, **unusual)
-    assert streamed == []
+    run = run_jobs(
+        tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER}, **unusual
+    )
+    assert streamed_frames == []
     assert len(products(run)) == 3
 
 
@@ -155,11 +168,11 @@ def spoil(path, *, at=0.5, cut=False):
 
 
 @pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
-def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed):
+def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed_frames):
     # More rows than are inflated along with the header.
     fill(tmp_path / "raw", 4, rows=1200)
     spoil(tmp_path / "raw/b2.fits.gz", at=at)
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     record = run.records["reduced/b2.fits"]
     assert record.status == job_records.SET_ASIDE
     assert "damaged" in record.reason or "checksum" in record.reason
@@ -170,9 +183,11 @@ def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed
     ]  # fmt: skip
 
 
-def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypatch, streamed):
+def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(
+    tmp_path, monkeypatch, streamed_frames
+):
     fill(tmp_path / "raw")
-    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     first, second, _ = running.plan.jobs_of_kind("frame")
     kinds.make(running.context, first)
 
@@ -198,14 +213,14 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
     ("way", "after"), [("rows", 0), ("rows", 1), ("rows", 3), ("whole", 0), ("whole", 1)]
 )
 def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
-    number, way, after, tmp_path, monkeypatch, streamed
+    number, way, after, tmp_path, monkeypatch, streamed_frames
 ):
     """The error goes up as it is; what stood under the product's name still stands there."""
     fill(tmp_path / "raw")
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     before = products(run)
     monkeypatch.setattr(streaming, "BLOCK_PIXELS", 72 * 20)
-    changed = PROFILE + ONE.replace("0:64", "0:60")
+    changed = PROFILE + ONE_AMPLIFIER.replace("0:64", "0:60")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": changed})
     first, second, _ = running.plan.jobs_of_kind("frame")
     kinds.make(running.context, first)
@@ -213,13 +228,13 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
     write, writes = atomic_write.write_all, []
 
-    def full(file, data):
+    def write_until_full(file, data):
         writes.append(len(data))
         if len(writes) > after:
             raise OSError(number, "no more")
         write(file, data)
 
-    monkeypatch.setattr(atomic_write, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", write_until_full)
     with pytest.raises(OSError, match="no more"):
         kinds.make(running.context, second)
     running.lock.close()
@@ -230,7 +245,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
 
 def test_a_raw_file_that_changed_since_it_was_planned_is_left_for_the_next_run(tmp_path):
     fill(tmp_path / "raw")
-    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     write_raw(tmp_path / "raw/b0.fits.gz", (np.full((40, 72), 7, np.uint16), bias_cards(9)))
     record = kinds.make(running.context, running.plan.jobs_of_kind("frame")[0])
     running.lock.close()
@@ -249,7 +264,7 @@ def test_scaled_pixels_are_reduced_as_ccdproc_would(tmp_path):
     path = tmp_path / "raw/b.fits.gz"
     path.parent.mkdir()
     path.write_bytes(gzip.compress(data + b"\0" * (-len(data) % 2880)))
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     values = stored.astype("f4") * np.float32(0.25) + np.float32(3.5)
     with run.open("reduced/b.fits") as hdus, fits.open(path) as raw:
         np.testing.assert_array_equal(raw[0].data, values)

@@ -13,13 +13,13 @@ from ccdflow.frame import strip_light
 from ccdflow.frame.reduction import reduce_frame
 
 NY, NX, STRIP = 120, 300, 32
-BY_ROW = ReductionRecipe(model=None)
+ROW_RECIPE = ReductionRecipe(model=None)
 
 
 HOLDS_DATA = "holds data as the image does"
 
 
-def exposed(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit=0):
+def expose_frame(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit=0):
     """A frame, adu and electrons, of which the last `strip` columns are a true overscan."""
     rng = np.random.default_rng(seed)
     x = np.linspace(-1, 1, NX)
@@ -38,7 +38,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
         frame = np.ascontiguousarray(frame.T[::-1])
         one = amplifier(f"1:{ny},33:{nx}", f"1:{ny},1:25", along="columns")
     one = replace(one, gain=gain, read_noise=read_noise)
-    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
     (rows,) = reduced.rows.values()
     remedies = strip_light.REMEDIES
     texts = [f"{text}; {remedies[kind]}" for kind, text in reduced.warnings if kind in remedies]
@@ -49,7 +49,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
 @pytest.mark.parametrize("light", [300, 3_000, 30_000])
 def test_columns_of_data_are_known_by_level_and_noise(light, turned):
     for seed in range(5):
-        (text,), is_dark = warnings_of(exposed(light, strip=0, seed=seed), turned=turned)
+        (text,), is_dark = warnings_of(expose_frame(light, strip=0, seed=seed), turned=turned)
         assert not is_dark
         # A faint strip may be a noisy readout: it leaves a doubt, and sets no flat aside.
         assert (HOLDS_DATA in text) == (light == 30_000)
@@ -66,23 +66,23 @@ def test_columns_of_data_are_known_by_level_and_noise(light, turned):
 def test_a_true_overscan_is_none_of_them(light, unlit, turned):
     """Neither beside bright data, nor where no light comes to the edge, nor in a bias."""
     for seed in range(5):
-        frame = exposed(light, seed=seed, unlit=unlit)
+        frame = expose_frame(light, seed=seed, unlit=unlit)
         texts, is_dark = warnings_of(frame, turned=turned)
         assert texts == []
         assert is_dark == (light >= 300 and not unlit), seed
 
 
 def test_a_read_noise_that_is_not_known_is_taken_to_be_below_30_electrons():
-    assert len(warnings_of(exposed(3_000, strip=0), read_noise=None)[0]) == 1
-    assert len(warnings_of(exposed(3_000, strip=0), gain=None)[0]) == 1
+    assert len(warnings_of(expose_frame(3_000, strip=0), read_noise=None)[0]) == 1
+    assert len(warnings_of(expose_frame(3_000, strip=0), gain=None)[0]) == 1
     # 300 electrons have a noise of 18: it could be that of a readout.
-    assert warnings_of(exposed(300, strip=0), read_noise=None)[0] == []
+    assert warnings_of(expose_frame(300, strip=0), read_noise=None)[0] == []
     # A noisy readout that the header gives is no light; the same noise may be, if it gives another.
-    noisy = exposed(0, noise=25.0)
+    noisy = expose_frame(0, noise=25.0)
     assert warnings_of(noisy, read_noise=20.0)[0] == []
     assert len(warnings_of(noisy, read_noise=5.0)[0]) == 1
     # A noise of 40 electrons needs 1600 photons: 1000 adu hold fewer.
-    assert warnings_of(exposed(0, noise=40.0), read_noise=5.0)[0] == []
+    assert warnings_of(expose_frame(0, noise=40.0), read_noise=5.0)[0] == []
 
 
 # Noise and gain as they are, and the gain and read noise that the header gives.
@@ -106,7 +106,7 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
     for unlit in (0, 80):
         for seed in range(3):
             # With a bias level of 1000 adu, and with one that could be light.
-            frame = exposed(light, noise=noise, seed=seed, unlit=unlit) + np.uint16(
+            frame = expose_frame(light, noise=noise, seed=seed, unlit=unlit) + np.uint16(
                 6000 * (seed % 2)
             )
             for text in warnings_of(frame, turned=turned, **given)[0]:
@@ -116,23 +116,23 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
 def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
     """One of two amplifiers shows that the strips of the profile are an overscan."""
     ny = 120
-    lit, dark = exposed(20_000, strip=0), exposed(20_000, strip=STRIP)
+    lit, dark = expose_frame(20_000, strip=0), expose_frame(20_000, strip=STRIP)
     frame = np.concatenate([lit, dark], axis=1)
     first = amplifier(f"1:268,1:{ny}", f"276:300,1:{ny}", name="L")
     second = amplifier(f"301:600,1:{ny}", f"608:632,1:{ny}", name="R", place=f"269:568,1:{ny}")
     both = [replace(each, gain=1.0, read_noise=5.0) for each in (first, second)]
     frame_geometry = geometry(frame.shape, *both)
-    kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, frame_geometry, BY_ROW).warnings]
+    kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, frame_geometry, ROW_RECIPE).warnings]
     assert strip_light.LIT_OVERSCAN in kinds
     assert strip_light.DATA_FOR_OVERSCAN not in kinds
 
 
 def test_a_strip_of_which_a_part_is_data_has_another_warning():
     """12 of its 25 columns are an overscan: a warning says that its columns disagree."""
-    frame = exposed(3_000, strip=12)
+    frame = expose_frame(3_000, strip=12)
     ny, nx = frame.shape
     one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")
-    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
     assert "light" in [kind for kind, _ in reduced.warnings]
 
 

@@ -17,7 +17,7 @@ from ccdflow.frame import reduction, seam_checks, strip_samples, subtraction_che
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.settings import ROOT
 
-BY_ROW, SMOOTHED = ReductionRecipe(), ReductionRecipe(model="polynomial")
+ROW_RECIPE, POLYNOMIAL_RECIPE = ReductionRecipe(), ReductionRecipe(model="polynomial")
 NY, NX = 1024, 128
 
 
@@ -45,7 +45,7 @@ def kinds(reduced):
 @pytest.mark.parametrize("k", [5, 9, 15, 25, 49])
 def test_the_noise_of_rows_comes_back(k):
     """The median of k columns has pi / 2 k of a pixel's variance, in the long run of k."""
-    (rows,) = reduce(raw(k), BY_ROW).rows.values()
+    (rows,) = reduce(raw(k), ROW_RECIPE).rows.values()
     assert rows.pixel == pytest.approx(4, rel=0.03)
     assert rows.before == pytest.approx(4 / NX**0.5, rel=0.08)
     # The variance of the median of few normal values is somewhat less than that.
@@ -59,40 +59,42 @@ def test_the_noise_of_rows_comes_back(k):
 )
 def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, is_warned_of):
     for seed in range(8):
-        reduced = reduce(raw(k, seed=seed), BY_ROW)
+        reduced = reduce(raw(k, seed=seed), ROW_RECIPE)
         assert kinds(reduced) == [subtraction_checks.ROW_NOISE_GREW] * is_warned_of, seed
         if is_warned_of:
             assert "`reduction: {model: polynomial}`" in reduced.warnings[0][1]
-        assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
+        assert kinds(reduce(raw(k, seed=seed), POLYNOMIAL_RECIPE)) == [], seed
 
 
 def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
     """Their noise is 0: a level a row of any strip would raise it."""
     frame = raw(16)
     frame[:, :NX] = 65535
-    assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, BY_ROW))
+    assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, ROW_RECIPE))
 
 
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
     for seed in range(8):
         frame = raw(12, seed=seed, drift=4.0)
-        assert kinds(reduce(frame, SMOOTHED)) == [subtraction_checks.DRIFT], seed
-        assert "`reduction: {model: null}`" in reduce(frame, SMOOTHED).warnings[0][1]
-        assert kinds(reduce(frame, BY_ROW)) == [], seed
+        assert kinds(reduce(frame, POLYNOMIAL_RECIPE)) == [subtraction_checks.DRIFT], seed
+        assert "`reduction: {model: null}`" in reduce(frame, POLYNOMIAL_RECIPE).warnings[0][1]
+        assert kinds(reduce(frame, ROW_RECIPE)) == [], seed
 
 
 def test_a_smoothed_level_adds_nothing_to_the_rows():
     """Six columns, as EFOSC2: what the rows share is as before, within 1 %."""
-    (rows,) = reduce(raw(6, light=50.0), SMOOTHED).rows.values()
+    (rows,) = reduce(raw(6, light=50.0), POLYNOMIAL_RECIPE).rows.values()
     assert rows.after == pytest.approx(rows.before, rel=0.01)
     assert rows.with_level_per_row > 2.5 * rows.before
 
 
 def test_a_strip_noisier_than_its_image_is_warned_of():
-    assert subtraction_checks.NOISE in kinds(reduce(raw(20, strip_noise=8.0), SMOOTHED))
-    assert subtraction_checks.NOISE not in kinds(reduce(raw(20, strip_noise=5.0), SMOOTHED))
+    assert subtraction_checks.NOISE in kinds(reduce(raw(20, strip_noise=8.0), POLYNOMIAL_RECIPE))
+    assert subtraction_checks.NOISE not in kinds(
+        reduce(raw(20, strip_noise=5.0), POLYNOMIAL_RECIPE)
+    )
     # Light brings noise of its own: the image is noisier than the strip.
-    assert kinds(reduce(raw(20, light=9000.0), BY_ROW)) == []
+    assert kinds(reduce(raw(20, light=9000.0), ROW_RECIPE)) == []
 
 
 @pytest.mark.parametrize("along", ["rows", "columns"])
@@ -104,7 +106,7 @@ def test_light_in_a_strip_is_warned_of(along):
     if along == "columns":
         frame = np.ascontiguousarray(frame.T)
         a = amplifier(f"1:{NY},1:{NX}", f"1:{NY},{NX + 1}:{NX + 20}", along="columns")
-    reduced = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, a), BY_ROW)
+    reduced = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, a), ROW_RECIPE)
     (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
     assert "6 of its 20 columns are off by up to 40" in text or "7 of its 20" in text
     moved = float(text.split("move the level by ")[1].split()[0])
@@ -114,8 +116,8 @@ def test_light_in_a_strip_is_warned_of(along):
     # A single hot column does not move the median.
     frame = raw(20)
     frame[:, NX + 11] += 900
-    assert subtraction_checks.LIGHT not in kinds(reduce(frame, BY_ROW))
-    assert subtraction_checks.LIGHT in kinds(reduce(frame, replace(BY_ROW, statistic="mean")))
+    assert subtraction_checks.LIGHT not in kinds(reduce(frame, ROW_RECIPE))
+    assert subtraction_checks.LIGHT in kinds(reduce(frame, replace(ROW_RECIPE, statistic="mean")))
 
 
 def test_the_advice_on_light_in_a_strip_can_be_followed():
@@ -128,7 +130,7 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         frame[:, NX : NX + lit] += (400 + step * np.arange(lit)).astype(np.uint16)
         geometry_of = amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + width},1:{NY}")
         reduced = reduction.reduce_frame(
-            {0: (frame, 0)}, geometry(frame.shape, geometry_of), BY_ROW
+            {0: (frame, 0)}, geometry(frame.shape, geometry_of), ROW_RECIPE
         )
         (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
         assert advice in text
@@ -138,7 +140,7 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         assert line.endswith("config/cameras/simcam.yaml")
 
 
-def two(split, *, seam, step, seed=3, light=0.0):
+def two_amplifier_frame(split, *, seam, step, seed=3, light=0.0):
     """A frame of two amplifiers whose levels differ by `step` and meet at `seam`."""
     rng = np.random.default_rng(seed)
     frame = 1000 + 4 * rng.standard_normal((NY, NX + 64))
@@ -156,25 +158,25 @@ def two(split, *, seam, step, seed=3, light=0.0):
             place=f"{split + 1}:{NX},{rows}",
         ),
     ]  # fmt: skip
-    return reduce(np.rint(frame).astype(np.uint16), BY_ROW, amplifiers=amplifiers)
+    return reduce(np.rint(frame).astype(np.uint16), ROW_RECIPE, amplifiers=amplifiers)
 
 
 @pytest.mark.parametrize("step", [4.5, -4.5, 20.0])
 @pytest.mark.parametrize("light", [0.0, 500.0])
 def test_a_seam_elsewhere_than_the_split_is_warned_of(step, light):
-    reduced = two(64, seam=40, step=step, light=light)
+    reduced = two_amplifier_frame(64, seam=40, step=step, light=light)
     (text,) = (text for kind, text in reduced.warnings if kind == seam_checks.SEAM)
     assert "amplifiers A1 and A2 are split at column 65, and the image steps by" in text
     assert "at column 41:" in text
     image = reduced.images[0].data.astype(float)
     assert image[:, 40:64].mean() - image[:, :40].mean() == pytest.approx(step, abs=0.1)
-    assert seam_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
+    assert seam_checks.SEAM not in kinds(two_amplifier_frame(40, seam=40, step=step, light=light))
 
 
 def test_a_step_of_the_sky_is_no_seam():
     rng = np.random.default_rng(5)
     light = np.where(np.arange(NX) < 90, 100.0, 104.5) + rng.normal(0, 0.1, NX)
-    assert seam_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
+    assert seam_checks.SEAM not in kinds(two_amplifier_frame(64, seam=64, step=4.5, light=light))
 
 
 # -- what a geometry decides -------------------------------------------------------------------
@@ -361,7 +363,7 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
         lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
         levels = np.median(strip, axis=1)
         _, warnings = subtraction_checks.judge_sample(
-            strip_samples.Sample(lines, levels, levels, strip, 4.0), BY_ROW
+            strip_samples.Sample(lines, levels, levels, strip, 4.0), ROW_RECIPE
         )
         count += subtraction_checks.ROW_NOISE_GREW in [kind for kind, _ in warnings]
     assert fewest <= count <= most
@@ -410,7 +412,7 @@ def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
     assert strip_filled(slice(20, 30), slice(0, 12))[0] == []
     frame = np.full((120, 325), 65535, np.uint16)
     one = amplifier("1:300,1:120", "301:325,1:120")
-    made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
     assert (made.flags, list(made.warnings)) == ({"A": "saturated"}, [])
 
 
@@ -431,5 +433,5 @@ def test_a_quiet_readout_has_no_empty_rows(noise):
     for _ in range(5):
         frame = np.rint(1000.3 + noise * rng.standard_normal((4000, 60))).astype(np.uint16)
         one = amplifier("1:50,1:4000", "51:60,1:4000")
-        made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+        made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
         assert subtraction_checks.EMPTY_ROWS not in dict(made.warnings)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from chain_runs import BIAS, DARKS, FLATS, edit, finished, pull, run, run_again, take
+from chain_runs import BIAS, DARKS, FLATS, copy_finished_run, edit, pull, run, run_again, take
 
 from ccdflow import simulate
 from ccdflow.run import job_records
@@ -58,7 +58,7 @@ def lose_a_box(data):
 
 @pytest.mark.parametrize("kind", ["bias", "dark60_", "flat_g"])
 def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     as_float(tmp_path / f"raw/{kind}2.fits", lose_an_amplifier)
     done = run_again(tmp_path, chain, before)
     row = row_of(done, f"{kind}2.fits")
@@ -73,7 +73,7 @@ def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
     "kind", ["dark60_", *(pytest.param(k, marks=pytest.mark.torture) for k in ("bias", "flat_g"))]
 )
 def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     as_float(tmp_path / f"raw/{kind}2.fits", lose_a_box)
     counted = {kind.split("_")[0].rstrip("0123456789"): {"count": True}}
     done = run_again(tmp_path, chain, before, **counted)
@@ -88,7 +88,7 @@ def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_flats_of_zeros_or_nan_make_no_flat_and_are_reported(tmp_path, value):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     for number in range(1, 5):
         as_float(tmp_path / f"raw/flat_r{number}.fits", lambda data: data[:, :103].fill(value))
     done = run_again(tmp_path, chain, before)
@@ -104,7 +104,7 @@ def test_flats_of_zeros_or_nan_make_no_flat_and_are_reported(tmp_path, value):
     "seconds", [-5.0, None, 3e9, pytest.param(2.0**31, marks=pytest.mark.torture)]
 )
 def test_a_dark_of_an_impossible_exposure_is_a_row_and_costs_nothing(tmp_path, seconds):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
     done = run_again(tmp_path, chain, before)
     assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
@@ -145,7 +145,7 @@ def test_all_darks_without_an_exposure_are_no_dark_and_every_frame_is_calibrated
 
 
 def test_a_frame_without_an_exposure_takes_no_dark_and_gives_the_reason(tmp_path):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     edit(tmp_path / "raw/science_g1.fits", EXPTIME=None)
     done = run_again(tmp_path, chain, before)
     assert grades(done) == dict(zip(SCIENCE, "CAA", strict=True))

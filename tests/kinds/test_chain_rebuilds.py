@@ -25,7 +25,7 @@ MINE = "103x101_1x1"
 LATE = ("bias6", "dark60_4", "dark20_4", "flat_r5", "science_g2")
 
 
-def of(night, *names):
+def products_of(night, *names):
     """Return products of a night: 'bias', 'dark 60', 'flat g', 'pixels', frames by name."""
     products = set()
     for name in names:
@@ -111,13 +111,13 @@ def archive(original, tmp_path):
 
 # By the late frame: what is made again of the second night. Its bad pixels come from all of its
 # darks and flats and stand in the mask of all of its frames.
-CALIBRATED = ("calibrated science_g1", "calibrated science_r1")
+CALIBRATED_FRAMES = ("calibrated science_g1", "calibrated science_r1")
 AGAIN = {
-    "bias6": ("bias", "dark 60", "dark 20", "flat g", "flat r", "pixels", *CALIBRATED),
+    "bias6": ("bias", "dark 60", "dark 20", "flat g", "flat r", "pixels", *CALIBRATED_FRAMES),
     # The flats take the dark that leaves less of the bias, that of 20 s.
-    "dark60_4": ("dark 60", "pixels", *CALIBRATED),
-    "dark20_4": ("dark 20", "flat g", "flat r", "pixels", *CALIBRATED),
-    "flat_r5": ("flat r", "pixels", *CALIBRATED),
+    "dark60_4": ("dark 60", "pixels", *CALIBRATED_FRAMES),
+    "dark20_4": ("dark 20", "flat g", "flat r", "pixels", *CALIBRATED_FRAMES),
+    "flat_r5": ("flat r", "pixels", *CALIBRATED_FRAMES),
     "science_g2": ("calibrated science_g2",),
 }
 TABLES_AGAIN = {
@@ -132,7 +132,9 @@ TABLES_AGAIN = {
 @pytest.mark.parametrize("late", AGAIN)
 def test_a_late_frame(archive, late):
     shutil.copy2(archive.root / f"late/{late}.fits", archive.root / "raw/n2")
-    expected = of(2, f"reduced {late}", *AGAIN[late]) | TABLES_AGAIN[late] | {"associations.csv"}
+    expected = (
+        products_of(2, f"reduced {late}", *AGAIN[late]) | TABLES_AGAIN[late] | {"associations.csv"}
+    )
     if "pixels" in AGAIN[late]:
         # The map of all nights, their table, and its steps.
         expected |= MAP | {"detector.csv", "events.csv"}
@@ -143,14 +145,18 @@ def test_without_bad_pixels_a_late_dark_concerns_only_frames_that_took_it(archiv
     archive.options = {"enabled": False}
     archive.run()
     shutil.copy2(archive.root / "late/dark60_4.fits", archive.root / "raw/n2")
-    expected = of(2, "reduced dark60_4", "dark 60", "calibrated science_g1")
+    expected = products_of(2, "reduced dark60_4", "dark 60", "calibrated science_g1")
     archive.makes(expected | {"dark_quality.csv", "associations.csv"})
 
 
 @pytest.mark.parametrize("how", ["deleted", "damaged"])
 def test_a_product_of_each_kind(archive, how):
     """Each is made again as it was, and nothing that is made of it."""
-    products = of(2, "dark 60", "flat g", "pixels", "calibrated science_g1") | of(1, "bias") | MAP
+    products = (
+        products_of(2, "dark 60", "flat g", "pixels", "calibrated science_g1")
+        | products_of(1, "bias")
+        | MAP
+    )
     products |= {"detector.csv", "associations.csv", "dark_quality.csv", "flat_quality.csv"}
     results, before = archive.root / "results", {}
     for name in products:

@@ -16,7 +16,7 @@ from ccdflow.run.context import Context, JobContext, PageContext, PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, Job
 
 
-def documented():
+def documented_contexts():
     """Return {method of a kind: the types of its argument context} as docstrings have them."""
     types = {}
     for name, method in inspect.getmembers(Kind, inspect.isfunction):
@@ -28,14 +28,14 @@ def documented():
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
+def contexts_given(tmp_path_factory):
     """Return [(kind, method, type of the context it was given)] of a night's run."""
     folder, calls = tmp_path_factory.mktemp("contexts"), []
     chain = small_chain.make(
         folder / "raw", biases=3, darks=((60.0, 3),), flats=(("g", 3),), science=(("g", 60.0, 1),)
     )
 
-    def recorded(kind, name, method):
+    def record_calls(kind, name, method):
         def call(context, *others, **named):
             calls.append((kind, name, type(context)))
             return method(context, *others, **named)
@@ -44,8 +44,8 @@ def given(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         for kind in kinds.CHAIN:
-            for name in documented():
-                patch.setattr(kind, name, recorded(kind, name, getattr(kind, name)))
+            for name in documented_contexts():
+                patch.setattr(kind, name, record_calls(kind, name, getattr(kind, name)))
         running = begin(folder / "raw", folder / "results", {"simcam": chain.profile})
         running.plan.dry_run_lines()
         jobs = running.plan.jobs_of_kind(
@@ -57,24 +57,28 @@ def given(tmp_path_factory):
     return calls
 
 
-def test_each_method_gets_the_context_of_its_docstring(given):
-    types = documented()
-    assert {name for _, name, _ in given} >= {
+def test_each_method_gets_the_context_of_its_docstring(contexts_given):
+    types = documented_contexts()
+    assert {name for _, name, _ in contexts_given} >= {
         "basis", "closing", "dry_run_lines", "flags", "make", "page_basis", "products_on_page",
         "section", "sections",
     }  # fmt: skip
-    wrong = {(kind.name, name, of) for kind, name, of in given if of not in expected(types, name)}
+    wrong = {
+        (kind.name, name, of)
+        for kind, name, of in contexts_given
+        if of not in expected_contexts(types, name)
+    }
     assert wrong == set()
 
 
-def expected(types, name):
+def expected_contexts(types, name):
     """Return the types that a method may be given: of a plain `Context` each of the three."""
     own = types[name]
     return (PlanContext, JobContext, PageContext) if own == (Context,) else own
 
 
-def test_a_page_is_made_when_no_record_changes_and_a_frame_while_others_do(given):
-    made = {(kind.reach in (OF_A_FRAME, OF_A_MASTER), of) for kind, name, of in given
+def test_a_page_is_made_when_no_record_changes_and_a_frame_while_others_do(contexts_given):
+    made = {(kind.reach in (OF_A_FRAME, OF_A_MASTER), of) for kind, name, of in contexts_given
             if name == "make"}  # fmt: skip
     assert made == {(True, JobContext), (False, PageContext)}
 
@@ -82,7 +86,7 @@ def test_a_page_is_made_when_no_record_changes_and_a_frame_while_others_do(given
 PRODUCT = "combined/n/bias.fits"
 
 
-def of_one_job(tmp_path, of):
+def context_of_job(tmp_path, of):
     job = Job("bias", PRODUCT, "new key", "new", "n")
     before = job_records.Record(PRODUCT, "bias", "old key")
     return of(
@@ -92,7 +96,7 @@ def of_one_job(tmp_path, of):
 
 
 def test_the_record_of_a_product_while_planning_in_a_job_and_on_a_page(tmp_path):
-    planning, job = of_one_job(tmp_path, PlanContext)
+    planning, job = context_of_job(tmp_path, PlanContext)
     running, page = JobContext.of(planning), PageContext.of(planning)
     assert planning.outcome(PRODUCT).key == "new key"
     assert planning.will_be_made(PRODUCT)
@@ -108,7 +112,7 @@ def test_the_record_of_a_product_while_planning_in_a_job_and_on_a_page(tmp_path)
 
 
 def test_an_answer_on_outcomes_is_kept_where_they_do_not_change(tmp_path):
-    planning, _ = of_one_job(tmp_path, PlanContext)
+    planning, _ = context_of_job(tmp_path, PlanContext)
     asked = {}
     for context in (planning, JobContext.of(planning), PageContext.of(planning)):
         numbers = iter(range(9)).__next__
@@ -117,7 +121,7 @@ def test_an_answer_on_outcomes_is_kept_where_they_do_not_change(tmp_path):
 
 
 def test_a_context_of_another_type_shares_the_contents_and_no_answer(tmp_path):
-    planning, _ = of_one_job(tmp_path, PlanContext)
+    planning, _ = context_of_job(tmp_path, PlanContext)
     planning.kept_by_key(("a",), list)
     page = PageContext.of(planning)
     for each in fields(Context):

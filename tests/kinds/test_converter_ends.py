@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import DARKS, FEW, FLATS, KINDS, take
+from chain_runs import DARKS, FEW_FRAMES, FLATS, KINDS, take
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds.masters.member_masters import saturation_ceiling
@@ -37,7 +37,7 @@ def fill(path, pixels, *, ramp=0.0):
 def night(tmp_path_factory):
     """The tiny night of a camera without a saturation: (chain, its run)."""
     folder = tmp_path_factory.mktemp("ends")
-    chain = take(folder, **FEW)
+    chain = take(folder, **FEW_FRAMES)
     single = [np.s_[3, 60], np.s_[97, 90], np.s_[70, 10]]
     fill(chain.raw / "science_g1.fits", [STAR, *single], ramp=50)
     for number in (1, 2, 3):

@@ -43,7 +43,7 @@ def run(tmp_path, profile=LFC, **more):
     return run_jobs(tmp_path / "raw", tmp_path / "results", {"lfc": profile} | more, kinds=KINDS)
 
 
-def shown(done, name):
+def statuses_of(done, name):
     """Status and reason of the frames whose names begin so, without advice on image types."""
     rows = done.context.store.rows
     return [rows[file].status_and_reason for file in sorted(rows) if file.startswith(name)]
@@ -62,17 +62,17 @@ def test_trimmed_frames_are_set_aside_by_their_cards_and_the_others_are_reduced(
         first=20, trimmed=True,
     )  # fmt: skip
     done = run(tmp_path)
-    for status, reason in shown(done, "cut_"):
+    for status, reason in statuses_of(done, "cut_"):
         assert status == "set aside"
         assert reason.startswith("DATASEC: the overscan of the camera's profile holds data by")
         assert "amplifier A has its overscan at [104:128,1:90] (found '[1:128,1:90]')" in reason
         assert "recognised by NAXIS1: 128 (`overscan: none`" in reason
-    assert len(shown(done, "cut_")) == 9
-    assert {status for status, _ in shown(done, "bias") + shown(done, "flat")} == {"ok"}
+    assert len(statuses_of(done, "cut_")) == 9
+    assert {status for status, _ in statuses_of(done, "bias") + statuses_of(done, "flat")} == {"ok"}
     assert done.open("combined/2020-02-29/bias_lfc_128x90_g1.1.fits")[0].data.shape == (NY, NX)
     remedy = "recognise: {INSTRUME: LFC, NAXIS1: 128}\nsite: {longitude: -116.9}\noverscan: none\n"
     done = run(tmp_path, lfc_cut=remedy)
-    assert {status for status, _ in shown(done, "cut_")} == {"ok"}
+    assert {status for status, _ in statuses_of(done, "cut_")} == {"ok"}
     assert done.open("reduced/cut_flat0.fits")[0].data.shape == (NY, NX)
 
 
@@ -80,21 +80,21 @@ def test_without_cards_pixels_tell_and_biases_are_warned_of(tmp_path):
     take(tmp_path, "bias", "flat", "science")
     take(tmp_path, "bias", "flat", "science", "bright", name="cut_", first=20, trimmed=True)
     done = run(tmp_path)
-    for status, reason in shown(done, "cut_flat"):
+    for status, reason in statuses_of(done, "cut_flat"):
         assert status == "set aside"
         assert reason.startswith("the overscan [104:128,1:90] holds data as the image does: its")
         remedy = "else correct `overscan:` in the camera's profile"
         assert (reason.count(remedy), reason.endswith(remedy)) == (1, True)
     assert not (done.results / "reduced" / "cut_flat0.fits").exists()
-    for status, reason in shown(done, "cut_bright"):
+    for status, reason in statuses_of(done, "cut_bright"):
         # The same noise and level could be those of a noisy readout without light.
         assert status == "ok"
         assert "warning: the overscan [104:128,1:90] may hold data: its level" in reason
-    for status, reason in shown(done, "cut_b") + shown(done, "cut_science"):
+    for status, reason in statuses_of(done, "cut_b") + statuses_of(done, "cut_science"):
         assert status == "ok"
         assert "warning: NAXIS1 is 128: in a frame of its size, with light, the strip" in reason
         assert "give `size:` in the camera's profile" in reason
-    assert [text for _, text in shown(done, "bias") + shown(done, "flat")] == [""] * 6
+    assert [text for _, text in statuses_of(done, "bias") + statuses_of(done, "flat")] == [""] * 6
     line = "warning: lfc: cut_bias0.fits (the first of 9 frames): NAXIS1 is 128: in a frame of its"
     assert sum(text.startswith(line) for text in done.lines) == 1
 
@@ -103,8 +103,8 @@ def test_biases_of_two_sizes_without_light_are_warned_of_by_size(tmp_path):
     take(tmp_path, "bias")
     take(tmp_path, "bias", name="cut_", first=20, trimmed=True)
     done = run(tmp_path)
-    assert [text for _, text in shown(done, "bias")] == [""] * 3
-    for _, reason in shown(done, "cut_"):
+    assert [text for _, text in statuses_of(done, "bias")] == [""] * 3
+    for _, reason in statuses_of(done, "cut_"):
         assert "warning: NAXIS1 is 128: others of the night have 160, and neither a card" in reason
 
 
@@ -118,14 +118,14 @@ def test_windows_other_cameras_and_sizes_with_light_are_no_alarm(tmp_path, state
     take(tmp_path, "bias", **other)
     profile = LFC_LIKE.format(name="TESTCAM") + "size: [128, 90]\n"
     done = run(tmp_path, test=profile)
-    assert {(status, reason) for status, reason in shown(done, "")} == {("ok", "")}
+    assert {(status, reason) for status, reason in statuses_of(done, "")} == {("ok", "")}
     # The flat of another width has its overscan, so that its biases have it as well.
     narrow = {"sections": sections(96) if stated else None, "name": "narrow_", "first": 60}
     take(tmp_path, "bias", "flat", **narrow)
     for path in (tmp_path / "raw").glob("narrow_*"):
         cut_left_columns(path)
     done = run(tmp_path, test=profile)
-    assert {(status, reason) for status, reason in shown(done, "narrow_")} == {("ok", "")}
+    assert {(status, reason) for status, reason in statuses_of(done, "narrow_")} == {("ok", "")}
 
 
 def cut_left_columns(path):
@@ -146,20 +146,20 @@ def test_a_noisy_camera_loses_no_frame(tmp_path):
             pixels[:, : NX - 40] += rng.poisson(LIGHT[kind], (NY, NX - 40))
             write_raw(tmp_path / "raw" / f"{kind}{i}.fits", (np.rint(pixels).astype("u2"), cards))
     done = run(tmp_path)
-    assert {status for status, _ in shown(done, "")} == {"ok"}
-    for _, reason in shown(done, "flat") + shown(done, "science"):
+    assert {status for status, _ in statuses_of(done, "")} == {"ok"}
+    for _, reason in statuses_of(done, "flat") + statuses_of(done, "science"):
         assert "may hold data" in reason
         assert "correct `gain:` and `read_noise:` in the camera's profile" in reason
     # The remedy that it names.
     done = run(tmp_path, LFC + "gain: 1.0\nread_noise: 60\n")
-    assert not any("may hold data" in reason for _, reason in shown(done, ""))
+    assert not any("may hold data" in reason for _, reason in statuses_of(done, ""))
 
 
 def test_a_night_without_any_overscan_is_known_by_its_flats(tmp_path):
     take(tmp_path, "bias", "flat", "science", trimmed=True)
     done = run(tmp_path)
-    assert {status for status, _ in shown(done, "flat")} == {"set aside"}
-    for _, reason in shown(done, "bias") + shown(done, "science"):
+    assert {status for status, _ in statuses_of(done, "flat")} == {"set aside"}
+    for _, reason in statuses_of(done, "bias") + statuses_of(done, "science"):
         assert "in a frame of its size, with light, the strip holds data" in reason
 
 
@@ -176,7 +176,7 @@ def test_a_section_that_need_not_be_about_the_frame_costs_none(tmp_path, cards):
     take(tmp_path, "bias", "flat", sections=more)
     done = run(tmp_path)
     (keyword, value), *_ = cards.items()
-    for status, reason in shown(done, ""):
+    for status, reason in statuses_of(done, ""):
         assert status == "ok"
         assert f"warning: {keyword}: the overscan of the camera's profile may hold data" in reason
         assert f"(found {value}, allowed: a section without the columns of the overscan)" in reason

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from camera_headers import header, profile
-from chain_runs import BIAS, DARKS, FEW, FLATS, KINDS, edit, run, take
+from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, KINDS, edit, run, take
 from small_frames import run_jobs
 from test_chain_faults import row_of
 
@@ -20,14 +20,14 @@ from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
 # One of each step, for nights of two cameras.
-FEWEST = {
+FEWEST_FRAMES = {
     "biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),), "science": (("g", 60.0, 1),),
 }  # fmt: skip
 
 
 def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_path):
     """A science frame of floating point, and one that lies there under two names."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     path = tmp_path / "raw" / "science_g1.fits"
     with fits.open(path) as hdus:
         data, cards = hdus[0].data.astype(np.float32), hdus[0].header.copy()
@@ -55,8 +55,8 @@ def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_
 
 def test_a_dark_of_a_sensor_10_degrees_warmer_is_left_out(tmp_path):
     """Its set point is that of the others: the cooler failed."""
-    chain = take(tmp_path, **FEW)
-    take(tmp_path, folder="warm", **FEW, dark_temperature=-90.0)
+    chain = take(tmp_path, **FEW_FRAMES)
+    take(tmp_path, folder="warm", **FEW_FRAMES, dark_temperature=-90.0)
     for path in (tmp_path / "raw" / "warm").glob("*.fits"):
         if path.name == "dark60_1.fits":
             edit(path, **{"SET-TEMP": -100.0})
@@ -70,9 +70,9 @@ def test_a_dark_of_a_sensor_10_degrees_warmer_is_left_out(tmp_path):
 
 
 def test_two_cameras_in_one_night_share_nothing(tmp_path):
-    chain = take(tmp_path, folder="one", **FEWEST)
+    chain = take(tmp_path, folder="one", **FEWEST_FRAMES)
     other = take(
-        tmp_path, folder="two", detector=simulate.draw_detector((101, 103), seed=5), **FEWEST
+        tmp_path, folder="two", detector=simulate.draw_detector((101, 103), seed=5), **FEWEST_FRAMES
     )
     for path in (tmp_path / "raw" / "two").glob("*.fits"):
         edit(path, INSTRUME="OTHERCAM")
@@ -90,7 +90,7 @@ def test_two_cameras_in_one_night_share_nothing(tmp_path):
 
 def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     """One is saturated in a tenth of its pixels."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     with fits.open(tmp_path / "raw" / "flat_g2.fits", mode="update") as hdus:
         hdus[0].data[:12, :103] = 65535
     done = run(tmp_path, chain)
@@ -105,7 +105,7 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
 
 def test_a_dark_and_a_flat_without_values_are_reported_as_such(tmp_path):
     """Not as saturated: the dark is NaN in a part, the flat in another, which is full beside."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     for name, rows, full in (("dark60_2", 6, 0), ("flat_g2", 8, 4)):
         path = chain.raw / f"{name}.fits"
         with fits.open(path) as hdus:
@@ -122,7 +122,7 @@ def test_a_dark_and_a_flat_without_values_are_reported_as_such(tmp_path):
 
 def test_a_flat_of_slightly_another_shape_is_reported_and_combined(tmp_path):
     """By 1 % rms and more it would be left out."""
-    chain = take(tmp_path, **{**FEW, "flats": (("g", 5), ("r", 3))})
+    chain = take(tmp_path, **{**FEW_FRAMES, "flats": (("g", 5), ("r", 3))})
     y = np.linspace(-1, 1, 101)[:, None]
     with fits.open(chain.raw / "flat_g2.fits", mode="update") as hdus:
         raw = hdus[0].data[:, :103].astype(float)
@@ -142,7 +142,7 @@ def test_a_flat_of_slightly_another_shape_is_reported_and_combined(tmp_path):
 
 def test_frames_calibrated_without_a_flat_have_no_warning_of_stars(tmp_path):
     """Flats are divided by none, and science frames by none if the configuration says so."""
-    chain = take(tmp_path, **FEWEST, sky=40.0)
+    chain = take(tmp_path, **FEWEST_FRAMES, sky=40.0)
     steps = {"types": ["flat", "science"], "steps": ["bias", "dark"]}
     done = run(tmp_path, chain, calibrate=steps)
     assert done.records["calibrated/flat_g1.fits"].status == job_records.MADE
@@ -152,7 +152,7 @@ def test_frames_calibrated_without_a_flat_have_no_warning_of_stars(tmp_path):
 
 
 def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_reported(tmp_path):
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     text = chain.profile.replace("gain: 1.2\n", "gain: {keyword: GAIN9}\n")
     for path in (tmp_path / "raw").glob("*.fits"):
         edit(path, GAIN9=0.0)
@@ -171,7 +171,7 @@ def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_reported(tmp_path
 
 def test_a_gain_that_half_of_a_night_lacks_is_reported_and_the_remedy_works(tmp_path):
     """Science frames without GAIN take no master of frames with it, until the user says so."""
-    chain = take(tmp_path, **FEWEST)
+    chain = take(tmp_path, **FEWEST_FRAMES)
     for path in (tmp_path / "raw").glob("*.fits"):
         if not path.name.startswith("science"):
             edit(path, GAIN=1.2)

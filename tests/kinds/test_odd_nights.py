@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import DARKS, FEW, FLATS, edit, pull, run, take
+from chain_runs import DARKS, FEW_FRAMES, FLATS, edit, pull, run, take
 from test_chain_faults import row_of
 
 SCIENCE = ("science_g1.fits", "science_r1.fits")
@@ -58,7 +58,7 @@ WRITERS = {"extension": (as_extension, ""), "tiles": (as_tiles, ".fz"), "floats"
 
 def test_a_night_of_every_form_of_file_has_one_set_of_masters(tmp_path):
     """Images in the first HDU or the second, packed in tiles, of floating point, in one group."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     plain = {path.stem: path for path in (tmp_path / "raw").glob("*.fits")}
     for number, stem in enumerate(sorted(set(plain) - {"science_g1", "science_r1"})):
         writer, suffix = [*WRITERS.values(), (None, "")][number % 4]
@@ -75,7 +75,7 @@ def test_a_night_of_every_form_of_file_has_one_set_of_masters(tmp_path):
 
 
 def test_units_wheels_and_gains_in_other_spellings_part_nothing(tmp_path):
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     for number, path in enumerate(sorted((tmp_path / "raw").glob("*.fits"))):
         header = fits.getheader(path)
         seconds, band = header["EXPTIME"], header.get("FILTER")
@@ -96,7 +96,7 @@ def test_units_wheels_and_gains_in_other_spellings_part_nothing(tmp_path):
 
 def test_darks_without_a_temperature_are_with_those_of_the_only_one(tmp_path):
     """A third of the darks has none: level, noise and structure tell whether they belong there."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     for path in (tmp_path / "raw").glob("*.fits"):
         cards = {"SET-TEMP": None} if "SET-TEMP" in fits.getheader(path) else {}
         edit(path, **cards, **({"CCD-TEMP": None} if path.stem.endswith("0_2") else {}))
@@ -122,7 +122,7 @@ def test_darks_without_a_temperature_are_a_group_where_others_have_two(tmp_path)
 
 
 def test_a_readout_that_broke_off_is_reported_for_each_type_of_frame(tmp_path):
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     names = ("flat_g1.fits", "dark60_1.fits", "science_g1.fits")
     for name in names:
         with fits.open(tmp_path / "raw" / name, mode="update") as hdus:
@@ -136,7 +136,7 @@ def test_a_readout_that_broke_off_is_reported_for_each_type_of_frame(tmp_path):
 
 def test_a_saturated_science_frame_is_reported_as_such_and_not_by_its_noise(tmp_path):
     """No word of the overscan, nor of the gain, whose noise is 0 in it."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     with fits.open(tmp_path / "raw/science_g1.fits", mode="update") as hdus:
         hdus[0].data[...] = 65535
     done = run(tmp_path, chain)
@@ -153,7 +153,7 @@ def test_a_saturated_science_frame_is_reported_as_such_and_not_by_its_noise(tmp_
 
 def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
     """Their group has the name of the first; the frame takes it, whatever its own card has."""
-    chain = take(tmp_path, **FEW)
+    chain = take(tmp_path, **FEW_FRAMES)
     spelled = ("Bessell_g", "Bessell-g", "Clear+Bessell  g")
     for number, band in enumerate(spelled, start=1):
         edit(tmp_path / f"raw/flat_g{number}.fits", FILTER=band)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import DARKS, FEW, FLATS, KINDS, take
+from chain_runs import DARKS, FEW_FRAMES, FLATS, KINDS, take
 from small_frames import amplifier, geometry, run_jobs
 
 from ccdflow.camera.reduction_recipe import ReductionRecipe
@@ -23,7 +23,7 @@ LEFT, OVERSCAN = slice(0, 52), slice(103, 119)
 def night(tmp_path_factory):
     """The tiny night with such rows in a science frame, a dark and a flat: (chain, its run)."""
     folder = tmp_path_factory.mktemp("rows")
-    chain = take(folder, **FEW)
+    chain = take(folder, **FEW_FRAMES)
     for name, rows in ROWS.items():
         with fits.open(chain.raw / f"{name}.fits", mode="update") as hdus:
             hdus[0].data[rows, OVERSCAN] = 65535

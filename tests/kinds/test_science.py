@@ -12,7 +12,19 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 from ccdproc import ImageFileCollection
-from chain_runs import BIAS, DARKS, FEW, FLATS, MANY, NIGHT, finished, late_copy, pull, run, take
+from chain_runs import (
+    BIAS,
+    DARKS,
+    FEW_FRAMES,
+    FLATS,
+    MANY_FRAMES,
+    NIGHT,
+    copy_finished_run,
+    late_copy,
+    pull,
+    run,
+    take,
+)
 from small_frames import begin
 
 from ccdflow import kinds, simulate
@@ -41,10 +53,10 @@ def plan_of(tmp_path, chain, profile=None, **config):
 
 
 def test_calibrated_frames_are_the_truth_within_their_errors(tmp_path):
-    chain = take(tmp_path, **MANY)
+    chain = take(tmp_path, **MANY_FRAMES)
     done = run(tmp_path, chain)
     spreads = []
-    for file in chain.of("science"):
+    for file in chain.files_of_type("science"):
         hdus = done.open(f"calibrated/{file}")
         assert hdus[0].header["CALGRADE"] == "A"
         assert hdus[0].header["BUNIT"] == "electron"
@@ -64,7 +76,7 @@ def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path):
         folder = tmp_path / f"half{half}"
         (folder / "raw").mkdir(parents=True)
         for kind in ("bias", "dark", "flat"):
-            for file in chain.of(kind)[half::2]:
+            for file in chain.files_of_type(kind)[half::2]:
                 (folder / "raw" / file).symlink_to(tmp_path / "raw/all" / file)
         halves.append(run(folder, chain, bias={"uncertainty": True}))
     good = chain.detector.defects() == 0
@@ -84,7 +96,7 @@ def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path):
 
 
 def test_ccdproc_and_astropy_open_them(tmp_path):
-    _, done = finished(tmp_path)
+    _, done = copy_finished_run(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ccd = CCDData.read(done.results / SCIENCE)
@@ -96,7 +108,7 @@ def test_ccdproc_and_astropy_open_them(tmp_path):
 
 
 def test_the_table_has_a_line_for_each_step_of_each_frame(tmp_path):
-    _, done = finished(tmp_path)
+    _, done = copy_finished_run(tmp_path)
     table = pd.read_csv(done.results / "associations.csv")
     assert len(table) == 3 * 3
     one = table[table.frame == "calibrated/science_r1.fits"].set_index("step")
@@ -127,7 +139,7 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_masters_that_exist_are_applied_and_missing_ones_are_named(tmp_path, name):
     options, grade, applied, note = CHAINS[name]
-    chain = take(tmp_path, **(FEW | options))
+    chain = take(tmp_path, **(FEW_FRAMES | options))
     done = run(tmp_path, chain)
     record, header = done.records[SCIENCE], done.open(SCIENCE)[0].header
     steps = [step for step in ("bias", "dark", "flat") if f"{step.upper()}IM" in header]
@@ -209,10 +221,10 @@ def test_refuse_sets_a_frame_aside_with_the_wanted_and_the_existing_masters(tmp_
 
 
 def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_flats_show(tmp_path):
-    chain = take(tmp_path, **MANY)
+    chain = take(tmp_path, **MANY_FRAMES)
     done = run(tmp_path, chain, simulate.profile(chain.detector, gain=False))
     spreads = []
-    for file in chain.of("science"):
+    for file in chain.files_of_type("science"):
         hdus = done.open(f"calibrated/{file}")
         assert hdus[0].header["BUNIT"] == "adu"
         for number, amplifier in enumerate(chain.detector.amplifiers, start=1):
@@ -236,7 +248,7 @@ def test_a_camera_without_gain_and_flats_has_no_uncertainty(tmp_path):
 @pytest.mark.parametrize("part", [0.85, pytest.param(1.2, marks=pytest.mark.torture)])
 def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_path, part):
     """The profile's gain is off by a fifth or less: electrons are, and pulls are not."""
-    chain = take(tmp_path, **MANY)
+    chain = take(tmp_path, **MANY_FRAMES)
     profile = chain.profile
     for amplifier in chain.detector.amplifiers:
         wrong = f"gain: {amplifier.gain * part:.4f}"
@@ -244,7 +256,7 @@ def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_pat
         profile = profile.replace(f"gain: {amplifier.gain}\n", f"{wrong}\n")
     done = run(tmp_path, chain, profile)
     spreads = []
-    for file in chain.of("science"):
+    for file in chain.files_of_type("science"):
         hdus = done.open(f"calibrated/{file}")
         assert hdus[0].header["BUNIT"] == "electron"
         good = chain.good(file) & (hdus["MASK"].data == 0)
@@ -260,7 +272,7 @@ def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_pat
 
 
 def test_types_and_steps_are_configuration(tmp_path):
-    chain, _ = finished(tmp_path)
+    chain, _ = copy_finished_run(tmp_path)
     done = run(tmp_path, chain, calibrate={"types": ["flat"], "steps": ["bias", "dark", "flat"]})
     made = sorted(p for p, r in done.records.items() if r.kind == "science")
     assert made == [f"calibrated/flat_{band}{n}.fits" for band in "gr" for n in range(1, 5)]
@@ -269,7 +281,7 @@ def test_types_and_steps_are_configuration(tmp_path):
 
 
 def test_neither_uncertainty_nor_mask(tmp_path):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     whole = done.open(SCIENCE)[0].data
     plain = run(tmp_path, chain, calibrate={"uncertainty": False, "mask": False})
     hdus = plain.open(SCIENCE)
@@ -279,7 +291,7 @@ def test_neither_uncertainty_nor_mask(tmp_path):
 
 
 def test_switched_off_nothing_is_made_or_touched(tmp_path):
-    chain, _ = finished(tmp_path)
+    chain, _ = copy_finished_run(tmp_path)
     before = (tmp_path / "results" / SCIENCE).stat()
     done = run(tmp_path, chain, calibrate={"enabled": False})
     assert done.records == {}
@@ -314,16 +326,16 @@ def test_a_late_dark_makes_its_combined_dark_and_its_frames_alone(
 
 
 def test_a_late_bias_makes_again_the_products_of_its_master(tmp_path):
-    chain, _ = finished(tmp_path)
+    chain, _ = copy_finished_run(tmp_path)
     late_copy(chain.raw / "bias1.fits", "bias7.fits")
     _, jobs = plan_of(tmp_path, chain)
-    calibrated = {f"calibrated/{file}" for file in chain.of("science")}
+    calibrated = {f"calibrated/{file}" for file in chain.files_of_type("science")}
     masters = {BIAS, *DARKS.values(), *FLATS.values()}
     assert set(jobs) == {"reduced/bias7.fits"} | masters | calibrated
 
 
 def test_a_late_science_frame_makes_itself_only(tmp_path):
-    chain, _ = finished(tmp_path)
+    chain, _ = copy_finished_run(tmp_path)
     late_copy(chain.raw / "science_g2.fits", "science_g3.fits")
     _, jobs = plan_of(tmp_path, chain)
     assert set(jobs) == {"reduced/science_g3.fits", "calibrated/science_g3.fits"}
@@ -346,12 +358,12 @@ def test_an_earlier_night_helps_the_frames_that_lacked_a_master(tmp_path):
     )  # fmt: skip
     _, jobs = plan_of(tmp_path, first)
     assert {p: why for p, why in jobs.items() if p.startswith("calibrated/")} == {
-        f"calibrated/one/{file}": "its masters changed" for file in first.of("science")
+        f"calibrated/one/{file}": "its masters changed" for file in first.files_of_type("science")
     }
 
 
 def test_a_product_deleted_is_made_again_alone(tmp_path):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     whole = (done.results / SCIENCE).read_bytes()
     (done.results / SCIENCE).unlink()
     assert plan_of(tmp_path, chain)[1] == {SCIENCE: "product missing"}
@@ -361,7 +373,7 @@ def test_a_product_deleted_is_made_again_alone(tmp_path):
 
 @pytest.mark.parametrize("fault", ["cut", "flipped"])
 def test_a_product_damaged_is_made_again_alone(tmp_path, fault):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     path = done.results / "calibrated/science_r1.fits"
     whole = path.read_bytes()
     changed = bytearray(whole[:-2880] if fault == "cut" else whole)
@@ -377,7 +389,7 @@ def test_a_product_damaged_is_made_again_alone(tmp_path, fault):
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
 def test_a_damaged_master_is_made_again_and_its_frames_stay(tmp_path, kind):
     """The same members make the same bytes: nothing after it has to be made again."""
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     product = {"bias": BIAS, "dark": DARKS[60], "flat": FLATS["g"]}[kind]
     whole = (done.results / product).read_bytes()
     changed = bytearray(whole)
@@ -414,14 +426,14 @@ def test_one_frame_by_name_makes_only_its_needs(tmp_path):
 
 
 def test_a_raw_frame_that_is_gone_keeps_its_calibrated_frame(tmp_path):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     (tmp_path / "raw/science_g1.fits").unlink()
     assert plan_of(tmp_path, chain)[1] == {}
     assert (done.results / SCIENCE).is_file()
 
 
 def test_a_frame_gone_bad_takes_its_calibrated_frame_out_of_the_way(tmp_path):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     path = tmp_path / "raw/science_g1.fits"
     path.write_bytes(path.read_bytes()[:5000])
     run(tmp_path, chain, limits={"settle": 0})
@@ -432,7 +444,7 @@ def test_a_frame_gone_bad_takes_its_calibrated_frame_out_of_the_way(tmp_path):
 
 def test_cores_and_order_do_not_matter(tmp_path):
     """Masters are shared by the threads: each frame has the bytes that it has alone."""
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     before = {p: (done.results / p).read_bytes() for p in done.records if p.startswith("cal")}
     for product in reversed(sorted(before)):
         (done.results / product).unlink()
@@ -447,8 +459,8 @@ def test_cores_and_order_do_not_matter(tmp_path):
 
 @pytest.mark.parametrize("compress", [True, "quantised"])
 def test_compressed_frames_are_the_same_pixels_and_are_made_again_alone(tmp_path, compress):
-    chain, plain = finished(tmp_path)
-    frames = {f"calibrated/{file}" for file in chain.of("science")}
+    chain, plain = copy_finished_run(tmp_path)
+    frames = {f"calibrated/{file}" for file in chain.files_of_type("science")}
     before = {product: plain.open(product) for product in frames}
     settings = {"calibrate": {"compress": compress}}
     assert set(plan_of(tmp_path, chain, **settings)[1]) == frames

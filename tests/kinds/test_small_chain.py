@@ -14,7 +14,7 @@ def chain(tmp_path_factory):
     return small_chain.make(tmp_path_factory.mktemp("chain") / "raw", cosmic_rays=1e-6)
 
 
-def reduced(chain, file):
+def subtract_levels(chain, file):
     """Return the science pixels less each row's true level, in adu."""
     one = chain.taken[file]
     image = one.raw[:, : chain.detector.shape[1]].astype(float)
@@ -57,10 +57,16 @@ def test_a_night_that_was_taken_before_is_the_same_without_exposing_it(tmp_path,
 
 
 def test_files_are_found_by_kind_filter_and_exposure(chain):
-    assert chain.of("dark", exptime=20) == ["dark20_1.fits", "dark20_2.fits", "dark20_3.fits"]
-    assert chain.of("science", filter="r") == ["science_r1.fits"]
-    assert len(chain.of("bias")) == 6
-    assert {fits.getheader(chain.raw / f)["FILTER"] for f in chain.of("flat", filter="g")} == {"g"}
+    assert chain.files_of_type("dark", exptime=20) == [
+        "dark20_1.fits",
+        "dark20_2.fits",
+        "dark20_3.fits",
+    ]
+    assert chain.files_of_type("science", filter="r") == ["science_r1.fits"]
+    assert len(chain.files_of_type("bias")) == 6
+    assert {
+        fits.getheader(chain.raw / f)["FILTER"] for f in chain.files_of_type("flat", filter="g")
+    } == {"g"}
 
 
 @pytest.mark.parametrize("unit", ["electron", "adu"])
@@ -69,17 +75,20 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
     """(R - B - (D - B)) / F, with the true levels, compared by the errors of every term."""
     detector, gain = chain.detector, chain.detector.per_column("gain")
     factor = gain if unit == "electron" else np.ones_like(gain)
-    (file, *_) = chain.of("science", filter=band)
+    (file, *_) = chain.files_of_type("science", filter=band)
     one = chain.taken[file]
-    darks, flats = chain.of("dark", exptime=one.exptime), chain.of("flat", filter=band)
+    darks, flats = (
+        chain.files_of_type("dark", exptime=one.exptime),
+        chain.files_of_type("flat", filter=band),
+    )
     good = chain.good(file, *darks, *flats) & (detector.defects() == 0)
-    bias = mean(reduced(chain, f) for f in chain.of("bias"))
-    dark = mean(reduced(chain, f) for f in darks)
-    lit = [reduced(chain, f) - bias - (dark - bias) * 4.0 / one.exptime for f in flats]
+    bias = mean(subtract_levels(chain, f) for f in chain.files_of_type("bias"))
+    dark = mean(subtract_levels(chain, f) for f in darks)
+    lit = [subtract_levels(chain, f) - bias - (dark - bias) * 4.0 / one.exptime for f in flats]
     level = np.array([(image * factor)[good].mean() for image in lit])
     assert np.diff(level) / level[:-1] == pytest.approx(np.full(3, 0.02), abs=0.002)
     flat = mean(image * factor / one_level for image, one_level in zip(lit, level, strict=True))
-    science = ((reduced(chain, file) - dark) * factor)[good] / flat[good]
+    science = ((subtract_levels(chain, file) - dark) * factor)[good] / flat[good]
     reading = detector.per_column("read_noise") ** 2 + gain**2 / 12
     dim = one.dark + one.glow
     photons = sum(chain.taken[f].light for f in flats)
@@ -99,11 +108,11 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
 
 def test_masters_true_of_the_chain_are_those_of_its_frames(chain):
     gain = chain.detector.per_column("gain")
-    bias = mean(reduced(chain, f) for f in chain.of("bias"))
+    bias = mean(subtract_levels(chain, f) for f in chain.files_of_type("bias"))
     error = np.sqrt((chain.detector.per_column("read_noise") / gain) ** 2 + 1 / 12) / np.sqrt(6)
     assert ((bias - chain.bias()) / error).std() == pytest.approx(1, rel=0.03)
-    files = chain.of("dark", exptime=60)
-    dark = mean(reduced(chain, f) for f in files) - chain.bias()
+    files = chain.files_of_type("dark", exptime=60)
+    dark = mean(subtract_levels(chain, f) for f in files) - chain.bias()
     good = chain.good(*files) & (chain.detector.defects() & 4096 == 0)
     error = np.sqrt((chain.dark(60) / gain + 6 * error**2) / len(files))
     pull = ((dark - chain.dark(60)) / error)[good]

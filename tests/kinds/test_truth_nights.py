@@ -92,7 +92,7 @@ def compare_night_with_truth(seed, folder):
         )
 
 
-def boxed(frame, number, part):
+def scatter_of_boxes(frame, number, part):
     """Return the scatter of sums of 10 x 10 pixels over its prediction; the rows' level apart."""
     off, variance = frame.off[:, part], frame.error[:, part] ** 2
     level = frame.levels[number] / np.maximum(frame.flat[:, part], 1e-3)
@@ -138,7 +138,7 @@ def figures_of_nights(tmp_path_factory):
             if frame.name.startswith("level"):
                 for number, part in enumerate(HALVES):
                     pull = (frame.off / frame.error)[:, part][frame.good[:, part]]
-                    own = [pull.mean(), pull.std(), boxed(frame, number, part)]
+                    own = [pull.mean(), pull.std(), scatter_of_boxes(frame, number, part)]
                     figures.setdefault((frame.name, number), []).append(own)
             else:
                 stars[frame.name.rstrip("0123456789")].append(stellar(frame, places))

@@ -8,7 +8,7 @@ from ccdflow.pages import rendering
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def render_compiled(monkeypatch):
     """Return a function that renders a part of a page with compiled templates in a folder."""
     init_before = rendering._CompiledTemplates.__init__
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
@@ -27,20 +27,22 @@ def shown(monkeypatch):
     rendering._template_environment.cache_clear()
 
 
-def test_compiled_templates_are_kept_and_a_damaged_one_is_compiled_again(shown, tmp_path):
+def test_compiled_templates_are_kept_and_a_damaged_one_is_compiled_again(render_compiled, tmp_path):
     folder = tmp_path / "cache"
-    first = shown(folder)
+    first = render_compiled(folder)
     (kept,) = folder.iterdir()
     assert "24 frames reduced." in first
     whole = kept.read_bytes()
     kept.write_bytes(whole[: len(whole) // 2])
-    assert shown(folder) == first
+    assert render_compiled(folder) == first
     assert kept.read_bytes() == whole
 
 
-def test_pages_are_written_where_no_compiled_template_can_be(shown, tmp_path, monkeypatch):
+def test_pages_are_written_where_no_compiled_template_can_be(
+    render_compiled, tmp_path, monkeypatch
+):
     (tmp_path / "file").write_text("")
-    assert "24 frames reduced." in shown(tmp_path / "file" / "cache")
+    assert "24 frames reduced." in render_compiled(tmp_path / "file" / "cache")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    shown(tmp_path / "none")
+    render_compiled(tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -246,7 +246,7 @@ def test_groups_are_named_by_their_differences():
     ]
 
 
-def saturated(frames, *, which):
+def saturate_frames(frames, *, which):
     frames = list(frames)
     for number in which:
         frames[number][:] = 65535
@@ -254,7 +254,7 @@ def saturated(frames, *, which):
 
 
 def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
-    fill(tmp_path / "raw", saturated(biases(4), which=range(4)))
+    fill(tmp_path / "raw", saturate_frames(biases(4), which=range(4)))
     run = made(tmp_path)
     assert not list(run.results.glob("combined/*/*"))
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
@@ -264,7 +264,7 @@ def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
 
 
 def test_a_saturated_bias_is_left_out_for_that(tmp_path):
-    fill(tmp_path / "raw", saturated(biases(6), which=[2]))
+    fill(tmp_path / "raw", saturate_frames(biases(6), which=[2]))
     run = made(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert row["note"] == "left out: b2.fits (its amplifier A is saturated throughout)"

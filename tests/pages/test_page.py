@@ -105,10 +105,10 @@ def night_content(**changes):
         "notes": ("A raw file is gone: ccd.099.",),
         "index": "../../report.html",
     }  # fmt: skip
-    return assembled(**(values | changes))
+    return assemble_content(**(values | changes))
 
 
-def assembled(
+def assemble_content(
     night, frames=(), *, before_after=(), combined=(), amplifiers=(), quality=(), trend=(),
     recipes=(), provenance=(), notes=(), index="",
 ):  # fmt: skip
@@ -284,7 +284,7 @@ def test_words_of_files_stand_in_their_own_letters():
 )
 def test_no_more_is_claimed_than_was_done(levels, claim):
     two = (replace(frame, levels=each) for frame, each in zip(frames(2), levels, strict=True))
-    text = Reader(night_page_html(assembled("n", tuple(two)))).text
+    text = Reader(night_page_html(assemble_content("n", tuple(two)))).text
     assert "2 frames reduced: " in text
     assert claim in text
 
@@ -348,14 +348,14 @@ def test_links_lead_to_files_whatever_their_names(path, reference):
 
 
 def test_a_night_without_anything_has_its_page():
-    page = Reader(night_page_html(assembled("2016-01-17")))
+    page = Reader(night_page_html(assemble_content("2016-01-17")))
     assert "No frame of this night was found." in page.text
     assert "Set aside" not in page.text
     assert page.tags["img"] == page.tags["table"] == 0
 
 
 def test_the_page_of_a_night_without_biases_has_a_sentence():
-    text = Reader(night_page_html(assembled("n", frames(2, "science")))).text
+    text = Reader(night_page_html(assemble_content("n", frames(2, "science")))).text
     assert "2 frames, taken with lfc: 2 science frames." in text
     assert "The night has no biases to combine." in text
     assert "There are not two biases of one kind to measure them from." in text
@@ -363,7 +363,7 @@ def test_the_page_of_a_night_without_biases_has_a_sentence():
 
 
 def test_biases_that_were_not_combined_are_not_called_missing():
-    text = Reader(night_page_html(assembled("n", frames(2)))).text
+    text = Reader(night_page_html(assemble_content("n", frames(2)))).text
     assert "No biases were combined." in text
 
 
@@ -375,7 +375,7 @@ def test_one_camera_is_not_repeated_in_every_row():
 
 def test_figures_that_are_not_known_are_a_dash():
     text = night_page_html(
-        assembled("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),))
+        assemble_content("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),))
     )
     assert "nan" not in Reader(text).text.lower()
 
@@ -535,7 +535,7 @@ def test_frames_without_a_date_are_no_night():
     nights = (NightLine("undated", "u.html", reduced=2), NightLine("2016-01-16", "n.html"))
     text = Reader(index_page_html(IndexContent(nights=nights))).text
     assert "1 night and 2 frames without a date, 2 frames: 2 reduced, 0 set aside." in text
-    text = Reader(night_page_html(assembled("undated", frames(2)))).text
+    text = Reader(night_page_html(assemble_content("undated", frames(2)))).text
     assert "Frames without a date" in text
     assert "Night undated" not in text
 

@@ -17,7 +17,7 @@ from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.reporting.overview import OVERVIEW
 from ccdflow.run import job_records
 
-SATURATED = "science_g1.fits"
+SATURATED_FRAME = "science_g1.fits"
 TYPES = {"bias": ("bias", "biases"), "dark": ("dark", "darks"), "flat": ("flat", "flats")}
 
 
@@ -55,7 +55,7 @@ def night(tmp_path_factory):
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
     # The core of a star, smaller than a pixel of the small picture of a large frame.
-    with fits.open(chain.raw / SATURATED, mode="update") as hdus:
+    with fits.open(chain.raw / SATURATED_FRAME, mode="update") as hdus:
         hdus[0].data[50:53, 20:24] = 65535
     return run_jobs(
         chain.raw, top / "results", {"simcam": chain.profile},
@@ -92,10 +92,10 @@ def test_the_overview_counts_combined_darks_and_flats_and_is_made_again_with_the
         product = next(group.product for group in context.groups.values() if group.kind == kind)
         failed = {product: replace(outcome(product), status=job_records.FAILED, reason="no disk")}
 
-        def changed(_, product, failed=failed):
+        def changed_outcome(_, product, failed=failed):
             return failed.get(product) or outcome(product)
 
-        with mock.patch.object(type(context), "outcome", changed):
+        with mock.patch.object(type(context), "outcome", changed_outcome):
             assert OVERVIEW.basis(context, None)[kind] != before[kind]
 
 
@@ -190,7 +190,7 @@ def test_a_frame_with_a_saturated_star_is_marked_with_the_number_of_its_pixels(p
         if (why := re.search(r'title="([^"]*)">saturated<', tile))
         and (name := re.search(r'class="name">([^<]*)<', tile))
     }
-    with fits.open(pages[0].parents[2] / f"calibrated/{SATURATED}") as hdus:
+    with fits.open(pages[0].parents[2] / f"calibrated/{SATURATED_FRAME}") as hdus:
         count = int((hdus["MASK"].data & 1).astype(bool).sum())
     assert count >= 12
     assert marked == {"science_g1": f"{count} pixels of it"}

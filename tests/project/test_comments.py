@@ -99,7 +99,7 @@ _POINTING = re.compile(
     r"|Said|And|But)\b"
 )
 # Words anywhere that send a reader elsewhere without a name to look for.
-_ELSEWHERE = re.compile(
+_NAMELESS_REFERENCE = re.compile(
     r"\b(?:(?:as|see) (?:above|below)|the memory above|(?:of|has|by) that (?:clipping|light))\b"
 )
 
@@ -118,7 +118,7 @@ def test_the_comment_of_a_constant_stands_alone():
                 comment = str(after.value.value)
             if comment.startswith("...") or comment.endswith("..."):
                 wrong.append(f"{module.path.name}: {names[0]}, half a sentence: {comment}")
-            elif _POINTING.match(comment) or _ELSEWHERE.search(comment):
+            elif _POINTING.match(comment) or _NAMELESS_REFERENCE.search(comment):
                 wrong.append(f"{module.path.name}: {names[0]}, about what? {comment}")
     assert wrong == [], "\n".join(wrong)
 

@@ -11,7 +11,7 @@ TESTS = ROOT / "tests"
 CONTRACT = (TESTS / "contract.md").read_text("utf-8")
 # Each test of these files holds a row.
 MODULES = ("test_rebuilds.py", "test_faults.py", "test_random_events.py", "test_silent_losses.py")
-DEFINED = {
+DEFINED_TESTS = {
     path.relative_to(ROOT).as_posix(): set(re.findall(r"^def (test_\w+)", path.read_text(), re.M))
     for path in TESTS.rglob("test_*.py")
 }
@@ -53,19 +53,19 @@ def test_each_row_has_its_tests(name):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_tests_of_each_row_exist(name):
-    workflow = [file for file in DEFINED if file.startswith("tests/workflow/")]
+    workflow = [file for file in DEFINED_TESTS if file.startswith("tests/workflow/")]
     for event, text in named_tests(name).items():
         tests = re.findall(r"`(test_\w+)`", text)
         assert tests or "test_" in text, event
         files = re.findall(r"`(tests/[\w/]+\.py)`", text)
-        missing = set(tests) - set().union(*(DEFINED[file] for file in [*files, *workflow]))
-        others = [file for file, names in DEFINED.items() if missing & names]
+        missing = set(tests) - set().union(*(DEFINED_TESTS[file] for file in [*files, *workflow]))
+        others = [file for file, names in DEFINED_TESTS.items() if missing & names]
         assert not missing, (event, missing, others)
 
 
 def test_each_test_of_the_contract_holds_a_row():
     named = set(re.findall(r"`(test_\w+)`", CONTRACT))
-    held = set().union(*(DEFINED[f"tests/workflow/{name}"] for name in MODULES))
+    held = set().union(*(DEFINED_TESTS[f"tests/workflow/{name}"] for name in MODULES))
     assert held - named == set()
 
 

@@ -27,10 +27,10 @@ PLACES = (
 # Names that CONTRIBUTING.md gives as bad ones, and the stem of a file's name.
 BAD_NAMES, OTHER_NAMES = {"_ABOVE"}, {"PROVENANCE"}
 SUFFIXES = {"py", "yaml", "json", "md", "txt", "smk", "csv", "html", "png", "fits"}
-NAMED = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))
+NAMED_FILES = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", NAMED_FILES)
 def test_files_and_folders_exist(name):
     assert name.startswith("../") or any((place / name).exists() for place in PLACES)
 

@@ -33,13 +33,13 @@ def test_examples_give_their_output(name, capsys):
     assert tried > 0, f"the >>> of {name} are in no docstring"
 
 
-def documented(body, holder=None):
+def public_functions(body, holder=None):
     """Yield (class or None, function) of the public functions and methods of a body."""
     for node in body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             yield holder, node
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield from documented(node.body, node)
+            yield from public_functions(node.body, node)
 
 
 def public():
@@ -52,7 +52,7 @@ def public():
             holder is not None and is_inherited(holder, node.name),
         )
         for path, _, tree in modules()
-        for holder, node in documented(tree.body)
+        for holder, node in public_functions(tree.body)
     ]
 
 
@@ -85,7 +85,7 @@ def parameters(node):
     return [arg.arg for arg in given if arg.arg not in ("self", "cls")]
 
 
-def raised(node):
+def raised_names(node):
     """Return the names behind `raise` in a function: errors, and functions that make errors.
 
     An abstract method is not called: `NotImplementedError` is for who writes its class.
@@ -432,7 +432,7 @@ def test_errors_for_the_caller_are_named():
     lacking, seen = [], set()
     for place, node, text in called_from_elsewhere():
         named = errors_of(text)
-        for error in raised(node):
+        for error in raised_names(node):
             is_class = error in error_classes() | signals() or hasattr(builtins, error)
             seen.add(error)
             if not (bases(error) & named if is_class else named):
@@ -474,7 +474,7 @@ def errors_by_private_function(module):
     # A method that several classes of a module have is not looked at.
     single = {name: nodes[0] for name, nodes in functions.items() if len(nodes) == 1}
     classes_of_errors = error_classes() | signals()
-    errors = {name: raised(node) & classes_of_errors for name, node in single.items()}
+    errors = {name: raised_names(node) & classes_of_errors for name, node in single.items()}
     calls = {name: own_calls(node) & single.keys() for name, node in single.items()}
     while True:
         more = {name: errors[name].union(*map(errors.get, calls[name])) for name in single}
@@ -580,20 +580,20 @@ def imported_by(tree):
     return {alias.asname or alias.name for node in imports for alias in node.names}
 
 
-def dotted(path):
+def import_name(path):
     """Return the name under which a file of `scripts/` is imported."""
     return ".".join(path.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__")
 
 
 def test_types_in_docstrings_exist():
     """A class of the library by the module that defines it, or by its name within its package."""
-    defined = {dotted(path): defined_in(tree) for path, _, tree in modules()}
+    defined = {import_name(path): defined_in(tree) for path, _, tree in modules()}
     packages = {}
     for place, names in defined.items():
         packages.setdefault(place.split(".")[:2][-1], {"FrameError", "UserError"}).update(names)
     wrong = []
     for module in modules():
-        known = packages[dotted(module.path).split(".")[:2][-1]] | vars(builtins).keys()
+        known = packages[import_name(module.path).split(".")[:2][-1]] | vars(builtins).keys()
         known |= imported_by(module.tree)
         for text in map(ast.get_docstring, holders(module)):
             for name in types_of(text or ""):

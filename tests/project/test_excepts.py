@@ -6,7 +6,7 @@ from library_trees import ROOT, modules, nodes
 
 BROAD = {"Exception", "BaseException"}
 """Whoever catches these catches every mistake of the code in the block."""
-OF_PROGRAMMERS = {"AttributeError", "TypeError", "NameError", "LookupError", "AssertionError"}
+PROGRAMMING_ERRORS = {"AttributeError", "TypeError", "NameError", "LookupError", "AssertionError"}
 """Classes of errors that mistakes of the code mostly have."""
 MOST_STATEMENTS = 3
 """Statements between `try` and such a class: few enough to see that the error is another's."""
@@ -61,7 +61,9 @@ def hiding(tree):
             names = classes_of(handler, constants)
             handlers += 1
             is_long = statements_in(node.body) > MOST_STATEMENTS
-            if (names & BROAD or (names & OF_PROGRAMMERS and is_long)) and not passes_on(handler):
+            if (names & BROAD or (names & PROGRAMMING_ERRORS and is_long)) and not passes_on(
+                handler
+            ):
                 lines.append(handler.lineno)
     return lines, handlers
 

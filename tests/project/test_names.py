@@ -16,7 +16,7 @@ NAMED_EMPTY = re.compile(
     re.MULTILINE,
 )
 # Participles, adjectives and prepositions that say nothing of what a function returns.
-BARE = re.compile(
+BARE_NAME = re.compile(
     r"[a-z]*[^e]ed|of_\w+|taken|given|shown|known|drawn|spelled|newly|brighter|quietest|lighter"
     r"|full|bare|native|short|missing|common|sparse|inside|irregular|outstanding|removable"
     r"|readable|drawable|printable|breakable|about|above|after|along|among|at|before|between"
@@ -59,7 +59,7 @@ NO_SENTENCE = re.compile(
 # A subject and its verb, or its property.
 FEWEST_WORDS = 3
 # Each module of a kind has its columns; a status has one word wherever it is shown.
-IN_SEVERAL_MODULES = {"COLUMNS", "SET_ASIDE", "UNDATED", "VERSION"}
+SHARED_CONSTANTS = {"COLUMNS", "SET_ASIDE", "UNDATED", "VERSION"}
 
 
 def constants(tree):
@@ -311,7 +311,7 @@ def test_private_functions_are_verbs_or_nouns():
         if isinstance(node, ast.FunctionDef) and re.match("_[a-z]", node.name)
     ]
     assert len(names) > 500
-    bare = [f"{path.name}: {name}" for path, name in names if BARE.fullmatch(name[1:])]
+    bare = [f"{path.name}: {name}" for path, name in names if BARE_NAME.fullmatch(name[1:])]
     assert bare == []
 
 
@@ -336,7 +336,7 @@ def test_public_functions_are_verbs_or_nouns():
     bare = [
         f"{path.name}: {name}"
         for path, name in functions()
-        if name not in FILTERS and BARE.fullmatch(name)
+        if name not in FILTERS and BARE_NAME.fullmatch(name)
     ]
     assert bare == []
 
@@ -353,7 +353,7 @@ def test_members_of_enumerations_are_verbs_or_nouns():
         for name in constants(node)
     ]
     assert len(members) > 50
-    bare = [f"{path.name}: {name}" for path, name in members if BARE.fullmatch(name.lower())]
+    bare = [f"{path.name}: {name}" for path, name in members if BARE_NAME.fullmatch(name.lower())]
     assert bare == []
 
 
@@ -404,7 +404,7 @@ def test_a_public_constant_has_one_meaning():
     for path, _, tree in modules():
         if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
             for name in constants(tree):
-                if not name.startswith("_") and name not in IN_SEVERAL_MODULES:
+                if not name.startswith("_") and name not in SHARED_CONSTANTS:
                     places[name].append(path.name)
     assert len(places) > 300
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
@@ -432,23 +432,38 @@ BARE_WORDS = {
 }  # fmt: skip
 
 
-def has_bare_name(node):
-    """Return whether a function is named by such a word alone; `of` may be a class method's."""
+def is_bare(name):
+    """Return whether a name is a participle, a preposition, an adjective or such a word alone."""
+    word = name.strip("_").lower()
     return (
-        isinstance(node, ast.FunctionDef)
-        and node.name.lstrip("_") in BARE_WORDS
-        and ast.get_docstring(node) is None
-        and "classmethod" not in map(ast.unparse, node.decorator_list)
+        word in BARE_WORDS
+        or BARE_NAME.fullmatch(word) is not None
+        or (PREPOSITION.fullmatch(word) is not None and word not in USUAL_PREPOSITIONS)
     )
 
 
+def helpers_named_barely(tree):
+    """Yield (line, name) of such functions of a module; `of` may be a class method's."""
+    makers = makers_of_objects(tree)
+    for node in nodes(tree):
+        if isinstance(node, ast.FunctionDef) and is_bare(node.name) and node.name not in makers:
+            yield node.lineno, node.name
+
+
 def test_no_helper_of_tests_is_named_by_a_bare_word():
-    """Who reads `many` in a test must look up what it adds: `add_varied_frames`."""
+    """Who reads `many` or `made` in a test must look up what it adds: `add_varied_frames`."""
     helpers = [
-        f"{path.name}:{node.lineno} {node.name}"
+        f"{path.name}:{line} {name}"
         for path, _, tree in modules("tests")
-        for node in nodes(tree)
-        if has_bare_name(node)
+        for line, name in helpers_named_barely(tree)
     ]
     assert helpers == []
-    assert has_bare_name(ast.parse("def _once(): pass").body[0])
+    assert list(helpers_named_barely(ast.parse("def _once(): pass"))) == [(1, "_once")]
+
+
+def test_no_constant_of_tests_is_named_by_a_bare_word():
+    """``ROW_RECIPE``, not ``BY_ROW``; ``LATER_NIGHT``, not ``LATER``."""
+    names = [(path.name, name) for path, _, tree in modules("tests") for name in constants(tree)]
+    assert len(names) > 700
+    bare = [each for each in names if each[1].strip("_") in BARE_CONSTANTS or is_bare(each[1])]
+    assert bare == []

@@ -9,7 +9,7 @@ PLAIN = {0, 1, -1}
 """Numbers that need no reason: none, one, the identity."""
 CONVERSIONS = {0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 100.0, 1e3, 1e6, 1e9, 1e-3}
 """Numbers in code that need none either: halves, percent, thousandths, bytes of a MB, ns of a s."""
-DRAWN = {
+DRAWING_PLACES = {
     "pages/pictures": "inches, points and parts of a panel: a person looks at the pictures",
     "simulate/drawing.py": "a detector that was invented",
     "simulate/guide.py": "the guide's night, invented but for its camera",
@@ -20,7 +20,7 @@ DRAWN = {
 """Modules without numbers that decide, and the numbers that they have."""
 DECIDING = {"pages/pictures/scales.py", "pages/pictures/small_picture.py"}
 """Modules below those that do decide: on the range of a scale, and on its colours."""
-OTHERS = "kinds/matching/"
+MATCHING_FOLDER = "kinds/matching/"
 """Values of an unknown detector, by docs/masters.md."""
 
 
@@ -30,7 +30,7 @@ def place_in_library(module):
 
 
 def is_invented(place):
-    return place not in DECIDING and any(place.startswith(one) for one in DRAWN)
+    return place not in DECIDING and any(place.startswith(one) for one in DRAWING_PLACES)
 
 
 def numbers_in(node):
@@ -78,7 +78,9 @@ def entry_of(docstring, name):
 
 
 # A sentence on all defaults of a class or function, in place of one in each entry.
-_OF_ALL = re.compile(r"^The defaults are |; the default is |, as `Linear.ticks`", re.MULTILINE)
+_SENTENCE_ON_DEFAULTS = re.compile(
+    r"^The defaults are |; the default is |, as `Linear.ticks`", re.MULTILINE
+)
 
 
 def has_own_entry(node, place):
@@ -92,7 +94,7 @@ def test_a_default_with_a_number_has_a_sentence_on_it():
     """ "The default ..." in its entry: the reason, the source, or "chosen: ..."."""
     without, count = [], 0
     for module in modules():
-        if not module.is_of_library or place_in_library(module).startswith(OTHERS):
+        if not module.is_of_library or place_in_library(module).startswith(MATCHING_FOLDER):
             continue
         place = place_in_library(module)
         for node in holders(module):
@@ -102,7 +104,9 @@ def test_a_default_with_a_number_has_a_sentence_on_it():
                 count += 1
                 docstring = ast.get_docstring(node) or ""
                 entry = entry_of(docstring, name)
-                if not (re.search(r"\b[Dd]efaults?\b", entry) or _OF_ALL.search(docstring)):
+                if not (
+                    re.search(r"\b[Dd]efaults?\b", entry) or _SENTENCE_ON_DEFAULTS.search(docstring)
+                ):
                     without.append(f"{place}:{node.lineno} {node.name}: {name}")
     assert count > 60
     assert without == [], "\n".join(without)

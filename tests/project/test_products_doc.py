@@ -12,16 +12,16 @@ TEXT = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
 NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))
 STANDARD = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT",
             "GCOUNT", "EXTNAME", "HISTORY", "COMMENT", ""}  # fmt: skip
-TWO = """\
+TWO_AMPLIFIERS = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:
   - {name: left, data: {python: '[:, 0:32]'}, overscan: {python: '[:, 64:68]'}, gain: 1.2}
   - {name: right, data: {python: '[:, 32:64]'}, overscan: {python: '[:, 68:]'}, gain: 1.2}
 """
-ONE = "\n".join(TWO.splitlines()[:3])
+ONE_AMPLIFIER = "\n".join(TWO_AMPLIFIERS.splitlines()[:3])
 
 
-@pytest.mark.parametrize("profile", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("profile", [ONE_AMPLIFIER, TWO_AMPLIFIERS], ids=["one", "two"])
 def test_every_card_and_extension_is_documented(profile, tmp_path):
     raw = set(bias_cards(0)) | {"DATE", "REMARK"}
     for number, frame in enumerate(biases(6)):

@@ -52,7 +52,7 @@ OBSERVERS = [
     "README.md",
     *(f"docs/{name}.md" for name in ("index", "tutorial", "laptop", "server")),
 ]
-OF_DEVELOPERS = {"dev-env", "test", "docs", "check"}
+DEVELOPER_VERBS = {"dev-env", "test", "docs", "check"}
 
 
 def commands_of(verb, folder):
@@ -68,7 +68,7 @@ def commands_of(verb, folder):
 def test_an_observer_needs_no_tools_of_a_developer(document, tmp_path):
     """They take a third of the time of a developer's environment: 52 of 138 CPU s."""
     named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / document).read_text("utf-8"))) & verbs()
-    for verb in named - OF_DEVELOPERS:
+    for verb in named - DEVELOPER_VERBS:
         commands = commands_of(verb, tmp_path)
         assert "install --no-compile -r envs/requirements.txt" in commands, verb
         assert "requirements-dev" not in commands, verb

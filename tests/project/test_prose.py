@@ -4,7 +4,7 @@ import re
 
 from library_trees import ROOT, modules
 
-LONGEST = 112
+LONGEST_LINE = 112
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 NOT_PROSE = re.compile(r"\||    |\s*(?:[-*] )?!?\[[^]]*\]\([^)]*\)\W*$")
 
@@ -27,7 +27,7 @@ def test_no_line_of_prose_is_long():
         for number, line in enumerate(document.read_text("utf-8").splitlines(), 1):
             if line.lstrip().startswith("```"):
                 is_code = not is_code
-            elif len(line) > LONGEST and not is_code and not NOT_PROSE.match(line):
+            elif len(line) > LONGEST_LINE and not is_code and not NOT_PROSE.match(line):
                 long.append(f"{document.relative_to(ROOT)}:{number}: {len(line)} letters")
     assert long == []
 

@@ -307,7 +307,11 @@ def frames(tmp_path):
         ("combine", "out=b.fits a.fits", "is there already; give another place, or --overwrite"),
         ("calibrate", "out=. a.fits --overwrite", "a file that is read"),
         ("calibrate", "out=. c.fits --overwrite", "a file that is read"),
-        ("calibrate", "out=../of bias=b.fits b.fits ./b.fits", "several frames"),
+        (
+            "calibrate",
+            "out=../of bias=b.fits b.fits ./b.fits",
+            "several frames would have this product; give each frame once",
+        ),
         ("calibrate", "out=new a.fits --gain nan", "--gain: is not allowed"),
         ("calibrate", "out=new a.fits --read-noise -1", "--read-noise: is not allowed"),
         ("calibrate", "out=new a.fits --saturation 0", "--saturation: is not allowed"),
@@ -432,15 +436,19 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeyp
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
     real, parent, before = calibrate.calibrate, os.getpid(), children()
 
-    def killed(path, out, options, store):
+    def kill_child(path, out, options, store):
         if os.getpid() != parent:
             atomic_write.Part(out / path.name).__enter__()
             os.kill(os.getpid(), signal.SIGKILL)
         return real(path, out, options, store)
 
-    monkeypatch.setattr(calibrate, "calibrate", killed)
+    monkeypatch.setattr(calibrate, "calibrate", kill_child)
     assert calibrate.main(["out=new", "a.fits", "b.fits", "c.fits", "--cores", "2"]) == 1
-    assert "was killed" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    problem = "a process that worked on frames was killed, perhaps for lack of memory (found 2)"
+    assert line.endswith(
+        f"--cores: {problem}; give fewer cores, and the frames that are missing once more"
+    )
     made = sorted(path.name for path in (frames / "new").iterdir())
     # This process may have been faster than the other's death.
     assert made in (["a.fits"], ["a.fits", "b.fits"], ["a.fits", "c.fits"])

@@ -31,7 +31,7 @@ READERS = {
 # The name of an entry in the basis of a frame: part of its key.
 NAMES_OF_ENTRIES = {"MAY_CHANGE"}
 # Functions that read a record of an earlier version, which has the words alone.
-OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
+READERS_OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
 # Lines on texts that differ in their figures alone are merged, whatever the texts are.
 # A line of `Row.amplifier_warnings` is topic, tab, text.
 MERGING = {"topics_and_warnings", "merged_findings", "warning_lines"}
@@ -130,7 +130,7 @@ def test_no_decision_hangs_on_the_text_of_a_sentence():
         for node in tree.body:
             functions = node.body if isinstance(node, ast.ClassDef) else [node]
             for function in functions:
-                if getattr(function, "name", "") not in OF_EARLIER_RECORDS | MERGING:
+                if getattr(function, "name", "") not in READERS_OF_EARLIER_RECORDS | MERGING:
                     own = looks_into_sentences(function, constants, others)
                     looks += [f"{path.name}: {look}" for look in own]
     assert looks == []

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Of the pages of modules a part: those that docs/api.md names, and one of each further package.
 # Reading all of them takes half a minute; `numpydoc` looks at all in test_docstrings.py.
-BESIDE = (
+SAMPLE_MODULES = (
     "ccdflow.errors",
     "ccdflow.files.atomic_write",
     "ccdflow.camera.facts",
@@ -50,7 +50,7 @@ def test_documents_and_docstrings_are_read_without_a_warning(tmp_path):
     lines = [x for x in (DOCS / "api.md").read_text("utf-8").splitlines() if x.startswith("- ")]
     functions = re.findall(r"`(ccdflow\.[\w.]+)\.\w+`", "".join(lines))
     assert len(functions) == 6
-    modules = {*functions, *BESIDE}
+    modules = {*functions, *SAMPLE_MODULES}
     assert build("dummy", tmp_path, modules=sorted(modules)) == modules
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from astropy.io.fits import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
-from failing_jobs import ERRORS, after, go, whole_night
+from failing_jobs import ERRORS, go, products_after, whole_night
 
 from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
@@ -56,14 +56,14 @@ class Injection:
         function = getattr(owner, attribute)
 
         @functools.wraps(function)
-        def guarded(*arguments, **options):
+        def guard_call(*arguments, **options):
             self._pass_by(name)
             return function(*arguments, **options)
 
-        patch.setattr(owner, attribute, guarded)
+        patch.setattr(owner, attribute, guard_call)
         for module in [m for n, m in sys.modules.items() if n.startswith("ccdflow.")]:
             if getattr(module, attribute, None) is function:
-                patch.setattr(module, attribute, guarded)
+                patch.setattr(module, attribute, guard_call)
 
     def _pass_by(self, name):
         job = getattr(self.job, "now", None)
@@ -105,7 +105,7 @@ def check(archive, tmp_path, injection, kind, place, error):
     injection.victim = ""
     made = {name for name, record in records.items() if record.status == job_records.MADE}
     if came_by and victim not in made:
-        assert made_before - made <= {victim} | after(jobs, victim)
+        assert made_before - made <= {victim} | products_after(jobs, victim)
         messages = [
             line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line
         ]
@@ -127,7 +127,7 @@ def check(archive, tmp_path, injection, kind, place, error):
 # A raw file that cannot be opened is no verdict on the frame.
 SAID = ("failed: ", "set aside: ", "left for the next run: ")
 # A reader of products says DamagedProduct, one of raw frames FrameError.
-INSIDE = {
+ERRORS_INSIDE = {
     **{name: error for name, error in ERRORS.items() if name != "FrameError"},
     "damaged": lambda: DamagedProduct("on purpose", file="x", remedy=MAKE_AGAIN),
 }
@@ -153,11 +153,11 @@ def pairs(injection, archive, tmp_path):
 def test_an_error_of_a_reader_or_writer_costs_no_other_product(
     archive, tmp_path, injection, kind, place, error
 ):  # fmt: skip
-    assert check(archive, tmp_path, injection, kind, place, INSIDE[error])
+    assert check(archive, tmp_path, injection, kind, place, ERRORS_INSIDE[error])
 
 
 # Other errors of libraries.
-MORE = {
+LIBRARY_ERRORS = {
     "zlib": lambda: zlib.error("Error -3 while decompressing data"),
     "struct": lambda: struct.error("unpack requires a buffer of 4 bytes"),
     "KeyError": lambda: KeyError("NAXIS1"),
@@ -183,19 +183,23 @@ MORE = {
 @pytest.mark.torture
 def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):
     """All pairs of a kind and a place where it reads or writes, in runs from nothing."""
-    count, errors = 0, itertools.cycle({**INSIDE, **MORE}.values())
+    count, errors = 0, itertools.cycle({**ERRORS_INSIDE, **LIBRARY_ERRORS}.values())
     for kind, place in pairs(injection, archive, tmp_path):
         count += check(archive, tmp_path, injection, kind, place, next(errors))
     assert count > 40
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("error", [*INSIDE, *MORE, "FrameError"])
+@pytest.mark.parametrize("error", [*ERRORS_INSIDE, *LIBRARY_ERRORS, "FrameError"])
 def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, error):
     """All pairs, in an archive in which only the victim is missing."""
     chain, raw, before, jobs = archive
     results, whole_results = tmp_path / "work" / "results", raw.parent / "whole" / "results"
-    made = {**INSIDE, **MORE, "FrameError": lambda: FrameError("on purpose", file="x")}[error]
+    made = {
+        **ERRORS_INSIDE,
+        **LIBRARY_ERRORS,
+        "FrameError": lambda: FrameError("on purpose", file="x"),
+    }[error]
     places = pairs(injection, archive, tmp_path)
     results.parent.mkdir()
     go(chain, raw, results)
@@ -213,7 +217,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         count += came_by
         now = {name: read(results / name) for name in wanted if name != victim}
         # Pages and tables that show it are made without it.
-        shown = after(jobs, victim)
+        shown = products_after(jobs, victim)
         lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
         is_made = records[victim].status == job_records.MADE
         named = [line for line in lines if line.startswith(SAID) and "\x1b" not in line]

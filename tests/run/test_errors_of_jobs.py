@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from failing_jobs import ERRORS, KINDS, after, go, whole_night
+from failing_jobs import ERRORS, KINDS, go, products_after, whole_night
 
 from ccdflow import kinds as kinds_module
 from ccdflow.run import job_records
@@ -36,7 +36,7 @@ def check(archive, tmp_path, raised):
     records, lines, _ = go(chain, raw, tmp_path / "results", make=make)
     assert {records[victim].status for victim in victims} == {job_records.FAILED}
     made = {name for name, record in records.items() if record.status == job_records.MADE}
-    followers = {name for victim in victims for name in after(jobs, victim)}
+    followers = {name for victim in victims for name in products_after(jobs, victim)}
     assert made_before - made <= victims.keys() | followers
     # Pages and tables that only show it are made without it.
     shown = {n for n in followers if jobs[n].kind in ("page", "index", "associations")}

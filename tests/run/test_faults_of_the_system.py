@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import small_chain
-from failing_jobs import after
+from failing_jobs import products_after
 from small_frames import begin
 from system_faults import Touches
 from workflow.sandbox import products
@@ -25,7 +25,7 @@ NUMBERS = (
     "EIO", "EACCES", "ESTALE", "EMFILE", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOENT",
     "ETIMEDOUT", "ENOMEM", "ELOOP", "EPERM", "EINVAL", "ENOSPC", "EDQUOT",
 )  # fmt: skip
-FULL = ("ENOSPC", "EDQUOT")
+FULL_DISK_CODES = ("ENOSPC", "EDQUOT")
 SETTINGS = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
 # A part of the run that is no job's.
 MAIN = "main"
@@ -50,7 +50,7 @@ class FaultyNight:
         self.results.parent.mkdir()
         self.job = threading.local()
         self.touches = Touches(patch, top, self.label)
-        with self.touches.on():
+        with self.touches.watch():
             self.before, _, self.jobs = self.go()
             self.go()
         self.places = sorted(self.touches.seen)
@@ -100,20 +100,20 @@ class FaultyNight:
     def strike(self, place, error, *, lasting):
         """Run with a fault at a place; return as `go` does."""
         self._victim = ""
-        self.touches.strike(place, self._raised(error), lasting=lasting)
+        self.touches.strike(place, self._raiser_of(error), lasting=lasting)
         try:
-            with self.touches.on():
+            with self.touches.watch():
                 return self.go()
         finally:
             self.touches.strike(None, None)
 
-    def _raised(self, error):
-        def raised():
+    def _raiser_of(self, error):
+        def raise_error():
             job = getattr(self.job, "now", None)
             self._victim = self._victim or (job.product if job else "")
             return error()
 
-        return raised
+        return raise_error
 
     def check_mended(self):
         """The next run makes what a run without a fault makes, and leaves nothing to do."""
@@ -151,10 +151,10 @@ def check_job(archive, place, name, *, lasting):
         return False
     victim, contents = archive.victim, products(archive.results)
     if archive.done.full:
-        assert name in FULL
+        assert name in FULL_DISK_CODES
         assert "make room" in archive.done.full
     else:
-        touched = {victim} | after(archive.jobs, victim)
+        touched = {victim} | products_after(archive.jobs, victim)
         wrong = {n for n, content in archive.wanted.items() if contents.get(n) != content}
         assert {n for n in wrong if n not in touched and not is_shown(n)} == set(), lines
         lost = archive.wanted.keys() - contents.keys() - touched
@@ -165,7 +165,7 @@ def check_job(archive, place, name, *, lasting):
             messages = [line for line in lines if named in line and line.startswith(SAID)]
             messages += [text for n, text in archive.done.unrecorded.items() if n == victim]
             assert len(messages) == 1, lines
-            assert "make room" not in messages[0] or name in FULL, messages
+            assert "make room" not in messages[0] or name in FULL_DISK_CODES, messages
     archive.check_mended()
     return True
 
@@ -212,7 +212,7 @@ def check_main(archive, place, name, *, lasting):
     except UserError as error:
         message = str(error)
     assert message.count("\n") == 0
-    assert "make room" not in message or name in FULL
+    assert "make room" not in message or name in FULL_DISK_CODES
     if not message:
         contents = products(archive.results) if archive.results.is_dir() else {}
         wrong = {n for n, content in contents.items() if archive.wanted.get(n) != content}

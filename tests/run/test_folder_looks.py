@@ -30,11 +30,11 @@ def together(monkeypatch):
         monkeypatch.setattr(folder_looks, name, value)
     questions, ask = [], helper_processes.ask
 
-    def asked(helper, chunk):
+    def note_question(helper, chunk):
         questions.append(chunk)
         return ask(helper, chunk)
 
-    monkeypatch.setattr(folder_looks, "ask", asked)
+    monkeypatch.setattr(folder_looks, "ask", note_question)
     return questions
 
 
@@ -73,12 +73,12 @@ def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folder
 def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
     alone, ask = found_in(folders, 1), folder_looks.ask
 
-    def killed(helper, chunk):
+    def kill_helper(helper, chunk):
         helper.kill()
         helper.wait()
         return ask(helper, chunk)
 
-    monkeypatch.setattr(folder_looks, "ask", killed)
+    monkeypatch.setattr(folder_looks, "ask", kill_helper)
     assert found_in(folders, 2) == alone
     assert len(together) == 1
 

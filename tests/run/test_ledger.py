@@ -141,7 +141,7 @@ def test_products_made_shortly_before_the_machine_fell_are_doubtful(tmp_path, mo
     assert records[record.product].boot == ("before" if boot == "before" else "")
 
 
-def calibrated(number):
+def calibrated_record(number):
     basis = {
         "arithmetic": 3, "frame": f"{number:016x}", "masters": [["dark", "d.fits", "k"]],
         "how": [["dark", 1.0, 0, number / 100, "A", []]], "missing": ["flat"], "settings": {"m": 1},
@@ -151,7 +151,7 @@ def calibrated(number):
 
 
 def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tmp_path):
-    records = ledger.Ledger({r.product: r for r in map(calibrated, range(50))})
+    records = ledger.Ledger({r.product: r for r in map(calibrated_record, range(50))})
     assert len({id(record.basis.common) for record in records.values()}) == 1
     ledger.save_ledger(tmp_path, records)
     first = json.loads((tmp_path / paths.LEDGER).read_text().splitlines()[1])
@@ -160,16 +160,16 @@ def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tm
     ]
     loaded = ledger.load_ledger(tmp_path)
     assert len({id(record.basis.common) for record in loaded.values()}) == 1
-    assert dict(loaded["calibrated/7.fits"].basis.items()) == calibrated(7).basis
+    assert dict(loaded["calibrated/7.fits"].basis.items()) == calibrated_record(7).basis
 
 
 def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
     """The version before kept each calibrated frame's basis as a shared one."""
-    records = ledger.Ledger({r.product: r for r in map(calibrated, range(3))})
+    records = ledger.Ledger({r.product: r for r in map(calibrated_record, range(3))})
     ledger.save_ledger(tmp_path, records)
     lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]
     first = json.loads(lines[0])
-    first["bases"] = [dict(calibrated(number).basis) for number in range(3)]
+    first["bases"] = [dict(calibrated_record(number).basis) for number in range(3)]
     for number in range(3):
         short, _, data = lines[number + 1].split("\t")
         short = json.dumps([*json.loads(short)[:-1], number])
@@ -179,7 +179,7 @@ def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
 
 
 def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
-    records = ledger.Ledger({"calibrated/1.fits": calibrated(1)})
+    records = ledger.Ledger({"calibrated/1.fits": calibrated_record(1)})
     texts, decode = [], unparsed_mapping.decode
     monkeypatch.setattr(unparsed_mapping, "decode", lambda text: texts.append(text) or decode(text))
     assert dict(records["calibrated/1.fits"].data.items()) == {"a": 1, "b": [2]}

@@ -21,7 +21,7 @@ VERBS = re.findall(
     """,
 )
 # A question that the user answers, or a command that stands first.
-OTHERS = ("did you mean ", "was the frame read ", "-n lists ")
+OTHER_REMEDIES = ("did you mean ", "was the frame read ", "-n lists ")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,11 @@ def test_a_remedy_begins_with_an_imperative():
     for module in modules():
         for line, text in remedies(module):
             number += 1
-            if text and text.split()[0].strip(",:;") not in VERBS and not text.startswith(OTHERS):
+            if (
+                text
+                and text.split()[0].strip(",:;") not in VERBS
+                and not text.startswith(OTHER_REMEDIES)
+            ):
                 others.append(f"{module.path.relative_to(ROOT)}:{line}: {text}")
     assert others == []
     assert number > 200

@@ -411,11 +411,11 @@ def test_existing_files_are_left_alone_and_missing_ones_come_back(simulated_nigh
 def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
     simulated_night, tmp_path, monkeypatch
 ):
-    def interrupted(*args, **kwargs):
+    def interrupt_writing(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ccdflow.simulate.guide_nights._write_frames", interrupted)
+        patch.setattr("ccdflow.simulate.guide_nights._write_frames", interrupt_writing)
         with pytest.raises(KeyboardInterrupt):
             simulate.simulate_night(tmp_path, scale=SCALE)
     with pytest.raises(UserError, match="no finished simulation here"):
@@ -427,7 +427,10 @@ def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
 def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     simulate.simulate_night(tmp_path, scale=1 / 128)
     before = files_of(tmp_path)
-    with pytest.raises(UserError, match=r"other parameters \(camera\).*--overwrite"):
+    with pytest.raises(
+        UserError,
+        match=r"this folder holds a simulation with other parameters \(camera\).*--overwrite",
+    ):
         simulate.simulate_night(tmp_path, scale=1 / 64)
     assert files_of(tmp_path) == before
     simulate.simulate_night(tmp_path, scale=1 / 64, overwrite=True)

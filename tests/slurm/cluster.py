@@ -22,7 +22,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
 
-def missing():
+def missing_programs():
     """Return the programs that are not installed."""
     return [name for name in PROGRAMS if not shutil.which(name, path=_PATH)]
 

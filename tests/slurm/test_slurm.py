@@ -33,7 +33,7 @@ HOOKS = f"{Path(__file__).with_name('hooks')}:{Path(held_batches.__file__).paren
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
     """A cluster of two nodes, started for these tests and ended after them."""
-    missing = cluster.missing()
+    missing = cluster.missing_programs()
     if missing:
         pytest.skip(f"Slurm is not installed ({', '.join(missing)}: slurm-wlm and munge)")
     if os.getuid() != 0:
@@ -290,7 +290,9 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
         wait_until(lambda: "waiting: an earlier job" in second.job_logs, second)
         assert {i: state for i, state, _ in slurm.jobs()}[old] == "RUNNING"
         # In this order: the other night's job may be at work, and writes records after products.
-        recorded = {first.results / product for product in held_batches.recorded(first.results)}
+        recorded = {
+            first.results / product for product in held_batches.recorded_keys(first.results)
+        }
         before = {path: path.stat().st_mtime_ns for path in first.results.rglob("*.fits")}
     finally:
         first.release(NIGHTS[0])

@@ -42,7 +42,7 @@ class Browser:
         orders, self._out = os.pipe()
         self._in, answers = os.pipe()
         # Chromium reads its orders from descriptor 3 and writes its answers to 4; these are others.
-        orders, answers = (_moved(each) for each in (orders, answers))
+        orders, answers = (_move_descriptor(each) for each in (orders, answers))
         command = f'exec "$0" "$@" 3<&{orders} 4>&{answers}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, CHROMIUM, *OPTIONS, f"--user-data-dir={self._profile}"],
@@ -119,7 +119,7 @@ class Browser:
         return done["result"].get("value"), errors, base64.b64decode(shot)
 
 
-def _moved(descriptor):
+def _move_descriptor(descriptor):
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
     os.close(descriptor)
     return moved

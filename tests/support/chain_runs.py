@@ -21,8 +21,8 @@ NIGHT = "2024-03-01"
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
 DARKS = {t: f"combined/{NIGHT}/dark_simcam_103x101_1x1_{t}s.fits" for t in (20, 60)}
 # Enough of each for errors that are known to a few parts in a hundred; the fewest of each.
-MANY = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
-FEW = {
+MANY_FRAMES = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
+FEW_FRAMES = {
     "biases": 3, "darks": ((60.0, 3), (20.0, 3)), "flats": (("g", 3), ("r", 3)),
     "science": (("g", 60.0, 1), ("r", 20.0, 1)),
 }  # fmt: skip
@@ -46,7 +46,7 @@ def run(tmp_path, chain, profile=None, **config):
 
 
 @cache
-def _finished():
+def _finished_run():
     """Take a night and run it, once a process."""
     top = Path(tempfile.mkdtemp(prefix="ccdflow-chain-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
@@ -54,12 +54,12 @@ def _finished():
     return top, chain, run(top, chain)
 
 
-def finished(tmp_path):
+def copy_finished_run(tmp_path):
     """Return a night of `take` and its run as (chain, run), both as copies below `tmp_path`.
 
     Nothing is left to make there. The context of the run is that of the original.
     """
-    top, chain, done = _finished()
+    top, chain, done = _finished_run()
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
     return replace(chain, raw=tmp_path / "raw"), replace(done, results=tmp_path / "results")
 

@@ -73,7 +73,7 @@ def go(chain, raw, results, *, make=kinds_module.make):
     return done.records, lines, jobs
 
 
-def after(jobs, product):
+def products_after(jobs, product):
     """Return the products that are made of a product, by way of others as well."""
     products, count = {product}, 0
     while len(products) > count:

@@ -15,7 +15,7 @@ from ccdflow.run import session
 from ccdflow.run.context import PlanContext
 from ccdflow.run.run_start import DRY_RUN
 
-NIGHT, BEFORE, AFTER = "2024-03-10", "2024-03-09", "2024-03-12"
+NIGHT, NIGHT_BEFORE, NIGHT_AFTER = "2024-03-10", "2024-03-09", "2024-03-12"
 
 
 PROFILE = LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")

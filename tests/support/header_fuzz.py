@@ -30,7 +30,7 @@ ODD_VALUES = (
 )  # fmt: skip
 
 # Every card that ccdflow reads, and those of the structure.
-_OTHERS = """
+_OTHER_KEYWORDS = """
 BITPIX NAXIS NAXIS1 NAXIS2 BZERO BSCALE BLANK EXTEND PCOUNT GCOUNT ZIMAGE INHERIT EXTNAME BIASSEC
 TRIMSEC DATASEC CCDSEC DETSEC AMPSEC DETSIZE CCDSIZE BSEC1 TSEC1 DSEC1 PRESCAN OVERSCAN PREPIX
 POSTPIX COVER ROVER PRELINE NUMAMPS NAMPS CCDSUM BINNING XBINNING CCDBIN1 CCDBIN2 LTV1 LTV2 LTM1_1
@@ -38,8 +38,10 @@ LTM2_2 CRPIX1 CRPIX2 CDELT1 CD1_1 CRVAL1 CTYPE1 INSTRUME DETECTOR CCDNAME CHIPID
 ZEROCOR CCDPROC NCOMBINE RLEVEL CALSTAT PROCBIAS HISTORY OBSGEO-X OBSGEO-Y OBSGEO-Z BUNIT CHECKSUM
 DATASUM RAWDATE DATE BIASLVL OVERRMS WCSAXES LATITUDE SATURATE GAIN1 RDNOISE1
 """
-_BY_MEANING = [word for text in KEYWORDS.values() for word in text.split("|")[0].split()[:3]]
-ODD_KEYWORDS = tuple(dict.fromkeys(_OTHERS.split() + _BY_MEANING))[:120]
+_KEYWORDS_OF_MEANING = [
+    word for text in KEYWORDS.values() for word in text.split("|")[0].split()[:3]
+]
+ODD_KEYWORDS = tuple(dict.fromkeys(_OTHER_KEYWORDS.split() + _KEYWORDS_OF_MEANING))[:120]
 
 
 def card(keyword, value="", comment=""):
@@ -49,7 +51,7 @@ def card(keyword, value="", comment=""):
     return (text + (f" / {comment}" if comment else "")).ljust(80)[:80]
 
 
-def quoted(text):
+def quote(text):
     """A text in quotes, as FITS pads it."""
     return f"'{text:<8}'"
 
@@ -62,7 +64,7 @@ def header(cards, *, end="END"):
 
 def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
     """The cards of the structure of an unsigned 16 bit image."""
-    first = card("XTENSION", quoted("IMAGE")) if extension else card("SIMPLE", "T")
+    first = card("XTENSION", quote("IMAGE")) if extension else card("SIMPLE", "T")
     counts = (card("PCOUNT", "0"), card("GCOUNT", "1")) if extension else ()
     return [
         first, card("BITPIX", bitpix), card("NAXIS", "2"), card("NAXIS1", str(nx)),
@@ -73,15 +75,15 @@ def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
 def usual(*, kind="object", when="2024-03-10T04:00:00", exptime="5.0", sections=True):
     """The cards of a sound frame of the camera PROBE in Arizona."""
     cards = [
-        card("INSTRUME", quoted("PROBE")), card("IMAGETYP", quoted(kind)),
-        card("DATE-OBS", quoted(when)), card("EXPTIME", exptime), card("LONGITUD", "-111.6"),
+        card("INSTRUME", quote("PROBE")), card("IMAGETYP", quote(kind)),
+        card("DATE-OBS", quote(when)), card("EXPTIME", exptime), card("LONGITUD", "-111.6"),
     ]  # fmt: skip
     return cards + (SECTIONS if sections else [])
 
 
 SECTIONS = [
-    card("BIASSEC", quoted(f"[{NX + 1}:{NX + STRIP},1:{NY}]")),
-    card("TRIMSEC", quoted(f"[1:{NX},1:{NY}]")),
+    card("BIASSEC", quote(f"[{NX + 1}:{NX + STRIP},1:{NY}]")),
+    card("TRIMSEC", quote(f"[1:{NX},1:{NY}]")),
 ]
 
 
@@ -93,7 +95,7 @@ def pixels(seed, *, light=300.0):
     return np.rint(image).astype(np.uint16)
 
 
-def reduced(raw):
+def reduce_by_numpy(raw):
     """The frame less the median of each row's strip, trimmed, by numpy alone."""
     values = raw.astype(np.float64)
     return (values[:, :NX] - np.median(values[:, NX:], axis=1, keepdims=True)).astype(np.float32)
@@ -118,8 +120,8 @@ def three_hdus(seed=7):
     )  # fmt: skip
     parts, places = [primary], [(0, len(primary))]
     for number in (0, 1):
-        section = quoted(f"[{1 + NX * number}:{NX * (number + 1)},1:{NY}]")
-        cards = [card("EXTNAME", quoted(f"A{number}")), *SECTIONS, card("DETSEC", section)]
+        section = quote(f"[{1 + NX * number}:{NX * (number + 1)},1:{NY}]")
+        cards = [card("EXTNAME", quote(f"A{number}")), *SECTIONS, card("DETSEC", section)]
         made = header([*top(extension=True), *cards])
         places.append((sum(map(len, parts)), len(made)))
         parts += [made, body(pixels(seed + number, light=0))]
@@ -202,7 +204,7 @@ def _spoil(chance, cards):
     elif how == 3:
         cards.append(card(keyword, chance.choice(ODD_VALUES)))
     elif how == 4:
-        cards.append(card(keyword, quoted(chance.choice(_WORDS)), "odd"))
+        cards.append(card(keyword, quote(chance.choice(_WORDS)), "odd"))
     elif how == 5:
         number = chance.choice((chance.uniform(-1e3, 1e5), 10.0 ** chance.randint(-320, 308)))
         cards.append(card(keyword, f"{number:.6G}"))
@@ -210,7 +212,7 @@ def _spoil(chance, cards):
         text = "".join(chance.choices(string.printable[:95], k=chance.randrange(1, 70)))
         cards.append(card(keyword, text))
     elif how == 7:
-        cards.append(card(keyword, quoted("long text &"[: chance.randrange(1, 12)])))
+        cards.append(card(keyword, quote("long text &"[: chance.randrange(1, 12)])))
         cards += [f"CONTINUE  '{'x' * 60}&'"] * chance.choice((1, 5, 40))
     else:
         cards.append("".join(chr(chance.randrange(256)) for _ in range(80)))
@@ -224,7 +226,7 @@ class Cost:
     jobs: dict = field(default_factory=dict)
 
     @contextmanager
-    def measured(self):
+    def measure(self):
         """Measure what is read and made inside."""
         read, make = row_reader.RawRowReader.read_row, kinds_module.make
 
@@ -252,7 +254,7 @@ class Cost:
 def whole_run(raw, results, cost, **config):
     """Run everything, as the workflow does; return (records by product, closing lines)."""
     # numpy and astropy warn of absurd numbers and cards, and go on.
-    with cost.measured(), warnings.catch_warnings():
+    with cost.measure(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         running = begin(raw, results, {}, **config)
         try:
@@ -266,4 +268,4 @@ def whole_run(raw, results, cost, **config):
     return done.records, lines, running.context
 
 
-ALLOWED = {OK, SET_ASIDE, ARRIVING_STATUS}
+ALLOWED_STATUSES = {OK, SET_ASIDE, ARRIVING_STATUS}

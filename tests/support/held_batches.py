@@ -52,7 +52,7 @@ def release(folder, night):
         os.kill(process, signal.SIGCONT)
 
 
-def recorded(results):
+def recorded_keys(results):
     """Return {product: key} of the products that have a record, in a file of its own or the ledger.
 
     Records of their own first: a run that takes them into the ledger removes them after that.

@@ -52,7 +52,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "CCDFLOW_TEST_SERVERS"
 # A fork takes variables that begin so from its run's environment. Any other difference may matter
 # to the imports of the server: such a run is a process of its own.
-_OF_A_RUN = ("PYTHONPATH", "PYTEST_", "CCDFLOW_")
+_RUN_VARIABLES = ("PYTHONPATH", "PYTEST_", "CCDFLOW_")
 _KILL_ALL = b"\0"
 # Modules that a run of Snakemake imports late, with 200 below them: a third of the processor's time
 # of a run that finds nothing to do.
@@ -112,7 +112,7 @@ def end():
 def interpreter():
     """Return the program that stands in the place of ``python``; `snakemake` lies beside it."""
     for number in (0, 1):
-        _started(number).close()
+        _start_server(number).close()
     return str(Path(os.environ[FOLDER]) / "python")
 
 
@@ -145,7 +145,7 @@ def run(arguments, *, folder, environment=None, seconds=900):
     environment = dict(os.environ if environment is None else environment)
     words = ["-m", "snakemake", *arguments]
     with tempfile.NamedTemporaryFile() as output, Path(os.devnull).open("rb") as nothing:
-        if _of_imports(environment) != _AT_FIRST:
+        if _import_environment(environment) != _FIRST_ENVIRONMENT:
             status = subprocess.run(
                 [sys.executable, *words], cwd=folder, env=environment, stdin=nothing,
                 stdout=output, stderr=output, timeout=seconds, check=False,
@@ -155,7 +155,7 @@ def run(arguments, *, folder, environment=None, seconds=900):
             order = marshal.dumps((words, str(folder), environment, os.getpid()))
             target = os.open(output.name, os.O_WRONLY | os.O_APPEND)
             streams = (nothing.fileno(), target, target)
-            status = _ask(_started(_turns[0]), order, streams, seconds)
+            status = _ask(_start_server(_turns[0]), order, streams, seconds)
             os.close(target)
         return status, Path(output.name).read_text("utf-8", "backslashreplace")
 
@@ -177,15 +177,15 @@ def _ask(server, order, streams, seconds):
     return int.from_bytes(answer, "big", signed=True)
 
 
-def _started(number):
+def _start_server(number):
     """Return a connection to a server, which is started if it is not there."""
     folder = Path(os.environ[FOLDER])
     with suppress(OSError):
-        return _connected(folder, number)
+        return _connect(folder, number)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with suppress(OSError):
-            return _connected(folder, number)
+            return _connect(folder, number)
         (folder / str(number)).unlink(missing_ok=True)
         actions = [
             (os.POSIX_SPAWN_OPEN, target, file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -199,12 +199,12 @@ def _started(number):
         end = time.monotonic() + 300
         while time.monotonic() < end:
             with suppress(OSError):
-                return _connected(folder, number)
+                return _connect(folder, number)
             time.sleep(0.01)
     raise RuntimeError("the process that forks for runs does not start")
 
 
-def _connected(folder, number):
+def _connect(folder, number):
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / str(number)))
@@ -214,11 +214,11 @@ def _connected(folder, number):
     return connection
 
 
-def _of_imports(environment):
-    return {name: v for name, v in environment.items() if not name.startswith(_OF_A_RUN)}
+def _import_environment(environment):
+    return {name: v for name, v in environment.items() if not name.startswith(_RUN_VARIABLES)}
 
 
-_AT_FIRST = _of_imports(os.environ)
+_FIRST_ENVIRONMENT = _import_environment(os.environ)
 
 
 # -- the server ------------------------------------------------------------------------------------

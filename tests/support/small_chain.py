@@ -48,7 +48,7 @@ class Chain:
     detector: simulate.Detector
     taken: dict = field(repr=False)
 
-    def of(self, image_type, *, filter=None, exptime=None):
+    def files_of_type(self, image_type, *, filter=None, exptime=None):
         """Return the files of an image type, in the order in which they were taken."""
         return [
             file

@@ -100,7 +100,7 @@ def raw_bytes(*hdus, more=()):
         for keyword, value in cards.items()
     )
     if not is_usual:
-        return _by_astropy(hdus, more)
+        return _bytes_by_astropy(hdus, more)
     parts = []
     for (data, cards), (first, _) in zip(hdus, structures, strict=True):
         text = first + "".join(str(fits.Card(*each)) for each in cards.items()) + "END".ljust(80)
@@ -127,7 +127,7 @@ def _structure(is_first, form):
     return "".join(map(str, header.cards)), frozenset(others.union(header))
 
 
-def _by_astropy(hdus, more):
+def _bytes_by_astropy(hdus, more):
     made = fits.HDUList()
     for data, cards in hdus:
         hdu = (fits.ImageHDU if made else fits.PrimaryHDU)(data)

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LIBRARY = str(Path(__file__).parents[2] / "scripts" / "ccdflow") + os.sep
-_AUDITED = {
+_AUDITED_CALLS = {
     "open": 0, "os.listdir": 0, "os.scandir": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 0,
     "os.remove": 0, "os.truncate": 0, "mmap.__new__": 0,
 }  # fmt: skip
@@ -34,7 +34,7 @@ _is_hooked = False
 
 
 def _hook(event, arguments):
-    if _now and event in _AUDITED:
+    if _now and event in _AUDITED_CALLS:
         _now[-1].pass_by(event.removeprefix("os.").removesuffix(".__new__"), arguments[0])
 
 
@@ -62,12 +62,12 @@ class Touches:
         self.struck = ""
         self._inside = threading.local()
         for name in ("stat", "lstat", "fstat", "fsync", "preadv", "utime"):
-            patch.setattr(os, name, self._guarded(name, getattr(os, name)))
+            patch.setattr(os, name, self._guard(name, getattr(os, name)))
         for owner in (io, builtins):
             patch.setattr(owner, "open", self._opener(owner.open))
 
     @contextmanager
-    def on(self):
+    def watch(self):
         """Watch while this goes on."""
         _now.append(self)
         try:
@@ -81,13 +81,13 @@ class Touches:
         if place is not None:
             self.struck = ""
 
-    def _guarded(self, name, function):
-        def guarded(target, *arguments, **options):
+    def _guard(self, name, function):
+        def guard_call(target, *arguments, **options):
             if _now and _now[-1] is self:
                 self.pass_by(name, target)
             return function(target, *arguments, **options)
 
-        return guarded
+        return guard_call
 
     def _opener(self, function):
         touches = self
@@ -111,7 +111,7 @@ class Touches:
                 touches.pass_by("write", self.name)
                 return super().write(data)
 
-        def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
+        def open_guarded(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
                    closefd=True, opener=None):  # fmt: skip
             if not (_now and _now[-1] is self and self._is_below(file)):
                 return function(file, mode, buffering, encoding, errors, newline, closefd, opener)
@@ -126,7 +126,7 @@ class Touches:
                 buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
             )
 
-        return opened
+        return open_guarded
 
     def _is_below(self, path):
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self.folder)

@@ -29,7 +29,7 @@ def copy_folders(folders, top):
     return copies
 
 
-def one(results, kind):
+def first_product(results, kind):
     """The first product whose name begins like that."""
     folder, _, begin = kind.partition("/")
     return next(

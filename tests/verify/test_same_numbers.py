@@ -9,7 +9,7 @@ from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
 # Module of verification, module of the library, and the names that both have.
-REPEATED = (
+REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
      " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"),
@@ -41,7 +41,7 @@ REPEATED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("copy", "original", "names"), REPEATED)
+@pytest.mark.parametrize(("copy", "original", "names"), REPEATED_NUMBERS)
 def test_a_repeated_number_is_that_of_the_library(copy, original, names):
     own, library = (import_module(f"ccdflow.{each}") for each in (f"verify.{copy}", original))
     for name in names.split():

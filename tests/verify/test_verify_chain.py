@@ -7,7 +7,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from edited_products import card, rewrite
-from verified_chain import make_chain, one
+from verified_chain import first_product, make_chain
 
 from ccdflow.kinds import verification
 from ccdflow.verify import selection, verdicts
@@ -50,7 +50,7 @@ def test_every_product_is_verified(reduced_chain):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_flipped_bit_is_found(copy, kind):
-    product, rng = one(copy[1], kind), np.random.default_rng(18)
+    product, rng = first_product(copy[1], kind), np.random.default_rng(18)
     path = copy[1] / product
     sound = path.read_bytes()
     for _ in range(40):
@@ -90,7 +90,7 @@ def _pixel(step):
     ],
 )
 def test_a_change_with_right_checksums_differs(copy, kind, change, hdu, reason):
-    product = one(copy[1], kind)
+    product = first_product(copy[1], kind)
     rewrite(copy[1] / product, change, hdu=hdu)
     outcome = look(product, copy)
     assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
@@ -98,7 +98,7 @@ def test_a_change_with_right_checksums_differs(copy, kind, change, hdu, reason):
 
 @pytest.mark.parametrize("kind", ["combined/bias", "combined/dark", "combined/flat"])
 def test_a_master_exchanged_under_its_name_is_found_and_a_newer_one_is_no_success(copy, kind):
-    product = one(copy[1], "calibrated/science")
+    product = first_product(copy[1], "calibrated/science")
     keyword = {"bias": "BIASIM", "dark": "DARKIM", "flat": "FLATIM"}[kind.partition("/")[2]]
     master = copy[1] / fits.getval(copy[1] / product, keyword)
     sound = master.read_bytes()

@@ -48,7 +48,7 @@ def look(night, product, **options):
     return verdicts.verify(product, raw=night[0], results=night[1], **options)
 
 
-def forged(night, product, change):
+def verdict_on_forgery(night, product, change):
     """Return the verdict on a product that was changed and signed again."""
     path = night[1] / product
     sound = path.read_bytes()
@@ -176,7 +176,7 @@ def sigma(hdus):
     ],
 )
 def test_a_forged_bit_line_or_sigma_of_a_night_differs(measured_night, change, reason):
-    outcome = forged(measured_night, product_of(measured_night, "pixels_"), change)
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "pixels_"), change)
     assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
@@ -185,7 +185,7 @@ def test_a_forged_cell_of_a_shutter_differs(measured_night, name, factor):
     def change(hdus):
         hdus[name].data[2, 3] += (factor - 1) * np.abs(hdus[name].data).max()
 
-    outcome = forged(measured_night, product_of(measured_night, "shutter_"), change)
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "shutter_"), change)
     assert (outcome.verdict, f"1 cells of {name}" in outcome.reason) == ("differs", True), (
         outcome.reason
     )
@@ -214,7 +214,7 @@ def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
             else:
                 hdus[0].header[keyword] = other_value(hdus[0].header[keyword])
 
-        if forged(measured_night, product, change).verdict == "verified":
+        if verdict_on_forgery(measured_night, product, change).verdict == "verified":
             believed.add(keyword)
     # Limits that give the same pixels, counts of nights, and the camera's epoch.
     assert believed <= {"HOTRATE", "LOWSIGMA", "BPNIGHTS", "BPSHARE", "EPOCH", "NNIGHTS", "BUNIT"}

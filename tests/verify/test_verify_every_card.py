@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
-from verified_chain import make_chain, one
+from verified_chain import first_product, make_chain
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
@@ -19,7 +19,7 @@ from ccdflow.verify.detector import detector_products
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
 )
-BELIEVED = re.compile("|".join(source_cards.BELIEVED_CARDS))
+BELIEVED_PATTERN = re.compile("|".join(source_cards.BELIEVED_CARDS))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def reduced_chain(tmp_path_factory):
     return make_chain(top, flats=(("g", 4),), science=(("g", 60.0, 1),))
 
 
-def other(value):
+def other_value(value):
     """Return another value of the same type."""
     if isinstance(value, bool):
         return not value
@@ -38,14 +38,14 @@ def other(value):
     return "X" + str(value)[1:]
 
 
-def tampered(sound, step):
+def tamper_cards(sound, step):
     """Yield (name of a card, the file with another value of it, its sums right again)."""
     with fits.open(io.BytesIO(sound)) as hdus:
         cards = [(n, c.keyword) for n, hdu in enumerate(hdus) for c in hdu.header.cards]
     cards = [(number, keyword) for number, keyword in cards if not STRUCTURE.fullmatch(keyword)]
     for number, keyword in cards[::-step]:
         with fits.open(io.BytesIO(sound)) as hdus:
-            hdus[number].header[keyword] = other(hdus[number].header[keyword])
+            hdus[number].header[keyword] = other_value(hdus[number].header[keyword])
             out = io.BytesIO()
             hdus.writeto(out, checksum=True)
         yield f"{number}:{keyword}", keyword, out.getvalue()
@@ -58,11 +58,11 @@ def tampered(sound, step):
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.torture)])
 def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
     raw, results = reduced_chain
-    product = one(results, kind)
+    product = first_product(results, kind)
     path, believed, count = results / product, set(), 0
     sound = path.read_bytes()
     try:
-        for name, keyword, content in tampered(sound, step):
+        for name, keyword, content in tamper_cards(sound, step):
             path.write_bytes(content)
             outcome = verdicts.verify(product, raw=raw, results=results, whole=True)
             count += 1
@@ -72,7 +72,7 @@ def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
         path.write_bytes(sound)
     assert count > 40 / step
     # These cards alone are believed: others disagree with masters or frames.
-    assert {name for name, keyword in believed if not BELIEVED.fullmatch(keyword)} == set()
+    assert {name for name, keyword in believed if not BELIEVED_PATTERN.fullmatch(keyword)} == set()
     last = verdicts.verify(product, raw=raw, results=results)
     assert last.verdict == "verified", last.reason
 

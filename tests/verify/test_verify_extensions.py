@@ -7,7 +7,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE, one
+from verified_chain import MADE, first_product
 
 from ccdflow.verify import table, verdicts
 from ccdflow.verify.calibrated import calibrated_verdict, grading
@@ -50,7 +50,7 @@ def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
     night_of_extensions,
 ):
     """Rows share a model's noise: a level's is a sixth of that of one row's median."""
-    product = one(night_of_extensions[1], "calibrated/science")
+    product = first_product(night_of_extensions[1], "calibrated/science")
     with fits.open(night_of_extensions[1] / product) as hdus:
         assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
         assert hdus[1].header["OSCNOISE"] < 1
@@ -60,14 +60,14 @@ def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
 
 @pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
 def test_combined_frames_are_clipped_as_their_images_say(night_of_extensions, kind):
-    product = one(night_of_extensions[1], f"combined/{kind}")
+    product = first_product(night_of_extensions[1], f"combined/{kind}")
     outcome = look(product, night_of_extensions)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
-def tampered(night, kind, change, **options):
+def verdict_on_change(night, kind, change, **options):
     """Return the verdict on a product that was changed, its sums right again."""
-    product = one(night[1], kind)
+    product = first_product(night[1], kind)
     path = night[1] / product
     sound = path.read_bytes()
     try:
@@ -84,9 +84,9 @@ def test_an_image_that_says_another_clipping_than_the_first_header_differs(night
     def change(hdus):
         hdus[2].header["CLIPDEV"] = "mad"
 
-    verdict, reason = tampered(night_of_extensions, "combined/bias", change)
+    verdict, reason = verdict_on_change(night_of_extensions, "combined/bias", change)
     assert (verdict, reason) == ("differs", "CLIPDEV is noise, and its card has mad")
-    assert tampered(night_of_extensions, "combined/dark", change)[0] == "differs"
+    assert verdict_on_change(night_of_extensions, "combined/dark", change)[0] == "differs"
 
 
 @pytest.mark.parametrize("kind", ["combined/bias", "calibrated/science"])
@@ -95,13 +95,13 @@ def test_an_image_of_another_name_differs(night_of_extensions, kind):
         hdus[1].header["EXTNAME"] = "IM3"
 
     expected = "differs", "EXTNAME is IM1 in its source, and its card has IM3"
-    assert tampered(night_of_extensions, kind, change) == expected
+    assert verdict_on_change(night_of_extensions, kind, change) == expected
 
 
 @pytest.fixture(
     scope="module", params=["quantised", pytest.param("lossless", marks=pytest.mark.torture)]
 )
-def packed(tmp_path_factory, request):
+def packed_night(tmp_path_factory, request):
     """The tiny night with packed calibrated frames: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp(request.param)
     counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
@@ -111,9 +111,9 @@ def packed(tmp_path_factory, request):
     return chain.raw, top / "results"
 
 
-def test_the_first_header_of_a_packed_frame_is_compared(packed):
+def test_the_first_header_of_a_packed_frame_is_compared(packed_night):
     """Anybody reads it there, though the header of the image behind it is the right one."""
-    outcome = look(one(packed[1], "calibrated/science"), packed)
+    outcome = look(first_product(packed_night[1], "calibrated/science"), packed_night)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
     as_tables = {"disable_image_compression": True}
     for keyword, value in (
@@ -126,14 +126,14 @@ def test_the_first_header_of_a_packed_frame_is_compared(packed):
             if value is None:
                 del hdus[0].header[keyword]
 
-        outcome = tampered(packed, "calibrated/science", change, **as_tables)
+        outcome = verdict_on_change(packed_night, "calibrated/science", change, **as_tables)
         assert outcome[0] == "differs", keyword
         assert f"the card {keyword} is not in the header " in outcome[1]
 
     def rename(hdus):
         hdus[1].header["EXTNAME"] = "OTHER"
 
-    verdict, reason = tampered(packed, "calibrated/science", rename, **as_tables)
+    verdict, reason = verdict_on_change(packed_night, "calibrated/science", rename, **as_tables)
     assert (verdict, "EXTNAME" in reason) == ("differs", True)
 
 
@@ -181,7 +181,7 @@ def test_a_card_that_was_deleted_differs_and_is_named(night_of_extensions, kind,
         def change(hdus, keyword=keyword):
             del hdus[hdu].header[keyword]
 
-        verdict, reason = tampered(night_of_extensions, kind, change)
+        verdict, reason = verdict_on_change(night_of_extensions, kind, change)
         assert (verdict, keyword in reason) == ("differs", True), (keyword, reason)
 
 
@@ -202,7 +202,7 @@ def test_bits_that_no_mask_of_a_kind_has_differ(night_of_extensions, kind, bits)
             assert not (mask & (bit | 1)).any()
             mask[33, 44] |= bit
 
-        verdict, reason = tampered(night_of_extensions, kind, change)
+        verdict, reason = verdict_on_change(night_of_extensions, kind, change)
         assert (verdict, reason.startswith("1 pixels of the mask ")) == ("differs", True), bit
 
 
@@ -220,7 +220,7 @@ def test_the_cards_on_cosmic_rays_agree_with_the_mask(night_of_extensions, cards
     def change(hdus):
         hdus[1].header.update(cards)
 
-    verdict, why = tampered(night_of_extensions, "calibrated/science", change)
+    verdict, why = verdict_on_change(night_of_extensions, "calibrated/science", change)
     assert (verdict == "differs", reason in why) == (bool(reason), True), why
 
 
@@ -228,7 +228,7 @@ def test_the_cards_on_bad_pixels_come_together(night_of_extensions):
     def change(hdus):
         hdus[0].header["BPMNTS"] = 0
 
-    verdict, reason = tampered(night_of_extensions, "calibrated/science", change)
+    verdict, reason = verdict_on_change(night_of_extensions, "calibrated/science", change)
     assert (verdict, "are there together" in reason) == ("differs", True)
 
 
@@ -245,7 +245,7 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
     counts = {"darks": (), "flats": (("g", 3),), "science": (("g", 60.0, 1),)}
     chain = small_chain.make(tmp_path / "raw", **counts)
     run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=MADE)
-    product = one(tmp_path / "results", "calibrated/science")
+    product = first_product(tmp_path / "results", "calibrated/science")
     header = fits.getheader(tmp_path / "results" / product)
     assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)
     outcome = look(product, (chain.raw, tmp_path / "results"))
@@ -304,7 +304,7 @@ def test_a_line_of_history_that_ccdflow_does_not_write_differs(night_of_extensio
         hdus[0].header.add_history("ccdflow: this is a lie")
 
     for kind in ("reduced/science", "calibrated/science"):
-        verdict, reason = tampered(night_of_extensions, kind, change)
+        verdict, reason = verdict_on_change(night_of_extensions, kind, change)
         assert (verdict, "this is a lie" in reason) == ("differs", True)
 
 

@@ -13,7 +13,7 @@ from ccdflow.verify.reading import restated_numbers
 
 LIBRARY = Path(__file__).parents[2] / "scripts" / "ccdflow"
 VERIFY = sorted((LIBRARY / "verify").rglob("*.py"))
-SHARED = {
+SHARED_MODULES = {
     "ccdflow.errors": "the error that a user reads",
     "ccdflow.paths": "the names of folders and tables",
     "ccdflow.files": "the table of verdicts is written whole",
@@ -24,7 +24,7 @@ PUBLIC = {"ccdproc", "astropy", "numpy", "scipy", "astroscrappy"}
 
 
 @cache
-def imported(path):
+def imported_modules(path):
     """Return the modules that a module imports, wherever in it."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -42,14 +42,14 @@ def standard(name):
 
 @pytest.mark.parametrize("path", VERIFY, ids=lambda path: path.stem)
 def test_verifying_knows_no_module_that_makes_products(path):
-    strange = {name for name in imported(path) if not standard(name)}
+    strange = {name for name in imported_modules(path) if not standard(name)}
     strange = {name for name in strange if name.partition(".")[0] not in PUBLIC}
-    assert {n for n in strange if ".".join(n.split(".")[:2]) not in SHARED} == set()
+    assert {n for n in strange if ".".join(n.split(".")[:2]) not in SHARED_MODULES} == set()
 
 
 @pytest.mark.parametrize("path", VERIFY, ids=lambda path: path.stem)
 def test_only_public_modules_are_imported(path):
-    modules = {name for name in imported(path) if name.partition(".")[0] in PUBLIC}
+    modules = {name for name in imported_modules(path) if name.partition(".")[0] in PUBLIC}
     assert [name for name in modules if "._" in name] == []
 
 
@@ -61,10 +61,12 @@ def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
     heavy = {
         path.relative_to(LIBRARY).as_posix(): names
         for path in others
-        if (names := {n for n in imported(path) if n.startswith(("ccdproc", "scipy.stats"))})
+        if (
+            names := {n for n in imported_modules(path) if n.startswith(("ccdproc", "scipy.stats"))}
+        )
     }
     assert heavy == {}
-    entry = {path for path in others if "ccdflow.verify" in str(imported(path))}
+    entry = {path for path in others if "ccdflow.verify" in str(imported_modules(path))}
     assert entry == set()
 
 

@@ -5,7 +5,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE, one
+from verified_chain import MADE, first_product
 
 from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command, selection, verdicts
@@ -26,7 +26,7 @@ reduction: {trim: false, mask: true}
 
 
 @pytest.fixture(scope="module")
-def untrimmed(tmp_path_factory):
+def untrimmed_night(tmp_path_factory):
     """A night of one amplifier whose frames were left whole: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp("untrimmed")
     counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
@@ -39,26 +39,28 @@ def look(product, folders):
     return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
 
 
-def test_frames_that_were_left_whole_are_verified(untrimmed):
+def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
-    products = selection.files_of(untrimmed[1])
-    outcomes = {product: look(product, untrimmed) for product in products}
+    products = selection.files_of(untrimmed_night[1])
+    outcomes = {product: look(product, untrimmed_night) for product in products}
     assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
     assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
-    header = fits.getheader(untrimmed[1] / one(untrimmed[1], "calibrated/science"))
+    header = fits.getheader(
+        untrimmed_night[1] / first_product(untrimmed_night[1], "calibrated/science")
+    )
     assert ("TRIM" in header, header["NAXIS1"] > 103) == (False, True)
 
 
 @pytest.mark.parametrize("kind", ["combined/dark", "calibrated/science"])
-def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed, kind):
-    path = untrimmed[1] / one(untrimmed[1], kind)
+def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed_night, kind):
+    path = untrimmed_night[1] / first_product(untrimmed_night[1], kind)
     sound = path.read_bytes()
     try:
         with fits.open(path, memmap=False) as hdus:
             hdus["UNCERT"].data[50, 41] *= 1.001
             hdus.writeto(path, overwrite=True, checksum=True)
-        outcome = look(one(untrimmed[1], kind), untrimmed)
+        outcome = look(first_product(untrimmed_night[1], kind), untrimmed_night)
     finally:
         path.write_bytes(sound)
     assert (outcome.verdict, "1 standard errors" in outcome.reason) == ("differs", True), (
@@ -142,10 +144,12 @@ def test_an_empty_file_is_named(tmp_path):
         stored_rows.open_product(tmp_path / "member.fits")
 
 
-def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed):
-    product = one(untrimmed[1], "combined/bias")
-    text, status = command.report(*untrimmed, noted={}, words=[product])
+def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed_night):
+    product = first_product(untrimmed_night[1], "combined/bias")
+    text, status = command.report(*untrimmed_night, noted={}, words=[product])
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
-    text, _ = command.report(*untrimmed, noted=noted_records(untrimmed[1]), words=[product])
+    text, _ = command.report(
+        *untrimmed_night, noted=noted_records(untrimmed_night[1]), words=[product]
+    )
     assert len(text.splitlines()) == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from edited_products import card, rewrite
-from verified_chain import MADE, copy_folders, make_chain, one
+from verified_chain import MADE, copy_folders, first_product, make_chain
 
 from ccdflow import errors
 from ccdflow.kinds import CHAIN, verification
@@ -23,7 +23,7 @@ from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
 from ccdflow.verify.reading.verdict import NotedProduct
 
-REJECTED = (
+REJECTION_WARNING = (
     "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"
 )
 SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
@@ -68,7 +68,7 @@ def without_hdu(hdu):
     return change
 
 
-def scaled(hdu, factor):
+def scale_pixels(hdu, factor):
     def change(hdus):
         hdus[hdu].data *= factor
 
@@ -146,10 +146,10 @@ def lose_clipping(hdus):
         (SCIENCE, without_hdu(2), "it has no MASK"),
         (SCIENCE, without_hdu(1), "it has no UNCERT"),
         (DARK, without_hdu(1), "it has no UNCERT"),
-        (SCIENCE, scaled(1, 1.01), " standard errors differ"),
-        (DARK, scaled(1, 1.01), " standard errors differ"),
-        ("combined/bias", scaled(1, 1.01), " standard errors are not the scatter's"),
-        ("combined/bias", scaled(2, 2), " pixels of COUNT are not"),
+        (SCIENCE, scale_pixels(1, 1.01), " standard errors differ"),
+        (DARK, scale_pixels(1, 1.01), " standard errors differ"),
+        ("combined/bias", scale_pixels(1, 1.01), " standard errors are not the scatter's"),
+        ("combined/bias", scale_pixels(2, 2), " pixels of COUNT are not"),
         (SCIENCE, bit_of_mask(128), "1 pixels of the mask"),
         (DARK, bit_of_mask(8), "NHOT is "),
         (DARK, bit_of_mask(4), "1 pixels of the mask"),
@@ -183,7 +183,7 @@ def lose_clipping(hdus):
         (DARK, exchange("COMMENT", "EXTNAME", hdu="MASK"), "not in the order"),
         (FRAME, lambda hdus: card("EXTEND", value=False)(hdus[0]), "EXTEND of HDU 0 is True"),
         (DARK, history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
-        ("combined/bias", history(REJECTED), "NREJECT is "),
+        ("combined/bias", history(REJECTION_WARNING), "NREJECT is "),
         (
             FRAME,
             lambda hdus: hdus[0].header.append(fits.Card.fromstring(" " * 80), end=True),
@@ -192,7 +192,7 @@ def lose_clipping(hdus):
     ],
 )
 def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, change, reason):
-    product = one(copy[1], kind)
+    product = first_product(copy[1], kind)
     with fits.open(copy[1] / product, memmap=False) as hdus:
         change(hdus)
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
@@ -221,28 +221,28 @@ def test_tiles_whose_cards_nobody_can_read_are_no_success(tmp_path):
 
 def test_a_page_has_no_verdict_on_products_made_again_since(copy):
     """A damaged frame that a run makes again has its key, and another time of its file."""
-    results, product = copy[1], one(copy[1], FRAME)
+    results, product = copy[1], first_product(copy[1], FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
     assert report_of(copy, words=[product])[1] == 1
     time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
-    def shown(stamp):
+    def shown_verdicts(stamp):
         context = SimpleNamespace(
             results=results, jobs=jobs, rows_of=lambda night: [row], lookup=lambda _, read: read(),
             outcome=lambda name: replace(records[name], stamp=stamp),
         )  # fmt: skip
         return [line[:2] for line in verification.verdicts_of(context, "2024-03-01")]
 
-    assert shown((0, time, 0)) == [[product, "differs"]]
-    assert shown((0, time + 1, 0)) == []
+    assert shown_verdicts((0, time, 0)) == [[product, "differs"]]
+    assert shown_verdicts((0, time + 1, 0)) == []
     jobs[product] = "a run is about to make it again"
-    assert shown((0, time, 0)) == []
+    assert shown_verdicts((0, time, 0)) == []
 
 
 def test_the_same_pixels_stored_scaled_differ(copy):
     """BZERO and BSCALE changed together with the numbers: astropy reads the same pixels."""
-    product = one(copy[1], FRAME)
+    product = first_product(copy[1], FRAME)
     path = copy[1] / product
     with fits.open(path, memmap=False) as hdus:
         hdus[0].data = ((hdus[0].data - 512) / 2).astype("f4")
@@ -285,7 +285,7 @@ def minus_zero(data):
 )
 def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, change, by_header):
     """The sign of 0, and a step of float32 where ccdproc rounds in another order."""
-    product = one(copy[1], kind)
+    product = first_product(copy[1], kind)
     before = fits.getdata(copy[1] / product).tobytes()
     rewrite(copy[1] / product, lambda hdu: change(hdu.data))
     assert fits.getdata(copy[1] / product).tobytes() != before
@@ -315,7 +315,7 @@ def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
 
 
 def test_bytes_behind_the_last_hdu_differ(copy):
-    product = one(copy[1], SCIENCE)
+    product = first_product(copy[1], SCIENCE)
     with (copy[1] / product).open("ab") as file:
         file.write(b"\0" * 2880)
     assert look(product, copy).verdict == "differs"
@@ -325,7 +325,7 @@ def test_bytes_behind_the_last_hdu_differ(copy):
 def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind):
     """Its pixels, header and sums are all right; the notes here have another key."""
     results = copy[1]
-    product = one(results, kind)
+    product = first_product(results, kind)
     rewrite(results / product, card("CCDFKEY", "0123456789abcdef"))
     assert look(product, copy).verdict == "verified"
     outcome = look(product, copy, knows=True)
@@ -353,7 +353,7 @@ def report_of(folders, **options):
 )
 def test_the_notes_of_the_run_have_the_settings(copy, kind, change, reason):
     """Cards of other settings that give the same pixels are right in themselves."""
-    product = one(copy[1], kind)
+    product = first_product(copy[1], kind)
     with fits.open(copy[1] / product, memmap=False) as hdus:
         change(hdus)
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
@@ -363,7 +363,7 @@ def test_the_notes_of_the_run_have_the_settings(copy, kind, change, reason):
 
 def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
     """They are in the sums, which were made right again."""
-    product = one(copy[1], FRAME)
+    product = first_product(copy[1], FRAME)
     with fits.open(copy[1] / product, memmap=False) as hdus:
         size = hdus[0].data.nbytes
         start = hdus[0].fileinfo()["datLoc"]
@@ -387,7 +387,7 @@ def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
 def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
     """Sizes and times set back: a changed product is told by its bytes, a source by its ctime."""
     raw, results = copy
-    product = one(results, FRAME)
+    product = first_product(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
     assert report_of(copy, words=[product])[1] == 0
     assert "(0 now, the others before)" in report_of(copy, words=[product])[0][-1]
@@ -407,7 +407,7 @@ def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
 
 def test_verdicts_that_were_edited_do_not_count(copy):
     results = copy[1]
-    product = one(results, FRAME)
+    product = first_product(results, FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
     assert report_of(copy, words=[product])[1] == 1
     path = results / table.TABLE_FILE
@@ -429,7 +429,7 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     ids=["cut", "no table", "empty", "other columns"],
 )
 def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
-    products = [one(copy[1], FRAME), one(copy[1], "combined/bias")]
+    products = [first_product(copy[1], FRAME), first_product(copy[1], "combined/bias")]
     assert report_of(copy, words=products)[1] == 0
     path = copy[1] / table.TABLE_FILE
     path.write_bytes(spoil(path.read_bytes()))
@@ -445,7 +445,7 @@ def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
 @pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("kind", [FRAME, "combined/bias"])
 def test_another_product_under_the_name_of_one_differs(copy, link, kind):
-    product = one(copy[1], kind)
+    product = first_product(copy[1], kind)
     other = next(
         path for path in sorted((copy[1] / product).parent.glob("*.fits"))
         if path.name != product.rpartition("/")[2] and "combined/bias" not in path.as_posix()
@@ -461,12 +461,12 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     results = copy[1]
     stranger = results / "reduced" / "other" / "mine.fits"
     stranger.parent.mkdir()
-    shutil.copy(results / one(results, FRAME), stranger)
+    shutil.copy(results / first_product(results, FRAME), stranger)
     # Runs put products there whose frames went bad, or whose camera was edited.
-    aside = results / "set_aside" / one(results, FRAME)
+    aside = results / "set_aside" / first_product(results, FRAME)
     aside.parent.mkdir(parents=True)
-    shutil.copy(results / one(results, FRAME), aside)
-    (results / one(results, SCIENCE)).unlink()
+    shutil.copy(results / first_product(results, FRAME), aside)
+    (results / first_product(results, SCIENCE)).unlink()
     lines, status = report_of(copy, every=True)
     assert status == 1
     assert (
@@ -487,7 +487,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
 def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     """The raw frame is away and comes back: nothing else changed."""
     raw, results = copy
-    product = one(results, FRAME)
+    product = first_product(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
     away = source.rename(source.with_name("away"))
     lines, status = report_of(copy, words=[product])
@@ -504,7 +504,7 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
 
 
 def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
-    product = one(copy[1], DARK)
+    product = first_product(copy[1], DARK)
     rewrite(copy[1] / product, card("NCOMBINE", "several"))
     outcome = look(product, copy)
     assert (outcome.verdict, outcome.cause) == ("cannot be made again", "unreadable")
@@ -524,7 +524,7 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
     # As a line of the library that fails.
     monkeypatch.setattr(errors, "_LIBRARY", __file__)
     monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
-    dark, frame = one(copy[1], DARK), one(copy[1], FRAME)
+    dark, frame = first_product(copy[1], DARK), first_product(copy[1], FRAME)
     lines, status = report_of(copy, words=[dark, frame], expected=["missing", "older", "model"])
     assert status == 2
     assert lines[0].startswith(
@@ -541,7 +541,7 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
 
 def test_a_fault_where_files_are_parsed_is_no_difference(copy, monkeypatch):
     """A name that a later astropy lacks must not make every product differ."""
-    product = one(copy[1], FRAME)
+    product = first_product(copy[1], FRAME)
     monkeypatch.setattr(comparing, "fits", SimpleNamespace())
     outcome = look(product, copy)
     assert (outcome.verdict, "'open'" in outcome.reason) == ("verification failed", True)
@@ -558,7 +558,7 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
     products = noted_records(sound_night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)
     outcome = verdicts.verify(
-        one(sound_night[1], FRAME),
+        first_product(sound_night[1], FRAME),
         raw=sound_night[0],
         results=sound_night[1],
         product_notes=NotedProduct("kind of tomorrow"),
@@ -574,7 +574,7 @@ def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(table, "write_verdicts", refuse)
-    lines, status = report_of(copy, words=[one(copy[1], FRAME)])
+    lines, status = report_of(copy, words=[first_product(copy[1], FRAME)])
     assert "verification.csv cannot be written (Permission denied)" in lines[0]
     assert "1 of 1 products verified" in lines[1]
     assert (len(lines), status) == (2, 0)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sandbox import SMALL, Sandbox, products, snapshot
+from sandbox import SMALL_FRAME, Sandbox, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
@@ -61,11 +61,11 @@ def event(**arguments):
 
     def decorate(method):
         @functools.wraps(method)
-        def counted(self, *values, **named):
+        def count_call(self, *values, **named):
             type(self).drawn[method.__name__] += 1
             return method(self, *values, **named)
 
-        return rule(**arguments)(counted)
+        return rule(**arguments)(count_call)
 
     return decorate
 
@@ -148,17 +148,17 @@ class Model(RuleBasedStateMachine):
                 if os.path.relpath(path, top) in self.shut:
                     raise PermissionError(13, "Permission denied", str(path))
 
-        def refused(path="."):
+        def refuse_shut_folder(path="."):
             if isinstance(path, str):
                 check(path)
             return scandir(path)
 
-        def opened(path, flags):
+        def open_unless_shut(path, flags):
             check(path)
             return opener(path, flags)
 
-        self.patch.setattr(os, "scandir", refused)
-        self.patch.setattr(rawfile, "open_at_once", opened)
+        self.patch.setattr(os, "scandir", refuse_shut_folder)
+        self.patch.setattr(rawfile, "open_at_once", open_unless_shut)
 
     # -- what frames are made of -------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Model(RuleBasedStateMachine):
         shut = file in self.shut or self.is_hidden(file)
         return not shut and self.links.get(file, "") is not None and file.isprintable()
 
-    def readable(self, *, whole=False):
+    def readable_files(self, *, whole=False):
         """Return the files that can be read, or those of them that are whole."""
         return [
             file
@@ -226,7 +226,7 @@ class Model(RuleBasedStateMachine):
         """Write a raw file of the model's content, and note it."""
         seed, kind, camera, night = content
         self.sandbox.put(
-            file, seed, kind=kind, camera=camera, night=night, size=SMALL,
+            file, seed, kind=kind, camera=camera, night=night, size=SMALL_FRAME,
             packed=file.lower().endswith(".gz"), **light_of(seed, kind),
         )  # fmt: skip
         self.files[file] = (content, whole)
@@ -236,13 +236,13 @@ class Model(RuleBasedStateMachine):
 
     @event(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
     def killed_run(self, done, cores):
-        if self.readable():
+        if self.readable_files():
             self.check_run(self.sandbox.run(cores=cores, stop_after=done), killed=True)
 
     @rule(cores=st.sampled_from((1, 3)))
     def run(self, cores):
         """Run, and hold what it did against what it had to do."""
-        if not self.readable():
+        if not self.readable_files():
             return
         before = snapshot(self.sandbox.results)
         noted = snapshot(self.sandbox.results, state=True)
@@ -299,7 +299,7 @@ class Model(RuleBasedStateMachine):
     def check_untouched(self, before, outcome, made):
         """Nothing was written but by the jobs, and nothing lost but by being set aside."""
         after = snapshot(self.sandbox.results)
-        for name in before.changed(after):
+        for name in before.changed_names(after):
             own = name == "inventory.csv" or name.startswith("set_aside/")
             by = {name, *self.lists(name)}
             is_small = paths.is_of_small_pictures(Path(name).parent)

@@ -56,16 +56,16 @@ class EventArchive(OddEvents):
         if number < 12 and file not in self.files:
             self.put(file, (seed, kind, camera, night))
 
-    @precondition(lambda self: self.readable())
+    @precondition(lambda self: self.readable_files())
     @event(number=ANY, seed=ANY)
     def change(self, number, seed):
-        file = pick(self.readable(), number)
+        file = pick(self.readable_files(), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
     @event()
     def touch_all(self):
-        for file in self.readable():
+        for file in self.readable_files():
             os.utime(self.sandbox.raw / file, (1.7e9, 1.7e9))
 
     @event()
@@ -94,10 +94,10 @@ class EventArchive(OddEvents):
         if file not in self.files:
             self.put(file, content)
 
-    @precondition(lambda self: self.readable())
+    @precondition(lambda self: self.readable_files())
     @event(number=ANY, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
     def damage(self, number, how):
-        file = pick(self.readable(), number)
+        file = pick(self.readable_files(), number)
         path = self.sandbox.raw / file
         content = bytearray(path.read_bytes())
         if len(content) < 100:
@@ -120,17 +120,17 @@ class EventArchive(OddEvents):
         else:
             self.files[file] = (self.files[file][0], False)
 
-    @precondition(lambda self: set(self.readable()) - set(self.readable(whole=True)))
+    @precondition(lambda self: set(self.readable_files()) - set(self.readable_files(whole=True)))
     @event(number=ANY, seed=ANY)
     def repair(self, number, seed):
-        file = pick(set(self.readable()) - set(self.readable(whole=True)), number)
+        file = pick(set(self.readable_files()) - set(self.readable_files(whole=True)), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
-    @precondition(lambda self: self.readable(whole=True))
+    @precondition(lambda self: self.readable_files(whole=True))
     @event(number=ANY, keep=st.booleans())
     def unpack(self, number, keep):
-        file = pick(self.readable(whole=True), number)
+        file = pick(self.readable_files(whole=True), number)
         if file.lower().endswith(".gz"):
             path = self.sandbox.raw / file
             other = file[: -len(".gz")]
@@ -141,7 +141,7 @@ class EventArchive(OddEvents):
                 self.links.pop(file, None)
                 del self.files[file]
 
-    @precondition(lambda self: self.is_long and self.readable())
+    @precondition(lambda self: self.is_long and self.readable_files())
     @event(
         what=st.sampled_from(
             ("add", "add", "change", "product", "cut", "damage", "repair", "none")
@@ -162,15 +162,15 @@ class EventArchive(OddEvents):
         self.run(2)
         if what == "add":
             self.add(night, camera, kind, seed)
-        elif what == "change" and self.readable():
+        elif what == "change" and self.readable_files():
             self.change(number, seed)
         elif what == "product" and self.standing():
             self.delete_product(number)
         elif what == "cut" and self.standing():
             self.damage_product(number, seed, cut=bool(seed % 2))
-        elif what == "damage" and self.readable():
+        elif what == "damage" and self.readable_files():
             self.damage(number, ("flip", "cut", "end", "later")[seed % 4])
-        elif what == "repair" and set(self.readable()) - set(self.readable(whole=True)):
+        elif what == "repair" and set(self.readable_files()) - set(self.readable_files(whole=True)):
             self.repair(number, seed)
         self.run(1)
 

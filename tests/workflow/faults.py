@@ -20,7 +20,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from held_batches import recorded
+from held_batches import recorded_keys
 from sandbox import Sandbox, snapshot
 
 from ccdflow.errors import CcdflowError
@@ -48,23 +48,23 @@ class Faults:
         self._open, self._replace = pathlib.Path.open, os.replace
         faults = self
 
-        def opened(path, mode="r", *arguments, **options):
+        def open_watched(path, mode="r", *arguments, **options):
             if not set(mode) & set("wax+") or not str(path).startswith(faults.folder):
                 return faults._open(path, mode, *arguments, **options)
             faults.pass_by(f"open {path}")
             return _File(faults._open(path, mode, *arguments, **options), faults, path)
 
-        pathlib.Path.open = opened
+        pathlib.Path.open = open_watched
         for name in ("replace", "mkdir", "rmdir", "fsync"):
-            setattr(os, name, self._guarded(name, getattr(os, name)))
+            setattr(os, name, self._guard(name, getattr(os, name)))
 
-    def _guarded(self, name, function):
-        def guarded(target, *arguments, **options):
+    def _guard(self, name, function):
+        def guard_call(target, *arguments, **options):
             if not isinstance(target, int) and str(target).startswith(self.folder):
                 self.pass_by(f"{name} {target}")
             return function(target, *arguments, **options)
 
-        return guarded
+        return guard_call
 
     def pass_by(self, where, before=lambda: None):
         """Count a place; if it is the one, do what stands ``before`` it, and fail."""
@@ -154,7 +154,7 @@ def check(root, before, reference):
         # Not lost: where it was, or moved away because it is to be.
         if content == reference.get(name) and left.get(name) != content:
             problems.append(f"{name} was finished and is lost")
-    known = recorded(results)
+    known = recorded_keys(results)
     sandbox = Sandbox.at(root)
     again = sandbox.plan().plan.jobs
     problems += [

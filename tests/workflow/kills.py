@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import Counter
 
-from held_batches import recorded
+from held_batches import recorded_keys
 from sandbox import products, snapshot
 
 from ccdflow import paths
@@ -51,7 +51,7 @@ def kill_runs(sandbox, *, kills, seed, alone=False):
     counts = Counter()
     while counts["kills"] < kills:
         before = products(sandbox.results) if sandbox.results.is_dir() else {}
-        known = recorded(sandbox.results)
+        known = recorded_keys(sandbox.results)
         process = sandbox.start()
         _begin(sandbox, process)
         try:
@@ -94,7 +94,7 @@ def check(sandbox, before, known, wanted):
         assert name == "inventory.csv" or content == wanted[name], f"{name} is not whole"
     for name in before.keys() & wanted.keys():
         assert name == "inventory.csv" or contents.get(name) == before[name], f"{name} is lost"
-    later = recorded(sandbox.results)
+    later = recorded_keys(sandbox.results)
     for product, key in known.items():
         assert later.get(product) == key, f"{product} was finished, and is not known to be"
     assert ledger.load_ledger(sandbox.results).keys() <= {*later, *wanted}

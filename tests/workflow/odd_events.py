@@ -7,7 +7,7 @@ import os
 from archive import ANY, CAMERAS, KINDS, NIGHTS, Model, event, light_of, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
-from sandbox import SMALL, frame_bytes, products
+from sandbox import SMALL_FRAME, frame_bytes, products
 
 from ccdflow import paths
 from ccdflow.files import rawfile
@@ -64,32 +64,32 @@ class OddEvents(Model):
         path.symlink_to(first if through else target)
         self.links[file] = target
 
-    @precondition(lambda self: self.readable())
+    @precondition(lambda self: self.readable_files())
     @event(number=ANY, seed=ANY, through=st.booleans())
     def link(self, number, seed, through):
         """The same bytes by way of a link."""
-        file = pick(self.readable(), number)
+        file = pick(self.readable_files(), number)
         self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
-    @precondition(lambda self: self.linked())
+    @precondition(lambda self: self.linked_files())
     @event(number=ANY, seed=ANY, through=st.booleans())
     def retarget(self, number, seed, through):
         """The link leads to another frame."""
-        file = pick(self.linked(), number)
+        file = pick(self.linked_files(), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
         self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
-    @precondition(lambda self: self.linked() and len(self.readable()) > 3)
+    @precondition(lambda self: self.linked_files() and len(self.readable_files()) > 3)
     @event(number=ANY)
     def break_link(self, number):
-        file = pick(self.linked(), number)
+        file = pick(self.linked_files(), number)
         self.links[file].unlink()
         self.links[file] = None
 
-    def linked(self):
+    def linked_files(self):
         """Return the files that are links and can be read."""
-        return [file for file in self.readable() if self.links.get(file)]
+        return [file for file in self.readable_files() if self.links.get(file)]
 
     @precondition(lambda self: None in self.links.values())
     @event(number=ANY)
@@ -105,11 +105,11 @@ class OddEvents(Model):
 
     # -- permissions -------------------------------------------------------------------------------
 
-    @precondition(lambda self: len(self.readable()) > 3)
+    @precondition(lambda self: len(self.readable_files()) > 3)
     @event(number=ANY)
     def shut_file(self, number):
         """Take the permission to read a file; its time of change is another one then."""
-        file = pick(self.readable(), number)
+        file = pick(self.readable_files(), number)
         (self.sandbox.raw / file).chmod(0o200)
         self.shut.add(file)
 
@@ -120,7 +120,7 @@ class OddEvents(Model):
 
     def folders(self):
         """Return the folders without which there still is something to read."""
-        readable = self.readable()
+        readable = self.readable_files()
         tops = {file.partition("/")[0] for file in readable}
         return [top for top in tops if any(not file.startswith(f"{top}/") for file in readable)]
 
@@ -144,7 +144,7 @@ class OddEvents(Model):
             self.bring_back(0)
         self.run(cores)
 
-    @precondition(lambda self: self.readable() and self.reduced_folders())
+    @precondition(lambda self: self.readable_files() and self.reduced_folders())
     @event(number=ANY)
     def results_shut_in_a_run(self, number):
         """A folder of reduced frames that may not be read: its products stay as they are."""
@@ -152,12 +152,12 @@ class OddEvents(Model):
         before = products(self.sandbox.results)
         scandir = os.scandir
 
-        def refused(path="."):
+        def refuse_results(path="."):
             if str(path) == str(self.sandbox.results / name):
                 raise PermissionError(13, "Permission denied", str(path))
             return scandir(path)
 
-        self.patch.setattr(os, "scandir", refused)
+        self.patch.setattr(os, "scandir", refuse_results)
         try:
             outcome = self.sandbox.run()
         finally:
@@ -179,15 +179,15 @@ class OddEvents(Model):
 
     # -- while a run goes on -----------------------------------------------------------------------
 
-    @precondition(lambda self: self.readable(whole=True))
+    @precondition(lambda self: self.readable_files(whole=True))
     @event(number=ANY, seed=ANY, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
     def replace_while_it_is_read(self, number, seed, when, cores):
         """Another frame takes a file's name just before it is opened for the n-th time."""
-        file = pick(self.readable(whole=True), number)
+        file = pick(self.readable_files(whole=True), number)
         _, kind, camera, night = self.files[file][0]
         path, product = self.sandbox.raw / file, paths.reduced_frame(file)
         new = frame_bytes(
-            seed, kind=kind, camera=camera, night=night, size=SMALL, **light_of(seed, kind)
+            seed, kind=kind, camera=camera, night=night, size=SMALL_FRAME, **light_of(seed, kind)
         )
         if file.lower().endswith(".gz"):
             import gzip
@@ -196,14 +196,14 @@ class OddEvents(Model):
         os.utime(path)
         opener, count = rawfile.open_at_once, []
 
-        def opened(name, flags):
+        def replace_and_open(name, flags):
             if str(name) == str(path):
                 count.append(name)
                 if len(count) == when:
                     self.sandbox.write(file, new)
             return opener(name, flags)
 
-        self.patch.setattr(rawfile, "open_at_once", opened)
+        self.patch.setattr(rawfile, "open_at_once", replace_and_open)
         try:
             outcome = self.sandbox.run(cores=cores, keep_going=True)
         finally:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox import SMALL, Sandbox
+from sandbox import SMALL_FRAME, Sandbox
 
 FIRST, SECOND = "2024-03-01", "2024-03-02"
 
@@ -14,7 +14,7 @@ FIRST, SECOND = "2024-03-01", "2024-03-02"
 HERE = Path(__file__).parent
 
 
-def fill(sandbox, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
+def fill(sandbox, *, frames=3, size=SMALL_FRAME, nights=(FIRST, SECOND)):
     for night in nights:
         for camera in ("alpha", "beta"):
             for number in range(frames):
@@ -34,7 +34,7 @@ def put_faults(folder, kind, first, step):
     fill(sandbox)
     sandbox.run()
     sandbox.profile("alpha", reduction={"dtype": "float64"})
-    sandbox.put(f"{FIRST}/beta5.fits.gz", 5, night=FIRST, camera="beta", size=SMALL)
+    sandbox.put(f"{FIRST}/beta5.fits.gz", 5, night=FIRST, camera="beta", size=SMALL_FRAME)
     sandbox.write(f"{SECOND}/beta1.fits.gz", b"no")
     sandbox.keep()
     report = folder / "report"

@@ -25,11 +25,11 @@ from ccdflow.run.run_start import DRY_RUN, RunRequest
 ROOT = Path(__file__).parents[2]
 
 # Science pixels and overscan of the two cameras, as (ny, nx) and columns.
-SMALL = (24, 40, 8)
+SMALL_FRAME = (24, 40, 8)
 # Packed, more than the 8192 bytes that are read for the header.
 MEDIUM = (100, 200, 8)
 # More than 1 MB, inflated or not: noise cannot be compressed.
-LARGE = (400, 1600, 40)
+LARGE_FRAME = (400, 1600, 40)
 
 _PROFILE = {
     "site": {"longitude": 0.0},
@@ -65,7 +65,7 @@ def frame_bytes(
     ny, nx, strip = size
     rng = np.random.default_rng(seed)
     level = 1000 + rng.normal(0, 2, (ny, 1)) + rng.normal(0, 5, (ny, nx + strip))
-    if size == LARGE:
+    if size == LARGE_FRAME:
         level[:, :nx] += rng.integers(0, 40000, (ny, nx))
     if kind != "BIAS":
         level[:, :nx] += light
@@ -148,7 +148,7 @@ class Sandbox:
         for camera in ("alpha", "beta"):
             self.profile(camera)
 
-    def copied(self, root):
+    def copy_to(self, root):
         """Return a copy of the raw frames and results in another folder, with nothing to do."""
         own = Sandbox(root, dict(self.config))
         for name in ("raw", "results"):
@@ -159,10 +159,10 @@ class Sandbox:
     def put_small(self, start, number, **options):
         """Write some small raw frames, whose names are a start and a number from 0 on."""
         for seed in range(number):
-            self.put(f"{start}{seed}.fits.gz", seed, size=SMALL, **options)
+            self.put(f"{start}{seed}.fits.gz", seed, size=SMALL_FRAME, **options)
 
     @property
-    def given(self):
+    def used_config(self):
         """The configuration: the strips are narrow, and yet each row has its own level."""
         return {**self.config, "reduction": {"model": None} | self.config.get("reduction", {})}
 
@@ -206,7 +206,7 @@ class Sandbox:
     def values(self, **more):
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
-        return settings.load_settings({**folders, **_CONFIG, **self.given, **more})
+        return settings.load_settings({**folders, **_CONFIG, **self.used_config, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""
@@ -293,7 +293,9 @@ class Sandbox:
 
     def arguments(self, *arguments, cores=2, config=()):
         """Return Snakemake's arguments."""
-        self.root.joinpath("config.yaml").write_text(yaml.safe_dump({**_CONFIG, **self.given}))
+        self.root.joinpath("config.yaml").write_text(
+            yaml.safe_dump({**_CONFIG, **self.used_config})
+        )
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [
             "--snakefile", str(self.project / "Snakefile"), "--cores", str(cores),
@@ -394,7 +396,7 @@ class Snapshot:
     contents: dict
     stamps: dict
 
-    def changed(self, later):
+    def changed_names(self, later):
         """Return the sorted names that are new, or were written again, in a later one."""
         return sorted(n for n, stamp in later.stamps.items() if self.stamps.get(n) != stamp)
 

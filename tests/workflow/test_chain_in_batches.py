@@ -23,5 +23,7 @@ def test_batches_make_the_same_bytes(run_workflow, tmp_path):
         assert run.status == 0, run.output
         contents.append(products(tmp_path / name))
     assert contents[0] == contents[1]
-    assert sum(name.startswith("calibrated/") for name in contents[0]) == len(chain.of("science"))
+    assert sum(name.startswith("calibrated/") for name in contents[0]) == len(
+        chain.files_of_type("science")
+    )
     assert sum(name.startswith("combined/") for name in contents[0]) == 5

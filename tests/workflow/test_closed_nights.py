@@ -11,7 +11,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from sandbox import SMALL, Sandbox, products
+from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
@@ -26,7 +26,7 @@ from ccdflow.run.run_start import RunRequest
 from ccdflow.run.watch import watching
 
 NIGHTS = [f"2024-03-{day:02}" for day in range(1, 6)]
-LATER = "2024-03-08"
+LATER_NIGHT = "2024-03-08"
 
 
 def take(sandbox, night, *kinds_of_frames):
@@ -41,7 +41,7 @@ def take(sandbox, night, *kinds_of_frames):
             packed=False,
             kind=kind,
             night=night,
-            size=SMALL,
+            size=SMALL_FRAME,
             light=light,
         )
 
@@ -62,12 +62,12 @@ def original(tmp_path_factory):
 def sandbox(original, tmp_path, monkeypatch):
     """An archive of its own, of which all nights are closed."""
     use_stand_ins(monkeypatch)
-    own = original.copied(tmp_path / "box")
+    own = original.copy_to(tmp_path / "box")
     assert (own.results / paths.CLOSED_NIGHTS).is_file()
     return own
 
 
-def opened(sandbox):
+def nights_opened(sandbox):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
         # Plan only: what a plan has found out is not written.
@@ -83,7 +83,7 @@ def opened(sandbox):
 
 def run(sandbox):
     """Run, and return the nights that were opened."""
-    nights = opened(sandbox)
+    nights = nights_opened(sandbox)
     sandbox.run()
     return nights
 
@@ -135,11 +135,11 @@ def test_a_release_with_a_new_header_closes_nights_and_its_lines_count_all_of_th
 
 
 def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox):
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
-    assert run(sandbox) == [NIGHTS[-1], LATER]
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
+    assert run(sandbox) == [NIGHTS[-1], LATER_NIGHT]
     check(sandbox)
-    take(sandbox, LATER, "BIAS", "OBJECT")
-    assert run(sandbox) == [LATER], "the night goes on"
+    take(sandbox, LATER_NIGHT, "BIAS", "OBJECT")
+    assert run(sandbox) == [LATER_NIGHT], "the night goes on"
     assert sandbox.run().jobs == []
 
 
@@ -148,17 +148,17 @@ def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
     sandbox.config["flat"] = {"enabled": True, "minimum": 2}
     sandbox.run()
     assert sandbox.run().jobs == []
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
-    assert run(sandbox) == [NIGHTS[-1], LATER]
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
+    assert run(sandbox) == [NIGHTS[-1], LATER_NIGHT]
     take(sandbox, "2024-03-09", "FLAT", "FLAT", "BIAS", "BIAS")
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
     sandbox.run()
     assert "calibrated without flat" not in " ".join(sandbox.run().lines)
 
 
 def test_a_product_that_was_removed_opens_its_night(sandbox):
     (sandbox.results / paths.calibrated_frame(f"{NIGHTS[2]}/2.fits")).unlink()
-    assert opened(sandbox) == [NIGHTS[2], NIGHTS[-1]]
+    assert nights_opened(sandbox) == [NIGHTS[2], NIGHTS[-1]]
     assert paths.calibrated_frame(f"{NIGHTS[2]}/2.fits") in sandbox.run().jobs
     assert sandbox.run().jobs == []
 
@@ -166,14 +166,14 @@ def test_a_product_that_was_removed_opens_its_night(sandbox):
 def test_a_frame_that_is_set_aside_late_stands_in_all_tables(sandbox):
     path = sandbox.raw / NIGHTS[1] / "2.fits"
     path.write_bytes(path.read_bytes()[:4000])
-    assert opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
+    assert nights_opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
     assert any("set aside" in line for line in sandbox.run().lines)
     assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS_FILE).read_text()
     sandbox.run()
-    assert opened(sandbox) is None or sandbox.run().jobs == []
+    assert nights_opened(sandbox) is None or sandbox.run().jobs == []
 
 
-OF_ALL = {
+CHANGES_OF_ALL_NIGHTS = {
     "bias of an old night": lambda sandbox: take(sandbox, NIGHTS[3], "BIAS"),
     "raw frame gone": lambda sandbox: (sandbox.raw / NIGHTS[2] / "2.fits").unlink(),
     "night before all": lambda sandbox: take(sandbox, "2024-02-20", "BIAS", "BIAS"),
@@ -194,8 +194,8 @@ OF_ALL = {
 
 
 def copy_bias(sandbox):
-    take(sandbox, LATER, "BIAS", "BIAS")
-    shutil.copy(sandbox.raw / NIGHTS[0] / "0.fits", sandbox.raw / LATER / "2.fits")
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS")
+    shutil.copy(sandbox.raw / NIGHTS[0] / "0.fits", sandbox.raw / LATER_NIGHT / "2.fits")
     # Its header says the first night.
     take(sandbox, NIGHTS[0], "BIAS")
 
@@ -206,25 +206,25 @@ def damage(path):
     path.write_bytes(text)
 
 
-@pytest.mark.parametrize("change", OF_ALL.values(), ids=OF_ALL)
+@pytest.mark.parametrize("change", CHANGES_OF_ALL_NIGHTS.values(), ids=CHANGES_OF_ALL_NIGHTS)
 def test_all_nights_are_planned_where_others_may_change(sandbox, change):
     change(sandbox)
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
 
 
 def test_notes_beside_the_notes_count_wherever_the_results_lie(sandbox):
     """A copy has other times: all is planned, and nothing is made again."""
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     sandbox.run()
     assert (sandbox.results / paths.LATE_NOTES).is_file()
     records = ledger.load_ledger(sandbox.results)
     assert list(records) == sorted(records)
-    assert f"reduced/{LATER}/2.fits" in records
+    assert f"reduced/{LATER_NIGHT}/2.fits" in records
     other = sandbox.root / "other"
     shutil.copytree(sandbox.results, other)
     shutil.rmtree(sandbox.results)
     other.rename(sandbox.results)
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
     assert sandbox.run().jobs == []
     assert not (sandbox.results / paths.LATE_NOTES).exists(), "the notes are one again"
     assert ledger.load_ledger(sandbox.results).keys() == records.keys()
@@ -255,9 +255,9 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
         cells[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
     note_columns.write_columns(path, cells.items(), first=before.first, names=before.names)
     take(sandbox, NIGHTS[3], "OBJECT")
-    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+    assert nights_opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
     take(sandbox, NIGHTS[1], "OBJECT")
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
 
 
 def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeypatch):
@@ -269,29 +269,29 @@ def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeyp
         "atomic_write",
         SimpleNamespace(stamp_of=lambda path: looks.append(str(path)) or stamp_of(path)),
     )
-    assert opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
+    assert nights_opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
     of_masters = {path.split("/combined/")[1][:10] for path in looks if "/combined/" in path}
     assert of_masters <= {NIGHTS[1], NIGHTS[-1]}
 
 
 def test_lines_that_are_lost_are_not_missed(sandbox):
     """The note of a new night is of lines beside the notes: without them all is planned."""
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     sandbox.run()
     assert sandbox.run().jobs == []
     take(sandbox, NIGHTS[3], "OBJECT")
-    assert opened(sandbox) == [NIGHTS[3], LATER]
+    assert nights_opened(sandbox) == [NIGHTS[3], LATER_NIGHT]
     damage(sandbox.results / paths.LATE_NOTES)
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
     outcome = sandbox.run()
-    assert f"reduced/{LATER}/0.fits" in outcome.jobs, "nobody knows of what it was made"
+    assert f"reduced/{LATER_NIGHT}/0.fits" in outcome.jobs, "nobody knows of what it was made"
     assert not (sandbox.results / paths.LATE_NOTES).exists()
 
 
 def test_a_frame_that_came_after_its_night_was_closed_is_missed_when_it_goes(sandbox):
     """Folders look as they did when the nights were closed, and yet a frame is missing."""
     take(sandbox, NIGHTS[3], "OBJECT")
-    take(sandbox, LATER, "OBJECT")
+    take(sandbox, LATER_NIGHT, "OBJECT")
     sandbox.run()
     late = f"{NIGHTS[3]}/3.fits"
     products_of_it = [
@@ -299,14 +299,14 @@ def test_a_frame_that_came_after_its_night_was_closed_is_missed_when_it_goes(san
     ]
     for path in (sandbox.raw / late, *products_of_it):
         path.unlink()
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
     take(sandbox, NIGHTS[3], "OBJECT")
-    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1], LATER]
-    shutil.rmtree(sandbox.raw / LATER)
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) == [NIGHTS[3], NIGHTS[-1], LATER_NIGHT]
+    shutil.rmtree(sandbox.raw / LATER_NIGHT)
+    assert nights_opened(sandbox) is None
     outcome = sandbox.run()
     assert {paths.reduced_frame(late), paths.calibrated_frame(late)} <= {*outcome.jobs}
-    assert any(f"{LATER}/0.fits" in line and "missing" in line for line in outcome.lines)
+    assert any(f"{LATER_NIGHT}/0.fits" in line and "missing" in line for line in outcome.lines)
 
 
 def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
@@ -314,13 +314,15 @@ def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
     sandbox.run()
     lines = sandbox.run().lines
     take(sandbox, NIGHTS[3], "OBJECT")
-    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+    assert nights_opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
     gone = [line for line in lines if "raw file missing" in line]
     assert (
         gone[:-1] == [line for line in sandbox.run().lines if "raw file missing" in line][:-1] != []
     )
-    sandbox.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
-    assert opened(sandbox) is None, "which frames are members may change"
+    sandbox.put(
+        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+    )
+    assert nights_opened(sandbox) is None, "which frames are members may change"
 
 
 # -- a watch, which closes nights while one goes on ------------------------------------------------
@@ -330,21 +332,21 @@ def watch_of(sandbox):
     return watching.Watch(sandbox.values(), chain=kinds.CHAIN, say=lambda _: None, pause=0.02)
 
 
-def arrive(sandbox, watched, night, kind):
+def arrive(sandbox, watch_without_notes, night, kind):
     """Let a frame of a night arrive; return the round that it leads to."""
     before = set(rawfolder.list_raw(sandbox.raw))
     take(sandbox, night, kind)
     stamps = rawfolder.list_raw(sandbox.raw)
-    return watched.notice({file: stamps[file] for file in set(stamps) - before})
+    return watch_without_notes.notice({file: stamps[file] for file in set(stamps) - before})
 
 
-def kept(watched):
+def kept(watch_without_notes):
     """Return the nights of the rows that a watch has in memory."""
-    return sorted({row.night for row in watched._warm.context.store.rows.values()})
+    return sorted({row.night for row in watch_without_notes._warm.context.store.rows.values()})
 
 
 @pytest.fixture
-def watched(sandbox):
+def watch_without_notes(sandbox):
     """A watch on the archive; nights without a note, as after a watch of long ago."""
     (sandbox.results / paths.CLOSED_NIGHTS).unlink()
     watch = watch_of(sandbox)
@@ -352,28 +354,33 @@ def watched(sandbox):
     return watch
 
 
-def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(sandbox, watched):
-    assert kept(watched) == [NIGHTS[-1]]
-    done = [arrive(sandbox, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
+def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(
+    sandbox, watch_without_notes
+):
+    assert kept(watch_without_notes) == [NIGHTS[-1]]
+    done = [
+        arrive(sandbox, watch_without_notes, LATER_NIGHT, kind)
+        for kind in ("BIAS", "BIAS", "OBJECT")
+    ]
     # Biases are reduced at once; the frame of the sky waits for their master.
     assert [each.is_short for each in done] == [True, True, False]
     assert {record.kind for record in done[-1].records} >= {"bias", "science"}
-    assert kept(watched) == [LATER], "the night before has ended"
-    assert arrive(sandbox, watched, LATER, "OBJECT").is_short
-    assert watched.whole_round().problem == ""
+    assert kept(watch_without_notes) == [LATER_NIGHT], "the night before has ended"
+    assert arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT").is_short
+    assert watch_without_notes.whole_round().problem == ""
     assert sandbox.plan().plan.jobs == {}
     clean = sandbox.clean()
     clean.run()
     assert products(sandbox.results) == products(clean.results)
 
 
-def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(sandbox, watched):
-    done = arrive(sandbox, watched, NIGHTS[2], "OBJECT")
+def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(sandbox, watch_without_notes):
+    done = arrive(sandbox, watch_without_notes, NIGHTS[2], "OBJECT")
     assert not done.is_short
     assert f"calibrated/{NIGHTS[2]}/3.fits" in {record.product for record in done.records}
-    assert kept(watched) == [NIGHTS[2], NIGHTS[-1]]
-    watched.whole_round()
-    assert kept(watched) == [NIGHTS[-1]], "it is closed again"
+    assert kept(watch_without_notes) == [NIGHTS[2], NIGHTS[-1]]
+    watch_without_notes.whole_round()
+    assert kept(watch_without_notes) == [NIGHTS[-1]], "it is closed again"
     assert sandbox.plan().plan.jobs == {}
 
 
@@ -382,12 +389,12 @@ def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     watch = watch_of(sandbox)
     take(sandbox, "2024-03-09", "BIAS", "BIAS")
     watch.settings["limits"]["settle"] = 1000.0
-    take(sandbox, LATER, "OBJECT")
+    take(sandbox, LATER_NIGHT, "OBJECT")
     watch.whole_round()
-    assert kept(watch) == [LATER, "2024-03-09"]
+    assert kept(watch) == [LATER_NIGHT, "2024-03-09"]
     folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).first["folders"]
     assert folders[f"raw/{NIGHTS[3]}"]
-    assert [folders[f"raw/{night}"] for night in (LATER, "2024-03-09")] == ["", ""]
+    assert [folders[f"raw/{night}"] for night in (LATER_NIGHT, "2024-03-09")] == ["", ""]
 
 
 def count_objects():
@@ -397,7 +404,7 @@ def count_objects():
 
 
 def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
-    sandbox, watched, monkeypatch
+    sandbox, watch_without_notes, monkeypatch
 ):
     """Growth over two nights of three frames each."""
     monkeypatch.setattr(merging, "_MANY_ROWS", 1)
@@ -405,8 +412,8 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
         take(sandbox, night, "BIAS", "BIAS", "OBJECT")
-        assert watched.whole_round(rawfolder.list_raw(sandbox.raw)).problem == ""
-        assert kept(watched) == [night]
+        assert watch_without_notes.whole_round(rawfolder.list_raw(sandbox.raw)).problem == ""
+        assert kept(watch_without_notes) == [night]
         counts.append(count_objects())
     growth = counts[3] - counts[1]
     assert counts[3]["Row"] == counts[1]["Row"]
@@ -417,11 +424,11 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
 
 
 def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
-    sandbox, watched, monkeypatch
+    sandbox, watch_without_notes, monkeypatch
 ):
     """Rings of objects keep them until Python looks for rings."""
-    nights = watched._warm.context.closed
-    last = [weakref.ref(watched._warm), weakref.ref(nights), weakref.ref(nights.notes)]
+    nights = watch_without_notes._warm.context.closed
+    last = [weakref.ref(watch_without_notes._warm), weakref.ref(nights), weakref.ref(nights.notes)]
     del nights
     started, left = session.start, []
 
@@ -433,18 +440,18 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     gc.disable()
     try:
         monkeypatch.setattr(session, "start", look)
-        take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
-        watched.whole_round()
+        take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
+        watch_without_notes.whole_round()
     finally:
         gc.enable()
     assert left[0] == [None, None, None]
 
 
 def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
-    sandbox, watched, monkeypatch
+    sandbox, watch_without_notes, monkeypatch
 ):
     """The watch is killed between a short round and the next whole one."""
-    arrive(sandbox, watched, LATER, "OBJECT")
+    arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT")
     again = watch_of(sandbox)
     with monkeypatch.context() as patch:
         # No plan of all nights.
@@ -452,31 +459,31 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
         made = {record.kind for record in again.whole_round().records}
     assert made
     assert not made & {"frame", "science"}
-    assert kept(again) == [LATER]
+    assert kept(again) == [LATER_NIGHT]
     assert sandbox.plan().plan.jobs == {}
 
 
-def test_a_night_with_a_failed_frame_stays_open(sandbox, watched, monkeypatch):
+def test_a_night_with_a_failed_frame_stays_open(sandbox, watch_without_notes, monkeypatch):
     make = type(kinds.CHAIN).make
 
     def failing(self, context, job, *, threads=1):
-        if job.product == f"calibrated/{LATER}/0.fits":
+        if job.product == f"calibrated/{LATER_NIGHT}/0.fits":
             raise RuntimeError("not yet")
         return make(self, context, job, threads=threads)
 
     monkeypatch.setattr(type(kinds.CHAIN), "make", failing)
     take(sandbox, "2024-03-09", "OBJECT")
-    assert arrive(sandbox, watched, LATER, "OBJECT").problem == ""
-    watched.whole_round()
-    assert LATER in kept(watched)
+    assert arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT").problem == ""
+    watch_without_notes.whole_round()
+    assert LATER_NIGHT in kept(watch_without_notes)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
-    watched.whole_round()
+    watch_without_notes.whole_round()
     assert sandbox.plan().plan.jobs == {}
 
 
 def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     """Rows and records are those that they were, where the note of the nights has them."""
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     take(sandbox, NIGHTS[3], "OBJECT")
     sandbox.run()
     sandbox.run()
@@ -501,11 +508,11 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     assert {p for n in ("", *nights.nights) for p in merged.records(n)} == records.keys()
     take(sandbox, NIGHTS[1], "OBJECT")
     # The last calibrated night is opened as well.
-    assert opened(sandbox) == [NIGHTS[1], LATER]
+    assert nights_opened(sandbox) == [NIGHTS[1], LATER_NIGHT]
 
 
 def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
-    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     sandbox.run()
     assert merging.merge_late_notes(sandbox.results) is False
     sandbox.run()
@@ -518,29 +525,39 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
         rows,
         records,
     )
-    assert opened(sandbox) is None
+    assert nights_opened(sandbox) is None
 
 
-def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(sandbox, watched):
+def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(sandbox, watch_without_notes):
     """The note has no hash of its folder: a folder that is not there any more changed as well."""
-    arrive(sandbox, watched, LATER, "OBJECT")
-    watched.whole_round()
+    arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT")
+    watch_without_notes.whole_round()
     take(sandbox, "2024-03-09", "OBJECT")
-    watched.whole_round()
-    watched.whole_round()
+    watch_without_notes.whole_round()
+    watch_without_notes.whole_round()
     shutil.rmtree(sandbox.raw / "2024-03-09")
-    assert opened(sandbox) is None
-    watched.whole_round()
+    assert nights_opened(sandbox) is None
+    watch_without_notes.whole_round()
     gone = {row.file: row.gone for row in load_store(sandbox.results).rows.values() if row.gone}
     assert list(gone) == ["2024-03-09/0.fits"]
 
 
-def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round(sandbox, watched):
+def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round(
+    sandbox, watch_without_notes
+):
     """A plan of the new frame alone would write the page of its night without all the others."""
     sandbox.put(
-        "late/0.fits", 999, packed=False, kind="OBJECT", night=NIGHTS[2], size=SMALL, light=500
+        "late/0.fits",
+        999,
+        packed=False,
+        kind="OBJECT",
+        night=NIGHTS[2],
+        size=SMALL_FRAME,
+        light=500,
     )
-    done = watched.notice({"late/0.fits": rawfolder.list_raw(sandbox.raw)["late/0.fits"]})
+    done = watch_without_notes.notice(
+        {"late/0.fits": rawfolder.list_raw(sandbox.raw)["late/0.fits"]}
+    )
     assert not done.is_short
     page = (sandbox.results / paths.night_page(NIGHTS[2])).read_text()
     assert f"{NIGHTS[2]}/2.fits" in page

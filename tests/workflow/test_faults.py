@@ -5,10 +5,10 @@ import shutil
 import subprocess
 
 import pytest
-from held_batches import recorded
+from held_batches import recorded_keys
 from kills import kill_runs
 from runs_with_faults import FIRST, fill, hold, put_faults
-from sandbox import SMALL, Sandbox, own_lines, products, snapshot
+from sandbox import SMALL_FRAME, Sandbox, own_lines, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow.run import lock as lock_module
@@ -126,7 +126,7 @@ def test_disk_full(sandbox, disk):
     assert 3 < len(left) < len(wanted)
     for name, content in left.items():
         assert content == wanted[name] or name == "inventory.csv"
-    known = {name for name in recorded(sandbox.results) if name.startswith("reduced/")}
+    known = {name for name in recorded_keys(sandbox.results) if name.startswith("reduced/")}
     disk.remount("size=100m")
     again = sandbox.snakemake()
     assert again.status == 0, again.output
@@ -140,7 +140,7 @@ def test_results_read_only(sandbox, disk):
     disk.remount("size=100m")
     sandbox.run()
     before = products(sandbox.results)
-    sandbox.put(f"{FIRST}/alpha7.fits.gz", 7, night=FIRST, camera="alpha", size=SMALL)
+    sandbox.put(f"{FIRST}/alpha7.fits.gz", 7, night=FIRST, camera="alpha", size=SMALL_FRAME)
     disk.remount("ro")
     refused = sandbox.snakemake()
     assert refused.status == 1
@@ -170,13 +170,13 @@ def test_raw_file_replaced_while_the_run_goes_on(sandbox, monkeypatch):
     file = f"{FIRST}/alpha1.fits.gz"
     make = kinds.make
 
-    def replaced(context, job, **options):
+    def replace_and_make(context, job, **options):
         if job.product.endswith(f"{FIRST}/alpha1.fits"):
-            sandbox.put(file, 77, night=FIRST, camera="alpha", size=SMALL)
+            sandbox.put(file, 77, night=FIRST, camera="alpha", size=SMALL_FRAME)
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kinds, "make", replaced)
+        patch.setattr(kinds, "make", replace_and_make)
         first = sandbox.run(may_lose=True)
     assert first.status == 0
     assert first.lines[0].startswith(f"left for the next run: {file}: ")

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from sandbox import SMALL, Sandbox, products
+from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import commandline
@@ -82,7 +82,7 @@ def sandbox(tmp_path, monkeypatch):
 
 def fill(sandbox):
     for number in range(4):
-        sandbox.put(f"n/a{number}.fits.gz", number, size=SMALL)
+        sandbox.put(f"n/a{number}.fits.gz", number, size=SMALL_FRAME)
 
 
 def own(run):
@@ -289,10 +289,10 @@ def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeyp
 
 
 def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
-    def refused(options):
+    def refuse_permission(options):
         raise PermissionError(13, "Permission denied", "notes.json")
 
-    assert commandline.run(refused, lambda arguments: None, []) == 1
+    assert commandline.run(refuse_permission, lambda arguments: None, []) == 1
     line = "ccdflow: notes.json: Permission denied; mend the permissions\n"
     assert capsys.readouterr().err == line
 

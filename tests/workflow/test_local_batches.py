@@ -131,7 +131,7 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
     held_batches.release(tmp_path / "held", HELD)
     wait_until(lambda: not processes_with(f"{results}/.ccdflow/batches/"))
 
-    recorded = {results / product for product in held_batches.recorded(results)}
+    recorded = {results / product for product in held_batches.recorded_keys(results)}
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.fits")}
     assert [path for path in recorded if path.parent == results / "reduced" / HELD]
     run = run_workflow(raw, results, config=[WHOLE])

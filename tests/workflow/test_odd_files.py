@@ -10,7 +10,7 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sandbox import SMALL, Sandbox, frame_bytes, products
+from sandbox import SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
@@ -60,7 +60,7 @@ def card(keyword, value):
 
 def with_cards(*changes, more=(), seed=9):
     """Return a frame with cards replaced, and others before END."""
-    content = frame_bytes(seed, camera="alpha", size=SMALL)
+    content = frame_bytes(seed, camera="alpha", size=SMALL_FRAME)
     end = content.index(b"END" + b" " * 77)
     header, data = bytearray(content[:end]), content[2880:]
     for keyword, value in changes:
@@ -150,10 +150,10 @@ def test_bytes_behind_a_frame_are_bounded(sandbox):
 
 
 def test_a_file_beside_a_folder_of_its_name(sandbox):
-    sandbox.put("c.fits.gz", 21, camera="alpha", size=SMALL)
+    sandbox.put("c.fits.gz", 21, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     kept = (sandbox.results / "reduced/c.fits").read_bytes()
-    sandbox.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL)
+    sandbox.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL_FRAME)
     assert "reduced/c.fits/b.fits" in sandbox.run().jobs
     row = load_store(sandbox.results).rows["c.fits.gz"]
     assert "would become the same product as the folder of c.fits/b.fits.gz" in row.reason
@@ -176,17 +176,17 @@ def test_files_that_are_not_regular_are_set_aside(sandbox):
 def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(sandbox):
     """The product of a frame that is gone is moved, because it stands in the way."""
     aside = sandbox.results / "set_aside" / "reduced"
-    sandbox.put("x.fits", 21, size=SMALL, packed=False)
+    sandbox.put("x.fits", 21, size=SMALL_FRAME, packed=False)
     sandbox.run()
     first = (sandbox.results / "reduced/x.fits").read_bytes()
     (sandbox.raw / "x.fits").unlink()
-    sandbox.put("x.fits/y.fits", 22, size=SMALL, packed=False)
+    sandbox.put("x.fits/y.fits", 22, size=SMALL_FRAME, packed=False)
     sandbox.run()
     second = (sandbox.results / "reduced/x.fits/y.fits").read_bytes()
     assert (aside / "x.fits").read_bytes() == first
     assert sandbox.run().jobs == []
     shutil.rmtree(sandbox.raw / "x.fits")
-    sandbox.put("x.fits", 21, size=SMALL, packed=False)
+    sandbox.put("x.fits", 21, size=SMALL_FRAME, packed=False)
     sandbox.run()
     assert (sandbox.results / "reduced/x.fits").read_bytes() == first
     assert [path.read_bytes() for path in aside.glob("*/y.fits")] == [second]
@@ -206,33 +206,35 @@ def test_links_in_a_circle(sandbox):
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_folder_that_may_not_be_read(sandbox, inside, monkeypatch):
     """lost+found is one, for a user who is not root."""
-    sandbox.put("lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL)
+    sandbox.put(
+        "lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL_FRAME
+    )
     (sandbox.raw / "lost+found").mkdir(exist_ok=True)
     scandir = os.scandir
 
-    def refused(path):
+    def refuse_folder(path):
         if str(path).rstrip("/").endswith("raw/lost+found"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refused)
+        patch.setattr(os, "scandir", refuse_folder)
         check_rest(sandbox, {"lost+found/": "cannot be read (Permission denied)"})
 
 
 def test_a_folder_that_could_not_be_read_for_a_moment(sandbox, monkeypatch):
     """Its frames come back, and it leaves no row, though a folder of products has its name."""
-    sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     before, scandir = products(sandbox.results), os.scandir
 
-    def refused(path):
+    def refuse_folder(path):
         if str(path).rstrip("/").endswith("raw/sub"):
             raise OSError(errno.ESTALE, "Stale file handle", str(path))
         return scandir(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refused)
+        patch.setattr(os, "scandir", refuse_folder)
         lines = sandbox.run().lines
     assert "1 set aside, 1 raw file missing" in lines[-1]
     assert "raw file missing: sub/b.fits.gz: sub/ cannot be read; its product is kept" in lines
@@ -248,14 +250,14 @@ def test_a_folder_that_could_not_be_read_for_a_moment(sandbox, monkeypatch):
 def test_names_that_are_no_text(sandbox):
     files = [*map(os.fsdecode, (b"n\xff\xfe/f.fits", b"a\xffb.fits", b"new\nline.fits"))]
     for seed, file in enumerate(files, 8):
-        content = frame_bytes(seed, camera="alpha", size=SMALL)
+        content = frame_bytes(seed, camera="alpha", size=SMALL_FRAME)
         sandbox.write(file, content.replace(b"DATE-OBS=", b"NODATE  ="))
     check_rest(sandbox, dict.fromkeys(files, "control character or is not valid UTF-8"))
 
 
 def test_a_path_of_thousands_of_bytes(sandbox):
     file = "/".join(["d" * 200] * 12) + "/f.fits"
-    sandbox.write(file, frame_bytes(8, camera="alpha", size=SMALL))
+    sandbox.write(file, frame_bytes(8, camera="alpha", size=SMALL_FRAME))
     check_rest(sandbox, {file: "too long"})
 
 
@@ -263,7 +265,7 @@ def test_two_profiles_that_recognise_one_frame(sandbox):
     from sandbox import _PROFILE
 
     sandbox.profile("gamma", recognise={"NOTE": "odd"}, **{k: v for k, v in _PROFILE.items()})
-    sandbox.put("odd.fits.gz", 30, camera="alpha", size=SMALL, note="odd")
+    sandbox.put("odd.fits.gz", 30, camera="alpha", size=SMALL_FRAME, note="odd")
     check_rest(sandbox, {"odd.fits.gz": "two camera profiles recognise this frame equally well"})
 
 
@@ -388,7 +390,7 @@ def test_pages_and_tables_leave_out_a_frame_that_their_own_run_sets_aside(
     use_stand_ins(monkeypatch)
     sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     for number, each in enumerate(("BIAS", "BIAS", "BIAS", "DARK", "FLAT", "OBJECT", kind)):
-        sandbox.put(f"2024-03-01/{number}.fits.gz", number, kind=each, size=SMALL)
+        sandbox.put(f"2024-03-01/{number}.fits.gz", number, kind=each, size=SMALL_FRAME)
     path = sandbox.raw / "2024-03-01/6.fits.gz"
     content = bytearray(path.read_bytes())
     # The checksum of the pixels: the headers can be read.

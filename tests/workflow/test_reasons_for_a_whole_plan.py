@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sandbox import SMALL, Sandbox
+from sandbox import SMALL_FRAME, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
@@ -18,7 +18,7 @@ from ccdflow.run.run_start import RunRequest
 
 SOURCE = Path(session.__file__).parents[1]
 NIGHTS = [f"2024-03-{day:02}" for day in range(1, 5)]
-LATER = "2024-03-08"
+LATER_NIGHT = "2024-03-08"
 
 
 def take(sandbox, night, *kinds_of_frames):
@@ -27,7 +27,7 @@ def take(sandbox, night, *kinds_of_frames):
         count = len(list((sandbox.raw / night).glob("*"))) if (sandbox.raw / night).is_dir() else 0
         sandbox.put(
             f"{night}/{count}.fits", int(night[-2:]) * 100 + count, packed=False, kind=kind,
-            night=night, size=SMALL,
+            night=night, size=SMALL_FRAME,
         )  # fmt: skip
 
 
@@ -60,12 +60,12 @@ def start(sandbox, **asked):
 @pytest.fixture
 def box(original, tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
-    return original.copied(tmp_path / "box")
+    return original.copy_to(tmp_path / "box")
 
 
 def later(box):
     """Put a frame of a new night, which opens no other night than the last one."""
-    take(box, LATER, "OBJECT")
+    take(box, LATER_NIGHT, "OBJECT")
 
 
 def damage(path):
@@ -99,7 +99,7 @@ def keep_late_notes(box):
 
 def lose_late_notes(box):
     """Close a night whose rows stand in the late notes, and damage these."""
-    take(box, LATER, "OBJECT")
+    take(box, LATER_NIGHT, "OBJECT")
     box.run()
     box.run()
     damage(box.results / paths.LATE_NOTES)
@@ -118,21 +118,25 @@ def lines_elsewhere(cells):
 
 
 def no_table(box):
-    take(box, LATER, "BIAS", "BIAS")
+    take(box, LATER_NIGHT, "BIAS", "BIAS")
     (box.results / paths.ASSOCIATIONS_FILE).unlink()
 
 
 def gone_night(box):
     (box.raw / NIGHTS[1] / "2.fits").unlink()
     box.run()
-    take(box, LATER, "OBJECT")
-    box.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
+    take(box, LATER_NIGHT, "OBJECT")
+    box.put(
+        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+    )
 
 
 def odd_name(box):
     """Put a frame whose name's bytes are no UTF-8 into a folder of an open night."""
-    take(box, LATER, "OBJECT")
-    shutil.copy(box.raw / LATER / "0.fits", os.fsencode(box.raw / LATER) + b"/a\xff.fits")
+    take(box, LATER_NIGHT, "OBJECT")
+    shutil.copy(
+        box.raw / LATER_NIGHT / "0.fits", os.fsencode(box.raw / LATER_NIGHT) + b"/a\xff.fits"
+    )
 
 
 def no_summary(cells):
@@ -143,7 +147,7 @@ def no_summary(cells):
 
 # By reason, as the code has it with {} for each value: what is done to an archive with nothing to
 # do. A second part is what is replaced in the code for the time of the run.
-REACHED = {
+REACHED_REASONS = {
     "settings, profiles or code have changed": lambda box, _: box.config.update(strict=True),
     "inventory.csv is not as it was written": lambda box, _: (
         box.results / paths.INVENTORY
@@ -243,8 +247,8 @@ def reasons_in_code():
 
 
 def test_each_reason_is_reached_or_the_list_says_why_not():
-    assert reasons_in_code() == REACHED.keys() | NOT_REACHED.keys()
-    assert not REACHED.keys() & NOT_REACHED.keys()
+    assert reasons_in_code() == REACHED_REASONS.keys() | NOT_REACHED.keys()
+    assert not REACHED_REASONS.keys() & NOT_REACHED.keys()
 
 
 def test_no_raise_of_a_whole_plan_is_without_a_reason():
@@ -273,9 +277,9 @@ def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
     assert named.lines_on_nights() == ["all nights are planned: products are asked for by name"]
 
 
-@pytest.mark.parametrize("reason", REACHED)
+@pytest.mark.parametrize("reason", REACHED_REASONS)
 def test_each_reason_leads_to_a_whole_plan_and_is_given(reason, box, monkeypatch):
-    REACHED[reason](box, monkeypatch)
+    REACHED_REASONS[reason](box, monkeypatch)
     started = start(box)
     assert started.context.closed is None
     pattern = ".+".join(map(re.escape, reason.split("{}")))

@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
-from sandbox import LARGE, ROOT, SMALL, Sandbox, frame_bytes, products, snapshot
+from sandbox import LARGE_FRAME, ROOT, SMALL_FRAME, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
@@ -31,7 +31,7 @@ def frame(night, camera, number):
     return f"{night}/{camera}{number}.fits.gz"
 
 
-def reduced(*names):
+def reduced_frames(*names):
     return {paths.reduced_frame(frame(*name)) for name in names}
 
 
@@ -39,13 +39,13 @@ def bias(night, camera, size="200x100"):
     return f"combined/{night}/bias_{camera}_{size}.fits"
 
 
-def shown(night, *names):
+def page_products(night, *names):
     return {f"nights/{night}/{name}" for name in names}
 
 
-def of_night(night, *cameras):
+def products_of_night(night, *cameras):
     """The products of a night's biases of some cameras, without the picture of frames."""
-    return {bias(night, camera) for camera in cameras} | shown(
+    return {bias(night, camera) for camera in cameras} | page_products(
         night, "bias_quality.png", "report.html"
     )
 
@@ -83,7 +83,7 @@ def original(tmp_path_factory):
 def sandbox(original, tmp_path, monkeypatch):
     """A copy of the archive and its results, with nothing to do."""
     use_stand_ins(monkeypatch)
-    return original.copied(tmp_path / "box")
+    return original.copy_to(tmp_path / "box")
 
 
 def nights_of(products):
@@ -117,7 +117,7 @@ def check(sandbox, expected, *, lost=(), moved=(), unmade=(), run=None, lists=No
     after = snapshot(sandbox.results)
     assert sorted(outcome.jobs) == sorted(expected)
     assert sorted(dry.jobs) == sorted(expected)
-    written = {name for name in before.changed(after) if name != "inventory.csv"}
+    written = {name for name in before.changed_names(after) if name != "inventory.csv"}
     assert written == (set(expected) - set(unmade)) | set(moved) | drawn
     assert set(before.lost(after)) == set(lost)
     assert list(sandbox.plan().plan.jobs) == []
@@ -153,7 +153,7 @@ def test_nothing_changed(sandbox, monkeypatch):
     before = snapshot(sandbox.results, state=True)
     _, output = check(sandbox, [])
     after = snapshot(sandbox.results, state=True)
-    changed = set(before.changed(after))
+    changed = set(before.changed_names(after))
     assert changed <= {".ccdflow/lock"}
     assert output == "nothing to do: 16 frames reduced and up to date"
 
@@ -191,8 +191,8 @@ def test_results_moved(sandbox, how):
 def test_new_night(sandbox):
     fill(sandbox, THIRD)
     frames = [(THIRD, camera, n) for camera in ("alpha", "beta") for n in range(4)]
-    expected = reduced(*frames) | of_night(THIRD, "alpha", "beta") | TABLES
-    _, output = check(sandbox, expected | shown(THIRD, "before_after.png"))
+    expected = reduced_frames(*frames) | products_of_night(THIRD, "alpha", "beta") | TABLES
+    _, output = check(sandbox, expected | page_products(THIRD, "before_after.png"))
     assert output.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
     check_from_scratch(sandbox)
 
@@ -200,9 +200,10 @@ def test_new_night(sandbox):
 def test_late_frame_in_an_old_night(sandbox):
     sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
     # The second night's page shows the level of the nights before it.
-    later = shown(SECOND, "report.html")
+    later = page_products(SECOND, "report.html")
     _, output = check(
-        sandbox, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES
+        sandbox,
+        reduced_frames((FIRST, "alpha", 9)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
     assert output.splitlines()[:2] == [
         f"1 of 17 frames to reduce: 1 new; night {FIRST}",
@@ -213,7 +214,12 @@ def test_late_frame_in_an_old_night(sandbox):
 
 def test_a_late_flat_makes_only_its_page_and_tables_again(sandbox):
     sandbox.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
-    check(sandbox, reduced((SECOND, "beta", 9)) | shown(SECOND, "report.html") | {"report.html"})
+    check(
+        sandbox,
+        reduced_frames((SECOND, "beta", 9))
+        | page_products(SECOND, "report.html")
+        | {"report.html"},
+    )
 
 
 @pytest.mark.parametrize("times", ["new", "kept"])
@@ -223,7 +229,9 @@ def test_raw_content_changed(sandbox, times):
     sandbox.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
     if times == "kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    _, output = check(sandbox, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
+    _, output = check(
+        sandbox, reduced_frames((SECOND, "alpha", 1)) | products_of_night(SECOND, "alpha") | TABLES
+    )
     assert output.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
     check_from_scratch(sandbox)
 
@@ -231,7 +239,7 @@ def test_raw_content_changed(sandbox, times):
 # -- settings --------------------------------------------------------------------------------------
 
 ALPHAS = [(night, "alpha", number) for night in (FIRST, SECOND) for number in range(4)]
-ALL = ALPHAS + [(night, "beta", number) for night, _, number in ALPHAS]
+ALL_FRAMES = ALPHAS + [(night, "beta", number) for night, _, number in ALPHAS]
 PAGES = {
     f"nights/{night}/{name}"
     for night in (FIRST, SECOND)
@@ -239,9 +247,9 @@ PAGES = {
 }
 
 
-def of_camera(camera, size="200x100"):
+def products_of_camera(camera, size="200x100"):
     names = [(night, camera, number) for night in (FIRST, SECOND) for number in range(4)]
-    return reduced(*names) | {bias(night, camera, size) for night in (FIRST, SECOND)}
+    return reduced_frames(*names) | {bias(night, camera, size) for night in (FIRST, SECOND)}
 
 
 @pytest.mark.parametrize(
@@ -249,7 +257,7 @@ def of_camera(camera, size="200x100"):
 )
 def test_camera_recipe_edited(sandbox, change):
     sandbox.profile("alpha", reduction=change)
-    _, output = check(sandbox, of_camera("alpha") | PAGES | TABLES)
+    _, output = check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
     assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in output
     check_from_scratch(sandbox)
 
@@ -261,7 +269,7 @@ def test_camera_region_edited(sandbox):
     lost = {bias(night, "alpha") for night in (FIRST, SECOND)}
     _, output = check(
         sandbox,
-        of_camera("alpha", "196x100") | PAGES | TABLES,
+        products_of_camera("alpha", "196x100") | PAGES | TABLES,
         moved={f"set_aside/{product}" for product in lost},
         lost=lost,
     )
@@ -275,7 +283,7 @@ def test_default_recipe_edited(sandbox):
     sandbox.profile("beta", reduction={"statistic": "median"})
     check(sandbox, [])
     sandbox.config["reduction"] = {"statistic": "mean"}
-    check(sandbox, of_camera("alpha") | PAGES | TABLES)
+    check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
 
 
 def test_settings_that_change_no_pixel(sandbox):
@@ -318,7 +326,7 @@ def test_an_epoch_that_changes_no_map_of_a_shutter_but_its_line(tmp_path, monkey
     for number, (kind, seconds, light) in enumerate(frames):
         sandbox.put(
             frame(FIRST, "beta", number), number, kind=kind, camera="beta", exptime=seconds,
-            light=light, size=SMALL,
+            light=light, size=SMALL_FRAME,
         )  # fmt: skip
     sandbox.run()
     report = sandbox.results / f"nights/{FIRST}/report.html"
@@ -368,7 +376,7 @@ def test_fewer_types(sandbox, original):
     left = {name for name in PAGES if not name.endswith("bias_quality.png")}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     nights = (FIRST, SECOND)
-    biases = small(reduced(*(name for name in ALL if name[2] != 3)))
+    biases = small(reduced_frames(*(name for name in ALL_FRAMES if name[2] != 3)))
     check(sandbox, left | TABLES, lost=lost | biases, lists=nights)
     sandbox.config["types"] = "all"
     # No frame is reduced for its small picture.
@@ -390,7 +398,9 @@ def test_no_combining(sandbox, original):
 
 def test_release_with_new_arithmetic(sandbox, monkeypatch):
     monkeypatch.setattr(reduction, "PIXELS_VERSION", reduction.PIXELS_VERSION + 1)
-    _, output = check(sandbox, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
+    _, output = check(
+        sandbox, products_of_camera("alpha") | products_of_camera("beta") | PAGES | TABLES
+    )
     assert output.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
 
 
@@ -431,8 +441,11 @@ def test_raw_deleted(sandbox):
     assert table.loc[gone, "reason"] == "it was deleted or moved; its product is kept"
     # The rest of its night goes on, and it is still a member of its group.
     sandbox.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
-    later = shown(SECOND, "report.html")
-    check(sandbox, reduced((FIRST, "alpha", 8)) | of_night(FIRST, "alpha") | later | TABLES)
+    later = page_products(SECOND, "report.html")
+    check(
+        sandbox,
+        reduced_frames((FIRST, "alpha", 8)) | products_of_night(FIRST, "alpha") | later | TABLES,
+    )
     combined = sandbox.results / bias(FIRST, "alpha")
     assert f"'{gone}'".encode() in combined.read_bytes()
     # It was never away, as far as products are concerned.
@@ -446,7 +459,7 @@ def test_raw_deleted_and_its_product_too(sandbox):
     product = paths.reduced_frame(frame(FIRST, "alpha", 1))
     (sandbox.results / product).unlink()
     lost = small([product])
-    expected = of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES
+    expected = products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES
     check(sandbox, expected, lost=lost, lists={FIRST})
     check_from_scratch(sandbox)
 
@@ -459,11 +472,11 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
     (sandbox.raw / gone).unlink()
     check(sandbox, [])
     product = sandbox.results / paths.reduced_frame(gone)
-    content = flipped(product.read_bytes())
+    content = flip_bit(product.read_bytes())
     product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
     _, output = check(
         sandbox,
-        of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
+        products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES,
         lost={paths.reduced_frame(gone)},
         moved={paths.set_aside(paths.reduced_frame(gone))},
     )
@@ -475,9 +488,9 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
     (sandbox.raw / gone).write_bytes(kept)
     check(
         sandbox,
-        reduced((FIRST, "alpha", 1))
-        | of_night(FIRST, "alpha")
-        | shown(SECOND, "report.html")
+        reduced_frames((FIRST, "alpha", 1))
+        | products_of_night(FIRST, "alpha")
+        | page_products(SECOND, "report.html")
         | TABLES,
     )
     shutil.rmtree(sandbox.results / "set_aside")
@@ -511,7 +524,7 @@ def test_raw_deleted_and_its_camera_edited(sandbox):
     (sandbox.raw / gone).unlink()
     sandbox.profile("alpha", reduction={"statistic": "mean"})
     kept = {paths.reduced_frame(gone)}
-    check(sandbox, (of_camera("alpha") - kept) | PAGES | TABLES)
+    check(sandbox, (products_of_camera("alpha") - kept) | PAGES | TABLES)
     assert f"'{gone}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert (sandbox.results / paths.reduced_frame(gone)).exists()
 
@@ -521,7 +534,7 @@ def test_raw_of_a_whole_night_deleted(sandbox):
     shutil.rmtree(sandbox.raw / FIRST)
     check(sandbox, [])
     sandbox.profile("alpha", reduction={"statistic": "mean"})
-    of_second = {name for name in of_camera("alpha") | PAGES if SECOND in name}
+    of_second = {name for name in products_of_camera("alpha") | PAGES if SECOND in name}
     check(sandbox, of_second | TABLES)
 
 
@@ -541,10 +554,10 @@ def test_raw_renamed(sandbox):
     """It is a raw file that is gone and one that is new; it is not averaged twice."""
     old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
     (sandbox.raw / old).rename(sandbox.raw / new)
-    later = shown(SECOND, "report.html")
+    later = page_products(SECOND, "report.html")
     check(
         sandbox,
-        reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES,
+        reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
     header = (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert f"'{new}'".encode() in header
@@ -656,7 +669,7 @@ def test_own_notes_lost(sandbox, name):
 # -- frames that are bad ---------------------------------------------------------------------------
 
 
-def flipped(content, place=0.5):
+def flip_bit(content, place=0.5):
     content = bytearray(content)
     content[int(len(content) * place)] ^= 16
     return bytes(content)
@@ -667,10 +680,10 @@ def test_raw_gone_bad(sandbox):
     product = paths.reduced_frame(bad)
     was = (sandbox.results / product).read_bytes()
     path = sandbox.raw / bad
-    path.write_bytes(flipped(path.read_bytes()))
+    path.write_bytes(flip_bit(path.read_bytes()))
     outcome, output = check(
         sandbox,
-        of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
+        products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES,
         moved={f"set_aside/{product}"},
         lost={product},
     )
@@ -686,13 +699,16 @@ def test_raw_gone_bad(sandbox):
 def test_bad_file_replaced_by_a_good_one(sandbox, original):
     bad = frame(FIRST, "alpha", 1)
     good = (sandbox.raw / bad).read_bytes()
-    for content in (flipped(good), good[: len(good) // 2], b"", b"not FITS at all"):
+    for content in (flip_bit(good), good[: len(good) // 2], b"", b"not FITS at all"):
         sandbox.write(bad, content)
         outcome = sandbox.run()
         assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
     sandbox.write(bad, good)
-    later = shown(SECOND, "report.html")
-    check(sandbox, reduced((FIRST, "alpha", 1)) | of_night(FIRST, "alpha") | later | TABLES)
+    later = page_products(SECOND, "report.html")
+    check(
+        sandbox,
+        reduced_frames((FIRST, "alpha", 1)) | products_of_night(FIRST, "alpha") | later | TABLES,
+    )
     check_as_at_first(sandbox, original)
 
 
@@ -701,11 +717,11 @@ def test_new_frame_found_bad_while_inflated(sandbox):
     # The header is in the first 8192 bytes, the damage is not.
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
     bad = frame(FIRST, "alpha", 7)
-    sandbox.write(bad, flipped(content, 0.95))
-    later = shown(SECOND, "report.html")
+    sandbox.write(bad, flip_bit(content, 0.95))
+    later = page_products(SECOND, "report.html")
     product = paths.reduced_frame(bad)
     outcome, _ = check(
-        sandbox, {product} | of_night(FIRST, "alpha") | later | TABLES, unmade={product}
+        sandbox, {product} | products_of_night(FIRST, "alpha") | later | TABLES, unmade={product}
     )
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert ", 1 set aside; table: " in outcome.lines[-1]
@@ -727,8 +743,11 @@ def test_frame_still_being_written(sandbox):
         assert outcome.lines[0].startswith(f"left for the next run: {new}: still being written: ")
         assert outcome.status == 0
     sandbox.write(new, content)
-    later = shown(SECOND, "report.html")
-    check(sandbox, reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES)
+    later = page_products(SECOND, "report.html")
+    check(
+        sandbox,
+        reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,
+    )
 
 
 def test_a_cut_file_with_a_wrong_time_is_damaged(sandbox):
@@ -773,19 +792,19 @@ def test_the_rows_by_snakemake(tmp_path):
     """The rows of the table as a user runs them, one after the other on one results folder."""
     sandbox = Sandbox(tmp_path / "box", dict(CONFIG))
     for night in (FIRST, SECOND):
-        fill(sandbox, night, size=LARGE)
+        fill(sandbox, night, size=LARGE_FRAME)
     assert min(path.stat().st_size for path in sandbox.raw.rglob("*.gz")) > 1_000_000
 
-    def by_snakemake():
+    def run_snakemake():
         outcome = sandbox.snakemake()
         assert outcome.status == 0, outcome.output
         return outcome
 
-    def resized(products):
+    def resize_products(products):
         return {product.replace("200x100", "1632x400") for product in products}
 
-    everything = of_camera("alpha") | of_camera("beta") | PAGES | TABLES
-    check(sandbox, resized(everything), run=by_snakemake)
+    everything = products_of_camera("alpha") | products_of_camera("beta") | PAGES | TABLES
+    check(sandbox, resize_products(everything), run=run_snakemake)
 
     # Raw files touched, all moved to another path, and the code checked out anew, there.
     for path in sandbox.raw.rglob("*.gz"):
@@ -801,19 +820,19 @@ def test_the_rows_by_snakemake(tmp_path):
     dry = sandbox.snakemake("-n")
     assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
     assert snapshot(sandbox.results, state=True) == state, "-n wrote something"
-    outcome, _ = check(sandbox, [], run=by_snakemake)
+    outcome, _ = check(sandbox, [], run=run_snakemake)
     assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
     # From here on by the checkout of the tests: its modules are imported already.
     sandbox.project = ROOT
 
     # A late frame in one night, another one's content changed, its times kept.
-    sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE)
+    sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE_FRAME)
     old = (sandbox.raw / frame(SECOND, "beta", 1)).stat()
-    sandbox.put(frame(SECOND, "beta", 1), 99, camera="beta", night=SECOND, size=LARGE)
+    sandbox.put(frame(SECOND, "beta", 1), 99, camera="beta", night=SECOND, size=LARGE_FRAME)
     os.utime(sandbox.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
-    made = reduced((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
-    made |= of_night(FIRST, "alpha") | of_night(SECOND, "beta")
-    outcome, output = check(sandbox, resized(made), run=by_snakemake)
+    made = reduced_frames((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
+    made |= products_of_night(FIRST, "alpha") | products_of_night(SECOND, "beta")
+    outcome, output = check(sandbox, resize_products(made), run=run_snakemake)
     assert output.startswith(
         f"2 of 17 frames to reduce: 1 new, night {FIRST}; 1 raw changed, night {SECOND}\n"
     )
@@ -821,17 +840,17 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # One camera edited.
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    check(sandbox, resized(of_camera("beta") | PAGES | TABLES), run=by_snakemake)
+    check(sandbox, resize_products(products_of_camera("beta") | PAGES | TABLES), run=run_snakemake)
 
     # A raw file deleted; products deleted and damaged.
     (sandbox.raw / frame(FIRST, "beta", 0)).unlink()
     lost = paths.reduced_frame(frame(SECOND, "alpha", 2))
     (sandbox.results / lost).unlink()
-    (damaged,) = resized([bias(FIRST, "beta")])
+    (damaged,) = resize_products([bias(FIRST, "beta")])
     content = bytearray((sandbox.results / damaged).read_bytes())
     content[10000] ^= 1
     (sandbox.results / damaged).write_bytes(content)
-    outcome, _ = check(sandbox, {lost, damaged}, run=by_snakemake, lists=())
+    outcome, _ = check(sandbox, {lost, damaged}, run=run_snakemake, lists=())
     assert (
         f"raw file missing: {frame(FIRST, 'beta', 0)}: it was deleted or moved; its product is kept"
         in (outcome.lines)
@@ -839,11 +858,11 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # A new frame that is bad, found while it is inflated; that is a failure if one wants it so.
     bad = frame(SECOND, "alpha", 8)
-    good = sandbox.put(bad, 8, camera="alpha", night=SECOND, size=LARGE)
-    sandbox.write(bad, flipped(good))
+    good = sandbox.put(bad, 8, camera="alpha", night=SECOND, size=LARGE_FRAME)
+    sandbox.write(bad, flip_bit(good))
     product = paths.reduced_frame(bad)
-    made = {product} | of_night(SECOND, "alpha") | TABLES
-    outcome, _ = check(sandbox, resized(made), unmade={product}, run=by_snakemake)
+    made = {product} | products_of_night(SECOND, "alpha") | TABLES
+    outcome, _ = check(sandbox, resize_products(made), unmade={product}, run=run_snakemake)
     assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in outcome.lines)
     strict = sandbox.snakemake(config=["strict=true"])
     assert strict.status == 1
@@ -852,4 +871,4 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # And is replaced by a good one.
     sandbox.write(bad, good)
-    check(sandbox, resized(made), run=by_snakemake)
+    check(sandbox, resize_products(made), run=run_snakemake)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sandbox import SMALL, Sandbox
+from sandbox import SMALL_FRAME, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
@@ -42,7 +42,7 @@ def original(tmp_path_factory):
 def sandbox(original, tmp_path, monkeypatch):
     """A sealed archive of its own."""
     use_stand_ins(monkeypatch)
-    own = original.copied(tmp_path / "box")
+    own = original.copy_to(tmp_path / "box")
     assert held(own)
     return own
 
@@ -132,7 +132,7 @@ CHANGES = {
         sandbox.raw / NIGHTS[1] / "7.fits.gz"
     ),
     "two raw files change places": lambda sandbox: swap(raw(sandbox, 0), raw(sandbox, 1)),
-    "raw added": lambda sandbox: sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL),
+    "raw added": lambda sandbox: sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME),
     "raw of another packing": lambda sandbox: (sandbox.raw / "x.fits.zip").write_bytes(b"PK"),
     "raw folder renamed": lambda sandbox: (sandbox.raw / NIGHTS[0]).rename(
         sandbox.raw / "2024-03-05"
@@ -255,7 +255,7 @@ def test_a_young_raw_file_leaves_none(sandbox):
     sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
     assert sandbox.run().jobs == []
     assert held(sandbox)
-    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME)
     assert sandbox.run().jobs
     assert sandbox.run().jobs == []
     assert held(sandbox) is None
@@ -265,14 +265,14 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
     """The next run reads it again: its disk may be mended with its times unchanged."""
     opener = rawfile.open_at_once
 
-    def refused(path, flags):
+    def refuse_raw_file(path, flags):
         if str(path) == str(raw(sandbox)):
             raise OSError(5, "Input/output error", str(path))
         return opener(path, flags)
 
     os.utime(raw(sandbox))
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_at_once", refused)
+        patch.setattr(rawfile, "open_at_once", refuse_raw_file)
         for _ in range(2):
             assert "1 raw file missing" in sandbox.run().lines[-1]
             assert held(sandbox) is None
@@ -283,7 +283,7 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
 def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
     """It is missing for good, and nothing of it is read."""
     sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
-    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME)
     assert sandbox.run().jobs
     (sandbox.raw / NIGHTS[0] / "9.fits.gz").unlink()
     for _ in range(2):
@@ -296,7 +296,7 @@ def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
 def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_old(
     sandbox, monkeypatch
 ):
-    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME)
     assert sandbox.run().jobs
     assert sandbox.run().jobs == []
     content = read_seal(sandbox)
@@ -325,10 +325,10 @@ def read_seal(sandbox):
 def test_a_disk_that_takes_no_seal_is_no_failure(sandbox, monkeypatch):
     (sandbox.results / paths.SEAL).unlink()
 
-    def full(*_, **__):
+    def raise_full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(seal.notes, "write_checked", full)
+    monkeypatch.setattr(seal.notes, "write_checked", raise_full_disk)
     outcome = sandbox.run()
     assert (outcome.jobs, outcome.status) == ([], 0)
 

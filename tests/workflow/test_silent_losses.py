@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sandbox import SMALL, Sandbox, frame_bytes, products
+from sandbox import SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
@@ -47,7 +47,9 @@ def check_from_scratch(sandbox):
 def test_a_product_of_any_ending_is_kept(sandbox, how):
     names = ["g.FITS", "h.fit", "i.FTS", "j.Fits.GZ", "k.fits.fz.gz"]
     for seed, name in enumerate(names, 9):
-        sandbox.put(name, seed, camera="alpha", size=SMALL, packed=name.lower().endswith(".gz"))
+        sandbox.put(
+            name, seed, camera="alpha", size=SMALL_FRAME, packed=name.lower().endswith(".gz")
+        )
     sandbox.run()
     kept = {}
     for name in names:
@@ -73,8 +75,8 @@ def test_a_product_of_any_ending_is_kept(sandbox, how):
 
 def test_a_touched_product_of_any_ending_is_not_made_again(sandbox):
     """Its own checksum tells that it is as it was."""
-    sandbox.put("g.fits.fz.gz", 9, camera="alpha", size=SMALL)
-    sandbox.put("h.FTS", 8, camera="alpha", size=SMALL, packed=False)
+    sandbox.put("g.fits.fz.gz", 9, camera="alpha", size=SMALL_FRAME)
+    sandbox.put("h.FTS", 8, camera="alpha", size=SMALL_FRAME, packed=False)
     sandbox.run()
     for name in ("g.fits.fz", "h.FTS"):
         os.utime(sandbox.results / "reduced" / name, (1e9, 1e9))
@@ -109,8 +111,8 @@ def test_masters_not_asked_for_any_more_leave_no_flag_on_frames(sandbox, change)
     """Neither its master's, nor the frame's own; asked for again, they come back."""
     sandbox.config["flat"] = {"minimum": 2}
     for number, light in enumerate((20000, 20000, 200)):
-        sandbox.put(f"f{number}.fits.gz", number, kind="FLAT", size=SMALL, light=light)
-    dark = frame_bytes(9, kind="DARK", size=SMALL)
+        sandbox.put(f"f{number}.fits.gz", number, kind="FLAT", size=SMALL_FRAME, light=light)
+    dark = frame_bytes(9, kind="DARK", size=SMALL_FRAME)
     sandbox.write("dead.fits", dark[:2880] + dark[2880:2882] * ((len(dark) - 2880) // 2))
 
     def flags():
@@ -139,7 +141,7 @@ def test_masters_not_asked_for_any_more_leave_no_flag_on_frames(sandbox, change)
 @pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
 def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
     """It stays where it is, counts as none, and is moved once that is possible."""
-    sandbox.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, packed=False)
     sandbox.run()
     product = sandbox.results / "reduced/g.fits"
     content = bytearray(product.read_bytes())
@@ -149,7 +151,7 @@ def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
         (sandbox.raw / "g.fits").unlink()
         content[-3000] ^= 1
         product.write_bytes(content)
-    sandbox.put("n.fits.gz", 10, camera="alpha", size=SMALL)
+    sandbox.put("n.fits.gz", 10, camera="alpha", size=SMALL_FRAME)
     (sandbox.results / "set_aside").write_text("mine")
     for jobs in ({"reduced/n.fits"}, set()):
         outcome = sandbox.run()
@@ -175,7 +177,7 @@ def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
 @pytest.mark.parametrize("target", ["sub", "."])
 def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(sandbox, place, target):
     """Products would take the places of raw frames, and the list would delete what it has not."""
-    sandbox.put("sub/b.fits", 8, camera="alpha", size=SMALL, packed=False)
+    sandbox.put("sub/b.fits", 8, camera="alpha", size=SMALL_FRAME, packed=False)
     link, raw = sandbox.results / place, products(sandbox.raw)
     link.parent.mkdir(parents=True)
     link.symlink_to(sandbox.raw / target)
@@ -194,7 +196,7 @@ def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(sandbox,
 def test_a_folder_of_products_that_is_a_link_into_the_raw_folder_is_one_line(sandbox):
     (sandbox.results / "set_aside").mkdir(parents=True)
     (sandbox.results / "set_aside/reduced").symlink_to(sandbox.raw)
-    sandbox.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, packed=False)
     sandbox.run()
     sandbox.write("g.fits", b"SIMPLE")
     raw = products(sandbox.raw)
@@ -214,7 +216,7 @@ def test_files_of_the_users_own_among_small_pictures_stay(sandbox):
     mine = sandbox.results / f"nights/{NIGHT}/frames/mine.fits"
     mine.write_bytes(b"mine")
     assert sandbox.run().jobs == []
-    sandbox.put("b.fits.gz", 9, camera="alpha", size=SMALL)
+    sandbox.put("b.fits.gz", 9, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     sandbox.config["pictures"] = {"per_type": 0}
     sandbox.run()
@@ -228,7 +230,7 @@ def test_nights_whose_names_are_alike_are_two(sandbox):
     nights = ("dark run", "dark_run", "утро", "вечер", "n" * 240, "n" * 239 + "m", "a b", "a  b")
     for k, night in enumerate(nights):
         for number in range(2):
-            content = frame_bytes(11 * k + number, camera="alpha", size=SMALL)
+            content = frame_bytes(11 * k + number, camera="alpha", size=SMALL_FRAME)
             undated = content.replace(b"DATE-OBS=", b"NODATE  =")
             sandbox.write(f"{night}/f{number}.fits", undated)
     sandbox.run()
@@ -252,8 +254,10 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
     firsts = {str(sandbox.raw / f"b{first}.{ending}"): first for first in (1, 2, 3, 4)}
     for path, first in firsts.items():
         name, seed = Path(path).name, 50 + first
-        sandbox.put(name, seed, camera="alpha", size=SMALL, packed=ending == "fits.gz")
-    content = sandbox.put("b9.fits.gz", 59, camera="alpha", size=SMALL, packed=ending == "fits.gz")
+        sandbox.put(name, seed, camera="alpha", size=SMALL_FRAME, packed=ending == "fits.gz")
+    content = sandbox.put(
+        "b9.fits.gz", 59, camera="alpha", size=SMALL_FRAME, packed=ending == "fits.gz"
+    )
     (sandbox.raw / "b9.fits.gz").rename(other)
     assert other.read_bytes() == content
     if how == "whole":
@@ -264,14 +268,14 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
     sandbox.config["pictures"] = {"per_type": "all"}
     count, opener = Counter(), atomic_write.open_at_once
 
-    def opened(path, flags):
+    def open_other_file(path, flags):
         if (name := str(path)) in firsts:
             count[name] += 1
             path = other if count[name] >= firsts[name] else path
         return opener(path, flags)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_at_once", opened)
+        patch.setattr(rawfile, "open_at_once", open_other_file)
         sandbox.run(keep_going=True)
     assert count.keys() == firsts.keys()
     for path in firsts:
@@ -288,10 +292,10 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
     """Between header and pixels, times put back: only the bytes can tell."""
     name = f"b0.{ending}"
     packed = ending == "fits.gz"
-    sandbox.put(name, 50, camera="alpha", size=SMALL, packed=packed, note="one")
+    sandbox.put(name, 50, camera="alpha", size=SMALL_FRAME, packed=packed, note="one")
     other = {"note": "two"} if part == "header" else {}
     new = sandbox.put(
-        "x.fits", 50 if other else 51, camera="alpha", size=SMALL, packed=packed, **other
+        "x.fits", 50 if other else 51, camera="alpha", size=SMALL_FRAME, packed=packed, **other
     )
     (sandbox.raw / "x.fits").unlink()
     path, rewind = sandbox.raw / name, rawfile.RawFile.rewind
@@ -323,7 +327,7 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(sandbox):
     away = sandbox.root / "disk"
     away.mkdir()
     for number in range(2):
-        sandbox.put(f"undated/b{number}.fits.gz", 20 + number, camera="alpha", size=SMALL)
+        sandbox.put(f"undated/b{number}.fits.gz", 20 + number, camera="alpha", size=SMALL_FRAME)
         path = sandbox.raw / f"undated/b{number}.fits.gz"
         path.rename(away / path.name)
         path.symlink_to(away / path.name)
@@ -341,12 +345,12 @@ def refuse_raw(patch, file, code):
     """Let a raw file be one that cannot be read, also by root."""
     opener = rawfile.open_at_once
 
-    def refused(path, flags):
+    def refuse_opening(path, flags):
         if str(path).endswith(file):
             raise OSError(code, os.strerror(code), str(path))
         return opener(path, flags)
 
-    patch.setattr(rawfile, "open_at_once", refused)
+    patch.setattr(rawfile, "open_at_once", refuse_opening)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +362,7 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(sandbox, code, is_kn
     """It is set aside as one that never was read, in the run that moves its product away."""
     file = "sub/c1.fits.gz"
     for number in range(3):
-        sandbox.put(f"sub/c{number}.fits.gz", 20 + number, camera="alpha", size=SMALL)
+        sandbox.put(f"sub/c{number}.fits.gz", 20 + number, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     product = sandbox.results / paths.reduced_frame(file)
     before = product.read_bytes()
@@ -391,10 +395,10 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(sandbox, code, is_kn
 def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, monkeypatch):
     """Its twins are found as if it could be read: the next run reports nothing new."""
     file = "sub/c1.fits.gz"
-    sandbox.put(file, 20, camera="alpha", size=SMALL)
+    sandbox.put(file, 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     os.utime(sandbox.raw / file)
-    sandbox.put(name, 21, camera="alpha", size=SMALL, packed=False)
+    sandbox.put(name, 21, camera="alpha", size=SMALL_FRAME, packed=False)
     refuse_raw(monkeypatch, file, errno.EIO)
     assert f"nights/{NIGHT}/report.html" in sandbox.run().jobs
     row = load_store(sandbox.results).rows[file]
@@ -412,12 +416,12 @@ def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, mon
 )
 def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch):
     """It is named, its products stay as they are, and the rest is made."""
-    sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     before = products(sandbox.results)
     scandir, stat = os.scandir, os.stat
 
-    def refused(path):
+    def refuse_listing(path):
         if str(path).endswith(f"results/{folder}"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
@@ -428,11 +432,11 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
             raise PermissionError(13, "Permission denied", str(path))
         return stat(path, **options)
 
-    sandbox.put("sub/c.fits.gz", 21, camera="alpha", size=SMALL, night="2024-03-02")
-    sandbox.put("d.fits.gz", 22, camera="alpha", size=SMALL, night="2024-03-03")
+    sandbox.put("sub/c.fits.gz", 21, camera="alpha", size=SMALL_FRAME, night="2024-03-02")
+    sandbox.put("d.fits.gz", 22, camera="alpha", size=SMALL_FRAME, night="2024-03-03")
     (sandbox.raw / "sub/b.fits.gz").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refused)
+        patch.setattr(os, "scandir", refuse_listing)
         patch.setattr(os, "stat", unknown)
         outcome = sandbox.run()
     assert outcome.status == 0
@@ -466,7 +470,7 @@ def test_bytes_written_through_a_mapping_are_seen(sandbox, packed, old):
         pytest.skip("there is no tmpfs at /dev/shm")
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     name = "m.fits.gz" if packed else "m.fits"
-    content = sandbox.put(name, 30, camera="alpha", size=SMALL, packed=packed)
+    content = sandbox.put(name, 30, camera="alpha", size=SMALL_FRAME, packed=packed)
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         path = Path(folder) / name
         path.write_bytes(content)
@@ -498,11 +502,11 @@ def test_a_file_that_was_old_when_it_was_read_is_not_read_again(sandbox, monkeyp
     sandbox.run()
     opened, now = [], inventory.time.time
 
-    def counted(path, name, make=rawfile.open_raw):
+    def note_opening(path, name, make=rawfile.open_raw):
         opened.append(name)
         return make(path, name)
 
-    monkeypatch.setattr(rawfile, "open_raw", counted)
+    monkeypatch.setattr(rawfile, "open_raw", note_opening)
     sandbox.run()
     assert sorted(opened) == ["a0.fits.gz", "a1.fits.gz", "a2.fits.gz"]
     monkeypatch.setattr(inventory.time, "time", lambda: now() + 2000)
@@ -550,7 +554,7 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(sandbox, monk
 def test_a_verdict_on_the_pixels_of_a_young_frame_becomes_one_for_good(sandbox, monkeypatch):
     """It is tried in each run while it is young, once more when it is old, and never again."""
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
-    content = frame_bytes(9, size=SMALL).replace(b"BITPIX  =                   16",
+    content = frame_bytes(9, size=SMALL_FRAME).replace(b"BITPIX  =                   16",
                                                  b"BITPIX  =                  -32")  # fmt: skip
     values = content[: content.index(b"END" + b" " * 77) // 2880 * 2880 + 2880]
     sandbox.write("nan.fits", values + (b"\x7f\xc0\x00\x00" * 48 * 24).ljust(5760, b"\0"))

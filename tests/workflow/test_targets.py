@@ -6,7 +6,7 @@ import pytest
 
 from ccdflow import simulate
 
-COMBINED = "combined/2016-01-15/bias_lfc_128x258_1x1_g1.1.fits"
+COMBINED_BIAS = "combined/2016-01-15/bias_lfc_128x258_1x1_g1.1.fits"
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +45,17 @@ def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
     made = products(snapshot, results)
     assert set(made) == {"inventory.csv", "reduced/darks/ccd.013.0.fits"}
 
-    planned = run_workflow(raw, results, "-n", f"{results}/{COMBINED}")
+    planned = run_workflow(raw, results, "-n", f"{results}/{COMBINED_BIAS}")
     # The dark's folder has a bias, too.
     assert planned.jobs == {"reduce": 7, "combine": 1, "product": 1}
-    run = run_workflow(raw, results, f"{results}/{COMBINED}")
+    run = run_workflow(raw, results, f"{results}/{COMBINED_BIAS}")
     assert run.status == 0, run.output
     made = products(snapshot, results)
     assert len(made) == 1 + 1 + 7 + 1
     assert made.items() <= products(snapshot, whole).items()
 
     before = snapshot(results / "reduced")
-    again = run_workflow(raw, results, f"{results}/{COMBINED}")
+    again = run_workflow(raw, results, f"{results}/{COMBINED_BIAS}")
     assert again.status == 0, again.output
     assert again.lines[0] == "nothing to do: all products asked for are up to date"
     assert snapshot(results / "reduced") == before
@@ -96,4 +96,4 @@ def test_forced_products_are_made_again_to_the_same_bytes(
         n: c[0] for n, c in before.items() if not n.startswith(".ccdflow/")
     }
     touched = {name for name in after if after[name] != before.get(name)}
-    assert (COMBINED in touched, "reduced/ccd.001.0.fits" in touched) == (True, "-F" in option)
+    assert (COMBINED_BIAS in touched, "reduced/ccd.001.0.fits" in touched) == (True, "-F" in option)

@@ -2,15 +2,15 @@
 
 import pytest
 from archive import check_records
-from sandbox import SMALL, Sandbox, products
+from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 NUMBERS = {"BIAS": 2, "DARK": 3, "FLAT": 2, "OBJECT": 1}
 LIGHT = {"FLAT": 20000, "OBJECT": 500}
-FEW = {"minimum": 9}
+FEW_MEMBERS = {"minimum": 9}
 # Pages without pictures: their texts are what is compared.
-ALL = {
+WHOLE_CHAIN = {
     "pictures": {"per_type": 0},
     "bias": {"minimum": 2},
     "dark": {"minimum": 2},
@@ -21,7 +21,7 @@ ALL = {
 @pytest.fixture
 def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
-    made = Sandbox(tmp_path / "box", dict(ALL))
+    made = Sandbox(tmp_path / "box", dict(WHOLE_CHAIN))
     for night in NIGHTS:
         for kind, number in NUMBERS.items():
             for place in range(number):
@@ -32,20 +32,20 @@ def sandbox(tmp_path, monkeypatch):
 def put(sandbox, night, kind, number):
     sandbox.put(
         f"{night}/{kind.lower()}{number}.fits.gz", number, kind=kind, camera="alpha",
-        night=night, size=SMALL, light=LIGHT.get(kind, 300),
+        night=night, size=SMALL_FRAME, light=LIGHT.get(kind, 300),
     )  # fmt: skip
 
 
 # (settings, the frame of the first night that goes bad)
 CASES = [
     ({"bias": {"enabled": False}, "dark": {"minimum": 3}}, "dark0"),
-    ({"bias": FEW}, "bias0"),
-    ({"dark": FEW}, "dark0"),
-    ({"dark": FEW, "bias": FEW}, "bias0"),
-    ({"flat": FEW}, "flat0"),
-    ({"flat": FEW, "calibrate": {"missing": "refuse"}}, "flat0"),
-    ({"dark": FEW, "calibrate": {"missing": "refuse"}}, "dark0"),
-    ({"bias": FEW, "calibrate": {"direction": "nearest"}}, "bias0"),
+    ({"bias": FEW_MEMBERS}, "bias0"),
+    ({"dark": FEW_MEMBERS}, "dark0"),
+    ({"dark": FEW_MEMBERS, "bias": FEW_MEMBERS}, "bias0"),
+    ({"flat": FEW_MEMBERS}, "flat0"),
+    ({"flat": FEW_MEMBERS, "calibrate": {"missing": "refuse"}}, "flat0"),
+    ({"dark": FEW_MEMBERS, "calibrate": {"missing": "refuse"}}, "dark0"),
+    ({"bias": FEW_MEMBERS, "calibrate": {"direction": "nearest"}}, "bias0"),
 ]
 
 
@@ -65,7 +65,7 @@ def test_the_next_master_is_named_although_no_frame_waits(tmp_path, monkeypatch,
     """The frame keeps its bias; of another night comes the runner-up, the last job to be done."""
     use_stand_ins(monkeypatch)
     config = {"calibrate": {"direction": direction}, "dark": {"enabled": False}}
-    sandbox = Sandbox(tmp_path / "box", {**ALL, **config, "flat": {"enabled": False}})
+    sandbox = Sandbox(tmp_path / "box", {**WHOLE_CHAIN, **config, "flat": {"enabled": False}})
     night = NIGHTS[0]
     for number in range(4):
         put(sandbox, night, "BIAS", number)

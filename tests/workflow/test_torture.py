@@ -19,7 +19,7 @@ from hypothesis.stateful import RULE_MARKER, run_state_machine_as_test
 from kills import kill_runs
 from odd_events import OddEvents
 from runs_with_faults import FIRST, fill, hold, put_faults
-from sandbox import SMALL, Sandbox, products
+from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
 pytestmark = pytest.mark.torture
@@ -152,13 +152,15 @@ def _nothing(sandbox, chance):
 
 def _add(sandbox, chance):
     number = chance.randrange(100, 10**6)
-    sandbox.put(f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL)
+    sandbox.put(
+        f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL_FRAME
+    )
 
 
 def _change(sandbox, chance):
     file = chance.choice([name for name in _frames(sandbox) if "alpha" in name])
     sandbox.put(
-        file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL
+        file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL_FRAME
     )
 
 

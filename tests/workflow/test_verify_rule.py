@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
-from sandbox import SMALL, Sandbox
+from sandbox import SMALL_FRAME, Sandbox
 
 NIGHT = "2024-03-01"
 
@@ -15,7 +15,7 @@ def sandbox(tmp_path_factory):
     """Six biases of one night, reduced and combined."""
     made = Sandbox(tmp_path_factory.mktemp("verify") / "box", {"combine": {"minimum": 3}})
     for number in range(6):
-        made.put(f"{number}.fits.gz", number, night=NIGHT, kind="BIAS", size=SMALL)
+        made.put(f"{number}.fits.gz", number, night=NIGHT, kind="BIAS", size=SMALL_FRAME)
     run = made.snakemake()
     assert run.status == 0, run.output
     return made

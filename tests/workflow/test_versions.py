@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import SMALL, Sandbox, own_lines, products
+from sandbox import SMALL_FRAME, Sandbox, own_lines, products
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 OLDEST = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1]
 # Packages that it needs and the pinned one does not.
-BESIDE = ("appdirs", "reretry")
+EXTRA_PACKAGES = ("appdirs", "reretry")
 NIGHT = "2024-03-01"
 # Runs Snakemake with each list of arguments, one after the other, and writes what it prints into
 # the file of the number of the list. Each run is a fork: Snakemake is imported once.
@@ -52,7 +52,7 @@ def oldest(tmp_path_factory):
         "install",
         "--no-compile",
     ]
-    wanted = [f"snakemake=={OLDEST}", *BESIDE]
+    wanted = [f"snakemake=={OLDEST}", *EXTRA_PACKAGES]
     done = subprocess.run(
         [*command, "--no-deps", "--target", folder, *wanted],
         capture_output=True,
@@ -69,7 +69,7 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
     sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
     for number in range(6):
         kind = "FLAT" if number == 5 else "BIAS"
-        sandbox.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL)
+        sandbox.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL_FRAME)
     other = sandbox.clean()
 
     (other.root / "work").mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ready_python
 import yaml
-from sandbox import SMALL, Sandbox, products
+from sandbox import SMALL_FRAME, Sandbox, products
 
 from ccdflow import kinds
 
@@ -25,7 +25,7 @@ def sandbox(tmp_path_factory):
     for night in (NIGHT, "2024-03-02"):
         for number in range(6):
             kind = "FLAT" if number == 5 else "BIAS"
-            made.put(f"{night}/{number}.fits.gz", number, night=night, kind=kind, size=SMALL)
+            made.put(f"{night}/{number}.fits.gz", number, night=night, kind=kind, size=SMALL_FRAME)
     run = made.snakemake()
     assert run.status == 0, run.output
     return made
@@ -78,7 +78,7 @@ def test_the_summary_tells_which_products_are_current(sandbox, tmp_path):
     lost = sandbox.results / "reduced" / NIGHT / "5.fits"
     lost.rename(tmp_path / "lost.fits")
     whole = (sandbox.raw / NIGHT / "4.fits.gz").read_bytes()
-    sandbox.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL)
+    sandbox.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL_FRAME)
     states = status()
     assert states[f"reduced/{NIGHT}/5.fits"] == ("missing", "update pending")
     assert states[f"reduced/{NIGHT}/4.fits"] == ("updated input files", "update pending")
@@ -133,7 +133,7 @@ def test_a_module_of_another_workflow_makes_the_same_bytes(sandbox, tmp_path):
             {"raw": str(sandbox.raw), "results": "results", "cameras": str(sandbox.cameras)}
             | {"limits": {"settle": 0, "frame_memory": 50}}
             | {name: {"enabled": False} for name in ("flat", "detector")}
-            | sandbox.given
+            | sandbox.used_config
         )
     )
     command = [

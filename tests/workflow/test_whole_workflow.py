@@ -26,7 +26,7 @@ from ccdflow.run.rawframes.inventory_table import read_inventory
 # -- the guide's night, all columns ----------------------------------------------------------------
 
 # Rows of a frame: a sixteenth of the guide's, still three blocks of rows and more than 1 MB.
-FEW, ALL = 258, 4128
+FEW_ROWS, ALL_ROWS = 258, 4128
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Night:
         return read_inventory(self.results / "inventory.csv")
 
     @property
-    def combined(self):
+    def combined_bias(self):
         (path,) = (self.results / "combined" / "2016-01-15").glob("bias_*.fits")
         return path
 
 
-@pytest.fixture(scope="module", params=[FEW, pytest.param(ALL, marks=pytest.mark.torture)])
+@pytest.fixture(
+    scope="module", params=[FEW_ROWS, pytest.param(ALL_ROWS, marks=pytest.mark.torture)]
+)
 def guide_night(request, tmp_path_factory, run_workflow, snapshot):
     """The guide's night as it is simulated for the demonstration, and what was made of it."""
     folder = tmp_path_factory.mktemp("night")
@@ -133,8 +135,8 @@ def test_every_pixel_is_that_of_the_guides_own_calls(guide_night):
 
 
 def test_the_combined_bias_has_the_noise_of_seven(guide_night):
-    image = fits.getdata(guide_night.combined)
-    header = fits.getheader(guide_night.combined)
+    image = fits.getdata(guide_night.combined_bias)
+    header = fits.getheader(guide_night.combined_bias)
     assert image.shape == (guide_night.rows, 2048)
     assert header["NCOMBINE"] == 7
     # From rows next to each other, so that neither columns nor the drift of the level count.
@@ -179,7 +181,9 @@ def test_fitsverify_finds_nothing_that_the_raw_frame_had_not(guide_night):
     for file in ("ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "darks/ccd.013.0.fits.gz"):
         made = complaints(guide_night.results / "reduced" / file.removesuffix(".gz"))
         assert made <= complaints(guide_night.raw / file)
-    assert complaints(guide_night.combined) <= complaints(guide_night.raw / "ccd.001.0.fits.gz")
+    assert complaints(guide_night.combined_bias) <= complaints(
+        guide_night.raw / "ccd.001.0.fits.gz"
+    )
 
 
 def complaints(path):
@@ -235,7 +239,7 @@ ODD_NAMES = (
 )
 
 # Records are kept under these names and a key.
-LONG, WIDE = f"{'l' * 245}.fits", f"{'星' * 40}.fits"
+LONG_NAME, WIDE_NAME = f"{'l' * 245}.fits", f"{'星' * 40}.fits"
 # The fault, and its reason in the table.
 BAD = {
     "plain_letter.fits": r"not a FITS file",
@@ -258,8 +262,8 @@ BAD = {
     "new\nline.fits": r"line break.*rename it",
     "tab\t.fits": r"control character.*rename it",
     "latin\udce9.fits": r"not valid UTF-8.*rename it",
-    LONG: r"name is too long .*\(found '275 bytes.*rename it",
-    WIDE: r"name is too long .*rename it",
+    LONG_NAME: r"name is too long .*\(found '275 bytes.*rename it",
+    WIDE_NAME: r"name is too long for the notes that are kept under it .*rename it",
     "twin.fits": r"would become the same product as twin.fits.gz",
     "twin.fits.gz": r"would become the same product as twin.fits",
 }
@@ -293,8 +297,8 @@ def make_bad_frames(raw):
         "new\nline.fits": plain,
         "tab\t.fits": plain,
         "latin\udce9.fits": plain,
-        LONG: plain,
-        WIDE: plain,
+        LONG_NAME: plain,
+        WIDE_NAME: plain,
         "twin.fits": plain,
         "twin.fits.gz": packed,
         "forbidden.fits": plain,
@@ -416,7 +420,7 @@ def test_strict_makes_a_failure_of_a_frame_set_aside(bad, run_workflow):
 # -- refused before any work -----------------------------------------------------------------------
 
 
-def refused(run):
+def line_of_refusal(run):
     """Return the one line that a run was refused with."""
     assert run.status == 1, run.output
     assert "Traceback" not in run.output
@@ -425,7 +429,7 @@ def refused(run):
 
 
 def test_a_missing_raw_folder_is_one_line(run_workflow, tmp_path):
-    line = refused(run_workflow(tmp_path / "nowhere", tmp_path / "results"))
+    line = line_of_refusal(run_workflow(tmp_path / "nowhere", tmp_path / "results"))
     assert line == (
         "--config raw: there is no such folder"
         f" (found '{tmp_path}/nowhere'); give your folder of raw frames: raw=FOLDER"
@@ -436,7 +440,7 @@ def test_a_missing_raw_folder_is_one_line(run_workflow, tmp_path):
 def test_an_empty_raw_folder_is_one_line(run_workflow, tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "observing_log.csv").write_text("frame,target\n")
-    line = refused(run_workflow(tmp_path / "raw", tmp_path / "results"))
+    line = line_of_refusal(run_workflow(tmp_path / "raw", tmp_path / "results"))
     assert line.startswith("--config raw: the folder holds no raw frame")
 
 
@@ -444,14 +448,14 @@ def test_results_inside_raw_are_one_line_and_nothing_is_written(run_workflow, tm
     raw = tmp_path / "raw"
     shutil.copytree(small_raw, raw)
     before = sorted(raw.rglob("*"))
-    line = refused(run_workflow(raw, raw / "out"))
+    line = line_of_refusal(run_workflow(raw, raw / "out"))
     assert line.startswith("--config results: the results would lie inside the raw folder")
     assert sorted(raw.rglob("*")) == before
 
 
 def test_a_wrong_setting_is_one_line(run_workflow, tmp_path, small_raw):
     run = run_workflow(small_raw, tmp_path / "results", config=["bias={clip: 0.2}"])
-    assert refused(run) == (
+    assert line_of_refusal(run) == (
         "--config bias.clip: not a valid value (found 0.2);"
         " allowed: a number from 1 to 100, in sigma, or null for no clipping;"
         " write an allowed value"

@@ -101,14 +101,6 @@ def _camera_of_text(path, text):
             remedy="write one, or remove the file",
         )
     check_profile(profile, file=path)
-    if not profile["recognise"]:
-        raise UserError(
-            "no card recognises the camera",
-            file=path,
-            keyword="recognise",
-            allowed="a keyword and its value",
-            remedy="name a card that only this camera has",
-        )
     cards = facts.default_cards()
     for name, value in profile.get("keywords", {}).items():
         cards[name] = () if value == "none" else tuple(read_card(card) for card in as_list(value))

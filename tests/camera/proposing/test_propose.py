@@ -22,7 +22,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {D
 LFC = replace(simulate.LFC, ny=160)
 
 
-def simulated(camera, name, *, seed=3):
+def simulate_frame(camera, name, *, seed=3):
     """Header and pixels of a frame of the guide's night."""
     frame = next(one for one in simulate.guide_frames() if one.file == name)
     detector = simulate.make_detector(camera, seed=seed)
@@ -35,7 +35,7 @@ def simulated(camera, name, *, seed=3):
 BIAS, FLAT, OBJECT = "ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "ccd.037.0.fits.gz"
 
 
-def only(proposal):
+def sections_of_amplifier(proposal):
     """Data and overscan of the only amplifier, as FITS sections."""
     (seen,) = proposal.seen
     ((_, data, strips),) = seen.amplifiers
@@ -53,10 +53,10 @@ def as_profile(proposal, folder):
 
 @pytest.mark.parametrize("names", [(FLAT,), (BIAS,), (OBJECT,), (BIAS, FLAT), (FLAT, BIAS)])
 def test_the_overscan_of_the_lfc_is_that_which_the_guide_found_by_eye(names, tmp_path):
-    header, *frames = [part for name in names for part in simulated(LFC, name)][:2]
-    other = [simulated(LFC, names[1])[1]] if len(names) == 2 else None
+    header, *frames = [part for name in names for part in simulate_frame(LFC, name)][:2]
+    other = [simulate_frame(LFC, names[1])[1]] if len(names) == 2 else None
     proposal = propose([header], frames, other=other, file="a.fits")
-    assert only(proposal) == ("[1:2048,1:160]", ["[2056:2080,1:160]"])
+    assert sections_of_amplifier(proposal) == ("[1:2048,1:160]", ["[2056:2080,1:160]"])
     findings = " ".join(proposal.findings)
     assert "BIASSEC [2049:2080,1:159] is wrong: it is 1 of 160 rows too short" in findings
     assert "columns 2049 to 2055 of it do not hold the level alone" in findings
@@ -66,7 +66,7 @@ def test_the_overscan_of_the_lfc_is_that_which_the_guide_found_by_eye(names, tmp
 
 
 def test_a_camera_without_filters_is_not_asked_for_one():
-    header, flat = simulated(LFC, FLAT)
+    header, flat = simulate_frame(LFC, FLAT)
     del header["FILTER"]
     lines = propose([header], [flat], file="a.fits").yaml.splitlines()
     wanted = "# No card was found for filter: name it here; a camera without filters needs none."
@@ -79,10 +79,10 @@ def test_a_sound_header_needs_no_profile(side, leaked):
     camera = replace(
         LFC, nx=300, overscan_side=side, n_leaked=leaked, sound_header=True, instrument="PROBE"
     )
-    header, flat = simulated(camera, FLAT)
+    header, flat = simulate_frame(camera, FLAT)
     proposal = propose([header], [flat], file="a.fits")
     wanted = camera.section(camera.usable_overscan_columns)
-    assert only(proposal) == (camera.section(camera.data_columns), [wanted])
+    assert sections_of_amplifier(proposal) == (camera.section(camera.data_columns), [wanted])
     assert proposal.findings[-1].startswith("The header alone gives the same")
     assert any("BIASSEC" in finding and "agrees" in finding for finding in proposal.findings)
 
@@ -135,7 +135,7 @@ def test_strips_of_two_levels_of_one_amplifier():
     flat = lit(120, 260, light=light, level=level, seed=1)
     bias = lit(120, 260, light=0, level=level, seed=2)
     proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
-    assert only(proposal)[0] == "[1:220,1:120]"
+    assert sections_of_amplifier(proposal)[0] == "[1:220,1:120]"
     assert "are no two amplifiers" in " ".join(proposal.findings)
 
 
@@ -157,7 +157,7 @@ def test_dark_rows_above_the_data_are_proposed_as_overscan():
     light = np.full((200, 1), 500.0)
     light[180:] = 0
     flat = lit(200, 130, light=light, seed=6)
-    assert only(propose([header_of(flat)], [flat], file="a")) == (
+    assert sections_of_amplifier(propose([header_of(flat)], [flat], file="a")) == (
         "[1:130,1:180]",
         ["[1:130,181:200]"],
     )
@@ -177,7 +177,7 @@ def test_an_unlit_border_is_no_overscan():
     light = 900 * np.clip(np.arange(200) / 120 - 0.3, 0, 1)
     flat, bias = lit(150, 200, light=light, seed=8), lit(150, 200, light=0, seed=9)
     proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
-    assert only(proposal) == ("[1:200,1:150]", [])
+    assert sections_of_amplifier(proposal) == ("[1:200,1:150]", [])
     assert "unlit detector, no overscan" in " ".join(proposal.findings)
 
 
@@ -233,7 +233,7 @@ def test_a_proposal_notes_overscan_that_light_trails_into():
     light[200:] = 150 * 0.9 ** np.arange(32)
     flat, bias = lit(250, 232, light=light, seed=40), lit(250, 232, light=0, seed=41)
     proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
-    assert only(proposal)[0] == "[1:200,1:250]"
+    assert sections_of_amplifier(proposal)[0] == "[1:200,1:250]"
     assert "light trails into them, and the level is not sure" in proposal.findings[0]
 
 
@@ -322,7 +322,7 @@ def test_pixels_that_are_not_finite_and_axes_of_length_1():
     header["NAXIS"], header["NAXIS3"] = 3, 1
     for one, other in ((flat, bias), (bias, flat)):
         proposal = propose([header], [one[np.newaxis]], other=[other[np.newaxis]], file="a.fits")
-        assert only(proposal) == ("[1:90,13:120]", ["[1:90,1:12]"])
+        assert sections_of_amplifier(proposal) == ("[1:90,13:120]", ["[1:90,1:12]"])
 
 
 @pytest.mark.parametrize("value", [0, 65535])
@@ -348,7 +348,7 @@ def test_rows_are_found_behind_a_level_that_drifts():
     level = 1000 + 8 * np.sin(np.arange(190) / 9)[:, np.newaxis]
     flat = lit(190, 160, light=light, level=level, seed=57)
     header = header_of(flat, BIASSEC="[129:160,161:190]", DATASEC="[1:128,1:160]")
-    assert only(propose([header], [flat], file="a.fits")) == (
+    assert sections_of_amplifier(propose([header], [flat], file="a.fits")) == (
         "[1:128,1:160]",
         ["[129:160,1:160]"],
     )
@@ -371,7 +371,10 @@ def test_amplifiers_with_their_strips_on_either_side():
     level = np.where(np.arange(200) < 30, 1020.0, 1000.0)
     flat = lit(120, 200, light=light, level=level, seed=60)
     bias = lit(120, 200, light=0, level=level, seed=61)
-    assert only(propose([header_of(flat)], [bias], other=[flat], file="a"))[0] == "[31:170,1:120]"
+    assert (
+        sections_of_amplifier(propose([header_of(flat)], [bias], other=[flat], file="a"))[0]
+        == "[31:170,1:120]"
+    )
 
 
 def test_a_proposal_names_the_part_of_a_strip_that_the_header_uses():
@@ -413,14 +416,14 @@ def test_amplifiers_one_above_the_other_are_the_headers():
     sections["BSEC2"] = "[61:80,71:140]"
     sections["DSEC2"] = "[1:60,71:140]"
     proposal = propose([header_of(flat, **sections)], [flat], file="a.fits")
-    assert only(proposal)[0] == "[1:80,1:140]"
+    assert sections_of_amplifier(proposal)[0] == "[1:80,1:140]"
 
 
 # -- the command ------------------------------------------------------------------------------
 
 
 def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
-    header, flat = simulated(LFC, FLAT)
+    header, flat = simulate_frame(LFC, FLAT)
     frame = tmp_path / "flat.fits"
     fits.PrimaryHDU(flat, header).writeto(frame, output_verify="silentfix")
     out, picture = tmp_path / "mine.yaml", tmp_path / "mine.png"
@@ -496,7 +499,7 @@ def test_the_unlit_detector_beside_a_slit_is_no_overscan(cards):
         light[:60], light[180:] = 0, 0
     frame = lit(240, 300, light=light, seed=71)
     proposal = propose([header_of(frame, IMAGETYP="flat", **cards)], [frame], file="a.fits")
-    assert only(proposal) == ("[1:300,1:240]", [])
+    assert sections_of_amplifier(proposal) == ("[1:300,1:240]", [])
     assert "unlit detector, as beside a slit" in proposal.findings[0]
 
 
@@ -523,7 +526,7 @@ def test_a_narrow_strip_is_never_proposed_without_a_word():
     light[147:] = 0
     flat = lit(400, 150, light=light, seed=72)
     proposal = propose([header_of(flat, IMAGETYP="flat")], [flat], file="a.fits")
-    assert only(proposal) == ("[1:147,1:400]", ["[148:150,1:400]"])
+    assert sections_of_amplifier(proposal) == ("[1:147,1:400]", ["[148:150,1:400]"])
     # The median of three has 0.72 of a pixel's noise in the long run of pi / 2 n.
     assert any("A strip of 3 is too narrow" in one and "72 %" in one for one in proposal.findings)
 

@@ -35,7 +35,7 @@ def seen_in(rng, truth, night, count=1):
     )
 
 
-def flagged(seen):
+def dead_pixels(seen):
     made = combine_nights(seen)
     is_dead = np.zeros(SHAPE[0] * SHAPE[1], bool)
     is_dead[made.index] = made.bits & DEAD != 0
@@ -90,7 +90,7 @@ def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(n
     rng = np.random.default_rng(nights)
     truth, low = sky(rng)
     seen = [seen_in(rng, truth, night) for night in range(nights)]
-    is_low, alone = flagged(seen), flagged([replace(one, weak=None) for one in seen])
+    is_low, alone = dead_pixels(seen), dead_pixels([replace(one, weak=None) for one in seen])
     assert is_low[low].mean() >= least
     assert alone[low].mean() < 0.75
     is_low[low] = False
@@ -103,12 +103,12 @@ def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     truth, low = sky(rng, own=ERROR)
     seen = [seen_in(rng, truth, night) for night in range(6)]
     assert seen[0].weak.own == pytest.approx(0.5, abs=0.03)
-    is_low = flagged(seen)
+    is_low = dead_pixels(seen)
     assert is_low[low].mean() > 0.95
     is_low[low] = False
     assert is_low.sum() <= 4
     # Taken for noise of each night, it makes good pixels bad.
-    naive = flagged([replace(one, weak=replace(one.weak, own=1.0)) for one in seen])
+    naive = dead_pixels([replace(one, weak=replace(one.weak, own=1.0)) for one in seen])
     naive[low] = False
     assert naive.sum() > 20
 
@@ -118,9 +118,9 @@ def test_a_pixel_that_is_low_no_more_or_since_lately_is_judged_by_its_own_nights
     good = np.ones(SHAPE)
     truth, low = sky(rng)
     late = [seen_in(rng, good if night < 3 else truth, night) for night in range(6)]
-    assert flagged(late)[low].mean() > 0.9
+    assert dead_pixels(late)[low].mean() > 0.9
     healed = [seen_in(rng, truth if night < 2 else good, night) for night in range(6)]
-    assert flagged(healed)[low].mean() < 0.01
+    assert dead_pixels(healed)[low].mean() < 0.01
 
 
 @pytest.mark.torture
@@ -129,7 +129,7 @@ def test_low_pixels_of_a_million():
     truth, low = sky(rng)
     false, shares = [], []
     for _ in range(16):
-        bad = flagged([seen_in(rng, truth, night) for night in range(3)])
+        bad = dead_pixels([seen_in(rng, truth, night) for night in range(3)])
         shares.append(bad[low].mean())
         bad[low] = False
         false.append(bad.sum())
@@ -148,7 +148,7 @@ def test_pixels_without_light_are_no_structure_of_a_flat():
     assert response([(flat, error)]).low_part == pytest.approx(lit, rel=0.01)
 
 
-def structured(kind, amplitude, rng):
+def flat_with_structure(kind, amplitude, rng):
     """Return a flat with fringes that turn, or the spectrum of a lamp, or one with lines."""
     y, x = np.mgrid[:512, :512]
     if kind == "fringes":
@@ -164,17 +164,19 @@ def structured(kind, amplitude, rng):
 @pytest.mark.parametrize("amplitude", [0.02, 0.1, 0.4])
 def test_structure_is_no_deep_column(kind, amplitude):
     rng = np.random.default_rng(7)
-    assert all(not deep_columns([structured(kind, amplitude, rng)]).any() for _ in range(3))
+    assert all(
+        not deep_columns([flat_with_structure(kind, amplitude, rng)]).any() for _ in range(3)
+    )
 
 
 @pytest.mark.parametrize(("kind", "amplitude"), [("fringes", 0.02), ("lamp", 0.0)])
 def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitude):
     rng = np.random.default_rng(8)
-    flat, error = structured(kind, amplitude, rng)
+    flat, error = flat_with_structure(kind, amplitude, rng)
     flat[128:384, 200] *= 0.75
     flat[160:256, 300:303] *= 0.7
     expected = np.zeros(flat.shape, bool)
     expected[128:384, 200] = expected[160:256, 300:303] = True
     assert (deep_columns([(flat, error)]) == expected).all()
     # A fault in one flat of the night alone is none of the detector's.
-    assert not deep_columns([(flat, error), structured(kind, amplitude, rng)]).any()
+    assert not deep_columns([(flat, error), flat_with_structure(kind, amplitude, rng)]).any()

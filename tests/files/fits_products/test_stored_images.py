@@ -10,7 +10,7 @@ from ccdflow.errors import DamagedProduct
 from ccdflow.files.fits_products import stored_images
 
 LIBRARY = Path(__file__).parents[3] / "scripts" / "ccdflow"
-WHERE = [
+INDICES = [
     slice(None), slice(3, 9), slice(None, None, 5), slice(2, 1), slice(-4, None, -1),
     np.array([3, 1, 1, 30]), np.array([], int), (slice(2, 7), slice(1, 4)),
     (np.array([0, 36]), slice(2, None)),
@@ -29,7 +29,7 @@ def test_parts_are_those_of_the_array(image, gap, monkeypatch):
     """Whether rows are read one by one, some at once, or all."""
     monkeypatch.setattr(stored_images, "_GAP_BYTES", gap)
     pixels, read = image
-    for where in WHERE:
+    for where in INDICES:
         assert read[where].tobytes() == pixels[where].tobytes()
     flat = pixels.ravel()
     for where in (slice(10, 100), slice(840, 900), np.array([5, 800, 7])):

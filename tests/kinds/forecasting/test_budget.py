@@ -21,7 +21,7 @@ LFC = BudgetedFrame(
 )
 
 
-def drawn(exposure, *, dark_scale, response=1.0, pixels=120_000, rows=200):
+def variance_by_drawing(exposure, *, dark_scale, response=1.0, pixels=120_000, rows=200):
     """Draw frame and masters pixel by pixel, calibrate, and return the variance of the result.
 
     Each frame's level is measured row by row with the noise that ``level_share`` says.
@@ -49,7 +49,9 @@ def test_the_budget_is_the_variance_of_pixels_drawn_from_it(seconds):
     scale = LFC.exptime / seconds
     masters = {**LFC.masters, "dark": Applied(3, scale=scale, exptime=seconds)}
     exposure = replace(LFC, masters=masters)
-    assert budget_of(exposure).total == pytest.approx(drawn(exposure, dark_scale=scale), rel=0.02)
+    assert budget_of(exposure).total == pytest.approx(
+        variance_by_drawing(exposure, dark_scale=scale), rel=0.02
+    )
     assert (budget_of(exposure).parts["bias"] == 0) == (scale == 1)
 
 
@@ -74,7 +76,7 @@ def test_the_bias_of_a_dark_that_is_not_the_frames_adds_to_the_budget():
 
 def test_a_low_response_collects_less_light_and_divides_the_rest():
     exposure = replace(LFC, response=0.45)
-    variance = drawn(exposure, dark_scale=1.0, response=0.45)
+    variance = variance_by_drawing(exposure, dark_scale=1.0, response=0.45)
     assert budget_of(exposure).total == pytest.approx(variance, rel=0.02)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
-from chain_runs import DARKS, FEW, NIGHT, run
+from chain_runs import DARKS, FEW_FRAMES, NIGHT, run
 
 from ccdflow import simulate
 from ccdflow.calibrate.sky_level import level_and_noise
@@ -68,7 +68,7 @@ def test_the_budget_is_the_noise_of_frames_of_all_skies(tmp_path, gain, read_noi
         assert noise.budget.noise == pytest.approx(measured, rel=0.03), sky
 
 
-MORE = {
+MORE_NIGHTS = {
     # Kind: frames of the night, in the end, exposures of frame and darks, sky in electrons.
     "dark": ({"bias": 6, "dark": 3, "flat": 4}, 12, (60.0, 60.0), 1.0),
     "bias": ({"bias": 3, "dark": 9, "flat": 4}, 12, (20.0, 60.0), 1.0),
@@ -76,10 +76,10 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize("kind", MORE)
+@pytest.mark.parametrize("kind", MORE_NIGHTS)
 def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     """The night is run, the frames of the list are added, and it is run again."""
-    counts, final, (seconds, dark_seconds), sky = MORE[kind]
+    counts, final, (seconds, dark_seconds), sky = MORE_NIGHTS[kind]
     all_counts = {**counts, kind: final}
     chain = small_chain.make(
         tmp_path / "all", detector=detector_of(1.0, 6.0), biases=all_counts["bias"],
@@ -87,8 +87,11 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
         science=(("g", seconds, 1),), sky=sky / seconds, stars=0, lamp_drift=0.0,
     )  # fmt: skip
     (tmp_path / "raw").mkdir()
-    (frame,) = chain.of("science")
-    names = [frame, *(name for each in counts for name in chain.of(each)[: counts[each]])]
+    (frame,) = chain.files_of_type("science")
+    names = [
+        frame,
+        *(name for each in counts for name in chain.files_of_type(each)[: counts[each]]),
+    ]
 
     def variance():
         for name in names:
@@ -105,7 +108,7 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     gain = wish.gain if kind == "flat" else wish.gain_without_light
     of = "the variance" if kind == "flat" else "read and dark variance"
     assert f"(-{100 * gain:.0f} % of {of})" in " ".join(forecast_sentences.wish_lines(block))
-    names = chain.of(kind)
+    names = chain.files_of_type(kind)
     _, after = variance()
     # The frame's own noise is in both: the error is that of its product with the master's.
     fall, error = 1 - after / before, 2 * (wish.gain / SHAPE[0] / SHAPE[1]) ** 0.5
@@ -121,7 +124,7 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
 
 def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_path):
     """Three darks of the night, one of them with light in it: two are too few for a master."""
-    chain = small_chain.make(tmp_path / "raw", **(FEW | {"science": (("g", 60.0, 1),)}))
+    chain = small_chain.make(tmp_path / "raw", **(FEW_FRAMES | {"science": (("g", 60.0, 1),)}))
     with fits.open(tmp_path / "raw/dark60_2.fits", mode="update") as hdus:
         hdus[0].data[:, :90] += 400
     done = run(tmp_path, chain)

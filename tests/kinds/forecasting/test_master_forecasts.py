@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import BIAS, DARKS, FEW, FLATS, edit, finished, run, take
+from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, copy_finished_run, edit, run, take
 from small_frames import begin
 
 from ccdflow import kinds, paths, settings, simulate
@@ -209,9 +209,9 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
 
 
 def test_a_later_night_changes_nothing_that_an_older_page_says_of_its_masters(tmp_path):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     basis = ASSOCIATIONS.page_basis(before.context, "2024-03-01")
-    take(tmp_path, evening=datetime(2024, 3, 9, 17), folder="later", seed=9, **FEW)
+    take(tmp_path, evening=datetime(2024, 3, 9, 17), folder="later", seed=9, **FEW_FRAMES)
     after = run(tmp_path, chain)
     assert ASSOCIATIONS.page_basis(after.context, "2024-03-01") == basis
     assert ASSOCIATIONS.page_basis(after.context, "2024-03-09") != basis
@@ -221,7 +221,7 @@ def test_a_later_night_changes_nothing_that_an_older_page_says_of_its_masters(tm
 def many_biases(tmp_path_factory):
     """Two nights, the first of thirty biases; what is planned for a copy changes no original."""
     top = tmp_path_factory.mktemp("many")
-    take(top, folder="first", **(FEW | {"biases": 30, "seed": 1}))
+    take(top, folder="first", **(FEW_FRAMES | {"biases": 30, "seed": 1}))
     chain = take(top, evening=datetime(2024, 3, 2, 17), folder="second", seed=2)
     run(top, chain)
     return top, chain
@@ -362,7 +362,7 @@ def test_tonight_wrong_words_are_one_line(guide, tmp_path, capsys, words, messag
 def made(tmp_path_factory):
     """A night that is calibrated."""
     folder = tmp_path_factory.mktemp("made")
-    return folder, finished(folder)[1]
+    return folder, copy_finished_run(folder)[1]
 
 
 def test_explain_tells_the_story_of_a_calibrated_frame(made, capsys):
@@ -392,7 +392,7 @@ def test_explain_tells_the_story_of_a_master_and_who_uses_it(made, capsys):
 
 
 def test_explain_names_the_changes_of_the_next_run(tmp_path, capsys):
-    chain, done = finished(tmp_path)
+    chain, done = copy_finished_run(tmp_path)
     words = [str(done.results / SCIENCE), f"raw={chain.raw}", f"cameras={tmp_path / 'cameras'}"]
     explain = script("explain")
     edit(chain.raw / "dark60_2.fits", OBJECT="another dark")

@@ -11,13 +11,13 @@ from astropy.io import fits
 from chain_runs import (
     BIAS,
     DARKS,
-    FEW,
+    FEW_FRAMES,
     FLATS,
     KINDS,
-    MANY,
+    MANY_FRAMES,
     NIGHT,
+    copy_finished_run,
     edit,
-    finished,
     pull,
     run,
     run_again,
@@ -33,7 +33,7 @@ from ccdflow.run import job_records
 
 
 def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
-    _, done = finished(tmp_path)
+    _, done = copy_finished_run(tmp_path)
     masters = {p: r.status for p, r in done.records.items() if p.startswith("combined/")}
     assert masters == dict.fromkeys((BIAS, *DARKS.values(), *FLATS.values()), job_records.MADE)
     assert done.lines[-1].split(", ")[:5] == [
@@ -54,7 +54,7 @@ def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
 
 
 def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
-    chain = take(tmp_path, **MANY)
+    chain = take(tmp_path, **MANY_FRAMES)
     done = run(tmp_path, chain)
     good = chain.good()
     for seconds, product in DARKS.items():
@@ -154,7 +154,7 @@ def test_exposures_that_differ_by_less_than_a_tenth_of_a_second_are_one(tmp_path
     ],
 )
 def test_a_dark_without_a_possible_exposure_is_in_none_and_reported(tmp_path, seconds, reason):
-    chain, before = finished(tmp_path)
+    chain, before = copy_finished_run(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
     done = run_again(tmp_path, chain, before)
     assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
@@ -273,8 +273,8 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
     profile = f"linear: 35000\n{chain.profile}"
     done = run(tmp_path, chain, profile)
     (dark,) = [p for p in done.records if "/dark_" in p and p.startswith("combined/")]
-    mask, file = done.open(dark)["MASK"].data, chain.of("science")[0]
-    exposures = [chain.taken[each] for each in chain.of("dark")]
+    mask, file = done.open(dark)["MASK"].data, chain.files_of_type("science")[0]
+    exposures = [chain.taken[each] for each in chain.files_of_type("dark")]
     # Charge beyond the noise of that of the pixel itself.
     expected = exposures[0].dark
     moved = np.mean([each.raw[:, :103].astype(float) for each in exposures], axis=0)
@@ -339,8 +339,8 @@ def test_a_master_that_is_refused_while_the_run_goes_on_gives_way_to_the_next(tm
 
 
 def test_a_night_at_the_end_changes_no_older_master(tmp_path):
-    first, before = finished(tmp_path)
-    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, **FEW)
+    first, before = copy_finished_run(tmp_path)
+    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, **FEW_FRAMES)
     again = run(tmp_path, first)
     assert set(before.records) & set(again.records) == {
         "associations.csv", "dark_quality.csv", "flat_quality.csv",

@@ -71,12 +71,12 @@ def test_darks_that_do_not_belong(tmp_path):
         assert value > limit
     truth = chain.dark(60.0)
     hdus = done.open(DARKS[60])
-    good = chain.good(*chain.of("dark"))
+    good = chain.good(*chain.files_of_type("dark"))
     # The noise of the bias is in all of them.
     error = np.hypot(hdus["UNCERT"].data, hdus[0].header["MBNOISE"])
     off = ((hdus[0].data - truth) / error)[good & (hdus["MASK"].data == 0)]
     assert off.std() == pytest.approx(1, abs=0.06)
-    assert done.records[f"calibrated/{chain.of('science')[0]}"].data["grade"] == "A"
+    assert done.records[f"calibrated/{chain.files_of_type('science')[0]}"].data["grade"] == "A"
 
 
 def test_darks_of_two_kinds_are_refused_and_the_frames_name_the_reason(tmp_path):

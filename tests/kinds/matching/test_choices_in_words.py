@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
+from header_archives import NIGHT, NIGHT_AFTER, NIGHT_BEFORE, HeaderArchive
 from offered_masters import frame, master
 
 import tonight
@@ -48,8 +48,8 @@ def line_of(lines, start):
 
 def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
     """It competes for one frame, and is refused for another of the same night."""
-    archive.calibrations(BEFORE, dark=60.0, frames=10)
-    archive.take("dark", BEFORE, 5, exptime=300.0)
+    archive.calibrations(NIGHT_BEFORE, dark=60.0, frames=10)
+    archive.take("dark", NIGHT_BEFORE, 5, exptime=300.0)
     archive.take("flat", NIGHT, 3, exptime=3.0)
     archive.take("flat", NIGHT, 3, exptime=3.0, FILTER="R")
     archive.take("science", NIGHT, exptime=300.0)
@@ -67,9 +67,9 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
 
 def test_a_later_master_is_named_with_the_reason_against_the_earlier_ones(archive):
     """Nothing earlier fits; or it would be scaled up; `nearest` asks for no reason."""
-    archive.take("bias", AFTER, 5)
-    archive.take("flat", BEFORE, 5, exptime=3.0)
-    archive.take("flat", AFTER, 12, exptime=3.0)
+    archive.take("bias", NIGHT_AFTER, 5)
+    archive.take("flat", NIGHT_BEFORE, 5, exptime=3.0)
+    archive.take("flat", NIGHT_AFTER, 12, exptime=3.0)
     archive.take("science", NIGHT, exptime=300.0)
     lines = plan_lines(archive, NIGHT)
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
@@ -92,8 +92,8 @@ def test_a_later_dark_is_named_with_the_earlier_one_that_would_be_scaled_up():
 
 
 def test_an_earlier_master_of_another_epoch_does_not_fit(archive):
-    archive.calibrations(BEFORE)
-    archive.calibrations(AFTER)
+    archive.calibrations(NIGHT_BEFORE)
+    archive.calibrations(NIGHT_AFTER)
     archive.take("science", NIGHT, exptime=300.0)
     lines = plan_lines(archive, NIGHT, profile=f'epochs: ["{NIGHT}"]\n')
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "dark")
@@ -123,7 +123,7 @@ def test_a_refusal_for_temperature_names_the_frames_own(archive):
 
 
 def test_too_few_frames_of_the_night_are_named_beside_an_older_master(archive):
-    archive.calibrations(BEFORE)
+    archive.calibrations(NIGHT_BEFORE)
     archive.take("bias", NIGHT, 2)
     archive.take("science", NIGHT, exptime=300.0)
     assert line_of(plan_lines(archive, NIGHT), "not used: ") == (
@@ -170,7 +170,7 @@ def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_bett
     """Of later nights masters are taken for want of others: three of the own night go first."""
     archive.calibrations(NIGHT, frames=2)
     archive.take("science", NIGHT, exptime=300.0)
-    archive.calibrations(AFTER, frames=8)
+    archive.calibrations(NIGHT_AFTER, frames=8)
     wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ").removeprefix("to gain most: ")
     assert wishes.split(", ")[:3] == [
         "1 more bias makes a combined bias of the 2 that there are (of the own night)",
@@ -183,7 +183,7 @@ def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_bett
 
 def test_a_group_of_the_night_that_the_frame_may_not_take_is_no_wish(archive):
     """Of another exposure, temperature, camera or filter: one more completes nothing for it."""
-    archive.calibrations(BEFORE)
+    archive.calibrations(NIGHT_BEFORE)
     archive.take("dark", NIGHT, 2, exptime=20.0)
     archive.take("dark", NIGHT, 2, exptime=300.0, CCD_TEMP=-10.0)
     archive.take("bias", NIGHT, 2, OFFSET=77)
@@ -238,7 +238,7 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
 def test_the_tables_runner_up_is_the_pages(archive):
     """A later night's dark of less noise does not compete: neither names it."""
     archive.calibrations(NIGHT)
-    archive.take("dark", AFTER, 20, exptime=300.0)
+    archive.take("dark", NIGHT_AFTER, 20, exptime=300.0)
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()
     (block,) = night_forecast.blocks_of(context, NIGHT)
@@ -335,13 +335,13 @@ def test_frames_of_one_name_are_distinguished_by_their_folders():
 
 
 def test_one_earlier_night_is_no_nights(archive):
-    nights = [BEFORE, NIGHT, AFTER]
+    nights = [NIGHT_BEFORE, NIGHT, NIGHT_AFTER]
     for night in nights:
         archive.take("science", night, exptime=300.0)
     context = archive.plan()
     by_night = {night: SCIENCE.night_groups(context, night) for night in nights}
     first = forecast_sentences.paragraphs(context, by_night, most_nights=2)[0]
-    assert first == f"plan of 1 earlier night, from {BEFORE}: 1 frame, 1 of grade C"
+    assert first == f"plan of 1 earlier night, from {NIGHT_BEFORE}: 1 frame, 1 of grade C"
 
 
 def test_darks_without_any_bias_are_promised_to_no_frame(archive):
@@ -362,7 +362,7 @@ def test_a_frame_without_temperature_has_a_line_on_darks_of_several(archive):
     archive.take("bias", NIGHT, 5)
     archive.take("dark", NIGHT, 6, exptime=300.0, CCD_TEMP=10.0)
     archive.take("dark", NIGHT, 4, exptime=300.0)
-    archive.take("dark", AFTER, 4, exptime=300.0, CCD_TEMP=0.0)
+    archive.take("dark", NIGHT_AFTER, 4, exptime=300.0, CCD_TEMP=0.0)
     archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=None)
     dark = line_of(plan_lines(archive, NIGHT), "dark 6 x 300 s")
     assert "own night, temperature unknown (darks of -20 C and 10 C compete), exact" in dark
@@ -395,8 +395,8 @@ def test_further_darks_are_of_the_temperature_of_the_frames_that_lack_them(archi
 
 def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     """Three biases of last night cancel in the dark; twelve of tonight would add to them."""
-    archive.take("bias", BEFORE, 3)
-    archive.take("dark", BEFORE, 8, exptime=300.0)
+    archive.take("bias", NIGHT_BEFORE, 3)
+    archive.take("dark", NIGHT_BEFORE, 8, exptime=300.0)
     archive.take("bias", NIGHT, 12)
     archive.take("science", NIGHT, exptime=300.0)
     (block,) = night_forecast.blocks_of(archive.plan(), NIGHT)
@@ -405,7 +405,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     assert line.why_lost == "not the bias that the dark had subtracted"
     headings, rows = forecast_sentences.table([block])
     (row,) = (dict(zip(headings, row, strict=True)) for row in rows if row[0] == "bias")
-    assert row["Master"] == f"3 of {BEFORE[5:]}"
+    assert row["Master"] == f"3 of {NIGHT_BEFORE[5:]}"
     assert row["Second choice"] == f"12 of {NIGHT[5:]}"
 
 
@@ -474,7 +474,7 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     """A hash that answers share rests on it."""
     chance, changed = random.Random(3), set()
 
-    def drawn(number):
+    def draw_candidate(number):
         has_known_temperature = chance.random() < 0.6
         lag = chance.choice([None, 0, 1, 5, -1, -3])
         remarks = (match_sentences.remark_on_lag(lag),) if lag else ()
@@ -484,7 +484,7 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
         return Use(f"combined/{number}/d.fits", lag, scale, 1.0 + number, "B", remarks, degrees)
 
     for _ in range(3000):
-        uses = tuple(drawn(number) for number in range(4))
+        uses = tuple(draw_candidate(number) for number in range(4))
         taken = uses[chance.choice([0, 0, 1])]
         answer = Answer(Step("dark", uses), taken)
         own = has_reasons_of_its_own(answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from astropy.io import fits
-from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
+from header_archives import NIGHT, NIGHT_AFTER, NIGHT_BEFORE, HeaderArchive
 from offered_masters import frame, master
 
 from ccdflow.kinds.explaining import product_explanation, what_if
@@ -57,7 +57,7 @@ def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
 
 
 def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
-    archive.calibrations(BEFORE, SERIALNO="111")
+    archive.calibrations(NIGHT_BEFORE, SERIALNO="111")
     archive.take("science", NIGHT, exptime=300.0, SERIALNO="222")
     dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
     assert "300 s" in dark
@@ -66,7 +66,7 @@ def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
 
 
 def test_another_gain_is_not_named_as_another_layout_as_well(archive):
-    archive.calibrations(BEFORE, GAIN=1.5)
+    archive.calibrations(NIGHT_BEFORE, GAIN=1.5)
     archive.take("science", NIGHT, exptime=300.0, GAIN=3.0)
     dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
     assert "with gain 1.5 instead of 3.0 e-/adu grade C" in dark
@@ -171,11 +171,11 @@ def test_a_long_reason_of_a_grade_is_whole(tmp_path):
 )
 def test_what_if_says_that_a_later_master_does_not_compete(archive, direction, line):
     archive.calibrations(NIGHT)
-    archive.calibrations(AFTER)
+    archive.calibrations(NIGHT_AFTER)
     file = archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan(calibrate={"direction": direction})
     product = "calibrated/" + file
-    (dark,) = (each for each in context.groups if each.startswith(f"combined/{AFTER}/dark"))
+    (dark,) = (each for each in context.groups if each.startswith(f"combined/{NIGHT_AFTER}/dark"))
     path = context.results / dark
     path.parent.mkdir(parents=True)
     path.touch()
@@ -332,7 +332,7 @@ def test_a_frame_whose_header_lacks_a_card_has_a_sentence():
 )  # fmt: skip
 def test_cards_of_all_kinds_that_a_header_lacks_are_named_in_a_sentence(archive, card):
     for value in (1, 2):
-        archive.calibrations(BEFORE, frames=3, **{card: value})
+        archive.calibrations(NIGHT_BEFORE, frames=3, **{card: value})
     archive.take("science", NIGHT, exptime=300.0)
     name = card.removeprefix("HIERARCH ")
     lines = plan_lines(archive, NIGHT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
+from header_archives import NIGHT, NIGHT_AFTER, NIGHT_BEFORE, HeaderArchive
 
 
 @pytest.fixture
@@ -38,21 +38,21 @@ def all_of(night, grade):
 )
 def test_the_masters_of_the_frames_own_device_and_setting(archive, first, second, frame):
     """Those of tonight are of another one, whatever they would save in noise."""
-    archive.calibrations(BEFORE, **first)
+    archive.calibrations(NIGHT_BEFORE, **first)
     archive.calibrations(NIGHT, frames=20, **second)
     file = archive.take("science", NIGHT, exptime=300.0, **frame)
-    assert archive.chosen(file) == all_of(BEFORE, "B")
+    assert archive.chosen(file) == all_of(NIGHT_BEFORE, "B")
 
 
 @pytest.mark.parametrize("card", ["DETSERNO", "COADDS", "PREAMP", "BLKLEVEL"])
 def test_masters_of_another_device_alone_are_none(archive, card):
     """All flats are of the camera that was there before: nothing among them tells it."""
-    archive.calibrations(BEFORE, **{card: 1})
+    archive.calibrations(NIGHT_BEFORE, **{card: 1})
     archive.calibrations(NIGHT, without=["flat"], **{card: 2})
     file = archive.take("science", NIGHT, exptime=300.0, **{card: 2})
     masters = archive.chosen(file)
     assert (masters["bias"], masters["dark"]) == (NIGHT, NIGHT)
-    assert masters["flat"].endswith(f"nearest V (5, {BEFORE}) with {card} 1 instead of 2")
+    assert masters["flat"].endswith(f"nearest V (5, {NIGHT_BEFORE}) with {card} 1 instead of 2")
 
 
 def test_a_card_that_tells_the_kind_of_exposure_is_no_device(archive):
@@ -68,7 +68,7 @@ def test_one_readout_mode_in_two_spellings(archive):
     assert archive.chosen(file) == OWN
     # Of later nights another spelling renames nothing.
     before = set(archive.plan().groups)
-    archive.calibrations(AFTER, READMODE="SLOW SCAN")
+    archive.calibrations(NIGHT_AFTER, READMODE="SLOW SCAN")
     assert before <= set(archive.plan().groups)
 
 
@@ -78,7 +78,7 @@ def test_one_binning_in_two_spellings(archive, card):
     archive.calibrations(NIGHT, **{card: "2 1"})
     file = archive.take("science", NIGHT, exptime=300.0, **{card: "2x1"})
     assert archive.chosen(file) == OWN
-    archive.take("flat", BEFORE, 3, exptime=3.0, **{card: "1 1"})
+    archive.take("flat", NIGHT_BEFORE, 3, exptime=3.0, **{card: "1 1"})
     assert archive.chosen(file) == OWN
     archive.take("flat", NIGHT, 3, exptime=3.0, **{card: "2x1"})
     flats = [group for group in archive.plan().groups.values() if group.kind == "flat"]
@@ -93,12 +93,12 @@ def test_filters_are_names_and_their_case_counts(archive):
 
 
 def test_flats_of_another_angle_of_the_rotator(archive):
-    archive.calibrations(BEFORE, ROTANGLE=0.0)
+    archive.calibrations(NIGHT_BEFORE, ROTANGLE=0.0)
     archive.calibrations(NIGHT, ROTANGLE=90.0)
     file = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=0)
     profile = "keywords: {optics: [ROTANGLE, PUPIL]}\n"
     assert archive.chosen(file) == OWN
-    assert archive.chosen(file, profile=profile) == {**OWN, "flat": BEFORE, "grade": "B"}
+    assert archive.chosen(file, profile=profile) == {**OWN, "flat": NIGHT_BEFORE, "grade": "B"}
     again = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=45.0)
     missing = archive.chosen(again, profile=profile)["flat"]
     assert missing.endswith("with ROTANGLE 0 instead of 45")
@@ -146,11 +146,12 @@ def test_biases_and_flats_of_another_set_point_serve_with_a_remark(archive):
 
 
 @pytest.mark.parametrize(
-    ("degrees", "night"), [(-20.0, BEFORE), (-12.0, NIGHT), (None, NIGHT), (-19.0, BEFORE)]
+    ("degrees", "night"),
+    [(-20.0, NIGHT_BEFORE), (-12.0, NIGHT), (None, NIGHT), (-19.0, NIGHT_BEFORE)],
 )
 def test_the_same_set_point_goes_first_by_the_predicted_variance(archive, degrees, night):
     """8 warm biases of tonight against 6 cold ones of the night before: 2.7 e2 of noise apart."""
-    archive.calibrations(BEFORE, frames=6, CCD_TSET=-20.0)
+    archive.calibrations(NIGHT_BEFORE, frames=6, CCD_TSET=-20.0)
     archive.calibrations(NIGHT, frames=8, CCD_TSET=-1.0)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=degrees, CCD_TEMP=degrees)
     assert archive.chosen(file)["bias"] == night
@@ -168,11 +169,11 @@ def test_the_scatter_of_a_sensor_is_no_other_temperature(archive):
 
 def test_without_overscan_the_level_of_a_bias_goes_with_the_temperature(archive):
     """An electron a degree: the few of the own set point go before the many of another."""
-    for night, frames, degrees in ((BEFORE, 5, -20.0), (NIGHT, 20, -15.0)):
+    for night, frames, degrees in ((NIGHT_BEFORE, 5, -20.0), (NIGHT, 20, -15.0)):
         archive.take("bias", night, frames, CCD_TSET=degrees)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0)
     assert archive.chosen(file)["bias"] == NIGHT
-    assert archive.chosen(file, reduction={"subtract": False})["bias"] == BEFORE
+    assert archive.chosen(file, reduction={"subtract": False})["bias"] == NIGHT_BEFORE
 
 
 @pytest.mark.parametrize(
@@ -213,34 +214,35 @@ def test_a_night_is_not_split_at_midnight(archive):
 
 def test_an_epoch_bounds_the_frames_that_a_master_serves(archive):
     """The camera was opened: thirty frames of the day before are of another camera."""
-    archive.calibrations(BEFORE, frames=30)
+    archive.calibrations(NIGHT_BEFORE, frames=30)
     archive.calibrations(NIGHT, without=["flat"])
     file = archive.take("science", NIGHT, exptime=300.0)
-    assert archive.chosen(file) == all_of(BEFORE, "B")
+    assert archive.chosen(file) == all_of(NIGHT_BEFORE, "B")
     masters = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
     assert (masters["bias"], masters["dark"]) == (NIGHT, NIGHT)
     assert masters["flat"].endswith(
-        f"nearest V (30, {BEFORE}) with the camera as before {NIGHT} instead of from {NIGHT} on"
+        f"nearest V (30, {NIGHT_BEFORE}) with the camera as before {NIGHT} "
+        f"instead of from {NIGHT} on"
     )
 
 
 def test_a_later_master_is_taken_within_the_epoch_only(archive):
     archive.calibrations(NIGHT, without=["flat"])
-    archive.take("flat", AFTER, 5, exptime=3.0)
+    archive.take("flat", NIGHT_AFTER, 5, exptime=3.0)
     file = archive.take("science", NIGHT, exptime=300.0)
     profile = 'epochs: ["2024-01-01", "{}"]\n'
-    assert archive.chosen(file, profile=profile.format("2024-03-13"))["flat"] == AFTER
+    assert archive.chosen(file, profile=profile.format("2024-03-13"))["flat"] == NIGHT_AFTER
     assert archive.chosen(file, profile=profile.format("2024-03-11"))["grade"] == "C"
 
 
 def test_masters_over_nights_end_with_the_epoch(archive):
-    for night in (BEFORE, NIGHT, AFTER):
+    for night in (NIGHT_BEFORE, NIGHT, NIGHT_AFTER):
         archive.take("bias", night, 3)
     by = {"bias": {"group_by": ["ccdsum", "window", "readmode", "gain"]}}
     groups = archive.plan(profile=f'epochs: ["{NIGHT}"]\n', **by).groups
     assert sorted((g.nights, len(g.files)) for g in groups.values() if g.kind == "bias") == [
-        ((BEFORE,), 3),
-        ((NIGHT, AFTER), 6),
+        ((NIGHT_BEFORE,), 3),
+        ((NIGHT, NIGHT_AFTER), 6),
     ]
 
 
@@ -260,10 +262,10 @@ def test_biases_of_a_detector_that_was_still_warm_are_a_master_of_their_own(arch
 def test_two_wheels_of_which_one_has_no_number(archive):
     """V with a neutral filter behind it is no flat of V."""
     archive.take("flat", NIGHT, 9, exptime=3.0, FILTER="V", FILTER2="ND")
-    archive.take("flat", BEFORE, 3, exptime=3.0, FILTER="V", FILTER2="Clear")
+    archive.take("flat", NIGHT_BEFORE, 3, exptime=3.0, FILTER="V", FILTER2="Clear")
     archive.calibrations(NIGHT, without=["flat"])
     file = archive.take("science", NIGHT, exptime=300.0, FILTER2="Clear")
-    assert archive.chosen(file)["flat"] == BEFORE
+    assert archive.chosen(file)["flat"] == NIGHT_BEFORE
     both = archive.take("science", NIGHT, exptime=300.0, FILTER2="ND")
     assert archive.chosen(both)["flat"] == NIGHT
 
@@ -284,7 +286,7 @@ EARLIER = "2024-03-08"
 def test_a_camera_that_comes_back_takes_its_masters_of_before_the_other(archive):
     """Those of the night between are nearer, and of the other camera."""
     archive.calibrations(EARLIER, SERIALNO="111")
-    archive.calibrations(BEFORE, SERIALNO="222")
+    archive.calibrations(NIGHT_BEFORE, SERIALNO="222")
     own = archive.take("science", NIGHT, exptime=300.0, SERIALNO="111")
     assert archive.chosen(own) == all_of(EARLIER, "B")
     unknown = archive.chosen(archive.take("science", NIGHT, exptime=300.0))
@@ -295,7 +297,7 @@ def test_a_camera_that_comes_back_takes_its_masters_of_before_the_other(archive)
 
 
 def test_flats_of_the_next_morning_are_of_the_own_night(archive):
-    archive.calibrations(BEFORE)
+    archive.calibrations(NIGHT_BEFORE)
     archive.calibrations(NIGHT, without=("flat",))
     file = archive.take("science", NIGHT, exptime=300.0, time="23")
     archive.take("flat", NIGHT, 5, exptime=3.0, time="05")
@@ -305,7 +307,7 @@ def test_flats_of_the_next_morning_are_of_the_own_night(archive):
 def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_night(archive):
     """Their headers name the night before, so the masters count as of a later night."""
     archive.calibrations(NIGHT)
-    file = archive.take("science", BEFORE, exptime=300.0, time="01")
+    file = archive.take("science", NIGHT_BEFORE, exptime=300.0, time="01")
     assert archive.chosen(file) == all_of(NIGHT, "B")
     (group,) = (g for g in archive.plan().groups.values() if g.product == f"calibrated/{file}")
     assert {step.uses[0].remark_texts[0] for step in group.steps} == {"1 night later"}
@@ -313,14 +315,14 @@ def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_n
 
 def test_a_set_point_that_changes_at_midnight_parts_the_darks(archive):
     cold, warm = {"SET_TEMP": -20.0, "CCD_TEMP": -20.0}, {"SET_TEMP": -10.0, "CCD_TEMP": -10.0}
-    archive.calibrations(BEFORE, **cold)
+    archive.calibrations(NIGHT_BEFORE, **cold)
     archive.take("flat", NIGHT, 5, exptime=3.0, **cold)
     evening = archive.take("science", NIGHT, exptime=300.0, time="22", **cold)
     morning = archive.take("science", NIGHT, exptime=300.0, time="02", **warm)
     archive.take("bias", NIGHT, 5, time="05", **warm)
     archive.take("dark", NIGHT, 5, exptime=300.0, time="05", **warm)
     # The bias of the evening's dark cancels in it.
-    night, before = NIGHT, BEFORE
+    night, before = NIGHT, NIGHT_BEFORE
     assert archive.chosen(evening) == {"bias": before, "dark": before, "flat": night, "grade": "B"}
     assert archive.chosen(morning) == {**OWN, "grade": "B"}
 
@@ -349,9 +351,9 @@ def test_masters_of_years_ago_give_way_to_a_few_of_the_night(archive):
 
 
 def test_a_filter_that_was_renamed_is_another_and_the_old_one_is_named(archive):
-    archive.calibrations(BEFORE, FILTER="R")
-    archive.calibrations(BEFORE, FILTER=None, without=("bias", "dark"))
+    archive.calibrations(NIGHT_BEFORE, FILTER="R")
+    archive.calibrations(NIGHT_BEFORE, FILTER=None, without=("bias", "dark"))
     missing = archive.chosen(archive.take("science", NIGHT, exptime=300.0, FILTER="Rc"))["flat"]
     assert missing.startswith("no flat in Rc of testcam 64x8: there are ")
-    assert f"R (5, {BEFORE})" in missing
-    assert f"an unnamed filter (5, {BEFORE})" in missing
+    assert f"R (5, {NIGHT_BEFORE})" in missing
+    assert f"an unnamed filter (5, {NIGHT_BEFORE})" in missing

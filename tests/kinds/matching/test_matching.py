@@ -113,28 +113,30 @@ def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_week
     noise = DetectorNoise(read_noise=5.0)
     asked = frame(exptime=60.0)
 
-    def taken(*masters):
+    def name_of_best_dark(*masters):
         return best(DARK, masters, frame=asked, noise=noise).product
 
     old = master(DARK, night_after(-304), frames=3, exptime=60.0)
     tonight = master(DARK, NIGHT, frames=20, exptime=62.0)
-    assert taken(old, tonight) == tonight.product
+    assert name_of_best_dark(old, tonight) == tonight.product
     # With one of this month at hand the exact ones go first; of equal age the exact one does.
     month, older = (master(DARK, night_after(-n), frames=3, exptime=60.0) for n in (30, 31))
-    assert taken(month, tonight) == month.product
-    assert taken(older, tonight) == tonight.product
+    assert name_of_best_dark(month, tonight) == month.product
+    assert name_of_best_dark(older, tonight) == tonight.product
     assert (
-        taken(old, replace(tonight, about=replace(tonight.about, night=night_after(-304))))
+        name_of_best_dark(
+            old, replace(tonight, about=replace(tonight.about, night=night_after(-304)))
+        )
         == old.product
     )
     # By what both add, not by age alone.
     many = master(DARK, night_after(-40), frames=99, exptime=60.0)
     few = master(DARK, NIGHT, frames=3, exptime=62.0)
-    assert taken(many, few) == many.product
+    assert name_of_best_dark(many, few) == many.product
     # A dark that is scaled up, or of a later night, does not compete.
     short = master(DARK, NIGHT, frames=99, exptime=50.0)
     later = master(DARK, night_after(1), frames=99, exptime=60.0)
-    assert taken(old, short, later) == old.product
+    assert name_of_best_dark(old, short, later) == old.product
 
 
 def test_a_scaled_dark_is_ranked_by_the_noise_of_the_bias_that_it_leaves():
@@ -289,7 +291,7 @@ def counted_degrees(first, second, tolerance):
     return round(off, 1)
 
 
-def by_the_rule(kind, masters, asked, noise, rules):
+def rank_by_documented_rule(kind, masters, asked, noise, rules):
     """Return the products that the rule of docs/calibration.md allows, best first."""
     ranked, near_exact, may_be_first = [], False, False
     for each in masters:
@@ -355,7 +357,7 @@ def test_random_archives_have_the_choice_of_the_plain_rule(seed):
                 assert asked.exptime < 14
                 continue
             products = [use.product for use in choice.uses]
-            assert products == by_the_rule(kind, masters, asked, noise, rules)
+            assert products == rank_by_documented_rule(kind, masters, asked, noise, rules)
             setups = {each.product: each.about.setup for each in masters}
             assert all(setups[product] == asked.setup for product in products)
             assert bool(choice.missing) == (not products)

@@ -24,7 +24,12 @@ from ccdflow.run.job import Step, Use
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
 CAMERAS = {"testcam": LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")}
-EARLY, OLD, OWN, LATER = "2024-03-08", "2024-03-09", "2024-03-10", "2024-03-12"
+EARLY_NIGHT, OLD_NIGHT, OWN_NIGHT, LATER_NIGHT = (
+    "2024-03-08",
+    "2024-03-09",
+    "2024-03-10",
+    "2024-03-12",
+)
 
 
 class FlatArchive:
@@ -77,7 +82,7 @@ def _calibrate(config):
 @pytest.fixture
 def archive(tmp_path):
     night_archive = FlatArchive(tmp_path)
-    for night, number in ((OLD, 4), (OWN, 6)):
+    for night, number in ((OLD_NIGHT, 4), (OWN_NIGHT, 6)):
         night_archive.take("bias", night, number)
     return night_archive
 
@@ -126,17 +131,17 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
 
 def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):
     """Five of 40,000 e- and five of 2,500: of the sky's variance 0.1 and 1.8 % at 5,000 e-."""
-    archive.flats(OLD, 40_000)
-    archive.flats(OWN, 2_500)
-    archive.flats(LATER, 60_000)
-    frame = archive.take("science", OWN, electrons=5_000)
+    archive.flats(OLD_NIGHT, 40_000)
+    archive.flats(OWN_NIGHT, 2_500)
+    archive.flats(LATER_NIGHT, 60_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
     done = archive.run()
-    assert night_of(done, frame) == OLD
+    assert night_of(done, frame) == OLD_NIGHT
     (row,) = (row for row in table_rows(done.results / "associations.csv") if row["step"] == "flat")
     assert (row["rank"], row["variance_is"], row["grade"]) == ("1", "measured", "B")
     # Of a night's ageing 1e-7; noise of a combined flat of some thousand pixels.
     assert float(row["predicted_variance"]) == pytest.approx(1 / 200_000 + 1e-7, rel=0.06)
-    assert OWN in row["runner_up"]
+    assert OWN_NIGHT in row["runner_up"]
     assert float(row["runner_up_variance"]) == pytest.approx(1 / 12_500, rel=0.06)
     assert archive.left() == {}
     # By a rule that wants the own night's the frame alone is made again.
@@ -149,29 +154,29 @@ def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):
 @pytest.mark.parametrize(("first", "second"), [("lamp", "sky"), ("sky", "lamp")])
 def test_flats_of_the_twilight_and_of_a_lamp_by_their_electrons(archive, first, second):
     words = {"lamp": {"IMAGETYP": "DOMEFLAT"}, "sky": {"IMAGETYP": "SKYFLAT"}}
-    archive.flats(OWN, 3_000, 4, **words[first])
-    archive.flats(OWN, 40_000, 3, **words[second])
-    frame = archive.take("science", OWN, electrons=5_000)
+    archive.flats(OWN_NIGHT, 3_000, 4, **words[first])
+    archive.flats(OWN_NIGHT, 40_000, 3, **words[second])
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
     header = fits.getheader(archive.run().results / frame)
     assert header["FLATIM"].endswith(f"_{second}.fits")
     assert header["FLATDT"] == 0
 
 
 def test_flats_that_are_a_little_brighter_do_not_go_before_the_own_nights(archive):
-    archive.flats(OLD, 36_000)
-    archive.flats(OWN, 28_000)
-    frame = archive.take("science", OWN, electrons=5_000)
-    assert night_of(archive.run(), frame) == OWN
+    archive.flats(OLD_NIGHT, 36_000)
+    archive.flats(OWN_NIGHT, 28_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
+    assert night_of(archive.run(), frame) == OWN_NIGHT
 
 
 def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tmp_path):
-    archive.flats(OLD, 2_000, 3)
-    archive.flats(OWN, 6_000)
-    frame = archive.take("science", OWN, electrons=5_000)
-    assert night_of(archive.run(), frame) == OWN
-    archive.flats(OLD, 60_000, 4)
+    archive.flats(OLD_NIGHT, 2_000, 3)
+    archive.flats(OWN_NIGHT, 6_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
+    assert night_of(archive.run(), frame) == OWN_NIGHT
+    archive.flats(OLD_NIGHT, 60_000, 4)
     done = archive.run()
-    assert night_of(done, frame) == OLD
+    assert night_of(done, frame) == OLD_NIGHT
     assert archive.left() == {}
     scratch = archive.run(tmp_path / "scratch")
     for product in (frame, "associations.csv"):
@@ -180,32 +185,32 @@ def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tm
 
 def test_a_late_faint_flat_leaves_the_frame_unchanged(archive):
     """It is looked at again, as the level of the new frame is not known before."""
-    archive.flats(OLD, 2_000, 3)
-    archive.flats(OWN, 6_000)
-    frame = archive.take("science", OWN, electrons=5_000)
+    archive.flats(OLD_NIGHT, 2_000, 3)
+    archive.flats(OWN_NIGHT, 6_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
     before = archive.run().records[frame]
     stamp = (archive.results / frame).stat().st_mtime_ns
-    archive.flats(OLD, 2_000, 1)
+    archive.flats(OLD_NIGHT, 2_000, 1)
     assert archive.left()[frame] == "a flat that competes is made again"
     assert archive.run().records[frame].key == before.key
     assert (archive.results / frame).stat().st_mtime_ns == stamp
     assert archive.left() == {}
     # A late bias changes no light: the frame is looked at only for what it takes itself.
-    archive.take("bias", OLD)
+    archive.take("bias", OLD_NIGHT)
     assert frame not in archive.left()
 
 
 @pytest.mark.parametrize("number", [1, 5])
 def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number):
     """One or all flats of a night get a twin each, and stay in their combined flat's group."""
-    archive.flats(OLD, 6_000)
-    archive.flats(OWN, 2_000)
-    frame = archive.take("science", OWN, electrons=5_000)
-    assert night_of(archive.run(), frame) == OLD
-    for path in sorted((archive.raw / OLD).glob("flat*"))[:number]:
+    archive.flats(OLD_NIGHT, 6_000)
+    archive.flats(OWN_NIGHT, 2_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
+    assert night_of(archive.run(), frame) == OLD_NIGHT
+    for path in sorted((archive.raw / OLD_NIGHT).glob("flat*"))[:number]:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     done = archive.run()
-    assert night_of(done, frame) == (OLD if number == 1 else OWN)
+    assert night_of(done, frame) == (OLD_NIGHT if number == 1 else OWN_NIGHT)
     assert archive.left() == {}
     scratch = archive.run(tmp_path / "scratch")
     assert (done.results / frame).read_bytes() == (scratch.results / frame).read_bytes()
@@ -213,13 +218,13 @@ def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number)
 
 def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     """Without the own night's, last night's would be the first, and no other much better."""
-    archive.take("bias", EARLY, 4)
-    archive.flats(EARLY, 8_800, 4)
-    archive.flats(OLD, 6_000)
-    archive.flats(OWN, 2_500, 6)
-    frame = archive.take("science", OWN, electrons=5_000)
-    assert night_of(archive.run(steps=["flat"]), frame) == EARLY
-    archive.take("bias", OWN)
+    archive.take("bias", EARLY_NIGHT, 4)
+    archive.flats(EARLY_NIGHT, 8_800, 4)
+    archive.flats(OLD_NIGHT, 6_000)
+    archive.flats(OWN_NIGHT, 2_500, 6)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000)
+    assert night_of(archive.run(steps=["flat"]), frame) == EARLY_NIGHT
+    archive.take("bias", OWN_NIGHT)
     why = "a flat that competes is made again"
     assert archive.left(steps=["flat"])[frame] == why
     archive.run(steps=["flat"])
@@ -228,18 +233,18 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
 
 def test_a_runner_up_that_does_not_compete_has_its_measured_figure_as_well(archive):
     """A flat of a later night is further away: its figure stands beside a measured one."""
-    archive.take("bias", OWN, 5)
-    archive.flats(OWN, 20_000.0)
-    archive.flats(LATER, 2_500.0)
-    frame = archive.take("science", OLD, electrons=100.0)
+    archive.take("bias", OWN_NIGHT, 5)
+    archive.flats(OWN_NIGHT, 20_000.0)
+    archive.flats(LATER_NIGHT, 2_500.0)
+    frame = archive.take("science", OLD_NIGHT, electrons=100.0)
     done = archive.run()
     (row,) = [
         row
         for row in table_rows(done.results / "associations.csv")
         if row["frame"] == frame and row["step"] == "flat"
     ]
-    assert (row["master"].split("/")[1], row["variance_is"]) == (OWN, "measured")
-    assert row["runner_up"].split("/")[1] == LATER
+    assert (row["master"].split("/")[1], row["variance_is"]) == (OWN_NIGHT, "measured")
+    assert row["runner_up"].split("/")[1] == LATER_NIGHT
     # Of five flats: by number both would add 6.7e-6.
     assert float(row["predicted_variance"]) == pytest.approx(1 / (5 * 20_000), rel=0.1)
     assert float(row["runner_up_variance"]) == pytest.approx(1 / (5 * 2_500), rel=0.1)
@@ -247,26 +252,26 @@ def test_a_runner_up_that_does_not_compete_has_its_measured_figure_as_well(archi
 
 def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):
     """The second best is one that there is: those of last night are saturated throughout."""
-    archive.flats(EARLY, 8_800)
-    archive.flats(OLD, 98_000, 4)
-    archive.flats(OWN, 20_000)
-    archive.take("science", OWN, electrons=5_000)
+    archive.flats(EARLY_NIGHT, 8_800)
+    archive.flats(OLD_NIGHT, 98_000, 4)
+    archive.flats(OWN_NIGHT, 20_000)
+    archive.take("science", OWN_NIGHT, electrons=5_000)
     done = archive.run(steps=["flat"])
     refused = [record for record in done.records.values() if record.status == job_records.REFUSED]
-    assert [record.product.split("/")[1] for record in refused] == [OLD]
+    assert [record.product.split("/")[1] for record in refused] == [OLD_NIGHT]
     (row,) = table_rows(done.results / "associations.csv")
-    assert OWN in row["master"]
-    assert EARLY in row["runner_up"]
+    assert OWN_NIGHT in row["master"]
+    assert EARLY_NIGHT in row["runner_up"]
     assert float(row["runner_up_variance"]) == pytest.approx(1 / 44_000, rel=0.06)
     assert archive.left(steps=["flat"]) == {}
 
 
 def test_the_flats_of_swapped_wheels_compete(archive):
     """V and ND2 are one filter, whichever wheel has which."""
-    archive.flats(OWN, 30_000, FILTER=None, FILTER1="ND2", FILTER2="V")
+    archive.flats(OWN_NIGHT, 30_000, FILTER=None, FILTER1="ND2", FILTER2="V")
     wheels = {"FILTER": None, "FILTER1": "V", "FILTER2": "ND2"}
-    frame = archive.take("science", OWN, electrons=5_000, **wheels)
-    other = archive.take("science", OWN, electrons=5_000)
+    frame = archive.take("science", OWN_NIGHT, electrons=5_000, **wheels)
+    other = archive.take("science", OWN_NIGHT, electrons=5_000)
     done = archive.run()
-    assert night_of(done, frame) == OWN
+    assert night_of(done, frame) == OWN_NIGHT
     assert "FLATIM" not in fits.getheader(done.results / other)

@@ -25,7 +25,7 @@ from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
 
 DETECTOR = simulate.draw_detector(small_chain.SHAPE, seed=1, shutter=0.0, amplifiers=1)
-NONE = {"detector": DETECTOR, "biases": 0, "darks": (), "flats": (), "science": ()}
+NO_FRAMES = {"detector": DETECTOR, "biases": 0, "darks": (), "flats": (), "science": ()}
 SCIENCE = {"g60": (("g", 60.0, 1),), "g58": (("g", 58.0, 1),)}
 
 
@@ -185,8 +185,8 @@ def test_the_variance_of_two_biases_is_that_of_levels_that_wander(k, days):
 
 def archive(tmp_path, science="g60", **later):
     """Biases and darks of one night, and twelve biases and a frame of another."""
-    options = NONE | {"biases": 12, "science": SCIENCE[science], "seed": 2} | later
-    take(tmp_path, folder="a", **(NONE | {"biases": 3, "darks": ((60.0, 8),)}))
+    options = NO_FRAMES | {"biases": 12, "science": SCIENCE[science], "seed": 2} | later
+    take(tmp_path, folder="a", **(NO_FRAMES | {"biases": 3, "darks": ((60.0, 8),)}))
     return take(tmp_path, folder="b", evening=datetime(2024, 3, 10, 17), **options)
 
 

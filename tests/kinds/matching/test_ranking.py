@@ -109,12 +109,12 @@ def test_a_dark_of_another_temperature_is_no_candidate():
 def test_frames_with_the_same_candidates_ask_the_same_question():
     columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)])
 
-    def asked(seconds):
+    def question_of_frame(seconds):
         return choice_key(columns, "dark", seconds, (None, None), Rules())
 
-    assert asked(60.01) == asked(60.02)
+    assert question_of_frame(60.01) == question_of_frame(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
-    assert asked(60.2)[0] != asked(60.01)[0]
+    assert question_of_frame(60.2)[0] != question_of_frame(60.01)[0]
     # The exposure of a flat is no part of the key.
     flats = [choice_key(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
     assert flats[0] == flats[1]

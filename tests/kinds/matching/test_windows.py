@@ -49,7 +49,7 @@ def say_place(header, rows, columns, **cards):
             del header[keyword]
 
 
-def windowed(raw, name, *, rows=ROWS, columns=COLUMNS, new="", **cards):
+def write_window(raw, name, *, rows=ROWS, columns=COLUMNS, new="", **cards):
     """Write the window of a frame of the whole chip as a frame of its own."""
     with fits.open(raw / name) as hdus:
         data, header = hdus[0].data, hdus[0].header.copy()
@@ -78,7 +78,7 @@ def run(raw, **config):
 
 
 def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(raw_of_whole_chip):
-    windowed(raw_of_whole_chip, "science_g1.fits")
+    write_window(raw_of_whole_chip, "science_g1.fits")
     done = run(raw_of_whole_chip)
     whole, part = (done.open(f"calibrated/{n}science_g1.fits") for n in ("", "window_"))
     image, inside = part[0].data, (ROWS, COLUMNS)
@@ -104,7 +104,7 @@ def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(raw_of_whole_
 
 
 def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
-    windowed(raw_of_whole_chip, "science_g1.fits")
+    write_window(raw_of_whole_chip, "science_g1.fits")
     results = raw_of_whole_chip.parent / "results"
     begun = begin(raw_of_whole_chip, results, {"simcam": PROFILE})
     lines = [
@@ -131,9 +131,9 @@ def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
 
 
 def test_frames_with_cut_masters_are_verified(raw_of_whole_chip):
-    windowed(raw_of_whole_chip, "science_g1.fits")
+    write_window(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(raw_of_whole_chip, f"flat_g{number}.fits")
+        write_window(raw_of_whole_chip, f"flat_g{number}.fits")
     results = run(raw_of_whole_chip).results
     flat = "combined/2024-03-01/flat_simcam_60x50_1x1_g1.6_g.fits"
     for product in ("calibrated/window_science_g1.fits", flat):
@@ -149,10 +149,10 @@ def test_frames_with_cut_masters_are_verified(raw_of_whole_chip):
 
 
 def test_masters_of_the_window_go_before_larger_ones(raw_of_whole_chip):
-    windowed(raw_of_whole_chip, "science_g1.fits")
+    write_window(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(raw_of_whole_chip, f"dark60_{number}.fits")
-        windowed(raw_of_whole_chip, f"flat_g{number}.fits")
+        write_window(raw_of_whole_chip, f"dark60_{number}.fits")
+        write_window(raw_of_whole_chip, f"flat_g{number}.fits")
     done = run(raw_of_whole_chip)
     header = done.open("calibrated/window_science_g1.fits")[0].header
     assert "BIASCUT" in header
@@ -178,9 +178,9 @@ def test_masters_of_the_window_go_before_larger_ones(raw_of_whole_chip):
 
 def test_the_masters_that_a_larger_one_stands_back_for_are_named(raw_of_whole_chip):
     """Where the window's own dark is refused, the larger one is the next candidate."""
-    windowed(raw_of_whole_chip, "science_g1.fits")
+    write_window(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(raw_of_whole_chip, f"dark60_{number}.fits", new=f"window{number}.fits")
+        write_window(raw_of_whole_chip, f"dark60_{number}.fits", new=f"window{number}.fits")
     for number in (2, 3):
         with fits.open(raw_of_whole_chip / f"window{number}.fits", mode="update") as hdus:
             hdus[0].data[:, :60] += 400 * number
@@ -196,7 +196,7 @@ def test_the_masters_that_a_larger_one_stands_back_for_are_named(raw_of_whole_ch
     assert "could not be made" in line
 
 
-def by_origin(raw, columns=COLUMNS, rows=ROWS):
+def write_origins(raw, columns=COLUMNS, rows=ROWS):
     """Write where frames lie as MaxIm does: without sections on the chip."""
     for path in sorted(raw.glob("*.fits")):
         x, y = (columns.start, rows.start) if path.name.startswith("window") else (0, 0)
@@ -206,8 +206,8 @@ def by_origin(raw, columns=COLUMNS, rows=ROWS):
 
 
 def test_origins_alone_tell_where_a_window_lies(raw_of_whole_chip):
-    windowed(raw_of_whole_chip, "science_g1.fits")
-    by_origin(raw_of_whole_chip)
+    write_window(raw_of_whole_chip, "science_g1.fits")
+    write_origins(raw_of_whole_chip)
     done = run(raw_of_whole_chip)
     whole, part = (done.open(f"calibrated/{n}science_g1.fits") for n in ("", "window_"))
     np.testing.assert_array_equal(part[0].data, whole[0].data[ROWS, COLUMNS])
@@ -218,7 +218,7 @@ def test_origins_alone_tell_where_a_window_lies(raw_of_whole_chip):
 def test_of_two_windows_of_one_size_each_has_its_own_larger_one(raw_of_whole_chip):
     """Masters of the left half; a frame in it, and one of the same size that is not."""
     for path in sorted(raw_of_whole_chip.glob("[bdf]*.fits")):
-        windowed(
+        write_window(
             raw_of_whole_chip,
             path.name,
             rows=slice(0, 101),
@@ -226,9 +226,9 @@ def test_of_two_windows_of_one_size_each_has_its_own_larger_one(raw_of_whole_chi
             new=f"half_{path.name}",
         )
         path.unlink()
-    windowed(raw_of_whole_chip, "science_g1.fits", columns=slice(10, 50))
-    windowed(raw_of_whole_chip, "science_g1.fits", columns=slice(40, 80), new="right.fits")
-    by_origin(raw_of_whole_chip, columns=slice(10, 50))
+    write_window(raw_of_whole_chip, "science_g1.fits", columns=slice(10, 50))
+    write_window(raw_of_whole_chip, "science_g1.fits", columns=slice(40, 80), new="right.fits")
+    write_origins(raw_of_whole_chip, columns=slice(10, 50))
     fits.setval(raw_of_whole_chip / "right.fits", "XORGSUBF", value=40)
     fits.setval(raw_of_whole_chip / "right.fits", "YORGSUBF", value=ROWS.start)
     session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
@@ -242,47 +242,47 @@ def test_of_two_windows_of_one_size_each_has_its_own_larger_one(raw_of_whole_chi
 
 
 def _origin_and_other_binning(raw):
-    windowed(raw, "science_g1.fits")
-    by_origin(raw)
+    write_window(raw, "science_g1.fits")
+    write_origins(raw)
     for keyword in ("XBINNING", "YBINNING"):
         fits.setval(raw / "window_science_g1.fits", keyword, value=2)
 
 
 def _other_part(raw):
-    windowed(raw, "science_g1.fits", DETNAM="B")
+    write_window(raw, "science_g1.fits", DETNAM="B")
 
 
 def _other_place(raw):
-    windowed(raw, "science_g1.fits", CCDSEC="[61:120,21:70]")
+    write_window(raw, "science_g1.fits", CCDSEC="[61:120,21:70]")
 
 
 def _other_binning(raw):
-    windowed(raw, "science_g1.fits", CCDSEC="[31:150,21:120]", CCDSUM="2 2")
+    write_window(raw, "science_g1.fits", CCDSEC="[31:150,21:120]", CCDSUM="2 2")
 
 
-def _reversed(raw):
-    windowed(raw, "science_g1.fits", CCDSEC="[90:31,21:70]")
+def _write_reversed_window(raw):
+    write_window(raw, "science_g1.fits", CCDSEC="[90:31,21:70]")
 
 
 def _no_section(raw):
-    windowed(raw, "science_g1.fits", CCDSEC=None)
+    write_window(raw, "science_g1.fits", CCDSEC=None)
 
 
 def _other_gain(raw):
-    windowed(raw, "science_g1.fits", GAIN=1.7)
+    write_window(raw, "science_g1.fits", GAIN=1.7)
 
 
 def _other_offset(raw):
     """All of the whole chip say OFFSET 10: one with 50 has another level."""
     for path in raw.glob("*.fits"):
         fits.setval(path, "OFFSET", value=10)
-    windowed(raw, "science_g1.fits", OFFSET=50)
+    write_window(raw, "science_g1.fits", OFFSET=50)
 
 
 def _larger_than_the_masters(raw):
     """The masters are of a window, and the frame of the whole chip."""
     for path in sorted(raw.glob("[bdf]*.fits")):
-        windowed(raw, path.name)
+        write_window(raw, path.name)
         path.unlink()
     (raw / "science_g1.fits").rename(raw / "window_science_g1.fits")
 
@@ -290,7 +290,7 @@ def _larger_than_the_masters(raw):
 @pytest.mark.parametrize(
     "spoil",
     [
-        _other_part, _other_place, _other_binning, _reversed, _no_section, _other_gain,
+        _other_part, _other_place, _other_binning, _write_reversed_window, _no_section, _other_gain,
         _other_offset, _larger_than_the_masters, _origin_and_other_binning,
     ],
 )  # fmt: skip
@@ -309,7 +309,7 @@ def test_a_bias_is_not_cut_where_the_level_is_in_it(raw_of_whole_chip):
     for path in sorted(raw_of_whole_chip.glob("*.fits")):
         with fits.open(path, mode="update") as hdus:
             del hdus[0].header["BIASSEC"]
-    windowed(raw_of_whole_chip, "science_g1.fits", BIASSEC=None)
+    write_window(raw_of_whole_chip, "science_g1.fits", BIASSEC=None)
     session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
     session.lock.close()
     bias, dark, flat = session.context.groups["calibrated/window_science_g1.fits"].steps

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from workflow.sandbox import SMALL, Sandbox
+from workflow.sandbox import SMALL_FRAME, Sandbox
 
 from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run.rawframes.header_store import load_store
@@ -13,8 +13,8 @@ from ccdflow.run.rawframes.header_store import load_store
 def sandbox(tmp_path):
     made = Sandbox(tmp_path / "box")
     for number in range(3):
-        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL)
+        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
     return made
 
 

@@ -41,7 +41,7 @@ def frame(**changes):
     return FrameImages(**(values | changes))
 
 
-def transposed():
+def transposed_frame():
     """Turn the frame so that its overscan lies in rows above the image."""
     upright = frame()
     return frame(
@@ -85,7 +85,7 @@ def test_the_profile_of_integers_is_finer_than_one_unit():
 @pytest.mark.parametrize("along", ["columns", "frame"])
 def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns(along):
     upright = profile(frame())
-    turned = profile(FrameImages(**{**transposed().__dict__, "along": along}))
+    turned = profile(FrameImages(**{**transposed_frame().__dict__, "along": along}))
     np.testing.assert_array_equal(upright.columns, turned.columns)
     np.testing.assert_array_equal(upright.lines, turned.lines)
     assert upright.limits == turned.limits
@@ -158,11 +158,24 @@ def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"strips": (OverscanStrip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
-        ({"data": ((0, 240, 9, 9),)}, r"not lie inside.*'\[10:9,1:240\]'"),
-        ({"along": "rowwise"}, r"'rowwise'.*allowed: 'rows', 'columns' or 'frame'"),
-        ({"raw": np.zeros((2, 3, 4))}, r"raw frame is no image.*\(2, 3, 4\)"),
-        ({"reduced": np.zeros((0, 4))}, r"reduced frame is no image.*\(0, 4\)"),
+        (
+            {"strips": (OverscanStrip((0, 241, 75, 100)),)},
+            r"a region does not lie inside the frame .*'\[76:100,1:241\]'",
+        ),
+        ({"data": ((0, 240, 9, 9),)}, r"a region does not lie inside the frame .*'\[10:9,1:240\]'"),
+        (
+            {"along": "rowwise"},
+            r"the overscan has levels along no such axis .*'rowwise'.*"
+            r"allowed: 'rows', 'columns' or 'frame'",
+        ),
+        (
+            {"raw": np.zeros((2, 3, 4))},
+            r"the raw frame is no image of rows and columns .*\(2, 3, 4\)",
+        ),
+        (
+            {"reduced": np.zeros((0, 4))},
+            r"the reduced frame is no image of rows and columns .*\(0, 4\)",
+        ),
     ],
 )
 def test_an_image_that_cannot_be_drawn_is_refused_by_name(change, message):

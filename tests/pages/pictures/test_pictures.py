@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
+from refusals import refusal_of
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
@@ -49,7 +50,7 @@ def frame(*, kind="flat", light=5000.0, **changes):
     return FrameImages(**(values | changes))
 
 
-def transposed(upright):
+def transpose_frame(upright):
     """Turn a frame so that its overscan lies in rows above the image."""
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
     return FrameImages(
@@ -59,7 +60,7 @@ def transposed(upright):
     )  # fmt: skip
 
 
-def combined(**changes):
+def combined_panels(**changes):
     rng = np.random.default_rng(5)
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
     values = {"name": "bias.fits", "image": image, "members": 6, "noises": (2.0,)}
@@ -133,7 +134,7 @@ def chunks(png):
 
 DRAWINGS = {
     "overview": lambda: overview([frame(), frame(kind="bias", light=0.0)]),
-    "combined": lambda: combined_bias_picture(combined()),
+    "combined": lambda: combined_bias_picture(combined_panels()),
     "quality": lambda: night_quality_picture(amplifiers(), title="night"),
     "trend": lambda: trend_picture(trend(), highlight="2016-01-17"),
 }
@@ -166,7 +167,7 @@ def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
 
 def test_arrays_handed_to_a_picture_are_not_changed():
     given = frame()
-    bias = combined()
+    bias = combined_panels()
     arrays = (given.raw, given.reduced, bias.image)
     before = [array.tobytes() for array in arrays]
     for array in arrays:
@@ -239,7 +240,7 @@ def test_a_value_off_scale_has_its_column(monkeypatch):
 
     monkeypatch.setattr(Raster, "text", note)
     leak = frame(light=1e-6)
-    for given, line in ((leak, "column 69"), (transposed(leak), "row 69")):
+    for given, line in ((leak, "column 69"), (transpose_frame(leak), "row 69")):
         texts.clear()
         overview([given])
         place = texts.index("off scale:")
@@ -251,7 +252,7 @@ def test_a_value_off_scale_has_its_column(monkeypatch):
 
 def test_overscan_of_other_shapes_is_drawn():
     upright = frame()
-    turned = transposed(upright)
+    turned = transpose_frame(upright)
     strips = (OverscanStrip((0, NY, 0, 10), "L"), OverscanStrip((0, NY, 90, NX), "R"))
     sides = frame(strips=strips, data=((0, NY, 10, DATA),))
     quadrants = frame(
@@ -288,7 +289,7 @@ def test_names_that_no_font_has_are_drawn_as_escapes():
     assert style.drawable_text(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
     assert overview([given]).startswith(b"\x89PNG")
-    assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
+    assert combined_bias_picture(combined_panels(name=name)).startswith(b"\x89PNG")
 
 
 def test_a_picture_of_nothing_is_refused():
@@ -299,11 +300,13 @@ def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no night"):
         trend_picture([])
     with pytest.raises(UserError, match=r"bias\.fits: .*no finite pixel"):
-        combined_bias_picture(combined(image=np.full((4, 5), np.nan)))
+        combined_bias_picture(combined_panels(image=np.full((4, 5), np.nan)))
 
 
 def test_the_picture_of_a_combined_bias_has_its_noise_and_the_prediction():
-    sentence = combined_picture._combined_sentence(combined(rejected=0.00012, recipe="average"))
+    sentence = combined_picture._combined_sentence(
+        combined_panels(rejected=0.00012, recipe="average")
+    )
     assert "6 biases combined (average)" in sentence
     assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in sentence
     assert "0.012 % of the values rejected" in sentence
@@ -339,7 +342,7 @@ def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
     """The lower right quarter is bright: in the image, and in the lines along rows and columns."""
     image = np.random.default_rng(2).normal(size=shape)
     image[: shape[0] // 2, shape[1] // 2 :] += 30
-    png = combined_bias_picture(combined(image=image, noises=(), predicted=(math.nan,)))
+    png = combined_bias_picture(combined_panels(image=image, noises=(), predicted=(math.nan,)))
     tops = (0.35, 0.35, 2.22, 4.1) if shape[0] > shape[1] else (0.35, 3.37, 3.37, 0.35)
     picture, by_column, by_row, spread = (
         part(png, left, top, *size) for (left, *size), top in zip(boxes, tops, strict=True)
@@ -450,3 +453,12 @@ def test_legends_over_the_nights_have_units(monkeypatch):
     gains = step_picture.AmplifierLine("A", {"2024-01-01": 1.2, "2024-01-02": 1.2})
     step_picture.step_picture([step_picture.FigurePanel("gain", "e-/adu", (gains,))])
     assert labels == ["A: 950.0 adu", "A: 1.2 e⁻/adu"]
+
+
+def test_a_combined_bias_without_a_value_has_no_picture():
+    image = np.full((70, 110), np.nan, np.float32)
+    assert refusal_of(combined_bias_picture, combined_panels(image=image)) == (
+        UserError,
+        "bias.fits: the combined bias has no finite pixel; look at its frames: all their pixels "
+        "are NaN or infinite",
+    )

@@ -35,7 +35,7 @@ KINDS = Chain(
 )
 
 
-def drawn(seed, results):
+def draw_session(seed, results):
     """Return a session with jobs of some nights; each needs some of earlier kinds, of any night."""
     rng, jobs = random.Random(seed), {}
     most = rng.choice((3, 5, 12, 40))
@@ -60,7 +60,7 @@ def drawn(seed, results):
 def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp_path):
     gathered = left_here = 0
     for seed in range(100):
-        session, most = drawn(seed, tmp_path)
+        session, most = draw_session(seed, tmp_path)
         jobs = session.plan.jobs
         parts = batch_splitting.split(session, each_night=each_night, write=False)
         home = {product: batch for batch in parts for product in batch.products}
@@ -106,7 +106,7 @@ def recorded_without(dead, made, parts, listed, jobs):
     return records
 
 
-def of_files(there):
+def os_with_files(there):
     """Return a stand-in for `os` with the functions that the list of jobs uses, and these files."""
     path = SimpleNamespace(exists=there.__contains__, relpath=os.path.relpath)
     return SimpleNamespace(path=path)
@@ -119,7 +119,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     saved = 0
     written = {each.name for each in KINDS if each.is_report}
     for seed in range(100):
-        session, _ = drawn(seed, tmp_path)
+        session, _ = draw_session(seed, tmp_path)
         jobs, rng = session.plan.jobs, random.Random(seed)
         parts = batch_splitting.split(session, each_night=each_night, write=False)
         if not parts:
@@ -129,7 +129,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         made = rng.randint(0, len(dead.products))
         records = recorded_without(dead, made, parts, listed, jobs)
         there = {f"results/{each}" for each in records}
-        monkeypatch.setattr(job_list, "os", of_files(there))
+        monkeypatch.setattr(job_list, "os", os_with_files(there))
         concerned = set(dead.products[made:])
         for product, job in jobs.items():
             if concerned & set(job.needs):

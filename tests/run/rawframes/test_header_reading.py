@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from astropy.io import fits
 from forgetful_rows import rows_read, rows_read_without_memory
-from workflow.sandbox import MEDIUM, SMALL, Sandbox
+from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 
 from ccdflow.camera import facts
 from ccdflow.files import cards, fits_structure, rawfile
@@ -28,7 +28,7 @@ def sandbox(tmp_path):
     made = Sandbox(tmp_path / "box")
     for number in range(40):
         camera = ("alpha", "beta")[number % 2]
-        made.put(f"n{number // 10}/{number:02}.fits.gz", number, camera=camera, size=SMALL)
+        made.put(f"n{number // 10}/{number:02}.fits.gz", number, camera=camera, size=SMALL_FRAME)
     made.write("n1/text.fits", b"no frame")
     made.write("n2/cut.fits.gz", gzip.compress(bytes(5000))[:-9])
     return made
@@ -88,14 +88,14 @@ def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, mo
     values = load_settings({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")})
     calls = Counter()
 
-    def counted(module, name):
+    def count_calls(module, name):
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args: calls.update([name]) or function(*args))
 
     # Two threads that meet the first frames at once both arrange them.
     monkeypatch.setattr(header_reading, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
-    counted(row_reader, "_geometry_and_recipe")
-    counted(facts, "_type_of")
+    count_calls(row_reader, "_geometry_and_recipe")
+    count_calls(facts, "_type_of")
     of_files, shared = rows_read(values)
     assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}
     assert (of_files, shared) == rows_read_without_memory(values)
@@ -112,11 +112,11 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeyp
     inventory.update(store, settings_of(sandbox, **young), now=now)
     inflated, read_all = [], rawfile.RawFile.read_all
 
-    def counted(raw, *arguments, **named):
+    def count_inflations(raw, *arguments, **named):
         inflated.append(raw._name)
         return read_all(raw, *arguments, **named)
 
-    monkeypatch.setattr(rawfile.RawFile, "read_all", counted)
+    monkeypatch.setattr(rawfile.RawFile, "read_all", count_inflations)
     inventory.update(store, settings_of(sandbox, **young), now=now)
     assert inflated == []
     assert store.rows["n0/00.fits.gz"].stamp == ()

@@ -11,10 +11,11 @@ import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from workflow.sandbox import SMALL, Sandbox, frame_bytes
+from refusals import refusal_of
+from workflow.sandbox import SMALL_FRAME, Sandbox, frame_bytes
 
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.errors import FrameError, UserError
 from ccdflow.files import rawfile
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records, late_notes, ledger, session
@@ -35,8 +36,8 @@ from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 def sandbox(tmp_path):
     made = Sandbox(tmp_path / "box")
     for number in range(3):
-        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL)
+        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
     return made
 
 
@@ -51,27 +52,27 @@ def update(sandbox, store, **changes):
     with pytest.MonkeyPatch.context() as patch:
         open_raw = rawfile.open_raw
 
-        def counted(path, name):
+        def count_reads(path, name):
             read.append(name)
             return open_raw(path, name)
 
-        patch.setattr(rawfile, "open_raw", counted)
+        patch.setattr(rawfile, "open_raw", count_reads)
         gone = inventory.update(store, reading(sandbox, **changes), now=now)
     return sorted(read), gone
 
 
-ALL = ["n1/alpha0.fits.gz", "n1/alpha1.fits.gz", "n1/alpha2.fits.gz", "n1/deep/er/beta.FIT"]
+ALL_FILES = ["n1/alpha0.fits.gz", "n1/alpha1.fits.gz", "n1/alpha2.fits.gz", "n1/deep/er/beta.FIT"]
 
 
 def test_each_file_is_read_once(sandbox):
     store = HeaderStore()
-    assert update(sandbox, store) == (ALL, [])
+    assert update(sandbox, store) == (ALL_FILES, [])
     assert update(sandbox, store) == ([], [])
-    sandbox.put("n2/alpha9.fits.gz", 9, size=SMALL)
-    os.utime(sandbox.raw / ALL[0])
-    assert update(sandbox, store) == ([ALL[0], "n2/alpha9.fits.gz"], [])
-    (sandbox.raw / ALL[1]).unlink()
-    assert update(sandbox, store) == ([], [ALL[1]])
+    sandbox.put("n2/alpha9.fits.gz", 9, size=SMALL_FRAME)
+    os.utime(sandbox.raw / ALL_FILES[0])
+    assert update(sandbox, store) == ([ALL_FILES[0], "n2/alpha9.fits.gz"], [])
+    (sandbox.raw / ALL_FILES[1]).unlink()
+    assert update(sandbox, store) == ([], [ALL_FILES[1]])
     assert {row.status for row in store.rows.values()} == {"ok"}
 
 
@@ -111,17 +112,17 @@ def test_an_edited_camera_reads_its_own_frames(sandbox):
     sandbox.profile("beta", description="another text")
     assert update(sandbox, store)[0] == []
     sandbox.profile("beta", site={"longitude": 20.0})
-    assert update(sandbox, store)[0] == [ALL[3]]
+    assert update(sandbox, store)[0] == [ALL_FILES[3]]
     # A camera that may now be taken for others concerns all.
     (sandbox.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
-    assert update(sandbox, store)[0] == ALL
+    assert update(sandbox, store)[0] == ALL_FILES
 
 
 def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox):
     """Only what the pixels depend on makes a product an old one."""
     store = HeaderStore()
     update(sandbox, store)
-    for file in ALL:
+    for file in ALL_FILES:
         store.rows[file] = dataclasses.replace(store.rows[file], gone="gone")
     for change in (
         {"site": {"longitude": 20.0}},
@@ -132,14 +133,14 @@ def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox
         sandbox.profile("beta", **change)
         assert inventory.outdated_files(store, reading(sandbox)) == set(), change
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated_files(store, reading(sandbox)) == {ALL[3]}
+    assert inventory.outdated_files(store, reading(sandbox)) == {ALL_FILES[3]}
 
 
 def test_files_that_would_become_one_product(sandbox):
     store = HeaderStore()
-    sandbox.put("n1/alpha1.fits", 1, packed=False, size=SMALL)
+    sandbox.put("n1/alpha1.fits", 1, packed=False, size=SMALL_FRAME)
     update(sandbox, store)
-    for file, other in (ALL[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL[1]):
+    for file, other in (ALL_FILES[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL_FILES[1]):
         row = store.rows[file]
         assert row.status == "set aside"
         assert row.reason == (
@@ -147,7 +148,7 @@ def test_files_that_would_become_one_product(sandbox):
         )
     (sandbox.raw / "n1/alpha1.fits").unlink()
     update(sandbox, store)
-    assert store.rows[ALL[1]].status_and_reason == ("ok", "")
+    assert store.rows[ALL_FILES[1]].status_and_reason == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,11 @@ def test_files_that_would_become_one_product(sandbox):
     [
         (b"", "arriving", "the file is empty"),
         (b"SIMPLE  = ", "arriving", "the file is truncated"),
-        (frame_bytes(1, size=SMALL)[:-2880], "arriving", "the file is truncated: 2880 bytes, its"),
+        (
+            frame_bytes(1, size=SMALL_FRAME)[:-2880],
+            "arriving",
+            "the file is truncated: 2880 bytes, its",
+        ),
         (b"no FITS", "set aside", "SIMPLE: not a FITS file"),
         (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 50, "set aside", "gzip stream is damaged"),
     ],
@@ -183,7 +188,7 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(sandbox, content, status, r
     ids=["cut", "too long", "cut gzip"],
 )
 def test_a_damaged_file_is_of_the_night_that_its_header_tells(sandbox, change, reason):
-    whole = frame_bytes(1, camera="alpha", size=SMALL)
+    whole = frame_bytes(1, camera="alpha", size=SMALL_FRAME)
     sandbox.write("n1/whole.fits", whole)
     sandbox.write("n1/damaged.fits", change(whole))
     store = HeaderStore()
@@ -201,19 +206,19 @@ def test_a_good_frame_that_is_written_once_more_is_unchanged(sandbox):
     """Until it is whole, or has stayed cut for long."""
     store = HeaderStore()
     update(sandbox, store)
-    before = store.rows[ALL[0]]
-    content = (sandbox.raw / ALL[0]).read_bytes()
-    sandbox.write(ALL[0], content[: len(content) // 2])
-    now = (sandbox.raw / ALL[0]).stat().st_mtime
+    before = store.rows[ALL_FILES[0]]
+    content = (sandbox.raw / ALL_FILES[0]).read_bytes()
+    sandbox.write(ALL_FILES[0], content[: len(content) // 2])
+    now = (sandbox.raw / ALL_FILES[0]).stat().st_mtime
     for _ in range(2):
         read, _ = update(sandbox, store, settle=60, now=now + 10)
-        assert read == [ALL[0]]
-        assert store.rows[ALL[0]] == dataclasses.replace(before, stamp=())
+        assert read == [ALL_FILES[0]]
+        assert store.rows[ALL_FILES[0]] == dataclasses.replace(before, stamp=())
     update(sandbox, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].status_and_reason[0] == "set aside"
-    sandbox.write(ALL[0], content)
+    assert store.rows[ALL_FILES[0]].status_and_reason[0] == "set aside"
+    sandbox.write(ALL_FILES[0], content)
     update(sandbox, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
+    assert store.rows[ALL_FILES[0]].status_and_reason == ("ok", "")
 
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, monkeypatch):
@@ -221,32 +226,32 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, mo
     read = row_reader.RawRowReader.read_row
 
     def late(reader, file, *rest):
-        if file == ALL[0]:
+        if file == ALL_FILES[0]:
             (sandbox.raw / file).unlink()
         return read(reader, file, *rest)
 
     monkeypatch.setattr(row_reader.RawRowReader, "read_row", late)
     update(sandbox, store)
-    assert store.rows[ALL[0]].status_and_reason == (
+    assert store.rows[ALL_FILES[0]].status_and_reason == (
         "arriving",
         "it went away while its header was read",
     )
     _, gone = update(sandbox, store)
-    assert gone == [ALL[0]]
+    assert gone == [ALL_FILES[0]]
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(sandbox):
     """It is no bad frame, if it was a good one before."""
     store = HeaderStore()
     update(sandbox, store)
-    path = sandbox.raw / ALL[0]
+    path = sandbox.raw / ALL_FILES[0]
     path.rename(sandbox.root / "away")
     path.symlink_to(sandbox.root / "nowhere")
     (sandbox.raw / "n1/never.fits").symlink_to(sandbox.root / "nowhere")
     for _ in range(2):
         read, gone = update(sandbox, store)
-        assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
-        was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
+        assert (read, gone) == ([ALL_FILES[0], "n1/never.fits"], [])
+        was, never = store.rows[ALL_FILES[0]], store.rows["n1/never.fits"]
         assert was.status_and_reason[0] == "raw file missing"
         assert was.status_and_reason[1].startswith("cannot be read (No such file or directory)")
         assert was.geometry
@@ -254,20 +259,20 @@ def test_a_file_that_cannot_be_read_is_tried_again(sandbox):
     path.unlink()
     (sandbox.root / "away").rename(path)
     update(sandbox, store)
-    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
+    assert store.rows[ALL_FILES[0]].status_and_reason == ("ok", "")
 
 
 def test_damage_behind_an_old_fingerprint_is_found(sandbox):
     """Times that changed are reason enough to look at all of a file."""
-    sandbox.put(ALL[0], 1, camera="alpha")
+    sandbox.put(ALL_FILES[0], 1, camera="alpha")
     store = HeaderStore()
     update(sandbox, store)
-    before = store.rows[ALL[0]]
-    content = bytearray((sandbox.raw / ALL[0]).read_bytes())
+    before = store.rows[ALL_FILES[0]]
+    content = bytearray((sandbox.raw / ALL_FILES[0]).read_bytes())
     content[9000] ^= 1
-    sandbox.write(ALL[0], bytes(content))
+    sandbox.write(ALL_FILES[0], bytes(content))
     update(sandbox, store)
-    row = store.rows[ALL[0]]
+    row = store.rows[ALL_FILES[0]]
     assert row.fingerprint == before.fingerprint
     assert row.status_and_reason[0] == "set aside"
     # Its verdict stays noted, and a run from scratch finds the same.
@@ -288,7 +293,7 @@ def test_links_are_followed_but_not_in_circles(sandbox):
     (sandbox.raw / "n1/again").symlink_to(sandbox.raw)
     (sandbox.raw / "linked").symlink_to(sandbox.raw / "n1/deep")
     names = rawfolder.list_raw(sandbox.raw)
-    assert sorted(names) == ["linked/er/beta.FIT", *ALL]
+    assert sorted(names) == ["linked/er/beta.FIT", *ALL_FILES]
 
 
 _KEYWORDS = (
@@ -315,7 +320,7 @@ _value = st.one_of(
 )
 def test_any_header_becomes_a_row(sandbox, cards):
     """Whatever the cards say, the frame is reduced or set aside, never a traceback."""
-    content = bytearray(frame_bytes(1, size=SMALL))
+    content = bytearray(frame_bytes(1, size=SMALL_FRAME))
     end = content.index(b"END" + b" " * 77)
     text = b"".join(f"{key:8s}= {value}"[:80].ljust(80).encode() for key, value in cards)
     content[end : end + len(text) + 80] = text + b"END".ljust(80)
@@ -352,11 +357,11 @@ def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
     (sandbox.raw / "odd").mkdir()
     look, stamps = rawfolder._Walk.look, rawfolder.list_raw(sandbox.raw)
 
-    def mounted(walk, prefix, above, link):
+    def look_from_mount(walk, prefix, above, link):
         walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
         look(walk, prefix, above, link)
 
-    monkeypatch.setattr(rawfolder._Walk, "look", mounted)
+    monkeypatch.setattr(rawfolder._Walk, "look", look_from_mount)
     assert rawfolder.look_through(sandbox.raw) == (
         stamps,
         {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
@@ -413,7 +418,7 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
     sandbox, folding
 ):  # fmt: skip
     for number, file in enumerate(("A.fits", "a.fits.gz", "Dark/x.fits", "dark/y.fits", "b.fits")):
-        sandbox.put(file, number, size=SMALL, packed=file.endswith(".gz"))
+        sandbox.put(file, number, size=SMALL_FRAME, packed=file.endswith(".gz"))
     sandbox.run()
     rows = load_store(sandbox.results).rows
     aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
@@ -429,7 +434,7 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
 def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     """Nothing is refused for names that differ in capitals."""
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
-        sandbox.put(file, number, size=SMALL, packed=False)
+        sandbox.put(file, number, size=SMALL_FRAME, packed=False)
     sandbox.run()
     assert not rawnames.is_folding(sandbox.results)
     assert len(list((sandbox.results / "reduced").rglob("*.fits"))) == 7
@@ -439,25 +444,43 @@ def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     assert rawnames.is_folding(sandbox.results)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("l" * 245 + ".fits", "275 bytes, 297"),
+        ("星" * 40 + ".fits", "390 bytes, 412"),
+        ("n" * 200 + "/" + "/".join(["m" * 200] * 10) + "/a.fits", "200 bytes, 2264"),
+    ],
+    ids=["ASCII", "beyond ASCII", "folders"],
+)
+def test_a_name_too_long_for_its_notes_is_refused(name, value):
+    assert refusal_of(rawnames.check_name, name) == (
+        FrameError,
+        f"{name}: name: the file's name is too long for the notes that are kept under it (found "
+        f"'{value} with its folders; letters beyond ASCII count thrice'); allowed: 255 bytes, 2000 "
+        "with its folders and with what is added; rename it",
+    )
+
+
 # -- want of memory ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
 def test_want_of_memory_is_no_fault_of_the_frame(sandbox, known, monkeypatch):
     """The frame is read again by the next run, and a product that it has stays."""
-    store, file = HeaderStore(), ALL[1]
+    store, file = HeaderStore(), ALL_FILES[1]
     if known:
         update(sandbox, store)
         os.utime(sandbox.raw / file)
     real = rawfile.RawFile.layout
 
-    def short(raw, **options):
+    def run_out_of_memory(raw, **options):
         if raw._name == file:
             raise MemoryError
         return real(raw, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile.RawFile, "layout", short)
+        patch.setattr(rawfile.RawFile, "layout", run_out_of_memory)
         update(sandbox, store)
     row = store.rows[file]
     status, reason = row.status_and_reason
@@ -469,7 +492,7 @@ def test_want_of_memory_is_no_fault_of_the_frame(sandbox, known, monkeypatch):
 
 
 def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, monkeypatch):
-    store, file = HeaderStore(), ALL[1]
+    store, file = HeaderStore(), ALL_FILES[1]
     content = (sandbox.raw / file).read_bytes()
     (sandbox.raw / file).write_bytes(content[: len(content) // 2])
     long_ago = time.time() - 9999

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import small_frames
+from refusals import refusal_of
 
 from ccdflow import settings
 from ccdflow.errors import UserError
@@ -239,15 +240,28 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     run, sent = begin(), []
     monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))
 
-    def full(context, job, *, threads):
+    def raise_full_disk(context, job, *, threads):
         raise OSError(errno.ENOSPC, "full")
 
-    run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
+    run.chain = SimpleNamespace(make=raise_full_disk, first=CHAIN.first, by_name=CHAIN.by_name)
     for product in list(run.session.plan.jobs)[:3]:
         with pytest.raises(steward.JobFailed, match="make room"):
             run.make(product, run.jobs.job(product).kind)
     assert len(sent) == 1
     assert run.stream.getvalue().count("make room") == 1
+
+
+def test_a_batch_that_cannot_be_written_ends_the_run(begin, run_settings, monkeypatch):
+    def raise_full_disk(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "batch.json")
+
+    monkeypatch.setattr(steward.batch_splitting, "split", raise_full_disk)
+    # More frames than a batch takes: they are written as batches.
+    assert refusal_of(begin, frames_per_batch=7) == (
+        UserError,
+        f"{run_settings['results']}: a batch cannot be written (No space left on device "
+        "(ENOSPC)); make room, and run again; all finished products are whole",
+    )
 
 
 def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):

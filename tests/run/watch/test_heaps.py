@@ -10,7 +10,7 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 # Twelve threads at once, each with small blocks of its own; writes the number of heaps, and
 # prints whether a large block lies outside of them.
-_MANY = """
+_HEAPS_PROGRAM = """
 import ctypes, sys, threading
 from ccdflow.run.watch import heaps
 if sys.argv[1] == "few":
@@ -50,7 +50,7 @@ def test_threads_of_a_watch_share_two_heaps_without_large_blocks(tmp_path):
     for how in ("few", "many"):
         path = tmp_path / how
         done = subprocess.run(
-            [sys.executable, "-c", _MANY, how, path],
+            [sys.executable, "-c", _HEAPS_PROGRAM, how, path],
             check=True,
             cwd=SCRIPTS,
             stdout=subprocess.PIPE,

@@ -199,7 +199,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
         night_page.write_page,
     )
 
-    def decided(context, step):
+    def count_decisions(context, step):
         asked.update([id(step)] if is_writing else [])
         return decide(context, step)
 
@@ -210,7 +210,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
         finally:
             is_writing.clear()
 
-    monkeypatch.setattr(association, "_first_made_use", decided)
+    monkeypatch.setattr(association, "_first_made_use", count_decisions)
     monkeypatch.setattr(night_page, "write_page", written)
     assert watched_night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.
@@ -296,12 +296,12 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
 def test_a_full_disk_in_a_short_round_is_reported_once_and_made_good(watched_night, monkeypatch):
     make = type(kinds.CHAIN).make
 
-    def full(self, context, job, *, threads=1):
+    def make_until_full(self, context, job, *, threads=1):
         if job.kind == "science":
             raise OSError(errno.ENOSPC, "No space left on device", job.product)
         return make(self, context, job, threads=threads)
 
-    monkeypatch.setattr(type(kinds.CHAIN), "make", full)
+    monkeypatch.setattr(type(kinds.CHAIN), "make", make_until_full)
     # The first round is a short one, the second a whole one.
     for is_short in (True, False):
         done = watched_night.arrive(*LATE)
@@ -317,10 +317,10 @@ def test_a_full_disk_in_a_short_round_is_reported_once_and_made_good(watched_nig
 
 
 def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_path):
-    def full(done):
+    def raise_full_disk(done):
         raise OSError(errno.ENOSPC, "No space left on device", "live.js")
 
-    night = Night(evening, tmp_path, after=full)
+    night = Night(evening, tmp_path, after=raise_full_disk)
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     assert "waiting: live.js: No space left on device" in night.output.lines
 

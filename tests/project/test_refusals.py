@@ -1,0 +1,140 @@
+"""Each refusal of the library is matched by a test, by its own words."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+from library_trees import ROOT, modules, nodes
+
+LIBRARY = ROOT / "scripts" / "ccdflow"
+# The errors that ccdflow raises on purpose (`ccdflow.errors`), and those made of them.
+ERRORS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
+# Letters of a refusal that a test has in one piece: "is not a number" stands in many.
+FEWEST_LETTERS = 20
+# A value in a message, while its text is compared; no text has this letter.
+VALUE = "\0"
+# Functions that are given the problem and return the error.
+MAKERS = {
+    "contradiction", "damaged", "damaged_error", "refuse", "reduced_error", "_no_raw_folder",
+}  # fmt: skip
+
+
+@cache
+def error_classes():
+    """Return the names of the classes of errors on purpose."""
+    known, pairs = {"CcdflowError"}, []
+    for module in modules():
+        if module.is_of_library:
+            pairs += ERRORS.findall(module.text)
+    for _ in pairs:
+        known |= {name for name, base in pairs if base in known}
+    return known
+
+
+def template_of(node, names):
+    """Return the text of an expression, with `VALUE` for what only a run knows."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            template_of(each, {}) if isinstance(each, ast.Constant) else VALUE
+            for each in node.values
+        )
+    if isinstance(node, ast.BinOp):
+        return template_of(node.left, names) + template_of(node.right, names)
+    if isinstance(node, ast.IfExp):
+        return template_of(node.body, names) + VALUE + template_of(node.orelse, names)
+    if isinstance(node, ast.Name) and node.id in names:
+        return template_of(names[node.id], {})
+    return VALUE
+
+
+def refusals(module):
+    """Yield (line, template) of the problems that a module raises as errors on purpose."""
+    words = error_classes() | MAKERS
+    if not any(f"{word}(" in module.text for word in words):
+        return
+    for outer in [module.tree, *nodes(module.tree)]:
+        if not isinstance(outer, ast.Module | ast.FunctionDef):
+            continue
+        names = {
+            each.targets[0].id: each.value
+            for each in ast.walk(outer)
+            if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name)
+        }
+        inner = ast.walk(outer) if isinstance(outer, ast.FunctionDef) else ()
+        for call in inner:
+            if isinstance(call, ast.Call) and call.args:
+                name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+                texts = [template_of(each, names) for each in call.args[:2]]
+                text = next((each for each in texts if " " in each.strip(VALUE)), "")
+                if name in words and text:
+                    yield call.lineno, text
+
+
+def words_of(text):
+    """Return the words of a text, without quotes, brackets and the signs of regular expressions."""
+    return re.sub(r"\W+", " ", text).split()
+
+
+def pieces_of(words):
+    """Yield the shortest run of words from each word on that has `FEWEST_LETTERS`."""
+    for first in range(len(words)):
+        length = 0
+        for last in range(first, len(words)):
+            length += len(words[last]) + 1
+            if length > FEWEST_LETTERS:
+                yield " ".join(words[first : last + 1])
+                break
+
+
+@cache
+def texts_of_tests():
+    """Return (the words of all tests as one text, their pieces); adjacent literals are joined."""
+    texts = []
+    for module in modules("tests"):
+        if module.path != Path(__file__):
+            text = re.sub(r"^ *#.*\n", "", module.text, flags=re.MULTILINE)
+            texts.append(re.sub(r'"\s*\n\s*[rf]*"|\\(?=\W)', "", text))
+    words = words_of(" | ".join(texts))
+    return f" {' '.join(words)} ", set(pieces_of(words))
+
+
+def is_matched(template):
+    """Return whether a test has the words of a refusal: a long piece, or all around its values."""
+    text, known = texts_of_tests()
+    parts = [words_of(part) for part in template.split(VALUE)]
+    pieces = [piece for part in parts for piece in pieces_of(part)]
+    if pieces:
+        return not known.isdisjoint(pieces)
+    longest = max((" ".join(part) for part in parts), key=len)
+    whole = ".{1,60}?".join(re.escape(" ".join(part)) for part in parts)
+    places = (match.start() for match in re.finditer(f" {longest} ", text))
+    return any(re.search(whole, text[max(0, place - 100) : place + 100]) for place in places)
+
+
+def test_every_refusal_is_matched_by_a_test():
+    """A refusal that no test reaches may be one that no user can: its text is never seen."""
+    found = sorted(
+        {
+            (module.path.relative_to(LIBRARY).as_posix(), line, text)
+            for module in modules()
+            if module.is_of_library and "verify" not in module.path.parts
+            for line, text in refusals(module)
+        }
+    )
+    assert len(found) > 200
+    unmatched = [
+        f"{place}:{line} {text.replace(VALUE, '{}')}"
+        for place, line, text in found
+        if not is_matched(text)
+    ]
+    assert unmatched == []
+
+
+def test_a_refusal_without_a_test_is_seen():
+    """A text that stands in no test, and one whose values stand between short pieces."""
+    assert not is_matched("no dome is open under this sky")
+    assert is_matched("there is nothing to combine")
+    assert is_matched(f"{VALUE} values for {VALUE} frames")
