@@ -64,7 +64,7 @@ def memory_of(wildcards, attempt, threads):
     return batch_resources.memory(
         size_of(wildcards),
         attempt=attempt,
-        combining=SETTINGS["limits"]["combine_memory"],
+        combine_memory=SETTINGS["limits"]["combine_memory"],
         threads=threads,
     )
 

@@ -232,7 +232,7 @@ class Sandbox:
         try:
             if work.seal:
                 self._check_seal(work)
-            if work.context.closed:
+            if work.context.closed_nights:
                 self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
             jobs = jobs[::-1] if last_first else jobs
@@ -247,7 +247,7 @@ class Sandbox:
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
             lines, is_failure = session.finish(work)
-            if work.context.closed:
+            if work.context.closed_nights:
                 self._check_end(work, lines)
         finally:
             work.lock.close()

@@ -78,7 +78,7 @@ def opened(sandbox):
         )
         started.lock.close()
     nights = {row.night for row in started.context.store.rows.values()}
-    return sorted(nights) if started.context.closed else None
+    return sorted(nights) if started.context.closed_nights else None
 
 
 def run(sandbox):
@@ -420,7 +420,7 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     sandbox, watched, monkeypatch
 ):
     """Rings of objects keep them until Python looks for rings."""
-    nights = watched._warm.context.closed
+    nights = watched._warm.context.closed_nights
     last = [weakref.ref(watched._warm), weakref.ref(nights), weakref.ref(nights.notes)]
     del nights
     started, left = session.start, []

@@ -27,7 +27,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records
 from ccdflow.run.batches import claims
-from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
+from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -156,7 +156,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         files: only a plan shows what is to be done then.
     """
     results, raw = Path(settings["results"]), os.fspath(settings["raw"])
-    looks = FolderLooks(cores)
+    looks = TreeLook(cores)
     folders, tables = [Folder(raw, "raw/", is_raw=True)], []
     try:
         for name in _UNFINISHED_FOLDERS[has_records:]:
@@ -309,7 +309,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     is_failure : bool
     """
     context = plan.context
-    if before is None or context.unreadable:
+    if before is None or context.unreadable_folders:
         return
     if any(map(is_read_again, context.store.rows.values())):
         return
@@ -317,8 +317,8 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
     until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
-    if context.closed is not None:
-        until = max(until, context.closed.doubted_until)
+    if context.closed_nights is not None:
+        until = max(until, context.closed_nights.doubted_until)
     boot = job_records.boot_id() if until else ""
     stamps = _ordered_stamps(context.results)
     run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}

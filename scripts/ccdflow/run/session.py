@@ -304,7 +304,7 @@ def _session_of_all_nights(run_start):
         store=store,
         ledger=records,
         chain=chain,
-        outdated=outdated,
+        outdated_files=outdated,
         cameras=run_start.reading.cameras,
     )
     planned = plan.make_plan(context, forced, records=files)
@@ -467,7 +467,7 @@ def save_session(session, files=()):
     for file, text in context.store.tracebacks.items():
         tracebacks.write_traceback(context.results, file, text)
     context.store.tracebacks.clear()
-    if context.closed is not None:
+    if context.closed_nights is not None:
         partial_plan.save_partial_plan(context)
     else:
         header_store.save_store(context.results, context.store)
@@ -519,8 +519,10 @@ def finish(session):
             session.why_whole = str(error)
             return _finish_whole(session)
     except OSError as error:
-        left = "all finished products are whole, and the next run takes them in"
-        raise lock.error_of_writing(session.context.results, error, left=left) from None
+        consequence = "all finished products are whole, and the next run takes them in"
+        raise lock.error_of_writing(
+            session.context.results, error, consequence=consequence
+        ) from None
 
 
 def _close_session(session):
@@ -534,14 +536,14 @@ def _close_session(session):
             moved_lines = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
     # The ledger now holds the jobs' results.
-    ended = PageContext.of(replace(context, jobs={}, elsewhere={}))
+    ended = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
     lines = moved_lines + removal.lines_on_unmoved(session.unmoved)
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     reported_failures = () if moved_lines else session.failed
     # The look for the seal has seen all files of the raw folder.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
-    lines += closing_lines(ended, reported_failures, session.postponed, passed=passed_over)
+    lines += closing_lines(ended, reported_failures, session.postponed, files_not_read=passed_over)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved_lines:
         seal.leave_seal(
@@ -565,7 +567,7 @@ def _finish_whole(session):
         )
     )
     session_of_all.why_whole = session.why_whole
-    ended = PageContext.of(replace(session_of_all.context, jobs={}, elsewhere={}))
+    ended = PageContext.of(replace(session_of_all.context, jobs={}, jobs_elsewhere={}))
     unmoved = session.unmoved | session_of_all.unmoved
     lines = [
         *session_of_all.lines_on_nights(),
@@ -591,7 +593,7 @@ def _fold_records(session):
     session.unmoved |= retire(context, leaving)
     for product in _refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
-    busy = claims.withdraw(context.results, ended=True)
+    busy = claims.withdraw(context.results, is_run_over=True)
     save_session(session, claims.removable_records(files, busy, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)

@@ -60,23 +60,23 @@ class ClosedNights:
 
     Attributes
     ----------
-    first : dict
+    head : dict of str to object
         The part of the note on the archive.
     nights : list of str
         All nights of the note, sorted.
-    opened : set of str
+    opened_nights : set of str
         Nights that are planned by this run.
-    changed : frozenset of str
+    changed_nights : frozenset of str
         Those of them whose own folders changed.
-    products : frozenset of str
+    masters : frozenset of str
         The masters of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes
     """
 
     def __init__(self, columns):
-        self.first, self.nights = columns.first, columns.names
-        self.opened, self.products, self.notes = set(), frozenset(), None
-        self.changed = frozenset()
+        self.head, self.nights = columns.first, columns.names
+        self.opened_nights, self.masters, self.notes = set(), frozenset(), None
+        self.changed_nights = frozenset()
         self._columns = columns
         self._index_of = {night: index for index, night in enumerate(self.nights)}
         self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
@@ -88,7 +88,7 @@ class ClosedNights:
 
     def is_beside(self, results):
         """Return whether header values and ledger of a results folder are those it is about."""
-        return self.first["files"] == _stamps_of_open_notes(results)
+        return self.head["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
         """Forget all values of the note and its nights; the next question reads them again."""
@@ -98,18 +98,20 @@ class ClosedNights:
 
     def is_closed(self, night):
         """Return whether nothing of a night is planned by this run."""
-        return night in self._index_of and night not in self.opened
+        return night in self._index_of and night not in self.opened_nights
 
     @property
-    def closed(self):
+    def unopened_nights(self):
         """The nights that this run does not open."""
-        return [night for night in self.nights if night not in self.opened]
+        return [night for night in self.nights if night not in self.opened_nights]
 
     @property
     def doubted_until(self):
         """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
         boots = self.column("boots")
-        return max((until for night in self.closed for until in boots[night].values()), default=0)
+        return max(
+            (until for night in self.unopened_nights for until in boots[night].values()), default=0
+        )
 
     def cells(self, name):
         """Return {night: the cell of a column as it is in the note}.
@@ -179,7 +181,7 @@ class ClosedNights:
             If a night has none.
         """
         summaries = self.column(_SUMMARY_PREFIX + name)
-        summaries_of_closed = {night: summaries[night] for night in self.closed}
+        summaries_of_closed = {night: summaries[night] for night in self.unopened_nights}
         if None in summaries_of_closed.values():
             raise NeedsWholePlan(f"{name} was not noted of all nights")
         return summaries_of_closed
@@ -237,7 +239,7 @@ def read_closed_nights(results):
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
     if first["files"] != _stamps_of_open_notes(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
-    if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
+    if first["since"] and set(late_notes.read_late_notes(results).heads) != {"rows", "records"}:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
 
@@ -285,9 +287,14 @@ def note_all_nights(context, state, older_headers):
             night: _note_of_night(context, night, homes, counts[night]) for night in homes.nights
         }
         path, first = context.results / paths.CLOSED_NIGHTS, _first_note(context, state, homes)
-        nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
+        nights = sorted(
+            {
+                *notes,
+                *(() if context.closed_nights is None else context.closed_nights.unopened_nights),
+            }
+        )
         note_columns.write_columns(
-            path, _columns_of(context.closed, notes, nights), first=first, names=nights
+            path, _columns_of(context.closed_nights, notes, nights), first=first, names=nights
         )
     except NeedsWholePlan:
         remove_closed_nights(context.results)
@@ -311,7 +318,7 @@ def note_other_ranges(results, nights, ranges):
     """
     if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
-    first = {**nights.first, "files": _stamps_of_open_notes(results), "since": False, "late": []}
+    first = {**nights.head, "files": _stamps_of_open_notes(results), "since": False, "late": []}
     first["always"] = ranges["records"].get("", [])
 
     def columns():
@@ -397,7 +404,7 @@ class _Homes:
     def _ranges(self):
         """Return {"rows", "records"}: {night: ranges of the notes}; {} beside closed nights."""
         context = self._context
-        if context.closed is not None:
+        if context.closed_nights is not None:
             return {"rows": {}, "records": {}}
         records = context.ledger
         rows = note_lines.ranges_of(
@@ -417,18 +424,18 @@ def _refuse_open_nights(context, homes):
     for file in homes.night_by_file:
         if not is_plain_name(file):
             raise NeedsWholePlan(f"{file!r} is no plain name")
-    if context.unreadable:
+    if context.unreadable_folders:
         raise NeedsWholePlan("a folder cannot be looked into")
 
 
 def _first_note(context, state, homes):
     """Return the first note: what the notes of all nights depend on."""
-    before = context.closed
-    always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
+    before = context.closed_nights
+    always = homes.ranges["records"].get("", []) if before is None else before.head["always"]
     return {
         "form": _version_of_note(),
         "files": _stamps_of_open_notes(context.results),
-        "since": late_notes.is_there(context.results),
+        "since": late_notes.has_late_notes(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
         "folders": state.folders,
@@ -465,7 +472,7 @@ def _note_of_night(context, night, homes, older_headers):
         for g in context.groups.values()
         if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
     ]
-    counts = archive_counts.summary(context, night, records, older_headers)
+    counts = archive_counts.counts_of_night(context, night, records, older_headers)
     summaries = {archive_counts.COUNTS_NOTE: counts}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
@@ -498,8 +505,8 @@ def _ranges_of_night(context, homes, name, night):
     name : {'rows', 'records'}
     night : str
     """
-    if context.closed is not None and night in context.closed:
-        return context.closed.value(name, night)
+    if context.closed_nights is not None and night in context.closed_nights:
+        return context.closed_nights.value(name, night)
     return homes.ranges[name].get(night, [])
 
 

@@ -65,13 +65,13 @@ def _merge_all(results, nights):
     late = late_notes.read_late_notes(results)
     first = json.loads(notes.first_line(results / paths.HEADERS))
     reader = header_store.RowReader(first)
-    late_head = late.first["rows"]
+    late_head = late.heads["rows"]
     first["shared"] = dict(sorted({**first["shared"], **late_head["shared"]}.items()))
     first["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
     homes = _homes_of(nights, "rows", [])
     ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(first), late_rows, homes)}
-    homes = _homes_of(nights, "records", nights.first["always"])
+    homes = _homes_of(nights, "records", nights.head["always"])
     ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
     late_notes.remove_late_notes(results)
     closed_nights.note_other_ranges(results, nights, ranges)
@@ -93,7 +93,7 @@ def _merge_records(path, late, homes):
     """
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
-    known = {ledger.canonical(basis): index for index, basis in enumerate(bases)}
+    known = {ledger.canonical_json(basis): index for index, basis in enumerate(bases)}
 
     def index_of_common(text):
         """Return the place of a common part among the bases; a new one is put at their end."""
@@ -106,7 +106,7 @@ def _merge_records(path, late, homes):
     for line in late.records:
         name, *fields = ledger.line_of_late_line(line, index_of_common)
         new[name] = tuple(fields)
-    gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
+    gone = dict.fromkeys(late.heads["records"]["removed"], (None, ""))
     return _merge_lines(path, _encode(first), gone | new, homes)
 
 

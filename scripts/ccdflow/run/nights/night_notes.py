@@ -51,8 +51,8 @@ class NightNotes:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
         first_of_records = json.loads(notes.first_line(results / paths.LEDGER))
-        late_rows = late_lines.first.get("rows", {})
-        late_records = late_lines.first.get("records", {})
+        late_rows = late_lines.heads.get("rows", {})
+        late_records = late_lines.heads.get("records", {})
         self._store = header_store.RowReader(first)
         self._ledger = ledger.RecordReader(first_of_records)
         for is_of_another_version in (
@@ -65,13 +65,13 @@ class NightNotes:
                 raise NeedsWholePlan("another version of ccdflow wrote the notes")
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
         self.table = tuple(late_rows.get("table", self._store.table))
-        is_noted = late_notes.stamp_of_late_notes(results) == nights.first["late"]
+        is_noted = late_notes.stamp_of_late_notes(results) == nights.head["late"]
         self.touched = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
         self._late_rows = {row.file: row for row in map(self._store.row, late_lines.rows)}
         late = map(self._ledger.late_record, late_lines.records)
         self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
+        self.gone = frozenset(late_lines.heads.get("records", {}).get("removed", ()))
         # First members of masters, by night; and by file, as each is asked for several times.
         self._firsts, self._first_rows, self._texts = {}, {}, {}
         self._nights_by_segment = {paths.segment(night): [night] for night in nights.nights}
@@ -101,7 +101,7 @@ class NightNotes:
     def records(self, night):
         """Return {product: record} of a night; '' gives the records of no single night."""
         if night not in self._records:
-            always = self.nights.first["always"]
+            always = self.nights.head["always"]
             ranges = always if not night else self.nights.value("records", night) or []
             records = map(self._ledger.record, self._lines[paths.LEDGER].at(ranges))
             records_by_product = {

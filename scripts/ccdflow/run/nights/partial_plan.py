@@ -62,7 +62,7 @@ def plan_changed_nights(run_start, archive_state):
     nights = read_nights(run_start, archive_state)
     changes = _Changes(run_start.raw, archive_state, nights)
     opened = changes.nights()
-    nights.changed = frozenset(opened)
+    nights.changed_nights = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
         attempt = _PlanAttempt(run_start, nights.notes, changes)
         opened_plan, further_nights = attempt.plan(opened)
@@ -96,7 +96,7 @@ def read_nights(run_start, archive_state):
         raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
-    if nights.first["general"] != archive_state.general:
+    if nights.head["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     nights.notes = NightNotes(results, nights)
     if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table:
@@ -122,7 +122,7 @@ class _Changes:
 
     def __init__(self, raw, archive_state, nights):
         self._raw, self._notes, self._nights = raw, nights.notes, nights
-        before, now = nights.first["folders"], archive_state.folders
+        before, now = nights.head["folders"], archive_state.folders
         self.folders = {
             name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
         }
@@ -248,8 +248,8 @@ class _PlanAttempt:
             night.
         """
         nights = self._nights
-        nights.opened = set(opened)
-        if not nights.closed:
+        nights.opened_nights = set(opened)
+        if not nights.unopened_nights:
             raise NeedsWholePlan("all nights have changed, or need what has changed")
         store, records = self._store(opened), open_ledger(self._notes, sorted(opened))
         records_taken = self._take_in(store, records)
@@ -274,7 +274,7 @@ class _PlanAttempt:
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
-        ) + archive_counts.requested_frames(context)
+        ) + archive_counts.count_requested_frames(context)
         return opened_plan, self._dependent_nights(context, opened_plan)
 
     def _take_in(self, store, records):
@@ -320,10 +320,10 @@ class _PlanAttempt:
             store=store,
             ledger=records,
             chain=self._chain,
-            outdated=frozenset(inventory.outdated_files(store, reading)),
+            outdated_files=frozenset(inventory.outdated_files(store, reading)),
             cameras=reading.cameras,
-            closed=self._nights,
-            beyond=self._notes,
+            closed_nights=self._nights,
+            other_nights=self._notes,
         )
         _restore_closed_nights(context)
         return context
@@ -339,7 +339,7 @@ class _PlanAttempt:
             job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER
         }
         new = []
-        for night in nights.opened | masters.keys():
+        for night in nights.opened_nights | masters.keys():
             now = list(masters.get(night, {}).values())
             before = nights.groups_of(night)
             is_new = (
@@ -353,11 +353,11 @@ class _PlanAttempt:
             self._check_copies(context, new)
         return {
             night for kind in self._chain for night in kind.nights_to_open(context, new)
-        } - nights.opened
+        } - nights.opened_nights
 
     def _check_order(self, new):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
-        last = max(filter(is_dated, self._nights.closed), default="")
+        last = max(filter(is_dated, self._nights.unopened_nights), default="")
         if not all(is_dated(group.night_of_page) and group.night_of_page > last for group in new):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
@@ -365,20 +365,20 @@ class _PlanAttempt:
         """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
         prints = {context.row(file).fingerprint for group in new for file in group.files}
         known = self._nights.column("prints")
-        for night in self._nights.closed:
+        for night in self._nights.unopened_nights:
             if not prints.isdisjoint(known[night].split()):
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
 def _restore_closed_nights(context):
     """Give a context what the notes of its closed nights have."""
-    nights = context.closed
-    for night in nights.closed:
+    nights = context.closed_nights
+    for night in nights.unopened_nights:
         for group in nights.groups_of(night):
             context.groups[group.product] = group
-    nights.products = frozenset(context.groups)
+    nights.masters = frozenset(context.groups)
     for kind in context.chain:
-        kind.restore(context, nights.first["kept"][kind.name])
+        kind.restore(context, nights.head["kept"][kind.name])
 
 
 def plan_again(context):
@@ -401,13 +401,13 @@ def plan_again(context):
     fresh = replace(
         context,
         jobs={},
-        elsewhere={},
+        jobs_elsewhere={},
         groups={},
         planned_products=set(),
-        unreadable={},
+        unreadable_folders={},
         _lookups={},
     )
-    if context.closed is None:
+    if context.closed_nights is None:
         return plan.make_plan(fresh)
     _restore_closed_nights(fresh)
     return plan.make_plan(fresh, stamps=ProductStamps(context.results))
@@ -424,4 +424,4 @@ def save_partial_plan(context):
     context : ccdflow.run.context.JobContext
         Of a plan of open nights.
     """
-    context.closed.notes.save(context)
+    context.closed_nights.notes.save(context)

@@ -136,7 +136,7 @@ def load_store(results):
     if not {"facts", "shared", "table"} <= first.keys():
         return HeaderStore()
     later = late_notes.read_late_notes(results)
-    late_first = first | later.first.get("rows", {})
+    late_first = first | later.heads.get("rows", {})
     reader, late_reader = RowReader(first), RowReader(late_first)
     store = HeaderStore(shared=first["shared"] | late_first["shared"], table=late_reader.table)
     try:
@@ -149,7 +149,7 @@ def load_store(results):
         _drop_unreadable(store)
     else:
         store.saved = dict(store.rows)
-    store.has_late_notes = late_notes.is_there(results)
+    store.has_late_notes = late_notes.has_late_notes(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store

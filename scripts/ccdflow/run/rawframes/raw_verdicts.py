@@ -157,7 +157,7 @@ def note_flags(context):
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
             texts.setdefault(product, []).append(text)
-    if context.unreadable:
+    if context.unreadable_folders:
         for product in context.products:
             if problem := context.problem_of(product):
                 texts.setdefault(product, []).append(f"its product was not looked at: {problem}")

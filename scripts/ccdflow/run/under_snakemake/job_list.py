@@ -96,11 +96,11 @@ class JobList:
 
     def sources(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
-        return plan_description.sources(self._plan, self.job(product))
+        return plan_description.sources_in_words(self._plan, self.job(product))
 
     def line(self, product):
         """Return the line on a job for a dry run and for Snakemake's log."""
-        return plan_description.line(self._plan, self.job(product))
+        return plan_description.job_line(self._plan, self.job(product))
 
     def remaining(self, chain, *, makes_all):
         """Return the jobs that can be done although Snakemake did not run them.

@@ -137,7 +137,7 @@ class Steward:
 
     def _begin(self):
         """Plan, write the first lines, and split the work into batches."""
-        host, dry = self.host, self.host.is_dry
+        host, is_dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
         # A cluster's login node leaves the number of small jobs at a time to Snakemake.
         self._slots = CoreSlots(host.cores) if host.is_local else None
@@ -145,7 +145,7 @@ class Steward:
             self.settings,
             chain=self.chain,
             request=RunRequest(
-                is_dry=dry,
+                is_dry=is_dry,
                 accepts_seal=True,
                 forced=self._forced_products(),
                 requested=frozenset(requested),
@@ -162,10 +162,10 @@ class Steward:
             self.say(line)
         self.session = started
         # For a plan without jobs the kinds need not be imported.
-        if not host.is_local or (started.plan.jobs and batch_splitting.are_wanted(started.plan)):
+        if not host.is_local or (started.plan.jobs and batch_splitting.needs_batches(started.plan)):
             self._write_batches()
         self._start_counting()
-        if dry:
+        if is_dry:
             for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
             for line in plan_description.job_lines(
@@ -176,7 +176,7 @@ class Steward:
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
-            self.progress.watch(self._done_elsewhere, every=seconds)
+            self.progress.watch(self._done_elsewhere, pause=seconds)
         # Exempt all present objects from garbage collection.
         gc.freeze()
 
@@ -286,7 +286,7 @@ class Steward:
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
         is_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
-        self.progress.tick(aside=is_aside, other=not is_frame)
+        self.progress.tick(is_set_aside=is_aside, is_other_product=not is_frame)
 
     def _wait_for_records(self, job):
         """Wait for the records of other nodes: a network file system may show them late."""
@@ -377,7 +377,7 @@ class Steward:
         if self._debug_lines is not None:
             self._debug_lines.end()
         if self.batches:
-            self.progress.elsewhere(self._done_elsewhere())
+            self.progress.take_over(self._done_elsewhere())
         self.progress.end()
         for line in self._interruptions():
             self.say(line)
@@ -442,7 +442,7 @@ class Steward:
             return
         if self.session is not None:
             problem["what"] = plan_description.other_products(self.session.plan)
-        summary.end(self.progress.count if self.progress else BatchCount(), **problem)
+        summary.write_end(self.progress.count if self.progress else BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------
 

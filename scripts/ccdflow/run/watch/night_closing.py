@@ -37,7 +37,7 @@ def close_nights(session):
         Whether the notes were written anew. A plan that was made with the former ones is outdated.
     """
     context, rows = session.context, session.context.store.rows.values()
-    if session.archive_state is None or session.unmoved or context.unreadable:
+    if session.archive_state is None or session.unmoved or context.unreadable_folders:
         return False
     done_nights, open_nights = _nights_to_close(session)
     if not done_nights or sum(row.night in done_nights for row in rows) < _LEAST_CLOSED_SHARE * len(
@@ -56,7 +56,7 @@ def close_nights(session):
     # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
     # nights.
     folders = {**session.archive_state.folders, **dict.fromkeys(unsound, "")}
-    ended = replace(again.context, jobs={}, elsewhere={})
+    ended = replace(again.context, jobs={}, jobs_elsewhere={})
     state = replace(session.archive_state, folders=folders)
     closed_nights.note_all_nights(ended, state, again.older_headers)
     merging.merge_late_notes(context.results)
@@ -69,7 +69,7 @@ def _nights_to_close(session):
     A night is not done if it may be the last one, if something was made of it in this round, if a
     frame of it is read again by the next round, or if it shares a folder with such a night.
     """
-    context, closed = session.context, session.context.closed
+    context, closed = session.context, session.context.closed_nights
     rows = context.store.rows.values()
     nights = {row.night for row in rows}
     open_ = {max(nights, default=""), max(filter(is_dated, nights), default="")}
@@ -84,5 +84,7 @@ def _nights_to_close(session):
         for shared in folders.values():
             if not open_.isdisjoint(shared):
                 open_ |= shared
-    new = nights if closed is None else closed.changed | {n for n in nights if n not in closed}
+    new = (
+        nights if closed is None else closed.changed_nights | {n for n in nights if n not in closed}
+    )
     return (nights & new) - open_, open_

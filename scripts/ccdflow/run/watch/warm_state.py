@@ -68,13 +68,13 @@ class WarmState:
     """
 
     def __init__(self, session, reading):
-        self.context = replace(session.context, jobs={}, elsewhere={})
+        self.context = replace(session.context, jobs={}, jobs_elsewhere={})
         self.reading = reading
         self.leaves_masters = False
         self.made_records = {}
         self._notes = self._stamps()
-        if self.context.closed is not None:
-            self.context.closed.forget()
+        if self.context.closed_nights is not None:
+            self.context.closed_nights.forget()
 
     def _stamps(self):
         """Return size and times of the notes, by which another process is noticed."""
@@ -117,7 +117,7 @@ class WarmState:
     @property
     def is_whole(self):
         """Whether the rows and records of all nights are kept, as the next plan needs them."""
-        return self.context.closed is None
+        return self.context.closed_nights is None
 
     @cached_property
     def _rows(self):
@@ -233,7 +233,7 @@ class WarmState:
 
     def _is_taken(self, file):
         """Return whether another raw file has the same product."""
-        product, closed = reduced_product(file), self.context.closed
+        product, closed = reduced_product(file), self.context.closed_nights
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
             # Their frames are not among those kept.
@@ -275,9 +275,9 @@ class WarmState:
             store=replace(everything.store, rows=rows_by_file),
             ledger={},
             groups=groups,
-            beyond=everything,
+            other_nights=everything,
             jobs={},
-            elsewhere={},
+            jobs_elsewhere={},
             _lookups={
                 **self._kept,
                 (Lookup.ROWS_BY_PRODUCT,): rows_by_product,

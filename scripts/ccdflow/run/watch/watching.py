@@ -389,7 +389,7 @@ class Watch:
         self._complaints.say_once(running.lines_on_nights())
         try:
             self._work(running, this_round)
-            closed = running.context.closed
+            closed = running.context.closed_nights
             is_stale = closed is not None and not closed.is_beside(results)
             if this_round.problem or is_stale:
                 return is_stale
