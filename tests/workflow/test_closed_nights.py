@@ -400,7 +400,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     sandbox, watched, monkeypatch
 ):
     """Growth over two nights of three frames each."""
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     counts = []
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
@@ -482,7 +482,7 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     sandbox.run()
     before = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
     assert merging.merge_late_notes(sandbox.results) is False, "they are few"
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     monkeypatch.setattr(merging, "_MERGED_PART", 0)
     assert merging.merge_late_notes(sandbox.results)
     assert not (sandbox.results / paths.LATE_NOTES).exists()
@@ -510,7 +510,7 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
     assert merging.merge_late_notes(sandbox.results) is False
     sandbox.run()
     rows, records = load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         merging.merge_late_notes(sandbox.results)

@@ -96,7 +96,7 @@ class FolderLook:
             os.close(descriptor)
 
     def _look_into(self, folder, descriptor):
-        """Return what `_look` returns, of a folder that is open."""
+        """Return the same as `_look`, of a folder that is open."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in folder.above:
             # A link may lead back to a folder above it.

@@ -68,13 +68,13 @@ class Plan:
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
-        wanted, open_ = set(), list(products)
-        while open_:
-            job = self.jobs.get(open_.pop())
-            if job is not None and job.product not in wanted:
-                wanted.add(job.product)
-                open_ += set(job.needs) - set(job.spare)
-        for product in set(self.jobs) - wanted:
+        needed_products, pending = set(), list(products)
+        while pending:
+            job = self.jobs.get(pending.pop())
+            if job is not None and job.product not in needed_products:
+                needed_products.add(job.product)
+                pending += set(job.needs) - set(job.spare)
+        for product in set(self.jobs) - needed_products:
             del self.jobs[product]
 
 
@@ -331,7 +331,7 @@ class Planner:
         kind : ccdflow.kinds.kind.Kind
         product : str
             Path relative to the results folder.
-        basis : dict
+        basis : dict of str to object
             The sources that its key is the hash of.
 
         Returns

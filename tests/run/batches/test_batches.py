@@ -289,7 +289,7 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
 
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
-    session.busy = {
+    session.busy_batches = {
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
     }
@@ -305,7 +305,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     context = session.context
     earlier = context.results / batch_files.path_of("2024-03-01", "earlier")
     made = [f"reduced/2024-03-01/{number:03d}.fits" for number in range(2)]
-    session.busy = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
+    session.busy_batches = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
     (batch,) = batch_splitting.split(session, each_night=True)
     path = context.results / batch.path
     earlier.touch()

@@ -62,7 +62,9 @@ def write_batch(session, batch, *, queued=False):
     }
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     busy_batches = {
-        path: records for path, records in session.busy.items() if path not in session.awaited
+        path: records
+        for path, records in session.busy_batches.items()
+        if path not in session.awaited_batches
     }
     awaited_paths = [
         path for path, records in busy_batches.items() if set(records) & set(batch.products)

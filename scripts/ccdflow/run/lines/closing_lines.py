@@ -24,10 +24,10 @@ from ccdflow.run.rawframes.warnings_of_rows import (
 
 def why_failed(session):
     """Return one line on why a completed run counts as a failure."""
-    count = len(session.failed)
+    count = len(session.failed_records)
     if count:
         return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
-    if session.unmoved:
+    if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
 

@@ -53,6 +53,6 @@ def values_of_run(session):
             [words[kind][number != 1], number, why]
             for (kind, why), number in jobs_by_reason.items()
         ],
-        "failed": [[record.product, record.reason] for record in session.failed],
+        "failed": [[record.product, record.reason] for record in session.failed_records],
         "disk": archive_counts.disk_used(context),
     }

@@ -41,7 +41,7 @@ from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
 
 FORM_VERSION = 4
-"""Raise it when a change alters what the note says of the same fields: nights are closed anew."""
+"""Raise it when a change alters the meaning of a field of the note: nights are closed anew."""
 
 # The names of columns with summaries of nights begin so.
 _SUMMARY_PREFIX = "summary: "
@@ -56,7 +56,7 @@ class ClosedNights:
     Parameters
     ----------
     columns : ccdflow.files.text_files.note_columns.Columns
-        Their note; a column is read when it is first used.
+        The columns of their note, each of which is read when it is first used.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class ClosedNights:
         self.changed_nights = frozenset()
         self._columns = columns
         self._index_of = {night: index for index, night in enumerate(self.nights)}
-        self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
+        self._values, self._parsed, self._groups, self._cells_to_take = {}, {}, {}, {}
         # Equal values are kept once: 30,000 masters have a few cameras and setups.
-        self._same = {}
+        self._shared_values = {}
 
     def __contains__(self, night):
         return night in self._index_of
@@ -92,7 +92,7 @@ class ClosedNights:
 
     def forget(self):
         """Forget all values of the note and its nights; the next question reads them again."""
-        for read in (self._values, self._parsed, self._groups, self._untaken):
+        for read in (self._values, self._parsed, self._groups, self._cells_to_take):
             read.clear()
         self.notes.forget()
 
@@ -167,9 +167,9 @@ class ClosedNights:
         object
             Plain; None where there is none, or it was taken before.
         """
-        if name not in self._untaken:
-            self._untaken[name] = self.cells(name)
-        cell = self._untaken[name].pop(night, b"")
+        if name not in self._cells_to_take:
+            self._cells_to_take[name] = self.cells(name)
+        cell = self._cells_to_take[name].pop(night, b"")
         return json.loads(cell) if cell else None
 
     def summaries(self, name):
@@ -196,7 +196,7 @@ class ClosedNights:
     def _group(self, night, number, values):
         """Return a group of a night; its steps, the longest part, are parsed when asked for."""
         steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
-        return _group_of(values, steps, self._same)
+        return _group_of(values, steps, self._shared_values)
 
     @property
     def names(self):
@@ -257,7 +257,7 @@ def _stamps_of_open_notes(results):
 
 
 def remove_closed_nights(results):
-    """Remove the note."""
+    """Remove the note of closed nights."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.CLOSED_NIGHTS).unlink()
 
@@ -336,20 +336,20 @@ def note_other_ranges(results, nights, ranges):
     note_columns.write_columns(path, columns(), first=first, names=nights.nights)
 
 
-def _columns_of(before, summaries, nights):
+def _columns_of(earlier_nights, notes, nights):
     """Yield name and cells of each column: cells of nights that were not opened are copied."""
-    names = () if before is None else before.names
-    for name in dict.fromkeys(chain(names, *summaries.values())):
-        cells = {} if before is None else before.cells(name)
+    names = () if earlier_nights is None else earlier_nights.names
+    for name in dict.fromkeys(chain(names, *notes.values())):
+        cells = {} if earlier_nights is None else earlier_nights.cells(name)
         cells |= {
             night: note_columns.cell(summary[name]) if name in summary else b""
-            for night, summary in summaries.items()
+            for night, summary in notes.items()
         }
         yield name, [cells.get(night, b"") for night in nights]
 
 
 class _Homes:
-    """Where rows and records belong: to a night, or ('') to the archive."""
+    """The homes of rows and records: the night to which each belongs, '' for the archive."""
 
     def __init__(self, context):
         self._context = context
@@ -407,14 +407,14 @@ class _Homes:
         if context.closed_nights is not None:
             return {"rows": {}, "records": {}}
         records = context.ledger
-        rows = note_lines.ranges_of(
+        row_ranges = note_lines.ranges_of(
             context.results / paths.HEADERS, sorted(self.night_by_file), self.night_by_file.get
         )
         record_ranges = note_lines.ranges_of(
             context.results / paths.LEDGER, sorted(records),
             lambda product: self.night_of_record(product, records[product].kind),
         )  # fmt: skip
-        return {"rows": rows, "records": record_ranges}
+        return {"rows": row_ranges, "records": record_ranges}
 
 
 def _refuse_open_nights(context, homes):
@@ -430,8 +430,12 @@ def _refuse_open_nights(context, homes):
 
 def _first_note(context, state, homes):
     """Return the first note: what the notes of all nights depend on."""
-    before = context.closed_nights
-    always = homes.ranges["records"].get("", []) if before is None else before.head["always"]
+    earlier_nights = context.closed_nights
+    always = (
+        homes.ranges["records"].get("", [])
+        if earlier_nights is None
+        else earlier_nights.head["always"]
+    )
     return {
         "form": _version_of_note(),
         "files": _stamps_of_open_notes(context.results),
@@ -515,11 +519,11 @@ def _group_of(values, steps, known):
 
     Parameters
     ----------
-    values : list
+    values : list of object
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
-    known : dict
-        Values of other groups, of which equal ones are taken; it gets those of this one.
+    known : dict of object to object
+        The values of other groups by themselves: an equal one is taken from it, another is added.
     """
     group = dict(zip(_GROUP_FIELDS, values, strict=True))
     group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}

@@ -34,7 +34,7 @@ from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-# After this many attempts to plan with further nights open all nights are planned.
+# After this many attempts to plan with further nights open all nights are planned. Chosen.
 _MOST_ATTEMPTS = 5
 
 
@@ -122,16 +122,20 @@ class _Changes:
 
     def __init__(self, raw, archive_state, nights):
         self._raw, self._notes, self._nights = raw, nights.notes, nights
-        before, now = nights.head["folders"], archive_state.folders
+        noted_folders, current_folders = nights.head["folders"], archive_state.folders
         self.folders = {
-            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+            name
+            for name in noted_folders.keys() | current_folders.keys()
+            if noted_folders.get(name) != current_folders.get(name)
         }
-        self.folders |= self._notes.touched
+        self.folders |= self._notes.touched_folders
         self.raw = sorted(
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
         self.products = {name for name in self.folders if not name.startswith("raw/")}
-        self.stamps = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
+        self.stamps = {
+            file: stamp for folder in self.raw for file, stamp in self._list_frames(folder)
+        }
 
     def _list_frames(self, folder):
         """Yield (file, stamp) of the raw frames of a folder."""
@@ -256,7 +260,7 @@ class _PlanAttempt:
         inventory.update(
             store,
             self._run_start.reading,
-            only=self._changes.stamps,
+            stamps_of_files=self._changes.stamps,
             cores=self._run_start.cores,
             progress=self._run_start.progress,
         )
@@ -282,10 +286,10 @@ class _PlanAttempt:
         unsaved = self._run_start.unsaved_records
         if unsaved is None:
             return {}
-        before = dict(records)
+        earlier_records = dict(records)
         self.files, unmade = ledger.fold(self._notes.results, records, verify=True, known=unsaved)
         take_aside(store, unmade)
-        return changed_values(records, before)
+        return changed_values(records, earlier_records)
 
     def _check_homes(self, context, records):
         """Raise `NeedsWholePlan` where a record is not of an open night."""
@@ -338,35 +342,37 @@ class _PlanAttempt:
         nights_with_new_masters = {
             job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER
         }
-        new = []
+        new_groups = []
         for night in nights.opened_nights | masters.keys():
-            now = list(masters.get(night, {}).values())
-            before = nights.groups_of(night)
+            current_groups = list(masters.get(night, {}).values())
+            noted_groups = nights.groups_of(night)
             is_new = (
-                _masters_without_steps(before) != _masters_without_steps(now)
+                _masters_without_steps(noted_groups) != _masters_without_steps(current_groups)
                 or night in nights_with_new_masters
             )
             if is_new and not nights.is_closed(night):
-                new += now + before
-        if new:
-            self._check_order(new)
-            self._check_copies(context, new)
+                new_groups += current_groups + noted_groups
+        if new_groups:
+            self._check_order(new_groups)
+            self._check_copies(context, new_groups)
         return {
-            night for kind in self._chain for night in kind.nights_to_open(context, new)
+            night for kind in self._chain for night in kind.nights_to_open(context, new_groups)
         } - nights.opened_nights
 
-    def _check_order(self, new):
+    def _check_order(self, new_groups):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
         last = max(filter(is_dated, self._nights.unopened_nights), default="")
-        if not all(is_dated(group.night_of_page) and group.night_of_page > last for group in new):
+        if not all(
+            is_dated(group.night_of_page) and group.night_of_page > last for group in new_groups
+        ):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
-    def _check_copies(self, context, new):
+    def _check_copies(self, context, new_groups):
         """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
-        prints = {context.row(file).fingerprint for group in new for file in group.files}
-        known = self._nights.column("prints")
+        prints = {context.row(file).fingerprint for group in new_groups for file in group.files}
+        prints_by_night = self._nights.column("prints")
         for night in self._nights.unopened_nights:
-            if not prints.isdisjoint(known[night].split()):
+            if not prints.isdisjoint(prints_by_night[night].split()):
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
