@@ -85,7 +85,7 @@ def leave_seal(raw, results):
     )
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty = plan.Plan(context, {}, [])
-    seal.leave_seal(empty, state, described=[SAID], closing=[], is_failure=False)
+    seal.leave_seal(empty, state, plan_lines=[SAID], closing_lines=[], is_failure=False)
 
 
 def floor(raw, results, *, log):

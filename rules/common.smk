@@ -86,9 +86,9 @@ def log_of(product):
 def begin():
     """Make the plan when Snakemake asks for the first target."""
     try:
-        host.end_timers(workflow)
+        host.remove_rate_limit(workflow)
         if not IS_MODULE:
-            host.end_marks(workflow)
+            host.leave_out_marks(workflow)
         with host.ended_by_ctrl_c():
             RUN.begin(host.read_host(workflow, sys.argv))
     except UserError as error:
@@ -104,7 +104,7 @@ def wanted(wildcards):
     """Return the records of all products that are not current."""
     if IS_VIEW:
         return RUN.view(host.read_host(workflow))
-    if not host.read_host(workflow).makes:
+    if not host.read_host(workflow).makes_products:
         return published()
     begin()
     if RUN.targets:
@@ -117,7 +117,7 @@ def wanted(wildcards):
 def needed(wildcards):
     """Return the records that a job needs; their content decides, not their time."""
     if not IS_VIEW:
-        return list(map(ancient, RUN.jobs.needed(wildcards.product)))
+        return list(map(ancient, RUN.jobs.records_needed(wildcards.product)))
     before, after = RUN.view_needs(wildcards.product)
     return [*map(ancient, before), *after]
 

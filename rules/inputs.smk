@@ -20,7 +20,7 @@ def raw_if_drawn(wildcards):
 
 def sources_in_words(wildcards):
     """Return the sources of a product in words."""
-    return RUN.jobs.sources(wildcards.product)
+    return RUN.jobs.sources_in_words(wildcards.product)
 
 
 def all_cores(wildcards):
@@ -64,7 +64,7 @@ def memory_of(wildcards, attempt, threads):
     return batch_resources.memory(
         size_of(wildcards),
         attempt=attempt,
-        combining=SETTINGS["limits"]["combine_memory"],
+        combine_memory=SETTINGS["limits"]["combine_memory"],
         threads=threads,
     )
 
@@ -81,7 +81,7 @@ def parent(wildcards):
 
 def record_by_name(wildcards):
     """Return the record of a product requested by name, if it is to be made."""
-    if not host.read_host(workflow).makes:
+    if not host.read_host(workflow).makes_products:
         return []
     begin()
     return list(map(ancient, RUN.jobs.records_of([str(wildcards.product)])))

@@ -36,16 +36,17 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
-# Holds the frames reported so far. The inventory does not show it: runs by hand update it as well.
-REPORTED = f"{paths.STATE}/reported.json"
+# The file with the frames reported so far. The inventory does not show these: runs by hand update
+# it as well.
+REPORTED_FILE = f"{paths.STATE}/reported.json"
 # Older results: statuses in their tables, and the names of today.
-_FORMER = {"orphan": RAW_MISSING}
-FAILED, ASIDE = 1, 3
+_STATUS_NOW = {"orphan": RAW_MISSING}
+FAILED_STATUS, NEWLY_SET_ASIDE_STATUS = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-# A report shows at most this many last lines of a failed run ...
+# A report shows at most this many last lines of a failed run. Chosen: a mail shows them at once.
 _LAST_LINES = 15
-# ... and names at most this many frames.
-_NAMED = 3
+# A report names at most this many frames. Chosen: they stand on one line.
+_MOST_NAMED = 3
 
 
 def troubled_frames(table):
@@ -98,16 +99,16 @@ def run(arguments, *, log, folder):
     return process.wait()
 
 
-def news(count, before, after, seconds):
+def news(count, reported, troubled, seconds):
     """Return the line on the result of a run, or '' if there was nothing new.
 
     Parameters
     ----------
-    count : dict
+    count : dict of str to object
         Frames done and set aside, other products made, and the plural of these (``what``).
-    before : dict
+    reported : dict of str to str
         Status by file as reported before, see `reported_frames`.
-    after : dict
+    troubled : dict of str to (str, str)
         As `troubled_frames` returns it.
     seconds : float
 
@@ -115,18 +116,20 @@ def news(count, before, after, seconds):
     -------
     str
     """
-    aside, gone = (new_troubles(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
+    set_aside, missing = (
+        new_troubles(status, reported, troubled) for status in (SET_ASIDE, RAW_MISSING)
+    )
     number_reduced = count["frames"] - count["aside"]
-    if not (number_reduced or count["others"] or aside or gone):
+    if not (number_reduced or count["others"] or set_aside or missing):
         return ""
     phrases = [f"{number_reduced} frame{'s' * (number_reduced != 1)} reduced"]
     if count["others"]:
         phrases.append(f"{others_made(count)} made")
-    if aside:
-        phrases.append(f"{len(aside)} set aside ({named_files(aside, after)})")
-    if gone:
-        phrases.append(f"{len(gone)} {RAW_MISSING}")
-    arriving = sum(status == ARRIVING_STATUS for status, _ in after.values())
+    if set_aside:
+        phrases.append(f"{len(set_aside)} set aside ({named_files(set_aside, troubled)})")
+    if missing:
+        phrases.append(f"{len(missing)} {RAW_MISSING}")
+    arriving = sum(status == ARRIVING_STATUS for status, _ in troubled.values())
     if arriving:
         phrases.append(f"{arriving} left for the next run")
     return f"ccdflow: {', '.join(phrases)}, in {duration(seconds)}"
@@ -138,66 +141,66 @@ def others_made(count):
     return "1 other product" if number == 1 else f"{number} {count.get('what') or 'other products'}"
 
 
-def new_troubles(status, before, after):
+def new_troubles(status, reported, troubled):
     """Return the files that have a status now and were not reported with it before.
 
     Parameters
     ----------
     status : str
-    before : dict of str to str
+    reported : dict of str to str
         Status by file as reported before.
-    after : dict of str to (str, str)
+    troubled : dict of str to (str, str)
         As `troubled_frames` returns it.
 
     Returns
     -------
     list of str
     """
-    return [file for file in after if after[file][0] == status != before.get(file)]
+    return [file for file in troubled if troubled[file][0] == status != reported.get(file)]
 
 
 def reported_frames(results):
     """Return {raw file: status} of earlier reports; {} if there was none."""
     try:
-        statuses = json.loads((results / REPORTED).read_text("utf-8"))
-        return {file: _FORMER.get(status, status) for file, status in statuses.items()}
+        statuses = json.loads((results / REPORTED_FILE).read_text("utf-8"))
+        return {file: _STATUS_NOW.get(status, status) for file, status in statuses.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
-def remember_reported(results, after):
+def remember_reported(results, troubled):
     """Remember the reported frames, so that each is reported once.
 
     Parameters
     ----------
     results : pathlib.Path
         The results folder.
-    after : dict of str to (str, str)
+    troubled : dict of str to (str, str)
         As `troubled_frames` returns it.
     """
-    statuses = {file: status for file, (status, _) in after.items() if status != ARRIVING_STATUS}
+    statuses = {file: status for file, (status, _) in troubled.items() if status != ARRIVING_STATUS}
     try:
-        notes.write_atomically(results / REPORTED, json.dumps(statuses))
+        notes.write_atomically(results / REPORTED_FILE, json.dumps(statuses))
     except OSError as error:
         print(f"ccdflow: the report cannot be kept ({error})", file=sys.stderr)
 
 
-def named_files(files, after):
+def named_files(files, troubled):
     """Return the first few files with their reasons, on one line.
 
     Parameters
     ----------
     files : sequence of str
-    after : dict of str to (str, str)
+    troubled : dict of str to (str, str)
         As `troubled_frames` returns it.
 
     Returns
     -------
     str
     """
-    texts = [f"{visible(file)}: {after[file][1]}" for file in files[:_NAMED]]
-    if len(files) > _NAMED:
-        texts.append(f"and {len(files) - _NAMED} more")
+    texts = [f"{visible(file)}: {troubled[file][1]}" for file in files[:_MOST_NAMED]]
+    if len(files) > _MOST_NAMED:
+        texts.append(f"and {len(files) - _MOST_NAMED} more")
     return "; ".join(texts)
 
 
@@ -234,22 +237,31 @@ def daily(arguments):
         log.seek(0)
         output = log.read()
         run_summary = summary.read_summary(folder)
-        before, after = reported_frames(run_summary.results), troubled_frames(run_summary.inventory)
+        reported, troubled = (
+            reported_frames(run_summary.results),
+            troubled_frames(run_summary.inventory),
+        )
     if run_summary.end.get("busy"):
         return DailyReport(f"ccdflow: nothing done: {run_summary.end['error']}", 0)
     if "error" in run_summary.end:
-        return DailyReport(f"ccdflow: {run_summary.end['error']}", FAILED)
-    reported = (run_summary.results, after) if run_summary.end else ()
-    text = news(run_summary.end, before, after, time.monotonic() - began) if run_summary.end else ""
+        return DailyReport(f"ccdflow: {run_summary.end['error']}", FAILED_STATUS)
+    remembered = (run_summary.results, troubled) if run_summary.end else ()
+    text = (
+        news(run_summary.end, reported, troubled, time.monotonic() - began)
+        if run_summary.end
+        else ""
+    )
     if status == 0 and not text:
-        return DailyReport("", 0, *reported)
-    kept = keep_log(run_summary.results, output)
+        return DailyReport("", 0, *remembered)
+    log_path = keep_log(run_summary.results, output)
     if status == 0:
-        aside = new_troubles(SET_ASIDE, before, after)
-        return DailyReport(text, ASIDE if aside else 0, *reported)
-    last = output.strip().splitlines()[-_LAST_LINES:]
-    closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
-    return DailyReport("\n".join(filter(None, [text, *last, closing])), FAILED, *reported)
+        newly_set_aside = new_troubles(SET_ASIDE, reported, troubled)
+        return DailyReport(text, NEWLY_SET_ASIDE_STATUS if newly_set_aside else 0, *remembered)
+    last_lines = output.strip().splitlines()[-_LAST_LINES:]
+    closing = f"ccdflow failed; the whole log: {log_path}" if log_path else "ccdflow failed"
+    return DailyReport(
+        "\n".join(filter(None, [text, *last_lines, closing])), FAILED_STATUS, *remembered
+    )
 
 
 def keep_log(results, output):
@@ -329,12 +341,12 @@ def report(arguments):
         commandline.check_current_folder()
     except UserError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
-        return FAILED
+        return FAILED_STATUS
     if {"-n", "--dry-run", "--dryrun"} & set(arguments):
         return subprocess.call([*COMMAND, *arguments])
     outcome = daily(arguments)
     if outcome.text:
-        stream = sys.stderr if outcome.status == FAILED else sys.stdout
+        stream = sys.stderr if outcome.status == FAILED_STATUS else sys.stdout
         print(outcome.text, file=stream, flush=True)
     if outcome.results is not None:
         remember_reported(outcome.results, outcome.frames)

@@ -30,8 +30,10 @@ from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
-# The page shows this many lines; seconds between two signs of life.
-_LINES, _BEAT = 40, 10.0
+# The page shows this many lines. Chosen: a screen full.
+_MOST_LINES = 40
+# Seconds between two signs of life of the page. Chosen: an observer notices a watch that has ended.
+_BEAT_SECONDS = 10.0
 
 
 def parse(arguments=None):
@@ -76,7 +78,7 @@ class Observer:
 
     def __init__(self, results):
         self._results = results
-        self._lines = deque(maxlen=_LINES)
+        self._lines = deque(maxlen=_MOST_LINES)
         self._page, self._time, self._state = "", 0, live_page.WATCHING_STATE
         self._is_new = threading.Event()
         self._thread = threading.Thread(target=self._keep_showing, daemon=True)
@@ -94,13 +96,13 @@ class Observer:
         self._lines.append(line)
         self._is_new.set()
 
-    def after(self, done):
+    def show_round(self, watch_round):
         """Show the page of the last night with a new product."""
-        if done.nights:
-            self._page, self._time = paths.night_page(done.nights[-1]), time.time_ns()
+        if watch_round.nights:
+            self._page, self._time = paths.night_page(watch_round.nights[-1]), time.time_ns()
             self._is_new.set()
 
-    def waits(self, problem):
+    def show_problem(self, problem):
         """Show a problem, or that it has passed."""
         self._state = rendering.visible(problem) or live_page.WATCHING_STATE
         self._is_new.set()
@@ -109,7 +111,7 @@ class Observer:
         """Show that the watch has ended."""
         self._state = live_page.ENDED_STATE
         self._is_new.set()
-        self._thread.join(_BEAT)
+        self._thread.join(_BEAT_SECONDS)
 
     def _keep_showing(self):
         """Write the script of an open page: when there is news, and as a sign of life."""
@@ -125,7 +127,7 @@ class Observer:
                 atomic_write.write_text(self._results / live_page.LIVE_SCRIPT, script)
             if is_over:
                 return
-            self._is_new.wait(_BEAT)
+            self._is_new.wait(_BEAT_SECONDS)
 
 
 def watch(options):
@@ -138,7 +140,8 @@ def watch(options):
     values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
-        after=observer.after, waits=observer.waits, noticing=options.notice, limit=options.limit,
+        show_round=observer.show_round, show_problem=observer.show_problem, noticing=options.notice,
+        limit=options.limit,
     )  # fmt: skip
     if options.once:
         problem = watched.whole_round().problem
@@ -160,9 +163,9 @@ def watch(options):
 
 def _words_on_work_left(watched):
     """Return the words for the work that a watch leaves to the next run."""
-    if watched.is_left:
+    if watched.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    count = watched.waiting
+    count = watched.waiting_count
     if count is None:
         return "the raw folder was not looked through; start again, or run snakemake"
     if count:

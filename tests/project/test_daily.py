@@ -131,7 +131,7 @@ def test_a_frame_set_aside_is_reported_once_and_again_after_it_was_mended(tmp_pa
 
 
 def test_lines_that_an_earlier_version_reported_are_not_reported_again(tmp_path):
-    path = tmp_path / daily.REPORTED
+    path = tmp_path / daily.REPORTED_FILE
     path.parent.mkdir(parents=True)
     path.write_text('{"n/a.fits": "orphan", "n/b.fits": "set aside"}', encoding="utf-8")
     before = daily.reported_frames(tmp_path)

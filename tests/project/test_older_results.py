@@ -11,7 +11,7 @@ from library_trees import ROOT
 MARK = "# Older results: "
 # The code that only older results need: a module below scripts/, and the beginning of the line.
 PLACES = [
-    ("daily.py", "_FORMER ="),
+    ("daily.py", "_STATUS_NOW ="),
     ("night.py", 'if any("calibrated" not in row'),
     ("ccdflow/commandline.py", "if value is None and old_form"),
     ("ccdflow/settings.py", "_FORMER_FRAMES ="),

@@ -150,9 +150,9 @@ def check_job(archive, place, name, *, lasting):
     else:
         return False
     victim, contents = archive.victim, products(archive.results)
-    if archive.done.full:
+    if archive.done.full_disk:
         assert name in FULL_DISK_CODES
-        assert "make room" in archive.done.full
+        assert "make room" in archive.done.full_disk
     else:
         touched = {victim} | products_after(archive.jobs, victim)
         wrong = {n for n, content in archive.wanted.items() if contents.get(n) != content}

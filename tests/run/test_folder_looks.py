@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from ccdflow.run import folder_looks, helper_processes
-from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
+from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook
 from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
 
 
@@ -26,7 +26,7 @@ def folders(tmp_path):
 @pytest.fixture
 def together(monkeypatch):
     """Let other processes help from the second folder on, three folders at a time."""
-    for name, value in {"_MOST_ALONE": 1, "_CHUNK": 3, "_OWN_FOLDERS": 1}.items():
+    for name, value in {"_MOST_FOLDERS_ALONE": 1, "_CHUNK": 3, "_OWN_FOLDERS": 1}.items():
         monkeypatch.setattr(folder_looks, name, value)
     questions, ask = [], helper_processes.ask
 
@@ -43,7 +43,7 @@ def found_in(top, cores, *, is_raw=True, name="raw/"):
 
 
 def looked_at(top, cores, *, is_raw=True, name="raw/"):
-    looks = FolderLooks(cores)
+    looks = TreeLook(cores)
     look = FolderLook(os.fspath(top.parent / "raw"), {})
     looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
     return looks

@@ -140,7 +140,7 @@ def test_a_full_disk_ends_the_work_early(context):
         return record(job)
 
     result = worker.work(context, [job(f"{n}") for n in range(100)], threads=2, make=make)
-    assert "make room, and run again" in result.full
+    assert "make room, and run again" in result.full_disk
     assert len(result.records) < 20
     assert not list(context.results.rglob("5.fits*"))
 

@@ -264,7 +264,7 @@ def whole_run(raw, results, cost, **config):
             lines, _ = session.finish(running)
         finally:
             running.lock.close()
-    assert (done.unrecorded, done.full) == ({}, "")
+    assert (done.unrecorded, done.full_disk) == ({}, "")
     return done.records, lines, running.context
 
 

@@ -232,14 +232,14 @@ class Sandbox:
         try:
             if work.seal:
                 self._check_seal(work)
-            if work.context.closed:
+            if work.context.closed_nights:
                 self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
             jobs = jobs[::-1] if last_first else jobs
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=kinds.CHAIN.is_wide
             )
-            failed = {**done.unrecorded, **({"": done.full} if done.full else {})}
+            failed = {**done.unrecorded, **({"": done.full_disk} if done.full_disk else {})}
             if failed and not keep_going:
                 raise OSError(next(iter(failed.values())))
             if not (keep_going or may_lose):
@@ -247,7 +247,7 @@ class Sandbox:
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
             lines, is_failure = session.finish(work)
-            if work.context.closed:
+            if work.context.closed_nights:
                 self._check_end(work, lines)
         finally:
             work.lock.close()
@@ -287,7 +287,7 @@ class Sandbox:
     def _check_end(self, work, lines):
         """The last lines of a run that planned some nights are those of all nights."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
-        if not (work.failed or work.postponed):
+        if not (work.failed_records or work.postponed_records):
             last = session.finish(full)[0]
             assert lines == last, [*sorted(set(lines) ^ set(last)), "---", *lines, "---", *last]
 

@@ -78,7 +78,7 @@ def nights_opened(sandbox):
         )
         started.lock.close()
     nights = {row.night for row in started.context.store.rows.values()}
-    return sorted(nights) if started.context.closed else None
+    return sorted(nights) if started.context.closed_nights else None
 
 
 def run(sandbox):
@@ -407,7 +407,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Growth over two nights of three frames each."""
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     counts = []
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
@@ -427,7 +427,7 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Rings of objects keep them until Python looks for rings."""
-    nights = watch_without_notes._warm.context.closed
+    nights = watch_without_notes._warm.context.closed_nights
     last = [weakref.ref(watch_without_notes._warm), weakref.ref(nights), weakref.ref(nights.notes)]
     del nights
     started, left = session.start, []
@@ -489,7 +489,7 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     sandbox.run()
     before = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
     assert merging.merge_late_notes(sandbox.results) is False, "they are few"
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     monkeypatch.setattr(merging, "_MERGED_PART", 0)
     assert merging.merge_late_notes(sandbox.results)
     assert not (sandbox.results / paths.LATE_NOTES).exists()
@@ -517,7 +517,7 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
     assert merging.merge_late_notes(sandbox.results) is False
     sandbox.run()
     rows, records = load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()
-    monkeypatch.setattr(merging, "_MANY_ROWS", 1)
+    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         merging.merge_late_notes(sandbox.results)

@@ -377,7 +377,9 @@ def test_a_verdict_that_two_runs_gave_is_asked_for_again(sandbox):
                 "open_raw",
                 lambda path, name, o=opened, r=real: (o.append(name), r(path, name))[1],
             )
-            inventory.update(store, session.reading_settings(sandbox.values()), again=again)
+            inventory.update(
+                store, session.reading_settings(sandbox.values()), products_to_reread=again
+            )
         reading[str(again)] = opened
     assert list(reading.values()) == [[], [], ["odd.fits"], ["odd.fits"]]
 

@@ -258,10 +258,10 @@ def test_no_raise_of_a_whole_plan_is_without_a_reason():
 
 
 def test_a_first_run_and_a_run_of_some_nights_give_no_reason(box, tmp_path):
-    assert start(box.clean()).why_whole == ""
+    assert start(box.clean()).why_all_nights == ""
     later(box)
     some = start(box)
-    assert (some.why_whole, some.context.closed is None) == ("", False)
+    assert (some.why_all_nights, some.context.closed_nights is None) == ("", False)
 
 
 def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
@@ -281,6 +281,6 @@ def test_the_line_is_of_large_archives_and_of_dry_runs_too(box, monkeypatch):
 def test_each_reason_leads_to_a_whole_plan_and_is_given(reason, box, monkeypatch):
     REACHED_REASONS[reason](box, monkeypatch)
     started = start(box)
-    assert started.context.closed is None
+    assert started.context.closed_nights is None
     pattern = ".+".join(map(re.escape, reason.split("{}")))
-    assert re.fullmatch(pattern, started.why_whole), started.why_whole
+    assert re.fullmatch(pattern, started.why_all_nights), started.why_all_nights

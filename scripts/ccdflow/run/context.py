@@ -1,7 +1,7 @@
 """The contexts of kinds: the settings, the rows, and the record of each product.
 
-Functions that plan, make and tell of a product ask the same of a `Context`. Its types differ in the
-record of a product (`Context.outcome`):
+Functions that plan, make and describe products ask a `Context` the same questions. Its three types
+answer one of them differently, that for the record of a product (`Context.outcome`):
 
 | type | who gets it | the record of a product |
 | --- | --- | --- |
@@ -54,21 +54,22 @@ class FixedContents:
 
     Attributes
     ----------
-    settings : dict
+    settings : dict of str to object
         As `ccdflow.settings.load_settings` returns them.
     raw, results : Path
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
-    outdated : frozenset of str
+    outdated_files : frozenset of str
         Missing raw files whose camera profile was edited since.
-    closed : ccdflow.run.nights.closed_nights.ClosedNights or None
+    closed_nights : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not plan, and whose rows are not in its store; None for none.
         `ccdflow.run.nights.partial_plan` alone opens further ones, before they are planned.
-    beyond : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
-        Has the rows, records and groups that are found by name, and that nobody goes through:
-        those of closed nights, or of the nights that a watch does not plan. None for none.
+    other_nights : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
+        The rows, records and groups of nights that this run does not plan: of closed nights, or of
+        those that a watch leaves out. They are found by name, and nobody goes through them. None
+        for none.
     """
 
     settings: dict[str, object]
@@ -76,28 +77,28 @@ class FixedContents:
     results: Path
     chain: KindChain
     cameras: tuple[Camera, ...] = ()
-    outdated: frozenset[str] = frozenset()
-    closed: ClosedNights | None = None
-    beyond: RunContents | NightNotes | None = None
+    outdated_files: frozenset[str] = frozenset()
+    closed_nights: ClosedNights | None = None
+    other_nights: RunContents | NightNotes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContents(FixedContents):
     """The fixed parts of a run, and those that grow while it is planned: shared by its contexts.
 
-    Jobs run while nothing of it changes: a job leaves its result in a record of its own.
+    While jobs run nothing of it changes: each job leaves its result in a record of its own.
 
     ====================================  =======================================================
     grows or changes                      by whom, and when
     ====================================  =======================================================
     ``jobs`` ``planned_products``         `ccdflow.run.plan.Planner`, in a plan
     ``groups``                            the kind of the group, in its ``plan``
-    ``unreadable``                        `ccdflow.run.plan.make_plan`, before the kinds plan
+    ``unreadable_folders``                 `ccdflow.run.plan.make_plan`, before the kinds plan
     ``ledger``                            a plan, where a product's times moved; the session,
                                           before the plan and after the jobs
     ``store``                             the kind of raw frames, in its ``plan``; the session,
                                           before the plan and after the jobs
-    ``elsewhere``                         nobody: given when the context is made
+    ``jobs_elsewhere``                    nobody: given when the context is made
     results of `lookup`                   whoever asks first; a plan made again begins without
     ====================================  =======================================================
 
@@ -112,24 +113,24 @@ class RunContents(FixedContents):
         The records of earlier runs, by product.
     jobs : dict of str to ccdflow.run.job.Job
         By product.
-    elsewhere : dict of str to ccdflow.run.job.Job
-        By product; jobs that other processes do in this run, in a batch's process those of other
-        batches. Their records count like those of ``jobs``.
+    jobs_elsewhere : dict of str to ccdflow.run.job.Job
+        By product: jobs of this run that other processes do. In a batch's process they are those
+        of other batches. Their records count like those of ``jobs``.
     groups : dict of str to ccdflow.run.job.Group
         By product.
     planned_products : set of str
         Products that stay or are made by this run, members before their master.
-    unreadable : dict of str to ccdflow.run.products.product_stamps.FolderProblem
+    unreadable_folders : dict of str to ccdflow.run.products.product_stamps.FolderProblem
         Why a folder of products (its path ends in ``/``) cannot be looked into.
     """
 
     store: HeaderStore
     ledger: dict[str, Record]
     jobs: dict[str, Job] = field(default_factory=dict)
-    elsewhere: dict[str, Job] = field(default_factory=dict)
+    jobs_elsewhere: dict[str, Job] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     planned_products: set[str] = field(default_factory=set)
-    unreadable: dict[str, FolderProblem] = field(default_factory=dict)
+    unreadable_folders: dict[str, FolderProblem] = field(default_factory=dict)
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):
@@ -137,7 +138,7 @@ class RunContents(FixedContents):
 
         Parameters
         ----------
-        key : tuple
+        key : tuple of object
             A `ccdflow.run.lookups.Lookup`, and the values that it is about.
         make : callable
             Takes no argument.
@@ -160,7 +161,11 @@ class RunContents(FixedContents):
     def find_row(self, file):
         """Return the row of a raw frame of any night, or None."""
         row = self.store.rows.get(file)
-        return self.beyond.find_row(file) if row is None and self.beyond is not None else row
+        return (
+            self.other_nights.find_row(file)
+            if row is None and self.other_nights is not None
+            else row
+        )
 
     def row(self, file):
         """Return the row of a raw frame of any night.
@@ -187,15 +192,15 @@ class RunContents(FixedContents):
     def earlier_record(self, product):
         """Return the record that the ledger has of a product of any night, or None."""
         record = self.ledger.get(product)
-        if record is None and self.beyond is not None:
-            return self.beyond.earlier_record(product)
+        if record is None and self.other_nights is not None:
+            return self.other_nights.earlier_record(product)
         return record
 
     def find_group(self, product):
         """Return the group of a product of any night, or None."""
         group = self.groups.get(product)
-        if group is None and self.beyond is not None:
-            return self.beyond.find_group(product)
+        if group is None and self.other_nights is not None:
+            return self.other_nights.find_group(product)
         return group
 
     def group(self, product):
@@ -223,19 +228,22 @@ class RunContents(FixedContents):
         """Return whether a product stays or is made by this run; all of closed nights stay."""
         if product in self.planned_products:
             return True
-        return self.closed is not None and self.closed.notes.earlier_record(product) is not None
+        return (
+            self.closed_nights is not None
+            and self.closed_nights.notes.earlier_record(product) is not None
+        )
 
     def is_closed(self, night):
         """Return whether nothing of a night is to be done, and its rows are not gone through."""
-        return self.closed is not None and self.closed.is_closed(night)
+        return self.closed_nights is not None and self.closed_nights.is_closed(night)
 
-    def is_settled(self, product):
-        """Return whether a master is of a night that is closed."""
-        return self.closed is not None and product in self.closed.products
+    def is_of_closed_night(self, product):
+        """Return whether a product is a master of a closed night."""
+        return self.closed_nights is not None and product in self.closed_nights.masters
 
     def summaries(self, name):
         """Return {night: the values noted under a name} of the closed nights."""
-        return {} if self.closed is None else self.closed.summaries(name)
+        return {} if self.closed_nights is None else self.closed_nights.summaries(name)
 
     def _rows_by_product(self):
         return self.lookup(
@@ -261,7 +269,7 @@ class RunContents(FixedContents):
         """Return the rows of a night, sorted by file."""
         rows = self._rows_by_night().get(night)
         if rows is None and self.is_closed(night):
-            rows_by_file = self.closed.notes.rows(night)
+            rows_by_file = self.closed_nights.notes.rows(night)
             return [rows_by_file[file] for file in sorted(rows_by_file)]
         return [] if rows is None else rows
 
@@ -327,7 +335,7 @@ class Context(RunContents, ABC):
 
         Parameters
         ----------
-        key : tuple
+        key : tuple of object
             A `ccdflow.run.lookups.OutcomeKey`, and the values that it is about.
         make : callable
             Takes no argument.
@@ -347,7 +355,7 @@ class Context(RunContents, ABC):
         Parameters
         ----------
         outcome_key : ccdflow.run.lookups.OutcomeKey
-        objects : tuple
+        objects : tuple of object
             They are kept beside the result, so that their ids stay their own.
         make : callable
             Takes no argument.
@@ -376,7 +384,7 @@ class Context(RunContents, ABC):
 
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
-        for folder, problem in self.unreadable.items():
+        for folder, problem in self.unreadable_folders.items():
             if product.startswith(folder):
                 return f"{folder} {problem.text}"
         return ""
@@ -394,7 +402,7 @@ class Context(RunContents, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class _KeptOutcomes:
-    """The values on outcomes of a context whose outcomes do not change: each is kept."""
+    """A store for values on outcomes, of a context whose outcomes do not change."""
 
     _kept: dict[object, object] = field(default_factory=dict, repr=False)
 
@@ -446,9 +454,9 @@ class PlanContext(_KeptOutcomes, Context):
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
-        before = self.earlier_record(product)
-        if job is None or (before is not None and before.key == job.key):
-            return before
+        earlier = self.earlier_record(product)
+        if job is None or (earlier is not None and earlier.key == job.key):
+            return earlier
         foreseen = Record(product, job.kind, job.key)
         refusals = self._lookups.get(_REFUSALS_KEY)
         if refusals and (reason := refusals.get((product, job.key))):
@@ -492,7 +500,7 @@ class _RecordedContext(Context):
         if row is not None and row.status == SET_ASIDE:
             return True
         product = reduced_product(file)
-        if product not in self.jobs and product not in self.elsewhere:
+        if product not in self.jobs and product not in self.jobs_elsewhere:
             return False
         record = self.outcome(product)
         return record is not None and record.status == job_records.SET_ASIDE
@@ -505,14 +513,14 @@ class _RecordedContext(Context):
         """
         if not self._is_of_enabled_type(product):
             return None
-        job = self.jobs.get(product) or self.elsewhere.get(product)
-        before = self.earlier_record(product)
+        job = self.jobs.get(product) or self.jobs_elsewhere.get(product)
+        earlier = self.earlier_record(product)
         if job is None:
-            return before
+            return earlier
         record = job_records.read_record(self.results / job.done)
         if record is not None and record.status in (job_records.FAILED, job_records.GONE):
             return replace(record, key="")
-        return record or _record_of_same_key(before, job)
+        return record or _record_of_same_key(earlier, job)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -549,9 +557,9 @@ class PageContext(_KeptOutcomes, _RecordedContext):
         return self._records[product]
 
 
-def _record_of_same_key(before, job):
+def _record_of_same_key(earlier, job):
     """Return the earlier record if its key is the job's: the lost product will be the same."""
-    return before if before is not None and before.key == job.key else None
+    return earlier if earlier is not None and earlier.key == job.key else None
 
 
 def is_of_enabled_type(row, settings):
@@ -561,7 +569,7 @@ def is_of_enabled_type(row, settings):
     ----------
     row : ccdflow.run.rawframes.rows.Row
         Of a raw frame.
-    settings : dict
+    settings : dict of str to object
         The checked configuration.
 
     Returns
@@ -576,7 +584,7 @@ def type_is_enabled(settings, frame_type):
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         The checked configuration.
     frame_type : str
         Image type.

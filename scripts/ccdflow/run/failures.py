@@ -112,8 +112,8 @@ def leave_record(context, job, error):
     record = job_records.Record(job.product, job.kind, job.key, job_records.FAILED, reason)
     try:
         job_records.write_record(context.results, record, job.done)
-    except OSError as second:
-        if is_full(second):
+    except OSError as writing_error:
+        if is_full(writing_error):
             raise disk_full_error(job) from None
         raise
     return record

@@ -15,13 +15,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ccdflow import paths
-from ccdflow.run.helper_processes import LOST_ERRORS, ask, process
+from ccdflow.run.helper_processes import LOST_ERRORS, ask, helper_process
 from ccdflow.run.rawframes import rawfolder
 
 # Other processes start to help after this many folders, which take as long as their start.
-_MOST_ALONE = 1000
-# A process gets this many folders at once; the main process looks at as many in between.
-_CHUNK, _OWN_FOLDERS = 100, 10
+_MOST_FOLDERS_ALONE = 1000
+# A process gets this many folders at once: one question costs as much as a few folders.
+_CHUNK = 100
+# The main process looks at this many folders between two looks at the answers.
+_OWN_FOLDERS = 10
 
 
 class NotPlain(Exception):
@@ -78,7 +80,10 @@ class FolderLook:
             return None
 
     def _look(self, folder):
-        """Return (hash of the files, folders, names passed over); none if gone, or in a circle."""
+        """Return (hash of the files, folders, names passed over).
+
+        All are empty if the folder is gone, or if a link leads back to a folder above it.
+        """
         try:
             # A file is then found by its name in the open folder: by its path, the kernel would go
             # through all folders above it for each of millions of files.
@@ -91,7 +96,7 @@ class FolderLook:
             os.close(descriptor)
 
     def _look_into(self, folder, descriptor):
-        """Return the same of a folder that is open."""
+        """Return the same as `_look`, of a folder that is open."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in folder.above:
             # A link may lead back to a folder above it.
@@ -155,8 +160,8 @@ def hash_of(text):
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-class FolderLooks:
-    """Looks at all folders below some; other processes help where there are many.
+class TreeLook:
+    """A look at whole trees of folders; other processes help where there are many.
 
     Parameters
     ----------
@@ -173,14 +178,14 @@ class FolderLooks:
 
     def __init__(self, cores):
         self.hashes, self.passed_over = {}, []
-        self._helpers, self._looked = cores - 1, 0
+        self._helpers, self._folder_count = cores - 1, 0
 
-    def look(self, look, folders):
+    def look(self, folder_look, folders):
         """Look at some folders and all below them; links are followed.
 
         Parameters
         ----------
-        look : FolderLook
+        folder_look : FolderLook
         folders : iterable of Folder
 
         Raises
@@ -188,18 +193,22 @@ class FolderLooks:
         NotPlain
             If only a plan shows what is there.
         """
-        self._linked = Counter()
-        self._open = list(folders)
-        while self._open:
-            if self._helpers > 0 and self._looked > _MOST_ALONE and len(self._open) > 2 * _CHUNK:
-                self._look_together(look)
+        self._count_by_link = Counter()
+        self._pending_folders = list(folders)
+        while self._pending_folders:
+            if (
+                self._helpers > 0
+                and self._folder_count > _MOST_FOLDERS_ALONE
+                and len(self._pending_folders) > 2 * _CHUNK
+            ):
+                self._look_together(folder_look)
             else:
-                self._look_at_one(look)
+                self._look_at_one(folder_look)
 
-    def _look_at_one(self, look):
+    def _look_at_one(self, folder_look):
         """Look at the folder that was found last, so that few are open at once."""
-        folder = self._open.pop()
-        self._take(folder, look(folder))
+        folder = self._pending_folders.pop()
+        self._take(folder, folder_look(folder))
 
     def _take(self, folder, answer):
         """Note the content of a folder, and the folders to be looked at."""
@@ -207,40 +216,45 @@ class FolderLooks:
             raise NotPlain(
                 f"{folder.path}: a link, temporary file or tree that only a plan reports"
             )
-        text, folders, passed_over = answer
-        self._looked += 1
-        if text:
-            self.hashes[folder.name] = text
+        hash_of_files, folders, passed_over = answer
+        self._folder_count += 1
+        if hash_of_files:
+            self.hashes[folder.name] = hash_of_files
         if passed_over and not folder.link:
             self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
         for each in folders:
             # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
-            self._linked[each.link] += bool(each.link)
-            if self._linked[each.link] > rawfolder.MOST_LINKED:
+            self._count_by_link[each.link] += bool(each.link)
+            if self._count_by_link[each.link] > rawfolder.MOST_LINKED:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
             if len(each.above) > rawfolder.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")
-        self._open += folders
+        self._pending_folders += folders
 
-    def _look_together(self, look):
+    def _look_together(self, folder_look):
         """Look at the folders that are open now, and at those in them, with other processes."""
         with ExitStack() as stack:
-            helpers = [stack.enter_context(process(look)) for _ in range(self._helpers)]
+            helpers = [
+                stack.enter_context(helper_process(folder_look)) for _ in range(self._helpers)
+            ]
             pool = stack.enter_context(ThreadPoolExecutor(len(helpers)))
             questions = {}
-            while self._open or questions:
-                while helpers and len(self._open) > _CHUNK:
-                    chunk, self._open = self._open[-_CHUNK:], self._open[:-_CHUNK]
+            while self._pending_folders or questions:
+                while helpers and len(self._pending_folders) > _CHUNK:
+                    chunk, self._pending_folders = (
+                        self._pending_folders[-_CHUNK:],
+                        self._pending_folders[:-_CHUNK],
+                    )
                     helper = helpers.pop()
                     questions[pool.submit(ask, helper, chunk)] = helper, chunk
-                for _ in range(min(_OWN_FOLDERS, len(self._open))):
-                    self._look_at_one(look)
-                waiting = 0 if self._open else None
+                for _ in range(min(_OWN_FOLDERS, len(self._pending_folders))):
+                    self._look_at_one(folder_look)
+                waiting = 0 if self._pending_folders else None
                 for finished in wait(questions, waiting, FIRST_COMPLETED).done if questions else ():
                     helper, chunk = questions.pop(finished)
                     if isinstance(finished.exception(), LOST_ERRORS):
                         # The process has died: this one looks at its folders.
-                        self._open += chunk
+                        self._pending_folders += chunk
                         continue
                     helpers.append(helper)
                     for folder, answer in zip(chunk, finished.result(), strict=True):

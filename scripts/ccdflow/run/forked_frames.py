@@ -64,7 +64,7 @@ def map_forked(work, paths, cores):
 
     Returns
     -------
-    list
+    list of object
         Of each frame what `work` returns, or its `CcdflowError` or `OSError`.
 
     Raises
@@ -111,9 +111,11 @@ def _helper_processes(work, paths, count):
     """Fork processes that work on frames; yield the connection to each, and end them."""
     context = multiprocessing.get_context("fork")
     pairs = [context.Pipe() for _ in range(count)]
-    own, pipes_of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    own_pipes, pipes_of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     processes = [
-        context.Process(target=_serve_frames, args=(link, [*own, *pipes_of_helpers], work, paths))
+        context.Process(
+            target=_serve_frames, args=(link, [*own_pipes, *pipes_of_helpers], work, paths)
+        )
         for link in pipes_of_helpers
     ]
     # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
@@ -124,10 +126,10 @@ def _helper_processes(work, paths, count):
         for link in pipes_of_helpers:
             link.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        yield own
+        yield own_pipes
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        for link in own:
+        for link in own_pipes:
             link.close()
         for process in processes:
             if process.pid is not None:

@@ -2,7 +2,8 @@
 
 A process of Python's own pool would start by importing the modules of the main process, and so
 Snakemake. These import the library only, read questions from their standard input and write answers
-to their standard output. A process that dies costs time: the main process answers by itself.
+to their standard output. A process that dies costs only time: the main process answers its
+questions by itself.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ LOST_ERRORS = (OSError, EOFError, pickle.PickleError)
 
 
 @contextmanager
-def process(answer):
-    """Start a process that knows a function; end it at the end.
+def helper_process(answer):
+    """Start a process that answers with a function; kill it when the block ends.
 
     Parameters
     ----------
     answer : callable
-        Called with a part of a question; it, what it takes and what it returns can be pickled.
+        Called with each part of a question. The function, its argument and its result can be
+        pickled.
 
     Yields
     ------
@@ -34,12 +36,12 @@ def process(answer):
         For `ask`.
     """
     library = str(Path(__file__).parents[2])
-    before = os.environ.get("PYTHONPATH")
+    former_path = os.environ.get("PYTHONPATH")
     started = subprocess.Popen(
         [sys.executable, "-c", "from ccdflow.run.helper_processes import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, before)))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, former_path)))},
     )
     try:
         with suppress(OSError):
@@ -60,13 +62,13 @@ def ask(process, parts):
     Parameters
     ----------
     process : subprocess.Popen
-        Of `process`.
-    parts : list
+        As `helper_process` yields it.
+    parts : list of object
         Arguments of the function of the process, one for each answer.
 
     Returns
     -------
-    list
+    list of object
         The answers, in the order of the parts.
 
     Raises

@@ -87,7 +87,7 @@ class Use:
     grade : {'A', 'B', 'C'}
     remarks : tuple of Remark
         Reasons for a grade below A.
-    degrees : tuple
+    degrees : tuple of (float or None)
         A dark's set point and its sensor's temperature, None where unknown; () of other masters.
     cut : str
         The FITS section of a larger master that is applied; '' for all of it.
@@ -266,7 +266,7 @@ class Missing:
 
     @property
     def lacking(self):
-        """The frames that the master lacks: 0 where there is no master to which they belong."""
+        """How many frames the master lacks: 0 where there is no master to which they belong."""
         return self.minimum - self.frames
 
     @property
@@ -276,7 +276,7 @@ class Missing:
 
     @classmethod
     def from_dict(cls, values):
-        """Return it from its `dataclasses.asdict`, after JSON."""
+        """Return a missing master from its `dataclasses.asdict`, after JSON."""
         cause, seconds = MissingCause(values["cause"]), tuple(values["seconds"])
         return cls(**{**values, "cause": cause, "seconds": seconds})
 
@@ -371,7 +371,7 @@ class Group:
 class ClosedGroup(Group):
     """A group whose steps are read from the notes when somebody asks for them.
 
-    Most masters of an archive only say what they are.
+    Of most masters of an archive nobody asks for the steps.
 
     Parameters
     ----------

@@ -33,9 +33,10 @@ FAILED = "failed"
 """The job ended with an error; the next run tries again."""
 
 SETTLED_SECONDS = 3600
-"""A file is on the disk after this many seconds, unless the machine stopped before."""
+"""A file is on the disk after this many seconds, unless the machine stopped before. Chosen: Linux
+writes within a minute or so."""
 
-_compact = json_text.compact_encoder()
+_compact_json = json_text.compact_encoder()
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
@@ -61,9 +62,9 @@ class Record:
     content : str
         DATASUM of a FITS product's first image and CRC-32 of its headers, see
         `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
-    basis : mapping
+    basis : mapping of str to object
         The parts of the key, which show why a product is made again.
-    data : mapping
+    data : mapping of str to object
         Figures for later jobs: levels, noise, statistics, members.
     boot : str
         The start of the machine in which it was made; '' once it is known to be on the disk.
@@ -96,9 +97,9 @@ class Record:
 
         Parameters
         ----------
-        values : sequence
+        values : sequence of object
             One for each of `SHORT_FIELDS`.
-        basis, data : mapping
+        basis, data : mapping of str to object
             As the attributes.
 
         Returns
@@ -172,7 +173,7 @@ def write_record(results, record, path):
     path : str
         Relative to the results folder.
     """
-    atomic_write.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
+    atomic_write.write_whole(Path(results) / path, [_compact_json(record.as_dict()).encode()])
 
 
 def read_record(path):
@@ -181,7 +182,7 @@ def read_record(path):
     Raises
     ------
     OSError
-        If nobody can know because the system does not let us read it.
+        If the system does not allow the file to be read.
     """
     try:
         return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
@@ -214,7 +215,7 @@ def unfolded_records(results):
                 yield path, readable_record(path)
 
 
-def names_of_records(results):
+def paths_of_records(results):
     """Return the paths, relative to the results folder, of all files among the records."""
     return {
         os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118

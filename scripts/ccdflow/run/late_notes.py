@@ -20,8 +20,8 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
-# The notes are read so many times, at most, if a run writes them meanwhile: a watch does so again
-# and again.
+# The notes are read this many times, at most, if a run writes them meanwhile: a watch does so again
+# and again. Chosen.
 _MOST_READINGS = 5
 # The two files of notes; the keys name their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
@@ -33,14 +33,14 @@ class LateNotes:
 
     Attributes
     ----------
-    first : dict
+    heads : dict of str to dict
         The first lines of the notes, with the names of the fields of the lines: of the rows under
         ``"rows"``, of the records under ``"records"``.
     rows, records : list of str
         Lines in the form of the notes.
     """
 
-    first: dict[str, object] = field(default_factory=dict)
+    heads: dict[str, object] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
 
@@ -89,8 +89,8 @@ def read_settled(results, read):
         The last result of ``read()``.
     """
     for _ in range(_MOST_READINGS):
-        before, value = _stamps_of_notes(results), read()
-        if _stamps_of_notes(results) == before:
+        stamps_before, value = _stamps_of_notes(results), read()
+        if _stamps_of_notes(results) == stamps_before:
             break
     return value
 
@@ -101,13 +101,13 @@ def _stamps_of_notes(results):
     return [atomic_write.stamp_of(Path(results) / name) for name in names]
 
 
-def write_late_notes(results, since):
+def write_late_notes(results, late):
     """Write a `LateNotes` beside the present notes.
 
     Parameters
     ----------
     results : path-like
-    since : LateNotes
+    late : LateNotes
 
     Raises
     ------
@@ -116,24 +116,24 @@ def write_late_notes(results, since):
     """
     first = {
         "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
-        "heads": since.first,
-        "count": len(since.rows),
+        "heads": late.heads,
+        "count": len(late.rows),
     }
-    lines = [json.dumps(first, separators=(",", ":")), *since.rows, *since.records]
+    lines = [json.dumps(first, separators=(",", ":")), *late.rows, *late.records]
     notes.write_checked(Path(results) / paths.LATE_NOTES, lines)
 
 
-def is_there(results):
-    """Return whether there is such a file, whatever its content."""
+def has_late_notes(results):
+    """Return whether a results folder has a file of late notes, whatever its content."""
     return (Path(results) / paths.LATE_NOTES).exists()
 
 
 def stamp_of_late_notes(results):
-    """Return size and times of the file as a list, [] where there is none."""
+    """Return size and times of the file of late notes as a list, [] where there is none."""
     return list(atomic_write.stamp_of(Path(results) / paths.LATE_NOTES))
 
 
 def remove_late_notes(results):
-    """Remove the file, once the notes are written whole."""
+    """Remove the file of late notes, once the notes themselves are written whole."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.LATE_NOTES).unlink()

@@ -26,8 +26,8 @@ from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
 # Older results: a batch was an "order". These kinds of records are no products.
 _BATCH_KINDS = ("batch", "order")
 
-_compact = json_text.compact_encoder()
-canonical = json_text.compact_encoder(sort_keys=True)
+_compact_json = json_text.compact_encoder()
+canonical_json = json_text.compact_encoder(sort_keys=True)
 
 # Parts of a basis that are the same for many products; all others are a product's own.
 _COMMON_KEYS = frozenset(
@@ -52,7 +52,7 @@ def _as_unparsed(values):
     """Return values as an `UnparsedMapping`: JSON text, parsed when somebody asks."""
     if isinstance(values, UnparsedMapping):
         return values
-    return UnparsedMapping(_compact(dict(values.items())))
+    return UnparsedMapping(_compact_json(dict(values.items())))
 
 
 class Ledger(dict):
@@ -83,7 +83,7 @@ class Ledger(dict):
         )
         unshared = {name: value for name, value in record.basis.items() if name not in _COMMON_KEYS}
         common = {name: value for name, value in record.basis.items() if name in _COMMON_KEYS}
-        basis = UnparsedMapping(_compact(unshared), self.shared(common))
+        basis = UnparsedMapping(_compact_json(unshared), self.shared(common))
         data = _as_unparsed(record.data)
         return replace(record, basis=basis, data=data)
 
@@ -94,7 +94,7 @@ class Ledger(dict):
 
     def shared(self, common):
         """Return the text of a dict, one object for all that are equal."""
-        text = canonical(common)
+        text = canonical_json(common)
         return self._common.setdefault(text, text)
 
     @property
@@ -130,7 +130,7 @@ def _load_ledger(results):
 def _read_ledger(results, first, lines):
     """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
     ledger, later = Ledger(), late_notes.read_late_notes(results)
-    late_first = later.first.get("records", {})
+    late_first = later.heads.get("records", {})
     reader = late_reader = RecordReader(first, ledger)
     if late_first.get("fields", first["fields"]) != first["fields"]:
         late_reader = RecordReader(first | late_first, ledger)
@@ -146,7 +146,7 @@ def _read_ledger(results, first, lines):
         ledger.sort()
     if not (reader.is_of_another_version or late_reader.is_of_another_version):
         ledger.saved = dict(ledger)
-    ledger.has_late_notes = late_notes.is_there(results)
+    ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger
 
 
@@ -160,7 +160,7 @@ class RecordReader:
 
     Parameters
     ----------
-    first : dict
+    first : dict of str to object
         The first line of the notes.
     ledger : Ledger, optional
         Keeps the texts that records share.
@@ -190,7 +190,7 @@ class RecordReader:
 
         Parameters
         ----------
-        values : list
+        values : list of object
             Of the short fields, as their line has them.
         unshared, data, common : str
             JSON of the record's own basis, of its data, and of the basis that it shares.
@@ -219,7 +219,7 @@ def late_line(record, night):
     -------
     str
     """
-    short = _compact([*(getattr(record, name) for name in SHORT_FIELDS), night])
+    short = _compact_json([*(getattr(record, name) for name in SHORT_FIELDS), night])
     return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
@@ -239,12 +239,12 @@ def line_of_late_line(line, index_of_common):
     """
     short, unshared, data, common = line.split(_SEPARATOR)
     *values, night = decode(short)[0]
-    short = _compact([*values, index_of_common(common or "{}")])
+    short = _compact_json([*values, index_of_common(common or "{}")])
     return values[0], _SEPARATOR.join((short, unshared, data)), night
 
 
 def save_ledger(results, ledger):
-    """Write the ledger if it changed. Returns whether it was written.
+    """Write the ledger if it changed; return whether it was written.
 
     Parameters
     ----------
@@ -262,7 +262,9 @@ def save_ledger(results, ledger):
     indices_of_common = {text: index for index, text in enumerate(bases)}
     first = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
-    written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
+    written = notes.write_checked(
+        Path(results) / paths.LEDGER, chain([_compact_json(first)], lines)
+    )
     ledger.saved = dict(ledger)
     ledger.has_late_notes = False
     return written
@@ -271,7 +273,7 @@ def save_ledger(results, ledger):
 def _line_of_record(record, index_of_common):
     """Return the line of a record; ``index_of_common`` gives the place of its common part."""
     values = [getattr(record, name) for name in SHORT_FIELDS]
-    short = _compact([*values, index_of_common[record.basis.common]])
+    short = _compact_json([*values, index_of_common[record.basis.common]])
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 

@@ -145,7 +145,7 @@ def moved_line(file, results):
     )
 
 
-def error_of_writing(results, error, *, left="no result was changed"):
+def error_of_writing(results, error, *, consequence="no result was changed"):
     """Return the one line on a results folder that cannot be written.
 
     Parameters
@@ -153,8 +153,9 @@ def error_of_writing(results, error, *, left="no result was changed"):
     results : path-like
         The results folder.
     error : OSError
-    left : str, optional
-        The words for the products as they are; the default is for a run that has made none yet.
+    consequence : str, optional
+        The state in which the error leaves the products, in words; the default is that of a run
+        that has made none yet.
 
     Returns
     -------
@@ -165,7 +166,7 @@ def error_of_writing(results, error, *, left="no result was changed"):
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
         file=str(error.filename if is_of_one_place else results),
-        remedy=f"{action_of(error)}; {left}",
+        remedy=f"{action_of(error)}; {consequence}",
     )
 
 

@@ -29,7 +29,7 @@ class Lookup(StrEnum):
     DISTINGUISHING_CARDS = "cards that tell masters apart"
     MAPS_BY_NIGHT = "maps by night"
     PIXELS_BY_NIGHT = "pixels by night"
-    PIXELS_FOR = "pixels for"
+    PIXELS_OF_ROW = "pixels for"
     DETECTOR_SETUP = "detector's setup"
     RESPONSE = "response"
     GLOW = "glow"
@@ -61,7 +61,7 @@ class Lookup(StrEnum):
         return self in (
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
-            Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_FOR, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
+            Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_OF_ROW, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
             Lookup.GLOW, Lookup.CHIP_RECIPE,
         )  # fmt: skip
 

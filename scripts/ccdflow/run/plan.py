@@ -68,13 +68,13 @@ class Plan:
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
-        wanted, open_ = set(), list(products)
-        while open_:
-            job = self.jobs.get(open_.pop())
-            if job is not None and job.product not in wanted:
-                wanted.add(job.product)
-                open_ += set(job.needs) - set(job.spare)
-        for product in set(self.jobs) - wanted:
+        needed_products, pending = set(), list(products)
+        while pending:
+            job = self.jobs.get(pending.pop())
+            if job is not None and job.product not in needed_products:
+                needed_products.add(job.product)
+                pending += set(job.needs) - set(job.spare)
+        for product in set(self.jobs) - needed_products:
             del self.jobs[product]
 
 
@@ -158,7 +158,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
     """
     if stamps is None:
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
-        context.unreadable.update(problems)
+        context.unreadable_folders.update(problems)
     doubtful = set(ledger.products_to_verify(context.ledger))
     planner = Planner(PlanContext.of(context), stamps, doubtful, forced, records)
     for kind in context.chain:
@@ -205,7 +205,7 @@ class Planner:
         self._doubtful = doubtful
         self._forced = forced
         self._records = (
-            job_records.names_of_records(context.results)
+            job_records.paths_of_records(context.results)
             if records is None
             else {os.path.relpath(path, context.results) for path in records}
         )
@@ -250,7 +250,7 @@ class Planner:
         context, product = self.context, wanted.product
         self.planned_counts[kind.name] += 1
         context.planned_products.add(product)
-        if context.unreadable and context.problem_of(product):
+        if context.unreadable_folders and context.problem_of(product):
             # The folder cannot be looked into, and nothing can be put there.
             return
         key = wanted.key or digest(wanted.basis)
@@ -280,7 +280,7 @@ class Planner:
         context, name, count = self.context, kind.name, 0
         jobs, plan_product = context.jobs, context.planned_products.add
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
-        has_remains = bool(context.unreadable or self._records)
+        has_remains = bool(context.unreadable_folders or self._records)
         for wanted in products:
             if has_remains or wanted.basis is not None:
                 self.want(kind, wanted)
@@ -331,7 +331,7 @@ class Planner:
         kind : ccdflow.kinds.kind.Kind
         product : str
             Path relative to the results folder.
-        basis : dict
+        basis : dict of str to object
             The sources that its key is the hash of.
 
         Returns

@@ -21,7 +21,7 @@ def settings_of(values_given):
 
     Returns
     -------
-    dict
+    dict of str to object
         As `ccdflow.settings.load_settings` returns it.
 
     Raises

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EarlierJobs:
-    """How a run meets jobs of a killed one that are still at work.
+    """The treatment of jobs of a killed run that are still at work.
 
     Attributes
     ----------
     say : callable
         Takes a line where they are waited for.
-    are_beside : bool
-        Whether the plan is made while they are at work on what it wants as well, for each batch
-        waits for them itself. Otherwise, and if they are to replace a product that the plan keeps,
-        the plan is made once they have ended.
+    may_go_on : bool
+        Whether they may go on while this run is planned, as each batch waits by itself for those
+        that make the same products. Otherwise, and if they would replace a product that the plan
+        keeps, the plan is made once they have ended.
     """
 
     say: Callable[[str], None] = print
-    are_beside: bool = False
+    may_go_on: bool = False
 
 
-_AWAITED_EARLIER_JOBS = EarlierJobs()
+_EARLIER_JOBS_WAITED_FOR = EarlierJobs()
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class RunRequest:
         Products requested by name. Their raw files, and those of ``forced``, are read again if
         they were set aside.
     earlier_jobs : EarlierJobs
-        How jobs of an earlier run are met that are still at work.
+        The treatment of jobs of an earlier run that are still at work.
     """
 
     is_dry: bool = False
     accepts_seal: bool = False
     forced: frozenset[str] = frozenset()
     requested: frozenset[str] = frozenset()
-    earlier_jobs: EarlierJobs = _AWAITED_EARLIER_JOBS
+    earlier_jobs: EarlierJobs = _EARLIER_JOBS_WAITED_FOR
 
     @property
     def names_products(self):
@@ -96,7 +96,7 @@ class RunStart:
 
     Attributes
     ----------
-    settings : dict
+    settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
         Those on which the reading of headers depends.
@@ -111,7 +111,7 @@ class RunStart:
         How many processes may read headers.
     progress : callable or None
         Called with (headers read, headers to read).
-    awaited : frozenset of str
+    awaited_batches : frozenset of str
         Batches of an earlier run that the run has waited for.
     """
 
@@ -123,7 +123,7 @@ class RunStart:
     lock: TextIO | None = None
     cores: int = 1
     progress: Callable[[int, int], None] | None = None
-    awaited: frozenset[str] = frozenset()
+    awaited_batches: frozenset[str] = frozenset()
 
     @property
     def raw(self):

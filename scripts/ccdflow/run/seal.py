@@ -27,7 +27,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records
 from ccdflow.run.batches import claims
-from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
+from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -54,25 +54,25 @@ class Seal:
         Size and times of inventory, ledger and table.
     boot : str
         The start of the machine for which it holds; '' for any.
-    until : float
+    valid_until : float
         Seconds since the epoch until which it holds; 0 for ever.
-    described, closing : list of str
+    plan_lines, closing_lines : list of str
         The lines on products to be made, and the last lines.
     dry_run_lines : list of str or None
         The lines of a dry run on the plan's effects; None where a dry run has to plan.
     is_failure : bool
         Whether frames set aside make the run a failure.
-    kinds : dict
+    kinds : dict of str to object
         `asdict` of the `KindFacts` of the run.
     """
 
     state: str
     notes: list[list[int]]
     boot: str
-    until: float
-    described: list[str]
+    valid_until: float
+    plan_lines: list[str]
     dry_run_lines: list[str] | None
-    closing: list[str]
+    closing_lines: list[str]
     is_failure: bool
     kinds: dict[str, object] = field(default_factory=dict)
 
@@ -85,8 +85,8 @@ class KindFacts:
     ----------
     origin : str
         Hash of code and settings, which all of the others follow from.
-    versions : list
-        [name, versions] of each kind.
+    versions : list of [str, object]
+        Name and versions of each kind.
     path_prefixes : list of str
         Of their products.
     further_files : list of str
@@ -138,7 +138,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         As `ccdflow.settings.load_settings` returns them.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
@@ -147,16 +147,16 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     cores : int, optional
         How many processes may look at folders.
     has_records : bool, optional
-        Whether records that jobs have left are no hindrance: who asks takes them in.
+        Whether records that jobs have left are allowed: the caller takes them in.
 
     Returns
     -------
     State or None
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
-        files: only a plan shows what is to be done then.
+        files: then only a plan shows the products to be made.
     """
     results, raw = Path(settings["results"]), os.fspath(settings["raw"])
-    looks = FolderLooks(cores)
+    tree_look = TreeLook(cores)
     folders, tables = [Folder(raw, "raw/", is_raw=True)], []
     try:
         for name in _UNFINISHED_FOLDERS[has_records:]:
@@ -177,7 +177,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
                 folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
             else:
                 tables.append((prefix, atomic_write.stamp_of(results / prefix)))
-        looks.look(FolderLook(raw, rawfolder.devices()), folders)
+        tree_look.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
@@ -186,8 +186,8 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
     general = hash_of(json.dumps(parts, sort_keys=True))
-    passed_over = tuple(name.removeprefix("raw/") for name in looks.passed_over)
-    return State(general, hash_of(repr(tables)), looks.hashes, passed_over, kinds)
+    passed_over = tuple(name.removeprefix("raw/") for name in tree_look.passed_over)
+    return State(general, hash_of(repr(tables)), tree_look.hashes, passed_over, kinds)
 
 
 def _facts_of_kinds(chain, settings, origin):
@@ -210,9 +210,9 @@ def _refuse_files(folder):
     These stay for a month, for jobs that queue on a cluster, and no run has anything to do with
     them.
     """
-    for above, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
+    for subfolder, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
         for name in names:
-            if not claims.is_withdrawn(Path(above) / name):
+            if not claims.is_withdrawn(Path(subfolder) / name):
                 raise NotPlain(f"{folder}: an earlier run has left {name}")
 
 
@@ -223,10 +223,10 @@ def _stamps_of_code():
     for folder, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         # Names are put together as text: functions of paths take most of the time of 300 files.
-        below = folder[len(top) + 1 :]
+        relative_folder = folder[len(top) + 1 :]
         for name in sorted(names):
             stamp = atomic_write.stamp_of(f"{folder}{os.sep}{name}")[:2]
-            stamps.append([f"{below}{os.sep}{name}" if below else name, stamp])
+            stamps.append([f"{relative_folder}{os.sep}{name}" if relative_folder else name, stamp])
     return [ccdflow.__version__, stamps]
 
 
@@ -268,7 +268,7 @@ def _why_broken(sealed, archive_state, note_stamps):
     ----------
     sealed : Seal
     archive_state : State
-    note_stamps : list
+    note_stamps : list of list of int
         Size and times of the notes as they are now, as `_ordered_stamps` returns them.
 
     Returns
@@ -281,7 +281,7 @@ def _why_broken(sealed, archive_state, note_stamps):
         return "the notes of the last run have changed"
     if sealed.boot not in ("", job_records.boot_id()):
         return "the machine was started since, and may have lost products that were new then"
-    if sealed.until and time.time() >= sealed.until:
+    if sealed.valid_until and time.time() >= sealed.valid_until:
         return "products that were new then are looked at once more"
     return ""
 
@@ -295,21 +295,21 @@ def _read_seal(results):
         return None
 
 
-def leave_seal(plan, before, *, described, closing, is_failure):
+def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     """Leave a seal after a run that found nothing to do, unless the next one may find something.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
         An empty one; its inventory and ledger are as they are on the disk.
-    before : State or None
+    state_before : State or None
         The `State` from before the plan was made.
-    described, closing : list of str
+    plan_lines, closing_lines : list of str
         The lines of the run.
     is_failure : bool
     """
     context = plan.context
-    if before is None or context.unreadable:
+    if state_before is None or context.unreadable_folders:
         return
     if any(map(is_read_again, context.store.rows.values())):
         return
@@ -317,20 +317,24 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
     until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
-    if context.closed is not None:
-        until = max(until, context.closed.doubted_until)
+    if context.closed_nights is not None:
+        until = max(until, context.closed_nights.doubted_until)
     boot = job_records.boot_id() if until else ""
     stamps = _ordered_stamps(context.results)
-    run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
+    lines_of_run = {
+        "plan_lines": plan_lines,
+        "dry_run_lines": _dry_run_lines(plan),
+        "closing_lines": closing_lines,
+    }
     sealed = Seal(
-        before.text, stamps, boot, until, **run_lines, is_failure=is_failure,
-        kinds=asdict(before.kinds),
+        state_before.text, stamps, boot, until, **lines_of_run, is_failure=is_failure,
+        kinds=asdict(state_before.kinds),
     )  # fmt: skip
     text = json.dumps(asdict(sealed), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.
         notes.write_checked(context.results / paths.SEAL, [text])
-        closed_nights.note_all_nights(context, before, plan.older_headers)
+        closed_nights.note_all_nights(context, state_before, plan.older_headers)
 
 
 def _dry_run_lines(plan):

@@ -34,7 +34,7 @@ from ccdflow.settings import cameras_folder
 _LOG = logging.getLogger(__name__)
 # The request of a run that plans all nights.
 _WHOLE_RUN = RunRequest()
-# Below this many frames a plan of all nights takes a second or so: nobody asks why.
+# Below this many frames a plan of all nights takes a second or so, and its reason is not shown.
 _MANY_FRAMES = 10_000
 
 
@@ -48,14 +48,14 @@ class Session:
     is_dry : bool
         If True, nothing is written.
     lock : file object or None
-    busy : dict of str to dict of str to str
+    busy_batches : dict of str to dict of str to str
         Batches of an earlier run that are still at work, by path: the record of each product.
-    awaited : frozenset of str
+    awaited_batches : frozenset of str
         Those that the run has waited for: if busy, they give no sign of life.
-    failed, postponed : list of ccdflow.run.job_records.Record
+    failed_records, postponed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
-    unmoved : dict of str to Exception
+    unmoved_products : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
         The valid seal: nothing is to be done, and inventory and ledger were not read.
@@ -63,33 +63,34 @@ class Session:
         The state of the archive before the plan was made, for a new seal.
     archive_state : ccdflow.run.seal.State or None
         The same state also where no seal is left, for a watch that closes nights.
-    why_whole : str
-        Why all nights are planned although some are closed; '' if not, or if none was closed. Of a
-        dry run, which plans all nights in any case: why the run would, as far as the notes tell.
+    why_all_nights : str
+        The reason why all nights are planned although some are closed; '' if they are not, or if
+        none was closed. A dry run plans all nights in any case: it has the reason that the run
+        itself would have, as far as the notes tell.
     """
 
     plan: plan.Plan
     is_dry: bool
     lock: TextIO | None = None
-    busy: dict[str, dict[str, str]] = field(default_factory=dict)
-    awaited: frozenset[str] = frozenset()
-    failed: list[job_records.Record] = field(default_factory=list)
-    postponed: list[job_records.Record] = field(default_factory=list)
-    unmoved: dict[str, Exception] = field(default_factory=dict)
+    busy_batches: dict[str, dict[str, str]] = field(default_factory=dict)
+    awaited_batches: frozenset[str] = frozenset()
+    failed_records: list[job_records.Record] = field(default_factory=list)
+    postponed_records: list[job_records.Record] = field(default_factory=list)
+    unmoved_products: dict[str, Exception] = field(default_factory=dict)
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None
     archive_state: seal.State | None = None
-    why_whole: str = ""
+    why_all_nights: str = ""
 
     def lines_on_nights(self):
         """Return the line on why all nights are planned; [] for a few frames or some nights."""
-        if not self.why_whole or len(self.context.store.rows) < _MANY_FRAMES:
+        if not self.why_all_nights or len(self.context.store.rows) < _MANY_FRAMES:
             return []
-        return [f"all nights are planned: {self.why_whole}"]
+        return [f"all nights are planned: {self.why_all_nights}"]
 
     def describe(self):
         """Return the first lines of the run: the products to be made and moved."""
-        return self.seal.described if self.seal else lines_on_plan(self.plan)
+        return self.seal.plan_lines if self.seal else lines_on_plan(self.plan)
 
     def dry_run_lines(self):
         """Return the lines of a dry run on the effects of the plan."""
@@ -108,7 +109,7 @@ def start(
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
@@ -257,7 +258,7 @@ def _session_of_nights(run_start, archive_state):
         why_whole = str(error)
         _LOG.debug("all nights are planned: %s", why_whole)
     session = _session_of_all_nights(run_start)
-    session.why_whole = why_whole
+    session.why_all_nights = why_whole
     return session
 
 
@@ -280,22 +281,22 @@ def _session_of_all_nights(run_start):
     forced = request.forced
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
-    busy = {} if request.is_dry else claims.withdraw(results)
-    if not request.earlier_jobs.are_beside:
-        run_start, busy = _wait_for_earlier(run_start, busy)
+    busy_batches = {} if request.is_dry else claims.withdraw(results)
+    if not request.earlier_jobs.may_go_on:
+        run_start, busy_batches = _wait_for_earlier(run_start, busy_batches)
     last_round = run_start.last_round
     read = last_round.read_notes if last_round is not None else None
     store, records = read_notes(results) if read is None else read()
     files, unmade = ledger.fold(results, records, verify=True, known=run_start.unsaved_records)
     take_aside(store, unmade)
-    gone = inventory.update(
+    missing_files = inventory.update(
         store,
         run_start.reading,
-        again=read_again,
+        products_to_reread=read_again,
         progress=run_start.progress,
         cores=run_start.cores,
     )
-    mark_gone(store, records, gone, results)
+    mark_gone(store, records, missing_files, results)
     outdated = frozenset(inventory.outdated_files(store, run_start.reading))
     context = JobContext(
         settings=run_start.settings,
@@ -304,19 +305,25 @@ def _session_of_all_nights(run_start):
         store=store,
         ledger=records,
         chain=chain,
-        outdated=outdated,
+        outdated_files=outdated,
         cameras=run_start.reading.cameras,
     )
     planned = plan.make_plan(context, forced, records=files)
-    session = Session(planned, request.is_dry, run_start.lock, busy, awaited=run_start.awaited)
-    if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
+    session = Session(
+        planned,
+        request.is_dry,
+        run_start.lock,
+        busy_batches,
+        awaited_batches=run_start.awaited_batches,
+    )
+    if spoilers := _busy_with_current(context, busy_batches, files) - run_start.awaited_batches:
         run_start, _ = _wait_for_earlier(run_start, spoilers)
         return _session_of_all_nights(run_start)
     if not request.is_dry:
         try:
             remove_logs(results)
             _retire_planned(session)
-            save_session(session, claims.removable_records(files, busy, results))
+            save_session(session, claims.removable_records(files, busy_batches, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
@@ -341,14 +348,14 @@ def _wait_for_earlier(run_start, batches):
     busy : dict of str to dict of str to str
         As `claims.withdraw` returns it.
     """
-    if new := frozenset(batches) - run_start.awaited:
-        for batch in sorted(new):
+    if new_batches := frozenset(batches) - run_start.awaited_batches:
+        for batch in sorted(new_batches):
             claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
         batches = claims.withdraw(run_start.results)
-    return replace(run_start, awaited=run_start.awaited | new), batches
+    return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
 
 
-def _busy_with_current(context, busy, files):
+def _busy_with_current(context, busy_batches, files):
     """Return the batches that are going to replace a product that this plan keeps as it is.
 
     An earlier run with other settings wanted it otherwise, and this run reads what is there.
@@ -357,7 +364,7 @@ def _busy_with_current(context, busy, files):
     ----------
     context : ccdflow.run.context.JobContext
         Planned.
-    busy : dict of str to dict of str to str
+    busy_batches : dict of str to dict of str to str
         As `claims.withdraw` returns it.
     files : list of str
         The records that are in the ledger.
@@ -366,15 +373,15 @@ def _busy_with_current(context, busy, files):
     -------
     frozenset of str
     """
-    results, ended = context.results, set(files) if busy else ()
+    results, folded_files = context.results, set(files) if busy_batches else ()
     return frozenset(
         batch
-        for batch, records in busy.items()
+        for batch, records in busy_batches.items()
         for product, path in records.items()
         if product not in context.jobs
-        and (kept := context.earlier_record(product)) is not None
-        and kept.key != paths.parse_done(path)[1]
-        and os.path.join(results, path) not in ended  # noqa: PTH118 - as `files` has paths
+        and (kept_record := context.earlier_record(product)) is not None
+        and kept_record.key != paths.parse_done(path)[1]
+        and os.path.join(results, path) not in folded_files  # noqa: PTH118 - as `files` has paths
     )
 
 
@@ -407,8 +414,8 @@ def reading_settings(settings):
 def _retire_planned(session):
     """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
     context = session.context
-    session.unmoved |= retire(context, session.plan.products_to_retire)
-    for row in filter(None, map(session.plan.dropped.get, session.unmoved)):
+    session.unmoved_products |= retire(context, session.plan.products_to_retire)
+    for row in filter(None, map(session.plan.dropped.get, session.unmoved_products)):
         context.store.rows[row.file] = row
 
 
@@ -467,7 +474,7 @@ def save_session(session, files=()):
     for file, text in context.store.tracebacks.items():
         tracebacks.write_traceback(context.results, file, text)
     context.store.tracebacks.clear()
-    if context.closed is not None:
+    if context.closed_nights is not None:
         partial_plan.save_partial_plan(context)
     else:
         header_store.save_store(context.results, context.store)
@@ -511,41 +518,51 @@ def finish(session):
         If the notes cannot be written, or the values of the last lines cannot be read.
     """
     if session.seal:
-        return session.seal.closing, session.seal.is_failure
+        return session.seal.closing_lines, session.seal.is_failure
     try:
         try:
             return _close_session(session)
         except NeedsWholePlan as error:
-            session.why_whole = str(error)
+            session.why_all_nights = str(error)
             return _finish_whole(session)
     except OSError as error:
-        left = "all finished products are whole, and the next run takes them in"
-        raise lock.error_of_writing(session.context.results, error, left=left) from None
+        consequence = "all finished products are whole, and the next run takes them in"
+        raise lock.error_of_writing(
+            session.context.results, error, consequence=consequence
+        ) from None
 
 
 def _close_session(session):
     """Return the closing lines, and whether a job failed."""
     context, run_plan = session.context, session.plan
-    is_idle = not (run_plan.jobs or run_plan.products_to_retire or session.busy or session.is_dry)
-    described = session.describe() if session.state_to_seal and is_idle else []
+    is_idle = not (
+        run_plan.jobs or run_plan.products_to_retire or session.busy_batches or session.is_dry
+    )
+    plan_lines = session.describe() if session.state_to_seal and is_idle else []
     moved_lines = []
     if not session.is_dry:
         if session.lock is not None:
             moved_lines = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
     # The ledger now holds the jobs' results.
-    ended = PageContext.of(replace(context, jobs={}, elsewhere={}))
-    lines = moved_lines + removal.lines_on_unmoved(session.unmoved)
+    ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
+    lines = moved_lines + removal.lines_on_unmoved(session.unmoved_products)
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    reported_failures = () if moved_lines else session.failed
+    reported_failures = () if moved_lines else session.failed_records
     # The look for the seal has seen all files of the raw folder.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
-    lines += closing_lines(ended, reported_failures, session.postponed, passed=passed_over)
-    is_failure = bool(session.failed or session.unmoved) or fails(context)
-    if described and not session.failed and not moved_lines:
+    lines += closing_lines(
+        ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
+    )
+    is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
+    if plan_lines and not session.failed_records and not moved_lines:
         seal.leave_seal(
-            run_plan, archive_state, described=described, closing=lines, is_failure=is_failure
+            run_plan,
+            archive_state,
+            plan_lines=plan_lines,
+            closing_lines=lines,
+            is_failure=is_failure,
         )
     return lines, is_failure
 
@@ -564,35 +581,39 @@ def _finish_whole(session):
             lock=session.lock,
         )
     )
-    session_of_all.why_whole = session.why_whole
-    ended = PageContext.of(replace(session_of_all.context, jobs={}, elsewhere={}))
-    unmoved = session.unmoved | session_of_all.unmoved
+    session_of_all.why_all_nights = session.why_all_nights
+    ended_context = PageContext.of(replace(session_of_all.context, jobs={}, jobs_elsewhere={}))
+    unmoved = session.unmoved_products | session_of_all.unmoved_products
     lines = [
         *session_of_all.lines_on_nights(),
         *removal.lines_on_unmoved(unmoved),
-        *closing_lines(ended, session.failed, session.postponed),
+        *closing_lines(ended_context, session.failed_records, session.postponed_records),
     ]
     if session.plan.jobs:
         last_run.write_last_run(session)
-    return lines, bool(session.failed or unmoved) or fails(ended)
+    return lines, bool(session.failed_records or unmoved) or fails(ended_context)
 
 
 def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
-    jobs = session.plan.jobs if session.busy else {}
+    jobs = session.plan.jobs if session.busy_batches else {}
     files, unmade = ledger.fold(context.results, context.ledger, verify=False, jobs=jobs)
     take_aside(context.store, unmade)
-    session.failed = [record for record in unmade if record.status == job_records.FAILED]
-    first = context.chain.first.name
-    session.postponed = [r for r in unmade if r.status == job_records.GONE and r.kind != first]
+    session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
+    first_kind = context.chain.first.name
+    session.postponed_records = [
+        record
+        for record in unmade
+        if record.status == job_records.GONE and record.kind != first_kind
+    ]
     staying = _unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
-    session.unmoved |= retire(context, leaving)
+    session.unmoved_products |= retire(context, leaving)
     for product in _refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
-    busy = claims.withdraw(context.results, ended=True)
-    save_session(session, claims.removable_records(files, busy, context.results))
+    busy_batches = claims.withdraw(context.results, is_run_over=True)
+    save_session(session, claims.removable_records(files, busy_batches, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
 
@@ -620,7 +641,11 @@ def _unmade_for_now(run_plan, unmade):
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """
-    products = {r.product for r in unmade if r.status in (job_records.GONE, job_records.FAILED)}
+    products = {
+        record.product
+        for record in unmade
+        if record.status in (job_records.GONE, job_records.FAILED)
+    }
     for job in run_plan.jobs.values() if products else ():
         if not products.isdisjoint(job.needs):
             products.add(job.product)

@@ -53,7 +53,7 @@ def lists_in(values, names):
 
     Parameters
     ----------
-    values : mapping
+    values : mapping of str to object
         A record's data.
     names : sequence of str
 

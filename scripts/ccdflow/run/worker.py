@@ -67,13 +67,13 @@ class WorkResult:
         By product, in the order in which the jobs ended.
     unrecorded : dict of str to str
         Products whose jobs could leave no record, with the reason.
-    full : str
-        The line on the full disk that ended the work early, or ''.
+    full_disk : str
+        The line on the full disk that ended the work early; '' while there was room.
     """
 
     records: dict[str, job_records.Record] = field(default_factory=dict)
     unrecorded: dict[str, str] = field(default_factory=dict)
-    full: str = ""
+    full_disk: str = ""
 
 
 def work_plan(context, jobs, *, threads, on_done=None):
@@ -153,15 +153,15 @@ class _Pool:
         self.result, self.error = WorkResult(), None
         index_of = {job.product: index for index, job in enumerate(jobs)}
         self.followers = [[] for _ in jobs]
-        self.missing = [0] * len(jobs)
+        self.missing_needs = [0] * len(jobs)
         for index, job in enumerate(jobs):
             for need in set(job.needs) & index_of.keys():
                 self.followers[index_of[need]].append(index)
-                self.missing[index] += 1
-        self.ready = [index for index, count in enumerate(self.missing) if not count]
-        heapify(self.ready)
-        self.remaining, self.running, self.stopped = len(jobs), 0, False
-        self.changed = threading.Condition()
+                self.missing_needs[index] += 1
+        self.ready_jobs = [index for index, count in enumerate(self.missing_needs) if not count]
+        heapify(self.ready_jobs)
+        self.remaining_count, self.busy_threads, self.is_stopped = len(jobs), 0, False
+        self.condition = threading.Condition()
 
     def run(self):
         """Make products until none is left (one thread's work)."""
@@ -169,30 +169,32 @@ class _Pool:
             while (index := self._next()) is not None:
                 self._do(index)
         except BaseException as error:
-            with self.changed:
+            with self.condition:
                 # A later thread's error often follows from the first one.
                 self.error = error if self.error is None else self.error
-                self.stopped = True
-                self.changed.notify_all()
+                self.is_stopped = True
+                self.condition.notify_all()
 
     def _next(self):
         """Return the index of the next job that can be done; None without such a job."""
-        with self.changed:
-            while self.remaining and not self.stopped:
-                if self.ready and self._fits(self.jobs[self.ready[0]]):
-                    self.running += self._width(self.jobs[self.ready[0]])
-                    return heappop(self.ready)
-                if not self.running:
+        with self.condition:
+            while self.remaining_count and not self.is_stopped:
+                if self.ready_jobs and self._fits(self.jobs[self.ready_jobs[0]]):
+                    self.busy_threads += self._width(self.jobs[self.ready_jobs[0]])
+                    return heappop(self.ready_jobs)
+                if not self.busy_threads:
                     circle = [
-                        job.product for job, n in zip(self.jobs, self.missing, strict=True) if n
+                        job.product
+                        for job, n in zip(self.jobs, self.missing_needs, strict=True)
+                        if n
                     ]
                     raise RuntimeError(f"jobs need each other in a circle: {', '.join(circle)}")
-                self.changed.wait()
+                self.condition.wait()
         return None
 
     def _fits(self, job):
         """Return whether the threads that are free suffice for a job."""
-        return self.running + self._width(job) <= self.threads
+        return self.busy_threads + self._width(job) <= self.threads
 
     def _width(self, job):
         """Return the number of threads of a job: a wide one has all, and no other beside it."""
@@ -200,27 +202,27 @@ class _Pool:
 
     def _do(self, index):
         """Do a job and note its record, or the reason why there is no record."""
-        job, record, reason, full = self.jobs[index], None, "", ""
+        job, record, reason, full_disk_line = self.jobs[index], None, "", ""
         width = self._width(job)
         try:
             record = attempt(self.context, job, make=self.make, threads=width)
         except failures.DiskFull as error:
-            full = str(error)
+            full_disk_line = str(error)
         except OSError as error:
             reason = f"{failures.error_words(error)}; {failures.remedy_of(error)}"
         if record is not None:
             self.on_done(record)
-        with self.changed:
+        with self.condition:
             self._note(job, record, reason)
-            self.running -= width
-            self.remaining -= 1
-            if full:
-                self.result.full, self.stopped = full, True
+            self.busy_threads -= width
+            self.remaining_count -= 1
+            if full_disk_line:
+                self.result.full_disk, self.is_stopped = full_disk_line, True
             for follower in self.followers[index]:
-                self.missing[follower] -= 1
-                if not self.missing[follower]:
-                    heappush(self.ready, follower)
-            self.changed.notify_all()
+                self.missing_needs[follower] -= 1
+                if not self.missing_needs[follower]:
+                    heappush(self.ready_jobs, follower)
+            self.condition.notify_all()
 
     def _note(self, job, record, reason):
         """Note the record of a job, or why it could not be written; a full disk leaves neither."""

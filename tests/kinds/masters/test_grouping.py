@@ -55,7 +55,7 @@ def members(rows, *, outdated=(), records=None):
     context = SimpleNamespace(
         store=SimpleNamespace(rows={each.file: each for each in rows}),
         settings={"types": ["bias", "dark", "flat", "science"]},
-        outdated=set(outdated),
+        outdated_files=set(outdated),
         earlier_record=(records or {}).get,
     )
     return [each.file for each in grouping.possible_members(BIAS_KIND, context)]

@@ -203,7 +203,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     nights = {f"2024-03-0{n}": 2 for n in range(1, 4)}
     files = [f"{night}/{n:03d}.fits.gz" for night in nights for n in range(2)]
     session = make_session(nights, done=files, most=most)
-    assert batch_splitting.are_wanted(session.plan) == (most < 9)
+    assert batch_splitting.needs_batches(session.plan) == (most < 9)
     parts = batch_splitting.split(session, each_night=False, write=False)
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
@@ -289,7 +289,7 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
 
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
-    session.busy = {
+    session.busy_batches = {
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
     }
@@ -305,7 +305,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     context = session.context
     earlier = context.results / batch_files.path_of("2024-03-01", "earlier")
     made = [f"reduced/2024-03-01/{number:03d}.fits" for number in range(2)]
-    session.busy = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
+    session.busy_batches = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
     (batch,) = batch_splitting.split(session, each_night=True)
     path = context.results / batch.path
     earlier.touch()
@@ -411,8 +411,8 @@ def test_memory_covers_the_frames_at_work_or_the_stack_within_its_limit():
         >= 7 * LFC * 10 / 1e6
     )
     assert (
-        batch_resources.memory(many, combining=4000)
-        > batch_resources.memory(many, combining=1000)
+        batch_resources.memory(many, combine_memory=4000)
+        > batch_resources.memory(many, combine_memory=1000)
         > 1500
     )
 

@@ -197,9 +197,9 @@ def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
     """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
     batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw_batch, []
 
-    def withdraw_while_another_looks(path, *, ended):
+    def withdraw_while_another_looks(path, *, is_run_over):
         lockable.append(claims._try_lock(claims.lock_path(path)))
-        withdraw(path, ended=ended)
+        withdraw(path, is_run_over=is_run_over)
 
     monkeypatch.setattr(claims, "_withdraw_batch", withdraw_while_another_looks)
     claims.withdraw(tmp_path)
@@ -287,7 +287,7 @@ def test_a_process_dies_with_its_parent(tmp_path):
     child = (
         f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
         "from ccdflow.run.batches import batch_files, claims\n"
-        "claims.die_with(os.getppid(), every=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+        "claims.die_with(os.getppid(), pause=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
     )
     parent = (
         "import subprocess, sys, time\n"

@@ -65,9 +65,9 @@ def kill_run(folders):
         run.claim.close()
 
 
-def start(values, *, say=pytest.fail, are_beside=False):
+def start(values, *, say=pytest.fail, may_go_on=False):
     """Return a planned run, without its lock."""
-    request = RunRequest(earlier_jobs=EarlierJobs(say, are_beside))
+    request = RunRequest(earlier_jobs=EarlierJobs(say, may_go_on))
     running = session.start(values, chain=kinds.CHAIN, request=request)
     running.lock.close()
     return running
@@ -76,7 +76,7 @@ def start(values, *, say=pytest.fail, are_beside=False):
 def test_on_one_machine_the_plan_is_made_once_jobs_of_an_earlier_run_have_ended(kill_run):
     killed = kill_run()
     running = start(killed.settings, say=killed.end)
-    assert running.busy == {}
+    assert running.busy_batches == {}
     assert not running.plan.jobs.keys() & set(killed.batch.products)
     assert ledger.load_ledger(killed.results).keys() >= set(killed.batch.products)
 
@@ -91,7 +91,7 @@ def test_a_record_left_while_the_plan_is_made_counts_for_the_new_job(kill_run, m
         return update(*arguments, **options)
 
     monkeypatch.setattr(session.inventory, "update", update_after_a_job)
-    running = start(killed.settings, are_beside=True)
+    running = start(killed.settings, may_go_on=True)
     (product,) = made
     assert running.plan.jobs[product].attempt == 0
     (batch,) = batch_splitting.split(running, each_night=True)
@@ -106,19 +106,19 @@ def test_an_earlier_job_that_is_to_replace_a_product_that_stays_is_awaited(folde
     other = kill_run(bias={"method": "median"})
     assert bias in other.batch.products
     # It is replaced while the plan is made, and so it is made again.
-    running = start(first.context.settings, are_beside=True, say=other.end)
-    assert running.busy == {}
+    running = start(first.context.settings, may_go_on=True, say=other.end)
+    assert running.busy_batches == {}
     assert running.plan.jobs[bias].key == first.records[bias].key
 
 
-@pytest.mark.parametrize("are_beside", [False, True], ids=["one machine", "cluster"])
-def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch, are_beside):
+@pytest.mark.parametrize("may_go_on", [False, True], ids=["one machine", "cluster"])
+def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch, may_go_on):
     """Its lock stays and it gives no sign of life: each wait for it takes ten minutes."""
     first = small_frames.run_jobs(*folders, CAMERAS, limits={"settle": 0})
     dead, waits = kill_run(bias={"method": "median"}), []
     monkeypatch.setattr(claims, "wait_for", lambda batch, say: waits.append(batch))
-    running = start(first.context.settings, are_beside=are_beside)
-    assert (waits, list(running.busy)) == ([dead.path], [dead.batch.path])
+    running = start(first.context.settings, may_go_on=may_go_on)
+    assert (waits, list(running.busy_batches)) == ([dead.path], [dead.batch.path])
     (bias,) = (product for product in first.records if product.startswith("combined/"))
     running.plan.jobs[bias] = replace(first.context.jobs[bias], attempt=1)
     (batch,) = batch_splitting.split(running, each_night=True)
@@ -128,8 +128,8 @@ def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch,
 def test_on_a_cluster_the_plan_does_not_wait_for_jobs_that_make_the_same(kill_run):
     killed = kill_run()
     killed.make(1)
-    running = start(killed.settings, are_beside=True)
-    assert running.busy.keys() == {killed.batch.path}
+    running = start(killed.settings, may_go_on=True)
+    assert running.busy_batches.keys() == {killed.batch.path}
     (batch,) = batch_splitting.split(running, each_night=True)
     assert batch_files.batches_awaited(killed.results / batch.path) == [killed.path]
 
@@ -137,7 +137,7 @@ def test_on_a_cluster_the_plan_does_not_wait_for_jobs_that_make_the_same(kill_ru
 def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
     """Records of other attempts and keys stay as long as jobs of an earlier run are at work."""
     killed = kill_run()
-    running = start(killed.settings, are_beside=True)
+    running = start(killed.settings, may_go_on=True)
     product, *_ = killed.batch.products
     own = replace(running.plan.jobs[product], attempt=1)
     running.plan.jobs[product] = own
@@ -149,5 +149,5 @@ def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
         job_records.write_record(killed.results, failed, earlier.done)
     running.lock = None
     session.finish(running)
-    assert running.failed == []
+    assert running.failed_records == []
     assert ledger.load_ledger(killed.results)[product].key == own.key

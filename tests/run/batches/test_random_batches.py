@@ -136,10 +136,10 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
                 concerned.add(product)
         want = {product for product, job in jobs.items() if job.done not in records} - concerned
         want = {product for product in want if jobs[product].kind not in written}
-        left = [job.product for job in listed.remaining(KINDS, makes_all=True)]
+        left = [job.product for job in listed.remaining_jobs(KINDS, makes_all=True)]
         assert {product for product in left if jobs[product].kind not in written} == want, seed
         assert left == [product for product in jobs if product in left]
-        on_cluster = {job.product for job in listed.remaining(KINDS, makes_all=False)}
+        on_cluster = {job.product for job in listed.remaining_jobs(KINDS, makes_all=False)}
         assert on_cluster <= {product for product in left if jobs[product].kind in written}
         assert listed.is_made(dead) == (made == len(dead.products))
         saved += len(want)

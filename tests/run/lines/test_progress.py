@@ -26,7 +26,7 @@ class Clock:
 def run(progress, clock, ticks, *, each, aside=()):
     for number in range(ticks):
         clock.now += each
-        progress.tick(aside=number in aside)
+        progress.tick(is_set_aside=number in aside)
 
 
 def test_a_line_has_number_speed_remaining_time_and_frames_set_aside():
@@ -81,11 +81,11 @@ def test_products_of_other_processes_count():
     progress = Progress(100, others=5, stream=stream, clock=clock)
     clock.now += 20
     progress.tick()
-    progress.elsewhere(BatchCount(39, 2, 1))
+    progress.take_over(BatchCount(39, 2, 1))
     assert progress.count == BatchCount(40, 2, 1)
     assert stream.getvalue().startswith("ccdflow: 1 of 100 frames")
     clock.now += 20
-    progress.elsewhere(BatchCount(99, 2, 4))
+    progress.take_over(BatchCount(99, 2, 4))
     assert stream.getvalue().splitlines()[-1] == (
         "ccdflow: 100 of 100 frames, 2.5 a second, 2 set aside; 4 of 5 other products"
     )
@@ -104,7 +104,7 @@ def test_a_log_gets_no_second_line_while_nothing_happens():
     progress = Progress(1000, stream=stream, clock=clock)
     for _ in range(10):
         clock.now += 20
-        progress.elsewhere(BatchCount())
+        progress.take_over(BatchCount())
     assert stream.getvalue() == "ccdflow: 0 of 1000 frames\n"
 
 
@@ -124,7 +124,7 @@ def test_watching_asks_until_the_end():
         asked.append(True)
         return BatchCount(len(asked), 0, 0)
 
-    progress.watch(count, every=0.01)
+    progress.watch(count, pause=0.01)
     while len(asked) < 3:
         time.sleep(0.01)
     progress.end()
@@ -142,13 +142,13 @@ def test_a_run_without_frames_counts_its_other_products():
     stream = io.StringIO()
     progress = Progress(0, others=2, stream=stream)
     for _ in range(2):
-        progress.tick(other=True)
+        progress.tick(is_other_product=True)
     assert stream.getvalue() == "ccdflow: 2 of 2 other products\n"
 
 
 def test_a_run_with_nothing_to_do_has_no_line():
     stream = io.StringIO()
     progress = Progress(0, stream=stream)
-    progress.elsewhere(BatchCount())
+    progress.take_over(BatchCount())
     progress.end()
     assert stream.getvalue() == ""

@@ -20,7 +20,7 @@ class Jobs:
 
     def start(self, name, number):
         def work():
-            with self.slots.taken(number), self.changed:
+            with self.slots.hold(number), self.changed:
                 self.running.append(name)
                 self.changed.notify_all()
                 self.changed.wait_for(lambda: name in self.ended)
@@ -77,9 +77,9 @@ def test_no_more_jobs_than_cores_and_none_beside_one_that_takes_all(jobs):
 
 def test_a_job_that_fails_gives_its_slot_back():
     slots = CoreSlots(1)
-    with pytest.raises(ZeroDivisionError), slots.taken(1):
+    with pytest.raises(ZeroDivisionError), slots.hold(1):
         raise ZeroDivisionError
-    with slots.taken(1):
+    with slots.hold(1):
         assert slots._free == []
     assert len(slots._free) == 1
 
@@ -89,7 +89,7 @@ def test_jobs_of_many_threads_use_the_buffers_of_their_core():
     slots, buffers = CoreSlots(1), []
 
     def work(size):
-        with slots.taken(1):
+        with slots.hold(1):
             buffers.append(thread_buffer("rows", size).obj)
         buffers.append(thread_buffer("rows", size).obj)
 

@@ -101,11 +101,11 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
     frame = "reduced/2020-02-29/3.fits"
     assert run.jobs.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
-    assert run.jobs.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    assert run.jobs.job_line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
-    assert run.jobs.sources(bias) == "6 frames"
+    assert run.jobs.sources_in_words(bias) == "6 frames"
     records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
-    assert set(run.jobs.needed(bias)) == records
+    assert set(run.jobs.records_needed(bias)) == records
     make_all(run)
     assert run.end() == ""
     assert run.end() == "", "said twice"
@@ -136,7 +136,7 @@ def test_a_dry_run_names_products_and_their_sources(begin, run_settings):
     few = begin(is_dry=True).stream.getvalue()
     assert "  2020-02-29/0.fits -> reduced/2020-02-29/0.fits (new)\n" in few
     assert "  ... and 4 more; -np names all\n" in few
-    every = begin(is_dry=True, all_lines=True).stream.getvalue()
+    every = begin(is_dry=True, names_all_jobs=True).stream.getvalue()
     assert every.count(" -> reduced/") == 12
     assert not (begin(is_dry=True).session.context.results).exists()
 
@@ -153,7 +153,7 @@ def test_products_asked_for_by_name_cut_the_plan_down(begin, run_settings):
     ("options", "kinds"),
     [
         ({"forced": frozenset({"combine"})}, {"bias"}),
-        ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
+        ({"forces_all": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
     ],
 )
 def test_rules_that_are_forced_are_kinds_of_products(begin, options, kinds):
@@ -185,7 +185,7 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
         if job.kind in ("page", "table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
-    assert f"{run.results}/{run.batches[1].done}" in run.jobs.needed(page)
+    assert f"{run.results}/{run.batches[1].done}" in run.jobs.records_needed(page)
     assert list(run._interruptions()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
@@ -353,7 +353,7 @@ def workflow():
 def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
     call = host.read_host(workflow(), ["snakemake", "-np"])
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
-    assert (call.all_lines, call.makes, call.all_forced) == (True, True, False)
+    assert (call.names_all_jobs, call.makes_products, call.forces_all) == (True, True, False)
     assert call.is_verbose
 
 
@@ -376,7 +376,7 @@ def test_a_view_needs_no_number_of_cores():
     view = vars(workflow()) | {"executor_plugin": None}
     del view["cores"]
     call = host.read_host(WithoutCores(**view))
-    assert (call.cores, call.makes) == (1, False)
+    assert (call.cores, call.makes_products) == (1, False)
 
 
 @pytest.mark.parametrize("name", host.NEEDED_ATTRIBUTES)
@@ -425,11 +425,11 @@ def test_a_run_on_one_machine_waits_for_jobs_of_a_killed_one_and_a_cluster_does_
     monkeypatch.setattr(claims.time, "sleep", lambda seconds: claim.close())
     try:
         on_cluster = begin(is_local=False)
-        assert on_cluster.session.busy.keys() == {batch.path}
+        assert on_cluster.session.busy_batches.keys() == {batch.path}
         assert not claim.closed
         here = begin()
     finally:
         claim.close()
-    assert here.session.busy == {}
+    assert here.session.busy_batches == {}
     line = f"ccdflow: waiting: an earlier job is still at work on {batch.name}.{batch.key}"
     assert here.stream.getvalue().splitlines()[0] == line

@@ -27,7 +27,7 @@ def events(tmp_path):
 
 def news_of(events):
     news = events.news(0.001)
-    return news.complete, news.begun, news.is_more
+    return news.complete_files, news.begun_files, news.needs_look
 
 
 def test_a_file_is_complete_when_it_is_closed_or_gets_its_name(events):
@@ -92,15 +92,15 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
-    complete = [quiet.settled_files(events.news(0.001)) for _ in range(4)]
+    complete = [quiet.closed_stamps(events.news(0.001)) for _ in range(4)]
     assert complete == [{}, {}, {"a.fits": stamp}, {}]
 
 
 def test_a_file_that_grows_is_not_at_rest(tmp_path):
     quiet = new_frames.SettledFiles(tmp_path)
-    assert quiet.settled({"a": (1, 1), "b": (1, 1)}) == {}
-    assert quiet.settled({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
-    assert quiet.settled({"a": (2, 2)}) == {"a": (2, 2)}
+    assert quiet.unchanged_stamps({"a": (1, 1), "b": (1, 1)}) == {}
+    assert quiet.unchanged_stamps({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
+    assert quiet.unchanged_stamps({"a": (2, 2)}) == {"a": (2, 2)}
 
 
 @pytest.mark.parametrize(
@@ -110,21 +110,21 @@ def test_a_file_that_grows_is_not_at_rest(tmp_path):
 )  # fmt: skip
 def test_the_mount_tells_the_file_system(path, kind, tmp_path):
     (tmp_path / "mountinfo").write_text(MOUNTS)
-    assert arrivals.mount_of(path, tmp_path / "mountinfo") == kind
-    assert arrivals.mount_of(path, tmp_path / "none") == ""
+    assert arrivals.file_system_of(path, tmp_path / "mountinfo") == kind
+    assert arrivals.file_system_of(path, tmp_path / "none") == ""
 
 
 def test_frames_of_other_machines_are_looked_for(tmp_path, monkeypatch):
     kinds = {"nfs4": "polling", "ext4": "events", "": "polling", "9p": "polling"}
     for kind, way in kinds.items():
-        monkeypatch.setattr(arrivals, "mount_of", lambda path, kind=kind: kind)
-        source, why = arrivals.source(tmp_path, "auto", None)
+        monkeypatch.setattr(arrivals, "file_system_of", lambda path, kind=kind: kind)
+        source, why = arrivals.frame_source(tmp_path, "auto", None)
         assert (source.way, bool(why)) == (way, way == "polling")
         source.close()
-    source, _ = arrivals.source(tmp_path, "events", None)
+    source, _ = arrivals.frame_source(tmp_path, "events", None)
     assert source.way == "events"
     source.close()
-    source, why = arrivals.source(tmp_path / "none", "auto", None)
+    source, why = arrivals.frame_source(tmp_path / "none", "auto", None)
     assert (source.way, why, source.is_lost) == ("polling", "", True)
 
 
@@ -140,5 +140,5 @@ def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatc
         raise error
 
     monkeypatch.setattr(arrivals, "Events", refuse)
-    source, reason = arrivals.source(tmp_path, "events", None)
+    source, reason = arrivals.frame_source(tmp_path, "events", None)
     assert (source.way, reason) == ("polling", why)

@@ -12,7 +12,7 @@ def test_a_complete_frame_waits_until_a_round_has_seen_it_with_its_stamp(tmp_pat
     frames, path = NewFrames(tmp_path), tmp_path / "a.fits"
     path.write_bytes(b"a")
     stamp = atomic_write.stamp_of(path)
-    frames.note_news(FolderEvents(complete={"a.fits"}))
+    frames.note_news(FolderEvents(complete_files={"a.fits"}))
     assert frames.waiting() == {"a.fits": stamp}
     # A look finds it as well, and another one that no event told of.
     unseen = {"a.fits": stamp, "b.fits": (7, 7, 7)}

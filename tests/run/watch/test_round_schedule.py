@@ -39,7 +39,7 @@ def seconds_until(clock, is_so):
 def take_whole(schedule, clock, seconds, **options):
     schedule.begin_whole()
     clock.now += seconds
-    schedule.after_whole(**options)
+    schedule.note_whole(**options)
 
 
 def test_a_new_watch_may_begin_and_has_no_whole_round_to_come(schedule):
@@ -53,7 +53,7 @@ def test_a_new_watch_may_begin_and_has_no_whole_round_to_come(schedule):
 def test_a_whole_round_follows_a_short_one_after_a_rest_by_its_length(schedule, clock, took, rest):
     take_whole(schedule, clock, took)
     assert not schedule.has_whole_round
-    schedule.after_short()
+    schedule.note_short()
     assert schedule.has_whole_round
     assert schedule.may_begin()
     assert seconds_until(clock, schedule.is_whole_due) == rest
@@ -61,32 +61,32 @@ def test_a_whole_round_follows_a_short_one_after_a_rest_by_its_length(schedule, 
 
 def test_short_rounds_that_go_on_do_not_put_the_whole_one_off(schedule, clock):
     take_whole(schedule, clock, 2.0)
-    schedule.after_short()
+    schedule.note_short()
     for _ in range(3):
         clock.now += 3.0
-        schedule.after_short()
+        schedule.note_short()
     assert seconds_until(clock, schedule.is_whole_due) == 1.0
 
 
 def test_after_a_failed_product_the_whole_round_is_due_at_once(schedule, clock):
     take_whole(schedule, clock, 60.0)
-    schedule.after_short()
+    schedule.note_short()
     assert not schedule.is_whole_due()
-    schedule.after_short(is_odd=True)
+    schedule.note_short(is_odd=True)
     assert schedule.is_whole_due()
 
 
 @pytest.mark.parametrize(("is_busy", "pause"), [(False, 10.0), (True, 0.0)])
 def test_a_problem_lets_time_pass_and_another_run_none(schedule, clock, is_busy, pause):
-    schedule.after_problem(is_busy=is_busy)
+    schedule.note_problem(is_busy=is_busy)
     assert not schedule.has_whole_round
     assert seconds_until(clock, schedule.may_begin) == pause
 
 
 @pytest.mark.parametrize(("is_busy", "pause"), [(False, 10.0), (True, 0.0)])
 def test_a_short_round_with_a_problem_leads_to_a_whole_one(schedule, clock, is_busy, pause):
-    schedule.after_short(is_odd=True)
-    schedule.after_failed_short(is_busy=is_busy)
+    schedule.note_short(is_odd=True)
+    schedule.note_failed_short(is_busy=is_busy)
     assert seconds_until(clock, schedule.may_begin) == pause
     assert seconds_until(clock, schedule.is_whole_due) == 10.0 - pause
 
@@ -102,7 +102,7 @@ def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, cloc
 
 
 def test_a_whole_round_ends_the_pause_of_an_earlier_problem(schedule, clock):
-    schedule.after_problem()
+    schedule.note_problem()
     assert not schedule.may_begin()
     take_whole(schedule, clock, 1.0)
     assert schedule.may_begin()

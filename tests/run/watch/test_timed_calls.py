@@ -66,8 +66,8 @@ def test_a_round_that_works_is_waited_for_without_a_word(work, is_helped):
     answer = patience.ask(
         "round",
         (lambda: let_helper(work_for_long)) if is_helped else work_for_long,
-        wait=LIMIT_SECONDS / 5,
-        moved=lambda: began,
+        wait_seconds=LIMIT_SECONDS / 5,
+        last_sign=lambda: began,
     )
     assert answer == "done"
     assert time.monotonic() - began >= LONG_SECONDS
@@ -84,8 +84,8 @@ def test_a_round_that_one_question_holds_is_named_while_other_threads_go_on(is_h
         patience.ask(
             "round",
             (lambda: let_helper(lambda: be_held(gate))) if is_helped else lambda: be_held(gate),
-            wait=LIMIT_SECONDS / 5,
-            moved=lambda: began,
+            wait_seconds=LIMIT_SECONDS / 5,
+            last_sign=lambda: began,
         )
     assert time.monotonic() - began > LIMIT_SECONDS
     gate.set()
@@ -123,7 +123,7 @@ def test_a_waiter_that_is_kept_from_the_processor_blames_no_folder(gate):
     """A machine that was stopped for a while: nothing had the processor, this thread neither."""
     patience = Patience(LIMIT_SECONDS)
     with pytest.raises(NoAnswer):
-        patience.ask("look", lambda: be_held(gate), wait=LIMIT_SECONDS / 5)
+        patience.ask("look", lambda: be_held(gate), wait_seconds=LIMIT_SECONDS / 5)
     patience.is_held("look")
     time.sleep(LONG_SECONDS)
     assert not patience.is_held("look")

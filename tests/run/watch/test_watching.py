@@ -31,7 +31,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
     top, chain = raw_night
     raw, results, output, rounds = tmp_path / "raw", tmp_path / "results", WatchOutput(), []
     values = settings_of(raw, results, chain)
-    watched = watch_of(values, output, after=rounds.append)
+    watched = watch_of(values, output, show_round=rounds.append)
     thread = threading.Thread(target=watched.run, daemon=True)
     thread.start()
     count = 0

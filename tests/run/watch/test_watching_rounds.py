@@ -141,7 +141,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert before == atomic_write.stamp_of(page) != ()
     # The width of the stars, which comes with the night's list, is still missing in their lines.
     assert len(watched_night.output.lines) == count
-    assert watched_night.watch._pace.owed == {"2024-03-01"}
+    assert watched_night.watch._pace.nights_owed == {"2024-03-01"}
     assert watched_night.watch._pace.wait(1.0) == 1.0
     assert not watched_night.watch._pace.is_due()
     watched_night.watch._pace._next = 0.0
@@ -154,7 +154,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     lines = watched_night.output.lines[count:]
     assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
     assert all("grade" in line for line in lines)
-    assert not watched_night.watch._pace.owed
+    assert not watched_night.watch._pace.nights_owed
     watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
 
@@ -166,7 +166,7 @@ def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night
     watched_night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
     done = watched_night.watch.whole_round()
     assert "page" in kinds_of(done)
-    assert not watched_night.watch._pace.owed
+    assert not watched_night.watch._pace.nights_owed
     assert sum(line.startswith("fast.fits  ") for line in watched_night.output.lines) == 1
     assert watched_night.is_as_from_scratch()
 
@@ -320,7 +320,7 @@ def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_
     def raise_full_disk(done):
         raise OSError(errno.ENOSPC, "No space left on device", "live.js")
 
-    night = Night(evening, tmp_path, after=raise_full_disk)
+    night = Night(evening, tmp_path, show_round=raise_full_disk)
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     assert "waiting: live.js: No space left on device" in night.output.lines
 
@@ -653,7 +653,7 @@ class Source:
 
     def news(self, seconds):
         names, self.names = self.names, set()
-        return arrivals.FolderEvents(complete=names)
+        return arrivals.FolderEvents(complete_files=names)
 
 
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])

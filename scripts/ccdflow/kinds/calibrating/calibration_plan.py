@@ -347,7 +347,9 @@ class FramePlanner:
         context, kind, known_frames = self._context, self._kind.name, self._planned_frames
         groups = context.groups
         # Where no nights are closed, no other place has a record.
-        earlier_record = context.ledger.get if context.beyond is None else context.earlier_record
+        earlier_record = (
+            context.ledger.get if context.other_nights is None else context.earlier_record
+        )
         for row, product, frame in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             choice_key = camera, row.geometry, row.recipe, _choice_facts_of(values)

@@ -53,7 +53,7 @@ def predicted_sky(context, row, seconds):
 
 def _sky_rates(context):
     """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
-    if context.closed is not None:
+    if context.closed_nights is not None:
         raise NeedsWholePlan("the sky of frames of all nights is asked for")
     rates = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]

@@ -48,12 +48,12 @@ class Bias(MasterKind):
         """Return a run's last lines on combined biases; where there are none, why."""
         lines = super().closing(context, records)
         if self.configuration(context)["enabled"]:
-            lines += why_no_bias(context.store, archive_counts.types(context))
+            lines += why_no_bias(context.store, archive_counts.type_counts(context))
         return lines
 
     def can_close(self, context):
         """Return whether groups are of one night each, and there is any bias."""
-        return super().can_close(context) and bool(archive_counts.types(context)[self.type])
+        return super().can_close(context) and bool(archive_counts.type_counts(context)[self.type])
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""

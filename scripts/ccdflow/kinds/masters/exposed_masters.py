@@ -57,7 +57,7 @@ class ExposedMasterKind(MasterKind):
             summaries |= summaries_of_night
         without = [
             summaries.get(product, {})
-            if context.is_settled(product)
+            if context.is_of_closed_night(product)
             else _missing_masters(context, context.group(product))
             for product in (record.product for record in made_records)
             if context.find_group(product) is not None

@@ -255,4 +255,8 @@ def _time_order(row):
 def _is_up_to_date(context, row):
     """Return whether the product of a missing raw file is the one that would be made now."""
     record = context.earlier_record(reduced_product(row.file))
-    return row.file not in context.outdated and record is not None and record.key == frame_key(row)
+    return (
+        row.file not in context.outdated_files
+        and record is not None
+        and record.key == frame_key(row)
+    )

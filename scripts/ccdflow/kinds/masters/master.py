@@ -105,7 +105,7 @@ class MasterKind(_ShownOnPages, Kind):
             return
         context.groups.update(grouping.groups_of(self, context))
         for group in self.groups(context):
-            if context.is_settled(group.product):
+            if context.is_of_closed_night(group.product):
                 planner.keep(group.product)
                 continue
             masters, spare = association.needs_of(context, group.steps)
@@ -226,7 +226,7 @@ class MasterKind(_ShownOnPages, Kind):
         ccdflow.run.nights.note_lines.NeedsWholePlan
             If they do, and the names of closed nights' masters were made with the earlier ones.
         """
-        noted = context.closed.first["kept"][self.name]
+        noted = context.closed_nights.head["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
         master_snapshot.check_snapshot(context, self, noted, is_new=is_new)
         return set()

@@ -37,7 +37,7 @@ def flags_of_members(kind, context, records):
             yield reduced_product(file), f"the same frame as {original}: combined once"
     # A master that is no longer asked for flags no frame, nor one that was set aside since.
     for record in records if kind.is_enabled(context) else ():
-        if context.is_settled(record.product):
+        if context.is_of_closed_night(record.product):
             continue
         for file, text, *_ in record.data.get("left_out", ()):
             if file in rows and rows[file].status == OK:

@@ -360,7 +360,9 @@ class MasterLibrary:
         known = self.noises.get(setup)
         if known is None:
             self.noises[setup] = detector_noise_of(self._context, row)
-        elif self._context.closed is not None and known != detector_noise_of(self._context, row):
+        elif self._context.closed_nights is not None and known != detector_noise_of(
+            self._context, row
+        ):
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _night_choices(self, *frames_and_regions):

@@ -62,7 +62,7 @@ class NightDetector(MeasurementKind):
             return
         context.groups.update(self._make_groups(context))
         for group in self.groups(context):
-            if context.is_settled(group.product):
+            if context.is_of_closed_night(group.product):
                 planner.keep(group.product)
                 continue
             basis = self.group_basis(context, group)

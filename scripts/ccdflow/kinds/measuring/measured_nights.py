@@ -57,7 +57,7 @@ def pixels_for(context, row):
         chosen = sorted_nights[max(0, end - most_nights) : end] if end else sorted_nights[:1]
         return tuple(product for night in reversed(chosen) for product in nights[night])
 
-    return context.lookup((Lookup.PIXELS_FOR, row.night, *key), choose)
+    return context.lookup((Lookup.PIXELS_OF_ROW, row.night, *key), choose)
 
 
 def measurements_of(context, products):

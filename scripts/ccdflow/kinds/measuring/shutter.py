@@ -111,7 +111,7 @@ class Shutter(MeasurementKind):
             return
         context.groups.update(self._make_groups(context))
         for group in self.groups(context):
-            if context.is_settled(group.product):
+            if context.is_of_closed_night(group.product):
                 planner.keep(group.product)
                 continue
             flats = [use.product for use in group.steps[0].uses]

@@ -284,7 +284,7 @@ def _warnings_of_frames(context, records):
     closed = list(context.summaries(_GATHERED_WARNINGS).values())
     warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
     if closed:
-        before = context.closed.first["kept"]["frame"]["warnings"]
+        before = context.closed_nights.head["kept"]["frame"]["warnings"]
         for file in (file for night in closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != before.get(file, []):

@@ -101,7 +101,7 @@ class Associations(Kind):
         for cells in table_lines(context):
             lines.setdefault(cells[0], []).append(line(cells))
         basis, target = self.basis(context, job), context.results / job.product
-        if context.closed is None:
+        if context.closed_nights is None:
             head = line(COLUMNS)
             return write_text_product(
                 context, job, basis, b"".join([head, *chain(*lines.values())])
@@ -116,7 +116,7 @@ class Associations(Kind):
 
     def can_close(self, context):
         """Return whether each line of the table is one line of its file."""
-        if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
+        if not SCIENCE.configuration(context)["enabled"] or context.closed_nights is not None:
             return True
         steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix

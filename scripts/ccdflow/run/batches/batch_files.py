@@ -57,23 +57,31 @@ def write_batch(session, batch, *, queued=False):
     context = session.context
     jobs = [session.plan.jobs[product] for product in batch.products]
     rows, groups = _rows_and_groups(context, jobs)
-    needed = {paths.reduced_frame(row.file) for row in rows} | {group.product for group in groups}
+    products_read = {paths.reduced_frame(row.file) for row in rows} | {
+        group.product for group in groups
+    }
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    busy = {path: records for path, records in session.busy.items() if path not in session.awaited}
-    waits = [path for path, records in busy.items() if set(records) & set(batch.products)]
+    busy_batches = {
+        path: records
+        for path, records in session.busy_batches.items()
+        if path not in session.awaited_batches
+    }
+    awaited_paths = [
+        path for path, records in busy_batches.items() if set(records) & set(batch.products)
+    ]
     data = {
         "settings": context.settings,
-        "waits": [path for path in waits if path != batch.path],
+        "waits": [path for path in awaited_paths if path != batch.path],
         "jobs": [asdict(job) for job in jobs],
         "elsewhere": [
-            asdict(job) for job in _jobs_of_other_batches(session.plan.jobs, jobs, needed)
+            asdict(job) for job in _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
         ],
         "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
         "records": [
             record.as_dict()
-            for product in sorted(needed)
+            for product in sorted(products_read)
             if (record := context.earlier_record(product)) is not None
         ],
     }
@@ -111,7 +119,7 @@ def _rows_and_groups(context, jobs):
 def _hash_of_fields():
     """Return a hash of the names of fields that this version writes into a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
-    names = [[each.name for each in fields(kept)] for kept in classes]
+    names = [[each.name for each in fields(stored_class)] for stored_class in classes]
     return digest([__version__, FACTS, names])
 
 
@@ -239,7 +247,7 @@ def read_batch(path, chain):
         ledger=records,
         chain=chain,
         jobs=jobs,
-        elsewhere=elsewhere,
+        jobs_elsewhere=elsewhere,
         groups=groups,
     )
     results = context.results

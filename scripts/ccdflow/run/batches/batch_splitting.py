@@ -69,11 +69,11 @@ def split(session, *, each_night, write=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    parts, home = _jobs_of_batches(
+    parts, batch_by_product = _jobs_of_batches(
         session.plan, jobs_by_kind, most_jobs, each_night, gather=each_night
     )
-    if not each_night and sum(map(len, jobs_by_kind.values())) - len(home) > most_jobs:
-        parts, home = _jobs_of_batches(
+    if not each_night and sum(map(len, jobs_by_kind.values())) - len(batch_by_product) > most_jobs:
+        parts, batch_by_product = _jobs_of_batches(
             session.plan, jobs_by_kind, most_jobs, each_night, gather=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
@@ -82,9 +82,11 @@ def split(session, *, each_night, write=True):
         ordered = sorted(jobs, key=lambda job: places[job.product])
         # Thousands of jobs need the same masters.
         needs = set().union(*(job.needs for job in ordered))
-        before = {home[need] for need in needs if need in home} - {name}
+        earlier_names = {batch_by_product[need] for need in needs if need in batch_by_product} - {
+            name
+        }
         batch = _batch_of_jobs(
-            session.context, name, ordered, [batches[earlier] for earlier in sorted(before)]
+            session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
         )
         batches[name] = batch
         if write:
@@ -92,11 +94,11 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
-def are_wanted(planned):
-    """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
+def needs_batches(planned):
+    """Return whether a plan has more jobs than Snakemake is given one by one on one machine.
 
-    Frames to reduce count, or all else that a batch may hold: a changed setting may make all
-    calibrated frames again, and no other.
+    The larger of two numbers counts: that of the frames to reduce, and that of all other jobs that
+    a batch may hold. A changed setting may make all calibrated frames again, and reduce none.
 
     Parameters
     ----------
@@ -136,25 +138,29 @@ def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
     """
     frames, *later_kinds = jobs_by_kind.items()
     parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, each_night)
-    home = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind, staged in later_kinds:
-        unjoined = _join_batch(staged, planned.jobs, parts, home)
+    batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
+    for kind, jobs_of_kind in later_kinds:
+        unjoined_jobs = _join_batch(jobs_of_kind, planned.jobs, parts, batch_by_product)
         if not gather:
             continue
         # Jobs of nights without new frames wait for no other job.
-        free = [job for job in unjoined if not any(need in planned.jobs for need in job.needs)]
-        bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
-        for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
+        free_jobs = [
+            job for job in unjoined_jobs if not any(need in planned.jobs for need in job.needs)
+        ]
+        waiting_jobs = [
+            job for job in unjoined_jobs if any(need in planned.jobs for need in job.needs)
+        ]
+        for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
             for nights, jobs_of_nights in _split_nights(
                 _jobs_by_night(jobs), most_jobs, each_night
             ).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(jobs_of_nights)
-                home.update((job.product, name) for job in jobs_of_nights)
-    return parts, home
+                batch_by_product.update((job.product, name) for job in jobs_of_nights)
+    return parts, batch_by_product
 
 
-def _join_batch(jobs, planned, parts, home):
+def _join_batch(jobs, planned, parts, batch_by_product):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
@@ -167,27 +173,27 @@ def _join_batch(jobs, planned, parts, home):
         All jobs of the plan.
     parts : dict of str to list of ccdflow.run.job.Job
         The jobs of each batch; some are added.
-    home : dict of str to str
-        The batch of each product; some are added.
+    batch_by_product : dict of str to str
+        The name of the batch of each product; some are added.
     """
-    unjoined = []
+    unjoined_jobs = []
     for job in jobs:
-        homes = set(map(home.get, job.needs))
-        if None in homes:
+        names = set(map(batch_by_product.get, job.needs))
+        if None in names:
             # A need may be made by no batch, or be left out of the plan: only planned needs count.
-            homes = {home.get(need) for need in job.needs if need in planned}
-        if None in homes:
+            names = {batch_by_product.get(need) for need in job.needs if need in planned}
+        if None in names:
             continue
-        if len(homes) == 1:
-            name = homes.pop()
+        if len(names) == 1:
+            name = names.pop()
             parts[name].append(job)
-            home[job.product] = name
+            batch_by_product[job.product] = name
         else:
-            unjoined.append(job)
-    return unjoined
+            unjoined_jobs.append(job)
+    return unjoined_jobs
 
 
-def _batch_of_jobs(context, name, jobs, before):
+def _batch_of_jobs(context, name, jobs, earlier_batches):
     """Return the `Batch` of some jobs, whose key is a hash of their products, keys and attempts.
 
     Parameters
@@ -196,13 +202,13 @@ def _batch_of_jobs(context, name, jobs, before):
     name : str
     jobs : list of ccdflow.run.job.Job
         Of one process, in the order in which they are made.
-    before : list of Batch
+    earlier_batches : list of Batch
         Batches whose records it waits for.
     """
     key = digest([[job.product, job.key, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _total_size(context, jobs)
-    return Batch(name, key, products, size, tuple(each.done for each in before))
+    return Batch(name, key, products, size, tuple(each.done for each in earlier_batches))
 
 
 def _jobs_by_night(jobs):
@@ -225,10 +231,14 @@ def _split_nights(nights, most_jobs, each_night):
     each_night : bool
         Make a batch for each night, instead of bundles of nights.
     """
-    parts, bundle, frames = {}, [], []
-    small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
+    parts, bundle_nights, bundle_jobs = {}, [], []
+    jobs_of_small_nights = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
     # Use as few bundles as possible, all of about the same size.
-    target = 0 if each_night else small / max(1, math.ceil(small / most_jobs))
+    bundle_size = (
+        0
+        if each_night
+        else jobs_of_small_nights / max(1, math.ceil(jobs_of_small_nights / most_jobs))
+    )
     for night, jobs in nights.items():
         if len(jobs) > most_jobs:
             count = math.ceil(len(jobs) / most_jobs)
@@ -237,12 +247,12 @@ def _split_nights(nights, most_jobs, each_night):
                 name = f"{_batch_name([night])}_part{number + 1}of{count}"
                 parts[name] = jobs[number * size : (number + 1) * size]
             continue
-        if bundle and len(frames) + len(jobs) > max(target, 1):
-            parts[_batch_name(bundle)] = frames
-            bundle, frames = [], []
-        bundle, frames = [*bundle, night], [*frames, *jobs]
-    if bundle:
-        parts[_batch_name(bundle)] = frames
+        if bundle_nights and len(bundle_jobs) + len(jobs) > max(bundle_size, 1):
+            parts[_batch_name(bundle_nights)] = bundle_jobs
+            bundle_nights, bundle_jobs = [], []
+        bundle_nights, bundle_jobs = [*bundle_nights, night], [*bundle_jobs, *jobs]
+    if bundle_nights:
+        parts[_batch_name(bundle_nights)] = bundle_jobs
     return parts
 
 

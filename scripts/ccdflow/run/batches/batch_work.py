@@ -88,8 +88,8 @@ def _make_claimed(path, chain, threads, parent, say):
         meter.progress.end()
         for product, reason in result.unrecorded.items():
             say(f"{product}: its record cannot be written: {reason}")
-        if result.full:
-            say(result.full)
+        if result.full_disk:
+            say(result.full_disk)
             return DISK_FULL_STATUS
         return 0 if record_batch(context, path) else 1
     finally:
@@ -112,12 +112,15 @@ class _Meter:
         self._first = context.chain.first.name
         frames = sum(job.kind == self._first for job in context.jobs.values())
         self.progress = Progress(frames, others=len(context.jobs) - frames, mode=mode)
-        self.progress.elsewhere(made_before)
+        self.progress.take_over(made_before)
 
     def tick(self, record):
         """Count one more job."""
         is_frame = record.kind == self._first
-        self.progress.tick(aside=is_frame and record.status != job_records.MADE, other=not is_frame)
+        self.progress.tick(
+            is_set_aside=is_frame and record.status != job_records.MADE,
+            is_other_product=not is_frame,
+        )
 
 
 def tally(context):

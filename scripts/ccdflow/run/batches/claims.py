@@ -188,7 +188,7 @@ def _sign_of_life(batch):
         return None
 
 
-def withdraw(results, *, ended=False):
+def withdraw(results, *, is_run_over=False):
     """Withdraw the batches that no process works on.
 
     Only the process that holds the results folder may do this. A withdrawn batch leaves a short
@@ -198,7 +198,7 @@ def withdraw(results, *, ended=False):
     Parameters
     ----------
     results : path-like
-    ended : bool
+    is_run_over : bool
         Whether the batches are those of this process, whose jobs have all ended.
 
     Returns
@@ -207,28 +207,28 @@ def withdraw(results, *, ended=False):
         The batches still at work, by the batch's path relative to the results folder: the record of
         each of its products.
     """
-    busy = {}
+    records_of_busy_batches = {}
     folder = Path(results) / paths.BATCHES
     # A process killed between two removals may leave a lock or count without its batch.
     batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(batches):
         file = _try_lock(lock_path(batch))
         if file is None:
-            busy[str(batch.relative_to(results))] = records_of(batch)
+            records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
             continue
         # The lock last: who finds it gone may lock a new one, and work on a batch that is there.
-        _withdraw_batch(batch, ended=ended)
+        _withdraw_batch(batch, is_run_over=is_run_over)
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
         file.close()
-    return busy
+    return records_of_busy_batches
 
 
-def _withdraw_batch(batch, *, ended):
+def _withdraw_batch(batch, *, is_run_over):
     """Remove a batch; leave a note of the withdrawal if a cluster's job may queue for it."""
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
-        if '"queued":true' in head and not ended:
+        if '"queued":true' in head and not is_run_over:
             atomic_write.write_text(batch, WITHDRAWN_LINE)
         elif head != WITHDRAWN_LINE.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
             batch.unlink()
@@ -253,13 +253,13 @@ def records_of(batch):
         return {}
 
 
-def removable_records(files, busy, results):
+def removable_records(files, records_of_busy_batches, results):
     """Return the record files that no process at work on a batch needs.
 
     Parameters
     ----------
     files : list of str
-    busy : dict
+    records_of_busy_batches : dict of str to dict of str to str
         As `withdraw` returns it.
     results : path-like
 
@@ -267,9 +267,9 @@ def removable_records(files, busy, results):
     -------
     list of str
     """
-    if not busy:
+    if not records_of_busy_batches:
         return files
-    needed = set().union(*busy.values())
+    needed = set().union(*records_of_busy_batches.values())
     return [
         path for path in files if paths.parse_done(os.path.relpath(path, results))[0] not in needed
     ]
@@ -332,20 +332,20 @@ def read_count(batch):
     return BatchCount(*numbers) if len(numbers) == 3 else BatchCount()
 
 
-def die_with(parent, *, every=1.0):
+def die_with(parent, *, pause=1.0):
     """End this process soon after its parent has ended, so that no work goes on unseen.
 
     Parameters
     ----------
     parent : int
         Process id.
-    every : float, optional
+    pause : float, optional
         Seconds between two looks.
     """
 
     def watch():
         while os.getppid() == parent:
-            time.sleep(every)
+            time.sleep(pause)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

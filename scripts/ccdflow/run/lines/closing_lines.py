@@ -24,10 +24,10 @@ from ccdflow.run.rawframes.warnings_of_rows import (
 
 def why_failed(session):
     """Return one line on why a completed run counts as a failure."""
-    count = len(session.failed)
+    count = len(session.failed_records)
     if count:
         return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
-    if session.unmoved:
+    if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
 
@@ -41,7 +41,7 @@ def fails(context):
     )
 
 
-def closing_lines(context, failed=(), postponed=(), *, passed=None):
+def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     """Return the closing lines of a run.
 
     Parameters
@@ -49,29 +49,31 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     context : ccdflow.run.context.PageContext
     failed, postponed : list of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one beside frames.
-    passed : iterable of str, optional
+    files_not_read : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.
 
     Returns
     -------
     list of str
     """
-    rows = archive_counts.store_for_lines(context)
+    store = archive_counts.store_for_lines(context)
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
-    lines += set_aside_lines(rows, most_lines=20, leave_out={r.product for r in failed})
-    lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
-    lines += warning_lines(rows) + no_overscan_lines(rows)
+    lines += set_aside_lines(store, most_lines=20, leave_out={record.product for record in failed})
+    lines += passed_over_lines(
+        files_passed_over(context.raw) if files_not_read is None else files_not_read
+    )
+    lines += warning_lines(store) + no_overscan_lines(store)
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {
-        reduced_product(f)
-        for f, row in context.store.rows.items()
+        reduced_product(file)
+        for file, row in context.store.rows.items()
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
     unmade |= {record.product for record in (*failed, *postponed)}
     records = records_by_kind(context.ledger)
-    records_of_closed_nights, made_in_closed_nights = archive_counts.records(context)
+    records_of_closed_nights, made_in_closed_nights = archive_counts.record_counts(context)
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
@@ -80,21 +82,22 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
             records_of_kind or records_of_closed_nights[kind.name] or kind.is_always_counted
         ):
             number = sum(
-                r.status == job_records.MADE and r.product not in unmade for r in records_of_kind
+                record.status == job_records.MADE and record.product not in unmade
+                for record in records_of_kind
             )
             counts.append(
                 counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
             )
-    counts += _counts_of_frames(context, rows, failed)
+    counts += _counts_of_frames(context, store, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 
 
-def _counts_of_frames(context, rows, failed):
-    """Return the counts of frames and failed jobs at the end of the last line."""
-    statuses, first = archive_counts.statuses(context), context.chain.first.name
+def _counts_of_frames(context, store, failed):
+    """Return the counts at the end of the last line: of frames by status, and of failed jobs."""
+    statuses, first = archive_counts.status_counts(context), context.chain.first.name
     counts = {
         "failed": len(failed),
-        "of unknown image type": sum(r.has(RowMark.UNKNOWN_TYPE) for r in rows.rows.values()),
+        "of unknown image type": sum(row.has(RowMark.UNKNOWN_TYPE) for row in store.rows.values()),
         "left for the next run": statuses[ARRIVING_STATUS]
         - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],

@@ -28,13 +28,22 @@ def write_last_run(session):
         If it cannot be written.
     """
     context = session.context
-    text = json.dumps(content(session), separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(values_of_run(session), separators=(",", ":"), ensure_ascii=True)
     path = context.results / paths.LAST_RUN
     atomic_write.write_whole(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
 
 
-def content(session):
-    """Return the script's values: when, products made and why, jobs that failed, disk used."""
+def values_of_run(session):
+    """Return the values of a run for the script.
+
+    They are the time of its end, the number of products by kind and reason, the jobs that failed
+    and the disk that products take.
+
+    Returns
+    -------
+    dict of str to object
+        Plain values.
+    """
     context = session.context
     jobs_by_reason = Counter((job.kind, job.why) for job in session.plan.jobs.values())
     words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
@@ -44,6 +53,6 @@ def content(session):
             [words[kind][number != 1], number, why]
             for (kind, why), number in jobs_by_reason.items()
         ],
-        "failed": [[record.product, record.reason] for record in session.failed],
+        "failed": [[record.product, record.reason] for record in session.failed_records],
         "disk": archive_counts.disk_used(context),
     }

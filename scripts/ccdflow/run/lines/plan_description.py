@@ -8,10 +8,10 @@ from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
-# At most this many products to be moved away are named.
+# At most this many products to be moved away are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
-_NOT_WANTED = "no frame or setting asks for it any longer"
-# A line names at most this many kinds: nobody reads a longer one.
+_REASON_OF_MOVE = "no frame or setting asks for it any longer"
+# A line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
 
 
@@ -46,7 +46,7 @@ def lines_on_plan(plan):
         *_lines_on_jobs(plan),
         *_lines_on_older_headers(plan),
         *_lines_on_moves(plan),
-        *_lines_beside(plan),
+        *_lines_on_unreduced_frames(plan),
         *unreadable_lines(plan.context),
     ]
 
@@ -54,7 +54,7 @@ def lines_on_plan(plan):
 def unreadable_lines(context):
     """Return a line for each folder of products that cannot be looked into."""
     lines = []
-    for folder, problem in sorted(context.unreadable.items()):
+    for folder, problem in sorted(context.unreadable_folders.items()):
         lines.append(
             f"{context.results}/{folder}: {problem.text}; its products were not looked at, and none"
             f" is made there: {problem.remedy}"
@@ -111,7 +111,7 @@ def _lines_on_jobs(plan):
 
 def _lines_on_older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
-    counts = archive_counts.older_headers(plan.context)
+    counts = archive_counts.older_header_counts(plan.context)
     counts.update({kind: len(products) for kind, products in plan.older_headers.items()})
     return [
         f"{counted_noun(number, kind.nouns)} with a header of an older version: "
@@ -122,7 +122,7 @@ def _lines_on_older_headers(plan):
 
 
 def _subject_up_to_date(plan):
-    """Return the begin of the line on products that are current."""
+    """Return the beginning of the line on products that are current."""
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
@@ -141,7 +141,7 @@ def _lines_on_moves(plan):
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
-        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _NOT_WANTED))
+        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE))
         for product in moved[:_MOST_LINES]
     ]
     if len(moved) > _MOST_LINES:
@@ -154,16 +154,18 @@ def _lines_on_moves(plan):
     return lines
 
 
-def _lines_beside(plan):
+def _lines_on_unreduced_frames(plan):
     """Return the line on frames that are not reduced, a count for each status; [] for none."""
-    statuses = archive_counts.statuses(plan.context)
-    words = {
+    statuses = archive_counts.status_counts(plan.context)
+    words_by_status = {
         SET_ASIDE: "set aside",
         ARRIVING_STATUS: "left for the next run",
         RAW_MISSING: RAW_MISSING,
     }
-    aside = [f"{statuses[status]} {text}" for status, text in words.items() if statuses[status]]
-    return [f"beside them: {', '.join(aside)}"] if aside else []
+    counts = [
+        f"{statuses[status]} {text}" for status, text in words_by_status.items() if statuses[status]
+    ]
+    return [f"beside them: {', '.join(counts)}"] if counts else []
 
 
 def _reasons_in_words(jobs):
@@ -240,7 +242,7 @@ def other_products(plan):
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def sources(plan, job):
+def sources_in_words(plan, job):
     """Return the sources of a job's product in words: its raw frame, its members, its night.
 
     Parameters
@@ -263,7 +265,7 @@ def sources(plan, job):
     return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 
-def line(plan, job):
+def job_line(plan, job):
     """Return the line on a job for a dry run and for Snakemake's log.
 
     Parameters
@@ -275,7 +277,7 @@ def line(plan, job):
     -------
     str
     """
-    return f"{sources(plan, job)} -> {job.product} ({job.why})"
+    return f"{sources_in_words(plan, job)} -> {job.product} ({job.why})"
 
 
 def job_lines(plan, most_lines=None):
@@ -297,7 +299,7 @@ def job_lines(plan, most_lines=None):
         jobs_shown = (
             jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
         )
-        lines += [f"  {line(plan, job)}" for job in jobs_shown]
+        lines += [f"  {job_line(plan, job)}" for job in jobs_shown]
         if len(jobs_shown) < len(jobs):
             lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
     return lines

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-# Seconds from line to line: a terminal shows one that changes, a file keeps each of them.
+# Seconds from line to line. Chosen: a terminal shows one line that changes, a file keeps each.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
 _WINDOW_SECONDS = 60.0
@@ -72,55 +72,55 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        own_count, elsewhere = self._own, self._elsewhere
+        own_count, others_count = self._own, self._elsewhere
         return BatchCount(
-            own_count.frames + elsewhere.frames,
-            own_count.aside + elsewhere.aside,
-            own_count.others + elsewhere.others,
+            own_count.frames + others_count.frames,
+            own_count.aside + others_count.aside,
+            own_count.others + others_count.others,
         )
 
-    def tick(self, *, aside=False, other=False):
+    def tick(self, *, is_set_aside=False, is_other_product=False):
         """Count one more frame, or one more of the other products.
 
         Parameters
         ----------
-        aside : bool
+        is_set_aside : bool
             Whether the frame was set aside.
-        other : bool
+        is_other_product : bool
             Whether it is another product.
         """
         with self._lock:
             own_count = self._own
             self._own = BatchCount(
-                own_count.frames + (not other),
-                own_count.aside + bool(aside),
-                own_count.others + bool(other),
+                own_count.frames + (not is_other_product),
+                own_count.aside + bool(is_set_aside),
+                own_count.others + bool(is_other_product),
             )
             self._renew()
 
-    def elsewhere(self, count):
-        """Take over the count of other processes."""
+    def take_over(self, count):
+        """Take over the count of other processes in place of their last one."""
         with self._lock:
             self._elsewhere = count
             self._renew()
 
-    def watch(self, count, *, every=None):
+    def watch(self, count, *, pause=None):
         """Read the progress of other processes at intervals.
 
         Parameters
         ----------
         count : callable
             Returns a `BatchCount`.
-        every : float, optional
+        pause : float, optional
             Seconds; the default depends on the stream.
         """
         if self.style == "none":
             return
-        seconds = every or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
+        seconds = pause or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
 
         def run():
             while not self._ended.wait(seconds):
-                self.elsewhere(count())
+                self.take_over(count())
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -135,7 +135,7 @@ class Progress:
                 self._width = 0
 
     def line(self, now):
-        """Return the line for this moment."""
+        """Return the progress line at a time of the clock."""
         count = self.count
         others = f"{count.others} of {self.others} {self.other_words}"
         if not self.total:
@@ -154,11 +154,11 @@ class Progress:
 
     def _rate(self, now):
         """Return frames a second: over the last minute, and of the whole run once all are done."""
-        since, before = self._samples[0]
+        since, earlier_count = self._samples[0]
         if self._frames_ended is not None:
-            now, since, before = self._frames_ended, self._started, 0
+            now, since, earlier_count = self._frames_ended, self._started, 0
         elapsed = now - since
-        return (self.count.frames - before) / elapsed if elapsed > 0 else 0.0
+        return (self.count.frames - earlier_count) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
         """Show the counts if enough time has passed since the last time."""

@@ -28,7 +28,7 @@ class Summary:
     ----------
     results : Path or None
         Its results folder; None if the run ended before it was known.
-    end : dict
+    end : dict of str to object
         Frames done, set aside, other products made and the words for these (``what``); ``error``
         and ``busy`` if the run could not begin. Empty if the run was interrupted.
     """
@@ -48,18 +48,18 @@ def announce_results(results):
         atomic_write.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
 
 
-def end(count, **more):
-    """Write the counts of the run.
+def write_end(count, **words):
+    """Write the counts of a run that has ended, for the program that started it.
 
     Parameters
     ----------
     count : ccdflow.run.lines.progress.BatchCount
-    **more : str or bool
-        ``what``, the words for the other products; ``error``, the line with the reason why the run
-        could not begin, and ``busy``.
+    **words : str or bool
+        ``what``, the noun of the other products; of a run that could not begin also ``error``, its
+        line, and ``busy``, whether another run was at work.
     """
     if folder := os.environ.get(FOLDER_VARIABLE):
-        atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
+        atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **words}))
 
 
 def read_summary(folder):

@@ -18,11 +18,11 @@ COUNTS_NOTE = "counts"
 
 
 EXPOSURE_LIMIT = 2.0**31
-"""Exposure times are below this, seconds."""
+"""Exposure times are below this, seconds; a larger number is no exposure."""
 
 
-def summary(context, night, records, older_headers):
-    """Return a closed night's part of the counts, as plain values.
+def counts_of_night(context, night, records, older_headers):
+    """Return the counts of a night that is closed, as plain values for its note.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def summary(context, night, records, older_headers):
 
     Returns
     -------
-    dict
+    dict of str to object
     """
     rows = context.rows_of(night)
     sound_rows = [row for row in rows if row.status == OK and not row.gone]
@@ -76,32 +76,32 @@ def store_for_lines(context):
     return HeaderStore(rows={**rows, **context.store.rows})
 
 
-def statuses(context):
-    """Return how many frames of the archive have each status, as the table shows it."""
+def status_counts(context):
+    """Return {status: number of frames of the archive}, the status as the table shows it."""
     counts = Counter(row.status_and_reason[0] for row in context.store.rows.values())
     return _add_closed_nights(context, "statuses", counts)
 
 
-def types(context):
-    """Return how many good frames there are of each image type."""
+def type_counts(context):
+    """Return {image type: number of good frames of the archive}."""
     rows = (row for row in context.store.rows.values() if row.status == OK and not row.gone)
     return _add_closed_nights(context, "types", Counter(row.facts["type"] for row in rows))
 
 
-def requested_frames(context):
-    """Return how many frames of closed nights the configuration asks for."""
+def count_requested_frames(context):
+    """Return the number of frames of closed nights that the configuration asks for."""
     return sum(night["asked"] for night in context.summaries(COUNTS_NOTE).values())
 
 
-def records(context):
-    """Return (records, those made) by kind: how many there are of closed nights."""
+def record_counts(context):
+    """Return the numbers of records of closed nights by kind: of all, and of products made."""
     return _add_closed_nights(context, "records", Counter()), _add_closed_nights(
         context, "made", Counter()
     )
 
 
-def older_headers(context):
-    """Return by kind how many products of closed nights have a header of an older version."""
+def older_header_counts(context):
+    """Return {kind: number of products of closed nights with a header of an older version}."""
     return _add_closed_nights(context, "older_headers", Counter())
 
 

@@ -41,7 +41,7 @@ from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
 
 FORM_VERSION = 4
-"""Raise it when a change alters what the note says of the same fields: nights are closed anew."""
+"""Raise it when a change alters the meaning of a field of the note: nights are closed anew."""
 
 # The names of columns with summaries of nights begin so.
 _SUMMARY_PREFIX = "summary: "
@@ -56,60 +56,62 @@ class ClosedNights:
     Parameters
     ----------
     columns : ccdflow.files.text_files.note_columns.Columns
-        Their note; a column is read when it is first used.
+        The columns of their note, each of which is read when it is first used.
 
     Attributes
     ----------
-    first : dict
+    head : dict of str to object
         The part of the note on the archive.
     nights : list of str
         All nights of the note, sorted.
-    opened : set of str
+    opened_nights : set of str
         Nights that are planned by this run.
-    changed : frozenset of str
+    changed_nights : frozenset of str
         Those of them whose own folders changed.
-    products : frozenset of str
+    masters : frozenset of str
         The masters of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes
     """
 
     def __init__(self, columns):
-        self.first, self.nights = columns.first, columns.names
-        self.opened, self.products, self.notes = set(), frozenset(), None
-        self.changed = frozenset()
+        self.head, self.nights = columns.first, columns.names
+        self.opened_nights, self.masters, self.notes = set(), frozenset(), None
+        self.changed_nights = frozenset()
         self._columns = columns
         self._index_of = {night: index for index, night in enumerate(self.nights)}
-        self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
+        self._values, self._parsed, self._groups, self._cells_to_take = {}, {}, {}, {}
         # Equal values are kept once: 30,000 masters have a few cameras and setups.
-        self._same = {}
+        self._shared_values = {}
 
     def __contains__(self, night):
         return night in self._index_of
 
     def is_beside(self, results):
         """Return whether header values and ledger of a results folder are those it is about."""
-        return self.first["files"] == _stamps_of_open_notes(results)
+        return self.head["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
         """Forget all values of the note and its nights; the next question reads them again."""
-        for read in (self._values, self._parsed, self._groups, self._untaken):
+        for read in (self._values, self._parsed, self._groups, self._cells_to_take):
             read.clear()
         self.notes.forget()
 
     def is_closed(self, night):
         """Return whether nothing of a night is planned by this run."""
-        return night in self._index_of and night not in self.opened
+        return night in self._index_of and night not in self.opened_nights
 
     @property
-    def closed(self):
+    def unopened_nights(self):
         """The nights that this run does not open."""
-        return [night for night in self.nights if night not in self.opened]
+        return [night for night in self.nights if night not in self.opened_nights]
 
     @property
     def doubted_until(self):
         """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
         boots = self.column("boots")
-        return max((until for night in self.closed for until in boots[night].values()), default=0)
+        return max(
+            (until for night in self.unopened_nights for until in boots[night].values()), default=0
+        )
 
     def cells(self, name):
         """Return {night: the cell of a column as it is in the note}.
@@ -165,9 +167,9 @@ class ClosedNights:
         object
             Plain; None where there is none, or it was taken before.
         """
-        if name not in self._untaken:
-            self._untaken[name] = self.cells(name)
-        cell = self._untaken[name].pop(night, b"")
+        if name not in self._cells_to_take:
+            self._cells_to_take[name] = self.cells(name)
+        cell = self._cells_to_take[name].pop(night, b"")
         return json.loads(cell) if cell else None
 
     def summaries(self, name):
@@ -179,7 +181,7 @@ class ClosedNights:
             If a night has none.
         """
         summaries = self.column(_SUMMARY_PREFIX + name)
-        summaries_of_closed = {night: summaries[night] for night in self.closed}
+        summaries_of_closed = {night: summaries[night] for night in self.unopened_nights}
         if None in summaries_of_closed.values():
             raise NeedsWholePlan(f"{name} was not noted of all nights")
         return summaries_of_closed
@@ -194,7 +196,7 @@ class ClosedNights:
     def _group(self, night, number, values):
         """Return a group of a night; its steps, the longest part, are parsed when asked for."""
         steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
-        return _group_of(values, steps, self._same)
+        return _group_of(values, steps, self._shared_values)
 
     @property
     def names(self):
@@ -237,7 +239,7 @@ def read_closed_nights(results):
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
     if first["files"] != _stamps_of_open_notes(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
-    if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
+    if first["since"] and set(late_notes.read_late_notes(results).heads) != {"rows", "records"}:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
 
@@ -255,7 +257,7 @@ def _stamps_of_open_notes(results):
 
 
 def remove_closed_nights(results):
-    """Remove the note."""
+    """Remove the note of closed nights."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.CLOSED_NIGHTS).unlink()
 
@@ -285,9 +287,14 @@ def note_all_nights(context, state, older_headers):
             night: _note_of_night(context, night, homes, counts[night]) for night in homes.nights
         }
         path, first = context.results / paths.CLOSED_NIGHTS, _first_note(context, state, homes)
-        nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
+        nights = sorted(
+            {
+                *notes,
+                *(() if context.closed_nights is None else context.closed_nights.unopened_nights),
+            }
+        )
         note_columns.write_columns(
-            path, _columns_of(context.closed, notes, nights), first=first, names=nights
+            path, _columns_of(context.closed_nights, notes, nights), first=first, names=nights
         )
     except NeedsWholePlan:
         remove_closed_nights(context.results)
@@ -311,7 +318,7 @@ def note_other_ranges(results, nights, ranges):
     """
     if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
-    first = {**nights.first, "files": _stamps_of_open_notes(results), "since": False, "late": []}
+    first = {**nights.head, "files": _stamps_of_open_notes(results), "since": False, "late": []}
     first["always"] = ranges["records"].get("", [])
 
     def columns():
@@ -329,20 +336,20 @@ def note_other_ranges(results, nights, ranges):
     note_columns.write_columns(path, columns(), first=first, names=nights.nights)
 
 
-def _columns_of(before, summaries, nights):
+def _columns_of(earlier_nights, notes, nights):
     """Yield name and cells of each column: cells of nights that were not opened are copied."""
-    names = () if before is None else before.names
-    for name in dict.fromkeys(chain(names, *summaries.values())):
-        cells = {} if before is None else before.cells(name)
+    names = () if earlier_nights is None else earlier_nights.names
+    for name in dict.fromkeys(chain(names, *notes.values())):
+        cells = {} if earlier_nights is None else earlier_nights.cells(name)
         cells |= {
             night: note_columns.cell(summary[name]) if name in summary else b""
-            for night, summary in summaries.items()
+            for night, summary in notes.items()
         }
         yield name, [cells.get(night, b"") for night in nights]
 
 
 class _Homes:
-    """Where rows and records belong: to a night, or ('') to the archive."""
+    """The homes of rows and records: the night to which each belongs, '' for the archive."""
 
     def __init__(self, context):
         self._context = context
@@ -397,17 +404,17 @@ class _Homes:
     def _ranges(self):
         """Return {"rows", "records"}: {night: ranges of the notes}; {} beside closed nights."""
         context = self._context
-        if context.closed is not None:
+        if context.closed_nights is not None:
             return {"rows": {}, "records": {}}
         records = context.ledger
-        rows = note_lines.ranges_of(
+        row_ranges = note_lines.ranges_of(
             context.results / paths.HEADERS, sorted(self.night_by_file), self.night_by_file.get
         )
         record_ranges = note_lines.ranges_of(
             context.results / paths.LEDGER, sorted(records),
             lambda product: self.night_of_record(product, records[product].kind),
         )  # fmt: skip
-        return {"rows": rows, "records": record_ranges}
+        return {"rows": row_ranges, "records": record_ranges}
 
 
 def _refuse_open_nights(context, homes):
@@ -417,18 +424,22 @@ def _refuse_open_nights(context, homes):
     for file in homes.night_by_file:
         if not is_plain_name(file):
             raise NeedsWholePlan(f"{file!r} is no plain name")
-    if context.unreadable:
+    if context.unreadable_folders:
         raise NeedsWholePlan("a folder cannot be looked into")
 
 
 def _first_note(context, state, homes):
     """Return the first note: what the notes of all nights depend on."""
-    before = context.closed
-    always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
+    earlier_nights = context.closed_nights
+    always = (
+        homes.ranges["records"].get("", [])
+        if earlier_nights is None
+        else earlier_nights.head["always"]
+    )
     return {
         "form": _version_of_note(),
         "files": _stamps_of_open_notes(context.results),
-        "since": late_notes.is_there(context.results),
+        "since": late_notes.has_late_notes(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
         "folders": state.folders,
@@ -465,7 +476,7 @@ def _note_of_night(context, night, homes, older_headers):
         for g in context.groups.values()
         if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
     ]
-    counts = archive_counts.summary(context, night, records, older_headers)
+    counts = archive_counts.counts_of_night(context, night, records, older_headers)
     summaries = {archive_counts.COUNTS_NOTE: counts}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
@@ -498,8 +509,8 @@ def _ranges_of_night(context, homes, name, night):
     name : {'rows', 'records'}
     night : str
     """
-    if context.closed is not None and night in context.closed:
-        return context.closed.value(name, night)
+    if context.closed_nights is not None and night in context.closed_nights:
+        return context.closed_nights.value(name, night)
     return homes.ranges[name].get(night, [])
 
 
@@ -508,11 +519,11 @@ def _group_of(values, steps, known):
 
     Parameters
     ----------
-    values : list
+    values : list of object
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
-    known : dict
-        Values of other groups, of which equal ones are taken; it gets those of this one.
+    known : dict of object to object
+        The values of other groups by themselves: an equal one is taken from it, another is added.
     """
     group = dict(zip(_GROUP_FIELDS, values, strict=True))
     group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}

@@ -21,9 +21,11 @@ from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 
-# Late notes are merged above this many bytes (those of a night of 100 frames) and this part of the
-# notes: merging copies all notes. A watch has late notes as objects of several times these bytes.
-_MANY_ROWS, _MERGED_PART = 150_000, 0.02
+# Late notes of fewer bytes are not merged: those of a night of 100 frames, which take little time.
+# In the memory of a watch they are objects of several times these bytes.
+_MANY_BYTES = 150_000
+# Late notes of a smaller part of the notes are not merged either, for merging copies all notes.
+_MERGED_PART = 0.02
 _encode = json_text.compact_encoder()
 
 
@@ -48,7 +50,7 @@ def merge_late_notes(results):
         (atomic_write.stamp_of(results / name) or (0,))[0]
         for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
     )
-    if size < max(_MANY_ROWS, _MERGED_PART * sum(sizes)):
+    if size < max(_MANY_BYTES, _MERGED_PART * sum(sizes)):
         return False
     try:
         nights = closed_nights.read_closed_nights(results)
@@ -65,13 +67,13 @@ def _merge_all(results, nights):
     late = late_notes.read_late_notes(results)
     first = json.loads(notes.first_line(results / paths.HEADERS))
     reader = header_store.RowReader(first)
-    late_head = late.first["rows"]
+    late_head = late.heads["rows"]
     first["shared"] = dict(sorted({**first["shared"], **late_head["shared"]}.items()))
     first["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
     homes = _homes_of(nights, "rows", [])
     ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(first), late_rows, homes)}
-    homes = _homes_of(nights, "records", nights.first["always"])
+    homes = _homes_of(nights, "records", nights.head["always"])
     ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
     late_notes.remove_late_notes(results)
     closed_nights.note_other_ranges(results, nights, ranges)
@@ -93,21 +95,21 @@ def _merge_records(path, late, homes):
     """
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
-    known = {ledger.canonical(basis): index for index, basis in enumerate(bases)}
+    index_by_basis = {ledger.canonical_json(basis): index for index, basis in enumerate(bases)}
 
     def index_of_common(text):
         """Return the place of a common part among the bases; a new one is put at their end."""
-        if text not in known:
-            known[text] = len(bases)
+        if text not in index_by_basis:
+            index_by_basis[text] = len(bases)
             bases.append(json.loads(text))
-        return known[text]
+        return index_by_basis[text]
 
-    new = {}
+    new_lines = {}
     for line in late.records:
         name, *fields = ledger.line_of_late_line(line, index_of_common)
-        new[name] = tuple(fields)
-    gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
-    return _merge_lines(path, _encode(first), gone | new, homes)
+        new_lines[name] = tuple(fields)
+    removed_lines = dict.fromkeys(late.heads["records"]["removed"], (None, ""))
+    return _merge_lines(path, _encode(first), removed_lines | new_lines, homes)
 
 
 def _name_of(line):
@@ -119,34 +121,36 @@ def _homes_of(nights, column, always):
     """Return [(start, end, home)] of the lines of a file of notes, in order."""
     ranges = [(start, start + length, "") for start, length in always]
     for night in nights.nights:
-        ranges += [(s, s + length, night) for s, length in nights.value(column, night) or ()]
+        ranges += [
+            (start, start + length, night) for start, length in nights.value(column, night) or ()
+        ]
     return sorted(ranges)
 
 
 @dataclass
-class _Positioned:
+class _PositionedLines:
     """Lines as they are written, and the ranges of the file that they get.
 
     Attributes
     ----------
-    at : int
+    position : int
         Where the next line begins.
     ranges : dict of str to list of [int, int]
         By home.
     """
 
-    at: int
+    position: int
     ranges: dict[str, list[list[int]]] = field(default_factory=dict)
-    _last: str | None = None
+    _last_home: str | None = None
 
     def put(self, line, home):
         """Note the range of a line, and return the line."""
         ranges, length = self.ranges.setdefault(home, []), len(line.encode()) + 1
-        if home == self._last and ranges:
+        if home == self._last_home and ranges:
             ranges[-1][1] += length
         else:
-            ranges.append([self.at, length])
-        self._last, self.at = home, self.at + length
+            ranges.append([self.position, length])
+        self._last_home, self.position = home, self.position + length
         return line
 
 
@@ -173,15 +177,15 @@ def _merge_lines(path, head, late, homes):
     NeedsWholePlan
         If a line belongs nowhere.
     """
-    positioned = _Positioned(notes.START + len(head.encode()) + 1)
+    positioned = _PositionedLines(notes.START + len(head.encode()) + 1)
     earlier_lines = (
-        (n, line, home) for n, line, home in _named_lines(path, homes) if n not in late
+        (name, line, home) for name, line, home in _named_lines(path, homes) if name not in late
     )
-    new = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
+    new_lines = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
 
     def lines():
         yield head
-        for _, line, home in merge(earlier_lines, new):
+        for _, line, home in merge(earlier_lines, new_lines):
             yield positioned.put(line, home)
 
     notes.write_checked(path, lines())

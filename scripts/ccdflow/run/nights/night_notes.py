@@ -19,7 +19,7 @@ from ccdflow.run.rawframes import header_store
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rows import row_with_shared_texts
 
-# Late lines above which the notes are rewritten whole.
+# Late lines above which the notes are rewritten whole. Chosen: each plan reads all of them.
 _MOST_LINES = 50_000
 
 
@@ -33,7 +33,7 @@ class NightNotes:
 
     Attributes
     ----------
-    touched : set of str
+    touched_folders : set of str
         Folders of frames and products whose rows or records are newer than the closed nights. A
         folder may look as it did when the nights were closed, and lack a file that came since.
 
@@ -51,8 +51,8 @@ class NightNotes:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
         first_of_records = json.loads(notes.first_line(results / paths.LEDGER))
-        late_rows = late_lines.first.get("rows", {})
-        late_records = late_lines.first.get("records", {})
+        late_rows = late_lines.heads.get("rows", {})
+        late_records = late_lines.heads.get("records", {})
         self._store = header_store.RowReader(first)
         self._ledger = ledger.RecordReader(first_of_records)
         for is_of_another_version in (
@@ -65,13 +65,13 @@ class NightNotes:
                 raise NeedsWholePlan("another version of ccdflow wrote the notes")
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
         self.table = tuple(late_rows.get("table", self._store.table))
-        is_noted = late_notes.stamp_of_late_notes(results) == nights.first["late"]
-        self.touched = set() if is_noted else set(late_rows.get("folders", ()))
+        is_noted = late_notes.stamp_of_late_notes(results) == nights.head["late"]
+        self.touched_folders = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
         self._late_rows = {row.file: row for row in map(self._store.row, late_lines.rows)}
         late = map(self._ledger.late_record, late_lines.records)
         self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
+        self.gone = frozenset(late_lines.heads.get("records", {}).get("removed", ()))
         # First members of masters, by night; and by file, as each is asked for several times.
         self._firsts, self._first_rows, self._texts = {}, {}, {}
         self._nights_by_segment = {paths.segment(night): [night] for night in nights.nights}
@@ -90,24 +90,26 @@ class NightNotes:
         """
         if night not in self._rows:
             ranges = self.nights.value("rows", night) or []
-            rows = map(self._store.row, self._lines[paths.HEADERS].at(ranges))
+            rows = map(self._store.row, self._lines[paths.HEADERS].read_ranges(ranges))
             rows_by_file = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in rows_by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
-            rows_by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
+            rows_by_file |= {
+                file: row for file, row in self._late_rows.items() if row.night == night
+            }
             self._rows[night] = rows_by_file
         return self._rows[night]
 
     def records(self, night):
         """Return {product: record} of a night; '' gives the records of no single night."""
         if night not in self._records:
-            always = self.nights.first["always"]
+            always = self.nights.head["always"]
             ranges = always if not night else self.nights.value("records", night) or []
-            records = map(self._ledger.record, self._lines[paths.LEDGER].at(ranges))
+            records = map(self._ledger.record, self._lines[paths.LEDGER].read_ranges(ranges))
             records_by_product = {
-                r.product: r
-                for r in records
-                if r.product not in self._late and r.product not in self.gone
+                record.product: record
+                for record in records
+                if record.product not in self._late and record.product not in self.gone
             }
             records_by_product |= {
                 product: record for product, (home, record) in self._late.items() if home == night
@@ -176,25 +178,29 @@ class NightNotes:
             changed_values(store.rows, store.saved),
             changed_values(records, records.saved),
         )
-        gone = set(records.saved) - set(records)
+        removed_products = set(records.saved) - set(records)
         table = self.results / paths.INVENTORY
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
         stamp = atomic_write.stamp_of(table)
-        if not (rows or new_records or gone or stamp != self.table):
+        if not (rows or new_records or removed_products or stamp != self.table):
             return
         home = home_of_record(context)
         self.table = stamp
         self._late_rows |= rows
-        self._late = {p: late for p, late in self._late.items() if p not in gone}
+        self._late = {
+            product: late for product, late in self._late.items() if product not in removed_products
+        }
         self._late |= {product: (home(record), record) for product, record in new_records.items()}
-        self.gone = (self.gone | gone) - new_records.keys()
-        self.touched |= {_folder_of(f"raw/{file}") for file in rows}
-        self.touched |= {_folder_of(product) for product in (*new_records, *gone) if "/" in product}
+        self.gone = (self.gone | removed_products) - new_records.keys()
+        self.touched_folders |= {_folder_of(f"raw/{file}") for file in rows}
+        self.touched_folders |= {
+            _folder_of(product) for product in (*new_records, *removed_products) if "/" in product
+        }
         first = header_store.first_line_of_rows(store)
         head = {
-            "rows": {**first, "table": stamp, "folders": sorted(self.touched)},
+            "rows": {**first, "table": stamp, "folders": sorted(self.touched_folders)},
             "records": {"fields": job_records.SHORT_FIELDS, "removed": sorted(self.gone)},
         }
         late_notes.write_late_notes(
@@ -241,19 +247,19 @@ def open_ledger(night_notes, nights):
     return opened
 
 
-def changed_values(now, saved):
+def changed_values(current, saved):
     """Return {name: value} of the values that are other objects than those saved.
 
     Parameters
     ----------
-    now, saved : dict
+    current, saved : dict of str to object
         Value by name: as it is now, and as the notes have it.
 
     Returns
     -------
-    dict
+    dict of str to object
     """
-    return {name: value for name, value in now.items() if saved.get(name) is not value}
+    return {name: value for name, value in current.items() if saved.get(name) is not value}
 
 
 def home_of_record(context):

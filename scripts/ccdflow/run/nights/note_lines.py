@@ -12,7 +12,7 @@ from ccdflow.files.text_files import notes
 
 
 class NeedsWholePlan(Exception):
-    """A part of the archive does not tell the answer: a whole plan is needed.
+    """Some nights alone do not give the answer: a whole plan is needed.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class NoteLines:
     def __init__(self, path):
         self._path = path
 
-    def at(self, ranges):
+    def read_ranges(self, ranges):
         """Return the lines of some ranges.
 
         Parameters
@@ -49,7 +49,7 @@ class NoteLines:
 
         Returns
         -------
-        list
+        list of str
 
         Raises
         ------
@@ -66,7 +66,7 @@ class NoteLines:
         return b"".join(texts).decode().split("\n")[:-1]
 
 
-def ranges_of(path, names, homes):
+def ranges_of(path, names, home_of):
     """Return where the lines of a file of notes are, by where they belong.
 
     Parameters
@@ -74,7 +74,7 @@ def ranges_of(path, names, homes):
     path : path-like
     names : iterable of str
         What each line is about, in the order of the lines.
-    homes : callable
+    home_of : callable
         Called with a name; returns what its line belongs to.
 
     Returns
@@ -87,17 +87,17 @@ def ranges_of(path, names, homes):
     NeedsWholePlan
         If the file has other lines.
     """
-    ranges_by_home, last, end = {}, None, 0
+    ranges_by_home, last_home, end = {}, None, 0
     lines = notes.ranges_of_lines(path)
     next(lines, None)
     for name, (start, length) in zip(names, lines, strict=True):
-        home = homes(name)
+        home = home_of(name)
         ranges = ranges_by_home.setdefault(home, [])
-        if home == last and ranges:
+        if home == last_home and ranges:
             ranges[-1][1] += length
         else:
             ranges.append([start, length])
-        last, end = home, start + length
+        last_home, end = home, start + length
     if end and end != os.path.getsize(path):  # noqa: PTH202
         raise NeedsWholePlan(f"{path} has more lines than it should have")
     return ranges_by_home

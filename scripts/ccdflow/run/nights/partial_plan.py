@@ -34,7 +34,7 @@ from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-# After this many attempts to plan with further nights open all nights are planned.
+# After this many attempts to plan with further nights open all nights are planned. Chosen.
 _MOST_ATTEMPTS = 5
 
 
@@ -62,7 +62,7 @@ def plan_changed_nights(run_start, archive_state):
     nights = read_nights(run_start, archive_state)
     changes = _Changes(run_start.raw, archive_state, nights)
     opened = changes.nights()
-    nights.changed = frozenset(opened)
+    nights.changed_nights = frozenset(opened)
     for _ in range(_MOST_ATTEMPTS):
         attempt = _PlanAttempt(run_start, nights.notes, changes)
         opened_plan, further_nights = attempt.plan(opened)
@@ -96,7 +96,7 @@ def read_nights(run_start, archive_state):
         raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
-    if nights.first["general"] != archive_state.general:
+    if nights.head["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     nights.notes = NightNotes(results, nights)
     if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table:
@@ -122,16 +122,20 @@ class _Changes:
 
     def __init__(self, raw, archive_state, nights):
         self._raw, self._notes, self._nights = raw, nights.notes, nights
-        before, now = nights.first["folders"], archive_state.folders
+        noted_folders, current_folders = nights.head["folders"], archive_state.folders
         self.folders = {
-            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+            name
+            for name in noted_folders.keys() | current_folders.keys()
+            if noted_folders.get(name) != current_folders.get(name)
         }
-        self.folders |= self._notes.touched
+        self.folders |= self._notes.touched_folders
         self.raw = sorted(
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
         self.products = {name for name in self.folders if not name.startswith("raw/")}
-        self.stamps = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
+        self.stamps = {
+            file: stamp for folder in self.raw for file, stamp in self._list_frames(folder)
+        }
 
     def _list_frames(self, folder):
         """Yield (file, stamp) of the raw frames of a folder."""
@@ -248,15 +252,15 @@ class _PlanAttempt:
             night.
         """
         nights = self._nights
-        nights.opened = set(opened)
-        if not nights.closed:
+        nights.opened_nights = set(opened)
+        if not nights.unopened_nights:
             raise NeedsWholePlan("all nights have changed, or need what has changed")
         store, records = self._store(opened), open_ledger(self._notes, sorted(opened))
         records_taken = self._take_in(store, records)
         inventory.update(
             store,
             self._run_start.reading,
-            only=self._changes.stamps,
+            stamps_of_files=self._changes.stamps,
             cores=self._run_start.cores,
             progress=self._run_start.progress,
         )
@@ -274,7 +278,7 @@ class _PlanAttempt:
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
-        ) + archive_counts.requested_frames(context)
+        ) + archive_counts.count_requested_frames(context)
         return opened_plan, self._dependent_nights(context, opened_plan)
 
     def _take_in(self, store, records):
@@ -282,10 +286,10 @@ class _PlanAttempt:
         unsaved = self._run_start.unsaved_records
         if unsaved is None:
             return {}
-        before = dict(records)
+        earlier_records = dict(records)
         self.files, unmade = ledger.fold(self._notes.results, records, verify=True, known=unsaved)
         take_aside(store, unmade)
-        return changed_values(records, before)
+        return changed_values(records, earlier_records)
 
     def _check_homes(self, context, records):
         """Raise `NeedsWholePlan` where a record is not of an open night."""
@@ -320,10 +324,10 @@ class _PlanAttempt:
             store=store,
             ledger=records,
             chain=self._chain,
-            outdated=frozenset(inventory.outdated_files(store, reading)),
+            outdated_files=frozenset(inventory.outdated_files(store, reading)),
             cameras=reading.cameras,
-            closed=self._nights,
-            beyond=self._notes,
+            closed_nights=self._nights,
+            other_nights=self._notes,
         )
         _restore_closed_nights(context)
         return context
@@ -338,47 +342,49 @@ class _PlanAttempt:
         nights_with_new_masters = {
             job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER
         }
-        new = []
-        for night in nights.opened | masters.keys():
-            now = list(masters.get(night, {}).values())
-            before = nights.groups_of(night)
+        new_groups = []
+        for night in nights.opened_nights | masters.keys():
+            current_groups = list(masters.get(night, {}).values())
+            noted_groups = nights.groups_of(night)
             is_new = (
-                _masters_without_steps(before) != _masters_without_steps(now)
+                _masters_without_steps(noted_groups) != _masters_without_steps(current_groups)
                 or night in nights_with_new_masters
             )
             if is_new and not nights.is_closed(night):
-                new += now + before
-        if new:
-            self._check_order(new)
-            self._check_copies(context, new)
+                new_groups += current_groups + noted_groups
+        if new_groups:
+            self._check_order(new_groups)
+            self._check_copies(context, new_groups)
         return {
-            night for kind in self._chain for night in kind.nights_to_open(context, new)
-        } - nights.opened
+            night for kind in self._chain for night in kind.nights_to_open(context, new_groups)
+        } - nights.opened_nights
 
-    def _check_order(self, new):
+    def _check_order(self, new_groups):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
-        last = max(filter(is_dated, self._nights.closed), default="")
-        if not all(is_dated(group.night_of_page) and group.night_of_page > last for group in new):
+        last = max(filter(is_dated, self._nights.unopened_nights), default="")
+        if not all(
+            is_dated(group.night_of_page) and group.night_of_page > last for group in new_groups
+        ):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
-    def _check_copies(self, context, new):
+    def _check_copies(self, context, new_groups):
         """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
-        prints = {context.row(file).fingerprint for group in new for file in group.files}
-        known = self._nights.column("prints")
-        for night in self._nights.closed:
-            if not prints.isdisjoint(known[night].split()):
+        prints = {context.row(file).fingerprint for group in new_groups for file in group.files}
+        prints_by_night = self._nights.column("prints")
+        for night in self._nights.unopened_nights:
+            if not prints.isdisjoint(prints_by_night[night].split()):
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
 def _restore_closed_nights(context):
     """Give a context what the notes of its closed nights have."""
-    nights = context.closed
-    for night in nights.closed:
+    nights = context.closed_nights
+    for night in nights.unopened_nights:
         for group in nights.groups_of(night):
             context.groups[group.product] = group
-    nights.products = frozenset(context.groups)
+    nights.masters = frozenset(context.groups)
     for kind in context.chain:
-        kind.restore(context, nights.first["kept"][kind.name])
+        kind.restore(context, nights.head["kept"][kind.name])
 
 
 def plan_again(context):
@@ -401,13 +407,13 @@ def plan_again(context):
     fresh = replace(
         context,
         jobs={},
-        elsewhere={},
+        jobs_elsewhere={},
         groups={},
         planned_products=set(),
-        unreadable={},
+        unreadable_folders={},
         _lookups={},
     )
-    if context.closed is None:
+    if context.closed_nights is None:
         return plan.make_plan(fresh)
     _restore_closed_nights(fresh)
     return plan.make_plan(fresh, stamps=ProductStamps(context.results))
@@ -424,4 +430,4 @@ def save_partial_plan(context):
     context : ccdflow.run.context.JobContext
         Of a plan of open nights.
     """
-    context.closed.notes.save(context)
+    context.closed_nights.notes.save(context)

@@ -108,14 +108,14 @@ class _Sweep:
         self.stamps, self.problems = {}, {}
         self._raw, self._systems = raw, rawfolder.devices()
 
-    def look(self, folder, prefix, above=(), *, is_link):
+    def look(self, folder, prefix, parents=(), *, is_link):
         """Note the files in a folder and below it."""
         try:
             status = os.stat(folder)  # noqa: PTH116
             # A link may lead back to a folder above it.
-            if (status.st_dev, status.st_ino) in above:
+            if (status.st_dev, status.st_ino) in parents:
                 return
-            if problem := self._problem(folder, status, above, is_link):
+            if problem := self._problem(folder, status, parents, is_link):
                 self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
                 return
             entries = os.scandir(folder)
@@ -125,33 +125,33 @@ class _Sweep:
             text = f"cannot be read ({error.strerror or error})"
             self.problems[f"{prefix}/"] = FolderProblem(text, "check its permissions and its disk")
             return
-        above = (*above, (status.st_dev, status.st_ino))
+        parents = (*parents, (status.st_dev, status.st_ino))
         with entries:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"
                 if rawfolder.is_folder(entry):
                     # A night's list of small pictures knows their folder.
-                    is_known = len(above) == 2 and paths.is_of_small_pictures(name)
+                    is_known = len(parents) == 2 and paths.is_of_small_pictures(name)
                     is_link = entry.is_symlink()
                     if is_link or not is_known:
-                        self.look(entry.path, name, above, is_link=is_link)
+                        self.look(entry.path, name, parents, is_link=is_link)
                 elif not entry.name.startswith("."):
                     self.stamps[name] = atomic_write.stamp_of(entry)
 
-    def _problem(self, folder, status, above, is_link):
+    def _problem(self, folder, status, parents, is_link):
         """Return why a folder is not a folder of products, or ''.
 
         Parameters
         ----------
         folder : str
         status : os.stat_result
-        above : tuple
+        parents : tuple of (int, int)
             Device and inode of each folder above it.
         is_link : bool
         """
         if status.st_dev in self._systems:
             return f"leads into {self._systems[status.st_dev]}"
-        if len(above) > rawfolder.MOST_FOLDERS_DEEP:
+        if len(parents) > rawfolder.MOST_FOLDERS_DEEP:
             return "leads into a tree without an end"
         if is_link and rawfolder.is_inside(folder, self._raw):
             return "leads into the raw folder, in which nothing is written"

@@ -1,6 +1,6 @@
 """Many headers read at once, by several processes.
 
-A process that dies costs time: its frames are read here.
+A process that dies costs only time: its frames are read here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 
-from ccdflow.run.helper_processes import LOST_ERRORS, ask, process
+from ccdflow.run.helper_processes import LOST_ERRORS, ask, helper_process
 
 FRAMES_A_PROCESS = 500
 """One more process starts for each such number of frames: reading them takes as long as its
 start."""
 
-# A process gets this many files at once.
+# A process gets this many files at once: one question costs as much as a few headers.
 _CHUNK = 100
-# At most this many processes read headers.
+# Chosen: this many processes, at most, read headers; more would wait for the disk.
 _MOST_PROCESSES = 8
 
 
@@ -29,7 +29,7 @@ def read_all(read, files, *, cores):
     ----------
     read : callable
         Called with one of ``files``; it and its result can be pickled.
-    files : list
+    files : list of object
         Arguments of ``read``, one for each call.
     cores : int
         How many processes may work at once.
@@ -39,27 +39,26 @@ def read_all(read, files, *, cores):
     object
         The result of ``read``.
     """
-    workers = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
-    if workers < 2:
+    process_count = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
+    if process_count < 2:
         with ThreadPoolExecutor(4) as pool:
             yield from pool.map(read, files)
         return
-    free = queue.SimpleQueue()
-
+    free_processes = queue.SimpleQueue()
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
 
     def read_chunk(chunk):
         """Read the headers of some files by a free process, here if it was lost."""
-        reader = free.get()
+        reader = free_processes.get()
         try:
             return ask(reader, chunk)
         except LOST_ERRORS:
             return [read(file) for file in chunk]
         finally:
-            free.put(reader)
+            free_processes.put(reader)
 
     with ExitStack() as stack:
-        for _ in range(workers):
-            free.put(stack.enter_context(process(read)))
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        for _ in range(process_count):
+            free_processes.put(stack.enter_context(helper_process(read)))
+        pool = stack.enter_context(ThreadPoolExecutor(process_count))
         yield from chain.from_iterable(pool.map(read_chunk, chunks))

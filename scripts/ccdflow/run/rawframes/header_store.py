@@ -32,7 +32,7 @@ from ccdflow.run.rawframes.rows import (
 )
 
 READING_VERSION = 12
-"""Raise it when a change to the reading of headers alters a cell of the table."""
+"""Raise it when a change to the reading of headers alters a value of a row: all are read again."""
 
 # The indices of geometry and recipe in the plain values of a row.
 _GEOMETRY, _RECIPE = (3 + OWN_TEXTS.index(name) for name in ("geometry", "recipe"))
@@ -75,7 +75,7 @@ class HeaderStore:
     _geometries: dict[str, Geometry] = field(default_factory=dict, compare=False, repr=False)
     _names: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
     # Chosen: frames of a night have two or three geometries and recipes.
-    _last: deque = field(default_factory=lambda: deque(maxlen=8), compare=False, repr=False)
+    _last_values: deque = field(default_factory=lambda: deque(maxlen=8), compare=False, repr=False)
 
     def geometry(self, name):
         """Return the `ccdflow.camera.geometry.Geometry` of a name, as in ``Row.geometry``."""
@@ -90,16 +90,16 @@ class HeaderStore:
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
         # Neighbours share one object.
-        for known, name in self._last:
-            if known is value:
+        for known_value, name in self._last_values:
+            if known_value is value:
                 return name
         # Thousands of frames have the same few values; a canonical text takes five times longer.
-        same = pickle.dumps(value)
-        name = self._names.get(same)
+        pickled = pickle.dumps(value)
+        name = self._names.get(pickled)
         if name is None:
-            name = self._names[same] = digest(value)
+            name = self._names[pickled] = digest(value)
         self.shared.setdefault(name, value)
-        self._last.append((value, name))
+        self._last_values.append((value, name))
         return name
 
     def add(self, row):
@@ -111,9 +111,9 @@ class HeaderStore:
 
         Parameters
         ----------
-        values : list
+        values : list of object
             As `ccdflow.run.rawframes.rows.plain_row` returns them.
-        geometry, recipe : dict or None
+        geometry, recipe : dict of str to object, or None
             In canonical form.
         """
         if geometry is not None:
@@ -129,14 +129,14 @@ class HeaderStore:
 def load_store(results):
     """Read the store of a results folder; an absent or unreadable one is an empty one.
 
-    Losing it costs time, never a product: all headers are read again. They are read again as well
-    where another version read them; rows of missing raw files are kept.
+    The loss of the store costs time, never a product: all headers are read again. They are read
+    again as well where another version read them; rows of missing raw files are kept.
     """
     first, lines = notes.read_headed(Path(results) / paths.HEADERS)
     if not {"facts", "shared", "table"} <= first.keys():
         return HeaderStore()
     later = late_notes.read_late_notes(results)
-    late_first = first | later.first.get("rows", {})
+    late_first = first | later.heads.get("rows", {})
     reader, late_reader = RowReader(first), RowReader(late_first)
     store = HeaderStore(shared=first["shared"] | late_first["shared"], table=late_reader.table)
     try:
@@ -149,7 +149,7 @@ def load_store(results):
         _drop_unreadable(store)
     else:
         store.saved = dict(store.rows)
-    store.has_late_notes = late_notes.is_there(results)
+    store.has_late_notes = late_notes.has_late_notes(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store
@@ -188,7 +188,7 @@ class RowReader:
 
     Parameters
     ----------
-    first : dict
+    first : dict of str to object
         The first line of the notes.
     """
 
@@ -271,14 +271,14 @@ def save_store(results, store):
     OSError
         If one of them cannot be written.
     """
-    before = store.table
+    earlier_stamp = store.table
     path = Path(results) / paths.INVENTORY
     unchanged = _are_saved_rows(store.rows, store.saved)
-    is_known = before and atomic_write.stamp_of(path) == before
+    is_known = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
     if not unchanged or not is_known:
-        write_inventory(results, store, before=store.saved if is_known else None)
+        write_inventory(results, store, earlier_rows=store.saved if is_known else None)
         store.table = atomic_write.stamp_of(path)
-    if unchanged and store.table == before and not store.has_late_notes:
+    if unchanged and store.table == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))

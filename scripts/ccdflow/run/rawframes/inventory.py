@@ -21,7 +21,8 @@ from ccdflow.run.rawframes.rows import OK, SET_ASIDE, RowMark, unread_row
 
 
 def update(
-    store, settings, *, now=None, progress=None, again=frozenset(), cores=1, only=None,
+    store, settings, *, now=None, progress=None, products_to_reread=frozenset(), cores=1,
+    stamps_of_files=None,
 ):  # fmt: skip
     """Bring the store up to date with the raw folder.
 
@@ -34,12 +35,12 @@ def update(
         Seconds since the epoch.
     progress : callable, optional
         Called with (read so far, to read).
-    again : set of str, optional
-        Products whose raw files are read again where they are set aside; None for all.
+    products_to_reread : set of str, optional
+        Products whose raw files are read again if they are set aside; None for all.
     cores : int
         How many processes may read headers.
-    only : dict of str to tuple, optional
-        The files to read, with their stamps; the folder is not looked through then.
+    stamps_of_files : dict of str to tuple, optional
+        The raw files of the folder, with size and times: it is not looked through then.
 
     Returns
     -------
@@ -48,28 +49,36 @@ def update(
     """
     now = time.time() if now is None else now
     store.rewritten.clear()
-    stamps, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
+    stamps, problems = (
+        look_through(settings.raw, settings.results)
+        if stamps_of_files is None
+        else (stamps_of_files, {})
+    )
     hashes = ReadingHashes(settings)
-    stale = [
+    stale_files = [
         file
         for file, stamp in stamps.items()
         if not _is_current(store.rows.get(file), stamp, hashes)
-        or _is_asked_for_again(store.rows[file], again)
+        or _is_asked_for_again(store.rows[file], products_to_reread)
     ]
 
-    def known(file):
-        before = store.rows.get(file)
-        is_read_anew = before is not None and before.stamp == ANOTHER_VERSION and not before.gone
-        return None if is_read_anew else before
+    def known_row(file):
+        earlier_row = store.rows.get(file)
+        is_read_anew = (
+            earlier_row is not None
+            and earlier_row.stamp == ANOTHER_VERSION
+            and not earlier_row.gone
+        )
+        return None if is_read_anew else earlier_row
 
-    files = [(file, stamps[file], known(file)) for file in stale]
+    files = [(file, stamps[file], known_row(file)) for file in stale_files]
     answers = header_reading.read_all(RawRowReader(settings, hashes, now), files, cores=cores)
     for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
         store.add_read(values, geometry, recipe)
         if traceback:
-            store.tracebacks[stale[count - 1]] = traceback
+            store.tracebacks[stale_files[count - 1]] = traceback
         if progress is not None:
-            progress(count, len(stale))
+            progress(count, len(stale_files))
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem))
     refuse_twins(store, stamps)
@@ -78,9 +87,11 @@ def update(
     return sorted(set(store.rows) - set(stamps) - set(problems))
 
 
-def _is_asked_for_again(row, again):
+def _is_asked_for_again(row, products_to_reread):
     """Return whether a frame that is set aside is to be looked at once more."""
-    return row.status == SET_ASIDE and (again is None or paths.reduced_frame(row.file) in again)
+    return row.status == SET_ASIDE and (
+        products_to_reread is None or paths.reduced_frame(row.file) in products_to_reread
+    )
 
 
 def outdated_files(store, settings):

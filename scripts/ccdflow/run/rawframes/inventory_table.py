@@ -33,14 +33,14 @@ def cells(row):
     )  # fmt: skip
 
 
-def write_inventory(results, store, *, before=None):
+def write_inventory(results, store, *, earlier_rows=None):
     """Write ``inventory.csv``, one row a raw file, sorted by file; only if its content changed.
 
     Parameters
     ----------
     results : path-like
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    before : dict of str to Row, optional
+    earlier_rows : dict of str to Row, optional
         The rows that the file is known to have.
 
     Returns
@@ -49,7 +49,7 @@ def write_inventory(results, store, *, before=None):
         Whether it was written.
     """
     path = Path(results) / paths.INVENTORY
-    return tables.write_table(path, COLUMNS, store.rows, before or {}, cells)
+    return tables.write_table(path, COLUMNS, store.rows, earlier_rows or {}, cells)
 
 
 def read_inventory(path):

@@ -9,7 +9,7 @@ from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
 # The fields that such a row lacks.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
-_COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
+_FIELD_COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
 # Older results: the words of their rows, which had nothing else to say what was found.
 _WARNING = "warning: "
@@ -33,7 +33,7 @@ def with_later_fields(texts):
     -------
     list of str
     """
-    if len(texts) != _COUNT:
+    if len(texts) != _FIELD_COUNT:
         return texts
     reason = texts[_REASON]
     return [*texts, _amplifier_warnings_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]

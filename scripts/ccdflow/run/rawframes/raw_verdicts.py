@@ -70,34 +70,40 @@ def mark_gone(store, records, gone, results):
         Files that are missing; files that cannot be read are marked in the store.
     results : pathlib.Path
     """
-    unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
-    missing = {*gone, *unreadable}
-    products_of_files = {paths.reduced_frame(file) for file in store.rows if file not in missing}
-    folders = [file for file in store.rows if file.endswith("/") and file not in missing]
-    blocked = _blocked_by(store, missing) if missing else None
-    for file in sorted(missing):
+    unreadable_files = [
+        file for file, row in store.rows.items() if row.gone and file not in set(gone)
+    ]
+    missing_files = {*gone, *unreadable_files}
+    products_of_files = {
+        paths.reduced_frame(file) for file in store.rows if file not in missing_files
+    }
+    folders = [file for file in store.rows if file.endswith("/") and file not in missing_files]
+    is_in_the_way = _blocked_by(store, missing_files) if missing_files else None
+    for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         has_product = product not in products_of_files and _may_be_there(results / product)
-        if file in unreadable:
+        if file in unreadable_files:
             if not has_product:
                 store.rows[file] = unreadable_row(row)
         elif has_product:
-            gone = _row_not_found(row, folders, is_in_the_way=blocked(product))
-            if row.gone != gone.gone or not row.stamp:
-                store.rows[file] = gone
+            missing_row = _row_not_found(row, folders, is_in_the_way=is_in_the_way(product))
+            if row.gone != missing_row.gone or not row.stamp:
+                store.rows[file] = missing_row
         else:
             del store.rows[file]
         if not has_product and product not in products_of_files:
             records.pop(product, None)
 
 
-def _blocked_by(store, missing):
+def _blocked_by(store, missing_files):
     """Return a function of a product: whether the product of a frame that is there needs its path.
 
     A file cannot stand where a folder has to be: a frame `x.fits` is gone, and there is a folder of
     its name with frames in it now, or the reverse.
     """
-    rows = (row for row in store.rows.values() if row.status == OK and row.file not in missing)
+    rows = (
+        row for row in store.rows.values() if row.status == OK and row.file not in missing_files
+    )
     files = {paths.reduced_frame(row.file) for row in rows}
     parents = {parent for file in files for parent in _folders_of(file)}
     return lambda product: product in parents or not files.isdisjoint(_folders_of(product))
@@ -121,8 +127,8 @@ def _row_not_found(row, folders, *, is_in_the_way):
         Whether its product stands in the place of another frame's file or folder.
     """
     marks = [mark for mark in row.marks.split() if mark != RowMark.PRODUCT_IN_THE_WAY]
-    above = next((name for name in folders if row.file.startswith(name)), None)
-    why = DELETED_OR_MOVED if above is None else f"{above} cannot be read"
+    unreadable_folder = next((name for name in folders if row.file.startswith(name)), None)
+    why = DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
     if is_in_the_way:
         why = "it was deleted, and its product is in the way of another"
         marks.append(RowMark.PRODUCT_IN_THE_WAY)
@@ -157,7 +163,7 @@ def note_flags(context):
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
             texts.setdefault(product, []).append(text)
-    if context.unreadable:
+    if context.unreadable_folders:
         for product in context.products:
             if problem := context.problem_of(product):
                 texts.setdefault(product, []).append(f"its product was not looked at: {problem}")

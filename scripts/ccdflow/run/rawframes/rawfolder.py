@@ -10,18 +10,19 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 
 MOST_FOLDERS_DEEP = 100
-"""A tree of more levels of folders is taken for an endless one."""
+"""A tree of more levels of folders is taken for an endless one. Chosen: no archive is so deep."""
 
 MOST_LINKED = 10_000
-"""One link may lead to at most this many folders."""
+"""One link may lead to at most this many folders. Chosen: 27 years of nights, and far fewer than a
+whole disk has."""
 
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
-_KERNELS = frozenset((
+_KERNEL_FILE_SYSTEMS = frozenset((
     "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",
     "pstore", "efivarfs", "devpts", "mqueue", "fusectl", "binfmt_misc", "selinuxfs", "rpc_pipefs",
     "nsfs",
 ))  # fmt: skip
-_MOUNTS = "/proc/self/mountinfo"
+_MOUNT_TABLE = "/proc/self/mountinfo"
 _REMOVE_REMEDY = "it is not followed: remove the link, or lead it to the folder of the frames"
 _UNMOUNT_REMEDY = "it is not looked into: unmount it, or give a folder without it"
 
@@ -66,7 +67,7 @@ def look_through(raw, results=None):
 
     Returns
     -------
-    found : dict of str to tuple
+    stamps : dict of str to tuple of int
         The stamp of each frame by its path relative to the folder; () for a link that leads
         nowhere.
     problems : dict of str to str
@@ -88,7 +89,7 @@ def look_through(raw, results=None):
     walk = _Walk(raw, results)
     if mount_point := walk.systems.get(raw.stat().st_dev):
         raise _no_raw_folder(raw, f"the folder is a part of {mount_point}, the kernel's own tree")
-    walk.go()
+    walk.walk_through()
     stamps, problems = walk.stamps, walk.problems
     if not stamps and problems:
         name, problem = min(problems.items())
@@ -166,41 +167,41 @@ class _Walk:
         self.roots = [os.path.realpath(each) for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
-        self.open = [("", frozenset(), "")]
+        self.pending_folders = [("", frozenset(), "")]
         # By link, the number of folders that it led to; links that lead to too many.
-        self.linked, self.endless = {}, set()
+        self.count_by_link, self.endless_links = {}, set()
         self.systems = devices()
 
-    def go(self):
+    def walk_through(self):
         """Look into each folder."""
-        while self.open:
-            prefix, above, link = self.open.pop()
-            if link in self.endless:
+        while self.pending_folders:
+            prefix, parents, link = self.pending_folders.pop()
+            if link in self.endless_links:
                 continue
-            self.look(prefix, above, link)
+            self.look(prefix, parents, link)
 
-    def look(self, prefix, above, link):
+    def look(self, prefix, parents, link):
         """Note the frames of a folder, and the folders in it that are to be looked into."""
         folder = os.path.join(self.raw, prefix)  # noqa: PTH118 - 100,000 of them
         try:
             status = os.stat(folder)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in above:
+            if (status.st_dev, status.st_ino) in parents:
                 return
             if (status.st_dev, status.st_ino) == self.results:
                 self.problems[prefix] = f"leads into the results folder; {_REMOVE_REMEDY}"
                 return
             if self.is_of_kernel(prefix, status, link):
                 return
-            if link and self.is_too_much(above, link):
+            if link and self.is_too_much(parents, link):
                 return
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             self.problems[prefix or "/"] = _cannot_be_read(error)
             return
-        above = above | {(status.st_dev, status.st_ino)}
+        parents = parents | {(status.st_dev, status.st_ino)}
         for entry in entries:
             if not entry.name.startswith("."):
-                self.note(entry, prefix, above, link)
+                self.note(entry, prefix, parents, link)
 
     def is_of_kernel(self, prefix, status, link):
         """Return whether a folder is one of the kernel's own trees; note the problem."""
@@ -213,18 +214,20 @@ class _Walk:
             self.problems[link or prefix] = problem
         return bool(mount_point)
 
-    def is_too_much(self, above, link):
+    def is_too_much(self, parents, link):
         """Return whether a link leads to too much; note the problem."""
-        self.linked[link] = self.linked.get(link, 0) + 1
-        if self.linked[link] <= MOST_LINKED and len(above) <= MOST_FOLDERS_DEEP:
+        self.count_by_link[link] = self.count_by_link.get(link, 0) + 1
+        if self.count_by_link[link] <= MOST_LINKED and len(parents) <= MOST_FOLDERS_DEEP:
             return False
-        self.endless.add(link)
+        self.endless_links.add(link)
         self.problems[link] = (
             f"leads into a tree of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
             " below each other;"
             f" {_REMOVE_REMEDY}"
         )
-        self.stamps = {name: at for name, at in self.stamps.items() if not name.startswith(link)}
+        self.stamps = {
+            name: stamp for name, stamp in self.stamps.items() if not name.startswith(link)
+        }
         return True
 
     def is_of_results(self, path):
@@ -233,7 +236,7 @@ class _Walk:
         is_below = [target == folder or target.startswith(f"{folder}/") for folder in self.roots]
         return is_below == [False, True]
 
-    def note(self, entry, prefix, above, link):
+    def note(self, entry, prefix, parents, link):
         """Note a frame, or a folder that is to be looked into."""
         name = prefix + entry.name
         try:
@@ -247,7 +250,7 @@ class _Walk:
             self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE_REMEDY}"
         elif is_folder:
             link_of_folder = link or (f"{name}/" if is_link else "")
-            self.open.append((f"{name}/", above, link_of_folder))
+            self.pending_folders.append((f"{name}/", parents, link_of_folder))
         elif paths.is_raw_name(entry.name):
             self.stamps[name] = atomic_write.stamp_of(entry)
 
@@ -265,13 +268,13 @@ def devices():
     """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
     mount_points = {}
     try:
-        lines = Path(_MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(_MOUNT_TABLE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return mount_points
     for line in lines:
         mount, _, source = line.partition(" - ")
         _, _, device, _, mount_point, *_ = mount.split(" ")
-        if source.split(" ")[0] in _KERNELS:
+        if source.split(" ")[0] in _KERNEL_FILE_SYSTEMS:
             mount_points.setdefault(os.makedev(*map(int, device.split(":"))), mount_point)
     return mount_points
 

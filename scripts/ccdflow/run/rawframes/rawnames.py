@@ -96,14 +96,16 @@ def refuse_spellings(store, new_files):
     new_files : iterable of str
         Raw files of this run.
     """
-    spelled, owner = {}, {}
+    spelling_by_folded_path, file_by_folded_path = {}, {}
     for file in sorted(new_files):
         product = PurePosixPath(paths.reduced_frame(file))
         for path in (*reversed(product.parents[:-1]), product):
-            first = spelled.setdefault(_fold_case(path), str(path))
-            owner.setdefault(_fold_case(path), file)
-            if first != str(path):
-                _refuse_spelling(store, file, owner[_fold_case(path)], is_file=path == product)
+            first_spelling = spelling_by_folded_path.setdefault(_fold_case(path), str(path))
+            file_by_folded_path.setdefault(_fold_case(path), file)
+            if first_spelling != str(path):
+                _refuse_spelling(
+                    store, file, file_by_folded_path[_fold_case(path)], is_file=path == product
+                )
                 break
 
 
@@ -119,11 +121,11 @@ def _refuse_spelling(store, file, twin, *, is_file):
         Whether the names of the files differ so, and not those of their folders: then both are set
         aside, as nobody knows which one came first.
     """
-    for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
+    for name, other_file in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
         if row.status != ARRIVING_STATUS:
             reason = (
-                f"{_TWIN_REASON if is_file else _TWIN_FOLDER} {beside},"
+                f"{_TWIN_REASON if is_file else _TWIN_FOLDER} {other_file},"
                 " as the disk of the results does not distinguish capitals: rename one of them,"
                 " or keep the results on another disk"
             )
@@ -155,10 +157,10 @@ def is_folding(results):
 
 def _first_file_by_folder(files):
     """Return {folder of products: the first file whose product is below it}."""
-    first, files_by_folder = {}, {}
+    file_by_raw_folder, files_by_folder = {}, {}
     for file in files:
-        first.setdefault(file.rpartition("/")[0], file)
-    for file in first.values():
+        file_by_raw_folder.setdefault(file.rpartition("/")[0], file)
+    for file in file_by_raw_folder.values():
         for folder in PurePosixPath(paths.reduced_frame(file)).parents:
             files_by_folder.setdefault(str(folder), file)
     return files_by_folder
@@ -178,13 +180,13 @@ def copies(rows):
     -------
     dict of str to str
     """
-    first, copied = {}, {}
+    file_by_fingerprint, original_by_copy = {}, {}
     rows_of_files = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
     for row in rows_of_files:
         if row.status == OK:
-            first.setdefault(row.fingerprint, row.file)
+            file_by_fingerprint.setdefault(row.fingerprint, row.file)
     for row in rows_of_files:
-        first_file = first.get(row.fingerprint, row.file)
+        first_file = file_by_fingerprint.get(row.fingerprint, row.file)
         if first_file != row.file:
-            copied[row.file] = first_file
-    return copied
+            original_by_copy[row.file] = first_file
+    return original_by_copy

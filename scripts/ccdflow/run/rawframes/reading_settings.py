@@ -21,7 +21,7 @@ class ReadingSettings:
     ----------
     raw : Path
     cameras : tuple of ccdflow.camera.cameras.Camera
-    reduction : dict
+    reduction : dict of str to object
         Defaults of the recipe.
     frame_memory : int
         Bytes that a frame may ask for.
@@ -54,11 +54,13 @@ class ReadingHashes:
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._hashes_by_camera = {
-            camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
+            camera.name: digest([*general, camera.text_without_path])
+            + "-"
+            + self._hash_of_pixels(camera)
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], taken=frozenset())
-        self._generic = f"{digest(general)}-{self._pixels(generic)}"
+        self._generic_hash = f"{digest(general)}-{self._hash_of_pixels(generic)}"
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 
     def identify(self, headers, cameras, file):
@@ -86,7 +88,7 @@ class ReadingHashes:
         """Return the remembered values of the frames of a camera, by its name."""
         return self._remembered_values.setdefault(camera, Remembered())
 
-    def _pixels(self, camera):
+    def _hash_of_pixels(self, camera):
         """Return the hash of all by which a camera's pixels are read and reduced."""
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
@@ -99,4 +101,4 @@ class ReadingHashes:
 
     def hash_of(self, camera):
         """Return the hash of all that the reading of a camera's frames depends on."""
-        return self._hashes_by_camera.get(camera, self._generic)
+        return self._hashes_by_camera.get(camera, self._generic_hash)

@@ -43,7 +43,7 @@ class _ReadValues:
     ----------
     values : dict of str to object
         Of the row.
-    geometry, recipe : dict or None
+    geometry, recipe : dict of str to object, or None
         In canonical form.
     raw : ccdflow.files.rawfile.RawFile or None
         Closed; None where the file could not be opened.
@@ -64,7 +64,7 @@ class ReadRow(NamedTuple):
     Attributes
     ----------
     row : Row
-    geometry, recipe : dict or None
+    geometry, recipe : dict of str to object, or None
         In canonical form; None where they could not be read, or the row before stays.
     traceback : str
         Of an unforeseen error, with the file's name; '' for none.
@@ -92,15 +92,15 @@ class RawRowReader:
     hashes: ReadingHashes
     now: float
 
-    def __call__(self, known):
-        """Return (row, geometry, recipe, traceback) of (file, stamp, row before or None).
+    def __call__(self, question):
+        """Return (row, geometry, recipe, traceback) of (file, stamp, earlier row or None).
 
         The row is as `plain_row` has it: plain values are sent to another process in half the time.
         """
-        row, *others = self.read_row(*known)
+        row, *others = self.read_row(*question)
         return plain_row(row), *others
 
-    def read_row(self, file, stamp, before):
+    def read_row(self, file, stamp, earlier_row):
         """Read one raw frame's headers; any error sets the file aside, and no other.
 
         A file that was known and has new times is inflated to its end: its fingerprint may be the
@@ -112,25 +112,25 @@ class RawRowReader:
             Path of the raw file relative to the raw folder; named in errors.
         stamp : tuple of int
             Size, mtime and ctime in ns.
-        before : Row or None
+        earlier_row : Row or None
             The row of the last run.
 
         Returns
         -------
         ReadRow
         """
-        read = self._read(file, before)
+        read = self._read(file, earlier_row)
         # After an error the row has the values that were read before it.
         row, error, traceback = self._row_of(file, stamp, read.values), read.error, ""
         if isinstance(error, MemoryError):
             # Not the frame's fault: the next run reads it again.
             error = file_errors.memory_error(file)
         if isinstance(error, file_errors.UnreadableRawFile):
-            return ReadRow(_unreadable_row(row, before, error, self.settings.raw / file))
+            return ReadRow(_unreadable_row(row, earlier_row, error, self.settings.raw / file))
         if self._is_arriving(row, error):
-            if before is not None and before.status == OK and before.geometry:
+            if earlier_row is not None and earlier_row.status == OK and earlier_row.geometry:
                 # The file is written once more: until that is done its row stays.
-                return ReadRow(replace(before, stamp=()))
+                return ReadRow(replace(earlier_row, stamp=()))
             reason = f"still being written: {error.reason}"
             row = row.with_verdict(ARRIVING_STATUS, reason)
         elif isinstance(error, CcdflowError):
@@ -141,19 +141,19 @@ class RawRowReader:
             traceback = text_of(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
             row = row.with_verdict(SET_ASIDE, reason)
-        if self._is_young(row.stamp) or _is_first_verdict(before, row):
+        if self._is_young(row.stamp) or _is_first_verdict(earlier_row, row):
             # A file that is still being written may keep its times, and one failed reading proves
             # nothing: the next run reads it again.
             row = replace(row, stamp=())
         return ReadRow(row, read.geometry, read.recipe, traceback)
 
-    def _read(self, file, before):
+    def _read(self, file, earlier_row):
         """Return the `_ReadValues` of a file: those before an error, and the error.
 
         Parameters
         ----------
         file : str
-        before : Row or None
+        earlier_row : Row or None
             See `read_row`.
         """
         values, geometry, recipe, raw = {}, None, None, None
@@ -179,7 +179,7 @@ class RawRowReader:
                 )
                 values |= _values_of_notes(values, notes)
                 if not layout.checked:
-                    values["packed"] = self._check_pixels(raw, layout, before)
+                    values["packed"] = self._check_pixels(raw, layout, earlier_row)
         # Nothing that a file holds may cost another one its row.
         except Exception as error:
             return _ReadValues(values, geometry, recipe, raw, error)
@@ -235,7 +235,7 @@ class RawRowReader:
         try:
             camera = self.hashes.identify(raw.headers, self.settings.cameras, row.file)
             remembered = self.hashes.remembered(camera.name)
-            known = _row_values(row.file, camera, raw.headers, remembered)
+            values = _row_values(row.file, camera, raw.headers, remembered)
         except MemoryError:
             return replace(row, stamp=())
         except Exception as error:
@@ -244,9 +244,9 @@ class RawRowReader:
             _LOG.debug("%s: no camera for a frame that is set aside", row.file, exc_info=error)
             return row
         basis = self.hashes.hash_of(camera.name)
-        return replace(row, camera=camera.name, basis=basis, facts=known["facts"])
+        return replace(row, camera=camera.name, basis=basis, facts=values["facts"])
 
-    def _check_pixels(self, raw, layout, before):
+    def _check_pixels(self, raw, layout, earlier_row):
         """Read all pixels of a file whose headers may hide damage; return its ``Row.packed``.
 
         A young file is read again by the next run. If its bytes are then the same as now, they need
@@ -256,7 +256,7 @@ class RawRowReader:
         ----------
         raw : ccdflow.files.rawfile.RawFile
         layout : ccdflow.files.fits_structure.RawLayout
-        before : Row or None
+        earlier_row : Row or None
             The row of the last run.
 
         Returns
@@ -265,23 +265,23 @@ class RawRowReader:
             The checksum of the bytes of a young file, '' of an older one.
         """
         is_young, packed = self._is_young(raw.stamp), ""
-        was_young = before is not None and before.stamp == () and before.packed != ""
+        was_young = earlier_row is not None and earlier_row.stamp == () and earlier_row.packed != ""
         if is_young or was_young:
             packed = raw.bytes_checksum()
-        is_as_it_was = was_young and before.status == OK and before.packed == packed
-        if not is_as_it_was and _is_doubtful(before, raw.stamp, layout.fingerprint):
+        is_as_it_was = was_young and earlier_row.status == OK and earlier_row.packed == packed
+        if not is_as_it_was and _is_doubtful(earlier_row, raw.stamp, layout.fingerprint):
             raw.read_all(layout, memory=self.settings.frame_memory)
         return packed if is_young else ""
 
 
-def _is_first_verdict(before, row):
+def _is_first_verdict(earlier_row, row):
     """Return whether this is the first reading that sets the file aside for this reason."""
     if row.status != SET_ASIDE:
         return False
     return (
-        before is None
-        or (before.status, before.reason) != (row.status, row.reason)
-        or before.stamp not in ((), row.stamp)
+        earlier_row is None
+        or (earlier_row.status, earlier_row.reason) != (row.status, row.reason)
+        or earlier_row.stamp not in ((), row.stamp)
     )
 
 
@@ -359,7 +359,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
 
     Returns
     -------
-    geometry, recipe : dict
+    geometry, recipe : dict of str to object
         Plain values, as the row refers to them.
     notes : tuple of ccdflow.camera.geometry.Note
 
@@ -371,13 +371,17 @@ def _geometry_and_recipe(file, camera, headers, settings):
     if not camera.raw:
         refuse_reduced(headers, file=file, is_master_sought=False)
     recipe = camera.recipe(settings.reduction)
-    where = camera.geometry(headers, file=file, layout=recipe.layout)
-    for hdu, _ in where.raw_shapes:
+    frame_geometry = camera.geometry(headers, file=file, layout=recipe.layout)
+    for hdu, _ in frame_geometry.raw_shapes:
         scaling_of(headers[hdu], file)
-    return where.canonical(), recipe.for_geometry(where).canonical(), where.notes
+    return (
+        frame_geometry.canonical(),
+        recipe.for_geometry(frame_geometry).canonical(),
+        frame_geometry.notes,
+    )
 
 
-def _unreadable_row(row, before, error, path):
+def _unreadable_row(row, earlier_row, error, path):
     """Return the row of a file that cannot be read.
 
     A file that was good before keeps its values and its product: its disk may be away. The next
@@ -387,22 +391,22 @@ def _unreadable_row(row, before, error, path):
     ----------
     row : Row
         With the values that could be read.
-    before : Row or None
+    earlier_row : Row or None
         The row of the last run.
     error : CcdflowError
     path : pathlib.Path
     """
     if not os.path.lexists(path):
         # The file was there when the folder was looked through.
-        row = before or row.with_verdict(ARRIVING_STATUS, _WENT_AWAY)
+        row = earlier_row or row.with_verdict(ARRIVING_STATUS, _WENT_AWAY)
         return replace(row, stamp=())
-    if before is not None and before.geometry:
-        return replace(before, gone=error.reason, stamp=())
+    if earlier_row is not None and earlier_row.geometry:
+        return replace(earlier_row, gone=error.reason, stamp=())
     return row.with_verdict(SET_ASIDE, error.reason, stamp=())
 
 
-def _is_doubtful(before, stamp, fingerprint):
+def _is_doubtful(earlier_row, stamp, fingerprint):
     """Return whether a file of the same fingerprint may be damaged where headers do not show it."""
-    if before is None or before.fingerprint != fingerprint:
+    if earlier_row is None or earlier_row.fingerprint != fingerprint:
         return False
-    return before.stamp != stamp or before.status == SET_ASIDE
+    return earlier_row.stamp != stamp or earlier_row.status == SET_ASIDE

@@ -36,7 +36,7 @@ FACTS = (
 """The columns of a row that its header gives."""
 
 # Facts that only distinguish groups and choose masters.
-_NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
+_HIDDEN_FACTS = {"setting", "set_temperature", "temperature", "optics"}
 # Older results: their pages do not have these facts, and stay as they are. Others show them only
 # where there is a value.
 _LATER_FACTS = ("grism",)
@@ -50,7 +50,7 @@ _DATED_NIGHT = re.compile(r"\d{4}-\d\d-\d\d")
 
 _INDEX_OF_FACT = {name: index for index, name in enumerate(FACTS)}
 _shown_facts_of = itemgetter(
-    *(_INDEX_OF_FACT[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER_FACTS)
+    *(_INDEX_OF_FACT[n] for n in FACTS if n not in _HIDDEN_FACTS and n not in _LATER_FACTS)
 )
 
 
@@ -59,7 +59,7 @@ class Facts(Mapping):
 
     Parameters
     ----------
-    values : sequence
+    values : sequence of object
         A value for each of ``FACTS``; '' where there is none.
     """
 
@@ -89,14 +89,14 @@ class Facts(Mapping):
 
     def shown(self):
         """Return the values that pages show: they are made again when one of these changes."""
-        later = [[name, self[name]] for name in _LATER_FACTS if self[name] != ""]
-        return (*_shown_facts_of(self._values), *later)
+        later_facts = [[name, self[name]] for name in _LATER_FACTS if self[name] != ""]
+        return (*_shown_facts_of(self._values), *later_facts)
 
 
 def picker(*names):
     """Return a function that gives the values of some `Facts` under these names as a tuple."""
-    pick = value_picker(*names)
-    return lambda facts: pick(facts.values())
+    pick_values = value_picker(*names)
+    return lambda facts: pick_values(facts.values())
 
 
 def value_picker(*names):
@@ -149,7 +149,7 @@ class Row:
         Hash of the settings and the camera's profile that the file was read by; behind a hyphen,
         hash of those among them that change the pixels of its product.
     gone : str
-        Why the file cannot be read any more, though it could once; '' while it can.
+        The reason why the file, which was read once, cannot be read any more; '' while it can.
     flags : str
         Findings in its pixels, or beside other frames: a saturated or dead amplifier, a copy, a
         frame unlike the others of its group.
@@ -274,7 +274,7 @@ def row_with_shared_texts(values, texts):
 
     Parameters
     ----------
-    values : list
+    values : list of object
         As `plain_row` returns them.
     texts : dict of str to str
         Texts of other rows; it gets those of this one.

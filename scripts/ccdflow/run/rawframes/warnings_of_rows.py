@@ -29,7 +29,7 @@ def warning_lines(store, *, most_lines=MOST_LINES):
     -------
     list of str
     """
-    kinds = {}
+    entries_by_text = {}
     texts = [
         (file, row.warnings)
         for file, row in store.rows.items()
@@ -37,11 +37,13 @@ def warning_lines(store, *, most_lines=MOST_LINES):
     ]
     for file, warnings in sorted(texts):
         for text in warnings.splitlines():
-            kinds.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
-    ranked = sorted(kinds.values(), key=lambda members: -len(members))
-    lines = [_warning_line(members) for members in ranked[:most_lines]]
-    if len(ranked) > most_lines:
-        lines.append(f"... and {len(ranked) - most_lines} more kinds of warnings, see the table")
+            entries_by_text.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
+    ranked_entries = sorted(entries_by_text.values(), key=lambda entries: -len(entries))
+    lines = [_warning_line(entries) for entries in ranked_entries[:most_lines]]
+    if len(ranked_entries) > most_lines:
+        lines.append(
+            f"... and {len(ranked_entries) - most_lines} more kinds of warnings, see the table"
+        )
     return [*lines, *_line_on_undated(store)]
 
 
@@ -85,11 +87,11 @@ def no_overscan_lines(store):
         if row.status == OK and not row.gone and row.has(RowMark.NO_OVERSCAN):
             files.setdefault(row.camera, []).append(file)
     return [
-        f"no overscan subtracted: {camera}: {min(those)}"
-        + (f" (the first of {len(those)} frames)" if len(those) > 1 else "")
+        f"no overscan subtracted: {camera}: {min(files_of_camera)}"
+        + (f" (the first of {len(files_of_camera)} frames)" if len(files_of_camera) > 1 else "")
         + ": no card names one. If the camera has one, `make new-camera FRAME=BIAS FLAT=FLAT` finds"
         " it; if not, `overscan: none` in a profile ends this line"
-        for camera, those in sorted(files.items())
+        for camera, files_of_camera in sorted(files.items())
     ]
 
 
@@ -125,18 +127,18 @@ def passed_over_lines(files):
     -------
     list of str
     """
-    hidden, packed, unnamed = [], [], []
+    hidden_files, packed_files, unnamed_files = [], [], []
     for file in files:
         *folders, name = file.split("/")
         if not any(folder.startswith(".") for folder in folders):
-            alike = unnamed if paths.lacks_ending(name) else packed
-            (hidden if name.startswith(".") else alike).append(file)
+            files_of_reason = unnamed_files if paths.lacks_ending(name) else packed_files
+            (hidden_files if name.startswith(".") else files_of_reason).append(file)
     return [
-        f"passed over: {_count_files(names)} {why} (the first: {min(names)!a})"
-        for names, why in (
-            (hidden, "with a leading dot in the name"),
-            (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
-            (unnamed, "without .fits in the name: rename a001.fz to a001.fits.fz"),
+        f"passed over: {_count_files(names)} {reason} (the first: {min(names)!a})"
+        for names, reason in (
+            (hidden_files, "with a leading dot in the name"),
+            (packed_files, "packed in a way that is not read: unpack them, or pack them with gzip"),
+            (unnamed_files, "without .fits in the name: rename a001.fz to a001.fits.fz"),
         )
         if names
     ]
@@ -163,13 +165,13 @@ def why_no_bias(store, types):
     if not rows or types["bias"]:
         return []
     counts = ", ".join(f"{count} {frame_type}" for frame_type, count in sorted(types.items()))
-    short = Counter(
+    types_of_short_darks = Counter(
         row.facts["imagetyp"]
         for row in rows
         if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
     )
     remedy = "write under `types:` in a profile which frames are"
-    if short:
-        name = short.most_common(1)[0][0]
+    if types_of_short_darks:
+        name = types_of_short_darks.most_common(1)[0][0]
         remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"
     return [f"no combined bias: no frame is of type bias ({counts}); {remedy}"]

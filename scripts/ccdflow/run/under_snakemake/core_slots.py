@@ -31,12 +31,19 @@ class CoreSlots:
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, number):
-        """Wait for some free slots, and hold them inside this context.
+    def hold(self, count):
+        """Wait for some free slots, and hold them until the block ends.
 
-        More slots than there are count as all of them.
+        Parameters
+        ----------
+        count : int
+            Slots; a number above that of all slots counts as all of them.
+
+        Yields
+        ------
+        None
         """
-        slots = self._take(min(number, self._count))
+        slots = self._take(min(count, self._count))
         try:
             with thread_buffers.lent(slots[0]):
                 yield

@@ -61,17 +61,17 @@ class Host:
     cores : int
     is_dry, is_local : bool
         Whether nothing is made; whether jobs run on this machine.
-    all_lines : bool
+    names_all_jobs : bool
         Whether a dry run names every job.
-    makes : bool
-        Whether any job runs: False for reports and views.
+    makes_products : bool
+        Whether Snakemake runs jobs: False for reports and views.
     targets : tuple of str
         Files requested by name.
     forced : frozenset of str
         Rules and files to be made again.
-    all_forced : bool
+    forces_all : bool
         Whether all products are made again.
-    given : frozenset of str
+    settings_given : frozenset of str
         Settings given on the command line.
     is_verbose : bool
         Whether debug messages are shown.
@@ -83,12 +83,12 @@ class Host:
     cores: int = 1
     is_dry: bool = False
     is_local: bool = True
-    all_lines: bool = False
-    makes: bool = True
+    names_all_jobs: bool = False
+    makes_products: bool = True
     targets: tuple[str, ...] = ()
     forced: frozenset[str] = frozenset()
-    all_forced: bool = False
-    given: frozenset[str] = frozenset()
+    forces_all: bool = False
+    settings_given: frozenset[str] = frozenset()
     is_verbose: bool = False
     latency: float = 5.0
 
@@ -176,8 +176,8 @@ def can_write(folder):
     bool
     """
     place = Path(folder).absolute()
-    there = next(each for each in (place, *place.parents) if each.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+    existing_folder = next(folder for folder in (place, *place.parents) if folder.exists())
+    return os.access(existing_folder, os.W_OK | os.X_OK)
 
 
 def given_settings(workflow):
@@ -224,7 +224,7 @@ def read_host(workflow, arguments=()):
     """
     check_attributes(workflow)
     options = workflow.dag_settings
-    all_forced = options.forceall or (options.forcetargets and not options.targets)
+    forces_all = options.forceall or (options.forcetargets and not options.targets)
     rules_and_targets = set(options.forcerun) | (
         set(options.targets) if options.forcetargets else set()
     )
@@ -233,12 +233,12 @@ def read_host(workflow, arguments=()):
         cores=cores_of_run(workflow) if workflow.local_exec else 2,
         is_dry=workflow.dryrun,
         is_local=workflow.local_exec,
-        all_lines=wants_all_lines(arguments),
-        makes=workflow.executor_plugin is not None,
+        names_all_jobs=wants_all_lines(arguments),
+        makes_products=workflow.executor_plugin is not None,
         targets=tuple(sorted(name for name in options.targets if not workflow.is_rule(name))),
         forced=frozenset(rules_and_targets),
-        all_forced=bool(all_forced),
-        given=given_settings(workflow),
+        forces_all=bool(forces_all),
+        settings_given=given_settings(workflow),
         is_verbose=bool(_attribute_if_set(workflow, "output_settings.verbose")),
         latency=_attribute_if_set(workflow, "execution_settings.latency_wait") or 0.0,
     )
@@ -268,8 +268,8 @@ def is_main_and_local(workflow):
     return workflow.is_main_process and workflow.local_exec
 
 
-def end_timers(workflow):
-    """Remove Snakemake's limit on jobs a second, if jobs run on this machine."""
+def remove_rate_limit(workflow):
+    """Remove Snakemake's limit on the rate of jobs, if jobs run on this machine."""
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
 
@@ -288,7 +288,7 @@ def start_one_more(workflow, *, is_module):
         workflow.scheduler.resources["_cores"] += 1
 
 
-def end_marks(workflow):
+def leave_out_marks(workflow):
     """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
 
     A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
@@ -315,15 +315,15 @@ def ended_by_ctrl_c():
     def answer(number, frame):
         stop("ended by Ctrl-C before any product was made: run again", status=130)
 
-    before = signal.getsignal(signal.SIGINT)
-    is_heard = callable(before) and threading.current_thread() is threading.main_thread()
-    if is_heard:
+    earlier_handler = signal.getsignal(signal.SIGINT)
+    can_handle = callable(earlier_handler) and threading.current_thread() is threading.main_thread()
+    if can_handle:
         signal.signal(signal.SIGINT, answer)
     try:
         yield
     finally:
-        if is_heard:
-            signal.signal(signal.SIGINT, before)
+        if can_handle:
+            signal.signal(signal.SIGINT, earlier_handler)
 
 
 def is_view(arguments):

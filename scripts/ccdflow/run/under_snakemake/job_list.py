@@ -28,7 +28,7 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
-        self._batch_of = {product: batch for batch in batches for product in batch.products}
+        self._batch_by_product = {product: batch for batch in batches for product in batch.products}
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -54,7 +54,7 @@ class JobList:
         """Return the path of the raw file of a reduced frame."""
         return str(self._context.raw / self._context.row_of(unquote(product)).file)
 
-    def needed(self, product):
+    def records_needed(self, product):
         """Return the records that a job needs and that this run makes, itself or in batches."""
         return self.records_of(self.job(product).needs)
 
@@ -62,7 +62,7 @@ class JobList:
         """Return the records of those products that this run makes."""
         records = []
         for product in products:
-            batch = self._batch_of.get(product)
+            batch = self._batch_by_product.get(product)
             if batch is not None:
                 records.append(self.record_of_batch(batch))
             elif product in self._plan.jobs:
@@ -71,13 +71,15 @@ class JobList:
 
     def targets(self):
         """Return the records of all batches, and of all jobs outside them."""
-        alone = [job for job in self._plan.jobs.values() if job.product not in self._batch_of]
-        return [*map(self.record_of, alone), *map(self.record_of_batch, self._batches)]
+        jobs_alone = [
+            job for job in self._plan.jobs.values() if job.product not in self._batch_by_product
+        ]
+        return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
     def records_of_other_nodes(self, job):
         """Return the records of the jobs that a job needs and that a batch makes."""
         jobs = self._plan.jobs
-        return [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]
+        return [self.record_of(jobs[need]) for need in job.needs if need in self._batch_by_product]
 
     def batch(self, name, key):
         """Return a batch of this run, or None if another process planned it.
@@ -92,17 +94,19 @@ class JobList:
         -------
         ccdflow.run.batches.batch_splitting.Batch or None
         """
-        return next((b for b in self._batches if (b.name, b.key) == (name, key)), None)
+        return next(
+            (batch for batch in self._batches if (batch.name, batch.key) == (name, key)), None
+        )
 
-    def sources(self, product):
+    def sources_in_words(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
-        return plan_description.sources(self._plan, self.job(product))
+        return plan_description.sources_in_words(self._plan, self.job(product))
 
-    def line(self, product):
+    def job_line(self, product):
         """Return the line on a job for a dry run and for Snakemake's log."""
-        return plan_description.line(self._plan, self.job(product))
+        return plan_description.job_line(self._plan, self.job(product))
 
-    def remaining(self, chain, *, makes_all):
+    def remaining_jobs(self, chain, *, makes_all):
         """Return the jobs that can be done although Snakemake did not run them.
 
         It runs no batch and no job that needs an unfinished batch, even if that has made the needed
@@ -120,32 +124,36 @@ class JobList:
         list of ccdflow.run.job.Job
             In the order of the plan.
         """
-        unfinished, waiting = self._products_of_unfinished_batches()
-        there, remaining = set(), {}
+        unfinished_products, waiting_products = self._products_of_unfinished_batches()
+        done_products, remaining_jobs = set(), {}
         for product, job in self._plan.jobs.items():
             if self.is_done(job):
-                there.add(product)
+                done_products.add(product)
             elif chain.by_name(job.kind).is_report:
-                if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
-                    remaining[product] = job
-            elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
-                is_here = product not in self._batch_of
-                has_waited = any(need in unfinished or need in remaining for need in job.needs)
-                if product in waiting or (is_here and has_waited):
-                    remaining[product] = job
-                    there.add(product)
-        return list(remaining.values())
+                if not job.night or done_products.issuperset(self._needs_of_its_night(job, chain)):
+                    remaining_jobs[product] = job
+            elif makes_all and done_products.issuperset(
+                filter(self._plan.jobs.__contains__, job.needs)
+            ):
+                is_here = product not in self._batch_by_product
+                has_waited = any(
+                    need in unfinished_products or need in remaining_jobs for need in job.needs
+                )
+                if product in waiting_products or (is_here and has_waited):
+                    remaining_jobs[product] = job
+                    done_products.add(product)
+        return list(remaining_jobs.values())
 
     def _products_of_unfinished_batches(self):
         """Return the products of unfinished batches, and of batches that wait for one of these."""
-        ended = {batch.done for batch in self._batches if self._has_ended(batch)}
-        unfinished, waiting = set(), set()
+        ended_records = {batch.done for batch in self._batches if self._has_ended(batch)}
+        unfinished_products, waiting_products = set(), set()
         for batch in self._batches:
-            if batch.done not in ended:
-                unfinished.update(batch.products)
-            if not ended.issuperset(batch.before):
-                waiting.update(batch.products)
-        return unfinished, waiting
+            if batch.done not in ended_records:
+                unfinished_products.update(batch.products)
+            if not ended_records.issuperset(batch.before):
+                waiting_products.update(batch.products)
+        return unfinished_products, waiting_products
 
     def _needs_of_its_night(self, job, chain):
         """Return the products of its own night that a page or picture shows."""

@@ -76,8 +76,8 @@ def outlast(handlers=()):
         if isinstance(stream, LastingStream):
             continue
         # Python has no stream where whoever started the process has closed it.
-        lasting = LastingStream(stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        setattr(sys, name, lasting)
+        lasting_stream = LastingStream(stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        setattr(sys, name, lasting_stream)
         for handler in handlers:
             if getattr(handler, "stream", handler) is stream:
-                handler.setStream(lasting)
+                handler.setStream(lasting_stream)

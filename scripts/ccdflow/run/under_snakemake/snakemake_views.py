@@ -18,7 +18,7 @@ class View:
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products.
@@ -33,19 +33,19 @@ class View:
 
     def __init__(self, settings, chain):
         self._stale = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
-        every = frozenset(kind.name for kind in chain)
+        all_kinds = frozenset(kind.name for kind in chain)
         self.session = session.start(
-            settings, chain=chain, request=RunRequest(is_dry=True, forced=every)
+            settings, chain=chain, request=RunRequest(is_dry=True, forced=all_kinds)
         )
-        refused = {
+        refused_products = {
             product
             for product, record in self.session.context.ledger.items()
             if record.status == job_records.REFUSED
         }
-        self.drawn = {
+        self.drawn_products = {
             product
             for product in self.session.plan.jobs
-            if not _MARKS & set(product) and product not in refused - self._stale
+            if not _MARKS & set(product) and product not in refused_products - self._stale
         }
 
     def older_files(self, job, raw):
@@ -62,7 +62,9 @@ class View:
         (list of str, list of str)
         """
         is_shown = raw is not None and not _MARKS & set(raw)
-        return [need for need in job.needs if need in self.drawn], [raw] if is_shown else []
+        return [need for need in job.needs if need in self.drawn_products], [
+            raw
+        ] if is_shown else []
 
     def newer_files(self, job):
         """Return the files that are newer than a job's product where it is not current."""

@@ -34,7 +34,7 @@ from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 from ccdflow.run.watch import heaps
 
-# A dry run names this many jobs of each kind.
+# A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
 # With more batches than this, finished jobs are counted this many seconds apart: each count is a
 # file, which may be on a network. Chosen, not measured: a slow one may read 100 files a second.
@@ -50,7 +50,7 @@ class Steward:
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : callable
         Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
@@ -72,10 +72,11 @@ class Steward:
     progress : ccdflow.run.lines.progress.Progress or None
     jobs : ccdflow.run.under_snakemake.job_list.JobList
         The jobs that Snakemake starts.
-    batches : list
-        Batches of a cluster.
+    batches : list of ccdflow.run.batches.batch_splitting.Batch
+        Batches of this run; [] where Snakemake starts all jobs one by one.
     targets : list of str
-        Products that the user asked for by name.
+        Paths of the records that Snakemake is to make: those of all batches, and of all jobs
+        outside them.
     messages : ccdflow.run.under_snakemake.terminal_messages.TerminalMessages
         The filter of Snakemake's messages.
     is_ended, was_interrupted : bool
@@ -137,52 +138,58 @@ class Steward:
 
     def _begin(self):
         """Plan, write the first lines, and split the work into batches."""
-        host, dry = self.host, self.host.is_dry
+        host, is_dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
         # A cluster's login node leaves the number of small jobs at a time to Snakemake.
         self._slots = CoreSlots(host.cores) if host.is_local else None
-        started = session.start(
+        planned_session = session.start(
             self.settings,
             chain=self.chain,
             request=RunRequest(
-                is_dry=dry,
+                is_dry=is_dry,
                 accepts_seal=True,
                 forced=self._forced_products(),
                 requested=frozenset(requested),
-                earlier_jobs=EarlierJobs(self.say, are_beside=not host.is_local),
+                earlier_jobs=EarlierJobs(self.say, may_go_on=not host.is_local),
             ),
             cores=host.cores,
             progress=self._headers_read,
         )
         for product in requested:
-            job_list.check_product(started.context, product, self.results)
+            job_list.check_product(planned_session.context, product, self.results)
         if requested:
-            started.plan.keep_only(requested)
-        for line in [*self.notices, *started.lines_on_nights(), *started.describe()]:
+            planned_session.plan.keep_only(requested)
+        for line in [
+            *self.notices,
+            *planned_session.lines_on_nights(),
+            *planned_session.describe(),
+        ]:
             self.say(line)
-        self.session = started
+        self.session = planned_session
         # For a plan without jobs the kinds need not be imported.
-        if not host.is_local or (started.plan.jobs and batch_splitting.are_wanted(started.plan)):
+        if not host.is_local or (
+            planned_session.plan.jobs and batch_splitting.needs_batches(planned_session.plan)
+        ):
             self._write_batches()
         self._start_counting()
-        if dry:
-            for line in started.dry_run_lines():
+        if is_dry:
+            for line in planned_session.dry_run_lines():
                 print(line, file=self.stream, flush=True)
             for line in plan_description.job_lines(
-                started.plan, None if host.all_lines else _MOST_NAMED
+                planned_session.plan, None if host.names_all_jobs else _MOST_NAMED
             ):
                 print(line, file=self.stream, flush=True)
             return
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
-            self.progress.watch(self._done_elsewhere, every=seconds)
+            self.progress.watch(self._done_elsewhere, pause=seconds)
         # Exempt all present objects from garbage collection.
         gc.freeze()
 
     def _forced_products(self):
         """Return the kinds and products to be made again although they are current."""
-        if self.host.all_forced:
+        if self.host.forces_all:
             return frozenset(kind.name for kind in self.chain)
         kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
         return frozenset(
@@ -246,7 +253,7 @@ class Steward:
                 " correct kind= or the pattern of product= in rules/"
             )
         self._wait_for_records(job)
-        with self._slots.taken(threads) if self._slots else nullcontext():
+        with self._slots.hold(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
         self._tick(record)
         self._free_memory(job)
@@ -286,7 +293,7 @@ class Steward:
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
         is_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
-        self.progress.tick(aside=is_aside, other=not is_frame)
+        self.progress.tick(is_set_aside=is_aside, is_other_product=not is_frame)
 
     def _wait_for_records(self, job):
         """Wait for the records of other nodes: a network file system may show them late."""
@@ -335,8 +342,8 @@ class Steward:
             else:
                 threading.Thread(target=handlers[number], args=(number, frame), daemon=True).start()
 
-        for number, before in handlers.items():
-            if callable(before):
+        for number, handler in handlers.items():
+            if callable(handler):
                 signal.signal(number, answer)
 
     # -- the end -----------------------------------------------------------------------------------
@@ -353,15 +360,15 @@ class Steward:
             return
         result = worker.work_plan(
             self.session.context,
-            self.jobs.remaining(self.chain, makes_all=self.host.is_local),
+            self.jobs.remaining_jobs(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
             on_done=self._tick,
         )
         for product, reason in result.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
-        if result.full:
-            self.full_disk = result.full
-            self.say(result.full)
+        if result.full_disk:
+            self.full_disk = result.full_disk
+            self.say(result.full_disk)
 
     def end(self):
         """Take in the records of the jobs and write the last lines of a run.
@@ -377,7 +384,7 @@ class Steward:
         if self._debug_lines is not None:
             self._debug_lines.end()
         if self.batches:
-            self.progress.elsewhere(self._done_elsewhere())
+            self.progress.take_over(self._done_elsewhere())
         self.progress.end()
         for line in self._interruptions():
             self.say(line)
@@ -395,11 +402,13 @@ class Steward:
         """Yield the lines on a run that was ended before its work."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"
-        undone = [each for each in self.batches if not self.jobs.is_made(each)]
-        if not undone:
+        unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
+        if not unfinished_batches:
             return
-        names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)
-        count = f"{len(undone)} of {len(self.batches)} batches were not finished"
+        names = ", ".join(batch.name for batch in unfinished_batches[:4]) + ", ..." * (
+            len(unfinished_batches) > 4
+        )
+        count = f"{len(unfinished_batches)} of {len(self.batches)} batches were not finished"
         yield f"{count} ({names}): run again"
         if self.messages.signals and not self.was_interrupted:
             names = ", ".join(sorted(self.messages.signals))
@@ -422,7 +431,9 @@ class Steward:
 
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
-        return error_line_with_settings(error, self.host.given if self.host else frozenset())
+        return error_line_with_settings(
+            error, self.host.settings_given if self.host else frozenset()
+        )
 
     def say(self, text):
         """Write one line of ccdflow."""
@@ -442,7 +453,7 @@ class Steward:
             return
         if self.session is not None:
             problem["what"] = plan_description.other_products(self.session.plan)
-        summary.end(self.progress.count if self.progress else BatchCount(), **problem)
+        summary.write_end(self.progress.count if self.progress else BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------
 
@@ -459,7 +470,7 @@ class Steward:
             self._view = snakemake_views.View(self.settings, self.chain)
             self.session = self._view.session
             self.jobs = job_list.JobList(self.results, self.session)
-        return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]
+        return [f"{self.results}/{product}" for product in sorted(self._view.drawn_products)]
 
     def view_needs(self, product):
         """Return (older files, newer files), by which views see whether a product is current."""

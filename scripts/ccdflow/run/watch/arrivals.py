@@ -39,17 +39,17 @@ class FolderEvents:
 
     Attributes
     ----------
-    complete : set of str
+    complete_files : set of str
         Files that were closed after writing, or got their name.
-    begun : set of str
+    begun_files : set of str
         Files that came and were not closed: one being written, or a link.
-    is_more : bool
+    needs_look : bool
         Whether something else may have happened: the folder is to be looked through.
     """
 
-    complete: set[str] = field(default_factory=set)
-    begun: set[str] = field(default_factory=set)
-    is_more: bool = False
+    complete_files: set[str] = field(default_factory=set)
+    begun_files: set[str] = field(default_factory=set)
+    needs_look: bool = False
 
 
 class Polling:
@@ -72,7 +72,7 @@ class Polling:
     def news(self, seconds):
         """Wait, and return the `FolderEvents`."""
         self._wait(seconds)
-        return FolderEvents(is_more=True)
+        return FolderEvents(needs_look=True)
 
     def close(self):
         """Do nothing."""
@@ -107,13 +107,13 @@ class Events:
 
     def _add(self, prefix, *, strict=False):
         """Ask for the events of a folder and of those below it."""
-        open_ = [(prefix, ())]
-        while open_:
-            prefix, above = open_.pop()
+        pending = [(prefix, ())]
+        while pending:
+            prefix, parents = pending.pop()
             path = self.raw / prefix
             try:
                 status = path.stat()
-                if (status.st_dev, status.st_ino) in above:
+                if (status.st_dev, status.st_ino) in parents:
                     continue
                 number = self._inotify.add_watch(path, _WANTED_EVENTS)
                 if len(self._folders) > _MOST_FOLDERS:
@@ -126,15 +126,19 @@ class Events:
                 if strict:
                     raise
                 continue
-            above = (*above, (status.st_dev, status.st_ino))
-            open_ += [(f"{prefix}{e.name}/", above) for e in entries if rawfolder.is_folder(e)]
+            parents = (*parents, (status.st_dev, status.st_ino))
+            pending += [
+                (f"{prefix}{entry.name}/", parents)
+                for entry in entries
+                if rawfolder.is_folder(entry)
+            ]
 
     def news(self, seconds):
         """Wait for something to happen, and return the `FolderEvents`."""
         news = FolderEvents()
         for event in self._inotify.read(timeout=max(1, round(seconds * 1000))):
             self._note(event, news)
-        news.begun -= news.complete
+        news.begun_files -= news.complete_files
         return news
 
     def _note(self, event, news):
@@ -142,33 +146,33 @@ class Events:
         if event.mask & (flags.Q_OVERFLOW | flags.IGNORED | flags.UNMOUNT):
             prefix = self._folders.pop(event.wd, None)
             self.is_lost |= prefix == "" or bool(event.mask & flags.Q_OVERFLOW)
-            news.is_more = True
+            news.needs_look = True
             return
         prefix = self._folders.get(event.wd)
         if event.mask & flags.MOVE_SELF:
             self.is_lost |= prefix == ""
-            news.is_more = True
+            news.needs_look = True
         if prefix is None or not event.name or event.name.startswith("."):
             return
         name = f"{prefix}{event.name}"
         if event.mask & flags.ISDIR:
             if event.mask & (flags.CREATE | flags.MOVED_TO):
                 self._add(f"{name}/")
-            news.is_more = True
+            news.needs_look = True
         elif paths.is_raw_name(event.name):
             if event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO):
-                news.complete.add(name)
+                news.complete_files.add(name)
             elif event.mask & flags.CREATE:
-                news.begun.add(name)
+                news.begun_files.add(name)
             else:
-                news.is_more = True
+                news.needs_look = True
 
     def close(self):
         """Give the kernel's handle back."""
         self._inotify.close()
 
 
-def source(raw, way, wait):
+def frame_source(raw, way, wait):
     """Return how to notice frames of a folder, and why it is looked through, or ''.
 
     Parameters
@@ -184,9 +188,9 @@ def source(raw, way, wait):
     """
     if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
-    kind = mount_of(raw)
-    if way == POLLING_WAY or (way == AUTO_WAY and kind not in _LOCAL_FILE_SYSTEMS):
-        return Polling(wait), f"file system {kind or 'unknown'}" if way == AUTO_WAY else ""
+    file_system = file_system_of(raw)
+    if way == POLLING_WAY or (way == AUTO_WAY and file_system not in _LOCAL_FILE_SYSTEMS):
+        return Polling(wait), f"file system {file_system or 'unknown'}" if way == AUTO_WAY else ""
     try:
         return Events(raw), ""
     except OSError as error:
@@ -196,7 +200,7 @@ def source(raw, way, wait):
         return Polling(wait), "this system reports no changes of files"
 
 
-def mount_of(path, mounts="/proc/self/mountinfo"):
+def file_system_of(path, mounts="/proc/self/mountinfo"):
     """Return the type of the file system that a path lies on, '' where unknown.
 
     Parameters
@@ -213,12 +217,12 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
         lines = Path(mounts).read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return ""
-    path, best, kind = os.path.realpath(path), "", ""
+    path, longest_point, file_system = os.path.realpath(path), "", ""
     for line in lines:
-        before, _, after = line.partition(" - ")
-        point = before.split(" ")[4].encode().decode("unicode_escape")
-        is_above = path == point or path.startswith(point.rstrip("/") + "/")
+        mount_fields, _, source_fields = line.partition(" - ")
+        mount_point = mount_fields.split(" ")[4].encode().decode("unicode_escape")
+        is_above = path == mount_point or path.startswith(mount_point.rstrip("/") + "/")
         # The later one of two mounts in one place is seen.
-        if is_above and len(point) >= len(best):
-            best, kind = point, after.split(" ")[0]
-    return kind
+        if is_above and len(mount_point) >= len(longest_point):
+            longest_point, file_system = mount_point, source_fields.split(" ")[0]
+    return file_system

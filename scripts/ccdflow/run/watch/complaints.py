@@ -8,12 +8,13 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 ROUND = "round"
 """The subject of problems of a round."""
-# A round names at most this many frames set aside one by one.
-_MOST_ASIDE = 5
+
+# A round names at most this many frames set aside one by one. Chosen: more would hide other lines.
+_MOST_FRAMES = 5
 # The remedy in lines of a run.
-_AS_A_RUN = ", and run again"
+_REMEDY_OF_RUN = ", and run again"
 # The remedy in lines of a watch.
-_AS_A_WATCH = "; the watch goes on by itself"
+_REMEDY_OF_WATCH = "; the watch goes on by itself"
 
 
 class Complaints:
@@ -35,7 +36,7 @@ class Complaints:
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
-        self._aside = {}
+        self._reason_by_file = {}
 
     def say_once(self, lines):
         """Say the lines of a round, but those that the round before has said.
@@ -48,24 +49,24 @@ class Complaints:
             self._say(line)
         self._lines = lines
 
-    def complain(self, text, about=ROUND):
+    def complain(self, text, subject=ROUND):
         """Say a problem once, until it has passed.
 
         Parameters
         ----------
         text : str
             '' where there is none.
-        about : str
+        subject : str
             Its subject.
         """
         text = line_of_watch(text)
-        before = self._problems.get(about, "")
-        if text == before:
+        former_text = self._problems.get(subject, "")
+        if text == former_text:
             return
         is_known = text in self._problems.values()
-        self._problems[about] = text
+        self._problems[subject] = text
         if not text:
-            del self._problems[about]
+            del self._problems[subject]
             if not self._problems:
                 self._say("goes on")
         elif not is_known:
@@ -79,18 +80,24 @@ class Complaints:
         ----------
         rows : iterable of ccdflow.run.rawframes.rows.Row
         """
-        aside = {row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone}
-        new = [file for file, why in aside.items() if self._aside.get(file) != why]
-        for file in new[:_MOST_ASIDE]:
-            self._say(f"{file}: set aside: {aside[file]}")
-        if new[_MOST_ASIDE:]:
-            self._say(f"... and {len(new) - _MOST_ASIDE} more were set aside")
-        self._aside |= aside
+        reason_by_file = {
+            row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone
+        }
+        new = [
+            file
+            for file, reason in reason_by_file.items()
+            if self._reason_by_file.get(file) != reason
+        ]
+        for file in new[:_MOST_FRAMES]:
+            self._say(f"{file}: set aside: {reason_by_file[file]}")
+        if new[_MOST_FRAMES:]:
+            self._say(f"... and {len(new) - _MOST_FRAMES} more were set aside")
+        self._reason_by_file |= reason_by_file
 
 
 def line_of_watch(text):
     """Return a line of a run with the remedy of a watch, which goes on."""
-    return text.replace(_AS_A_RUN, _AS_A_WATCH)
+    return text.replace(_REMEDY_OF_RUN, _REMEDY_OF_WATCH)
 
 
 def problem_in_words(error, raw):
@@ -132,7 +139,9 @@ def made_in_words(chain, records, seconds):
     for kind in chain:
         if not kind.counted_nouns or not kind.type:
             continue
-        number_made = sum(r.kind == kind.name and r.status == job_records.MADE for r in records)
+        number_made = sum(
+            record.kind == kind.name and record.status == job_records.MADE for record in records
+        )
         if number_made:
             parts.append(f"{number_made} {kind.counted_nouns[number_made != 1]}")
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -25,9 +25,10 @@ class FrameLines:
         Takes a line.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
-    begun : dict
-        Lines that earlier rounds have begun; it gets those that this round does not say.
-    put_off : set of str
+    begun_lines : dict of str to (list of str, list of str)
+        Texts and warnings by raw file, of lines that earlier rounds have begun; it gets those that
+        this round does not say.
+    nights_put_off : set of str
         Nights whose lists a later round makes.
 
     Attributes
@@ -36,27 +37,30 @@ class FrameLines:
         When the last product of a single frame was made (`time.monotonic`), at first now.
     """
 
-    def __init__(self, context, jobs, say, *, is_short, begun, put_off=frozenset()):
+    def __init__(self, context, jobs, say, *, is_short, begun_lines, nights_put_off=frozenset()):
         self._context, self._say, self._chain = context, say, context.chain
         self.last_frame_at = time.monotonic()
         self._lock = threading.Lock()
         # Texts and warnings by raw file.
-        self._texts = begun
+        self._texts = begun_lines
         # Frames with a product that was made before.
-        self._again = set()
+        self._frames_made_again = set()
         # Products still to be made of each frame, and of each night where its list is waited for.
-        self._left, self._lists = {}, set(put_off)
+        self._products_left, self._nights_with_lists = {}, set(nights_put_off)
         for job in jobs:
             kind = self._chain.by_name(job.kind)
             if kind.reach == OF_A_FRAME:
-                file, former = self._file(job.product), context.earlier_record(job.product)
-                self._left.setdefault(file, set()).add(job.product)
-                if former is not None and former.status == job_records.MADE:
-                    self._again.add(file)
+                file, former_record = (
+                    self._raw_file(job.product),
+                    context.earlier_record(job.product),
+                )
+                self._products_left.setdefault(file, set()).add(job.product)
+                if former_record is not None and former_record.status == job_records.MADE:
+                    self._frames_made_again.add(file)
             elif kind.reach == OF_A_NIGHT and kind.reports_frames and is_short:
-                self._lists.add(job.night)
+                self._nights_with_lists.add(job.night)
 
-    def _file(self, product):
+    def _raw_file(self, product):
         """Return the raw file that a product of a frame is of; of a group, its first one."""
         group = self._context.find_group(product)
         return self._context.row_of(product).file if group is None else group.files[0]
@@ -72,15 +76,15 @@ class FrameLines:
         with self._lock:
             for file, text, warnings in reports:
                 if kind.reach == OF_A_FRAME or file in self._texts:
-                    first = ["again"] if file in self._again else []
-                    texts, warned = self._texts.setdefault(file, (first, []))
+                    first_texts = ["again"] if file in self._frames_made_again else []
+                    texts, frame_warnings = self._texts.setdefault(file, (first_texts, []))
                     texts.append(text)
-                    warned += warnings
+                    frame_warnings += warnings
             if kind.reach == OF_A_FRAME:
-                file = self._file(record.product)
-                self._left.get(file, set()).discard(record.product)
+                file = self._raw_file(record.product)
+                self._products_left.get(file, set()).discard(record.product)
                 night = self._context.row(file).night
-                if not self._left.get(file) and night not in self._lists:
+                if not self._products_left.get(file) and night not in self._nights_with_lists:
                     self._line(file)
             elif kind.reports_frames:
                 self.end()
@@ -94,4 +98,7 @@ class FrameLines:
         """Say the line of a frame, with the warnings at its end, if it was begun."""
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
-            self._say("  ".join([file, *filter(None, texts)]) + "".join(f"; {w}" for w in warnings))
+            self._say(
+                "  ".join([file, *filter(None, texts)])
+                + "".join(f"; {warning}" for warning in warnings)
+            )

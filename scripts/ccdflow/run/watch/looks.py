@@ -16,8 +16,8 @@ _LOOK_SECONDS = 10.0
 # At least this many times the last look: a look goes through all frames of the archive, and with a
 # million of them one every ten seconds would never end.
 _LOOK_TIMES = 20
-# If this many files give no answer, no other one is tried.
-_MOST_AWAY = 8
+# If this many files give no answer, no other one is tried. Chosen: each holds a thread.
+_MOST_HANGING = 8
 
 
 class Looks:
@@ -76,8 +76,8 @@ class Looks:
         except NoAnswer:
             # A look that goes on has an answer to each question, however many there are.
             if self._patience.is_held("look"):
-                late = f"{self._raw} has not answered for {self._patience.seconds:g} s"
-                self._complain(late, "look")
+                complaint = f"{self._raw} has not answered for {self._patience.seconds:g} s"
+                self._complain(complaint, "look")
             return None
         except (CcdflowError, OSError) as error:
             self._complain(complaints.problem_in_words(error, self._raw), "look")
@@ -85,7 +85,10 @@ class Looks:
         self._complain("", "look")
         self._last_end = time.monotonic()
         self._seconds = self._last_end - began
-        self.unseen_files, self.lost_files = self.seen.new(stamps), self.seen.gone(stamps)
+        self.unseen_files, self.lost_files = (
+            self.seen.unseen_stamps(stamps),
+            self.seen.missing_files(stamps),
+        )
         return stamps
 
     def readable_files(self, files):
@@ -102,27 +105,27 @@ class Looks:
         -------
         dict of str to tuple
         """
-        readable, raw = {}, Path(self._raw)
+        stamp_by_file, raw = {}, Path(self._raw)
         for file, stamp in files.items():
             name = f"read {file}"
             hanging = self._patience.hanging
-            if len(hanging) >= _MOST_AWAY and name not in hanging:
+            if len(hanging) >= _MOST_HANGING and name not in hanging:
                 # More of them would show nothing new.
                 continue
             try:
                 self._patience.ask(
-                    name, lambda path=raw / file: _read_through(path), wait=self._pause
+                    name, lambda path=raw / file: _read_through(path), wait_seconds=self._pause
                 )
             except NoAnswer:
-                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
-                self._complain(late if self._patience.is_late(name) else "", name)
+                complaint = f"{raw / file} has not been read within {self._patience.seconds:g} s"
+                self._complain(complaint if self._patience.is_late(name) else "", name)
                 continue
             except OSError:
                 # The round reports the cause.
                 pass
             self._complain("", name)
-            readable[file] = stamp
-        return readable
+            stamp_by_file[file] = stamp
+        return stamp_by_file
 
 
 def _read_through(path):

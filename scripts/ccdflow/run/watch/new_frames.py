@@ -29,7 +29,7 @@ class NewFrames:
 
     def note_news(self, news):
         """Note the frames that a `ccdflow.run.watch.arrivals.FolderEvents` reports as complete."""
-        self._waiting |= self._settled.settled_files(news)
+        self._waiting |= self._settled.closed_stamps(news)
 
     def note_look(self, unseen_files):
         """Note the frames of a look that did not change since the look before.
@@ -39,7 +39,7 @@ class NewFrames:
         unseen_files : dict of str to tuple
             Files that no round had seen, with their stamps.
         """
-        self._waiting |= self._settled.settled(unseen_files)
+        self._waiting |= self._settled.unchanged_stamps(unseen_files)
 
     def note_rows(self, rows):
         """Note which frames a round found incomplete.
@@ -56,7 +56,7 @@ class NewFrames:
 
     def waiting(self):
         """Return {file: stamp} of the frames that wait for a round."""
-        self._waiting = self.seen.new(self._waiting)
+        self._waiting = self.seen.unseen_stamps(self._waiting)
         return self._waiting
 
     def count_waiting(self, unseen_files):
@@ -71,7 +71,7 @@ class NewFrames:
         -------
         int
         """
-        return len(self.seen.new({**unseen_files, **self._waiting}))
+        return len(self.seen.unseen_stamps({**unseen_files, **self._waiting}))
 
     def count_arriving(self, files):
         """Return how many of some files the last round that read them found incomplete."""
@@ -84,17 +84,19 @@ class SeenFrames:
     def __init__(self):
         self._marks = {}
 
-    def new(self, stamps):
+    def unseen_stamps(self, stamps):
         """Return the entries of {file: stamp} that were not seen with this stamp."""
-        return {file: at for file, at in stamps.items() if self._marks.get(file) != hash(at)}
+        return {
+            file: stamp for file, stamp in stamps.items() if self._marks.get(file) != hash(stamp)
+        }
 
-    def gone(self, stamps):
+    def missing_files(self, stamps):
         """Return the files that are not among all there are."""
         return self._marks.keys() - stamps.keys()
 
     def add(self, stamps):
         """Note files as seen."""
-        self._marks.update((file, hash(at)) for file, at in stamps.items())
+        self._marks.update((file, hash(stamp)) for file, stamp in stamps.items())
 
     def remove(self, files):
         """Forget files."""
@@ -112,28 +114,32 @@ class SettledFiles:
 
     def __init__(self, raw):
         self.raw = Path(raw)
-        self._before = {}
-        self._begun = {}
+        self._stamps_of_last_look = {}
+        self._stamp_of_open_files = {}
 
-    def settled(self, stamps):
+    def unchanged_stamps(self, stamps):
         """Return the files that did not change since the last look."""
-        quiet = {name: stamp for name, stamp in stamps.items() if self._before.get(name) == stamp}
-        self._before = stamps
-        return quiet
+        unchanged = {
+            name: stamp
+            for name, stamp in stamps.items()
+            if self._stamps_of_last_look.get(name) == stamp
+        }
+        self._stamps_of_last_look = stamps
+        return unchanged
 
-    def settled_files(self, news):
+    def closed_stamps(self, news):
         """Return {file: stamp} of files that are closed, or were begun and have not grown since."""
-        ready = {}
-        for name in news.complete:
-            self._begun.pop(name, None)
-            ready[name] = atomic_write.stamp_of(self.raw / name)
-        for name, before in list(self._begun.items()):
+        stamp_by_file = {}
+        for name in news.complete_files:
+            self._stamp_of_open_files.pop(name, None)
+            stamp_by_file[name] = atomic_write.stamp_of(self.raw / name)
+        for name, earlier_stamp in list(self._stamp_of_open_files.items()):
             stamp = atomic_write.stamp_of(self.raw / name)
-            if stamp == before:
-                ready[name] = stamp
-                del self._begun[name]
+            if stamp == earlier_stamp:
+                stamp_by_file[name] = stamp
+                del self._stamp_of_open_files[name]
             else:
-                self._begun[name] = stamp
-        for name in news.begun:
-            self._begun[name] = ()
-        return {name: stamp for name, stamp in ready.items() if stamp}
+                self._stamp_of_open_files[name] = stamp
+        for name in news.begun_files:
+            self._stamp_of_open_files[name] = ()
+        return {name: stamp for name, stamp in stamp_by_file.items() if stamp}

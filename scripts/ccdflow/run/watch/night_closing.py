@@ -37,7 +37,7 @@ def close_nights(session):
         Whether the notes were written anew. A plan that was made with the former ones is outdated.
     """
     context, rows = session.context, session.context.store.rows.values()
-    if session.archive_state is None or session.unmoved or context.unreadable:
+    if session.archive_state is None or session.unmoved_products or context.unreadable_folders:
         return False
     done_nights, open_nights = _nights_to_close(session)
     if not done_nights or sum(row.night in done_nights for row in rows) < _LEAST_CLOSED_SHARE * len(
@@ -45,20 +45,22 @@ def close_nights(session):
     ):
         return False
     try:
-        again = partial_plan.plan_again(context)
+        new_plan = partial_plan.plan_again(context)
     except NeedsWholePlan:
         return False
     masters = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
-    if again.jobs_of_kind(*masters) or again.products_to_retire:
+    if new_plan.jobs_of_kind(*masters) or new_plan.products_to_retire:
         return False
-    open_nights |= {job.night for job in again.jobs.values()}
-    unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_nights}
+    open_nights |= {job.night for job in new_plan.jobs.values()}
+    open_folders = {
+        f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_nights
+    }
     # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
     # nights.
-    folders = {**session.archive_state.folders, **dict.fromkeys(unsound, "")}
-    ended = replace(again.context, jobs={}, elsewhere={})
+    folders = {**session.archive_state.folders, **dict.fromkeys(open_folders, "")}
+    ended_context = replace(new_plan.context, jobs={}, jobs_elsewhere={})
     state = replace(session.archive_state, folders=folders)
-    closed_nights.note_all_nights(ended, state, again.older_headers)
+    closed_nights.note_all_nights(ended_context, state, new_plan.older_headers)
     merging.merge_late_notes(context.results)
     return True
 
@@ -69,20 +71,25 @@ def _nights_to_close(session):
     A night is not done if it may be the last one, if something was made of it in this round, if a
     frame of it is read again by the next round, or if it shares a folder with such a night.
     """
-    context, closed = session.context, session.context.closed
+    context, closed_nights_of_run = session.context, session.context.closed_nights
     rows = context.store.rows.values()
     nights = {row.night for row in rows}
-    open_ = {max(nights, default=""), max(filter(is_dated, nights), default="")}
-    open_ |= {job.night for job in session.plan.jobs.values()}
-    open_ |= {row.night for row in rows if is_read_again(row)}
+    open_nights = {max(nights, default=""), max(filter(is_dated, nights), default="")}
+    open_nights |= {job.night for job in session.plan.jobs.values()}
+    open_nights |= {row.night for row in rows if is_read_again(row)}
     folders = {}
     for row in rows:
         folders.setdefault(posixpath.dirname(row.file), set()).add(row.night)
-    before = None
-    while before != open_:
-        before = set(open_)
-        for shared in folders.values():
-            if not open_.isdisjoint(shared):
-                open_ |= shared
-    new = nights if closed is None else closed.changed | {n for n in nights if n not in closed}
-    return (nights & new) - open_, open_
+    earlier_open_nights = None
+    while earlier_open_nights != open_nights:
+        earlier_open_nights = set(open_nights)
+        for nights_of_folder in folders.values():
+            if not open_nights.isdisjoint(nights_of_folder):
+                open_nights |= nights_of_folder
+    changed_nights = (
+        nights
+        if closed_nights_of_run is None
+        else closed_nights_of_run.changed_nights
+        | {night for night in nights if night not in closed_nights_of_run}
+    )
+    return (nights & changed_nights) - open_nights, open_nights

@@ -21,15 +21,15 @@ class PagePace:
 
     Attributes
     ----------
-    owed : set of str
+    nights_owed : set of str
         The nights.
-    open_lines : dict
-        Lines of their frames, which wait for the widths of stars in the nights' lists: see
-        `ccdflow.run.watch.frame_lines.FrameLines`.
+    open_lines : dict of str to (list of str, list of str)
+        Lines of their frames, as texts and warnings by raw file. They wait for the widths of stars
+        in the nights' lists: see `ccdflow.run.watch.frame_lines.FrameLines`.
     """
 
     def __init__(self):
-        self.owed, self.open_lines = set(), {}
+        self.nights_owed, self.open_lines = set(), {}
         self._next = 0.0
 
     def may_draw(self):
@@ -38,26 +38,26 @@ class PagePace:
 
     def is_due(self):
         """Return whether a page is to be renewed although no frame comes."""
-        return bool(self.owed) and self.may_draw()
+        return bool(self.nights_owed) and self.may_draw()
 
     def wait(self, pause):
         """Return how long to wait for frames, in s: at most ``pause``, and until a page is due."""
-        return min(pause, max(0.0, self._next - time.monotonic())) if self.owed else pause
+        return min(pause, max(0.0, self._next - time.monotonic())) if self.nights_owed else pause
 
-    def note(self, put_off, seconds):
+    def note(self, nights_put_off, seconds):
         """Note the end of a round.
 
         Parameters
         ----------
-        put_off : set of str
+        nights_put_off : set of str
             Nights whose pages it has put off; none where it has renewed pages.
         seconds : float
             The time that it took beside that of the frames themselves.
         """
-        if not put_off:
+        if not nights_put_off:
             self._next = time.monotonic() + min(_REST_TIMES * seconds, _MOST_SECONDS)
-        self.owed = set(put_off)
+        self.nights_owed = set(nights_put_off)
 
     def forget(self):
         """Forget the nights: a whole round renews all pages."""
-        self.owed = set()
+        self.nights_owed = set()

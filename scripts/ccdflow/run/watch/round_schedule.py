@@ -29,24 +29,24 @@ class RoundSchedule:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         # The time before which no round begins, and that at which a whole one is due.
-        self._not_before, self._whole_at = 0.0, None
+        self._earliest_begin, self._whole_due = 0.0, None
         # The begin of the last whole round, and the seconds that it took.
         self._began, self._whole_seconds = 0.0, 0.0
 
     def may_begin(self):
         """Return whether a round may begin: a problem lets some time pass."""
-        return self._clock() >= self._not_before
+        return self._clock() >= self._earliest_begin
 
     @property
     def has_whole_round(self):
         """Whether a whole round is to come, now or later."""
-        return self._whole_at is not None
+        return self._whole_due is not None
 
     def is_whole_due(self):
         """Return whether a whole round is to begin now."""
-        return self._whole_at is not None and self._clock() >= self._whole_at
+        return self._whole_due is not None and self._clock() >= self._whole_due
 
-    def after_problem(self, *, is_busy=False):
+    def note_problem(self, *, is_busy=False):
         """Note a problem: the next round begins after a while, or at once beside another run.
 
         Parameters
@@ -54,9 +54,9 @@ class RoundSchedule:
         is_busy : bool
             Whether another run is at work: to try its lock once more costs nothing.
         """
-        self._not_before = self._clock() + (0.0 if is_busy else _RETRY_SECONDS)
+        self._earliest_begin = self._clock() + (0.0 if is_busy else _RETRY_SECONDS)
 
-    def after_short(self, *, is_odd=False):
+    def note_short(self, *, is_odd=False):
         """Note a short round that leaves something to a whole one, which comes after a rest.
 
         A whole round that is due earlier already stays so.
@@ -68,24 +68,24 @@ class RoundSchedule:
         """
         rest = 0.0 if is_odd else max(_LEAST_REST_SECONDS, _REST_TIMES * self._whole_seconds)
         due = self._clock() + rest
-        self._whole_at = due if self._whole_at is None else min(self._whole_at, due)
+        self._whole_due = due if self._whole_due is None else min(self._whole_due, due)
 
-    def after_failed_short(self, *, is_busy=False):
+    def note_failed_short(self, *, is_busy=False):
         """Note a short round with a problem: a whole one tries the same after a while.
 
         Parameters
         ----------
         is_busy : bool
-            See `after_problem`.
+            See `note_problem`.
         """
-        self._whole_at = self._clock() + _RETRY_SECONDS
-        self.after_problem(is_busy=is_busy)
+        self._whole_due = self._clock() + _RETRY_SECONDS
+        self.note_problem(is_busy=is_busy)
 
     def begin_whole(self):
         """Note that a whole round begins."""
         self._began = self._clock()
 
-    def after_whole(self, *, is_open=False):
+    def note_whole(self, *, is_open=False):
         """Note the end of a whole round, and the seconds since `begin_whole`.
 
         Parameters
@@ -95,6 +95,6 @@ class RoundSchedule:
             follows after a while. Otherwise none is to come.
         """
         now = self._clock()
-        self._not_before = now
-        self._whole_at = now + _RETRY_SECONDS if is_open else None
+        self._earliest_begin = now
+        self._whole_due = now + _RETRY_SECONDS if is_open else None
         self._whole_seconds = now - self._began

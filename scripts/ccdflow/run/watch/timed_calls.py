@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 # The threads of a call are looked at this many times within the limit.
-_LOOKS = 16
+_LOOKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS = "/proc/self/task/{}/status"
 # The state of a thread that has the processor, or waits for nothing else.
-_RUNS = "R"
+_RUNNING_STATE = "R"
 
 
 class NoAnswer(Exception):
@@ -59,7 +59,9 @@ class Patience:
         the time since the call began counts.
         """
         call = self._calls.get(name)
-        return call is not None and call.seconds_held(self.seconds / _LOOKS) > self.seconds
+        return (
+            call is not None and call.seconds_held(self.seconds / _LOOKS_PER_LIMIT) > self.seconds
+        )
 
     def note_life(self):
         """Note a sign of life of the work that `life_at` is asked about."""
@@ -69,7 +71,7 @@ class Patience:
         """Return the time (`time.monotonic`) of the last sign of life, 0 for none."""
         return self._life_at
 
-    def ask(self, name, function, *, wait=None, moved=None):
+    def ask(self, name, function, *, wait_seconds=None, last_sign=None):
         """Return a function's result; wait for it within the limit.
 
         Parameters
@@ -77,12 +79,13 @@ class Patience:
         name : str
             A call under this name that has not come back is waited for instead.
         function : callable
-        wait : float, optional
-            Seconds after which the caller goes on (default: the limit); at once where the call
-            is late.
-        moved : callable, optional
-            Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it,
-            and from the last time that one of the threads of the call had the processor.
+        wait_seconds : float, optional
+            Seconds after which the caller goes on; the default is the limit. Where the call is
+            late, the caller goes on at once.
+        last_sign : callable, optional
+            Returns the time (`time.monotonic`) of the last sign of life of the work. The limit
+            counts from the later of two times: this one, and the last one at which a thread of the
+            call had the processor.
 
         Returns
         -------
@@ -95,14 +98,14 @@ class Patience:
             If it has not come back.
         """
         if name not in self._calls:
-            self._calls[name] = _Call(function, has_helpers=moved is not None)
+            self._calls[name] = _Call(function, has_helpers=last_sign is not None)
         call = self._calls[name]
-        wait = self.seconds if wait is None else wait
-        self._wait_for(call, 0 if moved is None and self.is_late(name) else wait)
-        while call.thread.is_alive() and moved is not None:
-            if self.is_held(name) and time.monotonic() - moved() > self.seconds:
+        wait_seconds = self.seconds if wait_seconds is None else wait_seconds
+        self._wait_for(call, 0 if last_sign is None and self.is_late(name) else wait_seconds)
+        while call.thread.is_alive() and last_sign is not None:
+            if self.is_held(name) and time.monotonic() - last_sign() > self.seconds:
                 break
-            self._wait_for(call, wait)
+            self._wait_for(call, wait_seconds)
         if call.thread.is_alive():
             raise NoAnswer(name)
         del self._calls[name]
@@ -113,9 +116,9 @@ class Patience:
     def _wait_for(self, call, seconds):
         """Wait for a call to come back, and see meanwhile whether its threads go on."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and call.thread.is_alive():
-            call.thread.join(min(left, self.seconds / _LOOKS))
-            call.seconds_held(self.seconds / _LOOKS)
+        while (seconds_left := end - time.monotonic()) > 0 and call.thread.is_alive():
+            call.thread.join(min(seconds_left, self.seconds / _LOOKS_PER_LIMIT))
+            call.seconds_held(self.seconds / _LOOKS_PER_LIMIT)
 
 
 class _Call:
@@ -131,10 +134,10 @@ class _Call:
 
     def __init__(self, function, *, has_helpers):
         self.value = self.error = None
-        self.began = self._looked = time.monotonic()
+        self.began = self._last_look = time.monotonic()
         self._function = function
         # Threads that begin later are the call's; without helpers it has one.
-        self._earlier = set(threading.enumerate()) if has_helpers else None
+        self._earlier_threads = set(threading.enumerate()) if has_helpers else None
         self._turns, self._held = {}, 0.0
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -149,27 +152,27 @@ class _Call:
     def seconds_held(self, pause):
         """Return the seconds for which no thread of the call has had the processor."""
         now = time.monotonic()
-        passed = now - self._looked
+        passed = now - self._last_look
         if passed >= pause:
             turns = {thread.native_id: _turns_of(thread.native_id) for thread in self._threads()}
-            is_on = turns != self._turns or _RUNS in turns.values()
+            is_on = turns != self._turns or _RUNNING_STATE in turns.values()
             self._held = 0.0 if is_on else self._held + min(passed, 2 * pause)
-            self._looked, self._turns = now, turns
+            self._last_look, self._turns = now, turns
         return self._held
 
     def _threads(self):
-        if self._earlier is None:
+        if self._earlier_threads is None:
             return [self.thread]
-        return [each for each in threading.enumerate() if each not in self._earlier]
+        return [each for each in threading.enumerate() if each not in self._earlier_threads]
 
 
 def _turns_of(thread):
-    """Return how often a thread got the processor, or `_RUNS`; None where nothing tells."""
+    """Return how often a thread got the processor, or `_RUNNING_STATE`; None where unknown."""
     try:
         lines = Path(_STATUS.format(thread)).read_text("ascii", "replace").splitlines()
     except OSError:
         return None
     entries = dict(line.partition(":")[::2] for line in lines)
-    if entries.get("State", "").strip().startswith(_RUNS):
-        return _RUNS
+    if entries.get("State", "").strip().startswith(_RUNNING_STATE):
+        return _RUNNING_STATE
     return tuple(entries.get(f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary"))

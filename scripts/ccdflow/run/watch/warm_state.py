@@ -41,7 +41,7 @@ class ShortPlan:
         Of the new frames, as they were read.
     leaves_masters : bool
         Whether a master has to be made of these frames by a whole plan.
-    put_off : set of str
+    nights_put_off : set of str
         Nights whose lists and pages are left to a later plan.
     """
 
@@ -49,7 +49,7 @@ class ShortPlan:
     jobs: list[Job] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     leaves_masters: bool = False
-    put_off: set[str] = field(default_factory=set)
+    nights_put_off: set[str] = field(default_factory=set)
 
 
 class WarmState:
@@ -68,13 +68,13 @@ class WarmState:
     """
 
     def __init__(self, session, reading):
-        self.context = replace(session.context, jobs={}, elsewhere={})
+        self.context = replace(session.context, jobs={}, jobs_elsewhere={})
         self.reading = reading
         self.leaves_masters = False
         self.made_records = {}
         self._notes = self._stamps()
-        if self.context.closed is not None:
-            self.context.closed.forget()
+        if self.context.closed_nights is not None:
+            self.context.closed_nights.forget()
 
     def _stamps(self):
         """Return size and times of the notes, by which another process is noticed."""
@@ -117,7 +117,7 @@ class WarmState:
     @property
     def is_whole(self):
         """Whether the rows and records of all nights are kept, as the next plan needs them."""
-        return self.context.closed is None
+        return self.context.closed_nights is None
 
     @cached_property
     def _rows(self):
@@ -141,7 +141,7 @@ class WarmState:
         return {reduced_product(file): file for file in self.context.store.rows}
 
     @cached_property
-    def _kept(self):
+    def _kept_lookups(self):
         """The lookups of masters and setups by the whole plan."""
         masters = {kind.name for kind in self.context.chain if kind.reach == OF_A_MASTER}
         return {
@@ -152,14 +152,14 @@ class WarmState:
 
     # -- the plan ----------------------------------------------------------------------------------
 
-    def plan(self, new_frames, *, owed=frozenset(), draws=True):
+    def plan(self, new_frames, *, nights_owed=frozenset(), draws=True):
         """Read new frames and plan the products that are to be made of them now.
 
         Parameters
         ----------
         new_frames : dict of str to tuple
             Raw frames that are new or were incomplete before, with their stamps.
-        owed : set of str
+        nights_owed : set of str
             Nights whose lists and pages were put off.
         draws : bool
             Whether lists and pages are planned; otherwise they are put off, and nothing goes
@@ -174,15 +174,15 @@ class WarmState:
         NeedsWholePlan
             If they may change products of others: nothing has been changed then.
         """
-        rows, read = self._read(new_frames)
+        rows, read_store = self._read(new_frames)
         sound_rows = self._good_rows(rows)
         light_rows = [
             row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
         ]
         if light_rows and (self.leaves_masters or len(light_rows) < len(sound_rows)):
             raise NeedsWholePlan("masters are to be made before frames are calibrated with them")
-        self._take(rows, read)
-        nights_of_light = owed | {row.night for row in light_rows}
+        self._take(rows, read_store)
+        nights_of_light = nights_owed | {row.night for row in light_rows}
         # All frames of a night whose page is planned have to be in the context.
         nights = (
             nights_of_light | {row.night for row in sound_rows}
@@ -192,7 +192,7 @@ class WarmState:
         part = ShortPlan(
             self._context(nights, sound_rows), rows=rows,
             leaves_masters=len(light_rows) < len(sound_rows),
-            put_off=set() if draws else set(nights_of_light),
+            nights_put_off=set() if draws else set(nights_of_light),
         )  # fmt: skip
         stamps = ProductStamps(part.context.results)
         planner = Planner(PlanContext.of(part.context), stamps, set(), frozenset())
@@ -212,13 +212,15 @@ class WarmState:
         """Return the rows of raw frames, and the store that they were read into."""
         if any(self._is_taken(file) for file in new_frames):
             raise NeedsWholePlan("another raw file has the same product")
-        earlier_rows = map(self.context.find_row, new_frames)
-        before = {row.file: row for row in earlier_rows if row is not None}
-        store = HeaderStore(rows=dict(before))
-        inventory.update(store, self.reading, only=new_frames)
-        rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
+        rows_of_files = map(self.context.find_row, new_frames)
+        earlier_rows = {row.file: row for row in rows_of_files if row is not None}
+        store = HeaderStore(rows=dict(earlier_rows))
+        inventory.update(store, self.reading, stamps_of_files=new_frames)
+        rows = [row for row in store.rows.values() if not _is_same(row, earlier_rows.get(row.file))]
         was_read = any(
-            before[row.file].status != ARRIVING_STATUS for row in rows if row.file in before
+            earlier_rows[row.file].status != ARRIVING_STATUS
+            for row in rows
+            if row.file in earlier_rows
         )
         # A folder of its own may hold a frame of any night.
         is_of_closed = any(self.context.is_closed(row.night) for row in rows)
@@ -233,7 +235,7 @@ class WarmState:
 
     def _is_taken(self, file):
         """Return whether another raw file has the same product."""
-        product, closed = reduced_product(file), self.context.closed
+        product, closed = reduced_product(file), self.context.closed_nights
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
             # Their frames are not among those kept.
@@ -244,22 +246,22 @@ class WarmState:
             return any(each.casefold() == folded for each in self._files)
         return self._files.get(product, file) != file
 
-    def _take(self, rows, read):
+    def _take(self, rows, read_store):
         """Put rows among those kept."""
         store = self.context.store
-        for name, value in read.shared.items():
+        for name, value in read_store.shared.items():
             store.shared.setdefault(name, value)
         for row in rows:
-            before = store.rows.get(row.file)
-            if before is not None:
-                self._rows[before.night].pop(row.file, None)
+            earlier_row = store.rows.get(row.file)
+            if earlier_row is not None:
+                self._rows[earlier_row.night].pop(row.file, None)
             self._files[reduced_product(row.file)] = row.file
             store.add(row)
             self._rows.setdefault(row.night, {})[row.file] = store.rows[row.file]
 
     def _context(self, nights, rows):
         """Return the context of some nights; of other nights only the frames given are in it."""
-        everything = self.context
+        whole_context = self.context
         rows_by_file = {row.file: row for row in rows}
         for night in nights:
             rows_by_file |= self._rows[night]
@@ -269,17 +271,17 @@ class WarmState:
         groups = {}
         for night in nights:
             groups |= self._groups.setdefault(night, {})
-        rows_by_product = _ByProduct(self._files, everything.store.rows)
+        rows_by_product = _RowsByProduct(self._files, whole_context.store.rows)
         return replace(
-            everything,
-            store=replace(everything.store, rows=rows_by_file),
+            whole_context,
+            store=replace(whole_context.store, rows=rows_by_file),
             ledger={},
             groups=groups,
-            beyond=everything,
+            other_nights=whole_context,
             jobs={},
-            elsewhere={},
+            jobs_elsewhere={},
             _lookups={
-                **self._kept,
+                **self._kept_lookups,
                 (Lookup.ROWS_BY_PRODUCT,): rows_by_product,
                 (Lookup.ROWS_BY_NIGHT,): rows_by_night,
             },
@@ -287,13 +289,13 @@ class WarmState:
 
     def _take_back(self, part, dropped_rows):
         """Put the rows, records and groups that a plan of some nights changed among all."""
-        everything = self.context
-        everything.store.rows.update(part.store.rows)
+        whole_context = self.context
+        whole_context.store.rows.update(part.store.rows)
         for row in dropped_rows:
-            everything.store.rows.pop(row.file, None)
-        everything.groups.update(part.groups)
+            whole_context.store.rows.pop(row.file, None)
+        whole_context.groups.update(part.groups)
         for product, record in part.ledger.items():
-            everything.ledger[product] = record
+            whole_context.ledger[product] = record
         # From now on jobs and rounds change the records of all.
         part.ledger.clear()
 
@@ -328,21 +330,25 @@ class WarmState:
         return result
 
 
-def _kinds_of(chain, light, nights):
+def _kinds_of(chain, light_rows, nights):
     """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
-    reaches = {OF_A_FRAME, OF_A_NIGHT} if nights else {OF_A_FRAME} if light else set()
+    reaches = {OF_A_FRAME, OF_A_NIGHT} if nights else {OF_A_FRAME} if light_rows else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 
-def _is_same(row, before):
+def _is_same(row, earlier_row):
     """Return whether a file that was read once more says the same: a round had seen it already."""
-    if before is None:
+    if earlier_row is None:
         return False
-    now, then = (replace(each, stamp=(), packed="", flags="") for each in (row, before))
-    return now == then and tuple(row.facts.values()) == tuple(before.facts.values())
+    new_values, earlier_values = (
+        replace(one_row, stamp=(), packed="", flags="") for one_row in (row, earlier_row)
+    )
+    return new_values == earlier_values and tuple(row.facts.values()) == tuple(
+        earlier_row.facts.values()
+    )
 
 
-class _ByProduct:
+class _RowsByProduct:
     """The rows of reduced frames by product, as a context looks them up.
 
     Parameters

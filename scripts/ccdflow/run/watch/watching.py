@@ -47,7 +47,8 @@ PAUSE_SECONDS = 1.0
 """Seconds between two looks at the raw folder."""
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
-# In a round of more jobs no line waits for the width of the stars.
+# In a round of more jobs no line waits for the width of the stars. Chosen: the
+# list of a night with more frames comes long after its first frame.
 _MOST_JOBS = 200
 
 
@@ -89,7 +90,7 @@ class Watch:
 
     Parameters
     ----------
-    settings : dict
+    settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
     cores : int
@@ -98,9 +99,9 @@ class Watch:
         Takes a line for the observer.
     pause : float
         Seconds between two looks at the folder.
-    after : callable, optional
+    show_round : callable, optional
         Called with each `Round` in which a product was made.
-    waits : callable, optional
+    show_problem : callable, optional
         Called with each problem that the watch waits for to pass, and with '' when it has passed.
     noticing : {'auto', 'events', 'polling'}
         How frames are noticed.
@@ -109,15 +110,15 @@ class Watch:
     """
 
     def __init__(
-        self, settings, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, after=None,
-        waits=None, noticing=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
+        self, settings, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, show_round=None,
+        show_problem=None, noticing=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
     ):  # fmt: skip
         self.settings = settings
         self.chain = chain
         self.cores = cores
         self.say = say
         self.pause = pause
-        self.after = after or (lambda _: None)
+        self.show_round = show_round or (lambda _: None)
         self.is_ended = threading.Event()
         self._noticing = noticing
         self._patience = Patience(limit)
@@ -126,7 +127,7 @@ class Watch:
         self._warm = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        self._complaints = complaints.Complaints(say, waits or (lambda _: None))
+        self._complaints = complaints.Complaints(say, show_problem or (lambda _: None))
         self._pace = page_pace.PagePace()
         self.schedule = RoundSchedule()
         self.looks = looks.Looks(
@@ -140,12 +141,12 @@ class Watch:
         self.is_ended.set()
 
     @property
-    def is_left(self):
+    def is_hanging(self):
         """Whether a round has not come back."""
         return complaints.ROUND in self._patience.hanging
 
     @property
-    def waiting(self):
+    def waiting_count(self):
         """The number of frames that no round has done; None if the folder was never read."""
         if self.looks.unseen_files is None:
             return None
@@ -158,15 +159,15 @@ class Watch:
         self.claim.take_within_limit()
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         heaps.keep_few()
-        source = self._open()
+        frame_source = self._open()
         try:
             while not self.is_ended.is_set():
-                if self._step(source) is not None and source.is_lost:
-                    source.close()
-                    source = self._open()
+                if self._step(frame_source) is not None and frame_source.is_lost:
+                    frame_source.close()
+                    frame_source = self._open()
         finally:
-            source.close()
-        if self.schedule.has_whole_round and not self.is_left:
+            frame_source.close()
+        if self.schedule.has_whole_round and not self.is_hanging:
             self._wait_for(self.whole_round)
         self.claim.give_up()
 
@@ -174,33 +175,38 @@ class Watch:
         """Return how frames are noticed; say why the folder is looked through."""
         # Frames that came before it was opened are found by a look.
         self.looks.look_at_once()
-        source, why = arrivals.source(self.settings["raw"], self._noticing, self.is_ended.wait)
-        if why:
-            self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
-        return source
+        frame_source, reason = arrivals.frame_source(
+            self.settings["raw"], self._noticing, self.is_ended.wait
+        )
+        if reason:
+            self.say(f"the raw folder is looked through every {self.pause:g} s ({reason})")
+        return frame_source
 
-    def _step(self, source):
+    def _step(self, frame_source):
         """Wait for frames and do one round, if there is something to do.
 
         Returns
         -------
-        dict or None
+        dict of str to tuple, or None
             All raw frames with their times, if the folder was looked through.
         """
-        has_events = source.way == arrivals.EVENTS_WAY
+        has_events = frame_source.way == arrivals.EVENTS_WAY
         # A folder that is looked through tells by the pause whether a frame still grows.
-        stamps, news = None, source.news(self._pace.wait(self.pause) if has_events else self.pause)
+        stamps, news = (
+            None,
+            frame_source.news(self._pace.wait(self.pause) if has_events else self.pause),
+        )
         self._frames.note_news(news)
-        if news.is_more or self.looks.is_due:
+        if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
             if stamps is not None:
                 self._frames.note_look(self.looks.unseen_files)
-        ready = self._frames.waiting()
-        if source.way == arrivals.POLLING_WAY:
-            ready = self.looks.readable_files(ready)
-        is_needed = ready or self._is_due() or self._pace.is_due()
+        ready_frames = self._frames.waiting()
+        if frame_source.way == arrivals.POLLING_WAY:
+            ready_frames = self.looks.readable_files(ready_frames)
+        is_needed = ready_frames or self._is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():
-            self._wait_for(lambda: self._notice_alone(ready))
+            self._wait_for(lambda: self._notice_alone(ready_frames))
         return stamps
 
     def _is_due(self):
@@ -219,13 +225,16 @@ class Watch:
         while True:
             try:
                 self._patience.ask(
-                    complaints.ROUND, work, wait=self.pause, moved=self._patience.life_at
+                    complaints.ROUND,
+                    work,
+                    wait_seconds=self.pause,
+                    last_sign=self._patience.life_at,
                 )
             except NoAnswer:
                 folders = f"{self.settings['raw']} or {self.settings['results']}"
-                still = f"{folders} has not answered for {self._patience.seconds:g} s"
+                complaint = f"{folders} has not answered for {self._patience.seconds:g} s"
                 self._complaints.complain(
-                    f"{still}: the frame at work waits for it", complaints.ROUND
+                    f"{complaint}: the frame at work waits for it", complaints.ROUND
                 )
                 if self.is_ended.wait(self.pause):
                     return
@@ -234,37 +243,37 @@ class Watch:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def _notice_alone(self, ready):
+    def _notice_alone(self, ready_frames):
         """Do a round, unless another watch has taken a results folder that was replaced."""
         try:
             self.claim.take()
         except (UserError, OSError) as error:
             problem = complaints.problem_in_words(error, self.settings["raw"])
             self._complaints.complain(problem)
-            self.schedule.after_problem()
+            self.schedule.note_problem()
         else:
-            self.notice(ready)
+            self.notice(ready_frames)
 
-    def notice(self, ready):
+    def notice(self, ready_frames):
         """Do a short round for new frames where that is enough, else a whole one.
 
         Parameters
         ----------
-        ready : dict of str to tuple
+        ready_frames : dict of str to tuple
             Frames that are complete, with their stamps; {} where a page that was put off is due.
 
         Returns
         -------
         Round
         """
-        is_short = ready or self._pace.is_due()
+        is_short = ready_frames or self._pace.is_due()
         if is_short and self._warm is not None and not self._is_due():
-            this_round = self._short_round(ready)
+            this_round = self._short_round(ready_frames)
             if this_round is not None:
                 return this_round
-        return self.whole_round(ready)
+        return self.whole_round(ready_frames)
 
-    def _short_round(self, ready):
+    def _short_round(self, ready_frames):
         """Make the products of new frames and of their night; None where that is not enough."""
         this_round, draws = Round(is_short=True), self._pace.may_draw()
         try:
@@ -272,17 +281,19 @@ class Watch:
                 if not self._warm.is_current():
                     return None
                 began = time.monotonic()
-                part = self._warm.plan(ready, owed=self._pace.owed, draws=draws)
+                part = self._warm.plan(
+                    ready_frames, nights_owed=self._pace.nights_owed, draws=draws
+                )
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self.say, is_short=True, begun=self._pace.open_lines,
-                    put_off=part.put_off,
+                    part.context, part.jobs, self.say, is_short=True,
+                    begun_lines=self._pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 planned = time.monotonic()
                 work_result = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
-                if not part.put_off:
+                if not part.nights_put_off:
                     lines.end()
                 seconds = time.monotonic() - lines.last_frame_at + planned - began
-                self._pace.note(part.put_off, seconds)
+                self._pace.note(part.nights_put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)
             return None
@@ -291,11 +302,13 @@ class Watch:
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(work_result.records.values())
-            this_round.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
-            this_round.problem = work_result.full or "; ".join(work_result.unrecorded.values())
+            this_round.nights = sorted(
+                {job.night for job in part.jobs if job.night} - part.nights_put_off
+            )
+            this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
             self._note_rows(part.rows)
-            this_round.arriving = self._frames.count_arriving(ready)
-        self._end(this_round, ready)
+            this_round.arriving = self._frames.count_arriving(ready_frames)
+        self._end(this_round, ready_frames)
         return this_round
 
     def _note_rows(self, rows):
@@ -303,21 +316,22 @@ class Watch:
         self._frames.note_rows(rows)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, this_round, ready):
+    def _end(self, this_round, ready_frames):
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
             # The frames are new at the next look as well.
             self._warm = None
             self._pace.forget()
-            self.schedule.after_failed_short(is_busy=this_round.is_busy)
+            self.schedule.note_failed_short(is_busy=this_round.is_busy)
             return
-        self._frames.seen.add(ready)
+        self._frames.seen.add(ready_frames)
         is_odd = any(
-            r.status not in (job_records.MADE, job_records.REFUSED) for r in this_round.records
+            record.status not in (job_records.MADE, job_records.REFUSED)
+            for record in this_round.records
         )
         if this_round.records or this_round.arriving:
-            self.schedule.after_short(is_odd=is_odd)
+            self.schedule.note_short(is_odd=is_odd)
         self._show(this_round)
 
     def whole_round(self, new_files=None):
@@ -325,9 +339,9 @@ class Watch:
 
         Parameters
         ----------
-        new_files : dict, optional
-            The raw frames that led to this round: they lead to no other one as they are, nor do
-            those that led to an earlier one.
+        new_files : dict of str to tuple, optional
+            The stamps of the raw frames that led to this round: they lead to no other one as they
+            are, nor do those that led to an earlier one.
 
         Returns
         -------
@@ -348,15 +362,15 @@ class Watch:
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.seen.add(new_files or {})
             self.looks.lost_files = set()
-        self.schedule.after_whole(is_open=bool(this_round.problem or this_round.arriving))
+        self.schedule.note_whole(is_open=bool(this_round.problem or this_round.arriving))
         if this_round.problem:
-            self.schedule.after_problem(is_busy=this_round.is_busy)
+            self.schedule.note_problem(is_busy=this_round.is_busy)
         self._show(this_round)
         if this_round.is_made:
-            self._let_go()
+            self._free_memory()
         return this_round
 
-    def _let_go(self):
+    def _free_memory(self):
         """Free what was kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
         forget_texts()
@@ -371,7 +385,7 @@ class Watch:
         """Show the products of a round; a page that cannot be written is one line."""
         if this_round.is_made:
             try:
-                self.after(this_round)
+                self.show_round(this_round)
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
@@ -389,7 +403,7 @@ class Watch:
         self._complaints.say_once(running.lines_on_nights())
         try:
             self._work(running, this_round)
-            closed = running.context.closed
+            closed = running.context.closed_nights
             is_stale = closed is not None and not closed.is_beside(results)
             if this_round.problem or is_stale:
                 return is_stale
@@ -418,11 +432,13 @@ class Watch:
 
     def _last_round(self, results):
         """Return the `LastRound` that a plan takes over; all else of the last round is let go."""
-        last, self._warm = self._warm, None
-        if last is None:
+        warm_state_of_round, self._warm = self._warm, None
+        if warm_state_of_round is None:
             return LastRound()
-        read_notes = partial(last.release, partial(session.read_notes, results))
-        return LastRound(read_notes if last.is_whole else None, last.made_records)
+        read_notes = partial(warm_state_of_round.release, partial(session.read_notes, results))
+        return LastRound(
+            read_notes if warm_state_of_round.is_whole else None, warm_state_of_round.made_records
+        )
 
     def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""
@@ -435,7 +451,7 @@ class Watch:
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
-                context, jobs, self.say, is_short=is_short, begun=self._pace.open_lines
+                context, jobs, self.say, is_short=is_short, begun_lines=self._pace.open_lines
             )
             work_result = worker.work_plan(
                 context,
@@ -445,12 +461,12 @@ class Watch:
             )
             lines.end()
             this_round.records += work_result.records.values()
-            this_round.problem = work_result.full
+            this_round.problem = work_result.full_disk
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(running)
         if jobs:
-            for line in failures.lines_on_failures(context.results, running.failed):
+            for line in failures.lines_on_failures(context.results, running.failed_records):
                 self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
