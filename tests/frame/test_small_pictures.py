@@ -145,7 +145,7 @@ def sky(stars, *, fwhm=4.0, shape=(700, 900), long=1.0, flux=4000.0, noise=8.0):
 def test_the_width_of_gaussian_stars(fwhm):
     image = sky(40, fwhm=fwhm)
     width, stars = star_width(
-        image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+        image, step=pixels_per_small_pixel(image.shape), small_image=small_image(image)
     )
     assert width == pytest.approx(fwhm, rel=0.08)
     assert stars >= 15
@@ -156,7 +156,7 @@ def test_cosmic_rays_trails_and_an_empty_sky_have_no_width():
     hits[tuple(RNG.integers(30, 600, (2, 200)))] += 9000
     for image in (hits, sky(0), sky(12, long=4.0)):
         width, stars = star_width(
-            image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+            image, step=pixels_per_small_pixel(image.shape), small_image=small_image(image)
         )
         assert math.isnan(width)
         assert stars < 3

@@ -114,11 +114,11 @@ def _draw_image(panel, image, seen, prefix):
         panel.text(
             *middle, name, color=_DATA_COLOUR, ha="center", va="center", fontsize=11, weight="bold"
         )
-    for keyword, region in seen.claimed:
+    for keyword, region in seen.claimed_sections:
         if keyword == "BIASSEC":
             _draw_border(panel, region, _CLAIM_COLOUR, dashed=True)
     text = f"{prefix}data (blue), overscan (green)"
-    if "BIASSEC" in dict(seen.claimed):
+    if "BIASSEC" in dict(seen.claimed_sections):
         text += ", BIASSEC (dashed)"
     panel.set_title(text, fontsize=9, color=INK, loc="left")
     panel.set_xlabel("column (pixels)", fontsize=8, color=INK)
@@ -301,7 +301,7 @@ def _draw_claim(panel, seen, axis, first, last):
     first, last : int
         The range shown, half-open.
     """
-    region = dict(seen.claimed).get("BIASSEC")
+    region = dict(seen.claimed_sections).get("BIASSEC")
     if region is None:
         return
     start, stop = axis.ends_of(region)

@@ -57,7 +57,7 @@ class ReadingHashes:
             camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
             for camera in settings.cameras
         }
-        generic = cameras_module.generic_camera([], taken=frozenset())
+        generic = cameras_module.generic_camera([], used_names=frozenset())
         self._generic = f"{digest(general)}-{self._pixels(generic)}"
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 

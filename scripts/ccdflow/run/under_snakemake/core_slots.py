@@ -38,7 +38,7 @@ class CoreSlots:
         """
         slots = self._take(min(number, self._count))
         try:
-            with thread_buffers.lent(slots[0]):
+            with thread_buffers.lend_buffers(slots[0]):
                 yield
         finally:
             with self._changed:
