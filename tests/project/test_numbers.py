@@ -78,7 +78,7 @@ def entry_of(docstring, name):
 
 
 # A sentence on all defaults of a class or function, in place of one in each entry.
-_OF_ALL = re.compile(r"^The defaults are |; the default is |, as `Linear.ticks`", re.MULTILINE)
+_OF_ALL = re.compile(r"^The defaults are |; the default is |, as `LinearScale.ticks`", re.MULTILINE)
 
 
 def has_own_entry(node, place):
