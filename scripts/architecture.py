@@ -228,7 +228,7 @@ def svg(text):
 
 def run(options):
     """Write the drawing and return the line that names it."""
-    out = commandline.path(options, "out", what="FILE")
+    out = commandline.path(options, "out", placeholder="FILE")
     commandline.no_more_words(options)
     atomic_write.write_text(
         out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))

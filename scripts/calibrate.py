@@ -129,7 +129,7 @@ def calibrate(path, out, options, store):
             uses[kind] = AppliedMaster(chosen, cut=cut)
             if kind == "dark":
                 written = card_value(hdu.header, "EXPTIME")
-                scale = dark_scale(as_number(written), chosen, file=path, written=written)
+                scale = dark_scale(as_number(written), chosen, file=path, card_value=written)
                 degrees = degrees_of(hdu.header, master)
                 uses[kind] = AppliedMaster(chosen, scale, degrees=degrees, cut=cut)
     return calibrate_file(

@@ -84,7 +84,7 @@ def run(options):
     UserError
         If no frame is given, one is given twice, or the product is there already or one of them.
     """
-    out = commandline.path(options, "out", what="FILE", old_form=True)
+    out = commandline.path(options, "out", placeholder="FILE", old_form=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     repeated = [word for word, count in Counter(options.words).items() if count > 1]

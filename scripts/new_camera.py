@@ -117,10 +117,10 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
             )
         refuse_reduced(second_headers, file=second.name)
     refuse_reduced(headers, file=frame.name)
-    proposal = propose(headers, images, other=other, file=frame.name)
+    proposal = propose(headers, images, other_arrays=other, file=frame.name)
     taken = (cameras / f"{proposal.name}.yaml").exists()
     if taken:
-        ny, nx = proposal.seen[0].shape
+        ny, nx = proposal.images_seen[0].shape
         proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
     try:
         checked_geometry(proposal, headers, file=frame.name)
@@ -136,7 +136,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     shown = images if other is None else brighter_images(images, other)
     atomic_write.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
-    png = proposal_picture(proposal.seen, shown, title=f"Where is the overscan? {title}")
+    png = proposal_picture(proposal.images_seen, shown, title=f"Where is the overscan? {title}")
     atomic_write.write_whole(picture, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if taken:

@@ -7,9 +7,9 @@ from scipy import special
 from ccdflow.robust import (
     chi_square_limit,
     column_medians,
-    has_median_of,
+    is_median_at_least,
     median,
-    median_of_each,
+    median_of_each_pixel,
     median_of_numbers,
     row_medians,
 )
@@ -52,7 +52,7 @@ def test_median_of_infinite_values_is_that_of_numpy(values):
 def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
     frames = np.random.default_rng(n).normal(1000, 300, (n, 5, 33)).astype(dtype)
     before = frames.copy()
-    result, expected = median_of_each(frames), np.median(frames, axis=0)
+    result, expected = median_of_each_pixel(frames), np.median(frames, axis=0)
     assert np.array_equal(result, expected)
     assert result.dtype == expected.dtype
     assert np.array_equal(frames, before)
@@ -61,9 +61,9 @@ def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
 def test_the_median_of_each_pixel_leaves_missing_values_out_or_keeps_them():
     frames = np.random.default_rng(5).normal(1000, 300, (5, 3, 4)).astype("f4")
     frames[:2, 1, 2] = frames[:, 0, 0] = np.nan
-    assert np.array_equal(median_of_each(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
-    assert np.isnan(median_of_each(frames)[0, 0])
-    assert np.isnan(median_of_each(frames, median=np.median)[1, 2])
+    assert np.array_equal(median_of_each_pixel(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
+    assert np.isnan(median_of_each_pixel(frames)[0, 0])
+    assert np.isnan(median_of_each_pixel(frames, median=np.median)[1, 2])
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 3), (24, 7), (341, 25), (1024, 128)])
@@ -90,7 +90,7 @@ def test_medians_of_no_lines_are_nan():
 def test_whether_a_median_reaches_a_limit(values):
     for limit in (1, 5, 30000, 32769, 32770, 65535, 65536):
         expected = bool(median(np.array(values)) >= limit)
-        assert has_median_of(np.array(values), limit) is expected
+        assert is_median_at_least(np.array(values), limit) is expected
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 8, 30, 75, 500, 2001])

@@ -70,7 +70,7 @@ def cores_type(name="--cores"):
     return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
 
 
-def number_type(name, *, above=None, allowed, kind=float):
+def number_type(name, *, above=None, allowed, number_class=float):
     """Return the `type` of an option that is a finite number.
 
     Parameters
@@ -81,7 +81,7 @@ def number_type(name, *, above=None, allowed, kind=float):
         The number has to be larger; without it 0 or more.
     allowed : str
         These numbers in words.
-    kind : {float, int}
+    number_class : {float, int}
 
     Returns
     -------
@@ -89,7 +89,7 @@ def number_type(name, *, above=None, allowed, kind=float):
         Takes the text of the option and returns the number.
     """
     least = 0 if above is None else math.nextafter(above, math.inf)
-    return _number_parser(kind, name, least=least, most=_LARGEST_NUMBER, allowed=allowed)
+    return _number_parser(number_class, name, least=least, most=_LARGEST_NUMBER, allowed=allowed)
 
 
 def seconds_type(name, *, least):
@@ -112,12 +112,12 @@ def seconds_type(name, *, least):
     )  # fmt: skip
 
 
-def _number_parser(kind, name, *, least, allowed, most=math.inf):
+def _number_parser(number_class, name, *, least, allowed, most=math.inf):
     """Return a function that reads a number from a word; `UserError` if it is not in range.
 
     Parameters
     ----------
-    kind : {int, float}
+    number_class : {int, float}
     name : str
         Of the option.
     least, most : float
@@ -129,7 +129,7 @@ def _number_parser(kind, name, *, least, allowed, most=math.inf):
     def read(word):
         """Return the number of a word of the command; `UserError` for one that is not allowed."""
         try:
-            value = kind(word)
+            value = number_class(word)
         except ValueError:
             value = math.nan
         # NaN is neither below nor above.
@@ -241,7 +241,7 @@ def _as_words(names):
     return " ".join(f"{name}=..." for name in names) or "no NAME=VALUE here"
 
 
-def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
+def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=False):
     """Return the path that a setting gives.
 
     Parameters
@@ -249,7 +249,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     options : argparse.Namespace
         As `parse_arguments` returns it. A word that is used up is taken out of ``words``.
     name : str
-    what : str
+    placeholder : str
         The word for the value in the remedy.
     old_form : bool
         Whether the first other word may take its place.
@@ -270,7 +270,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     if value is None and old_form and options.words:
         value = options.words.pop(0)
     if value is None:
-        raise UserError("is not given", keyword=name, remedy=f"write {name}={what}")
+        raise UserError("is not given", keyword=name, remedy=f"write {name}={placeholder}")
     if must_exist and not Path(value).is_dir():
         raise UserError(
             "is not a folder", keyword=name, value=value, remedy="give a folder that exists"
@@ -278,13 +278,13 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     return Path(value)
 
 
-def check_products(products, given, *, overwrite):
+def check_products(products, sources, *, overwrite):
     """Check that no product takes the place of a file: neither of one given nor of another product.
 
     Parameters
     ----------
     products : sequence of path-like
-    given : sequence of path-like
+    sources : sequence of path-like
         The files that are read.
     overwrite : bool
         Whether products may take the place of files that are not given.
@@ -294,7 +294,7 @@ def check_products(products, given, *, overwrite):
     UserError
         For the first that would.
     """
-    read = {_device_and_number(path): path for path in given}
+    read = {_device_and_number(path): path for path in sources}
     read.pop(None, None)
     checked_products = set()
     for product in products:
@@ -362,7 +362,7 @@ def check_current_folder():
 
 
 def error_line(error):
-    """Return the line on an error; of one of the system its file, where it is known, and text.
+    """Return the line on an error; for an error of the system, its text behind the file, if known.
 
     Parameters
     ----------
@@ -393,7 +393,8 @@ def run(work, parse_all, arguments=None):
     Returns
     -------
     int
-        Exit status: that of the work, 0 without; 1 for an error, `INTERRUPTED` after Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
+        Ctrl-C.
     """
     return run_parsed(lambda: work(parse_all(arguments)))
 
@@ -409,7 +410,8 @@ def run_parsed(work):
     Returns
     -------
     int
-        Exit status: that of the work, 0 without; 1 for an error, `INTERRUPTED` after Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
+        Ctrl-C.
     """
     try:
         allow_interrupts()
@@ -430,7 +432,7 @@ def run_parsed(work):
     if sys.stdout is None or not text:
         # A closed output is None.
         return status
-    # A terminal without a letter shows another one in its place.
+    # A letter that the encoding of the terminal lacks becomes a question mark.
     letters = sys.stdout.encoding or "utf-8"
     text = text.encode(letters, "replace").decode(letters)
     try:

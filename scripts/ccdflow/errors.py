@@ -112,7 +112,7 @@ def is_own_fault(error):
     Parameters
     ----------
     error : BaseException
-        Where it was caught.
+        As it was caught, with its traceback.
 
     Returns
     -------

@@ -29,7 +29,7 @@ from importlib.machinery import PathFinder
 from types import SimpleNamespace
 
 # The variables of the environment that limit the threads of OpenBLAS and of OpenMP.
-_THREADS = "OPENBLAS_NUM_THREADS"
+_OPENBLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
 # The module that astropy's codecs do without, and the module of these codecs.
 _OPTIONAL_MODULE = "numcodecs"
@@ -60,7 +60,7 @@ class _LeanLoader:
         return getattr(self._loader, name)
 
     def create_module(self, spec):
-        """Return None: Python makes the module."""
+        """Return the module that the loader creates, or None: Python makes it then."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
@@ -68,8 +68,8 @@ class _LeanLoader:
         self._loader.exec_module(module)
 
 
-class _WithoutUnits(_LeanLoader):
-    """Gives a module empty classes in the place of astropy's units.
+class _UnitlessLoader(_LeanLoader):
+    """A loader whose module gets empty classes in the place of astropy's units.
 
     The module has an ``__import__`` of its own: other threads import what there is.
     """
@@ -80,8 +80,8 @@ class _WithoutUnits(_LeanLoader):
         super().exec_module(module)
 
 
-class _WithoutFileNames(_LeanLoader):
-    """Lets a module find the module of a frame of the call stack by its name, not by its file."""
+class _FrameByNameLoader(_LeanLoader):
+    """A loader whose module finds the module of a frame of the stack by name, not by file."""
 
     def exec_module(self, module):
         """Run the module's code."""
@@ -91,11 +91,11 @@ class _WithoutFileNames(_LeanLoader):
             setattr(module, _FRAME_FUNCTION, partial(_module_of_frame, module_by_file))
 
 
-_LOADERS = {_ANNOTATED_MODULE: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
+_LOADERS = {_ANNOTATED_MODULE: _UnitlessLoader, _INTROSPECTION: _FrameByNameLoader}
 
 
-class _WithoutOptional:
-    """Numcodecs is missing while astropy's codecs are imported; two modules do with less."""
+class _OptionalModuleFinder:
+    """Finds no numcodecs while astropy imports its codecs, and gives two modules lean loaders."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -114,12 +114,12 @@ class _WithoutOptional:
         """
         if name == _OPTIONAL_MODULE and _is_being_imported(sys.modules.get(_CODECS)):
             raise ModuleNotFoundError(f"{name} is left out", name=name)
-        lean = _LOADERS.get(name)
-        if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):
+        loader_class = _LOADERS.get(name)
+        if loader_class is None or (loader_class is _UnitlessLoader and _UNITS in sys.modules):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None:
-            spec.loader = lean(spec.loader)
+            spec.loader = loader_class(spec.loader)
         return spec
 
 
@@ -153,15 +153,15 @@ def _is_being_imported(module):
 
 def _import_numpy():
     """Import numpy with one thread for OpenBLAS, unless the user gave a number."""
-    given = _THREADS in os.environ
-    os.environ.setdefault(_THREADS, "1")
+    is_limited = _OPENBLAS_THREADS in os.environ
+    os.environ.setdefault(_OPENBLAS_THREADS, "1")
     try:
         import numpy  # noqa: F401
     finally:
-        if not given:
-            del os.environ[_THREADS]
+        if not is_limited:
+            del os.environ[_OPENBLAS_THREADS]
 
 
 os.environ.setdefault(_OPENMP_THREADS, "1")
-sys.meta_path.insert(0, _WithoutOptional)
+sys.meta_path.insert(0, _OptionalModuleFinder)
 _import_numpy()

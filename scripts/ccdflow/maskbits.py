@@ -87,9 +87,9 @@ def flagged_indices(mask):
     [1 5]
     """
     flat = mask.reshape(-1)
-    whole = flat.size // 4 * 4
+    size_of_fours = flat.size // 4 * 4
     # Of whole numbers `flatnonzero` takes five times as long as of booleans.
-    words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
-    at = (4 * words[:, np.newaxis] + np.arange(4)).reshape(-1)
-    rest = np.flatnonzero(flat[whole:]) + whole
-    return np.concatenate([at[flat[at] != 0], rest])
+    flagged_fours = np.flatnonzero(flat[:size_of_fours].view(np.uint64) != 0)
+    candidates = (4 * flagged_fours[:, np.newaxis] + np.arange(4)).reshape(-1)
+    last_indices = np.flatnonzero(flat[size_of_fours:]) + size_of_fours
+    return np.concatenate([candidates[flat[candidates] != 0], last_indices])

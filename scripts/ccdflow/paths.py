@@ -185,7 +185,10 @@ def lacks_ending(name):
 
 
 def is_passed_over(name):
-    """Return whether a file looks like a raw frame but is not read: hidden, packed or named so."""
+    """Return whether a file looks like a raw frame, and its name alone keeps it from being read.
+
+    It is hidden, packed in a way that is not read, or packed without the ending of FITS files.
+    """
     if not name.startswith(".") and lacks_ending(name):
         return True
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
@@ -471,10 +474,10 @@ def numbered_name(name, number):
     """
     path = PurePosixPath(name)
     tail = f".{number}{path.suffix}"
-    stem = path.stem
-    while len(os.fsencode(stem + tail)) > NAME_MAX:
-        stem = stem[:-1]
-    return stem + tail
+    short_stem = path.stem
+    while len(os.fsencode(short_stem + tail)) > NAME_MAX:
+        short_stem = short_stem[:-1]
+    return short_stem + tail
 
 
 def done_record(product, key, attempt=0):

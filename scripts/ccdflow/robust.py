@@ -45,16 +45,18 @@ def median(values):
     """
     flat = np.ravel(values)
     is_float = flat.dtype.kind == "f"
-    number = flat.dtype.type if is_float else np.float64
+    float_type = flat.dtype.type if is_float else np.float64
     if not flat.size:
-        return number(np.nan)
+        return float_type(np.nan)
     middle = flat.size // 2
-    parted = np.partition(flat, middle)
-    if is_float and np.isnan(parted[middle:].max()):
-        return number(np.nan)
+    partitioned = np.partition(flat, middle)
+    if is_float and np.isnan(partitioned[middle:].max()):
+        return float_type(np.nan)
     if flat.size % 2:
-        return number(parted[middle])
-    return (number(parted[:middle].max()) + number(parted[middle])) / number(2)
+        return float_type(partitioned[middle])
+    return (float_type(partitioned[:middle].max()) + float_type(partitioned[middle])) / float_type(
+        2
+    )
 
 
 def median_of_numbers(values):
@@ -79,8 +81,8 @@ def median_of_numbers(values):
     return median(values[~is_missing] if is_missing.any() else values)
 
 
-def has_median_of(values, limit):
-    """Return whether the median of all values reaches a limit; the highest value mostly decides.
+def is_median_at_least(values, limit):
+    """Return whether the median of all values reaches a limit; mostly the highest value decides.
 
     Parameters
     ----------
@@ -150,15 +152,15 @@ def row_medians(rows):
     return medians
 
 
-def median_of_each(frames, *, median=np.nanmedian):
-    """Return the median along the first axis, several times as fast where all is finite.
+def median_of_each_pixel(frames, *, median=np.nanmedian):
+    """Return the median of each pixel of some frames, fast where all values are finite.
 
     Parameters
     ----------
     frames : numpy.ndarray
         Shape ``(n, ny, nx)``, floats; not changed.
     median : callable
-        What is called where a value is not finite: `numpy.nanmedian` or `numpy.median`.
+        The function for values that are not all finite: `numpy.nanmedian` or `numpy.median`.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def median_of_each(frames, *, median=np.nanmedian):
     Examples
     --------
     >>> frames = np.array([[[1.0, 8.0]], [[2.0, np.nan]], [[30.0, 6.0]]])
-    >>> print(median_of_each(frames))
+    >>> print(median_of_each_pixel(frames))
     [[2. 7.]]
     """
     if not np.isfinite(frames).all():

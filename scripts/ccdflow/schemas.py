@@ -39,7 +39,7 @@ def check_values(values, schema, *, file, words=None):
     UserError
         For the first violation.
     """
-    _refuse_no_number(values, file, "")
+    _refuse_infinite_numbers(values, file, "")
     if is_match(values, read_schema(schema)):
         return
     errors = sorted(
@@ -49,19 +49,19 @@ def check_values(values, schema, *, file, words=None):
         raise violation(errors[0], file=file, words=words or {})
 
 
-def _refuse_no_number(values, file, where):
+def _refuse_infinite_numbers(values, file, key_path):
     """Raise `UserError` for YAML's .nan and .inf: they pass every comparison of a schema."""
     if isinstance(values, dict):
         for key, value in values.items():
-            _refuse_no_number(value, file, f"{where}.{key}" if where else str(key))
+            _refuse_infinite_numbers(value, file, f"{key_path}.{key}" if key_path else str(key))
     elif isinstance(values, list):
         for number, value in enumerate(values):
-            _refuse_no_number(value, file, f"{where}[{number}]")
+            _refuse_infinite_numbers(value, file, f"{key_path}[{number}]")
     elif isinstance(values, float) and not math.isfinite(values):
         raise UserError(
             "not a number",
             file=file,
-            keyword=where,
+            keyword=key_path,
             value=values,
             allowed="a number",
             remedy="write it in digits, such as 3.5",
@@ -142,10 +142,10 @@ def _is_of_then_or_else(value, condition, schema):
     return is_match(value, schema.get("then" if is_match(value, condition) else "else", True))
 
 
-def _has_only(value, others, schema):
-    """Return whether the keys that the properties do not name are as ``others`` has them."""
-    known = schema.get("properties", {})
-    return all(is_match(value[key], others) for key in value if key not in known)
+def _has_only(value, schema_of_others, schema):
+    """Return whether the values of all keys that ``properties`` does not name match a schema."""
+    known_keys = schema.get("properties", {})
+    return all(is_match(value[key], schema_of_others) for key in value if key not in known_keys)
 
 
 def _are_different(values, is_wanted, _):
@@ -154,7 +154,7 @@ def _are_different(values, is_wanted, _):
 
 
 def _check_if(is_concerned, check):
-    """Return a check that all values pass of which a keyword says nothing."""
+    """Return a check of the values that a keyword concerns; all other values pass."""
     return lambda value, given, schema: not is_concerned(value) or check(value, given, schema)
 
 
@@ -242,18 +242,18 @@ def violation(error, *, file, words):
     -------
     UserError
     """
-    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
-    where = where.lstrip(".") or None
+    key_path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
+    key_path = key_path.lstrip(".") or None
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties":
-        known = sorted(schema["properties"])
-        unknown = next(key for key in value if key not in known)
-        close = difflib.get_close_matches(str(unknown), known, n=1)
+        known_keys = sorted(schema["properties"])
+        unknown = next(key for key in value if key not in known_keys)
+        close = difflib.get_close_matches(str(unknown), known_keys, n=1)
         return UserError(
             "unknown key",
             file=file,
-            keyword=f"{where}.{unknown}" if where else unknown,
-            allowed=", ".join(known),
+            keyword=f"{key_path}.{unknown}" if key_path else unknown,
+            allowed=", ".join(known_keys),
             remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
         )
     if error.validator == "required":
@@ -262,7 +262,7 @@ def violation(error, *, file, words):
         return UserError(
             "a key is missing",
             file=file,
-            keyword=f"{where}.{missing}" if where else missing,
+            keyword=f"{key_path}.{missing}" if key_path else missing,
             allowed=part.get("description"),
             remedy=f"write a line `{missing}: ...`",
         )
@@ -275,7 +275,7 @@ def violation(error, *, file, words):
     return UserError(
         problem,
         file=file,
-        keyword=where,
+        keyword=key_path,
         value="null" if value is None else value,
         allowed=choices,
         remedy=f"did you mean {close[0]!r}?" if close else "write an allowed value",

@@ -23,13 +23,13 @@ FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
 # Older results: settings of the time that made them, each with the one that took its place.
-_FORMER_FRAMES = "frames_per_order"
+_FORMER_BATCH_SIZE = "frames_per_order"
 _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
-    _FORMER_FRAMES: "`frames_per_batch`",
+    _FORMER_BATCH_SIZE: "`frames_per_batch`",
 }
 # Words of the command line that are values of YAML and no text.
-_WORDS = {"true": True, "false": False, "null": None}
+_YAML_WORDS = {"true": True, "false": False, "null": None}
 
 
 def check_file(path):
@@ -132,9 +132,9 @@ def _with_new_names(given):
     A value under a former name wins over the same key under its new name: the configuration file
     has every key, and a former name can only be the user's own.
     """
-    if _FORMER_FRAMES in given:
-        given = {key: value for key, value in given.items() if key != _FORMER_FRAMES} | {
-            "frames_per_batch": given[_FORMER_FRAMES]
+    if _FORMER_BATCH_SIZE in given:
+        given = {key: value for key, value in given.items() if key != _FORMER_BATCH_SIZE} | {
+            "frames_per_batch": given[_FORMER_BATCH_SIZE]
         }
     if not isinstance(given.get("combine"), dict):
         # Not a block: the schema reports the unknown key.
@@ -144,9 +144,9 @@ def _with_new_names(given):
     if "memory" in blocks["bias"]:
         blocks["limits"] = {"combine_memory": blocks["bias"].pop("memory")}
     for name, block in blocks.items():
-        before = given.get(name, {})
-        if isinstance(before, dict):
-            renamed[name] = {**before, **block}
+        block_before = given.get(name, {})
+        if isinstance(block_before, dict):
+            renamed[name] = {**block_before, **block}
     return renamed
 
 
@@ -161,7 +161,7 @@ def _plain_value(value, *, nested=False):
         return [_plain_value(item, nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return yamltext.parse_yaml(value, file="--config") if nested else _WORDS.get(value, value)
+    return yamltext.parse_yaml(value, file="--config") if nested else _YAML_WORDS.get(value, value)
 
 
 def _expanded_folder(name, value):

@@ -20,7 +20,7 @@ _MOST_DEPTH = 20
 # A profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
-_LARGEST_INTEGER = 2**63
+_INTEGER_LIMIT = 2**63
 # Halves of a character that UTF-8 has no bytes for.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -36,14 +36,14 @@ class _PlainValues:
         yaml.MarkedYAMLError
             If a key is given twice.
         """
-        known = set()
+        known_keys = set()
         for each, _ in node.value:
             key = self.construct_object(each, deep=True)
-            if key in known:
+            if key in known_keys:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key!r} is given twice", problem_mark=node.start_mark
                 )
-            known.add(key)
+            known_keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node):
@@ -55,7 +55,7 @@ class _PlainValues:
             If the number is too large.
         """
         value = super().construct_yaml_int(node)
-        if abs(value) >= _LARGEST_INTEGER:
+        if abs(value) >= _INTEGER_LIMIT:
             # Python cannot even print the largest ones.
             raise yaml.MarkedYAMLError(
                 problem="the number is too large", problem_mark=node.start_mark
@@ -109,10 +109,10 @@ def parse_yaml(text, *, file):
         return _load_values(text, file, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
+        place = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise UserError(
-            f"not valid YAML{where}: {problem}",
+            f"not valid YAML{place}: {problem}",
             file=file,
             remedy="correct this line or the one above",
         ) from None
@@ -163,11 +163,11 @@ def check_amount(values, *, file):
     UserError
         If they are nested too deep, or too many.
     """
-    count, rest = 0, [(values, 1)]
-    while rest:
-        value, depth = rest.pop()
+    count, remaining = 0, [(values, 1)]
+    while remaining:
+        value, depth = remaining.pop()
         count += 1
-        if depth > _MOST_DEPTH or count + len(rest) > _MOST_VALUES:
+        if depth > _MOST_DEPTH or count + len(remaining) > _MOST_VALUES:
             raise UserError(
                 "not a plain value: it is nested too deep, or holds too much, perhaps by aliases",
                 file=file,
@@ -177,7 +177,7 @@ def check_amount(values, *, file):
         if isinstance(value, dict):
             value = list(value.values())
         if isinstance(value, list | tuple):
-            rest += [(each, depth + 1) for each in value]
+            remaining += [(each, depth + 1) for each in value]
 
 
 def _load_values(text, file, loader):

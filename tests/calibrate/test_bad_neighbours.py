@@ -35,7 +35,7 @@ def frame_with_faults(seed=2):
 
 def masters_of(flat, bad):
     image = master_image_of(flat, "flat", mask=bad, error=np.full(SHAPE, 1e-5, np.float32),
-                            scatter=False)  # fmt: skip
+                            is_error_measured=False)  # fmt: skip
     master = Master("flat", (image,), frames=5, level=2e4)
     return FrameMasters(flat=AppliedMaster(master))
 

@@ -623,7 +623,7 @@ def test_a_master_made_anew_is_read_anew_and_old_ones_go(frame_and_masters, tmp_
 def test_the_checksum_is_that_of_the_swapped_bytes(dtype, count):
     values = np.random.default_rng(count).integers(-32768, 32767, count).astype(dtype)
     big = values.astype(f">{dtype}").tobytes()
-    words = multi_image_products.swap(values)
+    words = multi_image_products.swap_bytes(values)
     assert values.tobytes() == big
     wanted = checksum.sum_words(big + b"\0" * (-len(big) % 4))
     assert words % 0xFFFFFFFF == wanted % 0xFFFFFFFF

@@ -307,7 +307,7 @@ def test_the_level_of_a_camera_quieter_than_one_adu_has_all_its_rounding(count, 
     place = Region(0, 100, 0, 200)
     amplifier = Amplifier("A", 0, place, (strip,), along="rows", place=place, gain=1.0)
     recipe = ReductionRecipe(model=None)
-    made = readout_of(amplifier, recipe, level=1000.0, read_noise=measured, measured=True)
+    made = readout_of(amplifier, recipe, level=1000.0, read_noise=measured, is_noise_measured=True)
     # Before, 9 % too small for six pixels and a noise of 0.02 adu.
     assert made.level_variance**0.5 == pytest.approx(truth, rel=0.05)
     header = Header({"OVERSCAN": strip.to_fits(), "OSCAXIS": "rows", "OSCSTAT": "median"})
@@ -562,7 +562,7 @@ def test_the_factor_of_a_dark_is_the_ratio_of_the_exposures(seconds, of_dark, fa
 def test_the_error_names_the_file_without_an_exposure_time(seconds, of_dark, text):
     dark = SimpleNamespace(exptime=of_dark, name="dark.fits")
     with pytest.raises(FrameError, match="^" + re.escape(text)):
-        dark_scale(seconds, dark, file="science.fits", written="long")
+        dark_scale(seconds, dark, file="science.fits", card_value="long")
 
 
 def test_nothing_handed_in_is_changed():

@@ -59,7 +59,9 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
     uses = {}
     for kind, values in truth.items():
         data = values + errors[kind] * random.normal(0, 1, SHAPE)
-        image = master_image_of(data, kind, error=errors[kind].astype(np.float32), scatter=False)
+        image = master_image_of(
+            data, kind, error=errors[kind].astype(np.float32), is_error_measured=False
+        )
         master = Master(kind, (image,), frames=6, bias_key="b", exptime=300.0, level=2e4)
         uses[kind] = AppliedMaster(master)
     electrons = random.poisson(sky * flat + charge) + random.normal(0, READ_NOISE, SHAPE)
@@ -89,7 +91,7 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     sample = np.repeat(truth[None, rows], 3, axis=0)
     sample[:, 4:8, 75:110] = np.nan  # no value in a box is good: that of the others is taken
     light = expected_light(NoiseModel(amplifiers, truth.shape), rows, sample)
-    smooth = light.between(0, truth.size).reshape(truth.shape)
+    smooth = light.light_between(0, truth.size).reshape(truth.shape)
     kept = np.ones(truth.shape, bool)
     kept[:40, 70:] = False
     np.testing.assert_allclose(smooth[kept], truth[kept], atol=1e-9)
@@ -98,7 +100,9 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     at = light.at(*np.divmod(some, truth.shape[1]))
     np.testing.assert_allclose(at, smooth.reshape(-1)[some])
     for start, stop in ((0, 10), (149, 301), (14_900, 15_200), (26_990, 27_000)):
-        np.testing.assert_array_equal(light.between(start, stop), smooth.reshape(-1)[start:stop])
+        np.testing.assert_array_equal(
+            light.light_between(start, stop), smooth.reshape(-1)[start:stop]
+        )
 
 
 def test_frames_and_darks_without_light_have_the_variance_of_reading():
@@ -107,7 +111,9 @@ def test_frames_and_darks_without_light_have_the_variance_of_reading():
     single = read_noise**2
     readout = Readout(Region(0, 512, 0, 512), gain=1.0, read_noise=read_noise, rounding=0.0)
     error = np.full(shape, read_noise / 3**0.5, np.float32)
-    image = master_image_of(error * random.normal(size=shape), "dark", error=error, scatter=False)
+    image = master_image_of(
+        error * random.normal(size=shape), "dark", error=error, is_error_measured=False
+    )
     dark = AppliedMaster(Master("dark", (image,), frames=3, bias_key="b", exptime=60.0))
     for masters, expected in (
         (FrameMasters(), single),

@@ -187,7 +187,7 @@ def test_the_longitude_of_real_headers(cards, longitude, off):
     made = header(12, 9, **cards)
     camera = generic_camera([made])
     reader = HeaderReader([made], dict(camera.cards), file="a.fits")
-    degrees_east = nights.site_longitude(reader, nights.moment_of(reader).when)
+    degrees_east = nights.site_longitude(reader, nights.moment_of(reader).time)
     assert degrees_east == pytest.approx(longitude, abs=off)
     assert reader.warnings == []
 

@@ -56,13 +56,15 @@ def test_two_instruments_never_share_a_name():
         "!!!", "unknown", "lfc-generic", "test-cam-cb6dde66",
     ]  # fmt: skip
     lfc = frozenset({"lfc"})
-    names = [generic_camera([header(INSTRUME=text)], taken=lfc).name for text in texts]
-    names += [generic_camera([made], taken=lfc).name for made in (header(), header(INSTRUME="LFC"))]
+    names = [generic_camera([header(INSTRUME=text)], used_names=lfc).name for text in texts]
+    names += [
+        generic_camera([made], used_names=lfc).name for made in (header(), header(INSTRUME="LFC"))
+    ]
     assert len(set(names)) == len(names)
     assert names[-2:] == ["unknown", "lfc-generic"]
     assert generic_camera([header(INSTRUME="TestCam")]).name == names[6] == "testcam"
     taken = frozenset({"lfc", "lfc-generic"})
-    assert generic_camera([header(INSTRUME="LFC")], taken=taken).name == "lfc-generic-generic"
+    assert generic_camera([header(INSTRUME="LFC")], used_names=taken).name == "lfc-generic-generic"
 
 
 def test_a_frame_of_another_size_than_the_profiles_is_refused(tmp_path):

@@ -9,7 +9,12 @@ from small_frames import LFC_LIKE, begin, bias_cards, biases, run_jobs, write_ra
 
 from ccdflow.camera import identity
 from ccdflow.camera.facts import default_cards, frame_facts
-from ccdflow.camera.identity import cards_between, differing_keywords, setting_of, value_of
+from ccdflow.camera.identity import (
+    differing_cards_in_words,
+    differing_keywords,
+    setting_of,
+    value_of,
+)
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.two_populations import split_populations
 from ccdflow.run.context import PlanContext
@@ -213,7 +218,10 @@ def test_cards_between_two_kinds():
     other = [
         {"A": "2", "MYTEMP": f"{t}", "DATE-OBS": "y", "N": f"{n}"} for n, t in enumerate((31, 31.5))
     ]
-    assert cards_between(one, other) == ["A (1 and 2)", "MYTEMP (20 to 20.5 and 31 to 31.5)"]
+    assert differing_cards_in_words(one, other) == [
+        "A (1 and 2)",
+        "MYTEMP (20 to 20.5 and 31 to 31.5)",
+    ]
     assert value_of("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
     assert value_of("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
 

@@ -306,4 +306,4 @@ def test_nothing_is_exposed_for_longer_than_squares_can_hold(value, comment, sec
 @pytest.mark.parametrize(("value", "saturation"), [(4294967295, 4294967295.0), (1e300, None)])
 def test_a_saturation_may_be_one_of_integers_of_32_bits(value, saturation):
     headers, cards = [header_of(("SATURATE", value))], default_cards()["saturation"]
-    assert card_number(headers, cards, 0, most=MOST_SATURATION) == saturation
+    assert card_number(headers, cards, 0, largest=MOST_SATURATION) == saturation

@@ -37,7 +37,7 @@ from ccdflow.combine.flats import (
     normalise_flat,
 )
 from ccdflow.combine.member_reader import Member
-from ccdflow.combine.preparation import MemberMasks, Subtracted
+from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.combine.tiling import combine_job
@@ -432,7 +432,7 @@ def test_a_flat_is_ccdprocs_step_by_step(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip=None),
-        subtract=[Subtracted(bias), Subtracted(dark.pixels, 0.1, is_charge=True)],
+        subtract=[SubtractedTerm(bias), SubtractedTerm(dark.pixels, 0.1, is_charge=True)],
         scale=levels,
     )
     reduced = [
@@ -462,7 +462,7 @@ def test_a_flat_is_that_of_the_guides_very_call(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip_by="std"),
-        subtract=[Subtracted(bias)],
+        subtract=[SubtractedTerm(bias)],
         scale=scale,
     )
     guide = {key: value for key, value in GUIDE.items() if key != "sigma_clip_dev_func"}
@@ -489,7 +489,7 @@ def test_a_clipped_flat_is_ccdprocs_with_the_guides_arguments(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip_by="mad"),
-        subtract=[Subtracted(bias), Subtracted(dark.pixels, float(factor), is_charge=True)],
+        subtract=[SubtractedTerm(bias), SubtractedTerm(dark.pixels, float(factor), is_charge=True)],
         scale=levels,
     )
     reduced = [
@@ -663,7 +663,7 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     members = [written[k % 5] for k in range(n)]
     ceiling = 9_000_000
     options = {
-        "subtract": [Subtracted(t.bias.astype(np.float32))],
+        "subtract": [SubtractedTerm(t.bias.astype(np.float32))],
         "scale": [20_000.0] * n,
         "noise": combine_biases(members[:5], amplifiers=amplifiers()).noise,
         "sample_rows": 4,
@@ -693,7 +693,7 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
     cards = CardList()
     combined_header.write_noise_cards(cards, dark)
     combined_header.write_dark_cards(
-        cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0,
+        cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot_pixels=17, hot_limit=5.0,
         units=["electron"] * 2,
     )  # fmt: skip
     cards_by_name = values(cards)
@@ -736,8 +736,8 @@ def test_the_cards_of_a_flat_have_its_levels_and_signal_to_noise():
 def test_rates_of_a_dark_are_in_the_unit_of_each_amplifier():
     cards = CardList()
     combined_header.write_dark_cards(
-        cards, seconds=60.0, rates=[Estimate(0.1, 0.01), Estimate(0.2, 0.01)], hot=3, hot_limit=5.0,
-        units=["electron", "adu"],
+        cards, seconds=60.0, rates=[Estimate(0.1, 0.01), Estimate(0.2, 0.01)],
+        hot_pixels=3, hot_limit=5.0, units=["electron", "adu"],
     )  # fmt: skip
     header = values(cards)
     assert header.comments["DARKRT01"] == "[electron/s] median rate"

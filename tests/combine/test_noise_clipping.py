@@ -10,12 +10,12 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow.camera.sections import Region
-from ccdflow.combine.clipping import PixelNoise, estimate, kept_by
+from ccdflow.combine.clipping import PixelNoise, estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparation import MemberMasks, Subtracted
+from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.combine.tiling import combine_job
 from ccdflow.errors import UserError
@@ -157,7 +157,7 @@ def test_the_estimate_proves_only_values_that_the_exact_rule_keeps(dark, level):
     spread = np.sqrt(noise.least_variance(np.full(k, level)))
     values += rng.uniform(-3.4, 3.4, (n, k)) * spread
     values = values.astype(np.float32)
-    exact = kept_by(values.astype(np.float64), NOISE, noise).all(axis=0)
+    exact = kept_mask(values.astype(np.float64), NOISE, noise).all(axis=0)
     *_, proven = estimate(values.copy(), Ordering(n, k, values.dtype), NOISE, noise=noise)
     assert not (proven & ~exact).any()
     assert proven.any()
@@ -169,7 +169,7 @@ def test_values_one_step_beyond_the_limit_are_never_proved():
     limit = np.float32(5 * np.sqrt(1.5))
     highs = [np.nextafter(limit, np.float32(0)), limit, np.nextafter(limit, np.float32(9))]
     values = np.array([[0, 0, 0], highs], np.float32)
-    exact = kept_by(values.astype(np.float64), NOISE, noise).all(axis=0)
+    exact = kept_mask(values.astype(np.float64), NOISE, noise).all(axis=0)
     *_, proven = estimate(values.copy(), Ordering(2, 3, values.dtype), NOISE, noise=noise)
     assert not exact[2]
     assert not proven[1:].any()
@@ -210,7 +210,7 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     stack[1, 3, 4:9] = np.nan
     masks = [(rng.random(SHAPE) < 0.02).astype(np.uint8) for _ in stack]
     options = {
-        "subtract": [Subtracted(np.full(SHAPE, 7.5, np.float32)), dark(2.0)],
+        "subtract": [SubtractedTerm(np.full(SHAPE, 7.5, np.float32)), dark(2.0)],
         "scale": np.linspace(300, 500, 6),
         "masks": MemberMasks(masks),
         "noise": noise,
@@ -232,7 +232,7 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
 def dark(factor):
     rng = np.random.default_rng(9)
     pixels = rng.exponential(30, SHAPE).astype(np.float32)
-    return Subtracted(pixels, tuple(np.linspace(0.2, factor, 6)), is_charge=True)
+    return SubtractedTerm(pixels, tuple(np.linspace(0.2, factor, 6)), is_charge=True)
 
 
 # -- growth ----------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_masks_are_read_from_files(write, tmp_path):
     mask[4, 4] = 1
     path = tmp_path / "mask.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(mask, name="MASK")]).writeto(path)
-    place = locate(path, hdu="MASK", mask=True)
+    place = locate(path, hdu="MASK", is_mask=True)
     result = combine(write(stack), CombineRecipe(clip=None), masks=MemberMasks([None, None, place]))
     assert result.image[4, 4] == 0.5
     assert result.image[4, 5] == 1.0
@@ -335,8 +335,11 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
         ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames; give one"),
         ({"scale": [1.0, 0.0, 1.0]}, "scale: frame 2 cannot be divided by its level"),
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
-        ({"subtract": [Subtracted(np.zeros((3, 4)))]}, "master has another shape"),
-        ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: 2 values for 3 frames"),
+        ({"subtract": [SubtractedTerm(np.zeros((3, 4)))]}, "master has another shape"),
+        (
+            {"subtract": [SubtractedTerm(np.zeros(SHAPE), (1.0, 2.0))]},
+            "factors: 2 values for 3 frames",
+        ),
         ({"subtract": [dark(1), dark(2)]}, "more than one dark to subtract"),
         ({"masks": MemberMasks([None, None])}, "mask: 2 values for 3 frames"),
         (

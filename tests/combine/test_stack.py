@@ -13,7 +13,7 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
 from ccdflow.combine import member_reader
-from ccdflow.combine.clipping import estimate, kept_by
+from ccdflow.combine.clipping import estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import Member, locate
 from ccdflow.combine.ordering import Ordering
@@ -112,7 +112,7 @@ def beyond_the_limit(n, level, recipe, *, width=400, seed=1):
             values[-1] = rejected
             return values
         values[-1] = between
-        inside = kept_by(values.astype(np.float64), recipe)[-1]
+        inside = kept_mask(values.astype(np.float64), recipe)[-1]
         kept, rejected = np.where(inside, between, kept), np.where(inside, rejected, between)
 
 
@@ -126,7 +126,7 @@ def test_a_value_one_step_beyond_the_limit_is_never_proved_to_be_inside(n, clip_
     """The proof in float32 needs its margin: without it up to half of these pixels are wrong."""
     recipe = CombineRecipe(clip=5.0, clip_by=clip_by)
     values = beyond_the_limit(n, level, recipe)
-    assert not kept_by(values.astype(np.float64), recipe)[-1].any()
+    assert not kept_mask(values.astype(np.float64), recipe)[-1].any()
     assert not proven(values, recipe).any()
     if level < 1e6:  # beyond, float32 is too coarse to prove anything of a scatter of 4
         values[-1] = values[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.combine import unclipped_pixels
-from ccdflow.combine.clipping import kept_by
+from ccdflow.combine.clipping import kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.ordering import Ordering
 
@@ -60,7 +60,7 @@ def proofs(values, clip):
         mean = np.add.reduce(values, axis=0, dtype=np.float64) / n
         order = Ordering(n, width, values.dtype)
         proven = unclipped_pixels.is_unclipped_of_many(values, mean, order, clip)
-        kept = kept_by(values.astype(np.float64), CombineRecipe(clip=clip, clip_by="mad"))
+        kept = kept_mask(values.astype(np.float64), CombineRecipe(clip=clip, clip_by="mad"))
     return proven, kept.all(axis=0)
 
 

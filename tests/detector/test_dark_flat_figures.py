@@ -22,7 +22,7 @@ from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.preparation import MemberMasks, Subtracted
+from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
 from ccdflow.detector.dark_figures import measure_dark
@@ -282,7 +282,7 @@ def test_figures_of_a_flat(tmp_path):
 
 def flat_stats(folder, t, frames):
     members = write(folder, frames)
-    bias = Subtracted(t.bias.astype(np.float32))
+    bias = SubtractedTerm(t.bias.astype(np.float32))
     _, sample = sample_members(
         members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )

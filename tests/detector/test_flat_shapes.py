@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.detector.flat_shapes import odd_shape
+from ccdflow.detector.flat_shapes import find_odd_shape
 
 SHAPE = 64, 512
 y, x = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")
@@ -28,7 +28,7 @@ def test_flats_of_one_filter_raise_no_alarm(count):
     """Whatever the slopes of the light: 12 groups, slopes to 2 %."""
     rng = np.random.default_rng(count)
     groups = (np.array(list(flats(count, rng, slope=0.02))) for _ in range(12))
-    assert [odd_shape(group) for group in groups if odd_shape(group)] == []
+    assert [find_odd_shape(group) for group in groups if find_odd_shape(group)] == []
 
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
@@ -39,7 +39,7 @@ def test_a_difference_of_four_parts_in_a_thousand_is_found(count, pattern):
     for _ in range(3):
         group = np.array(list(flats(count, rng, noise=0.003, slope=0.01)))
         group[1] *= 1 + 0.004 * pattern
-        odd = odd_shape(group)
+        odd = find_odd_shape(group)
         count_found += odd is not None and odd.index == 1 and 0.002 < odd.distance < 0.0045
     assert count_found == 3
 
@@ -48,10 +48,10 @@ def test_flats_of_spectra_and_masked_ones_are_not_judged():
     rng = np.random.default_rng(3)
     group = np.array(list(flats(3, rng)))
     group[1] *= 1 + 0.01 * PATTERNS["wave"]
-    assert odd_shape(group).index == 1
-    assert odd_shape(group[:2]) is None
-    assert odd_shape(group[:, :4]) is None
+    assert find_odd_shape(group).index == 1
+    assert find_odd_shape(group[:2]) is None
+    assert find_odd_shape(group[:, :4]) is None
     lamp = np.exp(2 * x)
-    assert odd_shape(group * lamp / np.median(lamp)) is None
+    assert find_odd_shape(group * lamp / np.median(lamp)) is None
     group[:, :, 128:] = np.nan
-    assert odd_shape(group) is None
+    assert find_odd_shape(group) is None

@@ -30,7 +30,7 @@ def before_and_after():
     """Count new pages where each array gets its own, and after `keep`."""
     ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, BYTES // 2)
     before = new_pages()
-    freed_pages.keep()
+    freed_pages.keep_freed_pages()
     new_pages()
     return before, new_pages()
 

@@ -30,7 +30,7 @@ from ccdflow.frame.small_images import (
 from ccdflow.kinds.reducing.small_pictures import values_shown
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.pages.contents import ShownFrame
-from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
+from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_picture_values
 from ccdflow.pages.sheet import Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePanels, TimePoint, strip_section
 from ccdflow.run.job_records import MADE
@@ -80,7 +80,7 @@ def test_greys_give_the_values_back(centre, noise):
     image[10, 20] = centre + 2000 * noise
     image[0, 0] = np.nan
     content = draw_small_picture(image, key="abc", unit="electron")
-    shown = read_shown(content)
+    shown = read_picture_values(content)
     assert (shown.key, shown.unit, shown.width, shown.height) == ("abc", "electron", 50, 60)
     grey = grey_of(content)[::-1].astype(float)
     assert grey[0, 0] == 0
@@ -97,7 +97,7 @@ def test_zscale_is_that_of_astropy():
     image = RNG.normal(400, 12, (90, 80)).astype(np.float32)
     image += np.linspace(0, 80, 90)[:, None].astype(np.float32)
     image[::13, ::11] += 5000
-    low, high = read_shown(draw_small_picture(image, key="")).zscale
+    low, high = read_picture_values(draw_small_picture(image, key="")).zscale
     wanted = ZScaleInterval(n_samples=7200).get_limits(image)
     assert (low, high) == pytest.approx(wanted, abs=0.05 * (wanted[1] - wanted[0]))
 
@@ -106,19 +106,22 @@ def test_zscale_is_that_of_astropy():
 def test_an_image_without_noise_has_its_picture(image):
     content = draw_small_picture(image.astype(np.float32), key="k")
     assert grey_of(content).shape == image.shape
-    assert all(np.isfinite(each) for each in (read_shown(content).low, read_shown(content).high))
+    assert all(
+        np.isfinite(each)
+        for each in (read_picture_values(content).low, read_picture_values(content).high)
+    )
 
 
 def test_a_picture_that_is_cut_damaged_or_foreign_says_nothing():
     content = draw_small_picture(np.eye(9, dtype=np.float32), key="k")
-    assert read_shown(content).key == "k"
+    assert read_picture_values(content).key == "k"
     for length in range(len(content)):
-        assert read_shown(content[:length]) is None
+        assert read_picture_values(content[:length]) is None
     at = content.index(b'"key":"k"') + 7
-    assert read_shown(content[:at] + b"x" + content[at + 1 :]) is None
+    assert read_picture_values(content[:at] + b"x" + content[at + 1 :]) is None
     stream = io.BytesIO()
     Image.new("L", (3, 3)).save(stream, "PNG")
-    assert read_shown(stream.getvalue()) is None
+    assert read_picture_values(stream.getvalue()) is None
 
 
 # -- the width of stars ----------------------------------------------------------------------------
@@ -145,7 +148,7 @@ def sky(stars, *, fwhm=4.0, shape=(700, 900), long=1.0, flux=4000.0, noise=8.0):
 def test_the_width_of_gaussian_stars(fwhm):
     image = sky(40, fwhm=fwhm)
     width, stars = star_width(
-        image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+        image, step=pixels_per_small_pixel(image.shape), small_image=small_image(image)
     )
     assert width == pytest.approx(fwhm, rel=0.08)
     assert stars >= 15
@@ -156,7 +159,7 @@ def test_cosmic_rays_trails_and_an_empty_sky_have_no_width():
     hits[tuple(RNG.integers(30, 600, (2, 200)))] += 9000
     for image in (hits, sky(0), sky(12, long=4.0)):
         width, stars = star_width(
-            image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+            image, step=pixels_per_small_pixel(image.shape), small_image=small_image(image)
         )
         assert math.isnan(width)
         assert stars < 3
@@ -296,13 +299,13 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     size = (len(packed) - 4).to_bytes(4, "big")
     old = head[:-4] + size + packed + zlib.crc32(packed).to_bytes(4, "big") + tail
     assert len(old) < len(content) / 4
-    assert read_shown(old) == read_shown(content)
+    assert read_picture_values(old) == read_picture_values(content)
     np.testing.assert_array_equal(grey_of(old), grey_of(content))
     path = tmp_path / paths.small_picture("2024-03-01", "reduced/a.fits")
     atomic_write.write_directly(path, old)
     row = SimpleNamespace(night="2024-03-01", facts={"type": "bias"})
     context = SimpleNamespace(results=tmp_path)
-    assert values_shown(context, row, "reduced/a.fits", "k") == (read_shown(content), old)
+    assert values_shown(context, row, "reduced/a.fits", "k") == (read_picture_values(content), old)
 
 
 def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):

@@ -19,7 +19,7 @@ from ccdflow.pages.page import (
     index_page_html,
     night_page_html,
 )
-from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
+from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.pages.sheet import (
     SheetTiles,
     SmallPicture,
@@ -43,7 +43,9 @@ def picture(folder, name, what, seed):
     (folder / "frames").mkdir(exist_ok=True)
     (folder / "frames" / f"{name}.png").write_bytes(content)
     path = f"frames/{name}.png"
-    return SmallPicture(path, what, f"../../{what}/{name}.fits", asdict(read_shown(content)))
+    return SmallPicture(
+        path, what, f"../../{what}/{name}.fits", asdict(read_picture_values(content))
+    )
 
 
 def tiles(folder, number):

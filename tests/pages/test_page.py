@@ -21,7 +21,7 @@ from ccdflow.pages.contents import (
     AmplifierFigures,
     CombinedBias,
     LeftOutBias,
-    Named,
+    NamedFile,
     Picture,
     Section,
     ShownFrame,
@@ -566,8 +566,8 @@ def test_columns_in_which_nothing_stands_are_not_shown():
 
 
 def test_a_name_in_words_has_its_file_on_hovering():
-    plain = Named("flat g", file="combined/n/flat_cam_g.fits")
-    told_apart = Named("flat <g>", path="../../c/f_a1b2c3.fits", file="c/f_a1b2c3.fits")
+    plain = NamedFile("flat g", file="combined/n/flat_cam_g.fits")
+    told_apart = NamedFile("flat <g>", path="../../c/f_a1b2c3.fits", file="c/f_a1b2c3.fits")
     table = Section("t", "T", headings=("Master",), rows=((plain,), (told_apart,)))
     page = night_page_html(NightContent("n", sections=(table,)))
     assert '<span title="combined/n/flat_cam_g.fits">flat g</span>' in page

@@ -79,7 +79,7 @@ def entry_of(docstring, name):
 
 # A sentence on all defaults of a class or function, in place of one in each entry.
 _SENTENCE_ON_DEFAULTS = re.compile(
-    r"^The defaults are |; the default is |, as `Linear.ticks`", re.MULTILINE
+    r"^The defaults are |; the default is |, as `LinearScale.ticks`", re.MULTILINE
 )
 
 

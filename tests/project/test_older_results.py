@@ -23,7 +23,7 @@ PLACES = [
     ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
     ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
     ("ccdflow/kinds/reducing/converter_ends.py", "return record is not None and"),
-    ("ccdflow/pages/pictures/small_picture.py", "return Shown("),
+    ("ccdflow/pages/pictures/small_picture.py", "return PictureValues("),
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
     ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),
     ("ccdflow/run/rawframes/header_store.py", "self._fields = first.get("),

@@ -464,7 +464,7 @@ def test_defects_are_where_their_lists_say_and_no_pixel_has_two(detector):
 @pytest.mark.parametrize(
     ("kind", "exptime", "options", "message"),
     [
-        ("arc", 1, {}, "unknown kind of frame .*'arc'.*bias, dark, flat, science"),
+        ("arc", 1, {}, "unknown image type .*'arc'.*bias, dark, flat, science"),
         ("bias", 1, {}, "exptime: out of range"),
         ("dark", -1, {}, "exptime: out of range"),
         ("dark", float("nan"), {}, "exptime: out of range"),
@@ -541,7 +541,7 @@ def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
 
 def test_a_frame_does_not_depend_on_the_other_frames_taken(detector, tmp_path):
     for name, shots in (("all", plan()), ("one", plan()[1:2])):
-        simulate.expose_night(tmp_path / name, detector, shots, seed=3, truth=False)
+        simulate.expose_night(tmp_path / name, detector, shots, seed=3, with_truth=False)
     assert (tmp_path / "all/b2.fits").read_bytes() == (tmp_path / "one/b2.fits").read_bytes()
     assert not (tmp_path / "all/truth.npz").exists()
 

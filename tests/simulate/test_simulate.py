@@ -158,7 +158,7 @@ def test_times_agree_and_all_frames_are_of_one_night(simulated_night, truth):
 
 def test_darks_may_have_another_date(tmp_path):
     frames = simulate.guide_frames(date="2016-02-29", darks_date="2016-03-01")
-    nights = {frame.file: frame.since_noon[0].isoformat() for frame in frames}
+    nights = {frame.file: frame.night_and_hours[0].isoformat() for frame in frames}
     assert nights["ccd.002.0.fits.gz"] == "2016-02-28"
     assert nights["darks/ccd.002.0.fits.gz"] == "2016-02-29"
 
@@ -564,7 +564,7 @@ def test_an_archive_has_a_folder_a_night_and_grows_without_touching_existing_fil
 
 def test_the_fullest_night_of_an_archive_ends_before_noon():
     frames = simulate.archive_frames(date(2020, 2, 28), 2000)
-    assert {frame.since_noon[0] for frame in frames} == {date(2020, 2, 28)}
+    assert {frame.night_and_hours[0] for frame in frames} == {date(2020, 2, 28)}
     assert len({frame.file for frame in frames}) == 2000
 
 

@@ -11,7 +11,7 @@ from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from verified_chain import first_product, make_chain
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
-from ccdflow.detector.pixels.response import Weak
+from ccdflow.detector.pixels.response import WeakPixels
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.comparing import source_cards
 from ccdflow.verify.detector import detector_products
@@ -139,13 +139,15 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
             index = np.sort(rng.choice(99, 12, replace=False))[bad]
             bits = {s: values[bad] for s, values in bits.items()}
             low = np.flatnonzero(rng.random(99) < 0.6)
-            weak = Weak(low, -rng.uniform(2.5, 4.4, low.size).astype("f4"), rng.uniform(0.7, 1))
+            weak = WeakPixels(
+                low, -rng.uniform(2.5, 4.4, low.size).astype("f4"), rng.uniform(0.7, 1)
+            )
             has_weak = "flat" in looked
             seen.append(NightBadPixels(name, looked, index, bits, weak if has_weak else None))
             rows.append(
                 (
                     name, list(looked), _lines(index, **bits), _lines(low, sigma=weak.sigma),
-                    {"FLATOWN0": weak.own} if has_weak else {},
+                    {"FLATOWN0": weak.noise_share} if has_weak else {},
                 )
             )  # fmt: skip
         own = detector_products.history(rows, 0, shape, share)

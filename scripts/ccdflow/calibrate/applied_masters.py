@@ -56,7 +56,7 @@ def is_same_exposure(seconds, reference):
     return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))
 
 
-def dark_scale(seconds, dark, *, file, written=None):
+def dark_scale(seconds, dark, *, file, card_value=None):
     """Return the factor of a dark for a frame, by their exposure times: 1 where these are equal.
 
     Parameters
@@ -66,7 +66,7 @@ def dark_scale(seconds, dark, *, file, written=None):
     dark : ccdflow.calibrate.combined_master.Master
     file : str or path-like
         The frame, named in an error on its header.
-    written : str or float, optional
+    card_value : str or float, optional
         The value of the frame's card that has no number of seconds, shown in that error.
 
     Returns
@@ -83,7 +83,7 @@ def dark_scale(seconds, dark, *, file, written=None):
             "the frame has no exposure time",
             file=file,
             keyword="EXPTIME",
-            value=written,
+            value=card_value,
             allowed="seconds, 0 or more",
             remedy="write the exposure time into its header, or calibrate it without a dark",
         )
@@ -182,8 +182,8 @@ def has_noise(readouts):
     return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
 
 
-def level_is_out(masters, readouts):
-    """Return whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
+def is_level_removed(masters, readouts):
+    """Return whether the bias level is removed: by overscan, bias, or a dark that includes it.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def level_is_out(masters, readouts):
 
 @dataclass(frozen=True)
 class DarkLimits:
-    """How far a dark may be from the frame that it is subtracted from.
+    """The limits of a dark: its factor, and its temperature less that of the frame.
 
     Attributes
     ----------
@@ -313,7 +313,7 @@ def _check_flat(masters, readouts, name):
             allowed="a flat with bias or overscan subtracted (one of these cards)",
             remedy="combine the flats again with a bias",
         )
-    if not level_is_out(masters, readouts):
+    if not is_level_removed(masters, readouts):
         raise FrameError(
             "the frame's bias level is still in it and would be divided by the flat",
             file=name,
@@ -361,7 +361,7 @@ def _check_origin(master, readouts, camera, unit, name):
     if len(master.gains) != len(gains) or None in gains:
         return
     pairs = zip(master.gains, gains, strict=True)
-    if any(abs(other - gain) > _SAME_GAIN * gain for other, gain in pairs):
+    if any(abs(master_gain - gain) > _SAME_GAIN * gain for master_gain, gain in pairs):
         raise FrameError(
             f"the {master.kind} was taken at another gain",
             file=name,

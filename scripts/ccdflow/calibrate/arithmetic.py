@@ -67,7 +67,7 @@ class ImageCalibration(ImageMasters):
                 self._offset = dark.data
             else:
                 key = ("offset", self.masters.scale, None if bias is None else bias.number)
-                self._offset = dark.recent(key, self._make_offset)
+                self._offset = dark.recent_plane(key, self._make_offset)
         return self._offset
 
     def _make_offset(self):
@@ -92,7 +92,7 @@ class ImageCalibration(ImageMasters):
             values -= self.offset[rows]
         if flat is not None:
             values /= flat.data[rows]
-        if self.converts:
+        if self.is_converted:
             self._convert_to_electrons(rows, values)
 
     def _convert_to_electrons(self, rows, values):
@@ -137,19 +137,19 @@ class ImageCalibration(ImageMasters):
             out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE
         self._flag_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
-            covered = np.zeros(out.shape, bool)
+            is_covered_pixel = np.zeros(out.shape, bool)
             for _, block_slices, _ in self.pieces(rows):
-                covered[block_slices] = True
-            out[~covered] |= maskbits.NO_DATA
+                is_covered_pixel[block_slices] = True
+            out[~is_covered_pixel] |= maskbits.NO_DATA
         self._flag_not_linear(rows, reduced, out, highest)
         for image in self.images:
             image.flags.put(rows.start, out)
         for readout, block_slices, _ in self.pieces(rows):
             if readout.is_dead:
                 out[block_slices] |= maskbits.DEAD
-            for lost in readout.without_level:
-                low, high = max(lost.y0 - rows.start, 0), max(lost.y1 - rows.start, 0)
-                out[low:high, lost.x0 : lost.x1] |= maskbits.NO_DATA
+            for region in readout.without_level:
+                low, high = max(region.y0 - rows.start, 0), max(region.y1 - rows.start, 0)
+                out[low:high, region.x0 : region.x1] |= maskbits.NO_DATA
         if self.masters.scale > 1:
             self._flag_hot(rows, out)
 
@@ -237,10 +237,10 @@ class ImageCalibration(ImageMasters):
         for readout, block_slices, image_slices in self.pieces(rows):
             share = (self.factor(readout) * self.masters.scale) ** 2
             # More than half of the variance: twice the dark's exceeds all of it.
-            twice = dark[image_slices] * np.float32(2 * share)
+            doubled_variance = dark[image_slices] * np.float32(2 * share)
             if flat is not None:
-                twice /= np.square(flat.data[image_slices])
-            out[block_slices][twice > variance[block_slices]] |= maskbits.UNCALIBRATED
+                doubled_variance /= np.square(flat.data[image_slices])
+            out[block_slices][doubled_variance > variance[block_slices]] |= maskbits.UNCALIBRATED
 
 
 def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True, index=0):
@@ -303,8 +303,8 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
             tiles = signal.tiles_of(reduced.shape[0])
             background = signal.Background(tiles, data[tiles.all_rows])
             error = np.empty(reduced.shape, np.float32)
-            around = np.concatenate([flags[:1], flags, flags[-1:]])
-            work.noise.write(rows, padded, background, error, scratch, flags=around)
+            flags_around = np.concatenate([flags[:1], flags, flags[-1:]])
+            work.noise.write(rows, padded, background, error, scratch, flags=flags_around)
             work.mask_extrapolated(rows, error, flags)
             np.sqrt(error, out=error)
     return data.copy(), error, flags

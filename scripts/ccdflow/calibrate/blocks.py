@@ -13,7 +13,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.calibrate import calibrated_header
-from ccdflow.calibrate.applied_masters import check_masters, has_noise, level_is_out
+from ccdflow.calibrate.applied_masters import check_masters, has_noise, is_level_removed
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.frame_corrections import FrameCorrections
@@ -66,7 +66,7 @@ class Calibrated:
     unit : str
         'electron', 'adu', or the unit of the frame.
     content : str
-        Checksums of the product, see `ccdflow.files.checksum.noted_content`.
+        Checksums of the product, see `ccdflow.files.checksum.content_checksum`.
     uncertain : str
         The reason for a missing uncertainty that was requested; otherwise ''.
     """
@@ -155,7 +155,7 @@ def calibrate_file(
     camera = str(card_value(hdus[0].header, "CCDFCAM") or "")
     _check_steps_not_done(hdus, masters, name)
     check_masters(masters, all_readouts, camera=camera, unit=unit, limits=limits, name=name)
-    reason = _why_uncertain(all_readouts, masters) if form.uncertainty else ""
+    reason = _reason_for_no_uncertainty(all_readouts, masters) if form.uncertainty else ""
     if reason:
         grading = replace(grading, reasons=(*grading.reasons, reason))
     noise = form.uncertainty and not reason
@@ -186,11 +186,11 @@ def calibrate_file(
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
             for image in images:
                 image.run(writer)
-            written = writer.finish()
+            headers = writer.finish()
     return Calibrated(
         tuple(image.figures for image in images),
         images[0].work.unit,
-        checksum.noted_content(images[0].planes["image"].words, written),
+        checksum.content_checksum(images[0].planes["image"].words, headers),
         reason,
     )
 
@@ -233,11 +233,11 @@ def _check_steps_not_done(hdus, masters, name):
                 )
 
 
-def _why_uncertain(readouts, masters):
-    """Return the reason why no uncertainty can be predicted; '' if it can be."""
+def _reason_for_no_uncertainty(readouts, masters):
+    """Return the reason for a missing uncertainty; '' if it can be predicted."""
     if not has_noise(readouts):
         return "no UNCERT: gain or read noise of an amplifier is unknown"
-    if not level_is_out(masters, readouts):
+    if not is_level_removed(masters, readouts):
         return "no UNCERT: the bias level is still in the pixels"
     return ""
 
@@ -309,7 +309,7 @@ class _CalibratedImage:
         if mask:
             self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
             if corrections.find_cosmics is not None and noise:
-                self.figures |= {"cosmics_kept": True, "cosmics_how": (0.0, 0.0, 0.0)}
+                self.figures |= {"cosmics_kept": True, "cosmics_search": (0.0, 0.0, 0.0)}
 
     # -- planes ------------------------------------------------------------------------------------
 
@@ -351,11 +351,12 @@ class _CalibratedImage:
         Parameters
         ----------
         use : str
-            What the plane is for: ``"uncertainty"``, ``"mask"``.
+            The content of the plane: ``"uncertainty"`` or ``"mask"``.
         cards : ccdflow.files.headertext.CardList
-        dtype : numpy.dtype
         name : str
-            Of the file, for errors.
+            EXTNAME of the extension.
+        dtype : str
+            Type of the pixels, big-endian.
         """
         shape = self.hdu.shape
 
@@ -413,7 +414,7 @@ class _CalibratedImage:
             )
             mask[cosmics.hits] |= maskbits.COSMIC
             search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
-            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": search}
+            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_search": search}
         self.figures |= self._sample.sky_of_good_pixels(mask)
         flags = []
         for start in range(0, len(mask), step):
@@ -430,7 +431,7 @@ class _CalibratedImage:
         """
         ny = self.hdu.shape[0]
         stop = min(rows.stop + int(self.has_noise), ny)
-        self._calibrate_rows(slice(buffers.done, stop), rows.start, buffers)
+        self._calibrate_rows(slice(buffers.rows_done, stop), rows.start, buffers)
         if not self.has_noise:
             return
         image, count = buffers.image, rows.stop - rows.start
@@ -439,10 +440,10 @@ class _CalibratedImage:
         if rows.stop == ny:
             image[count + 1] = image[count]
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
-        around = image[: count + 2]
+        rows_around = image[: count + 2]
         self.work.noise.write(
             rows,
-            around,
+            rows_around,
             background=self.background,
             out=variance,
             scratch=scratch,
@@ -469,7 +470,7 @@ class _CalibratedImage:
             if self._corrections.bad_pixels is not None:
                 self._corrections.bad_pixels.put(rows.start, flags)
         self.work.apply(rows, values)
-        buffers.done = rows.stop
+        buffers.rows_done = rows.stop
 
     def _count_flags(self, flags):
         """Count the pixels of each bit among those that are set."""

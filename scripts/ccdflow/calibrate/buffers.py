@@ -11,7 +11,7 @@ class Buffers:
     """A thread's memory for blocks of one image, reused for the next frame.
 
     ``image`` has the block's rows from its second row on, and the rows before and after the block;
-    ``done`` is the first row that is not calibrated yet.
+    ``rows_done`` is the first row that is not calibrated yet.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Buffers:
 
     def __init__(self, image, rows):
         ny, self._width = image.hdu.shape
-        self.words = self.done = 0
+        self.words = self.rows_done = 0
         width = self._width
         self.stored = _buffer_of_thread("stored", (rows + 1, width), image.hdu.dtype)
         self.image = _buffer_of_thread("image", (rows + 2, width), np.float32)
@@ -48,11 +48,14 @@ class Buffers:
         The outermost rows of the image are their own neighbours.
         """
         ny = len(self.mask)
-        around = self.mask[max(rows.start - 1, 0) : min(rows.stop + 1, ny)]
+        rows_around = self.mask[max(rows.start - 1, 0) : min(rows.stop + 1, ny)]
         if rows.start > 0 and rows.stop < ny:
-            return around
-        first, last = around[: int(rows.start == 0)], around[len(around) - int(rows.stop == ny) :]
-        return np.concatenate([first, around, last])
+            return rows_around
+        first, last = (
+            rows_around[: int(rows.start == 0)],
+            rows_around[len(rows_around) - int(rows.stop == ny) :],
+        )
+        return np.concatenate([first, rows_around, last])
 
     def add(self, reduced):
         """Add reduced pixels, of any shape, to their checksum."""

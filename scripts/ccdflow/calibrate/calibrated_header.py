@@ -40,13 +40,13 @@ _RENAMED_CARDS = {
     "SATLEVEL": "RAWSATLV",
 }
 # The comments of the cards that count masked pixels, by the bit of the mask.
-_SHORT_MEANING = {
+_COUNT_COMMENTS = {
     maskbits.SATURATED: "saturated",
     maskbits.HOT: "hot",
     maskbits.UNCALIBRATED: "without a calibration, or extrapolated",
 }
 # Cards that are renamed only where the pixels become electrons.
-_ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
+_GAIN_CARDS = ("GAIN", "EGAIN", "CCDGAIN")
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def write_calibrated_cards(cards, calibration, figures):
         Of the image.
     """
     unit = calibration.unit
-    _rename_camera_cards(cards, calibration.converts)
+    _rename_camera_cards(cards, calibration.is_converted)
     for use, keyword in zip(
         (calibration.masters.bias, calibration.masters.dark, calibration.masters.flat),
         ("ZEROCOR", "DARKCOR", "FLATCOR"),
@@ -196,14 +196,14 @@ def write_calibrated_cards(cards, calibration, figures):
         ("NUNCAL", maskbits.UNCALIBRATED),
     ):
         if "flags" in figures:
-            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
+            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_COUNT_COMMENTS[bit]}")
     if "cosmics_kept" in figures:
         cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
         outcome = "found" if figures["cosmics_kept"] else "discarded"
         cards.set("COSMICS", outcome, "discarded: too many pixels of stars flagged")
         for keyword, value, comment in zip(
             ("CRSIGMA", "CRCONTR", "CRFWHM"),
-            figures["cosmics_how"],
+            figures["cosmics_search"],
             (
                 "sigclip of L.A.Cosmic",
                 "objlim of L.A.Cosmic",
@@ -252,13 +252,13 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
         cards.set(keyword, _six_digits(noise), f"[{unit}] of a row's level, before flat")
 
 
-def _rename_camera_cards(cards, converted):
+def _rename_camera_cards(cards, is_converted):
     """Rename the camera's cards of gain and saturation, which describe the raw pixels."""
     for keyword, raw_keyword in _RENAMED_CARDS.items():
-        if keyword in cards and (converted or keyword not in _ABOUT_GAIN):
+        if keyword in cards and (is_converted or keyword not in _GAIN_CARDS):
             cards.drop(raw_keyword)
             cards.rename(keyword, raw_keyword)
-    if converted:
+    if is_converted:
         cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
 
 

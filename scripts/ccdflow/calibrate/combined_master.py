@@ -110,7 +110,7 @@ class MasterImage:
     error : callable or None
         Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
         there are none.
-    scatter : bool
+    is_error_measured : bool
         Whether the errors follow from the scatter of each pixel's values.
     number : int
         Its own in this process.
@@ -119,7 +119,7 @@ class MasterImage:
     data: np.ndarray
     flags: SparseMask
     error: Callable[[], np.ndarray] | None = None
-    scatter: bool = True
+    is_error_measured: bool = True
     number: int = field(default_factory=itertools.count().__next__)
     _planes: dict[tuple[str, object], np.ndarray] = field(default_factory=dict, repr=False)
     _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
@@ -135,7 +135,7 @@ class MasterImage:
         """Return a copy of the pixels of a `ccdflow.camera.sections.Region`."""
         error = self.error and (lambda: self.error()[region.slices].copy())
         flags = self.flags.cut(region)
-        return MasterImage(self.data[region.slices].copy(), flags, error, self.scatter)
+        return MasterImage(self.data[region.slices].copy(), flags, error, self.is_error_measured)
 
     def variance(self, master, readouts):
         """Return the variance of each pixel: adu^2; of a flat, relative to its value squared.
@@ -186,8 +186,8 @@ class MasterImage:
         """
         return self._plane(name, make)
 
-    def recent(self, name, make):
-        """Return a plane that depends on how this image is applied; the last few ones are kept.
+    def recent_plane(self, name, make):
+        """Return a plane that depends on the way this image is applied; the last few are kept.
 
         Parameters
         ----------
@@ -205,9 +205,9 @@ class MasterImage:
             if name not in self._recent:
                 self._recent[name] = make()
             self._recent.move_to_end(name)
-            kinds = [other for other in self._recent if other[0] == name[0]]
-            for old in kinds[:-_KEPT_PLANES]:
-                del self._recent[old]
+            names_of_sort = [other for other in self._recent if other[0] == name[0]]
+            for oldest_name in names_of_sort[:-_KEPT_PLANES]:
+                del self._recent[oldest_name]
             return self._recent[name]
 
     def forget(self, readouts):
@@ -260,14 +260,14 @@ def read_master(path, kind, *, name=None):
             gains += _gains_of(hdu.header)
             read_error = None if error is None else _error_reader(path, error, name)
             # These cards give the parameters of a predicted UNCERT.
-            scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
+            is_error_measured = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
                 master_image_of(
                     pixels,
                     kind,
                     mask=mask,
                     error=read_error,
-                    scatter=scatter,
+                    is_error_measured=is_error_measured,
                     name=name,
                     copy=False,
                 )
@@ -365,7 +365,9 @@ def _is_gain_card(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 
-def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+def master_image_of(
+    pixels, kind, *, mask=None, error=None, is_error_measured=True, name="", copy=True
+):
     """Return a `MasterImage` of an array.
 
     Parameters
@@ -377,7 +379,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         (ny, nx) integers, bits of `ccdflow.maskbits`.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.
-    scatter : bool
+    is_error_measured : bool
         See `MasterImage`.
     name : str
         For errors.
@@ -395,26 +397,29 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     """
     data = np.array(pixels, np.float32) if copy else pixels
     flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
-    absent = ~np.isfinite(data)
-    if absent.all():
+    is_missing = ~np.isfinite(data)
+    if is_missing.all():
         raise DamagedProduct(
             f"the combined {kind} holds no finite value", file=name, remedy=MAKE_AGAIN
         )
-    flags[absent] |= maskbits.UNCALIBRATED
+    flags[is_missing] |= maskbits.UNCALIBRATED
     if kind == FLAT:
         _check_flat(data, flags, name)
-        flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
+        flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
-        absent |= data < LEAST_FLAT
-        flags[absent] |= maskbits.UNCALIBRATED
-        data[absent] = 1.0
-    elif absent.any():
-        data[absent] = np.median(data[~absent])
+        is_missing |= data < LEAST_FLAT
+        flags[is_missing] |= maskbits.UNCALIBRATED
+        data[is_missing] = 1.0
+    elif is_missing.any():
+        data[is_missing] = np.median(data[~is_missing])
     if error is not None and not callable(error):
         return MasterImage(
-            data, SparseMask.from_mask(flags), lambda: np.array(error, np.float32), scatter
+            data,
+            SparseMask.from_mask(flags),
+            lambda: np.array(error, np.float32),
+            is_error_measured,
         )
-    return MasterImage(data, SparseMask.from_mask(flags), error, scatter)
+    return MasterImage(data, SparseMask.from_mask(flags), error, is_error_measured)
 
 
 def _check_flat(data, flags, name):
@@ -426,9 +431,9 @@ def _check_flat(data, flags, name):
         return data[rows][has_value & (data[rows] >= maskbits.UNLIT_BELOW)]
 
     # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
-    lit = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
-    lit = lit if lit.size else lit_pixels(slice(None))
-    if not lit.size:
+    lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
+    lit_values = lit_values if lit_values.size else lit_pixels(slice(None))
+    if not lit_values.size:
         raise FrameError(
             "the flat holds no lit pixel",
             file=name,
@@ -437,7 +442,7 @@ def _check_flat(data, flags, name):
             allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
             remedy="look at its members",
         )
-    middle = float(np.median(lit))
+    middle = float(np.median(lit_values))
     if not _LOWEST_MEDIAN < middle < _HIGHEST_MEDIAN:
         raise FrameError(
             "the flat is not normalised",

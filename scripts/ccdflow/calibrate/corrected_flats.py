@@ -47,7 +47,7 @@ class CorrectedImage(MasterImage):
         return self._plane(("variance", readouts), summed_variance)
 
 
-def shutter_corrected(master, factors):
+def correct_flat_for_shutter(master, factors):
     """Return a flat with which a frame is corrected for the shutter.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @contextmanager
-def lines_filled(image, first, regions):
+def fill_lines(image, first, regions):
     """Fill parts of an image whose level is not known with the lines beside them.
 
     They would be a deep shadow for the pixels beside them. A part gets the values of its nearest
@@ -31,7 +31,7 @@ def lines_filled(image, first, regions):
     --------
     >>> from ccdflow.camera.sections import Region
     >>> image = np.array([[1.0, 2.0], [-9, -9], [-9, -9], [-9, -9], [3.0, 4.0]])
-    >>> with lines_filled(image, 7, [(Region(8, 11, 0, 2), True)]):
+    >>> with fill_lines(image, 7, [(Region(8, 11, 0, 2), True)]):
     ...     print(image.tolist())
     [[1.0, 2.0], [1.0, 2.0], [nan, nan], [3.0, 4.0], [3.0, 4.0]]
     >>> print(image[2])
@@ -68,9 +68,9 @@ def _fill_outermost_lines(lines, low, high, across):
     across : slice
         The part of each line.
     """
-    beside = {}
+    lines_beside = {}
     for place, neighbour in ((low, low - 1), (high - 1, high)):
         if 0 <= place < len(lines) and 0 <= neighbour < len(lines):
-            beside.setdefault(place, []).append(lines[neighbour, across].copy())
-    for place, values in beside.items():
+            lines_beside.setdefault(place, []).append(lines[neighbour, across].copy())
+    for place, values in lines_beside.items():
         lines[place, across] = sum(values) / len(values)

@@ -21,7 +21,7 @@ pixel and of a cosmic ray is there, with its noise."""
 
 
 @contextmanager
-def pixels_filled(image, flags, smooth, bits=FILLED_BITS):
+def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
     """Fill bad pixels of an image with the mean of their good neighbours in the same row.
 
     A hot pixel or a dead column over its flat would be a star or a hole for the pixels beside it.
@@ -34,7 +34,7 @@ def pixels_filled(image, flags, smooth, bits=FILLED_BITS):
         (k + 2, nx), contiguous: rows of an image. Inside the context it has the other values.
     flags : numpy.ndarray of int16 or None
         (k + 2, nx), contiguous: their mask. None fills nothing.
-    smooth : callable
+    smooth_rows : callable
         Takes an array of int, some of the k + 2 rows in order, and returns their smooth light,
         (n, nx).
     bits : int
@@ -48,7 +48,7 @@ def pixels_filled(image, flags, smooth, bits=FILLED_BITS):
     --------
     >>> image = np.array([[1.0, 900.0, 3.0, 4.0]] * 3, np.float32)
     >>> flags = np.array([[0, maskbits.HOT, 0, 0]] * 3, np.int16)
-    >>> with pixels_filled(image, flags, lambda rows: np.zeros((len(rows), 4))):
+    >>> with fill_pixels(image, flags, lambda rows: np.zeros((len(rows), 4))):
     ...     print(image[1])
     [1. 2. 3. 4.]
     >>> print(image[1])
@@ -61,14 +61,14 @@ def pixels_filled(image, flags, smooth, bits=FILLED_BITS):
         indices = indices[flags.reshape(-1)[indices] & bits != 0]
     own_values = pixels[indices]
     if indices.size:
-        pixels[indices] = _values_beside(image, indices, smooth)
+        pixels[indices] = _values_beside(image, indices, smooth_rows)
     try:
         yield
     finally:
         pixels[indices] = own_values
 
 
-def _values_beside(image, indices, smooth):
+def _values_beside(image, indices, smooth_rows):
     """Return the values that bad pixels get, float32, (n,)."""
     nx = image.shape[1]
     pixels, is_bad = image.reshape(-1), np.zeros(image.size, bool)
@@ -76,14 +76,14 @@ def _values_beside(image, indices, smooth):
     rows, columns = np.divmod(indices, nx)
     total, count = np.zeros(indices.size, np.float32), np.zeros(indices.size, np.float32)
     for step in (-1, 1):
-        beside = np.clip(columns + step, 0, nx - 1) + rows * nx
-        values = pixels[beside]
-        is_good = ~is_bad[beside] & np.isfinite(values)
+        index_beside = np.clip(columns + step, 0, nx - 1) + rows * nx
+        values = pixels[index_beside]
+        is_good = ~is_bad[index_beside] & np.isfinite(values)
         total[is_good] += values[is_good]
         count += is_good
     total /= np.maximum(count, 1)
-    alone = np.flatnonzero(count == 0)
-    if alone.size:
-        needed, place = np.unique(rows[alone], return_inverse=True)
-        total[alone] = smooth(needed)[place, columns[alone]]
+    without_neighbour = np.flatnonzero(count == 0)
+    if without_neighbour.size:
+        rows_needed, place = np.unique(rows[without_neighbour], return_inverse=True)
+        total[without_neighbour] = smooth_rows(rows_needed)[place, columns[without_neighbour]]
     return total

@@ -39,7 +39,7 @@ class ImageFigures(TypedDict, total=False):
         Pixels of each bit; absent without a mask.
     cosmics_kept : bool
         Whether the hits of cosmic rays are in the mask; absent where none were looked for.
-    cosmics_how : (float, float, float)
+    cosmics_search : (float, float, float)
         Limit in sigma, contrast, and FWHM of the stars, pixels; absent with `cosmics_kept`.
     """
 
@@ -53,7 +53,7 @@ class ImageFigures(TypedDict, total=False):
     level_noise: list[float]
     flags: dict[int, int]
     cosmics_kept: bool
-    cosmics_how: tuple[float, float, float]
+    cosmics_search: tuple[float, float, float]
 
 
 class ImageSample:
@@ -89,9 +89,9 @@ class ImageSample:
         self._sky = tuple(map(self.rows, self._sky_rows))
         return {
             **sky_level.level_and_noise(*self._sky),
-            "sky_predicted": self._predict(rows) if self._noise else None,
+            "sky_predicted": self._predicted_noise(rows) if self._noise else None,
             "saturation": self._saturation(),
-            **self._noises(),
+            **self._master_noises(),
         }
 
     def sky_of_good_pixels(self, mask):
@@ -107,17 +107,17 @@ class ImageSample:
         dict of str to float
             Those of `ImageFigures`; {} where no pixel of the sample has a flag, and where all have.
         """
-        flagged = [mask[rows] != 0 for rows in self._sky_rows]
-        if not any(each.any() for each in flagged):
+        is_flagged = [mask[rows] != 0 for rows in self._sky_rows]
+        if not any(each.any() for each in is_flagged):
             return {}
-        pairs = zip(flagged, self._sky, strict=True)
-        good = [np.where(is_bad, np.float32(np.nan), values) for is_bad, values in pairs]
-        figures = sky_level.level_and_noise(*good)
+        pairs = zip(is_flagged, self._sky, strict=True)
+        good_rows = [np.where(is_bad, np.float32(np.nan), values) for is_bad, values in pairs]
+        figures = sky_level.level_and_noise(*good_rows)
         if self._noise:
-            figures["sky_predicted"] = self._predict(self._sky_rows[0], flagged[0])
+            figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], is_flagged[0])
         # A card that is there from the start keeps its place: no figure may vanish.
-        known = {name: value for name, value in figures.items() if value is not None}
-        return known if len(known) == len(figures) else {}
+        finite_figures = {name: value for name, value in figures.items() if value is not None}
+        return finite_figures if len(finite_figures) == len(figures) else {}
 
     def rows(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
@@ -127,14 +127,14 @@ class ImageSample:
         values = np.empty((len(rows), nx), np.float32)
         for first in range(0, len(rows), step):
             indices, block = rows[first : first + step], values[first : first + step]
-            read = stored[: len(indices)]
-            read_each_row(self._file, self._hdu, indices.tolist(), read, name=self._name)
-            np.copyto(block, read)
+            rows_read = stored[: len(indices)]
+            read_each_row(self._file, self._hdu, indices.tolist(), rows_read, name=self._name)
+            np.copyto(block, rows_read)
             with np.errstate(invalid="ignore", over="ignore"):
                 self._work.apply(indices, block)
         return values
 
-    def _predict(self, rows, flagged=False):
+    def _predicted_noise(self, rows, is_flagged=False):
         """Return the noise of some rows at the background's level, as it would be measured.
 
         Pixels that are flagged, (k, nx), do not count.
@@ -143,7 +143,7 @@ class ImageSample:
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
         self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
-        variance[np.broadcast_to(flagged, shape)] = 0
+        variance[np.broadcast_to(is_flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
@@ -165,12 +165,12 @@ class ImageSample:
             value /= _highest_of_amplifier(flat, readout, part)
         return value * self._work.factor(readout)
 
-    def _noises(self):
+    def _master_noises(self):
         """Return the noise that the masters add, as applied, and the level of a row."""
         if not self._noise:
             return {"level_noise": []}
         factor = max(self._work.factor(readout) for readout in self._work.readouts)
-        noises = self._with_bias_of_dark(self._noise_of_bias_and_dark(factor), factor)
+        noises = self._add_bias_of_dark(self._noise_of_bias_and_dark(factor), factor)
         if self._work.plane("flat") is not None:
             noises["flat_noise"] = self._work.noise.median("flat")
         return {**noises, "level_noise": self._level_noises()}
@@ -185,7 +185,7 @@ class ImageSample:
                 noises[f"{kind}_noise"] = scale * factor * noise
         return noises
 
-    def _with_bias_of_dark(self, noises, factor):
+    def _add_bias_of_dark(self, noises, factor):
         """Return the noises; that of the bias includes a bias in the dark that is another."""
         other_variances = [
             self._work.noise.variance_of_other_bias(readout) for readout in self._work.readouts

@@ -41,7 +41,7 @@ class ImageMasters:
         self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
         is_in_electrons = unit.lower() in ELECTRON_UNITS
-        self.converts = self.unit == "electron" and not is_in_electrons
+        self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons
         self._planes = {use.master.kind: self._image(use, index, name) for use in masters.uses}
 
@@ -71,7 +71,7 @@ class ImageMasters:
 
     def factor(self, readout):
         """Return one unit of the reduced frame in units of the product."""
-        return readout.gain if self.converts else 1.0
+        return readout.gain if self.is_converted else 1.0
 
     def photon(self, readout):
         """Return one electron in units of the product: variance over signal."""
@@ -101,7 +101,7 @@ class ImageMasters:
 
     @property
     def lines_without_level(self):
-        """Parts whose level is not known, and whether they are rows: for `lines_filled`.
+        """Parts whose level is not known, and whether they are rows: for `fill_lines`.
 
         The outermost rows of the image have a copy beside them.
         """

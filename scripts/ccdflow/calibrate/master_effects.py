@@ -128,18 +128,18 @@ def effects(frame, masters, factors=1.0, shares=None):
         flat = np.where(flat < UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
-        complete = _EffectSample(light if flat is None else light / flat)
+        with_all = _EffectSample(light if flat is None else light / flat)
         effect_of_kind = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
                 effect_of_kind[kind] = _effect_of_master(
-                    complete, _EffectSample(light, light / _smoothed_flat(flat))
+                    with_all, _EffectSample(light, light / _smoothed_flat(flat))
                 )
             elif abs(share) > _LEAST_SHARE:
-                incomplete = light + share * offsets[kind]
-                incomplete = incomplete if flat is None else incomplete / flat
-                effect_of_kind[kind] = _effect_of_master(complete, _EffectSample(incomplete))
+                light_without = light + share * offsets[kind]
+                light_without = light_without if flat is None else light_without / flat
+                effect_of_kind[kind] = _effect_of_master(with_all, _EffectSample(light_without))
     return effect_of_kind
 
 
@@ -150,25 +150,25 @@ class _EffectSample:
     ----------
     values : numpy.ndarray
         (ny, nx), float32; boxes are taken from them.
-    smooth : numpy.ndarray of float32, optional
+    smooth_values : numpy.ndarray of float32, optional
         (ny, nx): the differences of neighbours are taken from these; default: from `values`.
     """
 
-    def __init__(self, values, smooth=None):
-        self.steps = _pair_variances(values if smooth is None else smooth)
+    def __init__(self, values, smooth_values=None):
+        self.steps = _pair_variances(values if smooth_values is None else smooth_values)
         boxes = _box_medians(values).ravel().astype(np.float64)
         self.boxes = (boxes - np.median(boxes[np.isfinite(boxes)])) ** 2
         self.size = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
-def _effect_of_master(with_master, without):
+def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
     noise, noise_without, noise_error = _difference_of_squares(
-        with_master.steps, without.steps, np.logical_and
+        with_master.steps, without_master.steps, np.logical_and
     )
     structure, structure_without, structure_error = _difference_of_squares(
-        with_master.boxes, without.boxes, np.logical_or
+        with_master.boxes, without_master.boxes, np.logical_or
     )
     # The median of n values is as noisy as pi / (2 n) of one.
     box_noise = np.pi / 2 / with_master.size
@@ -182,24 +182,27 @@ def _effect_of_master(with_master, without):
     )
 
 
-def _difference_of_squares(with_master, without, combine):
-    """Return the means of two kinds of squares, and the standard error of their difference.
+def _difference_of_squares(with_master, without_master, combine):
+    """Return the means of the squares with and without a master, and the error of their difference.
 
     Parameters
     ----------
-    with_master, without : numpy.ndarray
+    with_master, without_master : numpy.ndarray of shape (n,), float32 or float64
+        The squares.
     combine : callable
         Combines the masks of values that are no outliers in either.
     """
-    usable = np.isfinite(with_master) & np.isfinite(without)
-    with_master, without = with_master[usable], without[usable]
-    is_kept = combine(with_master <= _noise_limit(with_master), without <= _noise_limit(without))
+    usable = np.isfinite(with_master) & np.isfinite(without_master)
+    with_master, without_master = with_master[usable], without_master[usable]
+    is_kept = combine(
+        with_master <= _noise_limit(with_master), without_master <= _noise_limit(without_master)
+    )
     if not is_kept.any():
         return (float("nan"),) * 3
-    with_master, without = with_master[is_kept], without[is_kept]
-    change = with_master - without
+    with_master, without_master = with_master[is_kept], without_master[is_kept]
+    change = with_master - without_master
     error = float(change.std() / len(change) ** 0.5)
-    return float(with_master.mean()), float(without.mean()), error
+    return float(with_master.mean()), float(without_master.mean()), error
 
 
 def _pair_variances(values):
@@ -224,14 +227,14 @@ def _box_medians(values):
     count = nx // width
     blocks = values[: 2 * pairs, : count * width].reshape(pairs, 2, count, width)
     # Sorting short rows is ten times as fast as numpy's median.
-    ordered = np.sort(blocks.transpose(0, 2, 1, 3).reshape(pairs, count, 2 * width), axis=-1)
-    return (ordered[..., width - 1] + ordered[..., width]) / 2
+    sorted_boxes = np.sort(blocks.transpose(0, 2, 1, 3).reshape(pairs, count, 2 * width), axis=-1)
+    return (sorted_boxes[..., width - 1] + sorted_boxes[..., width]) / 2
 
 
 def _smoothed_flat(flat):
     """Return a flat with the median of its box in each pixel."""
     boxes = _box_medians(flat)
     width = min(_BOX_PIXELS, flat.shape[1])
-    smooth = np.repeat(boxes, width, axis=1)
-    missing = flat.shape[1] - smooth.shape[1]
-    return np.repeat(np.pad(smooth, ((0, 0), (0, missing)), mode="edge"), 2, axis=0)
+    smooth_flat = np.repeat(boxes, width, axis=1)
+    missing_columns = flat.shape[1] - smooth_flat.shape[1]
+    return np.repeat(np.pad(smooth_flat, ((0, 0), (0, missing_columns)), mode="edge"), 2, axis=0)

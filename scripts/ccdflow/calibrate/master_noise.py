@@ -53,21 +53,21 @@ def variance_of(image, master, readouts):
         return variances
     variances = image.error()
     scales = dict.fromkeys(readouts, 1.0)
-    if image.scatter:
+    if image.is_error_measured:
         scales = {each: _scale_of_amplifier(image, master, each, variances) for each in readouts}
     limit = 0.0
-    if image.scatter:
+    if image.is_error_measured:
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
     for rows in _row_slices(variances):
-        predicted = predicted_variance(image, master, readouts, rows)
+        predicted_variances = predicted_variance(image, master, readouts, rows)
         for readout in readouts:
             if scales[readout] != 1.0:
-                predicted[_slices_within(readout, rows)] *= np.float32(scales[readout])
-        measured = _measured_variance(image, master, variances[rows], rows)
+                predicted_variances[_slices_within(readout, rows)] *= np.float32(scales[readout])
+        measured_variances = _measured_variance(image, master, variances[rows], rows)
         with np.errstate(invalid="ignore"):
-            is_measured = measured > np.float32(limit) * predicted
-        is_measured &= np.isfinite(measured)
-        variances[rows] = np.where(is_measured, measured, predicted)
+            is_measured = measured_variances > np.float32(limit) * predicted_variances
+        is_measured &= np.isfinite(measured_variances)
+        variances[rows] = np.where(is_measured, measured_variances, predicted_variances)
     return variances
 
 
@@ -96,10 +96,10 @@ def _measured_variance(image, master, error, rows):
         Of these rows.
     rows : slice
     """
-    measured = np.square(error, dtype=np.float32)
+    variances = np.square(error, dtype=np.float32)
     if master.kind == FLAT:
-        measured /= np.square(image.data[rows])
-    return measured
+        variances /= np.square(image.data[rows])
+    return variances
 
 
 def _degrees_of_freedom(master):
@@ -123,21 +123,21 @@ def _scale_of_amplifier(image, master, readout, error):
     ratios = []
     for row in range(region.y0, region.y1, step):
         rows = slice(row, row + 1)
-        measured = _measured_variance(image, master, error[rows], rows)
-        ratio = measured / predicted_variance(image, master, (readout,), rows)
+        measured_variances = _measured_variance(image, master, error[rows], rows)
+        ratio = measured_variances / predicted_variance(image, master, (readout,), rows)
         ratios.append(ratio[:, region.x0 : region.x1].ravel())
     ratios = np.concatenate(ratios)
     ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not ratios.size:
         return 1.0
-    expected = _chi_square_quantile(_degrees_of_freedom(master), 0.0)
-    return max(float(np.median(ratios)) / expected, _LEAST_SCALE)
+    expected_ratio = _chi_square_quantile(_degrees_of_freedom(master), 0.0)
+    return max(float(np.median(ratios)) / expected_ratio, _LEAST_SCALE)
 
 
-def _chi_square_quantile(freedom, normal):
+def _chi_square_quantile(freedom, deviate):
     """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
     part = 2 / (9 * freedom)
-    return max(1 - part + normal * part**0.5, 0.0) ** 3
+    return max(1 - part + deviate * part**0.5, 0.0) ** 3
 
 
 def predicted_variance(image, master, readouts, rows):
@@ -159,23 +159,23 @@ def predicted_variance(image, master, readouts, rows):
     variances = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
         pixels = _slices_within(readout, rows)
-        single = readout.read_noise**2 + readout.rounding + readout.level_variance
+        frame_variance = readout.read_noise**2 + readout.rounding + readout.level_variance
         if master.kind == BIAS:
-            variances[pixels] = single / frames
+            variances[pixels] = frame_variance / frames
             continue
         data = image.data[rows][pixels]
         if master.kind == DARK:
             # Negative values count as they are: noise makes as many of them as positive ones. The
             # variance stays over half of the read noise's. A hole is deeper than noise makes it.
-            light = np.maximum(data, np.float32(-single * readout.photon_gain / 2))
-            light[data < np.float32(-_HOLE_SIGMA * (single / frames) ** 0.5)] = 0
+            light = np.maximum(data, np.float32(-frame_variance * readout.photon_gain / 2))
+            light[data < np.float32(-_HOLE_SIGMA * (frame_variance / frames) ** 0.5)] = 0
             light *= np.float32(1 / (readout.photon_gain * frames))
-            variances[pixels] = light + np.float32(single / frames)
+            variances[pixels] = light + np.float32(frame_variance / frames)
             continue
         # The scatter of the values corrects a wrong level.
         level = master.level or _USUAL_LEVEL
         light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.photon_gain) + np.float32(single)
+        noise = light * np.float32(1 / readout.photon_gain) + np.float32(frame_variance)
         light *= light
         noise /= light
         variances[pixels] = noise * np.float32(1 / frames)
@@ -205,7 +205,7 @@ def signal_of(image, master, readouts):
     signal = np.zeros_like(data)
     for readout in readouts:
         part = readout.region.slices
-        target, values, limit = signal[part], data[part], variance[part]
+        target, values, variances = signal[part], data[part], variance[part]
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
@@ -213,10 +213,10 @@ def signal_of(image, master, readouts):
         background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE_SIDE)
         for rows in _row_slices(values):
             block = values[rows] - np.float32(level)
-            around = np.empty(block.shape, np.float32)
-            background.rows(rows, around)
-            is_own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
-            least = np.sqrt(limit[rows])
-            least *= np.float32(-LEAST_LIGHT)
-            target[rows] = np.maximum(np.where(is_own, block, around), least)
+            surroundings = np.empty(block.shape, np.float32)
+            background.rows(rows, surroundings)
+            is_own = np.square(block - surroundings) > np.float32(_OWN_SIGNAL**2) * variances[rows]
+            lowest = np.sqrt(variances[rows])
+            lowest *= np.float32(-LEAST_LIGHT)
+            target[rows] = np.maximum(np.where(is_own, block, surroundings), lowest)
     return signal

@@ -84,7 +84,7 @@ class MasterStore:
         """Keep a master, and free the oldest ones beyond the limit of memory."""
         with self._lock:
             self._masters[key], self._idle[key] = master, 0
-            total = sum(others.nbytes for others in self._masters.values())
+            total = sum(kept_master.nbytes for kept_master in self._masters.values())
             while total > self._memory and len(self._masters) > 1:
                 total -= next(iter(self._masters.values())).nbytes
                 self._forget(next(iter(self._masters)))

@@ -15,8 +15,8 @@ from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 
 # Cards with the section of an image on its chip or detector.
-_SECTIONS = ("CCDSEC", "DETSEC")
-ORIGIN = ("XORGSUBF", "YORGSUBF")
+_SECTION_CARDS = ("CCDSEC", "DETSEC")
+ORIGIN_CARDS = ("XORGSUBF", "YORGSUBF")
 """Column and row of a raw frame's first pixel on its chip, from 0, in binned pixels (MaxIm)."""
 
 
@@ -40,18 +40,18 @@ def window_in(frame, master, *, file, name):
         If the sections are missing, differ in binning or direction, or the frame is not within the
         master.
     """
-    for keyword in _SECTIONS:
+    for keyword in _SECTION_CARDS:
         texts = [card_value(hdu.header, keyword) for hdu in (frame, master)]
         if None not in texts:
             break
     else:
-        keyword = ORIGIN[0]
+        keyword = ORIGIN_CARDS[0]
         texts = [section_by_origin(hdu.header, hdu.shape) for hdu in (frame, master)]
         if None in texts:
             raise FrameError(
                 "the frame is a window, and no card says where it lies in the master",
                 file=file,
-                keyword=" or ".join((*_SECTIONS, *ORIGIN)),
+                keyword=" or ".join((*_SECTION_CARDS, *ORIGIN_CARDS)),
                 value="absent",
                 allowed=f"a section, or an origin, in the frame and in {name}",
                 remedy="combine frames of this window",
@@ -78,7 +78,7 @@ def section_by_origin(header, shape):
     """
     ends = []
     for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
-        origin = as_integer(card_value(header, ORIGIN[axis - 1]))
+        origin = as_integer(card_value(header, ORIGIN_CARDS[axis - 1]))
         shift, scale = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
         shift = as_integer(0 if shift is None else shift)
         scale = as_number(1 if scale is None else scale)
@@ -112,7 +112,7 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
         master.
     """
     sections = [parse_fits(text, file=file, keyword=keyword) for text in texts]
-    window, full = (section.region for section in sections)
+    window, full_region = (section.region for section in sections)
     (frame, master) = shapes
     steps = [
         _binning_of_image(section.region, shape)
@@ -129,9 +129,13 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
             remedy="combine frames of this binning",
         )
     (step_y, step_x), (flip_x, flip_y) = steps[0], directions[0]
-    y0, remainder_y = divmod(full.y1 - window.y1 if flip_y else window.y0 - full.y0, step_y)
-    x0, remainder_x = divmod(full.x1 - window.x1 if flip_x else window.x0 - full.x0, step_x)
-    if not full.contains(window) or remainder_y or remainder_x:
+    y0, remainder_y = divmod(
+        full_region.y1 - window.y1 if flip_y else window.y0 - full_region.y0, step_y
+    )
+    x0, remainder_x = divmod(
+        full_region.x1 - window.x1 if flip_x else window.x0 - full_region.x0, step_x
+    )
+    if not full_region.contains(window) or remainder_y or remainder_x:
         raise FrameError(
             "the frame's window is not within the master's",
             file=file,

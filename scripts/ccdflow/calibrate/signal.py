@@ -103,8 +103,8 @@ class Background:
         width = sample.shape[1] // max(1, round(sample.shape[1] / size))
         levels = _tile_medians(tiles, width, sample)
         if np.isnan(levels).any():
-            finite = levels[np.isfinite(levels)]
-            levels[np.isnan(levels)] = np.median(finite) if finite.size else 0.0
+            finite_levels = levels[np.isfinite(levels)]
+            levels[np.isnan(levels)] = np.median(finite_levels) if finite_levels.size else 0.0
         middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
         self.level = float(np.median(levels))
         low, part = _interpolation_indices(middles, sample.shape[1])
@@ -113,8 +113,8 @@ class Background:
         # Picked columns lie one below the other: rows of such an array are slow to add.
         self._grid = np.ascontiguousarray(grid, np.float32)
         middle_rows = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
-        self._low, part = _interpolation_indices(middle_rows, tiles.edges[-1])
-        self._part = part.astype(np.float32)
+        self._tile_before, part = _interpolation_indices(middle_rows, tiles.edges[-1])
+        self._fraction = part.astype(np.float32)
         # Between the middles it is no lower than at them; beyond, the ends are the lowest.
         ends = np.empty((2, sample.shape[1]), np.float32)
         self.rows(np.array([0, tiles.edges[-1] - 1]), ends)
@@ -134,7 +134,7 @@ class Background:
         numpy.ndarray of shape (k, nx), float32
             ``out``, the signal in the unit of the sample.
         """
-        low, part = self._low[rows], self._part[rows]
+        low, part = self._tile_before[rows], self._fraction[rows]
         ends = [0, len(low)]
         if low[0] != low[-1]:
             ends = low.searchsorted(np.arange(low[0], low[-1] + 2)).tolist()
@@ -191,9 +191,9 @@ def _tile_medians(tiles, width, sample):
 
 def _row_medians(values, axis):
     """Return `numpy.median` of rows of finite values: sorting them is faster."""
-    ordered = np.sort(values, axis=axis)
-    size = ordered.shape[axis]
-    medians = ordered[:, (size - 1) // 2] + ordered[:, size // 2]
+    sorted_values = np.sort(values, axis=axis)
+    size = sorted_values.shape[axis]
+    medians = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
     medians /= 2
     return medians
 
@@ -322,25 +322,37 @@ def _expected_signal(image, indices, level, variance, photon):
     values = pixels[indices]
     # A pixel of an outermost column is its own neighbour.
     column = indices % width
-    left, right = indices - (column > 0), indices + (column < width - 1)
-    edges = [pixels[neighbours] for neighbours in (left, right, indices - width, indices + width)]
+    left_indices, right_indices = indices - (column > 0), indices + (column < width - 1)
+    edges = [
+        pixels[neighbours]
+        for neighbours in (left_indices, right_indices, indices - width, indices + width)
+    ]
     corners = [
         pixels[neighbours]
-        for neighbours in (left - width, right - width, left + width, right + width)
+        for neighbours in (
+            left_indices - width,
+            right_indices - width,
+            left_indices + width,
+            right_indices + width,
+        )
     ]
-    least = values
+    lowest = values
     for neighbour in (*edges, *corners):
-        least = np.minimum(least, neighbour)
+        lowest = np.minimum(lowest, neighbour)
     edge, corner = sum(edges), sum(corners)
-    around = np.float32(1 / 2) * edge - np.float32(1 / 4) * corner
-    through = np.float32(5 / 9) * values + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
-    expected = variance + np.maximum(around - level, 0) * photon
-    is_sharp = (values - around) ** 2 > np.float32(SHARP_SIGMA**2 * 9 / 4) * expected
+    surface_of_neighbours = np.float32(1 / 2) * edge - np.float32(1 / 4) * corner
+    surface_of_all = (
+        np.float32(5 / 9) * values + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
+    )
+    expected_variance = variance + np.maximum(surface_of_neighbours - level, 0) * photon
+    is_sharp = (values - surface_of_neighbours) ** 2 > np.float32(
+        SHARP_SIGMA**2 * 9 / 4
+    ) * expected_variance
     # In units of the signal, an electron is ``photon`` times the flat.
-    is_own = through > np.float32(OWN_ELECTRONS) * photon
+    is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon
     own_variance = variance + np.maximum(values - level, 0) * photon
     # Both ways and by much: values that are chosen because noise raised them would have too large
     # an error.
-    is_own |= (values - through) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
-    light = np.where(is_sharp, np.where(is_own, values, through), around)
-    return np.maximum(light, least)
+    is_own |= (values - surface_of_all) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
+    light = np.where(is_sharp, np.where(is_own, values, surface_of_all), surface_of_neighbours)
+    return np.maximum(light, lowest)

@@ -134,10 +134,10 @@ def expected_noise(sigmas):
     sigma = (low + high) / 2
     for _ in range(_CLIPPING_ITERATIONS):
         limit = _STAR_SIGMA * sigma / sizes
-        within = _share_within(limit)
+        share_inside = _share_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
-        kept = sizes**2 * (within - limit * density)
-        sigma = (float(kept @ weights) / float(within @ weights) / _CLIPPED_VARIANCE) ** 0.5
+        kept = sizes**2 * (share_inside - limit * density)
+        sigma = (float(kept @ weights) / float(share_inside @ weights) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 

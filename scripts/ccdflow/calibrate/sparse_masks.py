@@ -26,8 +26,8 @@ def bits_of_master(mask):
         (ny, nx), int16.
     """
     mask = mask.astype(np.int16)
-    without = (mask & _NO_VALUE_BITS) != 0
-    return (mask & ~_NO_VALUE_BITS) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
+    has_no_value = (mask & _NO_VALUE_BITS) != 0
+    return (mask & ~_NO_VALUE_BITS) | np.where(has_no_value, UNCALIBRATED, 0).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class SparseMask:
     def cut(self, region):
         """Return the mask of a `ccdflow.camera.sections.Region`, counted from its corner."""
         y, x = np.divmod(self.index, self.width)
-        inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
+        is_inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
         width = region.x1 - region.x0
-        index = (y[inside] - region.y0) * width + x[inside] - region.x0
-        return SparseMask(index, self.value[inside], width)
+        index = (y[is_inside] - region.y0) * width + x[is_inside] - region.x0
+        return SparseMask(index, self.value[is_inside], width)
 
     def put(self, first, block):
         """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous.

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.calibrate import signal
-from ccdflow.calibrate.filled_lines import lines_filled
-from ccdflow.calibrate.filled_pixels import FILLED_BITS, pixels_filled
+from ccdflow.calibrate.filled_lines import fill_lines
+from ccdflow.calibrate.filled_pixels import FILLED_BITS, fill_pixels
 from ccdflow.maskbits import UNCALIBRATED
 
 # Every 8th row and 4th column: 20,000 pixels of a small chip give a median noise to a hundredth.
@@ -59,24 +59,24 @@ class PixelVariance:
     # -- without light -----------------------------------------------------------------------------
 
     @property
-    def constant(self):
+    def variance_without_light(self):
         """The variance of a pixel without light, (ny, nx) float32; 0 outside all amplifiers."""
         if "constant" not in self._planes:
-            self._planes["constant"] = self._constant()
+            self._planes["constant"] = self._shared_variance()
         return self._planes["constant"]
 
-    def _constant(self):
-        """Return the variance without light: frames with the same masters and noise share it."""
+    def _shared_variance(self):
+        """Return the variance without light, which frames with the same masters and noise share."""
         image, masters = self._image, self._image.masters
         planes = {kind: image.plane(kind) for kind in ("flat", "dark", "bias")}
         planes = {kind: plane for kind, plane in planes.items() if plane is not None}
         if not planes:
-            return self._make_constant()
+            return self._compute_variance_without_light()
         numbers = tuple((kind, plane.number) for kind, plane in planes.items())
         key = ("constant", self._readouts, masters.scale, image.is_in_electrons, numbers)
-        return next(iter(planes.values())).recent(key, self._make_constant)
+        return next(iter(planes.values())).recent_plane(key, self._compute_variance_without_light)
 
-    def _make_constant(self):
+    def _compute_variance_without_light(self):
         """Return the part of the variance that no pixel's light changes, (ny, nx) float32."""
         image = self._image
         for kind in ("bias", "dark"):
@@ -111,10 +111,10 @@ class PixelVariance:
             out[...] = 0
         for readout, block_slices, image_slices in image.pieces(rows):
             factor = image.factor(readout) ** 2
-            constant = readout.read_noise**2 + readout.rounding + readout.level_variance
-            constant += self.variance_of_other_bias(readout)
+            pixel_variance = readout.read_noise**2 + readout.rounding + readout.level_variance
+            pixel_variance += self.variance_of_other_bias(readout)
             part, term = out[block_slices], scratch[block_slices]
-            part[...] = np.float32(factor * constant)
+            part[...] = np.float32(factor * pixel_variance)
             for kind in ("bias", "dark"):
                 share = self._master_share(kind)
                 if share and image.plane(kind) is not None:
@@ -146,8 +146,8 @@ class PixelVariance:
             return 0.0
         if masters.bias is not None and masters.dark.master.bias_key == masters.bias.master.key:
             return 0.0
-        single = readout.read_noise**2 + readout.rounding
-        rows = readout.level_variance / single if single else 0.0
+        pixel_variance = readout.read_noise**2 + readout.rounding
+        rows = readout.level_variance / pixel_variance if pixel_variance else 0.0
         return (masters.dark.scale * masters.dark.master.bias_noise) ** 2 * (1 + rows)
 
     # -- with light --------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class PixelVariance:
             np.multiply(light, self.master_variance("flat")[rows], out=scratch)
             scratch += out
             scratch *= light
-        np.add(scratch, self.constant[rows], out=out)
+        np.add(scratch, self.variance_without_light[rows], out=out)
 
     def write_for_signed_signal(self, rows, light, out, scratch):
         """Write the same as `write_for_signal` for a signal that may be below 0, and limit it.
@@ -188,15 +188,15 @@ class PixelVariance:
         rows, light, out, scratch
             See `write_for_signal`; ``light`` is raised to its limit where it is below.
         """
-        flat, constant = self._image.plane("flat"), self.constant[rows]
+        flat, without_light = self._image.plane("flat"), self.variance_without_light[rows]
         if flat is None:
             out[...] = self._photons_in(rows)
         else:
             self._write_photons_over_flat(rows, flat.data[rows], out)
         with np.errstate(divide="ignore", invalid="ignore"):
             # Outside all amplifiers both are 0.
-            np.divide(constant, out, out=out)
-        np.sqrt(constant, out=scratch)
+            np.divide(without_light, out, out=out)
+        np.sqrt(without_light, out=scratch)
         np.fmin(scratch, out, out=scratch)
         scratch *= np.float32(-signal.LEAST_LIGHT)
         np.maximum(light, scratch, out=light)
@@ -264,7 +264,7 @@ class PixelVariance:
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
 
-        def smooth(index):
+        def background_rows(index):
             """Return the background of some rows of ``image``."""
             frame_rows = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
             values = np.empty((len(index), image.shape[1]), np.float32)
@@ -276,8 +276,8 @@ class PixelVariance:
             # Later this bit is set where a dark that is scaled up has most of the noise.
             bits &= ~UNCALIBRATED
         with (
-            pixels_filled(image, flags, smooth, bits),
-            lines_filled(image, rows.start - 1, self._image.lines_without_level),
+            fill_pixels(image, flags, background_rows, bits),
+            fill_lines(image, rows.start - 1, self._image.lines_without_level),
         ):
             indices, structure = signal.pixels_of_structure(
                 image,
@@ -291,7 +291,7 @@ class PixelVariance:
         if indices.size:
             self._replace_signal(rows, indices, light, structure, out)
 
-    def _replace_signal(self, rows, indices, before, after, out):
+    def _replace_signal(self, rows, indices, signal_before, signal_after, out):
         """Replace the expected signal in the variance of some pixels.
 
         Parameters
@@ -300,25 +300,27 @@ class PixelVariance:
             Rows of the block.
         indices : numpy.ndarray of int, shape (n,)
             Pixels of the flattened block.
-        before : numpy.ndarray of shape (k, nx)
+        signal_before : numpy.ndarray of shape (k, nx)
             Signal of all pixels that the variance has.
-        after : numpy.ndarray of shape (n,)
+        signal_after : numpy.ndarray of shape (n,)
             Signal of these pixels that it gets.
         out : numpy.ndarray of shape (k, nx)
             The variance, changed in place.
         """
 
-        def picked(plane):
+        def values_of_pixels(plane):
             return np.take(plane.reshape(-1), indices)
 
-        old, new = picked(before), np.maximum(after, 0)
+        old_signal, new_signal = values_of_pixels(signal_before), np.maximum(signal_after, 0)
         photon = np.float32(next(iter(self._photons)))
         if len(self._photons) > 1:
-            photon = picked(self._photon_map(rows))
+            photon = values_of_pixels(self._photon_map(rows))
         flat = self._image.plane("flat")
-        variance = picked(out)
+        variance = values_of_pixels(out)
         if flat is not None:
-            photon = photon / picked(flat.data[rows])
-            variance += (new * new - old * old) * picked(self.master_variance("flat")[rows])
-        variance += (new - old) * photon
+            photon = photon / values_of_pixels(flat.data[rows])
+            variance += (new_signal * new_signal - old_signal * old_signal) * values_of_pixels(
+                self.master_variance("flat")[rows]
+            )
+        variance += (new_signal - old_signal) * photon
         out.reshape(-1)[indices] = variance

@@ -39,11 +39,11 @@ class _Claim:
     Attributes
     ----------
     keyword : str
-    when : datetime.datetime
+    time : datetime.datetime
         Naive; of a time of day alone, on any date.
     text : str
         The card's value; '' for a time that is shown in ``form``.
-    reach : datetime.timedelta
+    uncertainty : datetime.timedelta
         How far off the time may be.
     form : str
         Of `datetime.datetime.strftime`.
@@ -52,21 +52,21 @@ class _Claim:
     """
 
     keyword: str
-    when: datetime
+    time: datetime
     text: str = ""
-    reach: timedelta = timedelta()
+    uncertainty: timedelta = timedelta()
     form: str = "%Y-%m-%dT%H:%M:%S"
     is_clock: bool = False
 
     @property
-    def shown(self):
+    def time_text(self):
         """The time as the card has it, or in the claim's form."""
-        return self.text or f"{self.when:{self.form}}"
+        return self.text or f"{self.time:{self.form}}"
 
-    def difference_from(self, when):
+    def difference_from(self, time):
         """Return how far it is from a time, at least 0: of a time of day the nearest one."""
-        apart = self.when - when
-        return abs((apart + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else apart)
+        difference = self.time - time
+        return abs((difference + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else difference)
 
 
 def look_at_dates(reader, moment, exptime):
@@ -83,29 +83,29 @@ def look_at_dates(reader, moment, exptime):
     exptime : float or None
         Seconds.
     """
-    if moment.when is None or not moment.cards:
+    if moment.time is None or not moment.cards:
         return
     # A day at most: a longer exposure is a wrong card.
-    allowed = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
-    allowed += _SCALE_TOLERANCE * bool(AHEAD_SCALES.search(reader.text("time_system")))
-    allowed += timedelta(hours=MOST_HOURS) * moment.is_local
-    when = moment.when
+    tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
+    tolerance += _SCALE_TOLERANCE * bool(AHEAD_SCALES.search(reader.text("time_system")))
+    tolerance += timedelta(hours=MOST_HOURS) * moment.is_local
+    time = moment.time
     if not moment.is_exact:
-        when, allowed = when + _DAY / 2, max(allowed, DAY_TOLERANCE)
-    others = [
+        time, tolerance = time + _DAY / 2, max(tolerance, DAY_TOLERANCE)
+    contradictions = [
         (difference, claim)
-        for claim in _claimed_times(reader, when, moment.cards, allowed)
-        if (difference := claim.difference_from(when)) > allowed + claim.reach
+        for claim in _claimed_times(reader, time, moment.cards, tolerance)
+        if (difference := claim.difference_from(time)) > tolerance + claim.uncertainty
     ]
-    if not others:
+    if not contradictions:
         return
-    difference, worst = max(others, key=lambda pair: pair[0])
+    difference, worst_claim = max(contradictions, key=lambda pair: pair[0])
     keywords = " and ".join(moment.cards)
-    names = ", ".join(dict.fromkeys(claim.keyword for _, claim in others))
+    names = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
     is_or_are = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
         f"the time of {keywords} is not that of {names}: {keywords} {is_or_are} taken"
-        f" (found {moment.iso} and {worst.shown}, {_time_in_words(difference)} apart)"
+        f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart)"
     )
 
 
@@ -124,7 +124,7 @@ def _time_in_words(difference):
     return f"{seconds:.0f} s"
 
 
-def _claimed_times(reader, when, keywords, allowed):
+def _claimed_times(reader, taken_time, keywords, tolerance):
     """Yield the times of all cards that say when the exposure was, but for those taken.
 
     Julian dates no further off than is allowed are left out.
@@ -132,21 +132,21 @@ def _claimed_times(reader, when, keywords, allowed):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    when : datetime.datetime
+    taken_time : datetime.datetime
         The time that is taken, UT.
     keywords : tuple of str
         The cards that it is from.
-    allowed : datetime.timedelta
+    tolerance : datetime.timedelta
         How far off another card's time may be.
     """
     system = time_system(reader)
-    read = stamp_reader(system)
+    read_stamp = stamp_reader(system)
     for content in reader.contents_of("date"):
-        stamp = None if content.keyword in keywords else read(content)
+        stamp = None if content.keyword in keywords else read_stamp(content)
         if stamp is None or stamp.local or stamp.exchanged is not None:
             continue
         if stamp.clock:
-            yield _Claim(stamp.keyword, stamp.at(stamp.clock))
+            yield _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
         else:
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
             yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), DAY_TOLERANCE)
@@ -158,33 +158,33 @@ def _claimed_times(reader, when, keywords, allowed):
         ):
             continue
         if stamp.day is not None:
-            yield _Claim(stamp.keyword, stamp.at(stamp.clock))
+            yield _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
         else:
-            time = datetime(when.year, when.month, when.day) + stamp.clock
-            time -= stamp.zone or timedelta()
-            yield _Claim(stamp.keyword, time, form="%H:%M:%S", is_clock=True)
-    yield from _julian_times(reader, when, keywords, allowed)
+            clock_time = datetime(taken_time.year, taken_time.month, taken_time.day) + stamp.clock
+            clock_time -= stamp.zone or timedelta()
+            yield _Claim(stamp.keyword, clock_time, form="%H:%M:%S", is_clock=True)
+    yield from _julian_times(reader, taken_time, keywords, tolerance)
 
 
-def _julian_times(reader, when, keywords, allowed):
+def _julian_times(reader, taken_time, keywords, tolerance):
     """Yield the times that cards of Julian dates claim, as `_claimed_times` does.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    when : datetime.datetime
+    taken_time : datetime.datetime
     keywords : collection of str
         Cards that are passed over.
-    allowed : datetime.timedelta
+    tolerance : datetime.timedelta
         Times that differ by no more agree.
     """
-    for name, read, steps in _JULIAN_FORMS:
+    for name, read_days, steps in _JULIAN_FORMS:
         for content in reader.contents_of(name):
-            days = None if content.keyword in keywords else read(content)
+            days = None if content.keyword in keywords else read_days(content)
             if days is None:
                 continue
             value, time = as_number(content.value), MJD_START + timedelta(days=days)
-            if value % 1 and abs(time - when) <= allowed:
+            if value % 1 and abs(time - taken_time) <= tolerance:
                 # Nearly all frames end here: the digits of the card need not be counted.
                 continue
             text = str(content.value)
@@ -193,5 +193,5 @@ def _julian_times(reader, when, keywords, allowed):
                 yield _Claim(content.keyword, noon, text, DAY_TOLERANCE)
                 continue
             digits = len(text.partition(".")[2].rstrip(" "))
-            reach = 10.0**-digits if value * steps % 1 else 1 / steps
-            yield _Claim(content.keyword, time, text, timedelta(days=reach))
+            uncertainty = 10.0**-digits if value * steps % 1 else 1 / steps
+            yield _Claim(content.keyword, time, text, timedelta(days=uncertainty))

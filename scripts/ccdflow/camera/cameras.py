@@ -152,7 +152,7 @@ class Camera:
 
     @property
     def specificity(self):
-        """How many cards recognise it, and how many of those with an exact value."""
+        """The number of cards that recognise it, and of those with an exact value."""
         return len(self.recognise), sum(condition.exact for condition in self.recognise)
 
     def describe(self, headers, *, file, remembered=compute_at_once):
@@ -243,7 +243,7 @@ class Camera:
         )
 
     def recipe(self, defaults):
-        """Return how this camera's frames are reduced.
+        """Return the recipe by which this camera's frames are reduced.
 
         Parameters
         ----------
@@ -264,13 +264,13 @@ class Camera:
             settings["layout"] = self.layout
         if self.raw:
             settings["raw"] = True
-        known = [field.name for field in fields(ReductionRecipe)]
+        known_names = [field.name for field in fields(ReductionRecipe)]
         for name in settings:
-            if name not in known:
+            if name not in known_names:
                 raise UserError(
                     "not a setting of the reduction",
                     keyword=name,
-                    allowed=", ".join(known),
+                    allowed=", ".join(known_names),
                     remedy="correct it below `reduction:` of the profile",
                 )
         return ReductionRecipe(**settings)
@@ -309,32 +309,34 @@ def identify(headers, cameras, *, file):
     cameras = tuple(cameras)
     candidates = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]
     if not candidates:
-        return generic_camera(headers, taken=frozenset(camera.name for camera in cameras))
+        return generic_camera(headers, used_names=frozenset(camera.name for camera in cameras))
     candidates.sort(key=lambda camera: camera.specificity, reverse=True)
-    best = [camera for camera in candidates if camera.specificity == candidates[0].specificity]
-    if len(best) == 1:
-        return best[0]
-    sizes = [camera.sizes_met(headers) for camera in best]
-    fitting = [c for c, size in zip(best, sizes, strict=True) if size == max(sizes)]
-    if len(fitting) == 1:
-        return fitting[0]
+    best_cameras = [
+        camera for camera in candidates if camera.specificity == candidates[0].specificity
+    ]
+    if len(best_cameras) == 1:
+        return best_cameras[0]
+    sizes = [camera.sizes_met(headers) for camera in best_cameras]
+    fitting_cameras = [c for c, size in zip(best_cameras, sizes, strict=True) if size == max(sizes)]
+    if len(fitting_cameras) == 1:
+        return fitting_cameras[0]
     raise FrameError(
         "two camera profiles recognise this frame equally well",
         file=file,
         keyword="recognise",
-        value=" and ".join(Path(camera.path).name for camera in fitting[:2]),
+        value=" and ".join(Path(camera.path).name for camera in fitting_cameras[:2]),
         remedy="add a card to `recognise` of one of them that the other's frames do not have, or "
         "the `size` that each is for",
     )
 
 
-def generic_camera(headers, *, taken=frozenset()):
+def generic_camera(headers, *, used_names=frozenset()):
     """Return a camera that works from header cards alone, named after instrument or detector.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    taken : frozenset of str
+    used_names : frozenset of str
         Names of profiles, none of which recognises the frame.
 
     Returns
@@ -346,7 +348,7 @@ def generic_camera(headers, *, taken=frozenset()):
     text = None if value is None or not str(value).strip() else str(value)
     name = _name_of(text) if text is not None else "unknown"
     return Camera(
-        name=_free_name(name, taken),
+        name=_free_name(name, used_names),
         cards=tuple(facts.default_cards().items()),
     )
 
@@ -355,9 +357,9 @@ def generic_camera(headers, *, taken=frozenset()):
 _LONGEST_NAME = 80
 
 
-def _free_name(name, taken):
+def _free_name(name, used_names):
     """Return the name with as many -generic behind it as it takes to be none of those taken."""
-    while name in taken:
+    while name in used_names:
         name += "-generic"
     return name
 
@@ -375,11 +377,11 @@ def _name_of(text):
     ('gmos-n', 'test_cam', 'test-cam-cb6dde66')
     """
     text = text.strip().lower()
-    plain = text.replace(" ", "_")
+    name = text.replace(" ", "_")
     is_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
     is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text)
     if is_plain and not is_taken and len(text) <= _LONGEST_NAME:
-        return plain
+        return name
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     letters = re.sub(r"[^a-z0-9]+", "-", text[:_LONGEST_NAME]).strip("-")
     return "-".join(filter(None, (letters, digits)))

@@ -25,8 +25,8 @@ MJD_START = datetime(1858, 11, 17)
 _MJD_RANGE = (15020, 88127)
 # Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
 # EXPSTART or SHUTOPEN; and those that speak of another time: its end, the file's, sidereal, local.
-_BEGIN = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
-_NOT_BEGIN = re.compile(
+_BEGIN_NAME = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
+_OTHER_TIME_NAME = re.compile(
     r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
     r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
 )
@@ -62,7 +62,7 @@ class CardTime:
     local: bool = False
     remark: str = ""
 
-    def at(self, clock):
+    def moment_at(self, clock):
         """Return the day with a time of day, in UT where the zone is known."""
         start = datetime(self.day.year, self.day.month, self.day.day)
         return start + clock - (self.zone or timedelta())
@@ -81,10 +81,10 @@ def stamps_by_name(reader, system):
     -------
     list of CardTime
     """
-    stamps = map(stamp_reader(system), reader.named(_BEGIN, _NOT_BEGIN))
+    stamps = map(stamp_reader(system), reader.named(_BEGIN_NAME, _OTHER_TIME_NAME))
     return sorted(
         (stamp for stamp in stamps if stamp is not None and stamp.clock is not None),
-        key=lambda stamp: stamp.at(stamp.clock),
+        key=lambda stamp: stamp.moment_at(stamp.clock),
     )
 
 
@@ -101,8 +101,8 @@ def _time_system(reader):
         return None
     if re.match(r"local|lt$|lct|civil", text):
         return "local"
-    zone, understood = read_zone(text)
-    if zone is None and not understood:
+    zone, is_understood = read_zone(text)
+    if zone is None and not is_understood:
         reader.warn(f"{reading.keyword}: {reading.value!r} is not understood: taken for UT")
     return zone or None
 
@@ -139,7 +139,7 @@ def _stamp_of_card(content, system):
     day = read_day(content.value, order=order_of(content.comment))
     if day is None:
         return None
-    clock = read_clock(day.remainder, joined=True) if day.remainder.strip() else None
+    clock = read_clock(day.remainder, follows_date=True) if day.remainder.strip() else None
     if clock is None:
         stamp = CardTime(content.keyword, day.day, day.exchanged)
     else:
@@ -208,7 +208,7 @@ def clocks(reader, system, *, by_name=True):
     listed = reader.kept("clocks", listed_clocks)
     if listed or not by_name:
         return listed
-    texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
+    texts = (c for c in reader.named(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str))
     stamps = (clock_of(content) for content in texts if ":" in content.value)
     return [stamp for stamp in stamps if stamp is not None]
 
@@ -221,7 +221,7 @@ def _clock_of_card(content, system):
     day, clock = None, read_clock(value)
     if clock is None:
         day = read_day(value)
-        clock = read_clock(day.remainder, joined=True) if day else None
+        clock = read_clock(day.remainder, follows_date=True) if day else None
     # A text with a colon is no number.
     number = None if type(value) is str and ":" in value else as_number(value)
     if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
@@ -244,7 +244,9 @@ def _days_of(reader):
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
     value, keyword = reading.value, reading.keyword
     if value is None:
-        named = ((mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _NOT_BEGIN))
+        named = (
+            (mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _OTHER_TIME_NAME)
+        )
         value, keyword = min((pair for pair in named if pair[0] is not None), default=(None, ""))
     julian_date = reader.read("jd", jd, "not a Julian Date")
     # A whole number says no more than the date.

@@ -18,7 +18,7 @@ LAST_YEAR = 2099
 """A later year is a misread number."""
 
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
-_LAST_OF_OURS = 59
+_LAST_SHORT_YEAR = 59
 
 # Months by the first three letters of their English names, and a pattern of these.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -52,13 +52,15 @@ _CLOCK = re.compile(
 # 07-42-26, 07.42.26,5.
 _DASHED_CLOCK = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
 # 0742, 074226.5.
-_DIGITS = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
+_DIGIT_CLOCK = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
 # am, P.M.
 _AM_PM = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
 # UT+2, -08:00, GMT - 0330.
-_OFFSET = re.compile(r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE)
+_ZONE_OFFSET = re.compile(
+    r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE
+)
 # Zones by name, in hours east; those that two countries use for different zones are not here.
-_ZONES = {
+_ZONE_HOURS = {
     "z": 0, "ut": 0, "utc": 0, "gmt": 0, "ut1": 0, "uttime": 0, "hst": -10, "akst": -9, "akdt": -8,
     "pst": -8, "pdt": -7, "mst": -7, "mdt": -6, "cdt": -5, "edt": -4, "clt": -4, "clst": -3,
     "brt": -3, "art": -3, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "sast": 2,
@@ -189,7 +191,7 @@ def day_of_folder(name):
 
 
 def _day_of_numbers(match, remainder, order):
-    """Return the day of three numbers, which of them is the month being open."""
+    """Return the day of three numbers, of which the first or the second may be the month."""
     first, second, year = int(match[1]), int(match[3]), _full_year(match[4])
     if order == "month":
         return _day_of_date(year, first, second, remainder) or _day_of_date(
@@ -235,17 +237,17 @@ def _full_year(digits):
         return year
     if len(digits) == 3:
         return 1900 + year
-    return 1900 + year if year > _LAST_OF_OURS else 2000 + year
+    return 1900 + year if year > _LAST_SHORT_YEAR else 2000 + year
 
 
-def read_clock(text, *, joined=False):
+def read_clock(text, *, follows_date=False):
     """Return the time of day in a text, or None.
 
     Parameters
     ----------
     text : str, float or None
         Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset behind it.
-    joined : bool
+    follows_date : bool
         Whether it stands behind a date: ``T``, a blank, ``_`` or ``-`` may then come first.
 
     Returns
@@ -258,13 +260,13 @@ def read_clock(text, *, joined=False):
     4:17:28.500000 16:17:00
     """
     if type(text) is str and (match := _USUAL_CLOCK.fullmatch(text)):
-        is_clock = joined or text[0] not in "tT"
+        is_clock = follows_date or text[0] not in "tT"
         return _time_of_day(int(match[1]), int(match[2]), float(match[3]), "") if is_clock else None
     text = str(text or "").strip()
-    if joined:
+    if follows_date:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
-    match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGITS.match(text)
-    if match is None or (match.re is _DIGITS and match[3] is None and not joined):
+    match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGIT_CLOCK.match(text)
+    if match is None or (match.re is _DIGIT_CLOCK and match[3] is None and not follows_date):
         return None
     hours, minutes, seconds = (part for part in match.groups() if part not in ("-", "."))
     seconds = float((seconds or "0").replace(",", "."))
@@ -281,6 +283,7 @@ def _time_of_day(hours, minutes, seconds, remainder):
     remainder : str
         The text behind the numbers.
     """
+    # A leap second is the 61st of its minute.
     if hours > 24 or minutes > 59 or seconds >= 61:
         return None
     if not remainder:
@@ -290,8 +293,8 @@ def _time_of_day(hours, minutes, seconds, remainder):
         if not 1 <= hours <= 12:
             return None
         hours, remainder = hours % 12 + 12 * (am_pm[1].lower() == "p"), remainder[am_pm.end() :]
-    zone, understood = read_zone(remainder)
-    remark = "" if understood else f"the time zone {remainder.strip()!r} is not understood"
+    zone, is_understood = read_zone(remainder)
+    remark = "" if is_understood else f"the time zone {remainder.strip()!r} is not understood"
     return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds), zone, remark)
 
 
@@ -318,15 +321,15 @@ def read_zone(text):
     text = text.strip().strip("()[]").strip()
     if not text:
         return None, True
-    match = _OFFSET.fullmatch(text)
+    match = _ZONE_OFFSET.fullmatch(text)
     if match:
         size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
         if size <= timedelta(hours=MOST_HOURS):
             return (-size if match[1] == "-" else size), True
         return None, False
     letters = re.sub(r"[^a-z0-9]", "", text.lower())
-    if letters in _ZONES:
-        return timedelta(hours=_ZONES[letters]), True
+    if letters in _ZONE_HOURS:
+        return timedelta(hours=_ZONE_HOURS[letters]), True
     return None, letters in SCALES
 
 

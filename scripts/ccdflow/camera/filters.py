@@ -46,15 +46,15 @@ def filter_of(reader):
     """
     cards = reader.every("filter", _as_name, "the text is not in quotes")
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
-    real = [(text, keyword) for text, keyword in names if not is_open(text)]
-    if not real:
+    real_filters = [(text, keyword) for text, keyword in names if not is_open(text)]
+    if not real_filters:
         return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
             names[0][0] if names else ""
         )
-    name, keyword = real[0]
+    name, keyword = real_filters[0]
     wheels = [
         (text, other_keyword)
-        for text, other_keyword in real
+        for text, other_keyword in real_filters
         if _keyword_family(other_keyword) == _keyword_family(keyword)
     ]
     if _WHEEL.fullmatch(keyword):
@@ -103,9 +103,11 @@ def _filter_by_keyword(reader, open_wheels):
 
     ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
     """
-    open_ = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
+    open_stems = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
     named = reader.named(_NAMED_CARD, _NO_NAME)
-    values = (each.value for each in named if each.keyword.rpartition(" ")[0] not in open_)
+    values = (
+        content.value for content in named if content.keyword.rpartition(" ")[0] not in open_stems
+    )
     texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(texts))

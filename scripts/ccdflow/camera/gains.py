@@ -8,7 +8,7 @@ from ccdflow.files.cards import contents, hdu_indices
 from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 
 
-def card_number(headers, specs, index, *, most=MOST_ELECTRONS):
+def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
     """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
     A unit of electrons may follow it. A setting of the readout is passed over, see
@@ -23,7 +23,7 @@ def card_number(headers, specs, index, *, most=MOST_ELECTRONS):
         The cards that are tried, in order.
     index : int
         Number of the HDU; its own cards come before those of the primary.
-    most : float, optional
+    largest : float, optional
         The largest number that is possible.
 
     Returns
@@ -33,7 +33,7 @@ def card_number(headers, specs, index, *, most=MOST_ELECTRONS):
     for spec in specs:
         for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
             for content in contents(headers[hdu], spec.keyword, spec.occurrence):
-                value = as_electrons(content.value, most=most)
+                value = as_electrons(content.value, most=largest)
                 if value is not None and value > 0:
                     if is_gain_setting(content, headers[index]):
                         break

@@ -135,8 +135,8 @@ def setting_of(headers, images):
                     settings.setdefault(keyword, []).append(value)
     texts = []
     for keyword, values in sorted(settings.items()):
-        alike = len(set(values)) == 1
-        text = values[0] if alike else ";".join(values)
+        is_same = len(set(values)) == 1
+        text = values[0] if is_same else ";".join(values)
         if len(text) > _LONGEST_TEXT:
             text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
         texts.append(f"{keyword}={text}")
@@ -155,22 +155,22 @@ def _setting_as_text(meaning, value):
     if value is None:
         return ""
     # 1.2 e-/ADU is 1.2.
-    value_read = as_electrons(value) if meaning == "gain" else None
-    value_read = as_number(value) if value_read is None else value_read
+    number = as_electrons(value) if meaning == "gain" else None
+    number = as_number(value) if number is None else number
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
         return ""
-    if value_read is None:
+    if number is None:
         return text
     if meaning == "temperature":
-        value_read = round(value_read / _STEP_DEGREES) * _STEP_DEGREES
+        number = round(number / _STEP_DEGREES) * _STEP_DEGREES
     elif meaning == "shift" and not isinstance(value, int):
         return ""
-    elif meaning in ("place", "level") and not value_read.is_integer():
+    elif meaning in ("place", "level") and not number.is_integer():
         # The offset of a telescope in arc seconds, or a level that was measured.
         return ""
-    return f"{value_read:g}" if abs(value_read) < 1e6 else text
+    return f"{number:g}" if abs(number) < 1e6 else text
 
 
 def cards_of(text):
@@ -231,13 +231,13 @@ def is_of(keyword, meanings):
     return _meaning_of(keyword) in meanings
 
 
-def tells_apart(keyword, by):
+def tells_apart(keyword, group_by):
     """Return whether a card may distinguish groups of frames, by the configuration.
 
     Parameters
     ----------
     keyword : str
-    by : sequence of str
+    group_by : sequence of str
         As for `split_by_cards`.
 
     Returns
@@ -249,7 +249,7 @@ def tells_apart(keyword, by):
     >>> tells_apart("GAIN", ["night", "gain"]), tells_apart("GAIN", ["night"])
     (True, False)
     """
-    return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *by)
+    return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *group_by)
 
 
 # CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
@@ -258,13 +258,13 @@ _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
 _DECISIVE_CARDS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
 
-def is_decisive(keyword, by):
+def is_decisive(keyword, group_by):
     """Return whether frames that both have a card, with other values, are of no use to each other.
 
     Parameters
     ----------
     keyword : str
-    by : sequence of str
+    group_by : sequence of str
         As for `split_by_cards`.
 
     Returns
@@ -273,21 +273,21 @@ def is_decisive(keyword, by):
     """
     meaning = _meaning_of(keyword)
     is_meant = meaning in _DECISIVE_CARDS and not _NOT_DECISIVE.fullmatch(keyword)
-    return is_meant and tells_apart(keyword, by)
+    return is_meant and tells_apart(keyword, group_by)
 
 
-def split_by_cards(groups, by, *, but=()):
+def split_by_cards(groups, group_by, *, ignored_meanings=()):
     """Split groups whose rows differ in device or setting.
 
     Parameters
     ----------
     groups : dict of tuple to list of ccdflow.run.rawframes.rows.Row
         By (night, camera, shared, ...), `shared` a tuple of (name, value).
-    by : sequence of str
+    group_by : sequence of str
         Values in which frames must agree, by the configuration. Where it leaves out window, ccdsum,
         readmode or gain, cards on these do not separate groups.
-    but : tuple of str
-        Kinds of cards that distinguish nothing, such as ``temperature``.
+    ignored_meanings : tuple of str
+        Meanings of cards that distinguish nothing, such as ``temperature``.
 
     Returns
     -------
@@ -298,7 +298,11 @@ def split_by_cards(groups, by, *, but=()):
     parts = {}
     for key, rows in groups.items():
         names = differing_keywords(row.facts["setting"] for row in rows)
-        names = [name for name in names if tells_apart(name, by) and not is_of(name, but)]
+        names = [
+            name
+            for name in names
+            if tells_apart(name, group_by) and not is_of(name, ignored_meanings)
+        ]
         if not names:
             parts[key] = rows
             continue
@@ -347,8 +351,8 @@ _RUNNING_VALUE_CARD = re.compile(
 _MOST_CARDS = 4
 
 
-def cards_between(one, other):
-    """Say which cards differ between two kinds of frames, and are alike within each.
+def differing_cards_in_words(one, other):
+    """Return the cards that differ between two sets of frames, and are alike within each, in words.
 
     Parameters
     ----------
@@ -380,12 +384,14 @@ def value_of(text):
     return value.partition("/")[0].strip()
 
 
-def _values_of_two_sides(left, right):
+def _values_of_two_sides(first_side, second_side):
     """Return the values of two sides, or None if they overlap."""
-    if len(set(left)) == len(set(right)) == 1:
-        pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))
+    if len(set(first_side)) == len(set(second_side)) == 1:
+        pair = tuple(
+            str(side[0]) if side[0] != "" else "absent" for side in (first_side, second_side)
+        )
         return pair if pair[0] != pair[1] else None
-    numbers = [[as_number(value) for value in side] for side in (left, right)]
+    numbers = [[as_number(value) for value in side] for side in (first_side, second_side)]
     if any(value is None for side in numbers for value in side):
         return None
     low, high = sorted(numbers, key=min)

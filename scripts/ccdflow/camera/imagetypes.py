@@ -121,7 +121,7 @@ _LONGEST_READOUT = 10.0
 
 @dataclass(frozen=True)
 class TypeRule:
-    """When a frame is of a type.
+    """The conditions under which a frame is of a type.
 
     Attributes
     ----------
@@ -158,18 +158,22 @@ def frame_type(reader, rules):
     -------
     imagetyp, type, reason : str
     """
-    written = _types_of_cards(reader)
-    first = written[0][0] if written else ""
+    types_written = _types_of_cards(reader)
+    first_text = types_written[0][0] if types_written else ""
     for rule in rules:
-        if _rule_holds(rule, reader, first):
+        if _rule_holds(rule, reader, first_text):
             if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
-                reader.warn_of_long_bias(first)
-            return first, rule.type, ""
-    for text, frame_type in written:
+                reader.warn_of_long_bias(first_text)
+            return first_text, rule.type, ""
+    for text, frame_type in types_written:
         if frame_type:
             return text, _type_by_other_cards(reader, text, frame_type), ""
-    if first:
-        return first, "", f"unknown image type {first!r}: name it under `types:` in a profile"
+    if first_text:
+        return (
+            first_text,
+            "",
+            f"unknown image type {first_text!r}: name it under `types:` in a profile",
+        )
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
     return "", "", f"no card says the image type (looked for {names}...): name it in a profile"
 
@@ -281,12 +285,12 @@ def _type_by_other_cards(reader, text, frame_type):
         reader.warn_of_long_bias(text)
     if frame_type == "science":
         name = reader.text("object")
-        named = _type_of_target(name)
-        if named:
+        target_type = _type_of_target(name)
+        if target_type:
             reader.warn(
-                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type {named}, "
-                f"write into the camera's profile: types: [{{type: {named}, imagetyp: {text}, "
-                f"cards: {{OBJECT: {name}}}}}]"
+                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type"
+                f" {target_type}, write into the camera's profile: types: [{{type: {target_type},"
+                f" imagetyp: {text}, cards: {{OBJECT: {name}}}}}]"
             )
     return frame_type
 

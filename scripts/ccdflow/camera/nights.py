@@ -31,9 +31,9 @@ from ccdflow.camera.dates import (
 from ccdflow.files.values import Broken, as_number
 
 # Cards of the latitude: 0 in one says that the site was not set.
-_LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
+_LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
-_PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+_PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 # A zone of this and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
 # 870, and a quarter of an hour is 900 s.
 _LEAST_SECONDS = 900
@@ -42,11 +42,11 @@ _HALF_DAY = timedelta(hours=12)
 
 
 class Moment(NamedTuple):
-    """When an exposure began, as far as its header says.
+    """The begin of an exposure, as far as its header states it.
 
     Attributes
     ----------
-    when : datetime.datetime or None
+    time : datetime.datetime or None
     is_exact : bool
         Whether the time of day is known.
     is_local : bool
@@ -55,7 +55,7 @@ class Moment(NamedTuple):
         The keywords that it is from.
     """
 
-    when: datetime | None = None
+    time: datetime | None = None
     is_exact: bool = False
     is_local: bool = False
     cards: tuple[str, ...] = ()
@@ -63,15 +63,15 @@ class Moment(NamedTuple):
     @property
     def iso(self):
         """ISO date and time, as far as known; '' for nothing."""
-        if self.when is None:
+        if self.time is None:
             return ""
         if not self.is_exact:
-            return self.when.date().isoformat()
-        return self.when.isoformat(timespec="milliseconds" if self.when.microsecond else "seconds")
+            return self.time.date().isoformat()
+        return self.time.isoformat(timespec="milliseconds" if self.time.microsecond else "seconds")
 
 
 def moment_of(reader):
-    """Return when an exposure began.
+    """Return the begin of an exposure.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def moment_of(reader):
     clock = stamp.clock
     if not clock:
         # A date at midnight to the second is one without a time of day, if another card has that.
-        moment_of_clock = _clock_beside(reader, stamp, universal[1:], system)
+        moment_of_clock = _moment_with_clock(reader, stamp, universal[1:], system)
         if moment_of_clock is not None:
             return moment_of_clock
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
-    return Moment(stamp.at(clock), is_exact=True, cards=(stamp.keyword,))
+    return Moment(stamp.moment_at(clock), is_exact=True, cards=(stamp.keyword,))
 
 
 def _day_and_month(reader, stamp):
@@ -126,7 +126,7 @@ def _day_and_month(reader, stamp):
     return stamp
 
 
-def _clock_beside(reader, stamp, others, system):
+def _moment_with_clock(reader, stamp, other_stamps, system):
     """Return the moment with the time of day of another card, or None where none has it.
 
     Parameters
@@ -134,7 +134,7 @@ def _clock_beside(reader, stamp, others, system):
     reader : ccdflow.camera.header_reader.HeaderReader
     stamp : ccdflow.camera.datecards.CardTime
         The day whose time of day is wanted.
-    others : list of ccdflow.camera.datecards.CardTime
+    other_stamps : list of ccdflow.camera.datecards.CardTime
         The further dates in UT.
     system : timedelta, str or None
         As `ccdflow.camera.datecards.time_system` returns it.
@@ -148,10 +148,12 @@ def _clock_beside(reader, stamp, others, system):
         day = card_time.day if is_near else stamp.day
         start = datetime(day.year, day.month, day.day) + card_time.clock - (zone or timedelta())
         return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
-    for other_stamp in others:
+    for other_stamp in other_stamps:
         if other_stamp.clock and abs((other_stamp.day - stamp.day).days) <= 1:
             return Moment(
-                other_stamp.at(other_stamp.clock), is_exact=True, cards=(other_stamp.keyword,)
+                other_stamp.moment_at(other_stamp.clock),
+                is_exact=True,
+                cards=(other_stamp.keyword,),
             )
     days, keyword = days_of(reader)
     if days is None or not days % 1:
@@ -170,9 +172,11 @@ def _local_moment(reader, stamps, system):
         return Moment(day, is_local=True, cards=(stamp.keyword,))
     zone = _hours_east_of_ut(reader)
     if zone is not None:
-        return Moment(replace(stamp, zone=zone).at(clock), is_exact=True, cards=(stamp.keyword,))
+        return Moment(
+            replace(stamp, zone=zone).moment_at(clock), is_exact=True, cards=(stamp.keyword,)
+        )
     reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
-    return Moment(stamp.at(clock), is_exact=True, is_local=True, cards=(stamp.keyword,))
+    return Moment(stamp.moment_at(clock), is_exact=True, is_local=True, cards=(stamp.keyword,))
 
 
 # -- the night -------------------------------------------------------------------------------------
@@ -207,9 +211,9 @@ def night_of(moment, reader, longitude, file):
     local = _local_time(reader)
     if local is not None:
         return (local - _HALF_DAY).date().isoformat()
-    if moment.when is not None:
+    if moment.time is not None:
         reader.warn("no card has the time of day: the night is the day of the date card")
-        return moment.when.date().isoformat()
+        return moment.time.date().isoformat()
     reader.warn("no card has the date or time: the night is unknown, its folder's name is used")
     return undated_night(file)
 
@@ -271,24 +275,24 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         The day that the name of its folder gives.
     """
     if moment.is_local:
-        return moment.when - _HALF_DAY
-    east = longitude if longitude is not None else site_longitude(reader, moment.when)
+        return moment.time - _HALF_DAY
+    east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is not None:
-        return moment.when + timedelta(hours=east / 15) - _HALF_DAY
+        return moment.time + timedelta(hours=east / 15) - _HALF_DAY
     local = _local_time(reader)
-    if local is not None and abs(local - moment.when) <= timedelta(hours=MOST_HOURS):
+    if local is not None and abs(local - moment.time) <= timedelta(hours=MOST_HOURS):
         return local - _HALF_DAY
     zone = _hours_east_of_ut(reader)
     if zone is not None:
-        return moment.when + zone - _HALF_DAY
+        return moment.time + zone - _HALF_DAY
     if day is not None:
         noon = datetime(day.year, day.month, day.day, 12)
         widest = timedelta(hours=MOST_HOURS)
-        if noon - widest <= moment.when <= noon + timedelta(days=1) + widest:
+        if noon - widest <= moment.time <= noon + timedelta(days=1) + widest:
             reader.warn("no card has the longitude: the night is the folder's date")
             return noon
     reader.warn("no card has the longitude: the night is that of longitude 0")
-    return moment.when - _HALF_DAY
+    return moment.time - _HALF_DAY
 
 
 def site_longitude(reader, start):
@@ -368,20 +372,23 @@ def _longitude_by_coordinates(reader):
             ),
             None,
         )
-        for keyword in _PLACE
+        for keyword in _PLACE_CARDS
     ]
     if None in numbers:
         return None
     place = longitudes.longitude_of_place(*numbers)
     if place is None and any(numbers):
-        reader.warn(f"{', '.join(_PLACE)}: no telescope is there: not used")
+        reader.warn(f"{', '.join(_PLACE_CARDS)}: no telescope is there: not used")
     return place
 
 
 def _is_unset(reader):
     """Return whether the card of the latitude has 0: the site was not set."""
     latitude = reader.read(
-        "latitude", lambda content: as_number(content.value), "not a latitude", keywords=_LATITUDES
+        "latitude",
+        lambda content: as_number(content.value),
+        "not a latitude",
+        keywords=_LATITUDE_CARDS,
     )
     return latitude.value == 0
 
@@ -389,16 +396,16 @@ def _is_unset(reader):
 def _local_time(reader):
     """Return the local time of DATE-LOC and its like, or None."""
 
-    def local(content):
+    def local_time_of(content):
         day = read_day(content.value, order=order_of(content.comment))
-        clock = read_clock(day.remainder, joined=True) if day else None
-        return None if clock is None else CardTime(content.keyword, day.day).at(clock.time)
+        clock = read_clock(day.remainder, follows_date=True) if day else None
+        return None if clock is None else CardTime(content.keyword, day.day).moment_at(clock.time)
 
-    return reader.read("local_time", local, "not a date and time").value
+    return reader.read("local_time", local_time_of, "not a date and time").value
 
 
 def _hours_east_of_ut(reader):
-    """Return how far the local time is east of UT, from a card such as TIMEZONE, or None."""
+    """Return the local time less UT, a timedelta, by a card such as TIMEZONE; None without one."""
 
     def zone_of(content):
         """Return the time zone of a card as a timedelta east, None without one."""
@@ -416,8 +423,8 @@ def _hours_east_of_ut(reader):
 
     reading = reader.read("time_zone", zone_of, "not a time zone")
     if reading.value is not None and re.match("TIMEZ|TZ$", reading.keyword):
-        sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())
-        if as_number(reading.content.value) is not None and not sure and reading.value:
+        is_sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())
+        if as_number(reading.content.value) is not None and not is_sure and reading.value:
             reader.warn(
                 f"{reading.keyword}: {reading.content.value!r} is read as hours east of Greenwich"
             )

@@ -13,7 +13,7 @@ from ccdflow.camera.geometry import AmplifierSpec
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.sections import FORMS, read_region
 from ccdflow.errors import UserError
-from ccdflow.files.cards import as_list, read_card
+from ccdflow.files.cards import as_tuple, read_card
 
 CAMERA_SCHEMA = "camera.schema.json"
 """The schema of a camera's profile."""
@@ -56,11 +56,11 @@ def load_cameras(folder):
             file=folder,
             remedy="check its permissions and its disk",
         ) from None
-    by_name = {}
+    path_by_name = {}
     for path in paths:
-        if by_name.setdefault(path.stem, path) != path:
+        if path_by_name.setdefault(path.stem, path) != path:
             raise UserError(
-                f"two profiles are of one camera: {by_name[path.stem].name} is there as well",
+                f"two profiles are of one camera: {path_by_name[path.stem].name} is there as well",
                 file=path,
                 remedy="remove or rename one of them",
             )
@@ -103,7 +103,7 @@ def _camera_of_text(path, text):
     check_profile(profile, file=path)
     cards = facts.default_cards()
     for name, value in profile.get("keywords", {}).items():
-        cards[name] = () if value == "none" else tuple(read_card(card) for card in as_list(value))
+        cards[name] = () if value == "none" else tuple(read_card(card) for card in as_tuple(value))
     return Camera(
         name=path.stem,
         path=str(path),
@@ -180,8 +180,8 @@ def _condition_of_card(keyword, value):
     """Return the `Condition` of a card: its value or values, or a mapping with these and more."""
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
-        return Condition(read_card(spec), as_list(value["value"]))
-    return Condition(read_card(keyword), as_list(value))
+        return Condition(read_card(spec), as_tuple(value["value"]))
+    return Condition(read_card(keyword), as_tuple(value))
 
 
 def _type_rule(rule):
@@ -190,11 +190,11 @@ def _type_rule(rule):
     exptime = rule.get("exptime", {})
     return TypeRule(
         type=rule["type"],
-        imagetyp=as_list(rule["imagetyp"]) if "imagetyp" in rule else (),
+        imagetyp=as_tuple(rule["imagetyp"]) if "imagetyp" in rule else (),
         exptime_min=exptime.get("min"),
         exptime_max=exptime.get("max"),
         cards=tuple((condition.card, condition.values) for condition in cards),
-        files=as_list(rule["file"]) if "file" in rule else (),
+        files=as_tuple(rule["file"]) if "file" in rule else (),
     )
 
 
@@ -215,7 +215,7 @@ def _checked_amplifier(entry, index, *, file):
         return read_card(value) if isinstance(value, dict) else value
 
     overscan = entry.get("overscan", "none")
-    strips = () if overscan == "none" else as_list(overscan)
+    strips = () if overscan == "none" else as_tuple(overscan)
     spec = AmplifierSpec(
         name=str(entry.get("name", f"A{index + 1}")),
         hdu=tuple(entry["hdu"]) if isinstance(entry.get("hdu"), list) else entry.get("hdu"),

@@ -11,7 +11,7 @@ from ccdflow.files.values import Broken, as_number
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
 # ESO the product's category.
-_DONE_BY = {
+_MARKS_OF_PROGRAMS = {
     "ccdflow": ("CCDFLOW",),
     "the Space Telescope's pipeline": ("BLEVCORR", "DRIZCORR"),
     "ccdproc": ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK", "FLATCOR", "GAINCOR", "CREATDEV"),
@@ -38,7 +38,7 @@ _DONE_BY = {
     ),
 }  # fmt: skip
 # Values, in capitals, of a card that names a step which was not taken.
-_NOT_DONE = frozenset(
+_UNDONE_VALUES = frozenset(
     [
         "F",
         "FALSE",
@@ -63,7 +63,7 @@ _NOT_DONE = frozenset(
     ]
 ) | {"NOT DONE", "NOT APPLIED", "NOT PERFORMED"}
 # OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
-_SETTINGS = ("OVERSCAN", "TRIM")
+_SETTING_CARDS = ("OVERSCAN", "TRIM")
 # A sentence of a log: with a time, or with a word for what was done.
 _LOG_LINE = re.compile(
     r"[a-z]{3} +\d+ +\d+:\d\d|\d{4}-\d\d-\d\dt?\s*\d\d:|with mean|subtract|correct|remov|applied"
@@ -72,7 +72,7 @@ _LOG_LINE = re.compile(
 )
 # Words for a step, lines of HISTORY that say that it was taken, and words that deny it.
 _STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
-_HISTORY = re.compile(
+_STEP_IN_HISTORY = re.compile(
     rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"
     rf"|\b(subtract|correct|remov|divid|calibrat)\w*[\w\s:/-]{{0,24}}?\b{_STEP}"
     r"|\btrimmed to\b|\bccdproc\b.*\bdone\b",
@@ -86,7 +86,7 @@ _DENIED_STEP = re.compile(
 
 # Units of pixels that were divided by an exposure time, or turned into a flux: a bias in adu cannot
 # be subtracted from them.
-_NOT_RAW = re.compile(
+_RATE_UNIT = re.compile(
     r".*(/|\bper\b|[*^ ]\W*)\s*s(ec(onds?)?)?\b.*|.*\bs(ec(onds?)?)?\s*(\^|\*\*)?\s*\(?-1\b.*"
     r"|.*jy(/.*)?|.*\berg.*|.*\bmag.*|.*\bw(att)?\b.*m.*",
     re.IGNORECASE,
@@ -147,7 +147,7 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
         says so, a HISTORY line does, or the unit is a rate or a flux.
     """
     for header in headers:
-        for program, keywords in _DONE_BY.items():
+        for program, keywords in _MARKS_OF_PROGRAMS.items():
             for keyword in keywords:
                 if has_card(header, keyword) and _is_mark(program, keyword, header):
                     raise reduced_error(program, keyword, card_value(header, keyword), file)
@@ -155,21 +155,23 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
         if level is not None and level >= 1:
             raise reduced_error("BANZAI", "RLEVEL", level, file)
         for keyword in ("NCOMBINE", "STACKCNT"):
-            combined = as_number(card_value(header, keyword))
-            if combined is not None and combined > 1:
-                raise reduced_error("a program that combines frames", keyword, combined, file)
+            frames_combined = as_number(card_value(header, keyword))
+            if frames_combined is not None and frames_combined > 1:
+                raise reduced_error(
+                    "a program that combines frames", keyword, frames_combined, file
+                )
         if is_master_sought and (card := _master_card(header)):
             raise reduced_error("a program that makes masters", *card, file)
         _refuse_rates(header, file)
         for line in commentary(header, "HISTORY"):
-            if _HISTORY.search(line) and not _DENIED_STEP.search(line):
+            if _STEP_IN_HISTORY.search(line) and not _DENIED_STEP.search(line):
                 raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
 
 
 def _refuse_rates(header, file):
     """Refuse a frame whose unit is a rate or a flux."""
     unit = card_value(header, "BUNIT")
-    if isinstance(unit, str) and _NOT_RAW.fullmatch(unit.strip()):
+    if isinstance(unit, str) and _RATE_UNIT.fullmatch(unit.strip()):
         raise reduced_error("a program that made rates or fluxes of it", "BUNIT", unit, file)
 
 
@@ -180,14 +182,14 @@ def _is_mark(program, keyword, header):
         # ccdproc writes a step without arguments as an empty card, others announce steps so.
         return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")
     value = cards[0].value
-    if keyword in _SETTINGS:
+    if keyword in _SETTING_CARDS:
         # A number of columns, or a flag of the readout; DRAGONS writes a level with a fraction.
         if isinstance(value, str | Broken):
             return bool(_LOG_LINE.search(str(value)))
         return isinstance(value, float) and not value.is_integer()
     if keyword == "MIRAPROC":
         return "1" in str(value)
-    return str(value).strip().upper() not in _NOT_DONE
+    return str(value).strip().upper() not in _UNDONE_VALUES
 
 
 def reduced_error(program, keyword, value, file):

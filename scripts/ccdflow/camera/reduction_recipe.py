@@ -1,4 +1,4 @@
-"""How a camera's frames are reduced."""
+"""The settings of a frame's reduction."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ share it. From 16 columns on that is below a tenth, and a pixel's noise grows by
 twentieth."""
 
 # Rows for each order of a polynomial: short windows get a straight line, or a constant.
-_FOR_AN_ORDER = 16
+_ROWS_OF_AN_ORDER = 16
 
 # Strips that have a level for each row, or for each column; else they have one for the frame.
-_LINES = ("rows", "columns")
+_DIRECTIONS_WITH_LINES = ("rows", "columns")
 
 
-def _across_and_along(amplifier):
-    """Return how many columns the strips of an amplifier have together, and how many rows."""
+def _width_and_length(amplifier):
+    """Return the columns that the strips of an amplifier have together, and the rows of its data.
+
+    For strips above or below the data rows and columns are exchanged.
+    """
     axis = int(amplifier.along == "rows")
     return sum(s.shape[axis] for s in amplifier.overscan), amplifier.data.shape[1 - axis]
 
 
 @dataclass(frozen=True)
 class ReductionRecipe:
-    """How a camera's frames are reduced.
+    """The settings by which the frames of a camera are reduced.
 
     Attributes
     ----------
@@ -84,11 +87,15 @@ class ReductionRecipe:
         """
         if self.model != AUTO:
             return self
-        strips = [_across_and_along(a) for a in geometry.amplifiers if a.along in _LINES]
+        strips = [
+            _width_and_length(a) for a in geometry.amplifiers if a.along in _DIRECTIONS_WITH_LINES
+        ]
         if not self.subtract or all(across >= WIDE_ENOUGH for across, _ in strips):
             return replace(self, model=None)
         shortest = min(along for _, along in strips)
-        return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
+        return replace(
+            self, model="polynomial", order=min(self.order, shortest // _ROWS_OF_AN_ORDER)
+        )
 
     def region_of(self, amplifier):
         """Return where the science pixels of an amplifier lie in a reduced image, a `Region`."""

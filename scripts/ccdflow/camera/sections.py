@@ -109,9 +109,9 @@ class Region:
             first = _index_from_start(start, length, 0)
             last = _index_from_start(stop, length, length)
             if not 0 <= first < last <= length:
-                what = "selects nothing of" if 0 <= last <= first <= length else "leaves"
+                fault = "selects nothing of" if 0 <= last <= first <= length else "leaves"
                 raise error(
-                    f"the slice {what} the frame's {length} {axis}",
+                    f"the slice {fault} the frame's {length} {axis}",
                     file=file,
                     keyword=keyword,
                     value=text,

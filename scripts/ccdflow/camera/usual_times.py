@@ -1,4 +1,4 @@
-"""When an exposure began, of headers that say it as nearly all do, with cards that agree.
+"""The begin of an exposure, by headers that state it as nearly all do, in cards that agree.
 
 All other headers are for `ccdflow.camera.nights` and `ccdflow.camera.agreement`, which read each
 way of writing and word the warnings: here they give None. A test compares the two.
@@ -40,11 +40,11 @@ _HALF_DAY = timedelta(hours=12)
 # An exposure excuses no more than a day, seconds.
 _LONGEST_EXPOSURE = 86400.0
 # By the fact that a number of days gives: what is taken off for a Modified Julian Date.
-_NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))
+_DAY_NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))
 
 
 def usual_moment(reader, exptime):
-    """Return when an exposure began, None where the cards are unusual or do not agree.
+    """Return the begin of an exposure; None where the cards are unusual or do not agree.
 
     The result is that of `ccdflow.camera.nights.moment_of`, and `look_at_dates` has no warning.
 
@@ -75,9 +75,9 @@ def usual_moment(reader, exptime):
             moment = Moment(day + clock, is_exact=True, cards=(keyword, other_keyword))
         else:
             return None
-        allowed = TOLERANCE + timedelta(seconds=min(exptime or 0.0, _LONGEST_EXPOSURE))
-        _check_stamps(stamps, clocks, moment, allowed)
-        _check_numbers(reader, moment.when, allowed)
+        tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, _LONGEST_EXPOSURE))
+        _check_stamps(stamps, clocks, moment, tolerance)
+        _check_numbers(reader, moment.time, tolerance)
     except ValueError:
         return None
     return moment
@@ -130,40 +130,40 @@ def _cards_of_clocks(reader):
     return clocks
 
 
-def _check_stamps(stamps, clocks, moment, allowed):
-    """Check that the other cards have the time of a moment, as far as allowed.
+def _check_stamps(stamps, clocks, moment, tolerance):
+    """Check that the other cards have the time of a moment, within a tolerance.
 
     Parameters
     ----------
     stamps : list of (str, datetime.datetime, datetime.timedelta or None)
-        As `_stamps` returns them: the first one is that of the moment.
+        As `_dated_cards` returns them: the first one is that of the moment.
     clocks : list of (str, datetime.timedelta)
-        As `_clocks` returns them.
+        As `_cards_of_clocks` returns them.
     moment : ccdflow.camera.nights.Moment
-    allowed : datetime.timedelta
+    tolerance : datetime.timedelta
     """
-    when = moment.when
+    moment_time = moment.time
     for keyword, day, clock in stamps[1:]:
         # A day alone, or midnight, may be any time of the day.
         time = day + (clock or _HALF_DAY)
-        reach = allowed if clock else allowed + DAY_TOLERANCE
-        if keyword not in moment.cards and abs(time - when) > reach:
+        time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE
+        if keyword not in moment.cards and abs(time - moment_time) > time_tolerance:
             raise ValueError(_UNUSUAL)
-    midnight = datetime(when.year, when.month, when.day)
+    midnight = datetime(moment_time.year, moment_time.month, moment_time.day)
     for keyword, clock in clocks:
         if keyword in moment.cards or not UNIVERSAL_TIME_CARD.fullmatch(keyword):
             continue
-        if abs((midnight + clock - when + _HALF_DAY) % _DAY - _HALF_DAY) > allowed:
+        if abs((midnight + clock - moment_time + _HALF_DAY) % _DAY - _HALF_DAY) > tolerance:
             raise ValueError(_UNUSUAL)
 
 
-def _check_numbers(reader, when, allowed):
-    """Check that Julian dates are those of a moment, as far as allowed."""
-    for name, zero in _NUMBERS:
+def _check_numbers(reader, moment_time, tolerance):
+    """Check that Julian dates are those of a moment, within a tolerance."""
+    for name, zero in _DAY_NUMBERS:
         for _, match in _matched_cards(reader, name, _DAYS_CARD):
             value = 0.0 if match is None else float(match[1])
             # A card with more digits than a date of our centuries has gives no time.
             if not 15020 < value - zero < 88127 or not value % 1:
                 raise ValueError(_UNUSUAL)
-            if abs(MJD_START + timedelta(days=value - zero) - when) > allowed:
+            if abs(MJD_START + timedelta(days=value - zero) - moment_time) > tolerance:
                 raise ValueError(_UNUSUAL)

@@ -21,7 +21,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 _BRIGHT_SIGMA = 3.0
 # A value nearer to the clipping limit than this part of it may be beyond: sums in another order
 # have other last digits, and the pixel is looked at closely.
-_ROUNDING = 1e-6
+_ROUNDING_PART = 1e-6
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ class PixelNoise:
         Shape ``(k,)``: the charge that was subtracted.
     factors : numpy.ndarray of float64 or None
         Shape ``(n,)``: factor on that charge in each member.
-    expected : numpy.ndarray of float32 or float64, or None
+    expected_light : numpy.ndarray of float32 or float64, or None
         Shape ``(k,)``: light of the pixels, estimated from their surroundings.
     """
 
@@ -54,11 +54,11 @@ class PixelNoise:
     levels: np.ndarray
     dark: np.ndarray | None = None
     factors: np.ndarray | None = None
-    expected: np.ndarray | None = None
+    expected_light: np.ndarray | None = None
 
     def part(self, columns):
         """Return the noise of a subset of the pixels."""
-        names = ("read_variance", "photon_slope", "dark", "expected")
+        names = ("read_variance", "photon_slope", "dark", "expected_light")
         values = {name: getattr(self, name) for name in names}
         parts = {
             name: value if value is None or len(value) == 1 else value[columns]
@@ -68,15 +68,15 @@ class PixelNoise:
 
     def light(self, centre):
         """Return the light that sets the noise of pixels with this centre, (k,)."""
-        if self.expected is None:
+        if self.expected_light is None:
             return centre
-        limit = self.photon_slope * np.maximum(self.expected, 0)
+        limit = self.photon_slope * np.maximum(self.expected_light, 0)
         limit += self.read_variance
         limit /= len(self.levels)
         np.sqrt(limit, out=limit)
         limit *= _BRIGHT_SIGMA
-        limit += self.expected
-        return np.where(centre > limit, centre, self.expected)
+        limit += self.expected_light
+        return np.where(centre > limit, centre, self.expected_light)
 
     def variances(self, centre):
         """Return the variance of each value, shape ``(n, k)``, for pixels with this `centre`."""
@@ -89,7 +89,10 @@ class PixelNoise:
     def least_variance(self, low):
         """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
         # A centre that differs from the expected light is brighter.
-        light = np.maximum(low if self.expected is None else self.expected, 0) / self.levels.max()
+        light = (
+            np.maximum(low if self.expected_light is None else self.expected_light, 0)
+            / self.levels.max()
+        )
         if self.dark is not None:
             largest = (np.abs(self.factors) / self.levels**2).max()
             light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest
@@ -98,14 +101,14 @@ class PixelNoise:
         light += self.read_variance / self.levels.max() ** 2
         return light
 
-    def variance_of_mean(self, centre, keep=None):
+    def variance_of_mean(self, centre, is_kept=None):
         """Return the variance of the mean of the kept values, shape ``(k,)``.
 
         Parameters
         ----------
         centre : numpy.ndarray of float64
             Shape ``(k,)``.
-        keep : numpy.ndarray of bool, optional
+        is_kept : numpy.ndarray of bool, optional
             Shape ``(n, k)``; default: all values.
 
         Returns
@@ -114,13 +117,13 @@ class PixelNoise:
         """
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)
-        if keep is None:
+        if is_kept is None:
             count, squares, sums = len(inverse), np.sum(inverse**2), inverse.sum()
             darks = factors.sum()
         else:
-            count = np.count_nonzero(keep, axis=0)
+            count = np.count_nonzero(is_kept, axis=0)
             sums, squares, darks = (
-                _sum_by_member(np.where(keep, each[:, None], 0))
+                _sum_by_member(np.where(is_kept, each[:, None], 0))
                 for each in (inverse, inverse**2, factors)
             )
         light = self.light(centre) * sums
@@ -287,7 +290,7 @@ def _are_within_deviations(deviations, centre, mean, clip):
     largest = np.maximum(deviations[0], deviations[-1]).astype(np.float64)
     error = 4 * np.finfo(deviations.dtype).eps * (largest + np.abs(centre))
     variance = squares / n - np.square(np.abs(mean - centre) + error) - 2 * error * largest
-    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING)
+    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING_PART)
 
 
 def _is_unclipped(deviations, centre, mad, clip):
@@ -314,16 +317,16 @@ def _median_spread(mad, count):
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactResults:
     """The exact results of some pixels.
 
     Attributes
     ----------
     value, spread : numpy.ndarray of shape (k,), float64
-        The result, and the deviation that clipped, in the unit of the members.
+        The result, and its uncertainty times the root of `count`, in the unit of the members.
     count : numpy.ndarray of shape (k,), int
         Number of values that are kept.
-    keep, finite : numpy.ndarray of shape (n, k), bool
+    is_kept, is_finite : numpy.ndarray of shape (n, k), bool
         True for a value that is kept, and for one that is finite.
     variance : numpy.ndarray of shape (k,), float64, or None
         Variance of ``value`` by the noise model; None without a model.
@@ -332,19 +335,19 @@ class Exact:
     value: np.ndarray
     spread: np.ndarray
     count: np.ndarray
-    keep: np.ndarray
-    finite: np.ndarray
+    is_kept: np.ndarray
+    is_finite: np.ndarray
     variance: np.ndarray | None = None
 
     @property
     def clipped(self):
         """Number of rejected values of each member, shape ``(n,)``."""
-        return np.count_nonzero(self.finite & ~self.keep, axis=1)
+        return np.count_nonzero(self.is_finite & ~self.is_kept, axis=1)
 
     @property
     def invalid(self):
         """Number of values of each member that were not finite, shape ``(n,)``."""
-        return np.count_nonzero(~self.finite, axis=1)
+        return np.count_nonzero(~self.is_finite, axis=1)
 
 
 def solve_exactly(values, recipe, noise=None):
@@ -360,12 +363,12 @@ def solve_exactly(values, recipe, noise=None):
 
     Returns
     -------
-    Exact
+    ExactResults
     """
-    return combine_kept(values, kept_by(values, recipe, noise), recipe, noise)
+    return combine_kept(values, kept_mask(values, recipe, noise), recipe, noise)
 
 
-def kept_by(values, recipe, noise=None):
+def kept_mask(values, recipe, noise=None):
     """Return a mask of the values that the recipe keeps, shape ``(n, k)``.
 
     Parameters
@@ -382,91 +385,91 @@ def kept_by(values, recipe, noise=None):
     numpy.ndarray of shape (n, k), bool
         True for kept values.
     """
-    keep = np.isfinite(values)
+    is_kept = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
-        centre, limit = _centre_and_reach(values, keep, recipe, noise)
-        rejected = keep & ((values < centre - limit) | (values > centre + limit))
+        centre, limit = _centre_and_reach(values, is_kept, recipe, noise)
+        rejected = is_kept & ((values < centre - limit) | (values > centre + limit))
         if not rejected.any():
             break
-        keep &= ~rejected
-    return keep
+        is_kept &= ~rejected
+    return is_kept
 
 
-def _centre_and_reach(values, keep, recipe, noise):
+def _centre_and_reach(values, is_kept, recipe, noise):
     """Return the centre of each pixel and the allowed distance of a value from it.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (n, k), float64
         NaN where there is none.
-    keep : numpy.ndarray of shape (n, k), bool
+    is_kept : numpy.ndarray of shape (n, k), bool
         The values that are left.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise or None
         Needed where the recipe clips by noise.
     """
     if recipe.clip_by == "noise":
-        centre = _lower_median(values, keep)
-        count = np.maximum(np.count_nonzero(keep, axis=0), 1)
+        centre = _lower_median(values, is_kept)
+        count = np.maximum(np.count_nonzero(is_kept, axis=0), 1)
         variances = noise.variances(centre)
         # The variance of the centre is about the mean variance over the number of values.
-        centre_variance = _sum_by_member(np.where(keep, variances, 0)) / count**2
+        centre_variance = _sum_by_member(np.where(is_kept, variances, 0)) / count**2
         return centre, recipe.clip * np.sqrt(variances + centre_variance)
-    centre, mad = _kept_median(values, keep)
+    centre, mad = _kept_median(values, is_kept)
     if recipe.clip_by == "mad":
         return centre, mad * MAD_TO_SIGMA * recipe.clip
-    count = np.count_nonzero(keep, axis=0)
-    mean = _sum_by_member(np.where(keep, values, 0)) / count
-    squares = _sum_by_member(np.square(np.where(keep, values - mean, 0)))
+    count = np.count_nonzero(is_kept, axis=0)
+    mean = _sum_by_member(np.where(is_kept, values, 0)) / count
+    squares = _sum_by_member(np.square(np.where(is_kept, values - mean, 0)))
     return centre, recipe.clip * np.sqrt(squares / count)
 
 
-def _lower_median(values, keep):
+def _lower_median(values, is_kept):
     """Return the median of the kept values; the lower middle one of an even number; NaN of none.
 
     It is one of the values, so a pixel never loses all of them; and if half of them were hit by
     cosmic rays, it is one that was not.
     """
-    ordered = np.sort(np.where(keep, values, np.inf), axis=0)
-    counts = np.count_nonzero(keep, axis=0)
+    sorted_values = np.sort(np.where(is_kept, values, np.inf), axis=0)
+    counts = np.count_nonzero(is_kept, axis=0)
     middle_index = np.maximum((counts - 1) // 2, 0)
-    centre = np.take_along_axis(ordered, middle_index[None], axis=0)[0]
+    centre = np.take_along_axis(sorted_values, middle_index[None], axis=0)[0]
     return np.where(counts > 0, centre, np.nan)
 
 
-def combine_kept(values, keep, recipe, noise=None):
+def combine_kept(values, is_kept, recipe, noise=None):
     """Combine the kept values.
 
     Parameters
     ----------
     values : numpy.ndarray of float64
         Shape ``(n, k)``.
-    keep : numpy.ndarray of bool
+    is_kept : numpy.ndarray of bool
         Shape ``(n, k)``.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise, optional
 
     Returns
     -------
-    Exact
+    ExactResults
     """
-    count = np.count_nonzero(keep, axis=0)
+    count = np.count_nonzero(is_kept, axis=0)
     if recipe.method == "median":
-        value, mad = _kept_median(values, keep)
+        value, mad = _kept_median(values, is_kept)
         spread = _median_spread(mad, count)
     else:
-        value = _sum_by_member(np.where(keep, values, 0)) / count
-        squares = _sum_by_member(np.square(np.where(keep, values - value, 0)))
+        value = _sum_by_member(np.where(is_kept, values, 0)) / count
+        squares = _sum_by_member(np.square(np.where(is_kept, values - value, 0)))
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     variance = None
     if noise is not None:
-        variance = noise.variance_of_mean(value, keep) * _excess_variance(recipe, count)
-    return Exact(
+        variance = noise.variance_of_mean(value, is_kept) * _excess_variance(recipe, count)
+    return ExactResults(
         value=value,
         spread=spread,
         count=count,
-        keep=keep,
-        finite=np.isfinite(values),
+        is_kept=is_kept,
+        is_finite=np.isfinite(values),
         variance=variance,
     )
 
@@ -479,17 +482,17 @@ def _excess_variance(recipe, count):
     return table[count]
 
 
-def _kept_median(values, keep):
+def _kept_median(values, is_kept):
     """Return the median of the kept values of each pixel and their MAD; NaN if none is kept."""
-    ordered = np.sort(np.where(keep, values, np.inf), axis=0)
-    counts = np.count_nonzero(keep, axis=0)
+    sorted_values = np.sort(np.where(is_kept, values, np.inf), axis=0)
+    counts = np.count_nonzero(is_kept, axis=0)
     centre = np.full(values.shape[1], np.nan)
     mad = centre.copy()
     for count in np.flatnonzero(np.bincount(counts)):
         if count == 0:
             continue
         columns = np.flatnonzero(counts == count)
-        part = np.take(ordered[:count], columns, axis=1)
+        part = np.take(sorted_values[:count], columns, axis=1)
         centre[columns] = median_of_sorted(part, np.float64)
         deviations = np.abs(part - centre[columns])
         mad[columns] = mad_of_sorted(deviations, np.empty((count + 1, len(columns))))

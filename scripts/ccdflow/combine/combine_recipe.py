@@ -19,7 +19,7 @@ uncertain by a quarter."""
 # wider.
 _MOST_GROWTH = 5
 # The source of the clipping sigma, in words, by the value of `clip_by`.
-_SIGMA = {
+_SIGMA_SOURCES = {
     "mad": "MAD",
     "std": "standard deviation",
     "noise": "noise model",
@@ -85,7 +85,7 @@ class CombineRecipe:
                 allowed="1 or more",
                 remedy="give 1 or more; for no clipping give no limit",
             )
-        if self.clip_by not in _SIGMA:
+        if self.clip_by not in _SIGMA_SOURCES:
             raise UserError(
                 "unknown source of the clipping limit",
                 keyword="clip_by",
@@ -102,7 +102,7 @@ class CombineRecipe:
                 remedy="give fewer pixels",
             )
 
-    def resolved(self, n, noise=None):
+    def resolve(self, n, noise=None):
         """Return the recipe for `n` members, without ``auto``.
 
         Parameters
@@ -146,9 +146,9 @@ class CombineRecipe:
         if self.clip is None:
             return self.method
         times = "once" if self.iterations == 1 else f"up to {self.iterations} times"
-        sigma = _SIGMA[self.clip_by]
-        grown = f", and {self.grow} pixel around" if self.grow else ""
+        sigma = _SIGMA_SOURCES[self.clip_by]
+        growth = f", and {self.grow} pixel around" if self.grow else ""
         return (
             f"{self.method}, clipped {times} at {self.clip:g} sigma ({sigma}) about the median"
-            + grown
+            + growth
         )

@@ -22,7 +22,7 @@ _SINGLE_FRAME_CARDS = re.compile(
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+|AMPTOP(\d+)?|AMPFUL(L|\d+)"
 )
 # The comment of the card CLIPDEV, by its value.
-_SIGMA_FROM = {
+_SIGMA_COMMENTS = {
     "mad": "sigma from the median absolute deviation",
     "std": "sigma from the standard deviation",
     "noise": "sigma from gain and read noise",
@@ -30,7 +30,7 @@ _SIGMA_FROM = {
 NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
 # Members whose numbers have three digits in keywords; of more members, all have five.
-_MOST_SHORT = 999
+_MOST_SHORT_NUMBERS = 999
 # The letters of a keyword before five digits, by its letters before three: FITS allows eight
 # characters.
 _LONG_PREFIXES = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
@@ -47,12 +47,12 @@ def shared_cards(members):
     -------
     ccdflow.files.headertext.CardList
     """
-    first, *others = (member.cards for member in members)
+    first, *other_cards = (member.cards for member in members)
     return CardList(
         (keyword.removeprefix("HIERARCH").strip(), text)
         for keyword, text in first.items()
         if not _SINGLE_FRAME_CARDS.fullmatch(keyword)
-        and all(other.get(keyword) == text for other in others)
+        and all(cards.get(keyword) == text for cards in other_cards)
     )
 
 
@@ -137,7 +137,7 @@ def write_clipping_cards(cards, recipe):
     if recipe.clip is None:
         cards.set("CLIPDEV", NO_CLIPPING, "no value is rejected")
     else:
-        cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
+        cards.set("CLIPDEV", recipe.clip_by, _SIGMA_COMMENTS[recipe.clip_by])
 
 
 def write_clipping_noise_cards(cards, noises, unit="adu"):
@@ -158,7 +158,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 
 def _numbered_keywords(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
-    if count > _MOST_SHORT:
+    if count > _MOST_SHORT_NUMBERS:
         return [
             f"{_LONG_PREFIXES.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)
         ]
@@ -193,7 +193,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         level = np.nanmean(combined.image, dtype=np.float64)
     cards.set("IMGLEVEL", float(f"{level:.6g}"), f"[{unit}] mean of this image")
     for number, figure in enumerate(figures, start=1):
-        for keyword, short, name, comment in (
+        for keyword, stem, name, comment in (
             ("BIASLVL", "BIASLV", "level", "level subtracted from the members"),
             ("RNOISE", "RNOISE", "read_noise", "read noise from pairs of members"),
             ("CNOISE", "CNOISE", "combined_noise", "noise of this image, measured"),
@@ -201,8 +201,8 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         ):
             # Without overscan subtraction the level is IMGLEVEL.
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
-                numbered = keyword if len(figures) == 1 else f"{short}{number:02d}"
-                cards.set(numbered, figure[name], f"[{unit}] {comment}")
+                keyword_of_amplifier = keyword if len(figures) == 1 else f"{stem}{number:02d}"
+                cards.set(keyword_of_amplifier, figure[name], f"[{unit}] {comment}")
 
 
 def write_noise_cards(cards, combined, unit="adu"):
@@ -295,7 +295,7 @@ def write_factor_cards(cards, factors):
         cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
 
 
-def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, units):
+def write_dark_cards(cards, *, seconds, rates, hot_pixels, hot_limit, units):
     """Write the quality of a combined dark.
 
     Parameters
@@ -306,7 +306,7 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, units):
         Exposure time of the members.
     rates : sequence of ccdflow.detector.frame_figures.Estimate
         Median rate of each amplifier, in its unit a second.
-    hot : int
+    hot_pixels : int
         Number of hot pixels.
     hot_limit : float
         A pixel is hot above this rate over its neighbours, in its amplifier's unit a second.
@@ -320,4 +320,4 @@ def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, units):
             cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
     # A comment has no room for two units.
     rate_unit = f"{units[0]}/s" if len(set(units)) == 1 else "a second"
-    cards.set("NHOT", int(hot), f"pixels over those around by {hot_limit:g} {rate_unit}")
+    cards.set("NHOT", int(hot_pixels), f"pixels over those around by {hot_limit:g} {rate_unit}")

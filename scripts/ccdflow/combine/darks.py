@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.combine.measured_stack import combine_measured
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.subtracted_masters import checked_bias
 
 
@@ -49,7 +49,7 @@ def combine_darks(
         See `ccdflow.combine.stack.combine`.
     """
     bias = checked_bias(bias, "darks")
-    subtract = () if bias is None else (Subtracted(bias.pixels),)
+    subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
     combined = combine_measured(
         members,
         amplifiers,

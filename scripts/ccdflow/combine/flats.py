@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import levels_of_members, measured_noise, sample_members
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.combine.subtracted_masters import (
     SubtractedMaster,
@@ -22,7 +22,7 @@ from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
 # this many iterations, fewer once the number of lit pixels stays.
-_ITERATIONS = 10
+_MOST_ITERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def flat_levels(members, *, bias, dark, masks=None):
 def _terms_of_flats(n, bias, dark):
     """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
     bias = checked_bias(bias, "flats")
-    subtract = () if bias is None else (Subtracted(bias.pixels),)
+    subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
     if dark is None:
         return subtract
     if bias is None:
@@ -187,7 +187,7 @@ def _terms_of_flats(n, bias, dark):
             keyword="seconds",
             remedy="give one for each flat",
         )
-    return (*subtract, Subtracted(dark.master.pixels, factors, is_charge=True))
+    return (*subtract, SubtractedTerm(dark.master.pixels, factors, is_charge=True))
 
 
 def _check_levels(levels, members):
@@ -212,7 +212,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
 
     Parameters
     ----------
-    subtract : sequence of ccdflow.combine.preparation.Subtracted
+    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
         The terms that are subtracted from the members, each with its factors.
     bias : SubtractedMaster or None
     dark : ScaledDark or None
@@ -260,19 +260,20 @@ def normalise_flat(images):
 def _mean_of_lit_pixels(images):
     """Return the mean of the good, lit pixels of all images together."""
     mean, previous_count = float("nan"), None
-    good = [(image.mask == 0) & (image.count > 0) for image in images]
+    good_masks = [(image.mask == 0) & (image.count > 0) for image in images]
     limit = -np.inf
-    for _ in range(_ITERATIONS):
-        lit = [
-            is_good & (image.image >= limit) for is_good, image in zip(good, images, strict=True)
+    for _ in range(_MOST_ITERATIONS):
+        lit_masks = [
+            is_good & (image.image >= limit)
+            for is_good, image in zip(good_masks, images, strict=True)
         ]
-        count = sum(np.count_nonzero(each) for each in lit)
+        count = sum(np.count_nonzero(each) for each in lit_masks)
         if count in (0, previous_count):
             # No pixel is good, or all lit pixels are still lit.
             break
         total = sum(
             image.image.sum(where=is_lit, dtype=np.float64)
-            for is_lit, image in zip(lit, images, strict=True)
+            for is_lit, image in zip(lit_masks, images, strict=True)
         )
         mean, previous_count = total / count, count
         limit = UNLIT_BELOW * mean
@@ -298,7 +299,7 @@ def _divide_flat(image, mean, *, is_in_place=False):
         Whether its arrays may be changed: nothing else holds them.
     """
     arrays = [image.image, image.uncertainty, image.sample]
-    scaled = [
+    divided = [
         None
         if array is None
         else np.multiply(array, array.dtype.type(1 / mean), out=array if is_in_place else None)
@@ -306,12 +307,12 @@ def _divide_flat(image, mean, *, is_in_place=False):
     ]
     mask = image.mask if is_in_place else image.mask.copy()
     # A NaN is not unlit: its value is unknown.
-    mask.reshape(-1)[np.flatnonzero(scaled[0] < UNLIT_BELOW)] |= UNLIT
+    mask.reshape(-1)[np.flatnonzero(divided[0] < UNLIT_BELOW)] |= UNLIT
     return replace(
         image,
-        image=scaled[0],
-        uncertainty=scaled[1],
-        sample=scaled[2],
+        image=divided[0],
+        uncertainty=divided[1],
+        sample=divided[2],
         mask=mask,
         levels=image.levels * mean,
         shared={name: value / mean for name, value in image.shared.items()},
@@ -332,10 +333,10 @@ def amplifier_ratios(flat, amplifiers):
     dict of str to float
         By the names of the amplifiers; NaN if no pixel is good.
     """
-    good = (flat.mask == 0) & (flat.count > 0)
+    good_mask = (flat.mask == 0) & (flat.count > 0)
     ratios = {}
     for amplifier in amplifiers:
-        part, is_good = flat.image[amplifier.region.slices], good[amplifier.region.slices]
+        part, is_good = flat.image[amplifier.region.slices], good_mask[amplifier.region.slices]
         ratios[amplifier.name] = (
             float(part.mean(where=is_good, dtype=np.float64)) if is_good.any() else float("nan")
         )

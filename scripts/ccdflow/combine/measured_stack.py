@@ -20,7 +20,7 @@ def combine_measured(
     members : sequence of ccdflow.combine.member_reader.Member
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-    subtract : sequence of ccdflow.combine.preparation.Subtracted
+    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
         Masters to subtract from every member.
     masks : ccdflow.combine.preparation.MemberMasks, optional
     limits : ccdflow.combine.stack.CombineLimits, optional
@@ -35,9 +35,9 @@ def combine_measured(
     check_members(members)
     threads, shape = limits.threads, members[0].shape
     rows, sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
-    noise = measured_noise(amplifiers, shape, rows, sample, light=has_light, threads=threads)
+    noise = measured_noise(amplifiers, shape, rows, sample, has_light=has_light, threads=threads)
     if has_light and len(rows):
-        noise = replace(noise, expected=expected_light(noise, rows, sample))
+        noise = replace(noise, expected_light=expected_light(noise, rows, sample))
     del sample
     combined = combine(
         members,

@@ -68,7 +68,7 @@ def sample_members(
     """
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
-    rows = sampled_rows(ny, nx, n, wanted=SAMPLE_ROWS, itemsize=source.itemsize)
+    rows = sampled_rows(ny, nx, n, rows_wanted=SAMPLE_ROWS, itemsize=source.itemsize)
     preparation = prepare(
         n,
         (ny, nx),
@@ -99,7 +99,7 @@ def _prepared_values(raw, start, preparation):
     """Return values of members from a pixel on, prepared, with NaN where they are masked."""
     values = raw.astype(preparation.dtype)
     bits = None
-    if preparation.masks:
+    if preparation.has_masks:
         bits = np.empty(raw.shape, np.int16)
         preparation.read_bits(values, start, bits)
     preparation.apply(values, slice(start, start + raw.shape[1]))
@@ -127,12 +127,12 @@ def levels_of_members(sample):
     levels = np.array([_median_of_finite(frame) for frame in sample])
     if len(sample) < 2 or not (levels > 0).all():
         return levels
-    scaled = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
+    scaled_frames = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        middle = np.median(scaled, axis=0)
+        middle = np.median(scaled_frames, axis=0)
         # The ratio of faint pixels is mostly noise.
         middle[~(middle > _LEAST_RATIO)] = np.nan
-        ratios = np.array([_median_of_finite(frame / middle) for frame in scaled])
+        ratios = np.array([_median_of_finite(frame / middle) for frame in scaled_frames])
     if not (ratios > 0).all():
         return levels
     return levels * ratios / np.exp(np.mean(np.log(ratios)))
@@ -140,11 +140,11 @@ def levels_of_members(sample):
 
 def _median_of_finite(values):
     """Return the median of the finite values, NaN without any."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else np.nan
+    finite_values = values[np.isfinite(values)]
+    return float(np.median(finite_values)) if finite_values.size else np.nan
 
 
-def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, threads=1):
+def measured_noise(amplifiers, shape, rows, sample, *, levels=None, has_light=True, threads=1):
     """Complete the noise model from the differences of consecutive members.
 
     An unknown read noise is the part of the differences that light does not explain; an unknown
@@ -162,7 +162,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
         Results of `sample_members`.
     levels : numpy.ndarray of float64, optional
         Shape ``(n,)``: divisors of the sample; default: 1.
-    light : bool
+    has_light : bool
         Whether the members hold light: biases do not.
     threads : int
         Number of threads; the result does not depend on it.
@@ -181,16 +181,20 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
             frames = sample[:, amplifier.region.has_rows(rows), amplifier.region.columns]
-            assumed = amplifier if light else replace(amplifier, gain=None)
-            if light and frames.size and np.isnan(frames).all():
+            assumed_noise = amplifier if has_light else replace(amplifier, gain=None)
+            if has_light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
-                models.append(replace(assumed, read_noise=assumed.read_noise or DIGITAL_NOISE))
+                models.append(
+                    replace(assumed_noise, read_noise=assumed_noise.read_noise or DIGITAL_NOISE)
+                )
                 continue
-            models.append(_measured_amplifier(assumed, frames, levels, pool.map, light=light))
+            models.append(
+                _measured_amplifier(assumed_noise, frames, levels, pool.map, has_light=has_light)
+            )
     return NoiseModel(tuple(models), tuple(shape))
 
 
-def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
+def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
     """Return the noise of an amplifier, completed and corrected by pairs of frames.
 
     Parameters
@@ -202,18 +206,18 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
         Shape ``(n,)``: divisors of the frames.
     map_pairs : callable
         As `map`: of a pool of threads.
-    light : bool
+    has_light : bool
         Whether the members hold light.
     """
     indices = pairwise(range(len(frames)))
     pairs = map_pairs(lambda pair: _moments_of_pair(frames, levels, *pair), indices)
     pairs = [pair for pair in pairs if pair.moments.count > 1 and pair.moments.sigma > 0]
     if not pairs:
-        return _noise_of_header(amplifier, are_equal=not light and len(frames) > 1)
-    lacks_gain = light and amplifier.gain is None and amplifier.read_noise is not None
+        return _noise_of_header(amplifier, are_equal=not has_light and len(frames) > 1)
+    lacks_gain = has_light and amplifier.gain is None and amplifier.read_noise is not None
     if lacks_gain and _charge_of(pairs) <= _LEAST_LIGHT:
         amplifier = replace(amplifier, gain=_gain_of_bright_parts(amplifier, frames, levels))
-    amplifier = _amplifier_without_gaps(amplifier, pairs, light=light)
+    amplifier = _amplifier_without_gaps(amplifier, pairs, has_light=has_light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, map_pairs)
     if not pulls:
         # Nearly all values are equal: clipping leaves values without scatter.
@@ -263,19 +267,19 @@ def _box_medians(frames):
     n, k, nx = frames.shape
     light = np.zeros((k, nx))
     for y in range(0, k, _BOX_ROWS):
-        complete = 0
+        boxed_columns = 0
         strip = frames[:, y : y + _BOX_ROWS]
         if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
             # All boxes of full width at once.
-            complete = nx // _BOX_COLUMNS * _BOX_COLUMNS
-            boxes = strip[:, :, :complete].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
+            boxed_columns = nx // _BOX_COLUMNS * _BOX_COLUMNS
+            boxes = strip[:, :, :boxed_columns].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
             medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)
-            light[y : y + _BOX_ROWS, :complete] = np.repeat(medians, _BOX_COLUMNS)
-        for x in range(complete, nx, _BOX_COLUMNS):
+            light[y : y + _BOX_ROWS, :boxed_columns] = np.repeat(medians, _BOX_COLUMNS)
+        for x in range(boxed_columns, nx, _BOX_COLUMNS):
             box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
-            finite = box[np.isfinite(box)]
+            finite_values = box[np.isfinite(box)]
             light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = (
-                np.median(finite) if finite.size else np.nan
+                np.median(finite_values) if finite_values.size else np.nan
             )
     return light
 
@@ -324,8 +328,10 @@ def _grid_of(rows, frames):
         _mean_positions(np.arange(frames.shape[2]), _BOX_COLUMNS),
     )
     light = light[: len(middles[0]), : len(middles[1])]
-    finite = np.isfinite(light)
-    return *middles, np.where(finite, light, np.median(light[finite]) if finite.any() else 0.0)
+    is_finite = np.isfinite(light)
+    return *middles, np.where(
+        is_finite, light, np.median(light[is_finite]) if is_finite.any() else 0.0
+    )
 
 
 def _mean_positions(positions, length):
@@ -358,24 +364,24 @@ class _MemberPair(NamedTuple):
         Of the difference.
     light : float
         Median of the mean of the two, in units of their levels.
-    first, second : float
+    first_level, second_level : float
         Levels of the two.
     """
 
     moments: Moments
     light: float
-    first: float
-    second: float
+    first_level: float
+    second_level: float
 
     def excess(self, amplifier):
         """Return the measured variance of the difference less that of a noise model."""
-        predicted = _predicted_variance(amplifier, self.light, self.first, self.second)
+        predicted = _predicted_variance(amplifier, self.light, self.first_level, self.second_level)
         return self.moments.sigma**2 - predicted
 
     @property
     def inverse_squares(self):
         """Variance of the difference for a variance of 1 in each member, before the levels."""
-        return 1 / self.first**2 + 1 / self.second**2
+        return 1 / self.first_level**2 + 1 / self.second_level**2
 
 
 def _moments_of_pair(frames, levels, i, j):
@@ -404,7 +410,7 @@ def _predicted_variance(amplifier, light, *levels):
 
 def _charge_of(pairs):
     """Return the mean light of members, in their unit."""
-    return np.mean([pair.light * (pair.first + pair.second) / 2 for pair in pairs])
+    return np.mean([pair.light * (pair.first_level + pair.second_level) / 2 for pair in pairs])
 
 
 def _gain_of_bright_parts(amplifier, frames, levels):
@@ -438,24 +444,32 @@ def _gain_of_bright_parts(amplifier, frames, levels):
         photons = light * (1 / levels[i] + 1 / levels[j])
         moments = clipped_moments((frames[i] - frames[j])[is_bright] / np.sqrt(photons))
         if moments.count > 1:
-            fixed = amplifier.variance_without_light * (1 / levels[i] ** 2 + 1 / levels[j] ** 2)
-            inverses.append((moments.sigma**2, float(np.mean(fixed / photons))))
+            fixed_variance = amplifier.variance_without_light * (
+                1 / levels[i] ** 2 + 1 / levels[j] ** 2
+            )
+            inverses.append((moments.sigma**2, float(np.mean(fixed_variance / photons))))
             count += moments.count
     if not inverses:
         return None
-    total, fixed = np.mean(inverses, axis=0)
+    total, fixed_variance = np.mean(inverses, axis=0)
     # Neighbouring pairs share a frame, which adds half to the variance of their mean.
     error = total * np.sqrt(3 / count)
-    return float(1 / (total - fixed)) if error < _MOST_GAIN_ERROR * (total - fixed) else None
+    return (
+        float(1 / (total - fixed_variance))
+        if error < _MOST_GAIN_ERROR * (total - fixed_variance)
+        else None
+    )
 
 
-def _amplifier_without_gaps(amplifier, pairs, *, light):
+def _amplifier_without_gaps(amplifier, pairs, *, has_light):
     """Return the noise of an amplifier with read noise and gain, measured where unknown."""
-    if amplifier.gain is None and light and _charge_of(pairs) > _LEAST_LIGHT:
+    if amplifier.gain is None and has_light and _charge_of(pairs) > _LEAST_LIGHT:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.
         start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
         excess = np.mean([pair.excess(start) for pair in pairs])
-        photons = [max(pair.light, 0.0) * (1 / pair.first + 1 / pair.second) for pair in pairs]
+        photons = [
+            max(pair.light, 0.0) * (1 / pair.first_level + 1 / pair.second_level) for pair in pairs
+        ]
         weight = np.mean(photons)
         dark = np.mean([start.variance_without_light * pair.inverse_squares for pair in pairs])
         if weight > 0 and excess > dark:

@@ -42,7 +42,7 @@ class Member:
     dtype: str = ">f4"
 
 
-def locate(path, *, hdu=0, mask=False):
+def locate(path, *, hdu=0, is_mask=False):
     """Find the pixels of a reduced frame.
 
     Parameters
@@ -51,7 +51,7 @@ def locate(path, *, hdu=0, mask=False):
         An uncompressed FITS file.
     hdu : int or str
         Number or EXTNAME of the image.
-    mask : bool
+    is_mask : bool
         Whether it is a mask of whole numbers.
 
     Returns
@@ -79,17 +79,17 @@ def locate(path, *, hdu=0, mask=False):
         raise FrameError(
             "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
         ) from error
-    allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
+    type_of_bitpix = {8: "u1", 16: ">i2"} if is_mask else {-32: ">f4", -64: ">f8"}
     is_two_dimensional = header.get("NAXIS") == 2
-    if not is_two_dimensional or header.get("BITPIX") not in allowed:
-        kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
+    if not is_two_dimensional or header.get("BITPIX") not in type_of_bitpix:
+        image_words = "mask of uint8 or int16" if is_mask else "image of float32 or float64 pixels"
         keyword = "BITPIX" if is_two_dimensional else "NAXIS"
         raise FrameError(
-            f"cannot be combined: not a two-dimensional {kind}",
+            f"cannot be combined: not a two-dimensional {image_words}",
             file=path,
             keyword=keyword,
             value=header.get(keyword),
-            allowed=", ".join(map(str, allowed)) if is_two_dimensional else 2,
+            allowed=", ".join(map(str, type_of_bitpix)) if is_two_dimensional else 2,
             remedy=_REDUCED_REMEDY,
         )
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
@@ -101,15 +101,15 @@ def locate(path, *, hdu=0, mask=False):
             remedy="reduce the raw frame first",
         )
     shape = (header["NAXIS2"], header["NAXIS1"])
-    dtype = allowed[header["BITPIX"]]
-    needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
-    if size < needed:
+    dtype = type_of_bitpix[header["BITPIX"]]
+    bytes_needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
+    if size < bytes_needed:
         raise FrameError(
             "cannot be combined: the file ends before its pixels do",
             file=path,
             keyword="bytes",
             value=size,
-            allowed=f"{needed} bytes or more",
+            allowed=f"{bytes_needed} bytes or more",
             remedy="reduce its raw frame again",
         )
     return Member(path, offset, shape, dtype)

@@ -81,7 +81,7 @@ def read_hdus(path, count):
 
 def _hdu_and_data(text, path, offset):
     """Return the `ProductHdu` of a header, and the bytes of its data."""
-    cards, last = {}, ""
+    cards, last_keyword = {}, ""
     for start in range(0, len(text), CARD_BYTES):
         card = text[start : start + CARD_BYTES].decode("ascii")
         keyword = card[:8].rstrip()
@@ -90,13 +90,13 @@ def _hdu_and_data(text, path, offset):
         if keyword == "END":
             break
         if keyword == "CONTINUE":
-            if last in cards:
-                cards[last] += card
+            if last_keyword in cards:
+                cards[last_keyword] += card
             continue
         # The first of several cards with one keyword is kept, without the CONTINUE cards of the
         # second.
-        last = "" if keyword in cards or is_commentary(keyword) else keyword
-        if last:
+        last_keyword = "" if keyword in cards or is_commentary(keyword) else keyword
+        if last_keyword:
             cards[keyword] = card
     axes = int(_value_text(cards["NAXIS"]))
     if not axes:

@@ -51,9 +51,9 @@ def clipped_moments(values):
         NaN for fewer than two finite values.
     """
     values = np.ravel(values)
-    finite = np.isfinite(values)
-    if not finite.all():
-        values = values[finite]
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        values = values[is_finite]
     if len(values) < 2:
         return Moments(float("nan"), float("nan"), len(values))
     start = values[:: len(values) // _START_VALUES + 1]
@@ -67,14 +67,14 @@ def clipped_moments(values):
         limit = CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
         # Mostly all values are kept: two tell so in a tenth of the time of all.
         if (np.abs(extremes - mean) <= limit).all():
-            before, count, kept = count, len(values), values
+            count_before, count, values_kept = count, len(values), values
         else:
             is_kept = _are_within(values, mean, limit)
-            before, count, kept = count, int(np.count_nonzero(is_kept)), None
-        if count in (0, before):
-            count = before
+            count_before, count, values_kept = count, int(np.count_nonzero(is_kept)), None
+        if count in (0, count_before):
+            count = count_before
             break
-        mean, sigma = _mean_and_deviation(values[is_kept] if kept is None else kept)
+        mean, sigma = _mean_and_deviation(values[is_kept] if values_kept is None else values_kept)
     correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
     return Moments(mean, float(sigma * correction), count)
 

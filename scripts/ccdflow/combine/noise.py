@@ -52,26 +52,26 @@ class AmplifierNoise:
 
     def __post_init__(self):
         object.__setattr__(self, "region", Region.of_ends(self.region))
-        for keyword, value, least in (
+        for keyword, value, limit in (
             ("read_noise", self.read_noise, 0.0),
             ("gain", self.gain, float(np.finfo(np.float32).tiny)),
             ("level_noise", self.level_noise, 0.0),
             ("factor", self.factor, float(np.finfo(np.float32).tiny)),
         ):
-            if value is not None and not least <= value < np.inf:
+            if value is not None and not limit <= value < np.inf:
                 raise UserError(
                     f"the noise of amplifier {self.name} is out of range",
                     keyword=keyword,
                     value=value,
-                    allowed="a positive number" if least else "0 or more",
+                    allowed="a positive number" if limit else "0 or more",
                     remedy="give the value in electrons from the camera's manual or its profile",
                 )
 
     @property
     def variance_without_light(self):
         """Variance of a pixel without light."""
-        single = max(self.read_noise or 0.0, DIGITAL_NOISE)
-        return self.factor**2 * (single**2 + self.level_noise**2)
+        read_noise = max(self.read_noise or 0.0, DIGITAL_NOISE)
+        return self.factor**2 * (read_noise**2 + self.level_noise**2)
 
     @property
     def variance_per_light(self):
@@ -178,7 +178,7 @@ class LightGrid:
             pixels += lines[low[0]].astype(dtype)
             start, low, part = start + count, low[count:], part[count:]
 
-    def at(self, rows, columns):
+    def light_at(self, rows, columns):
         """Return the light of pixels of the amplifier; indices in the image.
 
         Parameters
@@ -223,7 +223,7 @@ class ExpectedLight:
     grids: tuple[LightGrid, ...]
     nx: int
 
-    def between(self, start, stop, dtype=np.float64):
+    def light_between(self, start, stop, dtype=np.float64):
         """Return the light of the pixels from `start` to `stop`.
 
         Parameters
@@ -242,7 +242,7 @@ class ExpectedLight:
             grid.write(first, rows)
         return rows.reshape(-1)[start - first * self.nx : stop - first * self.nx]
 
-    def at(self, rows, columns):
+    def light_at(self, rows, columns):
         """Return the light of pixels.
 
         Parameters
@@ -259,7 +259,7 @@ class ExpectedLight:
         for grid in self.grids:
             region = grid.region
             is_inside = region.has_rows(rows) & (columns >= region.x0) & (columns < region.x1)
-            light[is_inside] = grid.at(rows[is_inside], columns[is_inside])
+            light[is_inside] = grid.light_at(rows[is_inside], columns[is_inside])
         return light
 
 
@@ -273,7 +273,7 @@ class NoiseModel:
         Pixels outside all amplifiers have infinite variance.
     shape : tuple of int
         ``(ny, nx)`` of the image.
-    expected : ExpectedLight or None
+    expected_light : ExpectedLight or None
         Light of the pixels, estimated from their surroundings; it sets the noise of all pixels
         that are not significantly brighter. A pixel's own value would bias the weights: high
         values would seem noisier. None for frames with much light, for which it makes no
@@ -287,7 +287,7 @@ class NoiseModel:
 
     amplifiers: tuple[AmplifierNoise, ...]
     shape: tuple[int, int]
-    expected: ExpectedLight | None = None
+    expected_light: ExpectedLight | None = None
 
     def __post_init__(self):
         for amplifier in self.amplifiers:
@@ -375,15 +375,15 @@ class NoiseModel:
         -------
         numpy.ndarray of shape (stop - start,), of type `dtype`, or None
         """
-        if self.expected is None:
+        if self.expected_light is None:
             return None
-        return self.expected.between(start, stop, dtype)
+        return self.expected_light.light_between(start, stop, dtype)
 
     def expected_at(self, positions):
         """Return the expected light of some pixels, or None; `positions` as for `terms_at`."""
-        if self.expected is None:
+        if self.expected_light is None:
             return None
-        return self.expected.at(*np.divmod(positions, self.shape[1]))
+        return self.expected_light.light_at(*np.divmod(positions, self.shape[1]))
 
     def rows(self, rows):
         """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
@@ -415,11 +415,11 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
     """
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)
-    kinds = bands[first:last]
+    bands_of_rows = bands[first:last]
     pixels = slice(start - first * nx, stop - first * nx)
-    if kinds[0] == kinds[-1]:
-        return np.resize(pattern[kinds[0]].astype(dtype), len(kinds) * nx)[pixels]
-    return pattern[kinds].reshape(-1)[pixels].astype(dtype)
+    if bands_of_rows[0] == bands_of_rows[-1]:
+        return np.resize(pattern[bands_of_rows[0]].astype(dtype), len(bands_of_rows) * nx)[pixels]
+    return pattern[bands_of_rows].reshape(-1)[pixels].astype(dtype)
 
 
 # A simulation takes 0.03 to 0.2 s, its result 24 bytes: 256 hold the numbers of frames

@@ -60,11 +60,11 @@ class Ordering:
             Sorted along the second axis; valid until the next call.
         """
         n, count = len(values), len(places)
-        taken = self._buffer[n * count : 2 * n * count].reshape(n, count)
+        values_taken = self._buffer[n * count : 2 * n * count].reshape(n, count)
         # Any other mode of numpy would take as much memory again.
-        np.take(values, places, axis=1, out=taken, mode="clip")
+        np.take(values, places, axis=1, out=values_taken, mode="clip")
         columns = self.columns[:count]
-        np.copyto(columns, taken.T)
+        np.copyto(columns, values_taken.T)
         columns.sort(axis=1)
         return columns
 
@@ -84,12 +84,12 @@ class Ordering:
             np.copyto(low, smaller)
 
 
-def median_of_sorted(ordered, dtype):
+def median_of_sorted(sorted_values, dtype):
     """Return the median of sorted values along the first axis.
 
     Parameters
     ----------
-    ordered : numpy.ndarray of shape (n, k), float32 or float64
+    sorted_values : numpy.ndarray of shape (n, k), float32 or float64
         Sorted along the first axis.
     dtype : dtype
         Type of the result.
@@ -98,10 +98,10 @@ def median_of_sorted(ordered, dtype):
     -------
     numpy.ndarray of shape (k,), of type `dtype`
     """
-    half = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[half].astype(dtype)
-    return (ordered[half - 1].astype(dtype) + ordered[half]) / 2
+    half = len(sorted_values) // 2
+    if len(sorted_values) % 2:
+        return sorted_values[half].astype(dtype)
+    return (sorted_values[half - 1].astype(dtype) + sorted_values[half]) / 2
 
 
 def mad_of_sorted(deviations, spare):

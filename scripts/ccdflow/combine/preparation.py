@@ -14,7 +14,7 @@ from ccdflow.maskbits import SATURATED
 
 
 @dataclass(frozen=True)
-class Subtracted:
+class SubtractedTerm:
     """A master that is subtracted from every member before the combination.
 
     Attributes
@@ -115,7 +115,7 @@ class Preparation:
         return bool(self.terms) or self.scales is not None
 
     @property
-    def masks(self):
+    def has_masks(self):
         """Whether members have masks."""
         return not (self.read_mask is self.ceilings is self.flaws is None)
 
@@ -193,7 +193,7 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
         ``(ny, nx)`` of the members.
     dtype : numpy.dtype
         Native type of the members.
-    subtract : sequence of Subtracted
+    subtract : sequence of SubtractedTerm
     scale : sequence of float, optional
         Level of each member, its divisor.
     masks : MemberMasks, optional
@@ -279,11 +279,11 @@ def _checked_levels(scale, n):
     """Return the levels that frames are divided by, all above 0."""
     scales = np.array(_one_for_each(scale, n, "scale"), dtype=np.float64)
     if not ((scales > 0) & np.isfinite(scales)).all():
-        worst = int(np.argmin((scales > 0) & np.isfinite(scales)))
+        worst_index = int(np.argmin((scales > 0) & np.isfinite(scales)))
         raise UserError(
-            f"frame {worst + 1} cannot be divided by its level",
+            f"frame {worst_index + 1} cannot be divided by its level",
             keyword="scale",
-            value=float(scales[worst]),
+            value=float(scales[worst_index]),
             allowed="a number above 0",
             remedy="leave the frame out, or give its level after bias and dark",
         )

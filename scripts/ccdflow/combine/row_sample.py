@@ -11,7 +11,7 @@ _SAMPLE_BYTES = 12_600_000
 _FEWEST_ROWS, _MOST_EXCESS = 16, 5
 
 
-def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
+def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
     """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
 
     An even distance would sample only one half of a pattern that alternates from row to row.
@@ -22,7 +22,7 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
         Shape of a frame.
     n : int
         Number of frames.
-    wanted : int, optional
+    rows_wanted : int, optional
         Rows of each frame, if the memory for samples allows. The default is chosen: 250,000 pixels
         of 2048 columns give a noise to 0.2 %.
     itemsize : int, optional
@@ -31,13 +31,13 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     Returns
     -------
     numpy.ndarray of int, shape (k,)
-        At most about `wanted` rows, fewer for very many frames.
+        At most about `rows_wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)
-    wanted = min(wanted, max(affordable, min(_FEWEST_ROWS, _MOST_EXCESS * affordable)))
-    if wanted < 1:
+    rows_wanted = min(rows_wanted, max(affordable, min(_FEWEST_ROWS, _MOST_EXCESS * affordable)))
+    if rows_wanted < 1:
         return np.arange(0)
-    step = -(-ny // wanted)
+    step = -(-ny // rows_wanted)
     step += (step + 1) % 2
     return np.arange(min(step // 2, ny - 1), ny, step)
 

@@ -2,7 +2,7 @@
 
 A few threads read every frame once, a run of pixels at a time, within a given memory. They
 subtract masters and divide by levels on the way, so no prepared frame is ever written or held
-whole in memory. `tiles` holds the procedure, `clipping` the arithmetic, `noise` the noise model.
+whole in memory. `tiling` holds the procedure, `clipping` the arithmetic, `noise` the noise model.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def combine(
         Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
         Default: the guide's.
-    subtract : sequence of Subtracted
+    subtract : sequence of SubtractedTerm
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
         Level of each member, its divisor after the subtraction.
@@ -202,7 +202,7 @@ def combine(
             shape=tuple(first.shape),
             source=source,
             dtype=np.dtype(limits.dtype),
-            recipe=(recipe or CombineRecipe()).resolved(n, noise),
+            recipe=(recipe or CombineRecipe()).resolve(n, noise),
             preparation=prepare(
                 n,
                 first.shape,
@@ -263,7 +263,7 @@ def combine_arrays(
     """
     n, ny, nx = stack.shape
     rows_of_pixels = stack.reshape(n, ny * nx)
-    native = stack.dtype.newbyteorder("=")
+    native_type = stack.dtype.newbyteorder("=")
 
     def read(index, start, out):
         np.copyto(out, rows_of_pixels[index, start : start + len(out)])
@@ -273,9 +273,9 @@ def combine_arrays(
         n=n,
         shape=(ny, nx),
         source=stack.dtype,
-        dtype=native,
-        recipe=(recipe or CombineRecipe()).resolved(n, noise),
-        preparation=prepare(n, (ny, nx), native),
+        dtype=native_type,
+        recipe=(recipe or CombineRecipe()).resolve(n, noise),
+        preparation=prepare(n, (ny, nx), native_type),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
         uncertainty="scatter" if uncertainty else None,
         sample_rows=0,
@@ -296,11 +296,11 @@ def _combine_job(job, threads, memory, *, allow_empty):
         Whether some pixels, yet not all, may have no value.
     """
     totals = run_tiles(job, threads, memory)
-    empty = totals.empty
-    if empty and (empty == job.size or not allow_empty):
+    empty_pixels = totals.empty
+    if empty_pixels and (empty_pixels == job.size or not allow_empty):
         y, x = divmod(int(np.argmax(~np.isfinite(totals.image))), job.shape[1])
         raise FrameError(
-            f"{empty} of {job.size} pixels have no value in any of the {job.n} frames "
+            f"{empty_pixels} of {job.size} pixels have no value in any of the {job.n} frames "
             f"(the first is x={x + 1}, y={y + 1} of FITS)",
             remedy="mask or replace them in the frames, or allow empty pixels",
         )
@@ -320,7 +320,7 @@ def _combine_job(job, threads, memory, *, allow_empty):
         **images,
         clipped=totals.clipped,
         invalid=totals.invalid,
-        empty=empty,
+        empty=empty_pixels,
         sample=totals.sample,
         sample_rows=totals.rows,
         recipe=job.recipe,

@@ -64,10 +64,14 @@ class SubtractedMaster:
             return float(self.uncertainty)
         errors = open_image(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
-        finite = errors[np.isfinite(errors)]
+        finite_errors = errors[np.isfinite(errors)]
         # Hot pixels are few: they are left out of the typical noise.
-        typical = finite[finite <= _HOT_NOISE * np.median(finite)] if finite.size else finite
-        return float(np.sqrt(np.mean(typical**2))) if typical.size else float("nan")
+        typical_errors = (
+            finite_errors[finite_errors <= _HOT_NOISE * np.median(finite_errors)]
+            if finite_errors.size
+            else finite_errors
+        )
+        return float(np.sqrt(np.mean(typical_errors**2))) if typical_errors.size else float("nan")
 
 
 def checked_bias(bias, frames):

@@ -101,11 +101,11 @@ def ageing_of(pairs):
     (float, float)
         NaN where there are too few pairs of different nights.
     """
-    separate = [pair for pair in pairs if pair.days > 0]
-    if len(separate) < _FEWEST_NIGHTS:
+    pairs_apart = [pair for pair in pairs if pair.days > 0]
+    if len(pairs_apart) < _FEWEST_NIGHTS:
         return math.nan, math.nan
-    days = np.array([pair.days for pair in separate], float)
-    excess = np.array([pair.excess for pair in separate])
+    days = np.array([pair.days for pair in pairs_apart], float)
+    excess = np.array([pair.excess for pair in pairs_apart])
     # The scatter of a random walk grows with the days.
     weights = 1 / (days + np.median(days)) ** 2
     middle, mean = np.average([days, excess], axis=1, weights=weights)
@@ -116,4 +116,4 @@ def ageing_of(pairs):
     residuals = excess - mean - slope * (days - middle)
     slope_variance = float((weights**2 * (days - middle) ** 2 * residuals**2).sum()) / spread**2
     masters = (1 + math.sqrt(1 + 8 * len(pairs))) / 2
-    return slope, math.sqrt(slope_variance * len(separate) / max(masters - 2, 1))
+    return slope, math.sqrt(slope_variance * len(pairs_apart) / max(masters - 2, 1))

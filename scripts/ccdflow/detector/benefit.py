@@ -31,14 +31,14 @@ class Benefit:
     noise: float
 
 
-def benefit_of(image, errors, good, *, gain=1.0):
+def benefit_of(image, errors, is_good, *, gain=1.0):
     """Return the `Benefit` of a part of a combined dark.
 
     Parameters
     ----------
     image, errors : numpy.ndarray of float32
         (ny, nx): pixels and their standard errors, adu.
-    good : numpy.ndarray
+    is_good : numpy.ndarray
         (ny, nx), bool: pixels that count.
     gain : float
         Electrons per adu.
@@ -47,7 +47,7 @@ def benefit_of(image, errors, good, *, gain=1.0):
     -------
     Benefit
     """
-    values = image[good]
+    values = image[is_good]
     if values.size < 2:
         return Benefit(np.nan, np.nan, np.nan)
     middle = clipped_moments(values).mean
@@ -55,7 +55,7 @@ def benefit_of(image, errors, good, *, gain=1.0):
     squares = np.subtract(values, middle, dtype=np.float64)
     np.square(squares, out=squares)
     mean = squares.mean()
-    noise = float(np.mean(np.square(errors[good], dtype=np.float64)))
+    noise = float(np.mean(np.square(errors[is_good], dtype=np.float64)))
     squares -= mean
     scatter = np.sqrt(np.mean(np.square(squares, out=squares)))
     error = float(scatter / np.sqrt(squares.size))
@@ -79,15 +79,15 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     bool
         False if the figures are unknown.
     """
-    measured = [amplifier for amplifier in figures if amplifier.get("added") is not None]
-    if not measured:
+    known_figures = [amplifier for amplifier in figures if amplifier.get("added") is not None]
+    if not known_figures:
         return False
-    removed = bias_variance * (1 - (1 - scale) ** 2)
+    removed_variance = bias_variance * (1 - (1 - scale) ** 2)
     return all(
         scale**2 * (amplifier["structure"] + _BENEFIT_SIGMA * amplifier["structure_error"])
-        + removed
+        + removed_variance
         < scale**2 * amplifier["added"]
-        for amplifier in measured
+        for amplifier in known_figures
     )
 
 
@@ -108,8 +108,8 @@ def figures_of_dark(dark):
     for amplifier in dark.noise.amplifiers:
         part = amplifier.region.slices
         image, errors = dark.image[part], dark.uncertainty[part]
-        good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
-        effect = benefit_of(image, errors, good, gain=amplifier.gain or 1.0)
+        is_good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
+        effect = benefit_of(image, errors, is_good, gain=amplifier.gain or 1.0)
         figures.append(
             {
                 "structure": effect.structure,

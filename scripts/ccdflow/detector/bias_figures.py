@@ -22,7 +22,7 @@ from ccdflow.detector.frame_figures import (
     without_outliers,
 )
 from ccdflow.detector.threaded_map import threaded_map
-from ccdflow.robust import median_of_each
+from ccdflow.robust import median_of_each_pixel
 
 # A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
 # 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
@@ -195,18 +195,18 @@ def drift(levels, hours=None):
     (1001.5, 2.0)
     """
     levels = np.asarray(levels, dtype=np.float64)
-    finite = np.isfinite(levels)
-    count = np.count_nonzero(finite)
+    is_finite = np.isfinite(levels)
+    count = np.count_nonzero(is_finite)
     if not count:
         return Drift(UNKNOWN_FIGURE, UNKNOWN_FIGURE, float("nan"))
-    measured = levels[finite]
-    error = measured.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    finite_levels = levels[is_finite]
+    error = finite_levels.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
     times = np.full(len(levels), np.nan) if hours is None else np.asarray(hours, np.float64)
-    finite &= np.isfinite(times)
+    is_finite &= np.isfinite(times)
     return Drift(
-        level=Estimate(float(measured.mean()), float(error)),
-        slope=_slope_and_error(times[finite], levels[finite]),
-        span=float(np.ptp(measured)),
+        level=Estimate(float(finite_levels.mean()), float(error)),
+        slope=_slope_and_error(times[is_finite], levels[is_finite]),
+        span=float(np.ptp(finite_levels)),
     )
 
 
@@ -346,51 +346,51 @@ def measure_amplifier(
     frames = combined.sample[:, rows, region.columns]
     n = len(frames)
     # The figures of rows then describe columns.
-    turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-    pairs = _pair_scatters(turned, threads)
+    oriented_frames = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+    pairs = _pair_scatters(oriented_frames, threads)
     noise = _read_noise_of_pairs(pairs)
     # These three take about as long as each other.
-    combined_noise, single, differing = threaded_map(
+    combined_noise, frame_structure, largest_difference = threaded_map(
         lambda measure: measure(),
         [
-            lambda: measure_combined_noise(turned, combined.recipe),
+            lambda: measure_combined_noise(oriented_frames, combined.recipe),
             lambda: member_structure(frames, noise.value),
-            lambda: disagreement(turned, np.fmin(noise.value, overscan_noise)),
+            lambda: disagreement(oriented_frames, np.fmin(noise.value, overscan_noise)),
         ],
         threads,
     )
     image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, combined_noise.value)
-    followed = drift(levels, hours)
-    missing, factor = _missing_values(frames)
+    level_drift = drift(levels, hours)
+    missing_part, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
         amplifier=amplifier.name,
         frames=n,
-        level=followed.level.value,
-        level_error=followed.level.error,
-        level_span=followed.span,
-        drift_an_hour=followed.slope.value,
-        drift_an_hour_error=followed.slope.error,
+        level=level_drift.level.value,
+        level_error=level_drift.level.error,
+        level_span=level_drift.span,
+        drift_an_hour=level_drift.slope.value,
+        drift_an_hour_error=level_drift.slope.error,
         read_noise=noise.value,
         read_noise_error=noise.error,
         read_noise_electrons=noise.value * gain,
         header_read_noise_electrons=claim,
-        row_structure=single.rows.value,
-        row_structure_error=single.rows.error,
-        column_structure=single.columns.value,
-        column_structure_error=single.columns.error,
+        row_structure=frame_structure.rows.value,
+        row_structure_error=frame_structure.rows.error,
+        column_structure=frame_structure.columns.value,
+        column_structure_error=frame_structure.columns.error,
         combined_row_structure=combined_structure.rows.value,
         combined_column_structure=combined_structure.columns.value,
         combined_noise=combined_noise.value,
         combined_noise_error=combined_noise.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
-        disagreement=differing,
+        disagreement=largest_difference,
         pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in pairs),
         clipped_fraction=max(
-            0.0, 1 - missing - float(combined.count[region.slices].mean(dtype=np.float64)) / n
+            0.0, 1 - missing_part - float(combined.count[region.slices].mean(dtype=np.float64)) / n
         ),
     )
 
@@ -422,7 +422,7 @@ def disagreement(frames, noise):
         return float("nan")
     total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
-    centre = median_of_each(frames, median=np.median)
+    centre = median_of_each_pixel(frames, median=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
     reach = np.maximum(
         CLIP_SIGMA * max(noise, DIGITAL_NOISE), _REACH_PIXELS * _middle_distance(frames, centre)
@@ -430,12 +430,12 @@ def disagreement(frames, noise):
     for frame in frames:
         offset = frame - centre
         with np.errstate(invalid="ignore"):
-            good = np.abs(offset) <= reach
-            rows = np.where(good, offset, 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
-        offset = np.where(good, offset - rows[:, None], 0)
+            is_good = np.abs(offset) <= reach
+            rows = np.where(is_good, offset, 0).sum(axis=1) / np.maximum(is_good.sum(axis=1), 1)
+        offset = np.where(is_good, offset - rows[:, None], 0)
         total += offset
         squares += offset**2
-        count += good
+        count += is_good
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (squares - total**2 / count) / (count - 1)
     values = np.where(count > n / 2, variance, np.nan)
@@ -447,7 +447,7 @@ def disagreement(frames, noise):
 
 def _middle_distance(frames, centre):
     """Return the median distance of the frames from their centre, (k, nx)."""
-    return median_of_each(np.abs(frames - centre), median=np.median)
+    return median_of_each_pixel(np.abs(frames - centre), median=np.median)
 
 
 def _missing_values(frames):
@@ -456,9 +456,9 @@ def _missing_values(frames):
     A mean of k values has the noise of one value over the root of k, so 1 / k is averaged over the
     pixels.
     """
-    finite = np.isfinite(frames)
-    if finite.all():
+    is_finite = np.isfinite(frames)
+    if is_finite.all():
         return 0.0, 1.0
-    count = np.count_nonzero(finite, axis=0)
+    count = np.count_nonzero(is_finite, axis=0)
     factor = np.sqrt(np.mean(len(frames) / count[count > 0])) if count.any() else 1.0
-    return 1 - float(finite.mean()), float(factor)
+    return 1 - float(is_finite.mean()), float(factor)

@@ -60,11 +60,11 @@ def _rejected_of_simulated(n, recipe, noise):
     # subtracted levels are whole adu, halves, or any number.
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
-    any_mean = random.random(_TRIALS, dtype=np.float32)
+    means = random.random(_TRIALS, dtype=np.float32)
     # One place is 0, 0.25 or 0.5 adu above a whole number: the two extremes and their middle.
-    tried = [(any_mean, 0), (any_mean, halves), (any_mean, levels), (0, 0), (0.25, 0), (0.5, 0)]
+    placements = [(means, 0), (means, halves), (means, levels), (0, 0), (0.25, 0), (0.5, 0)]
     return max(
-        _rejected_part(np.rint(values + mean + level) - level, recipe) for mean, level in tried
+        _rejected_part(np.rint(values + mean + level) - level, recipe) for mean, level in placements
     )
 
 
@@ -101,9 +101,9 @@ def warnings_on_bias(figures, recipe):
     """
     sentences = []
     measured, predicted = figures["combined_noise"], figures["predicted_noise"]
-    single = max(figures["read_noise"], DIGITAL_NOISE)
+    frame_noise = max(figures["read_noise"], DIGITAL_NOISE)
     excess = measured - predicted
-    if figures["disagreement"] > _FRAME_DIFFERENCE * single:
+    if figures["disagreement"] > _FRAME_DIFFERENCE * frame_noise:
         sentences.append(
             f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
             f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
@@ -121,20 +121,20 @@ def warnings_on_bias(figures, recipe):
             "its level is so near 0 that the converter cuts off what is below: level and noise are"
             " not those of the detector"
         )
-    clipped = figures["clipped_fraction"]
-    expected = expected_clipping(figures["frames"], recipe, figures["read_noise"])
-    if clipped > expected + _EXCESS_REJECTION:
+    clipped_part = figures["clipped_fraction"]
+    expected_part = expected_clipping(figures["frames"], recipe, figures["read_noise"])
+    if clipped_part > expected_part + _EXCESS_REJECTION:
         sentences.append(
-            f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
-            f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
+            f"{100 * clipped_part:.2g} % of the values were rejected, where noise alone would have"
+            f" {100 * expected_part:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
         )
     return sentences
 
 
 # A level is near 0 within this many noises; values are cut off if those one noise below 0 are fewer
-# than expected by this factor. Chosen: at 1.5 noises 0.6 % of the values lie so low, and at higher
-# levels too few to count.
-_NEAR_ZERO, _FEWEST_BIASES = 1.5, 3
+# than expected by the second factor. Chosen: at 1.5 noises 0.6 % of the values lie so low, and at
+# higher levels too few to count.
+_NEAR_ZERO_NOISES, _MISSING_FACTOR = 1.5, 3
 
 
 def is_cut_off(frames, levels, noise):
@@ -157,7 +157,7 @@ def is_cut_off(frames, levels, noise):
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
     middle = np.median(levels) + np.nanmedian(frames[:, ::8])
-    if not 0 <= middle < _NEAR_ZERO * noise:
+    if not 0 <= middle < _NEAR_ZERO_NOISES * noise:
         return False
-    expected = math.erfc((middle / noise + 1) / 2**0.5) / 2
-    return bool(np.mean(frames + levels < -noise) < expected / _FEWEST_BIASES)
+    expected_part = math.erfc((middle / noise + 1) / 2**0.5) / 2
+    return bool(np.mean(frames + levels < -noise) < expected_part / _MISSING_FACTOR)

@@ -201,9 +201,9 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     seconds : float
         Exposure time of the dark.
     hours : sequence of float
-        When each member was taken.
+        Times of the members, in hours.
     hot_rate : float
-        The rate above which a pixel is hot.
+        Electrons (or adu) a second above its surroundings at which a pixel is hot.
     """
     part = amplifier.region.slices
     gain = amplifier.gain or 1.0

@@ -129,10 +129,10 @@ def _faint_outliers(values, limit):
 def _temperature_outliers(temperatures, tolerance):
     """Return the frames whose temperature is not that of the group."""
     values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
-    finite = values[np.isfinite(values)]
-    if not len(finite):
+    finite_values = values[np.isfinite(values)]
+    if not len(finite_values):
         return []
-    centre, left_out = float(np.median(finite)), []
+    centre, left_out = float(np.median(finite_values)), []
     for index in np.flatnonzero(np.abs(values - centre) > tolerance):
         value = float(values[index])
         limit = centre + np.copysign(tolerance, value - centre)
@@ -159,17 +159,17 @@ def _select_within_limits(beyond_limits, stats, select):
     left_out = {}
     for each in beyond_limits:
         left_out.setdefault(each.index, each)
-    good = [index for index in range(len(stats)) if index not in left_out]
-    if not good:
+    indices_within = [index for index in range(len(stats)) if index not in left_out]
+    if not indices_within:
         reason = f"no frame is left (the first: {left_out[min(left_out)].text})"
         left_out_in_order = tuple(left_out[index] for index in sorted(left_out))
         return Selection((), left_out_in_order, agrees=False, reason=reason)
-    selection = select([stats[index] for index in good])
+    selection = select([stats[index] for index in indices_within])
     for each in selection.left_out:
-        left_out[good[each.index]] = replace(each, index=good[each.index])
+        left_out[indices_within[each.index]] = replace(each, index=indices_within[each.index])
     return replace(
         selection,
-        kept=tuple(good[index] for index in selection.kept),
+        kept=tuple(indices_within[index] for index in selection.kept),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
     )
 
@@ -249,7 +249,9 @@ def _flat_figures(stats, limits):
     if len(stats) < 3:
         return
     # The variance of a box's median is pi/2 times that of its mean.
-    worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
+    worst_noise = (
+        max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
+    )
     for name, values, floor, boxes, norm, meaning in (
         (
             "shape",
@@ -271,10 +273,13 @@ def _flat_figures(stats, limits):
         deviations = _relative_deviations(values)
         if deviations is None:
             continue
-        white = _MEDIAN_OVER_MEAN * worst * boxes
+        white_noise = _MEDIAN_OVER_MEAN * worst_noise * boxes
         floor_of_figure = float(
             np.hypot(
-                floor, white if norm is _rms_of_boxes else _LOWEST_OF_BOXES * white / limits.sigma
+                floor,
+                white_noise
+                if norm is _rms_of_boxes
+                else _LOWEST_OF_BOXES * white_noise / limits.sigma,
             )
         )
         yield Figure(name, norm(deviations), floor_of_figure, "", one_sided=True, meaning=meaning)
@@ -287,14 +292,14 @@ def _relative_deviations(values):
     all pixels lies anywhere between them.
     """
     values = np.array(values, dtype=np.float64)
-    finite = np.isfinite(values).all(axis=0)
-    if not finite.any():
+    is_finite = np.isfinite(values).all(axis=0)
+    if not is_finite.any():
         return None
-    middle = np.median(values[:, finite], axis=0)
-    lit = middle > _LIT_PART
-    if not lit.any():
+    middle = np.median(values[:, is_finite], axis=0)
+    is_lit = middle > _LIT_PART
+    if not is_lit.any():
         return None
-    ratio = values[:, finite][:, lit] / middle[lit]
+    ratio = values[:, is_finite][:, is_lit] / middle[is_lit]
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
@@ -315,14 +320,16 @@ def _no_common_flat(stats, limits):
     if len(stats) < 3 or deviations is None:
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)
-    worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
-    limit = limits.disagree * float(
-        np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst * COARSE_BOXES)
+    worst_noise = (
+        max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
     )
-    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
-    if whole_scatter <= limit:
+    limit = limits.disagree * float(
+        np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst_noise * COARSE_BOXES)
+    )
+    mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if mean_scatter <= limit:
         return []
     return [
-        f"the flats have no common shape: it scatters by {100 * whole_scatter:.3g} %, more than"
+        f"the flats have no common shape: it scatters by {100 * mean_scatter:.3g} %, more than"
         f" {100 * limit:.3g} %: light or filters differ"
     ]

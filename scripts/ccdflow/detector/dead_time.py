@@ -37,7 +37,7 @@ _LEAST_SIDE = 16
 # lamp's.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this: no error is zero.
-_LEAST_LAMP = 1e-4
+_LEAST_LAMP_SCATTER = 1e-4
 # With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
 _MANY_RESIDUALS = 50
 # Value and error where no lamp was steady.
@@ -83,8 +83,8 @@ class DeadTime:
         """
         largest = 0.0
         for excess, error in zip(self.excess, self.error, strict=True):
-            sure = np.abs(excess) - sigmas * error
-            largest = max(largest, float(np.nanmax(sure, initial=0.0)))
+            certain_excess = np.abs(excess) - sigmas * error
+            largest = max(largest, float(np.nanmax(certain_excess, initial=0.0)))
         return largest * abs(inverse)
 
 
@@ -120,8 +120,8 @@ def cell_sums(values, rows, shape):
         (rows of cells, cells in a row), likewise.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
-    good = np.isfinite(values).all(axis=0)
-    values_or_zero = np.where(good, values, 0)
+    is_good = np.isfinite(values).all(axis=0)
+    values_or_zero = np.where(is_good, values, 0)
     cells = np.searchsorted(y_edges, np.arange(rows.start, rows.stop), side="right") - 1
     sums = np.zeros((len(values), len(y_edges) - 1, len(x_edges) - 1))
     count = np.zeros(sums.shape[1:])
@@ -130,7 +130,7 @@ def cell_sums(values, rows, shape):
         sums[:, cell] = np.add.reduceat(
             values_or_zero[:, is_in_cell].sum(axis=1, dtype=np.float64), x_edges[:-1], axis=1
         )
-        count[cell] = np.add.reduceat(good[is_in_cell].sum(axis=0), x_edges[:-1])
+        count[cell] = np.add.reduceat(is_good[is_in_cell].sum(axis=0), x_edges[:-1])
     return sums, count
 
 
@@ -253,11 +253,11 @@ def _mean_dead_time(flats):
     _, _, levels = _flat_levels(flats)
     seconds = np.asarray(flats.seconds, dtype=np.float64)
     sets = group_by_exposure(list(seconds))
-    repeated = [members for members in sets if len(members) > 1]
-    if len(sets) < 3 or not repeated:
+    repeated_sets = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not repeated_sets:
         return _UNKNOWN_FIGURE
-    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
-    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP)
+    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated_sets]
+    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP_SCATTER)
     if lamp > _MOST_LAMP_SCATTER:
         return _UNKNOWN_FIGURE
     averages = np.array([levels[members].mean() for members in sets])
@@ -301,14 +301,14 @@ def interpolate_cells(cells, shape):
 
 def _fill_cells(cells):
     """Return cells, those without a value with that of the nearest cell; 0 if none has one."""
-    known = np.argwhere(np.isfinite(cells))
-    if len(known) == cells.size or not len(known):
+    known_cells = np.argwhere(np.isfinite(cells))
+    if len(known_cells) == cells.size or not len(known_cells):
         return np.nan_to_num(cells)
-    filled = cells.copy()
+    filled_cells = cells.copy()
     for cell in np.argwhere(~np.isfinite(cells)):
-        nearest = known[np.argmin(np.square(known - cell).sum(axis=1))]
-        filled[tuple(cell)] = cells[tuple(nearest)]
-    return filled
+        nearest = known_cells[np.argmin(np.square(known_cells - cell).sum(axis=1))]
+        filled_cells[tuple(cell)] = cells[tuple(nearest)]
+    return filled_cells
 
 
 def _cell_weights(size):
@@ -379,14 +379,14 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     """
     mean_or_zero = 0.0 if np.isnan(mean) else mean
     excess_of_pixels = interpolate_cells(excess, shape)
-    least = min(flat_exposures, default=np.inf)
-    if min(seconds, least) - mean_or_zero <= float(excess_of_pixels.max()):
-        is_of_frame = seconds <= least
+    shortest = min(flat_exposures, default=np.inf)
+    if min(seconds, shortest) - mean_or_zero <= float(excess_of_pixels.max()):
+        is_of_frame = seconds <= shortest
         raise FrameError(
             f"the exposure of {'the frame' if is_of_frame else 'a flat'} is no longer than the"
             " dead time of the shutter",
             keyword="EXPTIME",
-            value=seconds if is_of_frame else least,
+            value=seconds if is_of_frame else shortest,
             allowed=f"above {mean_or_zero + float(excess_of_pixels.max()):.4g} s",
             remedy=f"leave the {'frame' if is_of_frame else 'flat'} out, or take"
             " `shutter: measured` out of the profile",

@@ -23,25 +23,25 @@ APERTURE_PIXELS = 50
 """The limit of the signal to noise by a flat is given for an aperture of this many pixels."""
 
 
-GAIN_DIFFERS = 0.05
+GAIN_TOLERANCE = 0.05
 """A measured gain is warned of if it differs by this part from that of the profile or header.
 
 Chosen: the standard errors of bright pixels are then off by half of it, 2.5 %.
 """
 
 # A gain is measured by the pairs of at most this many flats: three pairs.
-_GAIN_FRAMES = 4
+_MOST_GAIN_FRAMES = 4
 # A gain is measured in at most this many rows of an amplifier.
-_GAIN_ROWS = 64
+_MOST_GAIN_ROWS = 64
 # Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
 _GAIN_BLOCK = (2, 32)
 # A gain needs at least this many pixels: with fewer its error would exceed 5 %.
-_GAIN_PIXELS = 1000
+_FEWEST_GAIN_PIXELS = 1000
 # A block is lit if its photon variance, at a gain of 1, is this many times the read variance: a
 # read noise that is wrong by 10 % changes the gain by at most 1 % then.
-_GAIN_LIGHT = 20.0
+_LEAST_LIGHT_RATIO = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
-_GAIN_CLIP = 5.0
+_GAIN_CLIP_SIGMA = 5.0
 # Rounds in which hits are left out of the pixels that give a gain.
 _GAIN_ITERATIONS = 3
 # The scatter in a block is too large beyond this many sigma, once in 3 million blocks by chance:
@@ -50,7 +50,7 @@ _GAIN_BLOCK_SIGMA = 5.0
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
 # windows without a gain.
-_GAIN_ERROR = 0.02
+_MOST_GAIN_ERROR = 0.02
 # A gain differs from the header's if it is off by this many standard errors, as well: chance alone
 # does that once in 1.7 million.
 _GAIN_SIGMAS = 5.0
@@ -146,20 +146,20 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     FlatStatistics
     """
     gain = gain or 1.0
-    finite = sample[np.isfinite(sample)]
-    level = float(np.median(finite)) if finite.size else math.nan
+    finite_values = sample[np.isfinite(sample)]
+    level = float(np.median(finite_values)) if finite_values.size else math.nan
     light = max(level, 0.0) * gain
     variance = light + (read_noise * gain) ** 2
     signal_to_noise = light / math.sqrt(variance) if variance > 0 else 0.0
-    relative = sample / level if level > 0 else np.full_like(sample, np.nan)
+    relative_sample = sample / level if level > 0 else np.full_like(sample, np.nan)
     return FlatStatistics(
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        shape=_box_medians(relative, SHAPE_BOXES),
-        spots=_box_medians(relative, FINE_BOXES),
+        shape=_box_medians(relative_sample, SHAPE_BOXES),
+        spots=_box_medians(relative_sample, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
-        pixels=int(finite.size),
+        pixels=int(finite_values.size),
     )
 
 
@@ -243,10 +243,10 @@ def _measure_flat_amplifier(flat, amplifier, hours):
     """Return the figures of an amplifier of a combined flat."""
     part = amplifier.region.slices
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
-    good = (mask == 0) & (errors > 0)
-    values = image[good]
+    is_good = (mask == 0) & (errors > 0)
+    values = image[is_good]
     ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
-    quality = float(median(np.divide(values, errors[good], out=values)))
+    signal_to_noise = float(median(np.divide(values, errors[is_good], out=values)))
     levels = flat.levels * ratio * (amplifier.gain or 1.0)
     return FlatFigures(
         amplifier=amplifier.name,
@@ -255,8 +255,8 @@ def _measure_flat_amplifier(flat, amplifier, hours):
         lowest=float(levels.min()),
         highest=float(levels.max()),
         unit="electron" if amplifier.gain else "adu",
-        signal_to_noise=quality,
-        aperture_cap=quality * math.sqrt(APERTURE_PIXELS),
+        signal_to_noise=signal_to_noise,
+        aperture_cap=signal_to_noise * math.sqrt(APERTURE_PIXELS),
         lamp_drift=_lamp_drift(flat.levels, hours),
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
@@ -285,8 +285,8 @@ def measure_gain_of_flats(flat, amplifier):
         electrons for an error of 2 %, and where flats are full: they scatter too little.
     """
     rows = np.flatnonzero(amplifier.region.has_rows(flat.sample_rows))
-    rows = rows[:: max(1, len(rows) // _GAIN_ROWS)]
-    frames = flat.sample[:_GAIN_FRAMES, rows, amplifier.region.columns].astype(np.float64)
+    rows = rows[:: max(1, len(rows) // _MOST_GAIN_ROWS)]
+    frames = flat.sample[:_MOST_GAIN_FRAMES, rows, amplifier.region.columns].astype(np.float64)
     levels = flat.levels[: len(frames)]
     read_variance = amplifier.read_noise**2
     pairs = [
@@ -295,22 +295,24 @@ def measure_gain_of_flats(flat, amplifier):
     ]
     if not pairs:
         return UNKNOWN_FIGURE
-    squares, photons, fixed = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    if squares.size < _GAIN_PIXELS:
+    squares, photons, fixed_variances = (
+        np.concatenate(parts) for parts in zip(*pairs, strict=True)
+    )
+    if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     limit = _largest_block_scatter(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
-        expected = inverse * photons + fixed
-        kept = squares <= _GAIN_CLIP**2 * expected
-        kept &= (squares / expected).mean(axis=1, keepdims=True) <= limit
-        inverse = float(np.mean(((squares - fixed) / photons)[kept]))
+        expected_squares = inverse * photons + fixed_variances
+        is_kept = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
+        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= limit
+        inverse = float(np.mean(((squares - fixed_variances) / photons)[is_kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
-    relative_error = math.sqrt(2 * _PAIR_CORRELATION / max(np.count_nonzero(kept), 1))
+    relative_error = math.sqrt(2 * _PAIR_CORRELATION / max(np.count_nonzero(is_kept), 1))
     return (
         Estimate(1 / inverse, relative_error / inverse)
-        if relative_error <= _GAIN_ERROR
+        if relative_error <= _MOST_GAIN_ERROR
         else UNKNOWN_FIGURE
     )
 
@@ -335,7 +337,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
     Returns
     -------
-    squares, photons, fixed : numpy.ndarray
+    squares, photons, fixed_variance : numpy.ndarray
         Shape ``(k, pixels of a block)``, of the blocks with enough light: the expectation of the
         first is the second over the gain, plus the third.
     """
@@ -356,15 +358,15 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
         count / (count - 1)
     ) ** 0.5
     photons = light * inverse_levels.sum()
-    fixed = read_variance * np.square(inverse_levels).sum()
-    is_lit = photons > _GAIN_LIGHT * max(fixed, np.square(inverse_levels).sum())
+    fixed_variance = read_variance * np.square(inverse_levels).sum()
+    is_lit = photons > _LEAST_LIGHT_RATIO * max(fixed_variance, np.square(inverse_levels).sum())
     # A block in which a pixel is too faint, or stands out, is left out whole with its mean.
-    is_usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP * 2 * np.median(
+    is_usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP_SIGMA * 2 * np.median(
         np.abs(difference), axis=1
     )
-    chosen = is_lit.all(axis=1) & is_usual
-    photons, squares = photons[chosen], np.square(difference[chosen])
-    return squares, photons, np.full(squares.shape, fixed)
+    is_chosen = is_lit.all(axis=1) & is_usual
+    photons, squares = photons[is_chosen], np.square(difference[is_chosen])
+    return squares, photons, np.full(squares.shape, fixed_variance)
 
 
 def gain_differs(gain, measured, error):
@@ -389,7 +391,7 @@ def gain_differs(gain, measured, error):
     (False, False)
     """
     difference = abs(measured - gain)
-    return difference > GAIN_DIFFERS * gain and difference > _GAIN_SIGMAS * error
+    return difference > GAIN_TOLERANCE * gain and difference > _GAIN_SIGMAS * error
 
 
 def _lamp_drift(levels, hours):

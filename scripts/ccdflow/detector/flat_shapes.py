@@ -43,8 +43,8 @@ class OddShape(NamedTuple):
     index : int
         Among the flats.
     distance, limit : float
-        Root mean square of its boxes' difference from the others, slopes taken off, and how large
-        that may be; parts of the light.
+        Root mean square of the difference of its boxes from the others, slopes taken off, and the
+        limit of it; parts of the light.
     """
 
     index: int
@@ -52,7 +52,7 @@ class OddShape(NamedTuple):
     limit: float
 
 
-def odd_shape(sample):
+def find_odd_shape(sample):
     """Find the flat of direct images whose shape is least like that of the others.
 
     Light that falls off to one side differs from flat to flat, above all in twilight, so a plane is
@@ -84,8 +84,8 @@ def odd_shape(sample):
         ratios = (levelled / np.median(levelled, axis=0)).T
         slopes = plane @ np.linalg.lstsq(plane, ratios, rcond=None)[0]
         levelled = levelled / slopes.T
-    rest = ratios - slopes
-    distances = np.sqrt(np.mean(np.square(rest), axis=0))
+    residuals = ratios - slopes
+    distances = np.sqrt(np.mean(np.square(residuals), axis=0))
     centre = float(np.median(distances))
     scatter = MAD_TO_SIGMA * float(np.median(np.abs(distances - centre)))
     floor = math.hypot(_LEAST_SCATTER, _MEDIAN_OVER_MEAN * _noise_of(sample) / pixels**0.5)

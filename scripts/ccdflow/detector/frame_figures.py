@@ -69,10 +69,10 @@ def white_part(image):
     moments = clipped_moments(image)
     with np.errstate(invalid="ignore"):
         limit = CLIP_SIGMA * max(moments.sigma, DIGITAL_NOISE)
-        good = np.abs(image - moments.mean) <= limit
-        means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
+        is_good = np.abs(image - moments.mean) <= limit
+        means = np.where(is_good, image, 0).sum(axis=1, dtype=np.float64) / is_good.sum(axis=1)
     residual = clipped_moments(image - means[:, None].astype(image.dtype))
-    length = max(np.count_nonzero(good) / len(image), 2)
+    length = max(np.count_nonzero(is_good) / len(image), 2)
     return Moments(residual.mean, residual.sigma * np.sqrt(length / (length - 1)), residual.count)
 
 
@@ -123,14 +123,16 @@ def frame_statistics(image, overscan=()):
     FrameStatistics
     """
     ny, nx = image.shape
-    rows = image[sampled_rows(ny, nx, 1, wanted=FRAME_ROWS)]
+    rows = image[sampled_rows(ny, nx, 1, rows_wanted=FRAME_ROWS)]
     with np.errstate(invalid="ignore"):
         # Infinite neighbours differ by NaN.
         steps = np.diff(rows, axis=1)
     noise = clipped_moments(steps).sigma / 2**0.5
     clean = without_outliers(rows)
     with np.errstate(invalid="ignore"):
-        bright = np.count_nonzero(rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE))
+        bright_count = np.count_nonzero(
+            rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE)
+        )
     overscan = np.ravel(overscan)
     return FrameStatistics(
         level=clean.level,
@@ -138,7 +140,7 @@ def frame_statistics(image, overscan=()):
         noise=noise,
         row_structure=clean.excess(noise, axis=1).value,
         column_structure=clean.excess(noise, axis=0).value,
-        bright=float(bright / rows.size),
+        bright=float(bright_count / rows.size),
         shape=tuple(float(mean) for mean in clean.boxes().ravel()),
         pixels=rows.size,
     )
@@ -151,20 +153,20 @@ class CleanImage:
     Attributes
     ----------
     values : numpy.ndarray of shape (ny, nx), float32 or float64
-        Less the mean level; 0 where `good` is False.
-    good : numpy.ndarray of shape (ny, nx), bool
+        Less the mean level; 0 where `is_good` is False.
+    is_good : numpy.ndarray of shape (ny, nx), bool
     level : float
         The mean of the good pixels.
     """
 
     values: np.ndarray
-    good: np.ndarray
+    is_good: np.ndarray
     level: float
 
     def means(self, axis):
         """Return the means along an axis, (nx,) or (ny,); NaN where no pixel is good."""
         with np.errstate(invalid="ignore"):
-            count = np.count_nonzero(self.good, axis=axis)
+            count = np.count_nonzero(self.is_good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
 
     def excess(self, noise, *, axis):
@@ -190,9 +192,9 @@ class CleanImage:
         if len(means) < 2:
             return UNKNOWN_FIGURE
         variance = means.var(ddof=1)
-        white = noise**2 * len(means) / np.count_nonzero(self.good)
+        white_variance = noise**2 * len(means) / np.count_nonzero(self.is_good)
         error = variance * np.sqrt(2 / (len(means) - 1))
-        value = np.sqrt(max(variance - white, 0))
+        value = np.sqrt(max(variance - white_variance, 0))
         if value**2 <= error:
             return Estimate(float(value), float(np.sqrt(error)))
         return Estimate(float(value), float(error / (2 * value)))
@@ -207,7 +209,7 @@ class CleanImage:
             values = np.add.reduceat(self.values.astype(np.float64), rows[:-1], axis=0)
         else:
             values = np.stack([_sum_of_rows(self.values[slice(*line)]) for line in lines])
-        counts = np.stack([np.count_nonzero(self.good[slice(*line)], axis=0) for line in lines])
+        counts = np.stack([np.count_nonzero(self.is_good[slice(*line)], axis=0) for line in lines])
         with np.errstate(invalid="ignore"):
             return np.add.reduceat(values, columns[:-1], axis=1) / np.add.reduceat(
                 counts, columns[:-1], axis=1
@@ -231,11 +233,11 @@ def without_outliers(image):
     residual = image - profile
     limit = CLIP_SIGMA * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
     with np.errstate(invalid="ignore"):
-        good = np.abs(residual) <= limit
-    if good.all():
+        is_good = np.abs(residual) <= limit
+    if is_good.all():
         # The same numbers in the same order, without a copy of those that are good.
         level = np.mean(np.ravel(image), dtype=np.float64)
-        return CleanImage(image - np.asarray(level, image.dtype), good, float(level))
-    level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
-    values = np.where(good, image - np.asarray(level, image.dtype), 0)
-    return CleanImage(values, good, float(level))
+        return CleanImage(image - np.asarray(level, image.dtype), is_good, float(level))
+    level = np.mean(image[is_good], dtype=np.float64) if is_good.any() else np.nan
+    values = np.where(is_good, image - np.asarray(level, image.dtype), 0)
+    return CleanImage(values, is_good, float(level))

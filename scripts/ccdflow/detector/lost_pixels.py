@@ -23,7 +23,7 @@ class LostPart:
     part : float
         Of the pixels of amplifiers with signal, 0 to 1.
     causes : tuple of str
-        Why, in words, the most frequent cause first.
+        The causes in words, the most frequent one first.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.frame_figures import COARSE_BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.errors import UserError
-from ccdflow.robust import MAD_TO_SIGMA, median_of_each
+from ccdflow.robust import MAD_TO_SIGMA, median_of_each_pixel
 
 # The figure by which a frame with the pixels of another is left out.
 _COPY = "copy"
@@ -157,11 +157,11 @@ class Figure:
 
     def limits(self, sigma):
         """Return the median and scatter of the group, and the allowed distance from the median."""
-        finite = self.values[np.isfinite(self.values)]
-        if not len(finite):
+        finite_values = self.values[np.isfinite(self.values)]
+        if not len(finite_values):
             return np.nan, 0.0, np.inf
-        centre = float(np.median(finite))
-        scatter = MAD_TO_SIGMA * float(np.median(np.abs(finite - centre)))
+        centre = float(np.median(finite_values))
+        scatter = MAD_TO_SIGMA * float(np.median(np.abs(finite_values - centre)))
         return centre, scatter, sigma * max(scatter, self.floor)
 
 
@@ -250,13 +250,13 @@ def selection_of(figures, count, limits, no_common_shape):
 
 def _sentences_on_too_many(left_out, count, limits):
     """Return a sentence on a group from which too many frames are left out, or none: a list."""
-    allowed = max(1, int(limits.left_out * count))
-    if len(left_out) <= allowed:
+    most_left_out = max(1, int(limits.left_out * count))
+    if len(left_out) <= most_left_out:
         return []
     first = min(left_out, key=lambda frame: frame.index)
     return [
         f"{len(left_out)} of {count} frames do not look like the others, more than "
-        f"{allowed} (the first: {first.text})"
+        f"{most_left_out} (the first: {first.text})"
     ]
 
 
@@ -280,9 +280,9 @@ def leave_out(selection, further, thresholds=None):
     further = [replace(frame, index=selection.kept[frame.index]) for frame in further]
     indices = {frame.index for frame in further}
     left_out = tuple(sorted((*selection.left_out, *further), key=lambda frame: frame.index))
-    unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
-    count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
-    reasons = _sentences_on_too_many(unlike, count, thresholds or Thresholds())
+    frames_unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
+    count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(frames_unlike))
+    reasons = _sentences_on_too_many(frames_unlike, count, thresholds or Thresholds())
     return Selection(
         kept=tuple(index for index in selection.kept if index not in indices),
         left_out=left_out,
@@ -308,13 +308,13 @@ def find_copies(frames, names):
     list of LeftOut
         Constant frames are never among them, because they are all alike.
     """
-    first, copies = {}, []
+    first_index, copies = {}, []
     for index, frame in enumerate(frames):
-        earlier = first.setdefault(frame.tobytes(), index)
+        earlier = first_index.setdefault(frame.tobytes(), index)
         if earlier == index:
             continue
-        finite = frame[np.isfinite(frame)]
-        if finite.size and np.ptp(finite):
+        finite_values = frame[np.isfinite(frame)]
+        if finite_values.size and np.ptp(finite_values):
             text = f"its pixels are those of {names[earlier]}: combined once"
             copies.append(LeftOut(index, _COPY, np.nan, np.nan, text))
     return copies
@@ -345,14 +345,14 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     if len(frames) < 3 or min(frames.shape[1:]) < COARSE_BOXES:
         return []
-    middle = median_of_each(frames)
+    middle = median_of_each_pixel(frames)
     spreads = np.array(
         threaded_map(lambda frame: white_part(frame - middle).sigma, frames, threads)
     )
-    finite = spreads[np.isfinite(spreads)]
-    if not len(finite):
+    finite_spreads = spreads[np.isfinite(spreads)]
+    if not len(finite_spreads):
         return []
-    floor = limits.noise * max(float(np.median(finite)), DIGITAL_NOISE)
+    floor = limits.noise * max(float(np.median(finite_spreads)), DIGITAL_NOISE)
     figure = Figure("scatter about the group's median", spreads, floor, one_sided=True)
     centre, _, reach = figure.limits(limits.sigma)
     return [
@@ -395,8 +395,8 @@ def figures_of(stats, limits):
     def values(name):
         return np.array([getattr(frame, name) for frame in stats], dtype=np.float64)
 
-    common = limits.level * noise
-    yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
+    common_floor = limits.level * noise
+    yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common_floor)
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
     pixels = max(min(frame.pixels for frame in stats), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
@@ -411,8 +411,8 @@ def figures_of(stats, limits):
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
     bright_part_variance = np.median(values("bright")) / pixels
-    bright = max(limits.bright, bright_part_variance**0.5)
-    yield Figure("fraction of bright pixels", values("bright"), bright, "", one_sided=True)
+    bright_floor = max(limits.bright, bright_part_variance**0.5)
+    yield Figure("fraction of bright pixels", values("bright"), bright_floor, "", one_sided=True)
     # The error of the rms of boxes of white noise.
     box_error = (0.5 / pixels) ** 0.5
     yield Figure(
@@ -453,11 +453,11 @@ def sentences_on_shapes(stats, limits):
     row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
     box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in stats), 1) ** 0.5
     limit = max(limits.sigma * limits.structure * noise, 3 * np.hypot(row_noise, box_noise))
-    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
-    if whole_scatter <= limit:
+    mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if mean_scatter <= limit:
         return []
     return [
-        f"the frames have no common coarse structure: it scatters by {whole_scatter:.4g} adu, "
+        f"the frames have no common coarse structure: it scatters by {mean_scatter:.4g} adu, "
         f"more than {limit:.4g} adu"
     ]
 
@@ -482,8 +482,8 @@ def _outliers_of_figure(figure, centre, reach):
     distance = figure.values - centre
     if not figure.one_sided:
         distance = np.abs(distance)
-    unmeasured = ~np.isfinite(figure.values) & np.isfinite(centre)
-    return [int(i) for i in np.flatnonzero((distance > reach) | unmeasured)]
+    is_unmeasured = ~np.isfinite(figure.values) & np.isfinite(centre)
+    return [int(i) for i in np.flatnonzero((distance > reach) | is_unmeasured)]
 
 
 def _left_out_by(figure, index, centre, reach):

@@ -27,7 +27,7 @@ _MOST_ELONGATED = 1.6
 _LEAST_PEAK = 12.0
 
 
-def star_width(image, *, step, small, top=math.inf):
+def star_width(image, *, step, small_image, top=math.inf):
     """Measure the median full width at half maximum of the brightest stars.
 
     A width is that of a disc with as many pixels as the star has above half of its peak; the
@@ -39,7 +39,7 @@ def star_width(image, *, step, small, top=math.inf):
         Shape (ny, nx); may be a memory map.
     step : int
         Pixels of the image along a pixel of the small one.
-    small : numpy.ndarray of shape (rows, columns), float32
+    small_image : numpy.ndarray of shape (rows, columns), float32
         The small image, finite or NaN.
     top : float, optional
         Peaks from this value on are left out as saturated.
@@ -52,7 +52,7 @@ def star_width(image, *, step, small, top=math.inf):
         Their number.
     """
     widths = []
-    for y, x in _brightest_pixels(small):
+    for y, x in _brightest_pixels(small_image):
         middle = (int((y + 0.5) * step), int((x + 0.5) * step))
         width = _width_of_star(image, middle, step, top)
         if width is not None:
@@ -62,14 +62,14 @@ def star_width(image, *, step, small, top=math.inf):
     return float(np.median(widths)), len(widths)
 
 
-def _brightest_pixels(small):
+def _brightest_pixels(small_image):
     """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
-    finite_pixels = np.where(np.isfinite(small), small, -np.inf)
-    finite = small[np.isfinite(small)]
-    if finite.size < 9:
+    finite_pixels = np.where(np.isfinite(small_image), small_image, -np.inf)
+    finite_values = small_image[np.isfinite(small_image)]
+    if finite_values.size < 9:
         return []
-    middle = float(np.median(finite))
-    limit = middle + 5 * MAD_TO_SIGMA * float(np.median(np.abs(finite - middle)))
+    middle = float(np.median(finite_values))
+    limit = middle + 5 * MAD_TO_SIGMA * float(np.median(np.abs(finite_values - middle)))
     inner = finite_pixels[1:-1, 1:-1]
     is_peak = inner > limit
     for dy in (0, 1, 2):
@@ -126,18 +126,20 @@ def _width_of_star(image, middle, step, top):
 
 def _connected_to_middle(mask):
     """Return the pixels of a mask that are connected to its middle."""
-    connected = np.zeros_like(mask)
-    connected[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS] = mask[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS]
+    is_connected = np.zeros_like(mask)
+    is_connected[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS] = mask[
+        MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS
+    ]
     while True:
-        grown = connected.copy()
-        grown[1:] |= connected[:-1]
-        grown[:-1] |= connected[1:]
-        grown[:, 1:] |= connected[:, :-1]
-        grown[:, :-1] |= connected[:, 1:]
-        grown &= mask
-        if (grown == connected).all():
-            return connected
-        connected = grown
+        is_grown = is_connected.copy()
+        is_grown[1:] |= is_connected[:-1]
+        is_grown[:-1] |= is_connected[1:]
+        is_grown[:, 1:] |= is_connected[:, :-1]
+        is_grown[:, :-1] |= is_connected[:, 1:]
+        is_grown &= mask
+        if (is_grown == is_connected).all():
+            return is_connected
+        is_connected = is_grown
 
 
 def _box_about_star(image, middle, reach):

@@ -130,10 +130,10 @@ class Trend:
         list of Event
         """
         values = np.asarray(values, float)
-        finite = values[np.isfinite(values)]
-        if not finite.size:
+        finite_values = values[np.isfinite(values)]
+        if not finite_values.size:
             return []
-        scale = abs(float(noise if self.is_level else np.median(finite)))
+        scale = abs(float(noise if self.is_level else np.median(finite_values)))
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.steady * scale
         if self.is_number:
@@ -158,7 +158,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     Parameters
     ----------
     days : sequence of float
-        When each value was taken, in ascending order.
+        The day of each value, in ascending order.
     values : sequence of float
         A value a night; values that are not finite do not count.
     errors : sequence of float, optional
@@ -185,13 +185,13 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     (5, 0.1)
     """
     days, values = np.asarray(days, float), np.asarray(values, float)
-    measured = np.flatnonzero(np.isfinite(values))
-    if measured.size < 2 * FEWEST_NIGHTS_A_SIDE:
+    measured_nights = np.flatnonzero(np.isfinite(values))
+    if measured_nights.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
     is_known = np.isfinite(errors)
     errors = np.where(is_known, errors, np.median(errors[is_known]) if is_known.any() else 0.0)
-    indices = measured[_has_company(values[measured], errors[measured], floor)]
+    indices = measured_nights[_has_company(values[measured_nights], errors[measured_nights], floor)]
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     series = _Nights(days[indices], values[indices], errors[indices], floor)
@@ -205,13 +205,17 @@ def _has_company(values, errors, floor):
         np.maximum(_scatter_at_each_night(values), floor), errors
     )
     reach = _NIGHTS_OF_MEDIAN // 2
-    around = np.pad(values, reach, constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(around, _NIGHTS_OF_MEDIAN)
+    windows_about = np.pad(values, reach, constant_values=np.nan)
+    windows_about = np.lib.stride_tricks.sliding_window_view(windows_about, _NIGHTS_OF_MEDIAN)
     # Beside a step, the nights of one side alone are alike.
-    ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
-    first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
+    windows_ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
+    first, last = slice(0, len(windows_ahead)), slice(len(values) - len(windows_ahead), None)
     has_company = np.zeros(values.size, bool)
-    for part, windows in ((slice(None), around), (first, ahead), (last, ahead)):
+    for part, windows in (
+        (slice(None), windows_about),
+        (first, windows_ahead),
+        (last, windows_ahead),
+    ):
         middle = np.nanmedian(windows, axis=1)
         is_alike = np.abs(windows - middle[:, None]) <= limit[part, None]
         is_majority = 2 * is_alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
@@ -263,8 +267,10 @@ def _event_of_all_nights(event, indices, values, scatter):
     scatter : float
     """
     first, last = int(indices[event.first]), int(indices[event.last_before])
-    between = np.arange(last + 1, first)
-    same_state = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
+    nights_between = np.arange(last + 1, first)
+    same_state = nights_between[
+        np.abs(values[nights_between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter
+    ]
     first = int(same_state[0]) if same_state.size else first
     measured_nights = [night for night in range(last, first) if math.isfinite(values[night])]
     return replace(event, first=first, last_before=measured_nights[-1])
@@ -279,7 +285,7 @@ class _Fit:
     before: np.ndarray
     after: np.ndarray
 
-    def at(self, night):
+    def step_at(self, night):
         """Return the `_FittedStep` of one night."""
         return _FittedStep(
             step=float(self.step[night]),
@@ -345,9 +351,9 @@ class _Nights:
         self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
         self.scatter = max(_scatter_of_all_nights(values), self.least)
         scatters = np.maximum(_scatter_at_each_night(values), self.scatter)
-        between = np.maximum(scatters**2 - typical**2, 0.0)
+        variance_between = np.maximum(scatters**2 - typical**2, 0.0)
         # Chosen: however small its error, no night weighs more than a hundred usual ones.
-        self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
+        self.weights = 1 / np.maximum(variance_between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
     def cut(self, limit, least):
@@ -356,53 +362,53 @@ class _Nights:
         The largest step is tried first. Errors are those of what it leaves: a walk at random is
         made of steps, and one of them taken out it walks as before.
         """
-        cuts, tried = [], []
-        while len(cuts) < _MOST_STEPS and len(tried) < _TRIALS_WITHOUT_STEP:
+        cuts, nights_tried = [], []
+        while len(cuts) < _MOST_STEPS and len(nights_tried) < _TRIALS_WITHOUT_STEP:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
             size[~(np.abs(fit.step) >= least)] = 0.0
-            for night in tried:
+            for night in nights_tried:
                 size[max(night - FEWEST_NIGHTS_A_SIDE, 0) : night + FEWEST_NIGHTS_A_SIDE] = 0.0
-            best = int(np.argmax(size))
-            if not size[best] >= limit:
+            best_night = int(np.argmax(size))
+            if not size[best_night] >= limit:
                 break
-            dated = self._date_cut(best, cuts)
-            with_dated = sorted({*cuts, dated})
+            dated_cut = self._date_cut(best_night, cuts)
+            cuts_with_dated = sorted({*cuts, dated_cut})
             if (
-                len(with_dated) > len(cuts)
-                and self._judge_cut(dated, with_dated, least).sigma >= limit
+                len(cuts_with_dated) > len(cuts)
+                and self._judge_cut(dated_cut, cuts_with_dated, least).sigma >= limit
             ):
-                cuts = with_dated
+                cuts = cuts_with_dated
             else:
-                tried.append(best)
+                nights_tried.append(best_night)
         return self._settle_steps(cuts, limit, least)
 
     def _settle_steps(self, cuts, limit, least):
         """Return the steps of `cut`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
-            others = [other for other in cuts if other != cut]
-            cuts = sorted({*others, self._date_cut(cut, others)})
+            other_cuts = [other_cut for other_cut in cuts if other_cut != cut]
+            cuts = sorted({*other_cuts, self._date_cut(cut, other_cuts)})
         judged = [self._judge_cut(cut, cuts, least) for cut in cuts]
         return [step for step in judged if step.sigma >= limit]
 
-    def _date_cut(self, cut, others):
+    def _date_cut(self, cut, other_cuts):
         """Return the night near a cut at which a step leaves the least squares."""
-        low, high = (np.full(self.values.size, end[cut]) for end in self._window(others))
+        low, high = (np.full(self.values.size, end[cut]) for end in self._window(other_cuts))
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
     def _judge_cut(self, cut, cuts, least):
         """Return the `_JudgedCut` of one of several cuts."""
-        fit = self._fit(*self._window([other for other in cuts if other != cut]))
-        fitted = fit.at(cut)
+        fit = self._fit(*self._window([other_cut for other_cut in cuts if other_cut != cut]))
+        step_fit = fit.step_at(cut)
         residuals = self._residuals(cuts)
         gaps = np.diff(self.days)
-        waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
+        days_waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
         inflation = self._inflation(residuals, len(cuts))
-        error = math.sqrt(fitted.variance * inflation**2 + self._wander(residuals) * waited)
-        size = abs(fitted.step)
+        error = math.sqrt(step_fit.variance * inflation**2 + self._wander(residuals) * days_waited)
+        size = abs(step_fit.step)
         sigma = self._sigma(size / error) if size >= least else 0.0
-        return _JudgedCut(cut, fitted, sigma, error)
+        return _JudgedCut(cut, step_fit, sigma, error)
 
     def event(self, judged):
         """Return the `Event` of a `_JudgedCut`, by the indices of these nights."""
@@ -422,15 +428,19 @@ class _Nights:
         NaN where a side has fewer than `FEWEST_NIGHTS_A_SIDE` nights.
         """
         index = np.arange(low.size)
-        before, after = self._sums(low, index), self._sums(index, high)
+        sums_before, sums_after = self._sums(low, index), self._sums(index, high)
         with np.errstate(divide="ignore", invalid="ignore"):
-            t_before, y_before = before[1] / before[0], before[2] / before[0]
-            t_after, y_after = after[1] / after[0], after[2] / after[0]
-            xx = before[3] - before[1] * t_before + after[3] - after[1] * t_after
-            xy = before[4] - before[1] * y_before + after[4] - after[1] * y_after
+            t_before, y_before = sums_before[1] / sums_before[0], sums_before[2] / sums_before[0]
+            t_after, y_after = sums_after[1] / sums_after[0], sums_after[2] / sums_after[0]
+            xx = (
+                sums_before[3] - sums_before[1] * t_before + sums_after[3] - sums_after[1] * t_after
+            )
+            xy = (
+                sums_before[4] - sums_before[1] * y_before + sums_after[4] - sums_after[1] * y_after
+            )
             slope, distance = xy / xx, t_after - t_before
             step = y_after - y_before - slope * distance
-            variance = 1 / before[0] + 1 / after[0] + distance**2 / xx
+            variance = 1 / sums_before[0] + 1 / sums_after[0] + distance**2 / xx
             dates = self.days - np.diff(self.days, prepend=self.days[0]) / 2
             ends = y_before + slope * (dates - t_before), y_after + slope * (dates - t_after)
         step[(index - low < FEWEST_NIGHTS_A_SIDE) | (high - index < FEWEST_NIGHTS_A_SIDE)] = np.nan
@@ -482,7 +492,7 @@ class _Nights:
         """Return the values, the steps at some nights taken out."""
         residuals = self.values.copy()
         for cut in cuts:
-            fit = self._fit(*self._window([other for other in cuts if other != cut]))
+            fit = self._fit(*self._window([other_cut for other_cut in cuts if other_cut != cut]))
             residuals[cut:] -= np.nan_to_num(fit.step[cut])
         return residuals
 
@@ -504,11 +514,11 @@ class _Nights:
         # Nights of one day have no slope: 0 over this is 0, and 0/0 would be NaN.
         xx = np.maximum(tt - t * t / n, 1e-300)
         slope = (ty - t * y / n) / xx
-        smooth = y / n + slope * (self.days - t / n)
+        line_values = y / n + slope * (self.days - t / n)
         leverage = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
         freedom = residuals.size - leverage.sum() - steps
         spread = max(
-            _deviation_about_zero(residuals - smooth) * math.sqrt(residuals.size / freedom),
+            _deviation_about_zero(residuals - line_values) * math.sqrt(residuals.size / freedom),
             self.least,
         )
         correlation = 1 - (self.scatter / max(spread, self.scatter)) ** 2
@@ -517,10 +527,10 @@ class _Nights:
 
     def _wander(self, residuals):
         """Return the variance that a day adds to a value that wanders."""
-        later = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
-        pairs = np.flatnonzero(later < residuals.size)
+        later_nights = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
+        pairs = np.flatnonzero(later_nights < residuals.size)
         if pairs.size < FEWEST_NIGHTS_A_SIDE:
             return 0.0
-        lags = self.days[later[pairs]] - self.days[pairs]
-        deviation = _deviation_about_zero(residuals[later[pairs]] - residuals[pairs])
+        lags = self.days[later_nights[pairs]] - self.days[pairs]
+        deviation = _deviation_about_zero(residuals[later_nights[pairs]] - residuals[pairs])
         return max(deviation**2 - 2 * self.scatter**2, 0.0) / float(np.median(lags))

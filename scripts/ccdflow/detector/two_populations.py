@@ -1,4 +1,4 @@
-"""A check whether the frames of a group fall into two kinds by their pixels."""
+"""A check whether the frames of a group are of two populations, by their pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.member_selection import Thresholds
 
-# Frames of a kind, at least: one odd frame is an outlier, and no kind.
-_FEWEST_OF_A_KIND = 2
+# Frames of a population, at least: one odd frame is an outlier.
+_FEWEST_OF_A_POPULATION = 2
 
 
 def split_populations(statistics, thresholds=None):
@@ -24,27 +24,31 @@ def split_populations(statistics, thresholds=None):
     Returns
     -------
     (tuple of int, tuple of int) or None
-        Indices of the frames of each kind, the first frame's kind first. None if the frames are of
-        one kind: no gap is wider than the spread on both sides of it.
+        Indices of the frames of each population, that of the first frame first. None if all are
+        of one: no gap is wider than the spread on both sides of it.
     """
-    if len(statistics) < 2 * _FEWEST_OF_A_KIND:
+    if len(statistics) < 2 * _FEWEST_OF_A_POPULATION:
         return None
     values = _figures_by_floor(statistics, thresholds or Thresholds())
     values = values[:, np.isfinite(values).all(axis=0)]
     if not values.size:
         return None
     values = values - values.mean(axis=0)
-    along = values @ np.linalg.svd(values, full_matrices=False)[2][0]
-    order = np.argsort(along, kind="stable")
-    ordered = along[order]
-    gaps = np.diff(ordered)[_FEWEST_OF_A_KIND - 1 : len(ordered) - _FEWEST_OF_A_KIND]
-    split = int(np.argmax(gaps)) + _FEWEST_OF_A_KIND
-    widest = max(np.ptp(ordered[:split]), np.ptp(ordered[split:]))
-    # Frames of one kind may differ by one floor.
+    projections = values @ np.linalg.svd(values, full_matrices=False)[2][0]
+    order = np.argsort(projections, kind="stable")
+    sorted_projections = projections[order]
+    gaps = np.diff(sorted_projections)[
+        _FEWEST_OF_A_POPULATION - 1 : len(sorted_projections) - _FEWEST_OF_A_POPULATION
+    ]
+    split_index = int(np.argmax(gaps)) + _FEWEST_OF_A_POPULATION
+    widest = max(np.ptp(sorted_projections[:split_index]), np.ptp(sorted_projections[split_index:]))
+    # Frames of one population may differ by one floor.
     if gaps.max() <= max(widest, 1.0):
         return None
-    kinds = [tuple(sorted(map(int, part))) for part in (order[:split], order[split:])]
-    return tuple(sorted(kinds))
+    populations = [
+        tuple(sorted(map(int, part))) for part in (order[:split_index], order[split_index:])
+    ]
+    return tuple(sorted(populations))
 
 
 def _figures_by_floor(statistics, limits):

@@ -37,6 +37,8 @@ class Part:
 
     Attributes
     ----------
+    name : pathlib.Path
+        The temporary name.
     file : file object
         Open for reading and writing.
     """
@@ -55,11 +57,11 @@ class Part:
 
     def _open(self):
         """Return the file; make its folder again where another run has just removed it as empty."""
-        for left in reversed(range(_MOST_FOLDERS + 1)):
+        for trials_left in reversed(range(_MOST_FOLDERS + 1)):
             try:
                 return self.name.open("w+b", buffering=self._buffering)
             except FileNotFoundError:
-                if not left:
+                if not trials_left:
                     raise
             self._path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -243,7 +245,7 @@ def write_all(file, data):
         data = data[file.write(data) :]
 
 
-def unless_missing(error):
+def raise_unless_missing(error):
     """Raise the error of a walk through folders, unless it says that a folder is not there.
 
     `os.walk` passes over folders that cannot be read: their files would count as absent.

@@ -15,9 +15,9 @@ from ccdflow.files.rawheader import RawHeader, indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
 # A standard FITS keyword has at most this many letters.
-_LONGEST_PLAIN = 8
+_LONGEST_KEYWORD = 8
 # Letters of a value in a message.
-_MOST_SHOWN = 60
+_MOST_SHOWN_LETTERS = 60
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _indexed_name(keyword):
     if _PLAIN_KEYWORD.fullmatch(keyword):
         return keyword
     name = Card.normalize_keyword(keyword)
-    return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
+    return name if len(name) > _LONGEST_KEYWORD and "." not in name else ""
 
 
 def has_card(header, keyword):
@@ -312,8 +312,8 @@ def _comment_of_card(card):
 
 def _content_of_broken(keyword, image):
     """Return the `Content` of a card that does not follow FITS: its text and its comment."""
-    indicated = "=" in (image if image[:8].upper() == "HIERARCH" else image[:10])
-    text = (image.partition("=")[2] if indicated else image[8:]).strip()
+    has_sign = "=" in (image if image[:8].upper() == "HIERARCH" else image[:10])
+    text = (image.partition("=")[2] if has_sign else image[8:]).strip()
     comment = ""
     for sign in () if text.startswith("'") else (" /", "/"):
         if sign in text:
@@ -372,7 +372,7 @@ def unreadable_card(content, problem):
 def shown_value(value):
     """Return a value for a message, of bounded length."""
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return text if len(text) <= _MOST_SHOWN_LETTERS else f"{text[: _MOST_SHOWN_LETTERS - 3]}..."
 
 
 def find(headers, spec, order):
@@ -464,12 +464,12 @@ def matches(value, patterns):
     return any(_is_match(value, pattern) for pattern in patterns)
 
 
-def as_list(value):
+def as_tuple(value):
     """Return a tuple of values that may have been written as one value or as a list.
 
     Examples
     --------
-    >>> as_list("bias"), as_list(["bias", "zero"])
+    >>> as_tuple("bias"), as_tuple(["bias", "zero"])
     (('bias',), ('bias', 'zero'))
     """
     return tuple(value) if isinstance(value, list | tuple) else (value,)

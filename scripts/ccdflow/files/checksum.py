@@ -73,14 +73,14 @@ def encode_checksum(total):
     for position, shift in enumerate((24, 16, 8, 0)):
         byte = value >> shift & 0xFF
         quarter, remainder = divmod(byte, 4)
-        four = [quarter + 48 + (remainder if i == 0 else 0) for i in range(4)]
-        while any(58 <= c <= 64 or 91 <= c <= 96 for c in four):
+        quarters = [quarter + 48 + (remainder if i == 0 else 0) for i in range(4)]
+        while any(58 <= c <= 64 or 91 <= c <= 96 for c in quarters):
             for i in (0, 2):
-                if any(58 <= c <= 64 or 91 <= c <= 96 for c in four[i : i + 2]):
-                    four[i] += 1
-                    four[i + 1] -= 1
+                if any(58 <= c <= 64 or 91 <= c <= 96 for c in quarters[i : i + 2]):
+                    quarters[i] += 1
+                    quarters[i + 1] -= 1
         for i in range(4):
-            letters[i][position] = four[i]
+            letters[i][position] = quarters[i]
     text = "".join(chr(c) for row in letters for c in row)
     return text[-1] + text[:-1]
 
@@ -104,7 +104,7 @@ def headers_among(parts):
     return [part for part in parts if isinstance(part, bytes) and part.startswith(_BEGINNINGS)]
 
 
-def noted_content(words, headers):
+def content_checksum(datasum, headers):
     """Return the checksum of a FITS product's content as its record has it.
 
     That is the DATASUM of its first image and the CRC-32 of all headers. These have the sums of all
@@ -112,7 +112,7 @@ def noted_content(words, headers):
 
     Parameters
     ----------
-    words : int or str
+    datasum : int or str
         The DATASUM.
     headers : iterable of bytes
         In the order of the HDUs, with their padding.
@@ -125,7 +125,7 @@ def noted_content(words, headers):
     total = 0
     for header in headers:
         total = isal_zlib.crc32(header, total)
-    return f"{words}-{total:08x}"
+    return f"{datasum}-{total:08x}"
 
 
 def datasum_of(content):

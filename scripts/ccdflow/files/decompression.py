@@ -10,14 +10,18 @@ from ccdflow.files.file_errors import IncompleteRawFile, damaged_error
 from ccdflow.files.streams import CHUNK, Slices, StreamUnpacker
 
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
-_MEMORY = 1 << 28
+_MOST_MEMORY_BYTES = 1 << 28
 # First bytes, name, and maker of decompressors.
 _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
-    (b"\xfd7zXZ\x00", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
+    (
+        b"\xfd7zXZ\x00",
+        "xz",
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY_BYTES),
+    ),
 )
 # Errors of decompressors for damaged bytes.
-_ERRORS = (OSError, ValueError, lzma.LZMAError)
+_DECOMPRESSION_ERRORS = (OSError, ValueError, lzma.LZMAError)
 
 
 def packing_of(start):
@@ -39,9 +43,12 @@ class UnpackedFile(io.RawIOBase):
     """
 
     def __init__(self, file, name, packing):
-        magic, self._packing, make = packing
-        slices = Slices(file, name, self._packing, magic)
-        self._name, self._unpacker = name, StreamUnpacker(slices, make, _ERRORS)
+        magic, self._packing_name, new_decompressor = packing
+        slices = Slices(file, name, self._packing_name, magic)
+        self._name, self._unpacker = (
+            name,
+            StreamUnpacker(slices, new_decompressor, _DECOMPRESSION_ERRORS),
+        )
         self._buffer = b""
 
     def readable(self):
@@ -51,16 +58,16 @@ class UnpackedFile(io.RawIOBase):
     def readinto(self, buffer):
         """Fill (part of) a buffer; 0 at the end."""
         if not self._buffer:
-            self._buffer = self._more()
+            self._buffer = self._read_more()
         part = self._buffer[: len(buffer)]
         buffer[: len(part)] = part
         self._buffer = self._buffer[len(part) :]
         return len(part)
 
-    def _more(self):
+    def _read_more(self):
         """Return some unpacked bytes, b'' at the end."""
         unpacked = self._unpacker.read(CHUNK)
         if not unpacked and not self._unpacker.is_complete:
-            problem = f"{self._packing} stream ends early: the file is truncated"
+            problem = f"{self._packing_name} stream ends early: the file is truncated"
             raise damaged_error(self._name, problem, IncompleteRawFile)
         return unpacked

@@ -42,11 +42,12 @@ def damaged_error(path, problem, error_class=DamagedRawFile):
     problem : str
         The first words of the error.
     error_class : type, optional
-        Class of the error.
+        Class of the error: `DamagedRawFile`, or another `FrameError`.
 
     Returns
     -------
-    DamagedRawFile
+    FrameError
+        Of that class.
     """
     return error_class(problem, file=path, remedy="copy the file again from where it came from")
 
@@ -72,7 +73,7 @@ def unforeseen_error(path, error):
     )
 
 
-def damaged_stream(path, error):
+def damaged_stream_error(path, error):
     """Return the error of a gzip stream that cannot be inflated.
 
     Parameters
@@ -116,7 +117,7 @@ def irregular_error(path):
     )
 
 
-def unreadable_file(path, error):
+def unreadable_file_error(path, error):
     """Return the error of a file that the system does not let us read.
 
     Parameters
@@ -145,14 +146,14 @@ def memory_error(path):
     )
 
 
-def too_long_error(path, most):
+def too_long_error(path, promised_bytes):
     """Return the error of a file that goes on behind the bytes that its headers promise.
 
     Parameters
     ----------
     path : path-like
         Named in the error.
-    most : int
+    promised_bytes : int
         Bytes that the headers promise.
 
     Returns
@@ -160,7 +161,7 @@ def too_long_error(path, most):
     FrameError
     """
     return FrameError(
-        f"the file holds more than the {most} bytes that its headers promise",
+        f"the file holds more than the {promised_bytes} bytes that its headers promise",
         file=path,
         remedy="find out its origin, and move it out",
     )
@@ -182,22 +183,22 @@ def raw_file_errors(name):
     try:
         yield
     except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
-        raise damaged_stream(name, error) from None
+        raise damaged_stream_error(name, error) from None
     except EOFError:
         problem = "gzip stream ends early: the file is truncated"
         raise damaged_error(name, problem, IncompleteRawFile) from None
     except OSError as error:
-        raise unreadable_file(name, error) from None
+        raise unreadable_file_error(name, error) from None
 
 
-def check_length(count, goes_on, layout, name):
+def check_length(count, has_more, layout, name):
     """Raise `FrameError` if a file holds more than its headers promise, or less.
 
     Parameters
     ----------
     count : int
         Bytes read.
-    goes_on : bool
+    has_more : bool
         Whether there are more behind them.
     layout : RawLayout
     name : str
@@ -209,20 +210,20 @@ def check_length(count, goes_on, layout, name):
     IncompleteRawFile
         If it holds less.
     """
-    if goes_on:
+    if has_more:
         raise too_long_error(name, layout.hdus[-1].end)
     if count < layout.length:
         raise truncated_error(name, count, layout.length)
 
 
-def check_memory(size, memory, name):
+def check_memory(size, limit, name):
     """Raise `FrameError` if a frame's headers ask for more bytes than the limit.
 
     Parameters
     ----------
     size : int
         Bytes that the headers ask for.
-    memory : int
+    limit : int
         The limit, bytes.
     name : str
         Named in the error.
@@ -232,11 +233,11 @@ def check_memory(size, memory, name):
     FrameError
         If they ask for more.
     """
-    if size > memory:
+    if size > limit:
         raise FrameError(
             f"the header asks for {size / 1e6:.0f} MB of pixels, more than the limit",
             file=name,
             keyword="NAXIS",
-            allowed=f"at most {memory / 1e6:.0f} MB",
+            allowed=f"at most {limit / 1e6:.0f} MB",
             remedy="raise limits: frame_memory in config/config.yaml if the frame is real",
         )

@@ -79,14 +79,14 @@ class RawLayout:
         CRC-32 and length (hexadecimal) of the FITS file inside.
     length : int
         Bytes that the HDUs promise, padding of the last one not counted.
-    checked : bool
+    is_checked : bool
         Whether the file was read to its end, so that nothing of it can be damaged unseen.
     """
 
     hdus: tuple[Hdu, ...]
     fingerprint: str
     length: int
-    checked: bool = False
+    is_checked: bool = False
 
     @property
     def headers(self):

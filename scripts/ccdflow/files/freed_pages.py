@@ -13,7 +13,7 @@ import ctypes
 # much more than asked for a heap grows, and from which size on a block lies outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 # Bytes. A plane of a frame, from 32 MB on, is given back at once; its blocks and samples stay.
-_VALUES = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
+_MALLOC_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
 
 def keep():
@@ -23,5 +23,5 @@ def keep():
     except (OSError, TypeError):
         return
     if mallopt is not None:
-        for parameter, value in _VALUES:
+        for parameter, value in _MALLOC_OPTIONS:
             mallopt(parameter, value)

@@ -33,6 +33,13 @@ class RawStream:
         Whether the file is of gzip; otherwise its bytes are given as they are.
     start : bytes, optional
         The first bytes of a packed file, as far as they were read already.
+
+    Attributes
+    ----------
+    crc : int
+        CRC-32 of the bytes inflated so far.
+    end_seen : bool
+        Whether the last byte was inflated.
     """
 
     def __init__(self, file, path, packed, start=b""):
@@ -50,7 +57,7 @@ class RawStream:
         slices = Slices(self._file, self._path, "gzip", GZIP_MAGIC)
         self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
-    def _more(self, size):
+    def _read_more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
         if self._packed and self._unpacker is None:
             self._begin()
@@ -62,7 +69,7 @@ class RawStream:
         self.crc = isal_zlib.crc32(inflated, self.crc)
         return inflated
 
-    def at(self, offset, size, step=CHUNK):
+    def read_at(self, offset, size, step=CHUNK):
         """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.
 
         Parameters
@@ -79,10 +86,10 @@ class RawStream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if first := self._first.at(offset, size):
+        if first := self._first.read_at(offset, size):
             return first
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
-            self._buffer += self._more(step)
+            self._buffer += self._read_more(step)
             drop = min(offset - self._start, len(self._buffer))
             if drop > 0:
                 del self._buffer[:drop]
@@ -90,8 +97,8 @@ class RawStream:
         first = offset - self._start
         return bytes(self._buffer[first : first + size])
 
-    def finish(self, most):
-        """Read to the end and return the number of bytes, at most ``most``.
+    def finish(self, most_bytes):
+        """Read to the end and return the number of bytes, at most ``most_bytes``.
 
         Raises
         ------
@@ -100,10 +107,10 @@ class RawStream:
         """
         count = self._start + len(self._buffer)
         self._buffer.clear()
-        while count <= most and not self.end_seen:
-            count += len(self._more(CHUNK))
-        if count > most:
-            raise too_long_error(self._path, most)
+        while count <= most_bytes and not self.end_seen:
+            count += len(self._read_more(CHUNK))
+        if count > most_bytes:
+            raise too_long_error(self._path, most_bytes)
         if self._unpacker is not None and not self._unpacker.is_complete:
             raise damaged_error(
                 self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
@@ -112,7 +119,7 @@ class RawStream:
 
 
 class _InflatedStart:
-    """The inflated bytes of a gzip file's first ones, as far as somebody asks for them.
+    """The inflated first bytes of a gzip file, as far as somebody asks for them.
 
     Most headers end here, and the pixels behind them take longer to inflate than they do. For a
     few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
@@ -127,12 +134,12 @@ class _InflatedStart:
         self._packed, self._inflate = start[:FIRST_SLICE], zlib.decompressobj(31)
         self._inflated = b""
 
-    def at(self, offset, size):
+    def read_at(self, offset, size):
         """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged."""
-        missing = offset + size - len(self._inflated)
-        if missing > 0 and self._packed:
+        missing_bytes = offset + size - len(self._inflated)
+        if missing_bytes > 0 and self._packed:
             try:
-                self._inflated += self._inflate.decompress(self._packed, missing)
+                self._inflated += self._inflate.decompress(self._packed, missing_bytes)
                 self._packed = self._inflate.unconsumed_tail
             except zlib.error:
                 self._packed = self._inflated = b""

@@ -129,12 +129,12 @@ class CardList:
         """
         if isinstance(value, float):
             value += 0.0  # -0.0 equals 0.0: the cache would return one for the other
-        new = (keyword, card_text(keyword, value, comment))
+        new_card = (keyword, card_text(keyword, value, comment))
         indices = [index for index, card in enumerate(self._cards) if card[0] == keyword]
         if not indices:
-            self._cards.append(new)
+            self._cards.append(new_card)
             return
-        self._cards[indices[0]] = new
+        self._cards[indices[0]] = new_card
         for index in reversed(indices[1:]):
             del self._cards[index]
 
@@ -207,22 +207,24 @@ def card_text(keyword, value, comment=""):
     str
         80 characters, or a multiple of it for a text that goes on in CONTINUE cards.
     """
-    plain = _plain_value(keyword, value)
+    plain_value = _plain_value(keyword, value)
     if isinstance(value, str):
-        used = len(value.replace("'", "''")) + 12
-        if used - 12 > _LONGEST_STRING:
+        value_width = len(value.replace("'", "''")) + 12
+        if value_width - 12 > _LONGEST_STRING:
             # The cards of astropy may cut a doubled quote in two.
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
-    elif plain:
-        used = 0
+    elif plain_value:
+        value_width = 0
     else:
-        used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
-    room = CARD_BYTES - max(_FIXED_FORMAT_END, used) - len(" / ")
-    shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
-    if plain and _PLAIN_TEXT.fullmatch(shown):
-        end = f" / {shown}" if shown else ""
-        return f"{keyword:<8}= {plain:{_WIDEST_NUMBER}}{end}".ljust(CARD_BYTES)
-    return str(fits.Card(keyword, value, shown or None))
+        value_width = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
+    room = CARD_BYTES - max(_FIXED_FORMAT_END, value_width) - len(" / ")
+    shown_comment = next(
+        (text for text in (comment, _without_unit(comment)) if len(text) <= room), ""
+    )
+    if plain_value and _PLAIN_TEXT.fullmatch(shown_comment):
+        end = f" / {shown_comment}" if shown_comment else ""
+        return f"{keyword:<8}= {plain_value:{_WIDEST_NUMBER}}{end}".ljust(CARD_BYTES)
+    return str(fits.Card(keyword, value, shown_comment or None))
 
 
 def _plain_value(keyword, value):

@@ -136,9 +136,9 @@ class RawFile(io.RawIOBase):
     def _begin(self, hdus):
         """Begin at the first byte; the next headers are compared with the headers of some HDUs."""
         self._source = None
-        self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
+        self._expected_headers = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
-        self._same_heads = True
+        self._has_expected_headers = True
 
     def _unpacking_reader(self):
         """Return the reader of the file's unpacked bytes, from the first one on."""
@@ -193,18 +193,18 @@ class RawFile(io.RawIOBase):
             raise too_long_error(name, offset)
         if self._packed and promised in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
-            actual, checked = max(promised, length), False
+            actual, is_checked = max(promised, length), False
         elif not self._packed and not whole:
-            actual, checked = length if self._packing else size, False
+            actual, is_checked = length if self._packing else size, False
         else:
             # Only the stream knows its length: it may have several gzip members, be truncated, or
             # go on.
-            actual, checked = stream.finish(offset), True
+            actual, is_checked = stream.finish(offset), True
             crc = stream.crc
         if actual < length:
             raise truncated_error(name, actual, length)
         fingerprint = "" if crc is None else _fingerprint_text(crc, actual)
-        return RawLayout(tuple(hdus), fingerprint, length, checked)
+        return RawLayout(tuple(hdus), fingerprint, length, is_checked)
 
     def bytes_checksum(self):
         """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating.
@@ -242,13 +242,13 @@ class RawFile(io.RawIOBase):
             first, self._length = self._length, self._length + count
             part = memoryview(buffer).cast("B")[:count]
             self._crc = isal_zlib.crc32(part, self._crc)
-            for start, raw in self._heads:
+            for start, raw in self._expected_headers:
                 low, high = max(first, start), min(self._length, start + len(raw))
                 if (
                     low < high
                     and part[low - first : high - first] != raw[low - start : high - start]
                 ):
-                    self._same_heads = False
+                    self._has_expected_headers = False
         return count
 
     def check(self, fingerprint):
@@ -264,8 +264,8 @@ class RawFile(io.RawIOBase):
         ChangedRawFile
             If the headers or the content are others.
         """
-        present = _fingerprint_text(self._crc, self._length)
-        if not self._same_heads or fingerprint not in ("", present):
+        present_fingerprint = _fingerprint_text(self._crc, self._length)
+        if not self._has_expected_headers or fingerprint not in ("", present_fingerprint):
             raise ChangedRawFile(self._name)
 
     def read_all(self, layout, *, memory, fingerprint=None):
@@ -343,7 +343,7 @@ def read_layout(path, *, name=None, memory=None):
         return file.layout(memory=memory)
 
 
-def _read_hdus(stream, length, memory, name, parsed):
+def _read_hdus(stream, length, memory, name, parsed_headers):
     """Return the HDUs of a file, as far as their headers go on.
 
     Parameters
@@ -355,12 +355,12 @@ def _read_hdus(stream, length, memory, name, parsed):
         The most bytes that an image may take; None for any.
     name : str
         Named in errors.
-    parsed : list of astropy.io.fits.Header
+    parsed_headers : list of astropy.io.fits.Header
         Gets the headers one by one, so that those before a fault are known.
     """
     hdus, offset, header_bytes, largest = [], 0, 0, 0
     while not hdus or offset < length:
-        text, after = _header_at(stream, offset, name, first=not hdus)
+        text, data_start = _header_at(stream, offset, name, first=not hdus)
         if text is None:
             break
         header_bytes += len(text)
@@ -372,9 +372,9 @@ def _read_hdus(stream, length, memory, name, parsed):
                 remedy="move it out of the raw folder",
             )
         header = parse_header(text)
-        parsed.append(header)
+        parsed_headers.append(header)
         size, expanded = _sizes("sizes", lambda headers: _sizes_of(headers, name), [header])
-        hdus.append(Hdu(header, after, size, text))
+        hdus.append(Hdu(header, data_start, size, text))
         offset = hdus[-1].end
         # A few bytes of compressed tiles may expand to an image of any size.
         largest = max(largest, expanded)
@@ -417,7 +417,7 @@ def _header_at(stream, offset, name, *, first):
     """
     text = bytearray()
     while True:
-        block = stream.at(offset + len(text), FITS_BLOCK_BYTES, _FIRST_READ)
+        block = stream.read_at(offset + len(text), FITS_BLOCK_BYTES, _FIRST_READ)
         if not text:
             start = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(start):

@@ -371,10 +371,10 @@ def _remember_card(known, before, card, head_and_text):
     Parameters
     ----------
     known, before : dict
-        The cards of now, and those of before the file; changed in place.
-    card : bytes
+        The cards met lately, and those met before `known` was emptied; changed in place.
+    card : str or bytes
     head_and_text : tuple
-        The card's parts.
+        As `_parse_text` returns it.
     """
     if len(known) >= _MOST_TEXTS:
         before.clear()

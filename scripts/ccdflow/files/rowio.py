@@ -54,16 +54,18 @@ class RowStream:
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
             view = buffer[: count * nx * self.dtype.itemsize]
-            filled = self._fill(view)
-            total += filled
-            if filled < len(view):
-                file_errors.check_length(total, goes_on=False, layout=self._layout, name=self._name)
+            count_read = self._fill(view)
+            total += count_read
+            if count_read < len(view):
+                file_errors.check_length(
+                    total, has_more=False, layout=self._layout, name=self._name
+                )
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         total += self._skip(end - total, buffer)
-        goes_on = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_HEADER]))
-        file_errors.check_length(total, goes_on, self._layout, self._name)
+        has_more = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_HEADER]))
+        file_errors.check_length(total, has_more, self._layout, self._name)
         self._file.check(self._fingerprint)
 
     def _skip(self, size, buffer):

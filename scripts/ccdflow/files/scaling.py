@@ -78,9 +78,9 @@ def _check_range(bzero, bscale, bitpix, name):
         raise _refusal_of_card(
             "BSCALE", bscale, f"a size from {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}", name
         )
-    most = _LARGEST_SCALE if bitpix < 0 else abs(bscale) * _MOST_STEPS
-    if abs(bzero) > most:
-        raise _refusal_of_card("BZERO", bzero, f"a size up to {most:g}", name)
+    limit = _LARGEST_SCALE if bitpix < 0 else abs(bscale) * _MOST_STEPS
+    if abs(bzero) > limit:
+        raise _refusal_of_card("BZERO", bzero, f"a size up to {limit:g}", name)
 
 
 def _number_of_card(header, keyword, default, name):

@@ -15,7 +15,7 @@ FIRST_SLICE = 1 << 12
 # Zeros that may follow the last stream, as on a tape.
 _MOST_ZEROS = 1 << 20
 # Streams of nothing that may follow one another: bgzip ends its files with one.
-_MOST_EMPTY = 100
+_MOST_EMPTY_STREAMS = 100
 # The first byte that is not zero.
 _NO_ZERO = re.compile(rb"[^\0]")
 
@@ -39,7 +39,7 @@ class Slices:
         self._file, self._name, self._packing, self._magic = file, name, packing, magic
         # Bytes read, and how many of them were taken.
         self._block, self._place = b"", 0
-        self._slice, self._empty = FIRST_SLICE, 0
+        self._slice, self._empty_streams = FIRST_SLICE, 0
 
     def take(self, size):
         """Return the next bytes, b'' at the end; the file is read ``size`` bytes at a time."""
@@ -50,18 +50,18 @@ class Slices:
         self._slice = min(2 * self._slice, CHUNK)
         return packed
 
-    def next_stream(self, unused, size, *, gave):
+    def next_stream(self, unused_bytes, size, *, had_output):
         """Go to the first byte of the next stream; return whether there is one.
 
         pigz, bgzip and pbzip2 write files of several streams. Zeros may follow the last one.
 
         Parameters
         ----------
-        unused : int
+        unused_bytes : int
             Bytes of the last slice that are behind the stream.
         size : int
             Bytes of the file to be read at a time.
-        gave : bool
+        had_output : bool
             Whether the stream gave any bytes.
 
         Returns
@@ -73,15 +73,17 @@ class Slices:
         DamagedRawFile
             If something else follows, more zeros than on a tape, or stream after stream of nothing.
         """
-        self._empty = 0 if gave else self._empty + 1
-        if self._empty > _MOST_EMPTY:
-            raise self.damaged(f"more than {_MOST_EMPTY} empty ones follow one another")
-        self._place -= unused
+        self._empty_streams = 0 if had_output else self._empty_streams + 1
+        if self._empty_streams > _MOST_EMPTY_STREAMS:
+            raise self.damage_error(
+                f"more than {_MOST_EMPTY_STREAMS} empty ones follow one another"
+            )
+        self._place -= unused_bytes
         zeros = 0
         while (match := _NO_ZERO.search(self._block, self._place)) is None:
             zeros += len(self._block) - self._place
             if zeros > _MOST_ZEROS:
-                raise self.damaged(f"more than {_MOST_ZEROS} zeros follow it")
+                raise self.damage_error(f"more than {_MOST_ZEROS} zeros follow it")
             self._block, self._place = self._file.read(size), 0
             if not self._block:
                 return False
@@ -89,11 +91,11 @@ class Slices:
         if len(self._block) - self._place < len(self._magic):
             self._block, self._place = self._block[self._place :] + self._file.read(size), 0
         if not self._block.startswith(self._magic, self._place):
-            raise self.damaged("something else follows it")
+            raise self.damage_error("something else follows it")
         self._slice = FIRST_SLICE
         return True
 
-    def damaged(self, problem):
+    def damage_error(self, problem):
         """Return the error of a stream that cannot be unpacked.
 
         Parameters
@@ -114,18 +116,18 @@ class StreamUnpacker:
     ----------
     slices : Slices
         The packed bytes.
-    make : callable
+    new_decompressor : callable
         Returns a decompressor of one stream: of `bz2`, `lzma` or `isal.igzip_lib`.
     errors : tuple of type
         Errors of the decompressor for damaged bytes.
     """
 
-    def __init__(self, slices, make, errors):
-        self._slices, self._make, self._errors = slices, make, errors
+    def __init__(self, slices, new_decompressor, errors):
+        self._slices, self._new_decompressor, self._errors = slices, new_decompressor, errors
         self._begin_stream()
 
     def _begin_stream(self):
-        self._decompressor, self._has_output = self._make(), False
+        self._decompressor, self._has_output = self._new_decompressor(), False
 
     @property
     def is_complete(self):
@@ -153,8 +155,8 @@ class StreamUnpacker:
         unpacked = b""
         while not unpacked:
             if self._decompressor.eof:
-                unused = len(self._decompressor.unused_data)
-                if not self._slices.next_stream(unused, size, gave=self._has_output):
+                unused_bytes = len(self._decompressor.unused_data)
+                if not self._slices.next_stream(unused_bytes, size, had_output=self._has_output):
                     break
                 self._begin_stream()
             packed = self._slices.take(size) if self._decompressor.needs_input else b""
@@ -163,6 +165,6 @@ class StreamUnpacker:
             try:
                 unpacked = self._decompressor.decompress(packed, CHUNK)
             except self._errors as error:
-                raise self._slices.damaged(error) from None
+                raise self._slices.damage_error(error) from None
             self._has_output = self._has_output or bool(unpacked)
         return unpacked

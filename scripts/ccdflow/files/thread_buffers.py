@@ -44,7 +44,7 @@ def thread_buffer(use, size):
 
 
 @contextmanager
-def lent(buffers):
+def lend_buffers(buffers):
     """Let this thread use some buffers inside this context, and its own ones again behind it.
 
     They are a dict, empty at first, that no two threads use at a time.

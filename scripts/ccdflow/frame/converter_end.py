@@ -76,7 +76,7 @@ class ConverterEnd:
         return is_full
 
     def to_record(self):
-        """Return it as JSON has it: a dict, without what there is none of."""
+        """Return it as a dict for JSON, without the values that there are none of."""
         data = {"top": self.top}
         if self.least is not None:
             data["least"] = self.least
@@ -86,7 +86,7 @@ class ConverterEnd:
 
     @classmethod
     def from_record(cls, data):
-        """Return the `ConverterEnd` of such a dict."""
+        """Return the `ConverterEnd` of a dict that `to_record` returned."""
         parts = tuple((Region(*ends), value) for *ends, value in data.get("parts", ()))
         return cls(data["top"], data.get("least"), parts)
 
@@ -191,9 +191,9 @@ class FullPixels:
         least = float(values[is_usual].min()) if is_usual.any() else None
         parts = []
         for low, high in _runs_of_lines(np.unique(lines[~is_usual])):
-            inside = ~is_usual & (lines >= low) & (lines < high)
+            is_inside = ~is_usual & (lines >= low) & (lines < high)
             (region,) = regions_of_lines([(low, high)], self._amplifier, recipe)
-            parts.append((region, float(values[inside].min())))
+            parts.append((region, float(values[is_inside].min())))
         return ConverterEnd(self._top, least, tuple(parts))
 
 

@@ -26,12 +26,12 @@ _MOST_UNEVEN = 0.5
 _BOXES_A_SIDE = 4
 
 
-def even_level(small):
+def even_level(small_image):
     """Return the level of a frame that is as even as a flat, else None.
 
     Parameters
     ----------
-    small : numpy.ndarray of float32
+    small_image : numpy.ndarray of float32
         Shape (ny, nx), adu: means of squares of the reduced frame (`ccdflow.frame.small_images`).
 
     Returns
@@ -39,22 +39,22 @@ def even_level(small):
     float or None
         Adu; None for frames with stars, lines, a slit, or less than `LEAST_LEVEL`.
     """
-    if small.size < _FEWEST_PIXELS or min(small.shape) < 2 * _BOXES_A_SIDE:
+    if small_image.size < _FEWEST_PIXELS or min(small_image.shape) < 2 * _BOXES_A_SIDE:
         return None
-    level = float(median(small))
+    level = float(median(small_image))
     if not level >= LEAST_LEVEL:
         return None
-    noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small, axis=1)))) / 2**0.5
-    excess = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
+    noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small_image, axis=1)))) / 2**0.5
+    excess = small_image[:, 2:-2] - np.maximum(small_image[:, :-4], small_image[:, 4:])
     if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_NOISE * level)) > max(
-        _FEWEST_STARS, _MOST_STARS * small.size
+        _FEWEST_STARS, _MOST_STARS * small_image.size
     ):
         return None
     rows, columns = (
-        np.arange(_BOXES_A_SIDE + 1) * length // _BOXES_A_SIDE for length in small.shape
+        np.arange(_BOXES_A_SIDE + 1) * length // _BOXES_A_SIDE for length in small_image.shape
     )
     for y0, y1 in pairwise(rows):
         for x0, x1 in pairwise(columns):
-            if not abs(float(median(small[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVEN:
+            if not abs(float(median(small_image[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVEN:
                 return None
     return level

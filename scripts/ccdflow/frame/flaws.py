@@ -8,7 +8,7 @@ from ccdflow.errors import FrameError
 from ccdflow.frame.converter_end import top_of_converter
 from ccdflow.frame.pixels import native_values
 from ccdflow.maskbits import NOT_FINITE, SATURATED
-from ccdflow.robust import has_median_of
+from ccdflow.robust import is_median_at_least
 
 NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
@@ -17,7 +17,7 @@ NO_VALUE = "not finite"
 # use.
 _FEWEST_BITS = 12
 # A sample has about this many pixels along the shorter side: some thousands in all, for medians.
-_SAMPLES = 64
+_SAMPLE_SIDE_PIXELS = 64
 
 
 def saturation_of(dtype, offset, amplifier):
@@ -71,7 +71,7 @@ def mask_of_amplifier(stored, offset, amplifier):
 
 def sampling_steps(data):
     """Return the steps over rows and columns for a sample of a region's pixels."""
-    step = max(1, min(data.shape) // _SAMPLES)
+    step = max(1, min(data.shape) // _SAMPLE_SIDE_PIXELS)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
 
 
@@ -137,7 +137,7 @@ def flag_of(sample, offset, amplifier):
             remedy="look at the frame: its product would be all NaN",
         )
     top = saturation_of(sample.dtype, offset, amplifier)
-    if top is not None and has_median_of(values, top):
+    if top is not None and is_median_at_least(values, top):
         return "saturated"
     if values.min() < values.max():
         return ""

@@ -26,7 +26,7 @@ _TILES = re.compile(
     r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP)"
 )
 # Names that only describe the storage of an extension.
-_NO_NAMES = ("COMPRESSED_IMAGE",)
+_STORAGE_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
 _OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
@@ -124,7 +124,7 @@ def _data_unit(image):
 
 def _extension_name(hdu):
     """Return the cards that name a raw extension."""
-    if card_value(hdu.header, "EXTNAME") in _NO_NAMES:
+    if card_value(hdu.header, "EXTNAME") in _STORAGE_NAMES:
         return CardList()
     return CardList.parse(hdu.text).without(lambda keyword: keyword not in EXTENSION_NAMES)
 
@@ -160,13 +160,15 @@ def _common_cards(layout, amplifiers):
         return cards
     keywords = {keyword for keyword, _ in cards}
     other_headers = [headers[hdu] for hdu in hdus_used[1:]]
-    first = headers[hdus_used[0]]
+    first_header_used = headers[hdus_used[0]]
     for keyword, text in _cards_to_keep(layout.texts[hdus_used[0]]):
-        raw_keyword = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
+        raw_keyword = (
+            "DATE" if keyword == "RAWDATE" and keyword not in first_header_used else keyword
+        )
         if is_commentary(keyword) or (
             keyword not in keywords
             and all(
-                card_value(other_header, raw_keyword) == card_value(first, raw_keyword)
+                card_value(other_header, raw_keyword) == card_value(first_header_used, raw_keyword)
                 for other_header in other_headers
             )
         ):
@@ -225,7 +227,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
         cards.drop(keyword)
     _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
     if recipe.trim:
-        placement.place(cards, headers, product_image.amplifiers, product_image.shape)
+        placement.correct_cards(cards, headers, product_image.amplifiers, product_image.shape)
     cards.set("BUNIT", _unit_of_pixels(headers, product_image), "unit of the pixels")
 
 
@@ -297,21 +299,21 @@ def _write_converter_cards(set_card, end):
         set_card("AMPFULL", "AMPFUL", end.to_text(), "[adu] least reduced value there")
 
 
-def _set_numbered(cards, number, name, numbered, value, comment):
-    """Set a card of an amplifier: `name`, or `numbered` and its number if there are several.
+def _set_numbered(cards, number, keyword, stem, value, comment):
+    """Set a card of an amplifier: `keyword`, or `stem` and its number if there are several.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
     number : int or None
         Of the amplifier; None if the image has only one.
-    name, numbered : str
+    keyword, stem : str
         The keyword without a number, and the one that a number follows.
     value : object
     comment : str
     """
     digits = "" if number is None else f"{number:02d}"
-    cards.set(f"{numbered[: 8 - len(digits)]}{digits}" if digits else name, value, comment)
+    cards.set(f"{stem[: 8 - len(digits)]}{digits}" if digits else keyword, value, comment)
 
 
 def _round_figure(value):

@@ -16,7 +16,7 @@ LEAST_SIGMA = 1.0
 """Adu. A smaller sigma of pixels shows no outliers: most of whole numbers may be one number."""
 
 
-def noise_of_neighbours(*series, least=0.0):
+def noise_of_neighbours(*series, least_sigma=0.0):
     """Return the noise of each of some series from differences of neighbours, and their number.
 
     A difference counts in all series or in none: an outlier in one is left out of all.
@@ -25,7 +25,7 @@ def noise_of_neighbours(*series, least=0.0):
     ----------
     *series : numpy.ndarray of float32 or float64
         Of one shape, (n, ...), adu: neighbours along the first axis.
-    least : float
+    least_sigma : float
         Least sigma of a difference by which outliers are found, adu.
 
     Returns
@@ -35,30 +35,30 @@ def noise_of_neighbours(*series, least=0.0):
     count : int
     """
     differences = [np.diff(values, axis=0) for values in series]
-    kept = np.logical_and.reduce([_are_inliers(values, least) for values in differences])
-    noises = [_root_mean_square(values, kept) / np.sqrt(2) for values in differences]
-    return noises, int(np.count_nonzero(kept))
+    is_kept = np.logical_and.reduce([_are_inliers(values, least_sigma) for values in differences])
+    noises = [_root_mean_square(values, is_kept) / np.sqrt(2) for values in differences]
+    return noises, int(np.count_nonzero(is_kept))
 
 
-def _are_inliers(values, least):
+def _are_inliers(values, least_sigma):
     """Return which values are finite and no outliers, in the shape of the values."""
-    finite = np.isfinite(values)
-    if not finite.any():
-        return finite
-    all_finite = finite.all()
-    deviations = np.abs(values - median(values if all_finite else values[finite]))
-    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations if all_finite else deviations[finite]))
-    if not (sigma or least):
-        return finite
-    return finite & (deviations <= _OUTLIER_SIGMA * max(sigma, least))
+    is_finite = np.isfinite(values)
+    if not is_finite.any():
+        return is_finite
+    all_finite = is_finite.all()
+    deviations = np.abs(values - median(values if all_finite else values[is_finite]))
+    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations if all_finite else deviations[is_finite]))
+    if not (sigma or least_sigma):
+        return is_finite
+    return is_finite & (deviations <= _OUTLIER_SIGMA * max(sigma, least_sigma))
 
 
-def _root_mean_square(values, kept):
-    """Return the scatter of the values that are kept about their median, NaN without any."""
-    if not kept.any():
+def _root_mean_square(values, is_kept):
+    """Return the scatter of some values about their median; NaN if none is kept."""
+    if not is_kept.any():
         return float("nan")
-    chosen = np.ravel(values) if kept.all() else values[kept]
-    deviations = np.abs(chosen - median(chosen)).astype(np.float64)
+    values_kept = np.ravel(values) if is_kept.all() else values[is_kept]
+    deviations = np.abs(values_kept - median(values_kept)).astype(np.float64)
     return float(np.sqrt(np.mean(np.square(deviations))))
 
 

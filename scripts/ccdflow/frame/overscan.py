@@ -31,14 +31,14 @@ class Overscan:
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
         clipping at 5 sigma; the only estimate of the read noise from this frame alone.
-    own : numpy.ndarray of shape (k,), float32 or float64
+    own_levels : numpy.ndarray of shape (k,), float32 or float64
         The statistic of each row or column itself, adu; equal to ``levels`` without a model.
     """
 
     levels: np.ndarray
     level: float
     noise: float
-    own: np.ndarray
+    own_levels: np.ndarray
 
 
 def measure_overscan(strips, amplifier, recipe):
@@ -134,7 +134,7 @@ def statistic_along(strips, along, recipe):
 
 def _model_levels(levels, along, recipe):
     """Return the levels of the recipe's model; the levels themselves without a model."""
-    return levels if recipe.model is None or along == "frame" else smooth(levels, recipe)
+    return levels if recipe.model is None or along == "frame" else smooth_levels(levels, recipe)
 
 
 def _statistic_of_rows(values, name):
@@ -149,9 +149,9 @@ def _statistic_of_rows(values, name):
 def _statistic_of_finite(values, name):
     """Return the median or mean of the finite values of each row, NaN without any."""
     levels = np.full(len(values), np.nan, dtype=values.dtype)
-    finite = np.where(np.isfinite(values), values, np.nan)
+    finite_values = np.where(np.isfinite(values), values, np.nan)
     rows = np.isfinite(values).any(axis=1)
-    levels[rows] = (np.nanmedian if name == "median" else np.nanmean)(finite[rows], axis=1)
+    levels[rows] = (np.nanmedian if name == "median" else np.nanmean)(finite_values[rows], axis=1)
     return levels
 
 
@@ -159,11 +159,11 @@ def _row_medians(values):
     """Return the result of `numpy.median` for each row; for integers, many times faster."""
     if values.dtype.kind not in "iu":
         return np.median(values, axis=1)
-    ordered = np.sort(values, axis=1)
+    sorted_values = np.sort(values, axis=1)
     middle = values.shape[1] // 2
     if values.shape[1] % 2:
-        return ordered[:, middle].astype(np.float64)
-    return ordered[:, middle - 1 : middle + 1].astype(np.float64).mean(axis=1)
+        return sorted_values[:, middle].astype(np.float64)
+    return sorted_values[:, middle - 1 : middle + 1].astype(np.float64).mean(axis=1)
 
 
 def check_levels(levels, amplifier):
@@ -235,18 +235,18 @@ def noise_about_levels(strips, along):
 
 def _row_means(values):
     """Return the means of the finite pixels of rows, as a column; NaN without finite pixels."""
-    good = np.isfinite(values)
-    if good.all():
+    is_finite = np.isfinite(values)
+    if is_finite.all():
         return values.mean(axis=1, keepdims=True)
-    count = good.sum(axis=1, keepdims=True)
-    total = np.where(good, values, 0).sum(axis=1, keepdims=True)
+    count = is_finite.sum(axis=1, keepdims=True)
+    total = np.where(is_finite, values, 0).sum(axis=1, keepdims=True)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 # -- a model along the strip -----------------------------------------------------------------------
 
 
-def smooth(levels, recipe):
+def smooth_levels(levels, recipe):
     """Return a polynomial or spline along the levels, with outliers rejected.
 
     Parameters
@@ -270,34 +270,34 @@ def smooth(levels, recipe):
         If too few levels are left to fit.
     """
     positions = np.arange(len(levels))
-    good = np.isfinite(levels)
+    is_good = np.isfinite(levels)
     fewest = recipe.order + (4 if recipe.model == "spline" else 1)
     for _ in range(recipe.reject_iterations + 1):
-        if good.sum() < fewest:
+        if is_good.sum() < fewest:
             raise FrameError(
                 f"the overscan has too few good levels for a {recipe.model} of order"
                 f" {recipe.order}",
                 keyword="reduction: order",
-                value=int(good.sum()),
+                value=int(is_good.sum()),
                 allowed=f"{fewest} or more",
                 remedy="lower the order in the camera's profile",
             )
-        curve = _fitted_levels(positions, levels, good, recipe)
-        still_good = good & ~_are_outliers(levels - curve, good, recipe.reject_sigma)
-        if recipe.reject_iterations == 0 or np.array_equal(still_good, good):
+        curve = _fitted_levels(positions, levels, is_good, recipe)
+        is_still_good = is_good & ~_are_outliers(levels - curve, is_good, recipe.reject_sigma)
+        if recipe.reject_iterations == 0 or np.array_equal(is_still_good, is_good):
             break
-        good = still_good
+        is_good = is_still_good
     return curve
 
 
-def _are_outliers(residuals, good, sigma):
+def _are_outliers(residuals, is_good, sigma):
     """Return which residuals are farther than sigma standard deviations from their median."""
-    centre, spread = np.median(residuals[good]), np.std(residuals[good])
+    centre, spread = np.median(residuals[is_good]), np.std(residuals[is_good])
     with np.errstate(invalid="ignore"):
         return np.abs(residuals - centre) > sigma * spread
 
 
-def _fitted_levels(positions, levels, good, recipe):
+def _fitted_levels(positions, levels, is_good, recipe):
     """Return the levels of a model along the overscan, outliers left out.
 
     Parameters
@@ -306,7 +306,7 @@ def _fitted_levels(positions, levels, good, recipe):
         Along the overscan, pixels.
     levels : numpy.ndarray of shape (n,), float32 or float64
         Adu.
-    good : numpy.ndarray of shape (n,), bool
+    is_good : numpy.ndarray of shape (n,), bool
         The levels that are fitted.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         With a model.
@@ -318,15 +318,15 @@ def _fitted_levels(positions, levels, good, recipe):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = fitting.LinearLSQFitter()(
-                models.Polynomial1D(recipe.order), positions[good], levels[good]
+                models.Polynomial1D(recipe.order), positions[is_good], levels[is_good]
             )
         return model(positions)
     from scipy.interpolate import LSQUnivariateSpline
 
-    ends = positions[good][[0, -1]].astype(float)
+    ends = positions[is_good][[0, -1]].astype(float)
     knots = np.linspace(*ends, recipe.order + 1)[1:-1]
     try:
-        return LSQUnivariateSpline(positions[good], levels[good], knots, k=3)(positions)
+        return LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)(positions)
     except ValueError:
         raise FrameError(
             f"the overscan has too few good levels for a spline of {recipe.order} pieces",

@@ -84,8 +84,11 @@ def is_exact(dtype, levels):
         return False
     if levels is None:
         return True
-    twice = levels * 2
-    return bool((np.abs(levels) < _EXACT_INTEGERS / 4).all() and (twice == np.rint(twice)).all())
+    doubled_levels = levels * 2
+    return bool(
+        (np.abs(levels) < _EXACT_INTEGERS / 4).all()
+        and (doubled_levels == np.rint(doubled_levels)).all()
+    )
 
 
 def subtract_blocks(source, offset, levels, target):

@@ -10,37 +10,43 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from ccdflow.camera.amplifiers.scancounts import ESO, OVERSCAN_X, OVERSCAN_Y, PRESCAN_X, PRESCAN_Y
+from ccdflow.camera.amplifiers.scancounts import (
+    ESO_SCAN_KEYS,
+    OVERSCAN_X,
+    OVERSCAN_Y,
+    PRESCAN_X,
+    PRESCAN_Y,
+)
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.values import as_number
 
 # Sections of the chip or the detector that correspond to DATASEC, by NOAO's conventions.
-_DETECTOR = ("CCDSEC", "DETSEC", "AMPSEC")
+_DETECTOR_CARDS = ("CCDSEC", "DETSEC", "AMPSEC")
 # Cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
-_RAW_PIXELS = re.compile(
+_RAW_PIXEL_CARD = re.compile(
     r"((BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC_?[A-Z0-9]{0,2}|[ABCDT]SEC_?(\d{1,2}|[A-Z]\d?)|RTDATSEC"
-    r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO) + r")|"
+    r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO_SCAN_KEYS) + r")|"
     + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
 )  # fmt: skip
 # LTV1, LTM1_2.
-_PHYSICAL = re.compile(r"LT(V[12]|M[12]_[12])")
-_WCS = re.compile(
+_PHYSICAL_CARD = re.compile(r"LT(V[12]|M[12]_[12])")
+_WORLD_CARD = re.compile(
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+"
     r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
 # A_ORDER, BP_1_2, CPDIS1, D2IMARR.
-_DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
+_DISTORTION_CARD = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
 # CRPIX1, CDELT2A, CD1_2.
-_FIGURE = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
+_PIXEL_FIGURE_CARD = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 # CRVAL1A is of version A, CRPIX2 of the unnamed one.
-_VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
+_VERSIONED_CARD = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions agree if they place a star within this many pixels of each other.
-_SAME_PIXELS = 0.1
+_PIXEL_TOLERANCE = 0.1
 # Other numbers agree within this part.
-_SAME_PART = 1e-6
+_PART_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,14 @@ class AxisShift:
 
 def axes(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
-    data, place = amplifier.data, amplifier.place
+    data, correct_cards = amplifier.data, amplifier.place
     return (
-        _axis_shift(data.x0, data.x1, place.x0, amplifier.flip_x),
-        _axis_shift(data.y0, data.y1, place.y0, amplifier.flip_y),
+        _axis_shift(data.x0, data.x1, correct_cards.x0, amplifier.flip_x),
+        _axis_shift(data.y0, data.y1, correct_cards.y0, amplifier.flip_y),
     )
 
 
-def _axis_shift(first, last, start, flipped):
+def _axis_shift(first, last, start, is_flipped):
     """Return the `AxisShift` of raw pixels that begin at `start` in the image.
 
     Parameters
@@ -77,18 +83,18 @@ def _axis_shift(first, last, start, flipped):
         Raw pixels, the second one after the last.
     start : int
         Where they begin in the image.
-    flipped : bool
+    is_flipped : bool
         Whether they are reversed.
     """
-    return AxisShift(-1, start + last + 1) if flipped else AxisShift(1, start - first)
+    return AxisShift(-1, start + last + 1) if is_flipped else AxisShift(1, start - first)
 
 
 def is_about_raw_pixels(keyword):
     """Return whether a card describes the raw array: sections, and numbers of columns."""
-    return bool(_RAW_PIXELS.fullmatch(keyword) or _PHYSICAL.fullmatch(keyword))
+    return bool(_RAW_PIXEL_CARD.fullmatch(keyword) or _PHYSICAL_CARD.fullmatch(keyword))
 
 
-def place(cards, headers, amplifiers, shape):
+def correct_cards(cards, headers, amplifiers, shape):
     """Make the cards of a trimmed image true: sections, physical and world coordinates.
 
     Parameters
@@ -104,7 +110,7 @@ def place(cards, headers, amplifiers, shape):
     """
     image_region = Region(0, shape[0], 0, shape[1])
     cards.set("DATASEC", image_region.to_fits(), "science pixels in this image")
-    for keyword in _DETECTOR:
+    for keyword in _DETECTOR_CARDS:
         section = detector_section(headers, amplifiers, shape, keyword)
         if section:
             cards.set(keyword, section, "where they lie on the chip or detector")
@@ -164,7 +170,7 @@ def _detector_axes(headers, amplifier, keyword):
 
 
 def _detector_axis(chip, backwards, base, shift):
-    """Return pixels of the detector a pixel, direction and origin of an image's axis, or None.
+    """Return binning, direction and origin, on the detector, of an axis of an image; or None.
 
     Parameters
     ----------
@@ -182,10 +188,10 @@ def _detector_axis(chip, backwards, base, shift):
         return None
     # The raw edge at which the product begins, counted from 0, and its position on the chip.
     edge = -shift.shift if shift.sign > 0 else shift.shift - 1
-    along = factor * (edge - base[0])
+    distance = factor * (edge - base[0])
     if backwards:
-        return factor, -shift.sign, chip[1] - along
-    return factor, shift.sign, chip[0] + along
+        return factor, -shift.sign, chip[1] - distance
+    return factor, shift.sign, chip[0] + distance
 
 
 def _section_header(headers, hdu, keyword):
@@ -238,38 +244,42 @@ def _place_world(cards, headers, amplifiers):
     solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
     if all(solution == {} for solution in solutions):
         return
-    if None in solutions or any(not _places_agree(solutions[0], other) for other in solutions[1:]):
-        for keyword in [keyword for keyword, _ in cards if _WCS.fullmatch(keyword)]:
+    if None in solutions or any(
+        not _worlds_agree(solutions[0], other_solution) for other_solution in solutions[1:]
+    ):
+        for keyword in [keyword for keyword, _ in cards if _WORLD_CARD.fullmatch(keyword)]:
             cards.drop(keyword)
         cards.add_history("ccdflow: world coordinates that do not hold for this image left out")
         return
-    raw = _world_header(headers, amplifiers[0])
+    raw_header = _world_header(headers, amplifiers[0])
     keywords = {keyword for keyword, _ in cards}
     for keyword, value in solutions[0].items():
-        if keyword not in keywords or value != card_value(raw, keyword):
-            comment = raw.comments[keyword] if keyword in raw else ""
+        if keyword not in keywords or value != card_value(raw_header, keyword):
+            comment = raw_header.comments[keyword] if keyword in raw_header else ""
             cards.set(keyword, value, comment)
 
 
 def _world_header(headers, amplifier):
     """Return the header with an amplifier's world coordinates: its HDU's, or the primary."""
     header = headers[amplifier.hdu]
-    return header if any(map(_WCS.fullmatch, header)) else headers[0]
+    return header if any(map(_WORLD_CARD.fullmatch, header)) else headers[0]
 
 
 def _moved_world(headers, amplifier):
     """Return an amplifier's world coordinate cards for the product; None if impossible."""
-    raw = _world_header(headers, amplifier)
-    world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
+    raw_header = _world_header(headers, amplifier)
+    world = {
+        k: card_value(raw_header, k) for k in dict.fromkeys(raw_header) if _WORLD_CARD.fullmatch(k)
+    }
     world = {keyword: value for keyword, value in world.items() if value is not None}
     shifts = axes(amplifier)
     if shifts == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
-    figures = {k: as_number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
+    figures = {k: as_number(value) for k, value in world.items() if _PIXEL_FIGURE_CARD.fullmatch(k)}
     if None in figures.values():
         return None
     world |= figures
-    matches = [match for match in map(_VERSION.fullmatch, world) if match]
+    matches = [match for match in map(_VERSIONED_CARD.fullmatch, world) if match]
     for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
         shift = shifts[axis - 1]
         if shift == AxisShift(1, 0):
@@ -286,7 +296,7 @@ def _moved_world(headers, amplifier):
 
 def _is_distorted(keyword, value):
     """Return whether a card has a distortion, which is not reversed with its axis."""
-    return bool(_DISTORTION.fullmatch(keyword)) or (
+    return bool(_DISTORTION_CARD.fullmatch(keyword)) or (
         keyword.startswith("WAT") and "cor" in str(value)
     )
 
@@ -305,8 +315,8 @@ def _reverse_axis(world, axis, version):
         world[keyword] = -world[keyword]
 
 
-def _places_agree(first, second):
-    """Return whether two sets of world coordinate cards agree within a fraction of a pixel."""
+def _worlds_agree(first, second):
+    """Return whether two sets of world coordinates agree within a fraction of a pixel."""
     if first is None or second is None or set(first) != set(second):
         return False
     for keyword, value in first.items():
@@ -315,7 +325,7 @@ def _places_agree(first, second):
             if value != second_value:
                 return False
         elif abs(value - second_value) > (
-            _SAME_PIXELS if "CRPIX" in keyword else _SAME_PART * abs(value)
+            _PIXEL_TOLERANCE if "CRPIX" in keyword else _PART_TOLERANCE * abs(value)
         ):
             return False
     return True

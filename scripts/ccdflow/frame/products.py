@@ -53,8 +53,10 @@ def product_images(geometry, recipe):
     hdus = {amplifier.hdu for amplifier in amplifiers}
     if geometry.layout == "image" and (recipe.trim or len(hdus) == 1):
         (_, raw_shape), *_ = geometry.raw_shapes
-        only = next(iter(hdus)) if len(hdus) == 1 else None
-        return (ProductImage(0, only, amplifiers, geometry.shape if recipe.trim else raw_shape),)
+        only_hdu = next(iter(hdus)) if len(hdus) == 1 else None
+        return (
+            ProductImage(0, only_hdu, amplifiers, geometry.shape if recipe.trim else raw_shape),
+        )
     shapes = geometry.extension_shapes if recipe.trim and geometry.extension_shapes else ()
     shapes = shapes or geometry.raw_shapes
     first = 0 if any(hdu == 0 for hdu, _ in shapes) else 1

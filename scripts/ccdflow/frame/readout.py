@@ -98,7 +98,7 @@ def readout_of(
     *,
     level=None,
     read_noise=None,
-    measured=False,
+    is_noise_measured=False,
     gain=None,
     measured_gain=None,
     full_well=None,
@@ -111,12 +111,12 @@ def readout_of(
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-        How the frame was reduced.
+        By which the frame was reduced.
     level : float, optional
         Mean overscan level that was subtracted, adu; None if none was.
     read_noise : float, optional
         In adu; default: the amplifier's own, which is in electrons, divided by the gain.
-    measured : bool
+    is_noise_measured : bool
         Whether ``read_noise`` was measured on rounded pixels.
     gain : float, optional
         Electrons per adu; takes precedence over the amplifier's own.
@@ -142,19 +142,19 @@ def readout_of(
         read_noise = amplifier.read_noise / own_gain
     variance = 0.0
     if level is not None and read_noise is not None:
-        pixel = read_noise**2 + (0.0 if measured else ROUNDING)
+        pixel_variance = read_noise**2 + (0.0 if is_noise_measured else ROUNDING)
         if recipe.statistic == "median":
             # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks
             # a part of the rounding; their median has all of it.
-            pixel = max(pixel, ROUNDING)
-        variance = level_variance(amplifier, recipe, pixel)
+            pixel_variance = max(pixel_variance, ROUNDING)
+        variance = level_variance(amplifier, recipe, pixel_variance)
     return Readout(
         region=recipe.region_of(amplifier),
         name=amplifier.name,
         gain=gain,
         measured_gain=measured_gain,
         read_noise=read_noise,
-        rounding=0.0 if measured else ROUNDING,
+        rounding=0.0 if is_noise_measured else ROUNDING,
         level=0.0 if level is None else level,
         level_variance=variance,
         saturation=full_well + level if is_measured else amplifier.saturation,
@@ -166,14 +166,14 @@ def readout_of(
     )
 
 
-def level_variance(amplifier, recipe, pixel):
+def level_variance(amplifier, recipe, pixel_variance):
     """Return the variance of an overscan level, adu^2.
 
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-    pixel : float
+    pixel_variance : float
         Variance of an overscan pixel, rounding included, adu^2.
 
     Returns
@@ -183,10 +183,10 @@ def level_variance(amplifier, recipe, pixel):
     """
     share = level_share(amplifier, recipe)
     if recipe.statistic == "mean":
-        return share * pixel
+        return share * pixel_variance
     count = _pixels_of_a_level(amplifier)
-    noise = max(pixel - ROUNDING, 0.0) ** 0.5
-    return share * (pixel + median_rounding(count, noise) / median_variance(count))
+    noise = max(pixel_variance - ROUNDING, 0.0) ** 0.5
+    return share * (pixel_variance + median_rounding(count, noise) / median_variance(count))
 
 
 def level_share(amplifier, recipe):
@@ -280,5 +280,5 @@ def _shared_rounding(gap):
         return 1.0 - 3 * gap
     # The moments of the fraction of an exponentially distributed number.
     remainder = 1 / np.expm1(1 / gap)
-    first, second = gap - remainder, 2 * gap**2 - (1 + 2 * gap) * remainder
-    return float(1.0 - 3 * (first - second))
+    mean, mean_square = gap - remainder, 2 * gap**2 - (1 + 2 * gap) * remainder
+    return float(1.0 - 3 * (mean - mean_square))

@@ -135,19 +135,19 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     without_level = parts_without_level(
         geometry.amplifiers, recipe, overscans, samples, amplifier_flags
     )
-    full = {
+    full_pixels = {
         a.name: FullPixels(
             a, (tops or {}).get(a.hdu) or top_of_converter(*_type_and_offset(stored[a.hdu]))
         )
         for a in geometry.amplifiers
     }
     images = tuple(
-        _make_image(stored, place, overscans, recipe, without_level, full)
+        _make_image(stored, place, overscans, recipe, without_level, full_pixels)
         for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
     warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
-    converters = ends_of_converters(full, recipe, overscans)
+    converters = ends_of_converters(full_pixels, recipe, overscans)
     return Reduced(
         images, overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
     )
@@ -159,12 +159,12 @@ def _type_and_offset(stored):
     return values.dtype, offset
 
 
-def ends_of_converters(full, recipe, overscans):
+def ends_of_converters(full_pixels, recipe, overscans):
     """Return the ends of the converters of a frame, by amplifier.
 
     Parameters
     ----------
-    full : dict of str to ccdflow.frame.converter_end.FullPixels
+    full_pixels : dict of str to ccdflow.frame.converter_end.FullPixels
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
 
@@ -174,7 +174,7 @@ def ends_of_converters(full, recipe, overscans):
         Only those that are known.
     """
     ends = {}
-    for name, pixels_at_end in full.items():
+    for name, pixels_at_end in full_pixels.items():
         # Not the mean: a star that runs into the overscan of some rows would shift it.
         level = None if overscans[name] is None else float(np.median(overscans[name].levels))
         end = pixels_at_end.end(recipe, level)
@@ -230,7 +230,7 @@ def _measure_amplifier(stored, offset, amplifier, recipe):
     return level, strip_samples.sample_of_amplifier(lines, strips, level, amplifier)
 
 
-def _make_image(stored, product_image, overscans, recipe, without_level, full):
+def _make_image(stored, product_image, overscans, recipe, without_level, full_pixels):
     """Return an image of the product from its amplifiers' reduced pixels.
 
     Parameters
@@ -243,7 +243,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
         By amplifier: parts of the data whose overscan gives no level.
-    full : dict of str to ccdflow.frame.converter_end.FullPixels
+    full_pixels : dict of str to ccdflow.frame.converter_end.FullPixels
         By amplifier: gets the pixels at the end of the converter.
     """
     dtype = np.dtype(recipe.dtype)
@@ -265,7 +265,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full):
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
         else:
             target = pixels_of_image[amplifier.data.slices]
-        full[amplifier.name].add(values[amplifier.data.slices], offset, target)
+        full_pixels[amplifier.name].add(values[amplifier.data.slices], offset, target)
         if mask is not None:
             part = mask[recipe.region_of(amplifier).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part
@@ -317,8 +317,12 @@ def _turned_view(part, amplifier):
     return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
 
 
-def _levels_to_subtract(measured, along):
+def _levels_to_subtract(overscan_of_amplifier, along):
     """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
-    if measured is None:
+    if overscan_of_amplifier is None:
         return None
-    return measured.levels.reshape(-1, 1) if along == "rows" else measured.levels.reshape(1, -1)
+    return (
+        overscan_of_amplifier.levels.reshape(-1, 1)
+        if along == "rows"
+        else overscan_of_amplifier.levels.reshape(1, -1)
+    )

@@ -43,7 +43,7 @@ def regions_without_level(overscan, amplifier, recipe, top):
     """
     if recipe.model is not None or amplifier.along == "frame":
         return ()
-    is_full = overscan.own >= top
+    is_full = overscan.own_levels >= top
     if not is_full.any():
         return ()
     steps = np.diff(np.concatenate([[0], is_full.astype(np.int8), [0]]))

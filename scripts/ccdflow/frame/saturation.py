@@ -40,30 +40,30 @@ def flag_neighbours(mask, pixels):
         # Half of the pixels of these rows: an amplifier that is saturated throughout.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
-    full = (mask[first:stop] & SATURATED) != 0
-    near = _with_neighbours(full) & ~full
-    mask[first:stop][near] |= BLEED
-    for column, low, high in _saturated_runs(full, first):
+    is_saturated = (mask[first:stop] & SATURATED) != 0
+    is_near = _with_neighbours(is_saturated) & ~is_saturated
+    mask[first:stop][is_near] |= BLEED
+    for column, low, high in _saturated_runs(is_saturated, first):
         _flag_bleeding(mask, pixels, column, low, -1)
         _flag_bleeding(mask, pixels, column, high - 1, 1)
 
 
-def _with_neighbours(full):
+def _with_neighbours(is_saturated):
     """Return the pixels of a mask and their eight neighbours."""
-    full_in_rows = full.copy()
-    full_in_rows[:, 1:] |= full[:, :-1]
-    full_in_rows[:, :-1] |= full[:, 1:]
-    near = full_in_rows.copy()
-    near[1:] |= full_in_rows[:-1]
-    near[:-1] |= full_in_rows[1:]
-    return near
+    is_beside_in_row = is_saturated.copy()
+    is_beside_in_row[:, 1:] |= is_saturated[:, :-1]
+    is_beside_in_row[:, :-1] |= is_saturated[:, 1:]
+    is_near = is_beside_in_row.copy()
+    is_near[1:] |= is_beside_in_row[:-1]
+    is_near[:-1] |= is_beside_in_row[1:]
+    return is_near
 
 
-def _saturated_runs(full, first):
+def _saturated_runs(is_saturated, first):
     """Yield (column, first row, row after the last) of runs along the columns."""
-    columns = np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED)
+    columns = np.flatnonzero(is_saturated.sum(axis=0) >= _FEWEST_SATURATED)
     for column in columns.tolist():
-        steps = np.diff(np.concatenate([[0], full[:, column].astype(np.int8), [0]]))
+        steps = np.diff(np.concatenate([[0], is_saturated[:, column].astype(np.int8), [0]]))
         starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
         for low, high in zip(starts.tolist(), ends.tolist(), strict=True):
             if high - low >= _FEWEST_SATURATED:
@@ -75,7 +75,7 @@ def _flag_bleeding(mask, pixels, column, end, direction):
 
     Parameters
     ----------
-    mask : numpy.ndarray of uint8
+    mask : numpy.ndarray of int16
         Shape (ny, nx), changed in place.
     pixels : callable
         Gives the rows from a first one up to another: (k, nx) of any float type, adu.

@@ -81,7 +81,7 @@ def _find_seam(left, right, left_data, right_data):
     (int, float) or None
         The column, counted from 0, is the first one of the amplifier on the right.
     """
-    step = float(median(right.own) - median(left.own))
+    step = float(median(right.own_levels) - median(left.own_levels))
     (values, columns), split = _profile_across(left, right, left_data, right_data)
     (error,), _ = noise_of_neighbours(values)
     span = _SEAM_COLUMNS
@@ -99,10 +99,12 @@ def _find_seam(left, right, left_data, right_data):
     is_far = np.abs(positions - split) >= span
     if not is_far.any():
         return None
-    best = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
-    if abs(steps[best] - step) > _SAME_STEP_PART * abs(step):
+    best_index = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
+    if abs(steps[best_index] - step) > _SAME_STEP_PART * abs(step):
         return None
-    nearby = range(max(span, positions[best] - span // 2), positions[best] + span // 2 + 1)
+    nearby = range(
+        max(span, positions[best_index] - span // 2), positions[best_index] + span // 2 + 1
+    )
     steepest = max(nearby, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
     return int(columns[steepest]), step
 

@@ -46,9 +46,9 @@ class _Squares:
         Side of a square, pixels.
     read_rows, row_step : int
         Rows of a square that are read, and the distance between them.
-    whole, cut_start : int
+    uncut, cut_start : int
         Squares of a row that are not cut, and the column behind them.
-    ones, cut : numpy.ndarray of float32
+    ones, cut_ones : numpy.ndarray of float32
         Shape (columns,), 1 for each column of a square, and of the one that is cut.
     pixels : numpy.ndarray of float32
         Shape (squares along y, squares along x): how many pixels of each square are read.
@@ -57,10 +57,10 @@ class _Squares:
     step: int
     read_rows: int
     row_step: int
-    whole: int
+    uncut: int
     cut_start: int
     ones: np.ndarray
-    cut: np.ndarray
+    cut_ones: np.ndarray
     pixels: np.ndarray
 
 
@@ -72,19 +72,19 @@ def _squares_of_shape(shape, rows):
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
     read_rows = min(rows, step)
     row_step = step // read_rows
-    whole, cut = divmod(nx, step)
+    uncut, cut_columns = divmod(nx, step)
     counts = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
-    columns = np.array([step] * whole + [cut] * (cut > 0), np.float32)
+    columns = np.array([step] * uncut + [cut_columns] * (cut_columns > 0), np.float32)
     ones = np.ones(step, np.float32)
     pixels = counts[:, None] * columns
     return _Squares(
         step=step,
         read_rows=read_rows,
         row_step=row_step,
-        whole=whole,
-        cut_start=whole * step,
+        uncut=uncut,
+        cut_start=uncut * step,
         ones=ones,
-        cut=ones[:cut],
+        cut_ones=ones[:cut_columns],
         pixels=pixels,
     )
 
@@ -105,7 +105,7 @@ class SmallImage:
         count, nx = -(-shape[0] // squares.row_step), shape[1]
         memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
         self._lines = np.frombuffer(memory, _LINE, count * nx).reshape(count, nx)
-        self._kept = 0
+        self._line_count = 0
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -118,15 +118,15 @@ class SmallImage:
             Shape (k, nx).
         """
         step = self._squares.row_step
-        sampled = rows[-first % step :: step]
-        lines = self._lines[self._kept : self._kept + len(sampled)]
-        self._kept += len(sampled)
-        if sampled.dtype == _LINE and sampled.strides[1] == _LINE.itemsize:
+        rows_sampled = rows[-first % step :: step]
+        lines = self._lines[self._line_count : self._line_count + len(rows_sampled)]
+        self._line_count += len(rows_sampled)
+        if rows_sampled.dtype == _LINE and rows_sampled.strides[1] == _LINE.itemsize:
             # Numpy lets other threads go on during work on 500 items or more, and waiting for them
             # after each block takes three times as long as the work. A line is one item here.
-            item = np.dtype((np.void, sampled.shape[1] * _LINE.itemsize))
-            sampled, lines = sampled.view(item), lines.view(item)
-        lines[...] = sampled
+            item = np.dtype((np.void, rows_sampled.shape[1] * _LINE.itemsize))
+            rows_sampled, lines = rows_sampled.view(item), lines.view(item)
+        lines[...] = rows_sampled
 
     def result(self):
         """Return the small image: float32, at most `MOST_SIDE_PIXELS` pixels along each side."""
@@ -136,10 +136,10 @@ class SmallImage:
         sums = np.zeros((ny * squares.read_rows, nx), np.float32)
         sums_of_lines = sums[: len(lines)]
         # A product with ones takes a third of the time of `reduceat`.
-        uncut = lines[:, : squares.cut_start].reshape(len(lines), squares.whole, squares.step)
-        np.matmul(uncut, squares.ones, out=sums_of_lines[:, : squares.whole])
-        if squares.cut.size:
-            np.matmul(lines[:, squares.cut_start :], squares.cut, out=sums_of_lines[:, -1])
+        uncut = lines[:, : squares.cut_start].reshape(len(lines), squares.uncut, squares.step)
+        np.matmul(uncut, squares.ones, out=sums_of_lines[:, : squares.uncut])
+        if squares.cut_ones.size:
+            np.matmul(lines[:, squares.cut_start :], squares.cut_ones, out=sums_of_lines[:, -1])
         total = sums[:: squares.read_rows]
         for row in range(1, squares.read_rows):
             total = total + sums[row :: squares.read_rows]
@@ -161,6 +161,6 @@ def small_image(image, rows=SQUARE_ROWS):
     numpy.ndarray of shape (rows, columns)
         float32.
     """
-    small = SmallImage(image.shape, rows)
-    small.add(0, image)
-    return small.result()
+    collector = SmallImage(image.shape, rows)
+    collector.add(0, image)
+    return collector.result()

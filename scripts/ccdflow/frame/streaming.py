@@ -118,7 +118,7 @@ def _without_pixels(geometry, recipe, words):
     return Image(np.broadcast_to(np.zeros((), dtype), geometry.shape), words)
 
 
-def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
+def stream_frame(rows, writer, geometry, recipe, *, sample=(), small_image=None):
     """Reduce a usual frame from its rows into its file.
 
     Parameters
@@ -130,7 +130,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
         Both after approval by `can_stream`.
     sample : sequence of int
         Rows of the product to keep for statistics, in order.
-    small : ccdflow.frame.small_images.SmallImage, optional
+    small_image : ccdflow.frame.small_images.SmallImage, optional
         Is handed all rows of the product.
 
     Returns
@@ -142,13 +142,13 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     FrameError
         If the raw file is damaged, or an amplifier holds no finite value.
     """
-    work = _FrameReduction(rows, geometry, recipe, sample, small)
+    work = _FrameReduction(rows, geometry, recipe, sample, small_image)
     size = max(1, BLOCK_PIXELS // rows.shape[1])
     for first, stored in rows.blocks(size):
         block = work.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.written % fits_structure.FITS_BLOCK_BYTES))
+    writer.write(b"\0" * (-work.bytes_written % fits_structure.FITS_BLOCK_BYTES))
     return work.result()
 
 
@@ -157,18 +157,18 @@ class _FrameReduction:
 
     Parameters
     ----------
-    rows, geometry, recipe, sample, small
+    rows, geometry, recipe, sample, small_image
         See `stream_frame`.
     """
 
-    def __init__(self, rows, geometry, recipe, sample, small):
+    def __init__(self, rows, geometry, recipe, sample, small_image):
         self._offset = rows.offset
         self._dtype = rows.dtype
         self._geometry = geometry
         self._recipe = recipe
-        self._out = np.dtype(recipe.dtype)
+        self._out_dtype = np.dtype(recipe.dtype)
         self._words = 0
-        self.written = 0
+        self.bytes_written = 0
         self._data = geometry.amplifiers[0].data
         self._strips = {a.name: [] for a in geometry.amplifiers}
         self._levels = {a.name: [] for a in geometry.amplifiers}
@@ -176,15 +176,15 @@ class _FrameReduction:
         self._lines = {a.name: [] for a in geometry.amplifiers}
         self._not_finite = dict.fromkeys(self._flags, 0)
         top = top_of_converter(self._dtype, self._offset)
-        self._full = {a.name: FullPixels(a, top) for a in geometry.amplifiers}
+        self._full_pixels = {a.name: FullPixels(a, top) for a in geometry.amplifiers}
         self._sample_rows = np.asarray(sample, dtype=int)
         self._sample = []
-        self._small = small
+        self._small_image = small_image
         # A median of these is a whole number or a half, and always finite.
         self._has_simple_levels = (
             self._dtype.kind in "iu" and self._dtype.itemsize <= 2 and recipe.statistic == "median"
         )
-        self._sampled = {
+        self._sampling_slices = {
             a.name: (
                 *strip_samples.sampled_lines(a.data, "rows"),
                 *flaws.sampling_steps(a.data),
@@ -201,9 +201,9 @@ class _FrameReduction:
         stored = stored[start - first : stop - first]
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
-        size = shape[0] * shape[1] * self._out.itemsize
+        size = shape[0] * shape[1] * self._out_dtype.itemsize
         buffer = thread_buffer("product rows", size)
-        out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
+        out = np.frombuffer(buffer, dtype=self._out_dtype).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._reduce_amplifier(amplifier, start, stored, out)
         row = start - self._data.y0
@@ -212,10 +212,10 @@ class _FrameReduction:
         ]
         if rows_in_block.size:
             self._sample.append(out[rows_in_block - row])
-        if self._small is not None:
-            self._small.add(row, out)
+        if self._small_image is not None:
+            self._small_image.add(row, out)
         self._words = checksum.fits_sum_of(self._words, pixels.to_big_endian(out))
-        self.written += size
+        self.bytes_written += size
         return buffer
 
     def _reduce_amplifier(self, amplifier, start, stored, out):
@@ -228,11 +228,11 @@ class _FrameReduction:
             The first row.
         stored : numpy.ndarray of shape (rows, nx)
             Raw pixels of the rows, in the type of the file.
-        out : numpy.ndarray of shape (ny, nx), float32 or float64
-            The reduced image, filled in place.
+        out : numpy.ndarray of shape (rows, nx of the product), float32 or float64
+            The reduced rows, filled in place.
         """
         data, place, name = amplifier.data, amplifier.place, amplifier.name
-        rows, columns, *flagged = self._sampled[name]
+        rows, columns, *flag_slices = self._sampling_slices[name]
         level = None
         if _has_level(amplifier, self._recipe):
             strips = [
@@ -243,9 +243,12 @@ class _FrameReduction:
             if not self._has_simple_levels:
                 overscan.check_levels(levels, amplifier)
             # Values of one byte may lie in the buffer, which the next block overwrites.
-            shared = [np.may_share_memory(strip, stored) for strip in strips]
+            is_shared_of_strips = [np.may_share_memory(strip, stored) for strip in strips]
             self._strips[name].append(
-                [s.copy() if is_shared else s for s, is_shared in zip(strips, shared, strict=True)]
+                [
+                    s.copy() if is_shared else s
+                    for s, is_shared in zip(strips, is_shared_of_strips, strict=True)
+                ]
             )
             self._levels[name].append(levels)
             level = levels.reshape(-1, 1)
@@ -256,18 +259,18 @@ class _FrameReduction:
             out[:, place.x0 : place.x1],
             exact=self._has_simple_levels or pixels.is_exact(self._dtype, level),
         )
-        self._full[name].add(
+        self._full_pixels[name].add(
             stored[:, data.x0 : data.x1],
             self._offset,
             out[:, place.x0 : place.x1],
             start - data.y0,
         )
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
-            sampled = slice(max(0, rows.start - start), rows.stop - start)
-            self._lines[name].append(stored[sampled, columns].copy())
+            rows_sampled = slice(max(0, rows.start - start), rows.stop - start)
+            self._lines[name].append(stored[rows_sampled, columns].copy())
         self._not_finite[name] += flaws.count_not_finite(stored[:, data.x0 : data.x1])
-        first = -(start - data.y0) % flagged[0].step
-        self._flags[name].append(stored[first :: flagged[0].step, flagged[1]].copy())
+        first = -(start - data.y0) % flag_slices[0].step
+        self._flags[name].append(stored[first :: flag_slices[0].step, flag_slices[1]].copy())
 
     def result(self):
         """Return the reduced frame and its sample, once all rows have come."""
@@ -292,7 +295,7 @@ class _FrameReduction:
             if flag:
                 amplifier_flags[name] = flag
         image = _without_pixels(self._geometry, self._recipe, self._words)
-        sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
+        sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out_dtype)
         rows, warnings = subtraction_checks.judge_subtraction(
             samples, self._geometry.amplifiers, self._recipe
         )
@@ -302,7 +305,7 @@ class _FrameReduction:
         without_level = parts_without_level(
             self._geometry.amplifiers, self._recipe, overscans, samples, amplifier_flags
         )
-        converters = ends_of_converters(self._full, self._recipe, overscans)
+        converters = ends_of_converters(self._full_pixels, self._recipe, overscans)
         reduced = Reduced(
             (image,), overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
         )

@@ -22,14 +22,14 @@ LIT_OVERSCAN, DATA_FOR_OVERSCAN = "lit overscan", "data for overscan"
 _MOST_READ_NOISE = 30.0
 # Where the read noise is given, a strip of more than this many times of it holds photons. That of
 # the EFOSC2 is 1.6 times its card's.
-_READ_NOISES = 2.5
+_PHOTON_NOISE_RATIO = 2.5
 # Largest difference between the levels of a strip and of its neighbours, as a fraction of the light
 # that makes such noise: vignetting changes a flat by less than 2 % over such a width.
-_SAME_LEVEL = 0.1
+_LEVEL_TOLERANCE_PART = 0.1
 # The noise of the strip equals its neighbours' within this factor: the response of pixels
 # differs more over the neighbours, which are spread. A true overscan beside a flat is 40
 # times quieter.
-_SAME_NOISE = 1.5
+_NOISE_RATIO_TOLERANCE = 1.5
 # Photons make no more noise than the whole level would, in pixels whose response differs by this.
 _LEAST_RESPONSE = 0.02
 # A strip of a flat does hold data, whatever gain and read noise are given, if besides at least half
@@ -110,16 +110,16 @@ def compare_strip(sample, amplifier):
     if len(sides) > 1 or None in sides:
         return None
     # The data nearest to the strip come first.
-    nearest = lines[:, ::-1] if sides == {"behind"} else lines
-    steps = nearest[:, :_NEAREST_PIXELS].mean(axis=1, dtype=np.float64) - sample.own
-    level = float(median(sample.own))
-    sampled = lines[:: max(1, len(lines) // _MOST_ROWS)]
+    nearest_lines = lines[:, ::-1] if sides == {"behind"} else lines
+    steps = nearest_lines[:, :_NEAREST_PIXELS].mean(axis=1, dtype=np.float64) - sample.own_levels
+    level = float(median(sample.own_levels))
+    lines_sampled = lines[:: max(1, len(lines) // _MOST_ROWS)]
     return Likeness(
         step=float(median(steps)),
         noise=_noise_within(strip),
-        data_noise=_noise_within(nearest[:, :_NEIGHBOUR_PIXELS]),
+        data_noise=_noise_within(nearest_lines[:, :_NEIGHBOUR_PIXELS]),
         level=level,
-        brightest=float(np.median(sampled, axis=0).max()) - level,
+        brightest=float(np.median(lines_sampled, axis=0).max()) - level,
     )
 
 
@@ -156,20 +156,20 @@ def compare_strips(samples, amplifiers):
     dict of str to Likeness
         By the name of the amplifier, for those with enough pixels.
     """
-    compared = {
+    likenesses = {
         amplifier.name: compare_strip(samples[amplifier.name], amplifier)
         for amplifier in amplifiers
         if amplifier.name in samples
     }
-    return {name: likeness for name, likeness in compared.items() if likeness is not None}
+    return {name: likeness for name, likeness in likenesses.items() if likeness is not None}
 
 
-def light_warnings(compared, amplifiers):
+def light_warnings(likenesses, amplifiers):
     """Return the warnings on strips that hold light as the data beside them do.
 
     Parameters
     ----------
-    compared : dict of str to Likeness
+    likenesses : dict of str to Likeness
         As `compare_strips` returns it.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
 
@@ -181,9 +181,9 @@ def light_warnings(compared, amplifiers):
     """
     warnings = []
     # The strips of the profile are an overscan where one amplifier shows it.
-    has_dark = any(is_dark(compared[a.name], a) for a in amplifiers if a.name in compared)
+    has_dark = any(is_dark(likenesses[a.name], a) for a in amplifiers if a.name in likenesses)
     for amplifier in amplifiers:
-        likeness = compared.get(amplifier.name)
+        likeness = likenesses.get(amplifier.name)
         if likeness is not None and is_lit(likeness, amplifier):
             subject = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
             regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
@@ -211,9 +211,9 @@ def is_dark(likeness, amplifier):
     -------
     bool
     """
-    brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
+    is_brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
     is_noisier = likeness.data_noise > _LIT_NOISE_FACTOR * likeness.noise
-    return brighter and is_noisier and not is_lit(likeness, amplifier)
+    return is_brighter and is_noisier and not is_lit(likeness, amplifier)
 
 
 def is_lit(likeness, amplifier):
@@ -232,15 +232,15 @@ def is_lit(likeness, amplifier):
     gain = amplifier.gain or 1.0
     noise = likeness.noise * gain
     read_noise = amplifier.read_noise if amplifier.gain else None
-    if not noise > (_READ_NOISES * read_noise if read_noise else _MOST_READ_NOISE):
+    if not noise > (_PHOTON_NOISE_RATIO * read_noise if read_noise else _MOST_READ_NOISE):
         return False
     light = noise**2 / gain
     ratio = likeness.data_noise / likeness.noise
-    is_alike = 1 / _SAME_NOISE <= ratio <= _SAME_NOISE
+    is_alike = 1 / _NOISE_RATIO_TOLERANCE <= ratio <= _NOISE_RATIO_TOLERANCE
     if amplifier.gain and likeness.noise**2 > _most_variance(likeness.level, gain):
         # A level of this height has fewer photons: it is a noisy readout.
         return False
-    return is_alike and abs(likeness.step) <= _SAME_LEVEL * light
+    return is_alike and abs(likeness.step) <= _LEVEL_TOLERANCE_PART * light
 
 
 def _most_variance(level, gain):

@@ -28,7 +28,7 @@ class Sample:
     lines : numpy.ndarray of any integer or float type
         Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
         along columns), see `sampled_lines`.
-    levels, own : numpy.ndarray of float32 or float64
+    levels, own_levels : numpy.ndarray of float32 or float64
         Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
     strip : numpy.ndarray of any integer or float type
         Shape (n, k), adu: the overscan of the same lines.
@@ -37,21 +37,21 @@ class Sample:
     top : float
         Value of a saturated pixel, adu; infinite where it is unknown.
     full_rows, rows : int
-        How many lines of the whole amplifier have a saturated level of their own, and how many
-        have a level.
-    empty : (int, int)
+        Number of lines of the whole amplifier that have a saturated level of their own, and of
+        those that have a level.
+    empty_run : (int, int)
         The first of the lines whose overscan has one value throughout, and their number.
     """
 
     lines: np.ndarray
     levels: np.ndarray
-    own: np.ndarray
+    own_levels: np.ndarray
     strip: np.ndarray
     noise: float
     top: float = np.inf
     full_rows: int = 0
     rows: int = 0
-    empty: tuple[int, int] = (0, 0)
+    empty_run: tuple[int, int] = (0, 0)
 
 
 def sampled_lines(data, along):
@@ -101,24 +101,31 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     along, data = amplifier.along, amplifier.data
     top = saturation_of(strips[0].dtype, 0, amplifier)
     top = np.inf if top is None else top
-    full = top, int(np.count_nonzero(overscan.own >= top)), len(overscan.own)
+    saturation_figures = (
+        top,
+        int(np.count_nonzero(overscan.own_levels >= top)),
+        len(overscan.own_levels),
+    )
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
-        levels = own = np.repeat(overscan.levels, len(lines))
+        levels = own_levels = np.repeat(overscan.levels, len(lines))
         return Sample(
-            *_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise, *full
+            *_finite_lines(lines, levels, own_levels),
+            *_finite_lines(strip),
+            overscan.noise,
+            *saturation_figures,
         )
     lines_of_frame = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
-    sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
-    whole = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
-    whole = whole if along == "rows" else whole.T
-    full = *full, _empty_lines(whole)
-    strip, lines = whole[sampled], lines if along == "rows" else lines.T
-    lines, strip, levels, own = _finite_lines(
-        lines, strip, overscan.levels[sampled], overscan.own[sampled]
+    slice_sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
+    all_lines = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    all_lines = all_lines if along == "rows" else all_lines.T
+    saturation_figures = *saturation_figures, _empty_lines(all_lines)
+    strip, lines = all_lines[slice_sampled], lines if along == "rows" else lines.T
+    lines, strip, levels, own_levels = _finite_lines(
+        lines, strip, overscan.levels[slice_sampled], overscan.own_levels[slice_sampled]
     )
-    return Sample(lines, levels, own, strip, overscan.noise, *full)
+    return Sample(lines, levels, own_levels, strip, overscan.noise, *saturation_figures)
 
 
 def _empty_lines(strip):
@@ -131,19 +138,25 @@ def _empty_lines(strip):
     """
     fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
     # Two pixels distinguish most lines.
-    alike = np.flatnonzero(strip[:, 0] == strip[:, -1])
-    alike = alike[(strip[alike] == strip[alike, :1]).all(axis=1)]
-    if len(alike) < fewest:
+    single_valued = np.flatnonzero(strip[:, 0] == strip[:, -1])
+    single_valued = single_valued[(strip[single_valued] == strip[single_valued, :1]).all(axis=1)]
+    if len(single_valued) < fewest:
         return 0, 0
-    breaks = (np.diff(alike) > 1) | (np.diff(strip[alike, 0].astype(np.float64)) != 0)
-    longest = max(np.split(alike, np.flatnonzero(breaks) + 1), key=len)
+    breaks = (np.diff(single_valued) > 1) | (
+        np.diff(strip[single_valued, 0].astype(np.float64)) != 0
+    )
+    longest = max(np.split(single_valued, np.flatnonzero(breaks) + 1), key=len)
     return (int(longest[0]), len(longest)) if len(longest) >= fewest else (0, 0)
 
 
-def _finite_lines(first, *others):
+def _finite_lines(first_array, *other_arrays):
     """Return the lines in which all values of all arrays are finite."""
-    good = np.ones(len(first), dtype=bool)
-    for array in (first, *others):
+    is_finite = np.ones(len(first_array), dtype=bool)
+    for array in (first_array, *other_arrays):
         if array.dtype.kind == "f":
-            good &= np.isfinite(array.reshape(len(first), -1)).all(axis=1)
-    return (first, *others) if good.all() else tuple(array[good] for array in (first, *others))
+            is_finite &= np.isfinite(array.reshape(len(first_array), -1)).all(axis=1)
+    return (
+        (first_array, *other_arrays)
+        if is_finite.all()
+        else tuple(array[is_finite] for array in (first_array, *other_arrays))
+    )

@@ -19,7 +19,7 @@ from ccdflow.frame.line_noise import (
 )
 from ccdflow.frame.seam_checks import seam_warnings
 from ccdflow.frame.strip_samples import MOST_ROWS
-from ccdflow.robust import has_median_of, median
+from ccdflow.robust import is_median_at_least, median
 
 # An overscan of fewer rows or columns is not judged.
 _FEWEST_LINES = 16
@@ -59,9 +59,9 @@ SATURATED_OVERSCAN, EMPTY_ROWS = "saturated overscan", "empty rows"
 """The names of the warnings on an overscan that is saturated in part, or has no noise there."""
 
 # A fit along the strip leaves out rows that are saturated, up to this fraction of them.
-_FULL_ROWS_OF_A_FIT = 0.2
+_SATURATED_ROWS_OF_A_FIT = 0.2
 # A column counts as saturated if more than this fraction of its pixels is.
-_FULL_PART = 0.5
+_SATURATED_PART = 0.5
 
 # Columns of an overscan that are enough for a level, and the words where fewer are good.
 _FEWEST_COLUMNS = 3
@@ -123,15 +123,17 @@ def judge_subtraction(samples, amplifiers, recipe):
         Kind and text of each warning; of `strip_light.REMEDIES`, without the remedy.
     """
     row_noises, all_warnings = {}, []
-    compared = strip_light.compare_strips(samples, amplifiers)
-    by_name = {amplifier.name: amplifier for amplifier in amplifiers}
+    likenesses = strip_light.compare_strips(samples, amplifiers)
+    amplifier_by_name = {amplifier.name: amplifier for amplifier in amplifiers}
     for name, sample in samples.items():
         noise, warnings = judge_sample(sample, recipe, name if len(amplifiers) > 1 else "")
         all_warnings += warnings
         if noise is not None:
-            is_dark = name in compared and strip_light.is_dark(compared[name], by_name[name])
+            is_dark = name in likenesses and strip_light.is_dark(
+                likenesses[name], amplifier_by_name[name]
+            )
             row_noises[name] = replace(noise, is_strip_dark=is_dark)
-    all_warnings += strip_light.light_warnings(compared, amplifiers)
+    all_warnings += strip_light.light_warnings(likenesses, amplifiers)
     return row_noises, all_warnings + seam_warnings(samples, amplifiers)
 
 
@@ -150,10 +152,12 @@ def row_noise(sample):
     if min(sample.lines.shape) < _FEWEST_LINES:
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
-    levels, own = (np.asarray(array, dtype=np.float64) for array in (sample.levels, sample.own))
-    noises, count = noise_of_neighbours(means, means - levels, means - own)
+    levels, own_levels = (
+        np.asarray(array, dtype=np.float64) for array in (sample.levels, sample.own_levels)
+    )
+    noises, count = noise_of_neighbours(means, means - levels, means - own_levels)
     pixels = sample.lines[:ROWS_OF_A_PIXEL].astype(np.float32)
-    (pixel,), _ = noise_of_neighbours(pixels, least=LEAST_SIGMA)
+    (pixel,), _ = noise_of_neighbours(pixels, least_sigma=LEAST_SIGMA)
     return RowNoise(*noises, pixel, count) if np.isfinite([*noises, pixel]).all() else None
 
 
@@ -188,19 +192,20 @@ def judge_sample(sample, recipe, name=""):
 def _saturation_warnings(sample, recipe):
     """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
     strip, top = sample.strip, sample.top
-    if not strip.size or not np.isfinite(top) or has_median_of(sample.lines, top):
+    if not strip.size or not np.isfinite(top) or is_median_at_least(sample.lines, top):
         # An amplifier that is saturated throughout is reported as such.
         return
-    full = strip >= top
-    columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
+    is_saturated = strip >= top
+    columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_PART))
     width = strip.shape[1]
     remedy = "allowed: a strip without light"
     if columns and sample.full_rows in (0, sample.rows):
-        left = width - columns
+        columns_left = width - columns
         advice = "leave them out of `overscan:` in the camera's profile"
-        if left < _FEWEST_COLUMNS:
+        if columns_left < _FEWEST_COLUMNS:
             advice = (
-                f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+                f"{_TOO_FEW[columns_left]}: take a wider strip at `overscan:`, or"
+                f" {_NO_OVERSCAN_REMEDY}"
             )
         yield (
             SATURATED_OVERSCAN,
@@ -209,8 +214,8 @@ def _saturation_warnings(sample, recipe):
             f" {advice}, else leave this frame out",
         )
         return
-    most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
-    if sample.full_rows > most:
+    most_rows = 0 if recipe.model is None else _SATURATED_ROWS_OF_A_FIT * sample.rows
+    if sample.full_rows > most_rows:
         consequence = (
             "the levels of all rows are wrong by it"
             if recipe.model
@@ -228,7 +233,7 @@ def _saturation_warnings(sample, recipe):
 
 def _empty_row_warnings(sample):
     """Yield the warning on rows that were not read out: those of a dead amplifier are all empty."""
-    first, count = sample.empty
+    first, count = sample.empty_run
     if 0 < count < sample.rows and not sample.full_rows:
         yield (
             EMPTY_ROWS,
@@ -243,8 +248,8 @@ def _row_warnings(rows, sample, recipe):
     if rows is None or rows.pixel < _DEAD_NOISE:
         # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
-    allowed = rows.limit(ADDED_VARIANCE_PART * rows.pixel**2)
-    if recipe.model is None and rows.after**2 - rows.before**2 > allowed:
+    variance_limit = rows.limit(ADDED_VARIANCE_PART * rows.pixel**2)
+    if recipe.model is None and rows.after**2 - rows.before**2 > variance_limit:
         yield (
             ROW_NOISE_GREW,
             f"subtracting a level for each row raised the noise that a row shares from"
@@ -252,7 +257,7 @@ def _row_warnings(rows, sample, recipe):
             f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
             " `reduction: {model: polynomial}` in the camera's profile smooths the level",
         )
-    elif recipe.model is not None and rows.after**2 - rows.with_level_per_row**2 > allowed:
+    elif recipe.model is not None and rows.after**2 - rows.with_level_per_row**2 > variance_limit:
         yield (
             DRIFT,
             f"rows drift together with their overscan: a level for each row would leave"
@@ -284,31 +289,31 @@ def _column_warnings(sample, recipe):
         return
     columns = clipped_means(strip)
     # If a strip has structure, the structure makes most of the noise about the levels.
-    (pixel,), _ = noise_of_neighbours(strip, least=LEAST_SIGMA)
+    (pixel,), _ = noise_of_neighbours(strip, least_sigma=LEAST_SIGMA)
     noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
     offsets = np.abs(columns - median(columns))
     limit = max(_AGREE_SIGMA * noise, _AGREE_ERRORS * noise / np.sqrt(count))
-    disagree = offsets > limit
-    if not disagree.any():
+    is_off = offsets > limit
+    if not is_off.any():
         return
-    shift = _level_shift(strip, disagree, recipe)
+    shift = _level_shift(strip, is_off, recipe)
     is_moved = abs(shift) > max(_LEVEL_SHIFT_SIGMA * noise, _LEVEL_SHIFT_ADU)
-    if is_moved or disagree.mean() > _STRUCTURED_PART:
+    if is_moved or is_off.mean() > _STRUCTURED_PART:
         effect = f", and move the level by {shift:.2g} adu" if is_moved else ""
         yield (
             LIGHT,
-            f"the overscan holds light or structure: {disagree.sum()} of its {width} columns are"
+            f"the overscan holds light or structure: {is_off.sum()} of its {width} columns are"
             f" off by up to {offsets.max():.4g} adu, where its noise is {noise:.2g}{effect};"
-            f" {_remedy_for_columns(int(width - disagree.sum()), width)}",
+            f" {_remedy_for_columns(int(width - is_off.sum()), width)}",
         )
 
 
-def _level_shift(strip, disagree, recipe):
+def _level_shift(strip, is_off, recipe):
     """Return the mean shift of the levels of lines by columns that disagree, adu; 0 if all do."""
-    if disagree.all():
+    if is_off.all():
         return 0.0
     statistic = np.mean if recipe.statistic == "mean" else np.median
-    return float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~disagree], axis=1)))
+    return float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~is_off], axis=1)))
 
 
 def _remedy_for_columns(agreeing, width):

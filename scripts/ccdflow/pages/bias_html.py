@@ -13,7 +13,7 @@ EMPTY_CELL = "–"
 
 _LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
 _STRUCTURE_LEFT, _COMBINED_NOISE = "Structure left (adu)", "Combined noise (adu)"
-_GROUPS = {
+_GROUP_HINTS = {
     _LEVEL: "Mean of the overscan, or of the pixels without one",
     _READ_NOISE: "From pairs of biases, and as the header or the profile has it",
     _STRUCTURE_LEFT: "In a bias after its overscan is subtracted",
@@ -29,7 +29,7 @@ class BiasContent:
     ----------
     groups : tuple of ccdflow.pages.contents.CombinedBias
     absence : str
-        A sentence on why there are no combined biases here, if there are none.
+        A sentence with the reason for which there are no combined biases here; may be empty.
     """
 
     groups: tuple[CombinedBias, ...] = ()
@@ -49,7 +49,7 @@ class NoiseContent:
     ----------
     amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     absence : str
-        A sentence on why there are no combined biases here, if there are none.
+        A sentence with the reason for which there are no combined biases here; may be empty.
     """
 
     amplifiers: tuple[AmplifierFigures, ...] = field(default=())
@@ -58,7 +58,11 @@ class NoiseContent:
     @property
     def columns(self):
         """The `NoiseColumn` list of the table, without columns that have no value."""
-        return [each for each in _noise_columns(self.amplifiers) if set(each.cells) != {EMPTY_CELL}]
+        return [
+            column
+            for column in _noise_columns(self.amplifiers)
+            if set(column.cells) != {EMPTY_CELL}
+        ]
 
     @property
     def headings(self):
@@ -68,7 +72,7 @@ class NoiseContent:
             if headings and column.group and headings[-1][0] == column.group:
                 headings[-1][2].append(column)
             elif column.group:
-                headings.append((column.group, _GROUPS[column.group], [column]))
+                headings.append((column.group, _GROUP_HINTS[column.group], [column]))
             else:
                 headings.append((column.heading, column.hint, []))
         return headings
@@ -191,7 +195,7 @@ def combined_section(groups, *, absence="", biases=0):
     groups : sequence of ccdflow.pages.contents.CombinedBias
         Also those of which none was made.
     absence : str, optional
-        A sentence on where they are, if not here.
+        A sentence with their place, if it is not here.
     biases : int, optional
         Number of biases of the night.
 

@@ -1,4 +1,4 @@
-"""The calendar of the overview: nights as squares, a year at a time, by how complete they are."""
+"""The calendar of the overview: nights as squares of their completeness, a year at a time."""
 
 from __future__ import annotations
 
@@ -115,24 +115,24 @@ def _date_of_night(night):
 
 
 def level(line):
-    """Return how complete a night is: 0 (nothing is reduced), then quarters, 4 (all is made).
+    """Return the completeness of a night: 0 (nothing is reduced), then quarters, 4 (all is made).
 
     Parameters
     ----------
     line : ccdflow.pages.page.NightLine
-        Complete is a night whose frames are all reduced, whose groups are all combined, and whose
-        frames of the sky are all calibrated; one of grade C lacks a step and does not count.
+        A night is complete if all its frames are reduced, all its groups combined, and all its
+        science frames calibrated; a frame of grade C lacks a step and does not count.
 
     Returns
     -------
     int
     """
-    wanted = line.frames + line.groups + line.calibrated + line.uncalibrated
-    whole = sum(number for grade, number in line.grades if grade < "C")
-    done = line.reduced + line.masters + whole
-    if not done or not wanted:
+    n_expected = line.frames + line.groups + line.calibrated + line.uncalibrated
+    n_complete = sum(number for grade, number in line.grades if grade < "C")
+    n_made = line.reduced + line.masters + n_complete
+    if not n_made or not n_expected:
         return 0
-    return 4 if done == wanted else max(1, min(3, math.floor(4 * done / wanted)))
+    return 4 if n_made == n_expected else max(1, min(3, math.floor(4 * n_made / n_expected)))
 
 
 def words_on_state(line):

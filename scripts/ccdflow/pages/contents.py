@@ -13,8 +13,8 @@ SET_ASIDE = "set aside"
 """The word for a frame that was set aside."""
 
 # The end of a file's name if another product has the same values in its name.
-_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
-_WORDS_ON_LETTERS = (
+_SUFFIX_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
+_SUFFIX_HINT = (
     " (the six letters at its end name the part of the detector, or the setting, by which it"
     " differs from others of the same name)"
 )
@@ -35,7 +35,7 @@ class ShownFrame:
     status : str
         'reduced', 'set aside', or another state in a few words ('raw file missing').
     reason : str
-        Why it was set aside or passed by.
+        Reason for which it was set aside or passed by.
     remark : str
         A further remark on it.
     object : str
@@ -69,7 +69,7 @@ class ShownFrame:
     product: str = ""
 
 
-class Named(str):
+class NamedFile(str):
     """A name in words that a page shows in the place of a file's, which is shown on hovering.
 
     Attributes
@@ -96,7 +96,7 @@ class Named(str):
     @property
     def hint(self):
         """The text on hovering: the file, and the meaning of the six letters at its end."""
-        return f"{self.file}{_WORDS_ON_LETTERS if _LETTERS.search(self.file) else ''}"
+        return f"{self.file}{_SUFFIX_HINT if _SUFFIX_LETTERS.search(self.file) else ''}"
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ class CombinedBias:
     remarks : tuple of str
         Warnings, in words.
     not_made : str
-        Why there is no product; empty where there is one.
+        Reason for which there is no product; empty where there is one.
     recipe : str
-        How it was made, in a few words.
+        Recipe of the combination, in a few words.
     group : str
         Values that the members share: binning, window, readout mode.
     noises, predicted : tuple of float

@@ -27,8 +27,8 @@ class FrameTable:
 
     @property
     def shown(self):
-        """{column: whether any frame has a value in it}; those without are not shown."""
-        frames = [frame for _, own in self.groups for frame in own]
+        """{column: whether a frame has a value in it}; columns without values are not shown."""
+        frames = [frame for _, frames_of_type in self.groups for frame in frames_of_type]
         columns = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}
         for name in ("object", "filter", "time", "levels", "noises"):
             columns[name] = any(getattr(frame, name) for frame in frames)
@@ -82,15 +82,15 @@ def aside_section(frames):
 
 def pictures_section(pictures):
     """Return the section with the picture of frames before and after they were reduced."""
-    missing = () if pictures else ("No frame of this night was drawn.",)
+    paragraphs = () if pictures else ("No frame of this night was drawn.",)
     return Section(
-        "pictures", "Before and after", paragraphs=missing, pictures=tuple(pictures), order=40
+        "pictures", "Before and after", paragraphs=paragraphs, pictures=tuple(pictures), order=40
     )
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How the products of a night were made.
+    """The recipes and the versions of software that made the products of a night.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class Provenance:
 
 
 def provenance_section(recipes, provenance):
-    """Return the section on how the products were made; see `Provenance`.
+    """Return the section on the making of the products; see `Provenance`.
 
     Parameters
     ----------
@@ -128,38 +128,41 @@ def _night_sentences(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]
-    numbers = [number_of(image_type, len(own)) for image_type, own in grouped_by_type(frames)]
+    numbers = [
+        number_of(image_type, len(frames_of_type))
+        for image_type, frames_of_type in grouped_by_type(frames)
+    ]
     subject = f"{count(len(frames), 'frame')}"
     if cameras:
         subject += f", taken with {listing(cameras)}"
-    done, aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
-    sentences = [f"{subject}: {listing(numbers)}.", _sentence_on_reduced(frames, done)]
+    n_reduced, n_aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
+    sentences = [f"{subject}: {listing(numbers)}.", _sentence_on_reduced(frames, n_reduced)]
     sentences.append(
-        f"{count(aside, 'frame')} set aside, each with its reason below."
-        if aside
+        f"{count(n_aside, 'frame')} set aside, each with its reason below."
+        if n_aside
         else "No frame had to be set aside."
     )
-    if other := len(frames) - done - aside:
+    if n_others := len(frames) - n_reduced - n_aside:
         statuses = unique(
             frame.status for frame in frames if frame.status not in (REDUCED, SET_ASIDE)
         )
-        sentences.append(f"{count(other, 'frame')} not reduced ({listing(statuses)}).")
+        sentences.append(f"{count(n_others, 'frame')} not reduced ({listing(statuses)}).")
     return sentences
 
 
-def _sentence_on_reduced(frames, done):
+def _sentence_on_reduced(frames, n_reduced):
     """Return the sentence on the frames that were reduced."""
-    if not done:
+    if not n_reduced:
         return "No frame was reduced."
-    subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)
+    n_subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)
     text = "the level of the overscan was subtracted from "
-    if not subtracted:
+    if not n_subtracted:
         text = "no overscan was subtracted"
-    elif subtracted < done:
-        text += f"{subtracted} of them, none from the others"
+    elif n_subtracted < n_reduced:
+        text += f"{n_subtracted} of them, none from the others"
     else:
-        text += "each" if done > 1 else "it"
-    return f"{count(done, 'frame')} reduced: {text}."
+        text += "each" if n_reduced > 1 else "it"
+    return f"{count(n_reduced, 'frame')} reduced: {text}."
 
 
 def _count_of_status(frames, status):

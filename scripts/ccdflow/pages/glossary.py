@@ -110,7 +110,7 @@ def hint_of(heading, section):
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:
             return hint
-    known = SECTION_TERMS.get(section.anchor, {})
+    terms = SECTION_TERMS.get(section.anchor, {})
     # A unit may stand behind a heading.
-    plain = heading.partition(" (")[0]
-    return known.get(heading or REMARKS, known.get(plain, ""))
+    heading_without_unit = heading.partition(" (")[0]
+    return terms.get(heading or REMARKS, terms.get(heading_without_unit, ""))

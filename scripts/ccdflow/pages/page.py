@@ -22,7 +22,7 @@ ASIDE_OPEN_ROWS = 60
 """Frames set aside matter more: a longer list is shown unfolded."""
 
 # The place of the frames among the sections.
-_FRAMES_PLACE = 30
+_FRAMES_ORDER = 30
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NightContent:
     sections : tuple of Section
         Of the kinds of products.
     notes : tuple of str
-        Sentences on what to look at: warnings, pictures that are missing.
+        Sentences that ask for a look: warnings, missing pictures.
     index : str
         Path of the overview relative to the page; empty for no link.
     """
@@ -67,10 +67,10 @@ class NightLine:
     reduced, set_aside, other : int
         Frames reduced, set aside, and neither.
     combined : tuple of (str, int, int)
-        Image types whose frames form groups, in the order of work: how many groups are combined,
-        and how many there are.
+        Image types whose frames form groups, in the order of work: the number of combined
+        groups, and the number of all groups.
     grades : tuple of (str, int)
-        Grades of its calibrated frames, and how many have each.
+        Grades of its calibrated frames, and the number of frames of each.
     uncalibrated : int
         Frames that were to be calibrated and are not.
     """
@@ -136,8 +136,8 @@ class IndexContent:
     provenance : tuple of (str, str)
         Names and values.
     last_run : str
-        Path, relative to the page, of the script that holds what the last run did and how much
-        disk the products take; empty for none.
+        Path, relative to the page, of the script with the actions of the last run and the disk
+        space of the products; empty for none.
     notes : tuple of str
         Sentences to add to the summary.
     title : str
@@ -159,7 +159,7 @@ def night_page_html(page):
     Parameters
     ----------
     page : NightContent
-        What it shows.
+        Its content.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def index_page_html(page):
     Parameters
     ----------
     page : IndexContent
-        What it shows.
+        Its content.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def index_page_html(page):
 
 def _sentences_of_sections(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
-    ranked = sorted(sections, key=lambda section: section.order < _FRAMES_PLACE)
+    ranked = sorted(sections, key=lambda section: section.order < _FRAMES_ORDER)
     return [text for section in ranked for text in section.summary]
 
 
@@ -229,8 +229,8 @@ def _end_sentences(texts):
 
 def ordered_sections(sections):
     """Return sections in their order on the page, without None (nothing to show)."""
-    shown = (section for section in sections if section is not None)
-    return sorted(shown, key=lambda section: section.order)
+    present_sections = (section for section in sections if section is not None)
+    return sorted(present_sections, key=lambda section: section.order)
 
 
 def _section_pictures(sections):
@@ -257,7 +257,7 @@ def _index_summary(page):
     totals = _line_of_totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
-    lacking = [
+    groups_without = [
         f"{count(groups - number_made, 'group')} of {plural(image_type)}"
         for image_type, number_made, groups in totals.combined
         if number_made < groups
@@ -268,7 +268,7 @@ def _index_summary(page):
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
         f"{capital(totals.masters_words)} made"
-        + (f", {listing(lacking)} without one." if lacking else "."),
+        + (f", {listing(groups_without)} without one." if groups_without else "."),
     ]
     if totals.calibrated or totals.uncalibrated:
         sentences.append(_calibrated_words(totals))
@@ -277,9 +277,13 @@ def _index_summary(page):
 
 def _nights_words(nights):
     """Return in words the number of nights, and the number of frames without a date."""
-    dated = count(sum(line.night != UNDATED for line in nights), "night")
-    undated = sum(line.frames for line in nights if line.night == UNDATED)
-    return f"{dated} and {count(undated, 'frame')} without a date" if undated else dated
+    night_words = count(sum(line.night != UNDATED for line in nights), "night")
+    undated_frames = sum(line.frames for line in nights if line.night == UNDATED)
+    return (
+        f"{night_words} and {count(undated_frames, 'frame')} without a date"
+        if undated_frames
+        else night_words
+    )
 
 
 def _calibrated_words(totals):

@@ -17,7 +17,7 @@ import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ccdflow.pages.contents import Named
+from ccdflow.pages.contents import NamedFile
 from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
@@ -37,8 +37,8 @@ _EMPTY_CELLS = ("", "-", "–")
 
 def _format_fixed(values, decimals):
     """Write the figures of all amplifiers with ``decimals`` digits after the point."""
-    shown = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
-    return " / ".join(shown).replace("-", "−") if shown else "–"
+    figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
+    return " / ".join(figures).replace("-", "−") if figures else "–"
 
 
 def _exposure_text(value):
@@ -169,7 +169,7 @@ def _with_whole_dates(text):
     return Markup(_DATE.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
-def share(part):
+def share(fraction):
     """Write a part of 1 in percent, to two digits.
 
     Examples
@@ -178,7 +178,7 @@ def share(part):
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
     # A part of 1e-5 is 0.001 %.
-    return "less than 0.001 %" if 0 < part < 1e-5 else f"{figure(100 * part, 2)} %"
+    return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure(100 * fraction, 2)} %"
 
 
 @dataclass(frozen=True)
@@ -202,24 +202,24 @@ class Column:
 
 def columns(section):
     """Return the columns of a section's table that have a value."""
-    shown = []
+    columns_with_values = []
     for index, heading in enumerate(section.headings):
-        known = [cell for row in section.rows if (cell := row[index]) not in _EMPTY_CELLS]
-        if not known and section.rows:
+        cells = [cell for row in section.rows if (cell := row[index]) not in _EMPTY_CELLS]
+        if not cells and section.rows:
             continue
-        is_number = bool(known) and all(map(is_figure, known))
+        is_number = bool(cells) and all(map(is_figure, cells))
         hint = hint_of(heading, section)
-        shown.append(Column(index, with_signs(heading or REMARKS), hint, is_number))
-    return shown
+        columns_with_values.append(Column(index, with_signs(heading or REMARKS), hint, is_number))
+    return columns_with_values
 
 
-def check_pictures(pictures, where):
+def check_pictures(pictures, page):
     """Refuse pictures that are no PNG, or have no text for those who do not see them.
 
     Parameters
     ----------
     pictures : iterable of Picture
-    where : str
+    page : str
         The page, named in the error.
 
     Raises
@@ -230,9 +230,9 @@ def check_pictures(pictures, where):
     for picture in pictures:
         if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):
             name = picture.title or picture.alt
-            raise ValueError(f"{name}: a picture of {where} is no PNG: it is {picture.png[:8]!r}")
+            raise ValueError(f"{name}: a picture of {page} is no PNG: it is {picture.png[:8]!r}")
         if not picture.alt.strip():
-            raise ValueError(f"{picture.title or where}: a picture has no alternative text")
+            raise ValueError(f"{picture.title or page}: a picture has no alternative text")
 
 
 # A name of at most this many letters stays on one line.
@@ -242,18 +242,18 @@ _SHORT_LETTERS = 16
 def breakable(text):
     """Write a cell so that a line may end behind underscores and slashes of names, not of units.
 
-    A `Named` has its file on hovering, and a link to it.
+    A `NamedFile` has its file on hovering, and a link to it.
     """
-    shown = "–" if text in _EMPTY_CELLS else signs(visible(text))
-    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", shown)
+    words = "–" if text in _EMPTY_CELLS else signs(visible(text))
+    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", words)
     words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
-    if not isinstance(text, Named):
+    if not isinstance(text, NamedFile):
         return words
     hint = visible(text.hint)
     if text.path:
-        kept = Markup(' class="whole"') if len(text) <= _SHORT_LETTERS else ""
+        class_attribute = Markup(' class="whole"') if len(text) <= _SHORT_LETTERS else ""
         link = Markup('<a{} href="{}" title="{}">{}</a>')
-        return link.format(kept, href(text.path), hint, words)
+        return link.format(class_attribute, href(text.path), hint, words)
     return Markup('<span title="{}">{}</span>').format(hint, words)
 
 

@@ -12,7 +12,7 @@ from ccdflow.pages.rendering import href, visible
 from ccdflow.pages.text_formatting import count, sorted_by_type, type_rank
 
 # .fits, .FIT.gz.
-_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
+_FILE_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
 _NEEDED_FIELDS = ("unit", "centre", "scale", "low", "high", "zscale")
 
 
@@ -29,7 +29,7 @@ class SmallPicture:
     product : str
         Path of the frame itself, relative to the page.
     shown : dict
-        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.Shown`.
+        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.PictureValues`.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Tile:
     @property
     def path(self):
         """The raw file without its .fits or .fits.gz."""
-        return _ENDING.sub("", self.file) or self.file
+        return _FILE_ENDING.sub("", self.file) or self.file
 
     @property
     def name(self):
@@ -79,7 +79,7 @@ class Tile:
 
     @property
     def type_rank(self):
-        """Where frames of its type come when the sheet is sorted by type."""
+        """The place of its type when the sheet is sorted by type, from 0."""
         return type_rank(self.image_type)
 
 
@@ -101,8 +101,8 @@ class SheetTiles:
     @property
     def names(self):
         """The names of all tiles, each with its folders if two frames share a name."""
-        seen = Counter(tile.name for tile in self.tiles)
-        is_alone = not seen or max(seen.values()) == 1
+        tiles_by_name = Counter(tile.name for tile in self.tiles)
+        is_alone = not tiles_by_name or max(tiles_by_name.values()) == 1
         return [tile.name if is_alone else tile.path for tile in self.tiles]
 
     @property
@@ -141,13 +141,15 @@ def sheet_section(tiles):
     -------
     Section
     """
-    ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    frames_by_type = tuple(sorted_by_type(Counter(tile.image_type for tile in ordered).items()))
-    sheet = SheetTiles(tuple(ordered), frames_by_type)
-    note = ()
+    tiles_by_time = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
+    frames_by_type = tuple(
+        sorted_by_type(Counter(tile.image_type for tile in tiles_by_time).items())
+    )
+    sheet = SheetTiles(tuple(tiles_by_time), frames_by_type)
+    summary = ()
     if sheet.odd:
         are = "is" if sheet.odd == 1 else "are"
-        note = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
+        summary = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
     return Section(
-        "sheet", "Contact sheet", note, template="sheet.html.j2", content=sheet, order=10
+        "sheet", "Contact sheet", summary, template="sheet.html.j2", content=sheet, order=10
     )

@@ -14,7 +14,7 @@ _TYPES = ("bias", "dark", "flat", "arc", "science")
 # A list names this many reasons, frames or nights, before "more".
 _MOST_NAMED = 5
 # Columns of the labels at the left.
-_LABEL = 12
+_LABEL_WIDTH = 12
 # Columns before the continuation of a line in a plan.
 _INDENT_LETTERS = 8
 
@@ -65,7 +65,7 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         Lines, without a newline at the end.
     """
     cameras = sorted({row["camera"] for row in tables.frames if row["camera"]})
-    top = [
+    first_lines = [
         f"night {night}  {', '.join(cameras) or 'camera unknown'}",
         _words_on_statuses(tables.frames),
     ]
@@ -85,32 +85,34 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         ),
     ]
     # The prompt takes a line of the screen, and the page's line is not cut.
-    last = [f"{'page':{_LABEL}}{page}"] if page else []
-    last += [f"{'others':{_LABEL}}{_other_nights(others)}"] if others else []
-    used = len(top) + sum(-(-len(line) // width) for line in last) + 1
-    blocks, gap = _blocks_that_fit(blocks, None if height is None else height - used, bool(last))
-    lines = [_cut_line(line, width) for line in top]
+    last_lines = [f"{'page':{_LABEL_WIDTH}}{page}"] if page else []
+    last_lines += [f"{'others':{_LABEL_WIDTH}}{_other_nights(others)}"] if others else []
+    n_lines = len(first_lines) + sum(-(-len(line) // width) for line in last_lines) + 1
+    blocks, gap = _blocks_that_fit(
+        blocks, None if height is None else height - n_lines, bool(last_lines)
+    )
+    lines = [_cut_line(line, width) for line in first_lines]
     for block in blocks:
         lines += [*gap, *(_cut_line(line, width) for line in block)]
-    return "\n".join([*lines, *gap * bool(last), *last])
+    return "\n".join([*lines, *gap * bool(last_lines), *last_lines])
 
 
 def _other_nights(nights):
-    """Return the last of the other nights, and how to see one.
+    """Return the last of the other nights, and the setting that prints one.
 
     Examples
     --------
     >>> _other_nights(["2022-01-26", "2022-01-27"])
     '2022-01-26, 2022-01-27; night=NIGHT prints one'
     """
-    unnamed = len(nights) - _MOST_NAMED
-    earlier = f"{unnamed} earlier ones, " if unnamed > 0 else ""
+    n_unnamed = len(nights) - _MOST_NAMED
+    earlier = f"{n_unnamed} earlier ones, " if n_unnamed > 0 else ""
     return f"{earlier}{', '.join(nights[-_MOST_NAMED:])}; night=NIGHT prints one"
 
 
 def _wrapped_lines(lines, width):
     """Return lines that go on in the next one where a terminal is too narrow for them."""
-    room = max(width - _LABEL, 20)
+    room = max(width - _LABEL_WIDTH, 20)
     return [
         part
         for line in lines
@@ -149,15 +151,15 @@ def _blocks_that_fit(blocks, height, has_last):
     """Return blocks of lines that fit a height, and the lines between them: one that is empty."""
     if height is None or sum(map(len, blocks)) + len(blocks) + has_last <= height:
         return blocks, [""]
-    left_out = [0] * len(blocks)
+    numbers_left_out = [0] * len(blocks)
     while sum(map(len, blocks)) > height:
         number = max(range(len(blocks)), key=lambda n: len(blocks[n]))
         if len(blocks[number]) < 3:
             break
-        kept = blocks[number][: -2 if left_out[number] else -1]
-        left_out[number] += 1 if left_out[number] else 2
-        more = f"{' ' * _LABEL}... and {left_out[number]} more lines"
-        blocks[number] = [*kept[: len(kept) - (left_out[number] == 2)], more]
+        block = blocks[number][: -2 if numbers_left_out[number] else -1]
+        numbers_left_out[number] += 1 if numbers_left_out[number] else 2
+        last_line = f"{' ' * _LABEL_WIDTH}... and {numbers_left_out[number]} more lines"
+        blocks[number] = [*block[: len(block) - (numbers_left_out[number] == 2)], last_line]
     return blocks, []
 
 
@@ -174,18 +176,24 @@ def _cut_line(line, width):
 
 def _labelled_block(title, lines):
     """Return lines of which the first has a title before it; the others are indented as far."""
-    first, *others = lines
-    return [f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
+    first, *other_lines = lines
+    return [f"{title:{_LABEL_WIDTH}}{first}", *(" " * _LABEL_WIDTH + line for line in other_lines)]
 
 
 def _words_on_statuses(frames):
-    """Return how many frames are readable, and how many have each other status."""
+    """Return the numbers of readable frames and of frames of each other status, in words."""
     total = len(frames)
     counts = Counter(row["status"] for row in frames)
-    whole = counts.pop("ok", 0)
+    n_readable = counts.pop("ok", 0)
     words = {"arriving": "still being written"}
-    others = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
-    readable = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
+    other_statuses = [
+        f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())
+    ]
+    readable = (
+        f"all {total} readable"
+        if not other_statuses
+        else f"{n_readable} readable, {', '.join(other_statuses)}"
+    )
     return f"{total} frame{'s' * (total != 1)}: {readable}"
 
 
@@ -215,7 +223,7 @@ def _frame_table(frames):
     """
     cameras = {row["camera"] for row in frames if row["type"]}
     room = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
-    alike = {}
+    rows_by_key = {}
     for row in frames:
         if row["type"]:
             key = (
@@ -224,18 +232,19 @@ def _frame_table(frames):
                 _filter_of_light(row),
                 _rounded_exposure(row["exptime"]),
             )
-            alike.setdefault(key, []).append(row)
-    ordered = sorted(
-        alike, key=lambda key: (*_type_rank(key[1]), key[2], len(key[3]), key[3], key[0])
+            rows_by_key.setdefault(key, []).append(row)
+    keys = sorted(
+        rows_by_key, key=lambda key: (*_type_rank(key[1]), key[2], len(key[3]), key[3], key[0])
     )
     camera = f"{'camera':{room}}" if room else ""
-    lines = [f"{'type':{_LABEL}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
-    for key in ordered:
+    lines = [f"{'type':{_LABEL_WIDTH}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
+    for key in keys:
         name, image_type, light, seconds = key
         camera = f"{name or '–':{room}}" if room else ""
+        rows = rows_by_key[key]
         lines.append(
-            f"{image_type:{_LABEL}}{camera}{light or '–':10}{seconds:>10}{len(alike[key]):>8}"
-            f"  {_names_of_objects(image_type, alike[key])}".rstrip()
+            f"{image_type:{_LABEL_WIDTH}}{camera}{light or '–':10}{seconds:>10}{len(rows):>8}"
+            f"  {_names_of_objects(image_type, rows)}".rstrip()
         )
     return lines
 
@@ -272,10 +281,12 @@ def _master_lines(tables):
             ("hot", "{} hot pixels", ".0f"),
         )
         subject = f"{_rounded_exposure(row['seconds'])} s"
-        same = [
+        rows_of_subject = [
             each for each in tables.darks if f"{_rounded_exposure(each['seconds'])} s" == subject
         ]
-        lines.append(_master_line("dark", _words_on_master(subject, row, same), row, figures))
+        lines.append(
+            _master_line("dark", _words_on_master(subject, row, rows_of_subject), row, figures)
+        )
     for row in _first_rows_of_groups(tables.flats):
         figures = _figures_in_words(
             _rows_of_group(row, tables.flats),
@@ -283,12 +294,14 @@ def _master_lines(tables):
             ("signal_to_noise", "S/N {} a pixel", ".0f"),
         )
         subject = row.get("light", "")
-        same = [each for each in tables.flats if each.get("light", "") == subject]
-        lines.append(_master_line("flat", _words_on_master(subject, row, same), row, figures))
+        rows_of_subject = [each for each in tables.flats if each.get("light", "") == subject]
+        lines.append(
+            _master_line("flat", _words_on_master(subject, row, rows_of_subject), row, figures)
+        )
     return lines
 
 
-def _words_on_master(subject, row, same):
+def _words_on_master(subject, row, rows_of_subject):
     """Return the words on a master; with its name where others of the night have the same words.
 
     Examples
@@ -299,7 +312,7 @@ def _words_on_master(subject, row, same):
     >>> _words_on_master("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
     'Gr#3 (flat_cam_Gr_3_slit_1)'
     """
-    if len({each["group"] for each in same}) < 2:
+    if len({each["group"] for each in rows_of_subject}) < 2:
         return subject
     return f"{subject} ({row['group']})".strip()
 
@@ -314,7 +327,7 @@ def _rows_of_group(row, rows):
     return [each for each in rows if each["group"] == row["group"]]
 
 
-def _figures_in_words(amplifiers, *wanted):
+def _figures_in_words(amplifiers, *forms):
     """Return figures in words, of several amplifiers with slashes and their names.
 
     Examples
@@ -326,7 +339,7 @@ def _figures_in_words(amplifiers, *wanted):
     'level 943.3 adu'
     """
     words = []
-    for name, text, form in wanted:
+    for name, text, form in forms:
         values = [
             format(float(amplifier[name]), form) if amplifier.get(name) else "–"
             for amplifier in amplifiers
@@ -362,14 +375,14 @@ def _frames_of(names):
 
 def _counts_of_grades(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
-    aside = {row["frame"] for row in steps if row["calibrated"] == "no"}
+    uncalibrated_frames = {row["frame"] for row in steps if row["calibrated"] == "no"}
     grades, reasons = {}, {}
     for row in steps:
         frame = row["frame"]
-        if frame in aside:
+        if frame in uncalibrated_frames:
             if row["grade"] == "C":
-                why = f"{row['reason']} (not calibrated)"
-                reasons.setdefault(why, set()).add(frame)
+                reason = f"{row['reason']} (not calibrated)"
+                reasons.setdefault(reason, set()).add(frame)
             continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
         if row["grade"] > "A":
@@ -377,18 +390,20 @@ def _counts_of_grades(steps):
             is_named = row["grade"] == "C" and not row["master"]
             reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
             reasons.setdefault(reason, set()).add(frame)
-    if not grades and not aside:
+    if not grades and not uncalibrated_frames:
         return []
     counts = Counter(grades.values())
     numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
-    worst = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
-    uncalibrated = f"; {_frames_of(aside)} not calibrated" if aside else ""
-    unnamed = len(worst) - _MOST_NAMED
-    more = f"and {unnamed} more reason{'s' * (unnamed != 1)}, see associations.csv"
+    ranked_reasons = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
+    uncalibrated_words = (
+        f"; {_frames_of(uncalibrated_frames)} not calibrated" if uncalibrated_frames else ""
+    )
+    n_unnamed = len(ranked_reasons) - _MOST_NAMED
+    last_line = f"and {n_unnamed} more reason{'s' * (n_unnamed != 1)}, see associations.csv"
     return [
-        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated}",
-        *(f"{_frames_of(reasons[reason])}: {reason}" for reason in worst[:_MOST_NAMED]),
-        *([more] if unnamed > 0 else []),
+        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated_words}",
+        *(f"{_frames_of(reasons[reason])}: {reason}" for reason in ranked_reasons[:_MOST_NAMED]),
+        *([last_line] if n_unnamed > 0 else []),
     ]
 
 
@@ -412,7 +427,7 @@ _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 
 def _frame_warnings(frames):
-    """Return a line for each topic of warnings on frames: the first frame, how many, and the text.
+    """Return a line for each topic of warnings: first frame, number of frames, and text.
 
     Texts that differ in their figures alone are of one topic.
     """
@@ -432,8 +447,8 @@ def _frame_warnings(frames):
 
 def _frames_without_overscan(frames):
     """Return [the line] on frames of which no overscan was subtracted, as no card names one."""
-    whole = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
-    return [f"none was subtracted from {_frames_of(whole)}: no card names one"] if whole else []
+    rows = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
+    return [f"none was subtracted from {_frames_of(rows)}: no card names one"] if rows else []
 
 
 def _names_of_frames(frames, status):

@@ -75,8 +75,8 @@ def span(values, digits=3):
     str
         '2.9' or '2.7 to 2.9'.
     """
-    known = [value for value in values if math.isfinite(value)]
-    ends = [figure(end(known), digits) for end in (min, max)] if known else []
+    finite_values = [value for value in values if math.isfinite(value)]
+    ends = [figure(end(finite_values), digits) for end in (min, max)] if finite_values else []
     return " to ".join(dict.fromkeys(ends))
 
 
@@ -109,7 +109,7 @@ def plural(image_type):
 
 
 def number_of(image_type, number):
-    """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type.
+    """Write the number of frames of a type: 6 biases, 1 science frame, 3 of unknown type.
 
     Parameters
     ----------

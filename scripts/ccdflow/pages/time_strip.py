@@ -18,7 +18,7 @@ _ROOM_OF_RANGE, _ROOM_OF_VALUE, _LEAST_ROOM = 0.08, 2e-4, 1e-6
 _ROOM_OF_TIME, _LEAST_TIME = 0.02, 1 / 60
 
 # Digits of the ends of a range at most, and of a single value.
-_DIGITS, _DIGITS_OF_ONE = 6, 3
+_RANGE_DIGITS, _VALUE_DIGITS = 6, 3
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,15 @@ class TimePanel:
         low, high = (end(point.value for point in self.points) for end in (min, max))
         largest = max(abs(low), abs(high))
         size = math.floor(math.log10(largest)) if largest else 0
-        most = max(0, min(self.most_decimals, _DIGITS - 1 - size))
-        for decimals in range(most + 1):
+        most_decimals = max(0, min(self.most_decimals, _RANGE_DIGITS - 1 - size))
+        for decimals in range(most_decimals + 1):
             units = round((round(high, decimals) - round(low, decimals)) * 10**decimals)
             if units:
-                shown = min(most, decimals + (units < 10))
-                return f"{low:.{shown}f} to {high:.{shown}f}".replace("-", "−")
-        return figure(low, _DIGITS_OF_ONE)
+                decimals_written = min(most_decimals, decimals + (units < 10))
+                return f"{low:.{decimals_written}f} to {high:.{decimals_written}f}".replace(
+                    "-", "−"
+                )
+        return figure(low, _VALUE_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,11 @@ class TimePanels:
     image_types: tuple[str, ...]
 
     def x(self, point):
-        """Return how far right a point lies in the panel, 0 to 1000."""
+        """Return the distance of a point from the left edge of the panel, 0 to 1000."""
         return round(1000 * (point.hours - self.start) / (self.end - self.start), 1)
 
     def y(self, panel, point):
-        """Return how far below the top of its panel a point lies, 0 to 100.
+        """Return the distance of a point from the top of its panel, 0 to 100.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ class Record:
         Size, mtime and ctime in ns of the product's file.
     content : str
         DATASUM of a FITS product's first image and CRC-32 of its headers, see
-        `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
+        `ccdflow.files.checksum.content_checksum`; CRC-32 of any other file.
     basis : mapping of str to object
         The parts of the key, which show why a product is made again.
     data : mapping of str to object
@@ -207,7 +207,7 @@ def unfolded_records(results):
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE_FOLDER
-    for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
+    for folder, _, names in os.walk(top, onerror=atomic_write.raise_unless_missing):
         # The first attempt of a job, which has no number, before the second one.
         for name in sorted(names, key=lambda name: name.removesuffix(".json")):
             if name.endswith(".json") and not name.startswith("."):

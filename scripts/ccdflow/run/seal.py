@@ -210,7 +210,7 @@ def _refuse_files(folder):
     These stay for a month, for jobs that queue on a cluster, and no run has anything to do with
     them.
     """
-    for subfolder, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
+    for subfolder, _, names in os.walk(folder, onerror=atomic_write.raise_unless_missing):
         for name in names:
             if not claims.is_withdrawn(Path(subfolder) / name):
                 raise NotPlain(f"{folder}: an earlier run has left {name}")

@@ -33,7 +33,8 @@ truth          truth of the guide's folders
 guide_nights   folders of the guide's frames
 telescope      frames of a folder that arrive one by one, half first
 files          files and folders of simulated frames
-seeds          random numbers from names and seeds, and checks of a user's numbers
+seeds          random numbers that follow from names and seeds
+user_values    checks of the numbers and dates that a user gives
 ============== ===================================================================================
 """
 

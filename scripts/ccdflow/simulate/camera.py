@@ -29,9 +29,9 @@ class SimulatedCamera:
     n_overscan : int
         Overscan columns, in pixels.
     n_leaked : int
-        How many overscan columns, counted from the science pixels, hold leaked light.
+        Number of overscan columns that hold leaked light, counted from the science pixels.
     overscan_side : {'right', 'left'}
-        On which side of the science pixels the overscan is.
+        Side of the science pixels on which the overscan is.
     sound_header : bool
         Whether BIASSEC is the overscan that can be used. Where false (the LFC), it is one row
         short of the frame and includes the leaked columns.
@@ -193,4 +193,4 @@ LFC = SimulatedCamera()
 """The guide's camera."""
 
 ARCHIVE_CAMERA = SimulatedCamera(nx=64, ny=48)
-"""A small one, for archives of many frames."""
+"""A small camera, for archives of many frames."""

@@ -17,8 +17,8 @@ def trap(electrons, traps):
         column passes the trap on its way to row 0 and loses that charge, or all it has.
     """
     for row, column, depth in traps:
-        passed = electrons[int(row) :, int(column)]
-        np.maximum(passed - depth, 0, out=passed)
+        passing_charge = electrons[int(row) :, int(column)]
+        np.maximum(passing_charge - depth, 0, out=passing_charge)
 
 
 def spill(electrons, full_well):
@@ -31,15 +31,15 @@ def spill(electrons, full_well):
     full_well : float
         Electrons that one pixel holds.
     """
-    over = np.flatnonzero((electrons > full_well).any(axis=0))
-    if not over.size:
+    overfull_columns = np.flatnonzero((electrons > full_well).any(axis=0))
+    if not overfull_columns.size:
         return
-    columns = electrons[:, over]
+    columns = electrons[:, overfull_columns]
     excess = np.maximum(columns - full_well, 0) / 2
     np.minimum(columns, full_well, out=columns)
     _carry_excess(columns, excess, full_well)
     _carry_excess(columns[::-1], excess[::-1], full_well)
-    electrons[:, over] = columns
+    electrons[:, overfull_columns] = columns
 
 
 def _carry_excess(columns, excess, full_well):

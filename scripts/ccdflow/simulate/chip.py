@@ -137,7 +137,7 @@ class Detector:
     illumination : dict of str to numpy.ndarray
         By filter: float32, shape (ny, nx): vignetting and dust, 1 where nothing is lost.
     dead_time : numpy.ndarray of float64 or float
-        Seconds, shape (ny, nx): by how much less than the exposure time light reaches a pixel.
+        Seconds, shape (ny, nx): the part of an exposure in which no light reaches a pixel.
     full_well : float
         Electrons; charge above runs along the column.
     saturation : int
@@ -225,7 +225,7 @@ class Detector:
         return response
 
     def dark_factor(self, temperature):
-        """Return by how much the dark current at a temperature is above that of the reference."""
+        """Return the dark current at a temperature over that at the detector's `temperature`."""
         return 2.0 ** ((temperature - self.temperature) / self.doubling)
 
     def dark_charge(self, exptime, *, temperature, blinking=()):
@@ -236,7 +236,7 @@ class Detector:
         exptime, temperature : float
             Seconds, degrees Celsius.
         blinking : sequence of bool
-            Which of `blinking_pixels` are on (default: none).
+            Whether each of `blinking_pixels` is on (default: none).
 
         Returns
         -------
@@ -265,9 +265,9 @@ class Detector:
         Parameters
         ----------
         hot : float
-            Hot pixels of this many electrons per second and more count (at `temperature`).
+            Least electrons per second of the hot pixels to mark (at `temperature`).
         low : float
-            Pixels of at most this response relative to their neighbours count.
+            Largest response, relative to the neighbours, of the low pixels to mark.
 
         Returns
         -------

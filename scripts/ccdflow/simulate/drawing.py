@@ -31,7 +31,7 @@ def make_detector(camera, *, seed):
     gradient = camera.gradient * np.exp(-x / (camera.gradient_scale * camera.nx))
     pattern = rng.normal(0.0, 0.3, camera.nx)
     count = max(1, camera.nx * camera.ny // 5000)
-    hot = np.column_stack(
+    hot_pixels = np.column_stack(
         [
             rng.integers(0, camera.ny, count),
             rng.integers(0, camera.nx, count),
@@ -47,7 +47,7 @@ def make_detector(camera, *, seed):
         n_overscan=camera.n_overscan,
         structure=gradient + pattern,
         dark_current=camera.dark_current,
-        hot_pixels=hot,
+        hot_pixels=hot_pixels,
         glow=Glow(camera.glow, camera.glow_scale * camera.nx) if camera.glow else None,
     )
 
@@ -70,7 +70,7 @@ def split_columns(nx, count):
 
 @dataclass(frozen=True)
 class FaultCounts:
-    """How many faults of each kind a drawn detector has.
+    """The number of faults of each kind that a drawn detector has.
 
     The defaults are chosen: several of each kind among the 10,000 pixels of a test's detector.
 
@@ -128,7 +128,7 @@ def draw_detector(
         Each with a vignetting of its own, 4 to 10 % half-way along an edge, and all with the same
         dust.
     faults : FaultCounts, optional
-        How many of each kind.
+        The number of each kind.
     hot_rates : (float, float)
         Electrons per second of the weakest and strongest hot pixel, evenly spread in logarithm.
     shutter : float
@@ -155,13 +155,13 @@ def draw_detector(
     bad_columns = _draw_columns(rng, nx, faults.dead_columns + faults.traps)
     dead_columns = bad_columns[: faults.dead_columns]
     trap_columns = bad_columns[faults.dead_columns :]
-    hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(
+    hot_places, filling_places, blinking_places, low_places, dead_places = _draw_places(
         rng, shape, faults.pixel_counts, bad_columns
     )
     responses = np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)]
-    low_pixels = np.column_stack([np.vstack([low_at, dead_at]), responses])
+    low_pixels = np.column_stack([np.vstack([low_places, dead_places]), responses])
     response = _draw_response(rng, shape, low_pixels, dead_columns)
-    trap_at = [
+    traps = [
         (rng.integers(ny // 4, ny // 2), column, rng.uniform(100, 400)) for column in trap_columns
     ]
     rates = np.exp(np.linspace(*np.log(hot_rates), faults.hot))
@@ -170,22 +170,22 @@ def draw_detector(
         amplifiers=tuple(amplifiers),
         structure=_draw_structure(rng, shape),
         dark_current=0.05,
-        hot_pixels=np.column_stack([hot_at, rates]),
+        hot_pixels=np.column_stack([hot_places, rates]),
         filling_pixels=np.column_stack(
             [
-                filling_at,
+                filling_places,
                 rng.uniform(20, 60, faults.filling),
                 rng.uniform(500, 2000, faults.filling),
             ]
         ),
         blinking_pixels=np.column_stack(
-            [blinking_at, rng.uniform(3, 20, faults.blinking), np.full(faults.blinking, 0.5)]
+            [blinking_places, rng.uniform(3, 20, faults.blinking), np.full(faults.blinking, 0.5)]
         ),
         glow=Glow(5.0, 0.08 * nx),
         pixel_response=response,
         low_pixels=low_pixels,
         dead_columns=dead_columns,
-        traps=np.array(trap_at, dtype=float).reshape(-1, 3),
+        traps=np.array(traps, dtype=float).reshape(-1, 3),
         illumination=_draw_illumination(rng, shape, filters, faults.dust),
         dead_time=shutter * (vignetting(shape, 0.0) - vignetting(shape, 0.5)).astype(float),
         full_well=full_well,
@@ -226,9 +226,9 @@ def _unlike_amplifiers(nx, count, nonlinearity):
 
 def _draw_columns(rng, nx, count):
     """Return columns that have faults, none next to another or to an edge."""
-    free = np.arange(2, nx - 2, 3)
-    _check_room(count, free.size, "columns")
-    return tuple(int(c) for c in rng.choice(free, count, replace=False))
+    candidates = np.arange(2, nx - 2, 3)
+    _check_room(count, candidates.size, "columns")
+    return tuple(int(c) for c in rng.choice(candidates, count, replace=False))
 
 
 def _draw_places(rng, shape, counts, bad_columns):
@@ -244,23 +244,23 @@ def _draw_places(rng, shape, counts, bad_columns):
     bad_columns : sequence of int
         Columns without any.
     """
-    free = np.ones(shape, dtype=bool)
-    free[:, list(bad_columns)] = False
-    free_pixels = np.flatnonzero(free)
+    is_free = np.ones(shape, dtype=bool)
+    is_free[:, list(bad_columns)] = False
+    free_pixels = np.flatnonzero(is_free)
     _check_room(sum(counts), free_pixels.size, "pixels")
-    chosen = rng.choice(free_pixels, sum(counts), replace=False)
-    pixels = np.column_stack(np.unravel_index(chosen, shape)).astype(float)
+    places = rng.choice(free_pixels, sum(counts), replace=False)
+    pixels = np.column_stack(np.unravel_index(places, shape)).astype(float)
     return np.split(pixels, np.cumsum(counts)[:-1])
 
 
-def _check_room(count, room, noun):
+def _check_room(count, n_candidates, noun):
     """Refuse more faults than there are pixels or columns."""
-    if count > room:
+    if count > n_candidates:
         raise UserError(
             f"more faults than {noun}",
             keyword="shape",
             value=count,
-            allowed=f"{room} at most",
+            allowed=f"{n_candidates} at most",
             remedy="give fewer faults, or a larger frame",
         )
 
@@ -272,8 +272,8 @@ def _draw_structure(rng, shape):
     return columns + np.linspace(-1, 1, ny)[:, None]
 
 
-def _draw_illumination(rng, shape, filters, dust):
-    """Draw the light of a lamp: {filter: (ny, nx) float32, at most 1}.
+def _draw_illumination(rng, shape, filters, n_grains):
+    """Draw the relative light of a lamp: {filter: (ny, nx) float32, at most 1}.
 
     Parameters
     ----------
@@ -281,12 +281,12 @@ def _draw_illumination(rng, shape, filters, dust):
     shape : (int, int)
         (ny, nx).
     filters : sequence of str
-    dust : int
+    n_grains : int
         Number of grains.
     """
     size = min(shape)
     grains = []
-    for _ in range(dust):
+    for _ in range(n_grains):
         y, x = (rng.uniform(0, n) for n in shape)
         radius = rng.uniform(0.04, 0.08) * size
         grains.append(Dust(y, x, radius, 0.3 * radius, rng.uniform(0.03, 0.08)))
@@ -306,9 +306,9 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     detector : Detector
     seed : int
     dark_factor : float
-        By how much dark current and hot pixels have grown.
+        Factor by which the dark current and the charge of hot pixels have grown.
     new_hot : int
-        How many pixels have become hot.
+        Number of pixels that have become hot.
     hot_rates : (float, float)
         Electrons per second of the weakest and strongest of these; by default all beyond
         `hot_rate`.
@@ -319,13 +319,16 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     """
     rng = np.random.default_rng([seed, 2])
     is_defect = detector.defects() != 0
-    at = rng.choice(np.flatnonzero(~is_defect), new_hot, replace=False)
-    new = np.column_stack(
-        [*np.unravel_index(at, detector.shape), np.exp(rng.uniform(*np.log(hot_rates), new_hot))]
+    places = rng.choice(np.flatnonzero(~is_defect), new_hot, replace=False)
+    new_pixels = np.column_stack(
+        [
+            *np.unravel_index(places, detector.shape),
+            np.exp(rng.uniform(*np.log(hot_rates), new_hot)),
+        ]
     )
-    old = detector.hot_pixels * (1, 1, dark_factor)
+    old_pixels = detector.hot_pixels * (1, 1, dark_factor)
     return replace(
         detector,
         dark_current=detector.dark_current * dark_factor,
-        hot_pixels=np.vstack([old, new]),
+        hot_pixels=np.vstack([old_pixels, new_pixels]),
     )

@@ -48,7 +48,7 @@ from ccdflow.simulate.seeds import text_seed
 from ccdflow.simulate.tracks import add_pixels
 from ccdflow.simulate.truth import TRUTH_ARRAYS
 
-_TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
+_IMAGETYP_VALUES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Shot:
     detector: Detector | None = None
 
 
-def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
+def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_truth=True):
     """Take the frames of a plan and write them.
 
     A frame's own seed follows from `seed` and its file name: a plan can grow without a change of
@@ -112,7 +112,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
     seed : int
     instrument : str
         Value of the INSTRUME card, which the profile recognises.
-    truth : bool
+    with_truth : bool
         Write ``truth.npz`` beside the frames.
 
     Returns
@@ -134,11 +134,11 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
             value=max(files, key=files.count),
             remedy="give each exposure of the plan a name of its own",
         )
-    taken = {}
+    exposures = {}
     for shot in shots:
-        own = shot.detector or detector
-        taken[shot.file] = expose(
-            own,
+        exposed_detector = shot.detector or detector
+        exposures[shot.file] = expose(
+            exposed_detector,
             shot.image_type,
             shot.exptime,
             rng=np.random.default_rng([seed, text_seed(shot.file)]),
@@ -150,16 +150,18 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
         )
         path = folder / shot.file
         make_folder(path.parent)
-        write_frame(path, taken[shot.file].raw, _header_of_shot(shot, taken[shot.file], instrument))
-    if truth:
-        _write_truth(folder, detector, taken)
-    return taken
+        write_frame(
+            path, exposures[shot.file].raw, _header_of_shot(shot, exposures[shot.file], instrument)
+        )
+    if with_truth:
+        _write_truth(folder, detector, exposures)
+    return exposures
 
 
-def _header_of_shot(shot, taken, instrument):
+def _header_of_shot(shot, exposure, instrument):
     """Return the header of a shot, and nothing that only the truth knows."""
-    ny, nx = taken.raw.shape
-    asked = taken.temperature if shot.set_temperature is None else shot.set_temperature
+    ny, nx = exposure.raw.shape
+    set_temperature = exposure.temperature if shot.set_temperature is None else shot.set_temperature
     cards = {
         "SIMPLE": True,
         "BITPIX": 16,
@@ -171,19 +173,19 @@ def _header_of_shot(shot, taken, instrument):
         "BSCALE": 1.0,
         "INSTRUME": instrument,
         "OBJECT": shot.object or shot.image_type,
-        "IMAGETYP": _TYPES[shot.image_type],
+        "IMAGETYP": _IMAGETYP_VALUES[shot.image_type],
         "EXPTIME": float(shot.exptime),
         "DATE-OBS": shot.start.isoformat(timespec="milliseconds"),
         "FILTER": shot.filter,
-        "SET-TEMP": float(asked),
-        "CCD-TEMP": float(taken.temperature),
+        "SET-TEMP": float(set_temperature),
+        "CCD-TEMP": float(exposure.temperature),
         "CCDSUM": "1 1",
     }
     cards |= shot.cards
     return [(key, value, "") for key, value in cards.items() if value is not None]
 
 
-def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
+def profile(detector, *, instrument="SIMCAM", with_gain=True, with_read_noise=True):
     """Return the text of a camera profile (docs/cameras.md) for a detector.
 
     Parameters
@@ -191,8 +193,8 @@ def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
     detector : Detector
     instrument : str
         Value of the INSTRUME card.
-    gain, read_noise : bool
-        Whether the profile has gain and read noise of each amplifier.
+    with_gain, with_read_noise : bool
+        Whether the profile states the gain, and the read noise, of each amplifier.
 
     Returns
     -------
@@ -201,25 +203,25 @@ def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
     """
     lines = [f"recognise: {{INSTRUME: {json.dumps(instrument)}}}", "site: {longitude: 0.0}"]
     lines.append("amplifiers:")
-    for number, own in enumerate(detector.amplifiers):
+    for number, amplifier in enumerate(detector.amplifiers):
         strip = detector.overscan(number)
         lines += [
             f"  - name: {chr(ord('A') + number)}",
-            f'    data: {{python: "[:, {own.columns[0]}:{own.columns[1]}]"}}',
+            f'    data: {{python: "[:, {amplifier.columns[0]}:{amplifier.columns[1]}]"}}',
             f'    overscan: {{python: "[:, {strip.start}:{strip.stop}]"}}',
         ]
-        lines += [f"    gain: {own.gain}"] * gain + [
-            f"    read_noise: {own.read_noise}"
-        ] * read_noise
+        lines += [f"    gain: {amplifier.gain}"] * with_gain + [
+            f"    read_noise: {amplifier.read_noise}"
+        ] * with_read_noise
         lines.append(f"    saturation: {detector.saturation}")
     return "\n".join(lines) + "\n"
 
 
-def _write_truth(folder, detector, taken):
+def _write_truth(folder, detector, exposures):
     """Write the arrays of the detector and of each frame, as they were drawn, into one file."""
     arrays = _detector_arrays(detector)
-    for file, one in taken.items():
-        arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(one).items()}
+    for file, exposure in exposures.items():
+        arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(exposure).items()}
     write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
@@ -233,7 +235,7 @@ def _detector_arrays(detector):
     rate = np.full(detector.shape, detector.dark_current)
     for pixels in (detector.hot_pixels, detector.filling_pixels[:, :3]):
         add_pixels(rate, pixels)
-    whole = {
+    images = {
         "structure": detector.structure,
         "amplifier": numbers.astype(np.int16),
         "dark_rate": rate,
@@ -241,20 +243,20 @@ def _detector_arrays(detector):
         "dead_time": detector.dead_time,
         "defects": detector.defects(),
     }
-    arrays = {name: np.broadcast_to(array, detector.shape) for name, array in whole.items()}
+    arrays = {name: np.broadcast_to(array, detector.shape) for name, array in images.items()}
     arrays |= {name: getattr(detector, name) for name in lists}
     for name in ("gain", "read_noise"):
         arrays[name] = np.array([getattr(a, name) for a in detector.amplifiers])
     return arrays | {f"response/{band}": detector.response(band) for band in detector.illumination}
 
 
-def _frame_arrays(one):
+def _frame_arrays(exposure):
     """Return {name: array} of the light, charge and hits that a frame is made of."""
-    arrays = {"cosmics": one.cosmics, "level": one.level, "saturated": one.saturated}
-    if one.image_type != "bias":
-        arrays["dark"] = one.dark + one.glow
-    if one.image_type in ("flat", "science"):
-        arrays |= {"incident": one.incident, "light": one.light}
+    arrays = {"cosmics": exposure.cosmics, "level": exposure.level, "saturated": exposure.saturated}
+    if exposure.image_type != "bias":
+        arrays["dark"] = exposure.dark + exposure.glow
+    if exposure.image_type in ("flat", "science"):
+        arrays |= {"incident": exposure.incident, "light": exposure.light}
     return arrays
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.simulate import charge
-from ccdflow.simulate.seeds import check_number
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
+from ccdflow.simulate.user_values import check_number
 
 IMAGE_TYPES = ("bias", "dark", "flat", "science")
 """The image types that can be exposed."""
@@ -37,7 +37,7 @@ class Exposure:
     cosmics : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
     blinking : numpy.ndarray
-        bool, shape (n,): which of the blinking pixels are on.
+        bool, shape (n,): whether each of the blinking pixels is on.
     electrons : numpy.ndarray
         The drawn electrons, before traps, wells and amplifiers: float64, shape (ny, nx).
     saturated : numpy.ndarray
@@ -116,8 +116,8 @@ def expose(
     rng = np.random.default_rng(rng)
     temperature = detector.temperature if temperature is None else temperature
     incident, response, light = _mean_electrons(detector, exptime, filter, sky, dust)
-    on = rng.random(len(detector.blinking_pixels)) < detector.blinking_pixels[:, 3]
-    dark = detector.dark_charge(exptime, temperature=temperature, blinking=on)
+    is_on = rng.random(len(detector.blinking_pixels)) < detector.blinking_pixels[:, 3]
+    dark = detector.dark_charge(exptime, temperature=temperature, blinking=is_on)
     glow = detector.glow_charge(exptime)
     electrons = rng.poisson(light + dark + glow).astype(np.float64)
     if cosmics is None:
@@ -127,7 +127,7 @@ def expose(
     return Exposure(
         raw=raw, image_type=image_type, filter=filter or "", exptime=exptime,
         temperature=temperature, incident=incident, response=response, light=light, dark=dark,
-        glow=glow, cosmics=cosmics, blinking=on, electrons=electrons, saturated=saturated,
+        glow=glow, cosmics=cosmics, blinking=is_on, electrons=electrons, saturated=saturated,
         level=level,
     )  # fmt: skip
 
@@ -145,21 +145,22 @@ def _refuse_odd_frame(image_type, exptime, filter, sky):
     """
     if image_type not in IMAGE_TYPES:
         raise UserError(
-            "unknown kind of frame",
+            "unknown image type",
             keyword="image_type",
             value=image_type,
             allowed=", ".join(IMAGE_TYPES),
             remedy="expose an arc or a test frame as one of these, of the same light",
         )
     check_number("exptime", exptime, least=0, most=0 if image_type == "bias" else None)
-    lit = image_type in ("flat", "science")
-    if lit != (sky is not None) or lit != (filter is not None):
+    has_light = image_type in ("flat", "science")
+    if has_light != (sky is not None) or has_light != (filter is not None):
         raise UserError(
-            f"a {image_type} has {'light in a filter' if lit else 'neither light nor a filter'}",
+            f"a {image_type} has "
+            f"{'light in a filter' if has_light else 'neither light nor a filter'}",
             keyword="sky, filter",
             value=(sky, filter),
-            allowed="both" if lit else "neither",
-            remedy="give sky and filter together" if lit else "give neither sky nor filter",
+            allowed="both" if has_light else "neither",
+            remedy="give sky and filter together" if has_light else "give neither sky nor filter",
         )
 
 
@@ -203,22 +204,24 @@ def read_out(detector, electrons, *, rng):
         float64, shape (number of amplifiers, ny), in adu.
     """
     ny, nx = detector.shape
-    moved = electrons.copy()
-    charge.spill(moved, detector.full_well)
-    saturated = moved >= detector.full_well
-    charge.trap(moved, detector.traps)
+    charge_read = electrons.copy()
+    charge.spill(charge_read, detector.full_well)
+    saturated = charge_read >= detector.full_well
+    charge.trap(charge_read, detector.traps)
     raw = np.empty(detector.raw_shape)
     level = np.empty((len(detector.amplifiers), ny))
     for number, amplifier in enumerate(detector.amplifiers):
         level[number] = amplifier.level + row_drift(rng, ny, amplifier.row_drift)
-        own = amplifier.slice
-        signal = charge.electrons_read(moved[:, own], amplifier.nonlinearity, amplifier.full_scale)
-        raw[:, own] = signal / amplifier.gain
+        columns = amplifier.slice
+        signal = charge.electrons_read(
+            charge_read[:, columns], amplifier.nonlinearity, amplifier.full_scale
+        )
+        raw[:, columns] = signal / amplifier.gain
         raw[:, detector.overscan(number)] = 0
-        for columns in (own, detector.overscan(number)):
-            noise = rng.standard_normal((ny, columns.stop - columns.start))
-            raw[:, columns] += noise * (amplifier.read_noise / amplifier.gain)
-            raw[:, columns] += level[number][:, None]
+        for band in (columns, detector.overscan(number)):
+            noise = rng.standard_normal((ny, band.stop - band.start))
+            raw[:, band] += noise * (amplifier.read_noise / amplifier.gain)
+            raw[:, band] += level[number][:, None]
     raw[:, :nx] += detector.structure
     raw = np.clip(np.rint(raw), 0, detector.saturation).astype(np.uint16)
     return raw, saturated | (raw[:, :nx] >= detector.saturation), level

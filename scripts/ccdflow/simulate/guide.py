@@ -18,8 +18,8 @@ _BLOCK_ROWS = 256
 # Full width at half maximum over sigma of a Gaussian: the simulation knows no other package.
 _FWHM_OVER_SIGMA = 2.3548
 # Electrons a second in a pixel, of the flat-field lamp and of the night sky.
-_LAMP = {"g'": 330.0, "i'": 3300.0}
-_SKY = {"g'": 1.5, "i'": 5.0}
+_LAMP_RATES = {"g'": 330.0, "i'": 3300.0}
+_SKY_RATES = {"g'": 1.5, "i'": 5.0}
 # Standard deviation of a night's bias level from the camera's, adu: the guide's nights differ so.
 _NIGHT_SCATTER = 1.0
 # Standard deviation of a frame's bias level from its night's, adu.
@@ -27,7 +27,7 @@ _FRAME_SCATTER = 0.3
 # Adu an hour by which the level sinks through a night, as the electronics warm up.
 _SINKING_RATE = 0.1
 # Stars in a frame of the guide's camera; in a smaller frame they are as dense.
-_STARS = 400
+_STAR_COUNT = 400
 # (ny, nx) of that frame.
 _STARS_SHAPE = (4128, 2048)
 # Stars in the smallest frame: enough for a picture to show some.
@@ -87,8 +87,8 @@ def realise(camera, frame, *, seed):
     Realisation
     """
     names = (camera.instrument, frame.file, frame.start.isoformat())
-    own = (seed, *map(text_seed, names))
-    rng = generator(*own, 3)
+    frame_seed = (seed, *map(text_seed, names))
+    rng = generator(*frame_seed, 3)
     level = _night_level(camera, frame, seed) + rng.normal(0.0, _FRAME_SCATTER)
     drift = row_drift(rng, camera.ny, camera.row_drift)
     signal = _electrons_of_frame(frame)
@@ -97,30 +97,36 @@ def realise(camera, frame, *, seed):
         camera.leak_ratio ** np.arange(camera.n_leaked)
     )
     cosmics = draw_cosmics(
-        generator(*own, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
+        generator(*frame_seed, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
     )
     return Realisation(
-        seed=own, level=level, drift=drift, signal=signal, stars=stars, leak=leak, cosmics=cosmics
+        seed=frame_seed,
+        level=level,
+        drift=drift,
+        signal=signal,
+        stars=stars,
+        leak=leak,
+        cosmics=cosmics,
     )
 
 
 def _night_level(camera, frame, seed):
     """Return the level at the time of a frame: another one each night, and sinking through it."""
-    night, hours = frame.since_noon
+    night, hours = frame.night_and_hours
     offset = generator(seed, night.toordinal()).normal(0.0, _NIGHT_SCATTER)
     return camera.level + offset - _SINKING_RATE * hours
 
 
 def _electrons_of_frame(frame):
     """Return the electrons that lamp or sky leave in a pixel of response 1."""
-    rates = {"FLATFIELD": _LAMP, "OBJECT": _SKY}
+    rates = {"FLATFIELD": _LAMP_RATES, "OBJECT": _SKY_RATES}
     return rates[frame.imagetyp][frame.filter] * frame.exptime if frame.imagetyp in rates else 0.0
 
 
 def _draw_stars(camera, rng):
     """Return row, column and electrons of stars, (n, 3), as dense as in a field."""
     share = camera.nx * camera.ny / (_STARS_SHAPE[0] * _STARS_SHAPE[1])
-    count = max(_LEAST_STARS, round(_STARS * share))
+    count = max(_LEAST_STARS, round(_STAR_COUNT * share))
     return np.column_stack(
         [
             rng.uniform(0, camera.ny - 1, count),
@@ -130,7 +136,7 @@ def _draw_stars(camera, rng):
     )
 
 
-def render(camera, detector, frame, drawn, *, response=None):
+def render(camera, detector, frame, realisation, *, response=None):
     """Make the pixels of one raw frame.
 
     Parameters
@@ -138,7 +144,7 @@ def render(camera, detector, frame, drawn, *, response=None):
     camera : SimulatedCamera
     detector : Detector
     frame : LogLine
-    drawn : Realisation
+    realisation : Realisation
     response : numpy.ndarray of shape (ny, nx), float32, optional
         `flat_response` in the frame's filter; needed where light fell on the detector.
 
@@ -156,17 +162,17 @@ def render(camera, detector, frame, drawn, *, response=None):
     """
     offset = np.zeros(camera.naxis1, dtype=np.float32)
     offset[camera.data_columns] = detector.structure
-    electrons = _electrons_of_pixels(camera, detector, frame, drawn, response)
-    rng = generator(*drawn.seed, 4)
+    electrons = _electrons_of_pixels(camera, detector, frame, realisation, response)
+    rng = generator(*realisation.seed, 4)
     raw = np.empty((camera.ny, camera.naxis1), dtype=np.uint16)
     noise = np.empty((min(_BLOCK_ROWS, camera.ny), camera.naxis1), dtype=np.float32)
-    row_level = (drawn.level + drawn.drift).astype(np.float32)
+    row_level = (realisation.level + realisation.drift).astype(np.float32)
     for start in range(0, camera.ny, _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, camera.ny))
         block = noise[: rows.stop - rows.start]
         rng.standard_normal(out=block, dtype=np.float32)
         if electrons is None:
-            _add_leak_only(camera, block, drawn.leak)
+            _add_leak_only(camera, block, realisation.leak)
         else:
             light = electrons[rows]
             block *= np.sqrt(light + np.float32(camera.read_noise**2))
@@ -183,11 +189,13 @@ def _add_leak_only(camera, block, leak):
     """Scale deviates to adu for a frame whose only light leaks into the overscan."""
     block *= np.float32(camera.read_noise_adu)
     columns = camera.leaked_columns
-    photon = np.sqrt(camera.read_noise**2 + leak * camera.gain) / camera.read_noise
-    block[:, columns] = block[:, columns] * photon.astype(np.float32) + leak.astype(np.float32)
+    noise_growth = np.sqrt(camera.read_noise**2 + leak * camera.gain) / camera.read_noise
+    block[:, columns] = block[:, columns] * noise_growth.astype(np.float32) + leak.astype(
+        np.float32
+    )
 
 
-def _electrons_of_pixels(camera, detector, frame, drawn, response):
+def _electrons_of_pixels(camera, detector, frame, realisation, response):
     """Return the mean electrons of each pixel, float32 (ny, naxis1); None for a bias.
 
     Parameters
@@ -195,7 +203,7 @@ def _electrons_of_pixels(camera, detector, frame, drawn, response):
     camera : SimulatedCamera
     detector : Detector
     frame : LogLine
-    drawn : Realisation
+    realisation : Realisation
     response : numpy.ndarray of shape (ny, nx), or None
         Flat field of the frame's filter; None for a frame without light.
     """
@@ -203,16 +211,16 @@ def _electrons_of_pixels(camera, detector, frame, drawn, response):
         return None
     electrons = np.zeros((camera.ny, camera.naxis1), dtype=np.float32)
     science = electrons[:, camera.data_columns]
-    if drawn.signal:
-        add_light(science, drawn.signal, drawn.stars)
+    if realisation.signal:
+        add_light(science, realisation.signal, realisation.stars)
         science *= response
     science += np.float32(camera.dark_current * frame.exptime)
     add_pixels(science, detector.hot_pixels * (1, 1, frame.exptime))
-    add_pixels(science, drawn.cosmics)
+    add_pixels(science, realisation.cosmics)
     if detector.glow is not None:
         rows, columns, glow = detector.glow.corner(detector.shape)
         science[rows, columns] += glow * np.float32(frame.exptime)
-    electrons[:, camera.leaked_columns] += (drawn.leak * camera.gain).astype(np.float32)
+    electrons[:, camera.leaked_columns] += (realisation.leak * camera.gain).astype(np.float32)
     return electrons
 
 
@@ -230,11 +238,11 @@ def add_light(image, signal, stars):
     """
     image += np.float32(signal)
     fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
-    for y, x, total in stars:
-        _add_star(image, y, x, total, sigma=fwhm / _FWHM_OVER_SIGMA)
+    for y, x, electrons in stars:
+        _add_star(image, y, x, electrons, sigma=fwhm / _FWHM_OVER_SIGMA)
 
 
-def _add_star(image, y, x, total, *, sigma):
+def _add_star(image, y, x, electrons, *, sigma):
     """Add a star of Gaussian profile.
 
     Parameters
@@ -243,7 +251,7 @@ def _add_star(image, y, x, total, *, sigma):
         Shape (ny, nx), electrons, changed in place.
     y, x : float
         The centre, pixels from 0.
-    total : float
+    electrons : float
         Electrons of the star.
     sigma : float
         Pixels.
@@ -251,4 +259,4 @@ def _add_star(image, y, x, total, *, sigma):
     rows, columns = box(y, x, 6 * sigma, image.shape)
     profile_y = np.exp(-(((np.arange(rows.start, rows.stop) - y) / sigma) ** 2) / 2)
     profile_x = np.exp(-(((np.arange(columns.start, columns.stop) - x) / sigma) ** 2) / 2)
-    image[rows, columns] += total / (2 * np.pi * sigma**2) * np.outer(profile_y, profile_x)
+    image[rows, columns] += electrons / (2 * np.pi * sigma**2) * np.outer(profile_y, profile_x)

@@ -25,7 +25,7 @@ from ccdflow.simulate.observing_log import (
 )
 from ccdflow.simulate.optics import flat_response
 from ccdflow.simulate.raw_cards import header_cards
-from ccdflow.simulate.seeds import check_number, parse_date
+from ccdflow.simulate.user_values import check_number, parse_date
 
 _ARCHIVE_FILE = "archive.json"
 
@@ -77,7 +77,7 @@ def simulate_night(
     injected = _simulate_frames(
         folder, frames, camera.scaled(scale), seed=seed, overwrite=overwrite, workers=workers
     )
-    _write_bystanders(folder, [frame for frame in frames if "/" not in frame.file])
+    _write_other_files(folder, [frame for frame in frames if "/" not in frame.file])
     return injected
 
 
@@ -138,7 +138,7 @@ def simulate_biases(
 
 
 def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
-    """Write the frames that are missing, and the truth about all of them.
+    """Write the missing frames and the truth of all frames; return the truth.
 
     Parameters
     ----------
@@ -148,7 +148,11 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     seed : int
     overwrite : bool
     workers : int
-        Processes.
+        Threads.
+
+    Returns
+    -------
+    Truth
     """
     check_number("seed", seed, least=0)
     check_number("workers", workers, least=1)
@@ -159,59 +163,62 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
     truth.check_simulation_folder(folder, frames, parameters, overwrite=overwrite)
-    stated = truth.read_truth_file(folder)
-    keep = not overwrite and stated is not None
-    missing = [f for f in frames if not keep or not (folder / f.file).exists()]
-    if not missing and stated["complete"] and (folder / truth.TRUTH_ARRAYS).exists():
+    truth_content = truth.read_truth_file(folder)
+    is_resumed = not overwrite and truth_content is not None
+    missing_frames = [f for f in frames if not is_resumed or not (folder / f.file).exists()]
+    if not missing_frames and truth_content["complete"] and (folder / truth.TRUTH_ARRAYS).exists():
         return truth.read_truth(folder)
     make_folder(folder)
     write_truth = partial(truth.write_truth_file, folder, parameters=parameters, camera=camera)
     write_truth(complete=False, frames={})
-    drawn = {frame: realise(camera, frame, seed=seed) for frame in frames}
-    detector, responses = _write_frames(folder, missing, camera, drawn, seed=seed, workers=workers)
-    truth.write_truth_arrays(folder, detector, drawn, responses)
+    realisations = {frame: realise(camera, frame, seed=seed) for frame in frames}
+    detector, responses = _write_frames(
+        folder, missing_frames, camera, realisations, seed=seed, workers=workers
+    )
+    truth.write_truth_arrays(folder, detector, realisations, responses)
     write_truth(
-        complete=True, frames={f.file: truth.frame_truth(f, one) for f, one in drawn.items()}
+        complete=True,
+        frames={
+            f.file: truth.frame_truth(f, realisation) for f, realisation in realisations.items()
+        },
     )
     return truth.read_truth(folder)
 
 
-def _responses_by_filter(camera, drawn, seed):
-    """Return the response in each filter in which one of the drawn frames has light."""
-    bands = {frame.filter for frame, one in drawn.items() if one.signal}
+def _responses_by_filter(camera, realisations, seed):
+    """Return the response in each filter in which a frame has light, by filter."""
+    bands = {frame.filter for frame, realisation in realisations.items() if realisation.signal}
     return {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
 
 
-def _write_frames(folder, frames, camera, drawn, *, seed, workers):
-    """Render and write frames, some of those that were drawn.
+def _write_frames(folder, frames, camera, realisations, *, seed, workers):
+    """Render and write some of the frames whose random values are drawn.
 
     Parameters
     ----------
     folder : pathlib.Path
     frames : list of LogLine
     camera : SimulatedCamera
-    drawn : dict of LogLine to Realisation
+    realisations : dict of LogLine to Realisation
         Of all frames.
     seed : int
     workers : int
-        Processes.
+        Threads.
 
     Returns
     -------
     detector : Detector
     responses : dict of str to numpy.ndarray
-        By filter, shape (ny, nx): of all filters with light in the drawn frames.
+        By filter, float32 (ny, nx); the filters in which a frame of `realisations` has light.
     """
-    detector, responses = (
-        make_detector(camera, seed=seed),
-        _responses_by_filter(camera, drawn, seed),
-    )
+    detector = make_detector(camera, seed=seed)
+    responses = _responses_by_filter(camera, realisations, seed)
     for parent in {(folder / frame.file).parent for frame in frames}:
         make_folder(parent)
 
     def write(frame):
-        response = responses[frame.filter] if drawn[frame].signal else None
-        raw = render(camera, detector, frame, drawn[frame], response=response)
+        response = responses[frame.filter] if realisations[frame].signal else None
+        raw = render(camera, detector, frame, realisations[frame], response=response)
         write_frame(folder / frame.file, raw, header_cards(camera, frame, seed=seed))
 
     with ThreadPoolExecutor(workers) as pool:
@@ -219,18 +226,18 @@ def _write_frames(folder, frames, camera, drawn, *, seed, workers):
     return detector, responses
 
 
-def _write_bystanders(folder, frames):
-    """Write the files of an observer's folder that are no frames."""
+def _write_other_files(folder, frames):
+    """Write the files of an observer's folder that are not frames, where they are missing."""
     lines = ["frame,file,object,imagetyp,filter,exptime,ut"]
     lines += [
         f"{f.number},{f.file},{f.object},{f.imagetyp},{f.filter},{f.exptime},{f.start:%H:%M:%S}"
         for f in frames
     ]
-    bystanders = {
+    contents = {
         "observing_log.csv": ("\n".join(lines) + "\n").encode(),
         ".DS_Store": b"\0\0\0\x01Bud1" + bytes(6140),
     }
-    for name, content in bystanders.items():
+    for name, content in contents.items():
         if not (folder / name).exists():
             atomic_write.write_whole(folder / name, [content])
 
@@ -266,7 +273,7 @@ def simulate_archive(
     Returns
     -------
     int
-        How many frames were written.
+        Number of frames written.
 
     Raises
     ------
@@ -290,7 +297,7 @@ def simulate_archive(
 
 
 def _claim_archive(folder, camera, seed):
-    """Note whose archive this is, and refuse to mix it with anything else."""
+    """Write the parameters of the archive into its folder; refuse a folder of another content."""
     parameters = {"simulator": truth.SIMULATOR_VERSION, "seed": seed, "camera": asdict(camera)}
     path = folder / _ARCHIVE_FILE
     if path.exists():
@@ -312,7 +319,7 @@ def _claim_archive(folder, camera, seed):
 
 
 def _write_archive_night(folder, count, camera, seed, night):
-    """Write the missing frames of a night; return how many they are.
+    """Write the missing frames of a night; return their number.
 
     Parameters
     ----------
@@ -324,10 +331,10 @@ def _write_archive_night(folder, count, camera, seed, night):
     night : datetime.date
     """
     frames = archive_frames(night, count)
-    present = set()
+    names_present = set()
     if (folder / night.isoformat()).is_dir():
-        present = {entry.name for entry in (folder / night.isoformat()).iterdir()}
-    missing = [frame for frame in frames if Path(frame.file).name not in present]
-    drawn = {frame: realise(camera, frame, seed=seed) for frame in missing}
-    _write_frames(folder, missing, camera, drawn, seed=seed, workers=1)
-    return len(missing)
+        names_present = {entry.name for entry in (folder / night.isoformat()).iterdir()}
+    missing_frames = [frame for frame in frames if Path(frame.file).name not in names_present]
+    realisations = {frame: realise(camera, frame, seed=seed) for frame in missing_frames}
+    _write_frames(folder, missing_frames, camera, realisations, seed=seed, workers=1)
+    return len(missing_frames)

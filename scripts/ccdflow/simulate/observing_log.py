@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.simulate.seeds import parse_date
+from ccdflow.simulate.user_values import parse_date
 
 LATITUDE, LONGITUDE = 33.4, -116.9
 """Latitude and longitude of Palomar, degrees, east positive."""
 
 MOST_FRAMES_PER_NIGHT = 2000
-"""One every 20 s from 01:00 to 12:07 UT."""
+"""Most frames of a night: one every 20 s from 01:00 to 12:07 UT."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class LogLine:
     start: datetime
 
     @property
-    def since_noon(self):
-        """Mean local time of the start, counted from the last local noon: (night, hours)."""
+    def night_and_hours(self):
+        """Night of the start (date of its evening), and hours since the local mean noon before."""
         shifted = self.start + timedelta(hours=LONGITUDE / 15 - 12)
         return shifted.date(), shifted.hour + shifted.minute / 60 + shifted.second / 3600
 
@@ -69,6 +69,14 @@ _GUIDE_DARKS = (
     (23, "DARK", "dark", "i'", 7.0, "13:45:12"),
     (24, "DARK", "dark", "i'", 7.0, "13:46:51"),
     (25, "DARK", "dark", "i'", 7.0, "13:48:30"),
+)
+# Of each hundred frames of an archive's night: the number before which a row ends, IMAGETYP,
+# OBJECT, EXPTIME (s).
+_ARCHIVE_FRAMES = (
+    (10, "BIAS", "bias", 0.0),
+    (20, "FLATFIELD", "flat_g", 7.0),
+    (25, "DARK", "dark", 7.0),
+    (100, "OBJECT", "field_1", 10.0),
 )
 
 
@@ -123,9 +131,7 @@ def archive_frames(night, count):
 
 def _archive_frame(night, n, start):
     """Return the n-th frame of a night, counted from 0."""
-    kinds = ((10, "BIAS", "bias", 0.0), (20, "FLATFIELD", "flat_g", 7.0), (25, "DARK", "dark", 7.0))
-    kind = next((kind for kind in kinds if n % 100 < kind[0]), (100, "OBJECT", "field_1", 10.0))
-    _, imagetyp, target, exptime = kind
+    _, imagetyp, target, exptime = next(row for row in _ARCHIVE_FRAMES if n % 100 < row[0])
     number = n + 1
     file = f"{night.isoformat()}/ccd.{number:03d}.0.fits.gz"
     return LogLine(

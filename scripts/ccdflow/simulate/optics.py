@@ -1,4 +1,4 @@
-"""Which part of the light reaches each pixel: pixel response, vignetting, shadows of dust."""
+"""The part of the light that reaches each pixel: pixel response, vignetting, shadows of dust."""
 
 from __future__ import annotations
 

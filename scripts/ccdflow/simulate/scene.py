@@ -13,8 +13,8 @@ from ccdflow.simulate.optics import box, coordinates
 # Full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) sigma.
 _FWHM_IN_SIGMA = 2.3548200450309493
 # Points and weights of Gauss and Legendre on a pixel that reaches from -0.5 to 0.5.
-_POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
-_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
+_GAUSS_POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
+_GAUSS_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
         sigma = fwhm / _FWHM_IN_SIGMA
         rows, columns = box(y, x, 6 * sigma + 1, image.shape)
         image[rows, columns] += flux * np.outer(
-            _gaussian_part(rows, y, sigma), _gaussian_part(columns, x, sigma)
+            _gaussian_integral(rows, y, sigma), _gaussian_integral(columns, x, sigma)
         )
         return
     rows, columns = box(y, x, 10 * fwhm, image.shape)
     image[rows, columns] += flux * _moffat_integral(rows, columns, y=y, x=x, fwhm=fwhm, beta=beta)
 
 
-def _gaussian_part(pixels, centre, sigma):
+def _gaussian_integral(pixels, centre, sigma):
     """Return the integral of a Gaussian of area 1 over each pixel of a slice."""
     edges = np.arange(pixels.start, pixels.stop + 1) - 0.5 - centre
     return np.diff([math.erf(edge / (math.sqrt(2) * sigma)) for edge in edges]) / 2
@@ -124,10 +124,10 @@ def _moffat_integral(rows, columns, y, x, fwhm, beta):
     dy = np.arange(rows.start, rows.stop) - y
     dx = np.arange(columns.start, columns.stop) - x
     total = np.zeros((dy.size, dx.size))
-    for point_y, weight_y in zip(_POINTS, _WEIGHTS, strict=True):
-        for point_x, weight_x in zip(_POINTS, _WEIGHTS, strict=True):
-            squared = (dy[:, None] + point_y) ** 2 + (dx + point_x) ** 2
-            total += weight_y * weight_x * (1 + squared / alpha**2) ** -beta
+    for point_y, weight_y in zip(_GAUSS_POINTS, _GAUSS_WEIGHTS, strict=True):
+        for point_x, weight_x in zip(_GAUSS_POINTS, _GAUSS_WEIGHTS, strict=True):
+            squared_distance = (dy[:, None] + point_y) ** 2 + (dx + point_x) ** 2
+            total += weight_y * weight_x * (1 + squared_distance / alpha**2) ** -beta
     return total * (beta - 1) / (np.pi * alpha**2)
 
 

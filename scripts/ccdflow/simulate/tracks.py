@@ -11,7 +11,7 @@ _MEAN_LENGTH = 6.0
 # Median charge of a track, electrons a pixel.
 _MEDIAN_CHARGE = 900.0
 # Standard deviation of the natural logarithm of that charge.
-_SPREAD = 0.6
+_CHARGE_SPREAD = 0.6
 
 
 def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
@@ -36,26 +36,30 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
         stands once, rows first.
     """
     ny, nx = shape
-    hits = [_points_of_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
-    if not hits:
+    tracks = [_points_of_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
+    if not tracks:
         return np.empty((0, 3))
-    positions = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in hits]
-    y, x = np.concatenate([np.floor(t[:, :2] + p) for t, p in zip(hits, positions, strict=True)]).T
-    electrons = np.concatenate([track[:, 2] for track in hits])
-    inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
-    index = (y[inside] * nx + x[inside]).astype(np.int64)
-    hit, where = np.unique(index, return_inverse=True)
-    return np.column_stack([hit // nx, hit % nx, np.bincount(where, electrons[inside])])
+    positions = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in tracks]
+    y, x = np.concatenate(
+        [np.floor(t[:, :2] + p) for t, p in zip(tracks, positions, strict=True)]
+    ).T
+    electrons = np.concatenate([track[:, 2] for track in tracks])
+    is_inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+    point_pixels = (y[is_inside] * nx + x[is_inside]).astype(np.int64)
+    hit_pixels, hit_numbers = np.unique(point_pixels, return_inverse=True)
+    return np.column_stack(
+        [hit_pixels // nx, hit_pixels % nx, np.bincount(hit_numbers, electrons[is_inside])]
+    )
 
 
 def _points_of_track(rng, charge):
     """Return points along a track that begins at (0, 0): row, column, electrons."""
     length = 0.5 + rng.exponential(_MEAN_LENGTH)
     angle = rng.uniform(0, 2 * np.pi)
-    total = charge * np.exp(_SPREAD * rng.standard_normal()) * length
-    along = np.linspace(0, length, max(2, round(_STEPS_PER_PIXEL * length)))
-    electrons = np.full(along.size, total / along.size)
-    return np.column_stack([along * np.sin(angle), along * np.cos(angle), electrons])
+    total = charge * np.exp(_CHARGE_SPREAD * rng.standard_normal()) * length
+    distances = np.linspace(0, length, max(2, round(_STEPS_PER_PIXEL * length)))
+    electrons = np.full(distances.size, total / distances.size)
+    return np.column_stack([distances * np.sin(angle), distances * np.cos(angle), electrons])
 
 
 def add_pixels(image, pixels):

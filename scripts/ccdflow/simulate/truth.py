@@ -35,8 +35,7 @@ from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
 SIMULATOR_VERSION = 2
-"""Goes into truth.json: a folder made by an older simulator is not taken for one made by this
-one."""
+"""Version in truth.json, by which a folder of an older simulator is told from one of this."""
 
 TRUTH_FILE = "truth.json"
 """The file of a folder's truth: numbers."""
@@ -137,26 +136,26 @@ def read_truth(folder):
         Where the folder holds no finished simulation.
     """
     folder = Path(folder)
-    stated = read_truth_file(folder)
-    is_finished = stated is not None and stated["complete"] and (folder / TRUTH_ARRAYS).exists()
+    content = read_truth_file(folder)
+    is_finished = content is not None and content["complete"] and (folder / TRUTH_ARRAYS).exists()
     if not is_finished:
         raise UserError(
             "no finished simulation here", file=folder, remedy="run scripts/simulate.py on it"
         )
     with np.load(folder / TRUTH_ARRAYS) as arrays:
-        arrays_by_kind = {
-            kind: {name: arrays[f"{kind}/{name}"] for name in stated["frames"]}
-            for kind in ("drift", "stars", "cosmics")
+        arrays_by_name = {
+            array_name: {file: arrays[f"{array_name}/{file}"] for file in content["frames"]}
+            for array_name in ("drift", "stars", "cosmics")
         }
         structure, hot_pixels = arrays["structure"], arrays["hot_pixels"]
     return Truth(
-        parameters=stated["parameters"],
-        camera=stated["camera"],
-        frames=stated["frames"],
+        parameters=content["parameters"],
+        camera=content["camera"],
+        frames=content["frames"],
         structure=structure,
         hot_pixels=hot_pixels,
         folder=folder,
-        **arrays_by_kind,
+        **arrays_by_name,
     )
 
 
@@ -172,8 +171,8 @@ def read_truth_file(folder):
     if not path.exists():
         return None
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        return {key: stated[key] for key in ("complete", "parameters", "camera", "frames")}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("complete", "parameters", "camera", "frames")}
     except (ValueError, TypeError, KeyError):
         raise UserError(
             "not a truth file of the simulator", file=path, remedy="choose another folder"
@@ -200,13 +199,13 @@ def _camera_truth(camera):
     }
 
 
-def frame_truth(frame, drawn):
+def frame_truth(frame, realisation):
     """Return the part of ``truth.json`` on one frame.
 
     Parameters
     ----------
     frame : LogLine
-    drawn : Realisation
+    realisation : Realisation
 
     Returns
     -------
@@ -217,13 +216,13 @@ def frame_truth(frame, drawn):
         "filter": frame.filter,
         "exptime": frame.exptime,
         "start": frame.start.isoformat(),
-        "night": frame.since_noon[0].isoformat(),
-        "level": drawn.level,
-        "leak": drawn.leak.tolist(),
-        "signal": drawn.signal,
-        "stars": len(drawn.stars),
-        "cosmics": len(drawn.cosmics),
-        "seed": list(drawn.seed),
+        "night": frame.night_and_hours[0].isoformat(),
+        "level": realisation.level,
+        "leak": realisation.leak.tolist(),
+        "signal": realisation.signal,
+        "stars": len(realisation.stars),
+        "cosmics": len(realisation.cosmics),
+        "seed": list(realisation.seed),
     }
 
 
@@ -250,25 +249,25 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
     atomic_write.write_text(folder / TRUTH_FILE, json.dumps(content, indent=1) + "\n")
 
 
-def write_truth_arrays(folder, detector, drawn, responses):
+def write_truth_arrays(folder, detector, realisations, responses):
     """Write ``truth.npz`` of a guide's folder.
 
     Parameters
     ----------
     folder : pathlib.Path
     detector : Detector
-    drawn : dict of LogLine to Realisation
+    realisations : dict of LogLine to Realisation
     responses : dict of str to numpy.ndarray
         By filter, shape (ny, nx).
     """
     arrays = {"structure": detector.structure, "hot_pixels": detector.hot_pixels}
-    if any(frame.exptime for frame in drawn):
+    if any(frame.exptime for frame in realisations):
         arrays["glow"] = (detector.glow or Glow(0.0, 1.0)).image(detector.shape)
     arrays |= {f"response/{band}": response for band, response in responses.items()}
-    for frame, one in drawn.items():
-        arrays[f"drift/{frame.file}"] = one.drift
-        arrays[f"stars/{frame.file}"] = one.stars
-        arrays[f"cosmics/{frame.file}"] = one.cosmics
+    for frame, realisation in realisations.items():
+        arrays[f"drift/{frame.file}"] = realisation.drift
+        arrays[f"stars/{frame.file}"] = realisation.stars
+        arrays[f"cosmics/{frame.file}"] = realisation.cosmics
     write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
@@ -290,23 +289,23 @@ def check_simulation_folder(folder, frames, parameters, *, overwrite):
     UserError
         Where frames are there that this simulation did not write.
     """
-    stated = read_truth_file(folder)
-    if overwrite or (stated is not None and stated["parameters"] == parameters):
+    content = read_truth_file(folder)
+    if overwrite or (content is not None and content["parameters"] == parameters):
         return
-    if stated is not None:
-        changed = [k for k, v in parameters.items() if stated["parameters"].get(k) != v]
-        state = f"with other parameters ({', '.join(changed)})"
-        if "simulator" in changed:
-            state = "made by another version of the simulator"
+    if content is not None:
+        changed_parameters = [k for k, v in parameters.items() if content["parameters"].get(k) != v]
+        origin = f"with other parameters ({', '.join(changed_parameters)})"
+        if "simulator" in changed_parameters:
+            origin = "made by another version of the simulator"
         raise UserError(
-            f"this folder holds a simulation {state}",
+            f"this folder holds a simulation {origin}",
             file=folder,
             remedy="choose another folder, or --overwrite",
         )
-    present = next((f.file for f in frames if (folder / f.file).exists()), None)
-    if present is not None:
+    foreign_file = next((f.file for f in frames if (folder / f.file).exists()), None)
+    if foreign_file is not None:
         raise UserError(
             "a file of this name is there that the simulator did not write",
-            file=folder / present,
+            file=folder / foreign_file,
             remedy="choose another folder, or --overwrite",
         )

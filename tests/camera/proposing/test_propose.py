@@ -37,7 +37,7 @@ BIAS, FLAT, OBJECT = "ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "ccd.037.0.fits.g
 
 def sections_of_amplifier(proposal):
     """Data and overscan of the only amplifier, as FITS sections."""
-    (seen,) = proposal.seen
+    (seen,) = proposal.images_seen
     ((_, data, strips),) = seen.amplifiers
     return data.to_fits(), [strip.to_fits() for strip in strips]
 
@@ -55,7 +55,7 @@ def as_profile(proposal, folder):
 def test_the_overscan_of_the_lfc_is_that_which_the_guide_found_by_eye(names, tmp_path):
     header, *frames = [part for name in names for part in simulate_frame(LFC, name)][:2]
     other = [simulate_frame(LFC, names[1])[1]] if len(names) == 2 else None
-    proposal = propose([header], frames, other=other, file="a.fits")
+    proposal = propose([header], frames, other_arrays=other, file="a.fits")
     assert sections_of_amplifier(proposal) == ("[1:2048,1:160]", ["[2056:2080,1:160]"])
     findings = " ".join(proposal.findings)
     assert "BIASSEC [2049:2080,1:159] is wrong: it is 1 of 160 rows too short" in findings
@@ -113,8 +113,8 @@ def test_two_amplifiers_with_their_strips_one_after_the_other(tmp_path):
     flat = lit(120, 260, light=light, level=level, seed=1)
     bias = lit(120, 260, light=0, level=level, seed=2)
     header = header_of(flat)
-    proposal = propose([header], [bias], other=[flat], file="a.fits")
-    (seen,) = proposal.seen
+    proposal = propose([header], [bias], other_arrays=[flat], file="a.fits")
+    (seen,) = proposal.images_seen
     assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
         ("[1:100,1:120]", ["[221:240,1:120]"]),
         ("[101:220,1:120]", ["[241:260,1:120]"]),
@@ -122,7 +122,7 @@ def test_two_amplifiers_with_their_strips_one_after_the_other(tmp_path):
     geometry = as_profile(proposal, tmp_path).geometry([header], file="a.fits")
     assert geometry.shape == (120, 220)
     proposal = propose([header], [flat], file="a.fits")
-    assert proposal.seen[0].amplifiers[0][1].to_fits() == "[1:110,1:120]"
+    assert proposal.images_seen[0].amplifiers[0][1].to_fits() == "[1:110,1:120]"
     assert "a bias as well would show" in " ".join(proposal.findings)
 
 
@@ -134,7 +134,7 @@ def test_strips_of_two_levels_of_one_amplifier():
     level[240:] = 1060
     flat = lit(120, 260, light=light, level=level, seed=1)
     bias = lit(120, 260, light=0, level=level, seed=2)
-    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    proposal = propose([header_of(flat)], [bias], other_arrays=[flat], file="a.fits")
     assert sections_of_amplifier(proposal)[0] == "[1:220,1:120]"
     assert "are no two amplifiers" in " ".join(proposal.findings)
 
@@ -146,7 +146,7 @@ def test_overscan_in_the_middle():
     proposal = propose(
         [header_of(np.zeros((90, 300)))], [lit(90, 300, light=light, level=level, seed=5)], file="a"
     )
-    (seen,) = proposal.seen
+    (seen,) = proposal.images_seen
     assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
         ("[1:140,1:90]", ["[141:150,1:90]"]),
         ("[161:300,1:90]", ["[151:160,1:90]"]),
@@ -176,7 +176,7 @@ def test_an_unlit_border_is_no_overscan():
     """Light that fades towards an edge leaves columns as dark as overscan."""
     light = 900 * np.clip(np.arange(200) / 120 - 0.3, 0, 1)
     flat, bias = lit(150, 200, light=light, seed=8), lit(150, 200, light=0, seed=9)
-    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    proposal = propose([header_of(flat)], [bias], other_arrays=[flat], file="a.fits")
     assert sections_of_amplifier(proposal) == ("[1:200,1:150]", [])
     assert "unlit detector, no overscan" in " ".join(proposal.findings)
 
@@ -221,8 +221,12 @@ def test_too_faint_a_frame_leaves_the_sections_to_the_header():
         arrays.append(lit(150, 80, light=light, level=1000 + 50 * index, seed=30 + index))
         headers.append(header_of(arrays[-1], DATASEC="[7:68,1:150]", IMAGETYP="object"))
     proposal = propose(headers, arrays, file="a.fits")
-    assert [seen.amplifiers[0][1].to_fits() for seen in proposal.seen] == ["[7:68,1:150]"] * 2
-    assert {seen.amplifiers[0][2][0].to_fits() for seen in proposal.seen} == {"[69:80,1:150]"}
+    assert [seen.amplifiers[0][1].to_fits() for seen in proposal.images_seen] == [
+        "[7:68,1:150]"
+    ] * 2
+    assert {seen.amplifiers[0][2][0].to_fits() for seen in proposal.images_seen} == {
+        "[69:80,1:150]"
+    }
     assert "The values below are the header's" in proposal.findings[0]
     assert "The header alone gives the same" in proposal.findings[-1]
 
@@ -232,7 +236,7 @@ def test_a_proposal_notes_overscan_that_light_trails_into():
     light = np.full(232, 6000.0)
     light[200:] = 150 * 0.9 ** np.arange(32)
     flat, bias = lit(250, 232, light=light, seed=40), lit(250, 232, light=0, seed=41)
-    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    proposal = propose([header_of(flat)], [bias], other_arrays=[flat], file="a.fits")
     assert sections_of_amplifier(proposal)[0] == "[1:200,1:250]"
     assert "light trails into them, and the level is not sure" in proposal.findings[0]
 
@@ -240,7 +244,7 @@ def test_a_proposal_notes_overscan_that_light_trails_into():
 def test_frames_of_different_size_are_refused():
     flat, bias = lit(100, 150, seed=1), lit(100, 151, seed=1)
     with pytest.raises(UserError, match="not of the same size"):
-        propose([header_of(flat)], [flat], other=[bias], file="a.fits")
+        propose([header_of(flat)], [flat], other_arrays=[bias], file="a.fits")
     with pytest.raises(FrameError, match="no image"):
         propose([fits.Header({"NAXIS": 0})], [None], file="a.fits")
 
@@ -282,7 +286,7 @@ def test_pixels_are_not_changed():
 def test_profiles_proposed_for_real_cameras_are_right(names, wanted):
     headers, images = new_camera.read(DATA / names[0])
     other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
-    (seen,) = propose(headers, images, other=other, file=names[0]).seen
+    (seen,) = propose(headers, images, other_arrays=other, file=names[0]).images_seen
     sections = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
     assert sections == wanted
 
@@ -321,7 +325,9 @@ def test_pixels_that_are_not_finite_and_axes_of_length_1():
     header = header_of(flat)
     header["NAXIS"], header["NAXIS3"] = 3, 1
     for one, other in ((flat, bias), (bias, flat)):
-        proposal = propose([header], [one[np.newaxis]], other=[other[np.newaxis]], file="a.fits")
+        proposal = propose(
+            [header], [one[np.newaxis]], other_arrays=[other[np.newaxis]], file="a.fits"
+        )
         assert sections_of_amplifier(proposal) == ("[1:90,13:120]", ["[1:90,1:12]"])
 
 
@@ -335,9 +341,11 @@ def test_an_extension_that_is_dead_or_saturated_is_left_to_the_header(value):
     cards = {"BIASSEC": "[49:60,1:100]", "DATASEC": "[1:48,1:100]"}
     headers = [fits.Header({"NAXIS": 0})]
     headers += [header_of(flats[1], DETSEC=f"[{x + 1}:{x + 48},1:100]", **cards) for x in (0, 48)]
-    proposal = propose(headers, biases, other=flats, file="a.fits")
+    proposal = propose(headers, biases, other_arrays=flats, file="a.fits")
     assert "HDU 2: All or most of this image is at one value" in " ".join(proposal.findings)
-    assert [one.amplifiers[0][2][0].to_fits() for one in proposal.seen] == ["[49:60,1:100]"] * 2
+    assert [one.amplifiers[0][2][0].to_fits() for one in proposal.images_seen] == [
+        "[49:60,1:100]"
+    ] * 2
     assert "The header alone gives the same" in proposal.findings[-1]
 
 
@@ -361,7 +369,7 @@ def test_amplifiers_with_their_strips_on_either_side():
     level = np.where(np.arange(200) < 96, 1000.0, 1150.0)
     flat = lit(120, 200, light=light, level=level, seed=58)
     bias = lit(120, 200, light=0, level=level, seed=59)
-    (seen,) = propose([header_of(flat)], [bias], other=[flat], file="a.fits").seen
+    (seen,) = propose([header_of(flat)], [bias], other_arrays=[flat], file="a.fits").images_seen
     assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
         ("[31:96,1:120]", ["[1:30,1:120]"]),
         ("[97:170,1:120]", ["[171:200,1:120]"]),
@@ -372,7 +380,7 @@ def test_amplifiers_with_their_strips_on_either_side():
     flat = lit(120, 200, light=light, level=level, seed=60)
     bias = lit(120, 200, light=0, level=level, seed=61)
     assert (
-        sections_of_amplifier(propose([header_of(flat)], [bias], other=[flat], file="a"))[0]
+        sections_of_amplifier(propose([header_of(flat)], [bias], other_arrays=[flat], file="a"))[0]
         == "[31:170,1:120]"
     )
 
@@ -409,7 +417,7 @@ def test_amplifiers_one_above_the_other_are_the_headers():
     sections = {"DSEC1": "[1:80,1:70]", "BSEC1": "[81:100,1:70]"}
     sections |= {"DSEC2": "[1:80,71:140]", "BSEC2": "[81:100,71:140]"}
     proposal = propose([header_of(flat, **sections)], [flat], file="a.fits")
-    assert [data.to_fits() for _, data, _ in proposal.seen[0].amplifiers] == [
+    assert [data.to_fits() for _, data, _ in proposal.images_seen[0].amplifiers] == [
         "[1:80,1:70]",
         "[1:80,71:140]",
     ]
@@ -542,8 +550,8 @@ def test_a_seam_that_is_seen_is_not_called_the_headers():
     cards = {"DATASEC": "[1:440,1:300]", "COVER": 32, "AMPSROW": 2, "CRVAL1U": 400}
     for more, same in (({}, False), ({"DNAXIS1": 1024}, True)):
         header = header_of(flat, **cards, **more)
-        proposal = propose([header], [bias], other=[flat], file="a.fits")
-        (seen,) = proposal.seen
+        proposal = propose([header], [bias], other_arrays=[flat], file="a.fits")
+        (seen,) = proposal.images_seen
         assert [d.to_fits() for _, d, _ in seen.amplifiers] == ["[1:112,1:300]", "[113:440,1:300]"]
         assert any("The header alone gives the same" in one for one in proposal.findings) is same
 

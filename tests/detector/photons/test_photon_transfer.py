@@ -146,7 +146,7 @@ def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():
         # 2 % lost at 20,000 adu.
         errors = 0.001 * true
         levels = true * (1 - 0.02 * true / 20_000) + rng.normal(0, errors)
-        linearity = measure_linearity(times, levels, errors, at=20_000)
+        linearity = measure_linearity(times, levels, errors, evaluated_level=20_000)
         assert linearity.error < 0.005
         pulls.append(
             [

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow.detector.pixels.history import SOURCES
-from ccdflow.detector.pixels.response import Weak
+from ccdflow.detector.pixels.response import WeakPixels
 from ccdflow.files.fits_products import plaintables
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run.job_records import Record
@@ -22,7 +22,7 @@ CARDS = [f"FLATOWN{number}" for number in range(len(SHAPES))]
 def _image(rng, shape, share, own):
     masks = {s: (rng.random(shape) < share) * np.int16(2) for s in SOURCES}
     low = np.flatnonzero(rng.random(shape) < 5 * share)
-    weak = Weak(low, rng.normal(size=low.size).astype(np.float32), own)
+    weak = WeakPixels(low, rng.normal(size=low.size).astype(np.float32), own)
     return SimpleNamespace(masks=masks, weak=None if own is None else weak)
 
 
@@ -103,7 +103,7 @@ def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
             np.testing.assert_array_equal(one.bits["flat"], truth.masks["flat"].ravel()[bad])
             np.testing.assert_array_equal(one.weak.index, truth.weak.index)
             np.testing.assert_array_equal(one.weak.sigma, truth.weak.sigma)
-            assert one.weak.own == truth.weak.own
+            assert one.weak.noise_share == truth.weak.noise_share
 
 
 ODD = {

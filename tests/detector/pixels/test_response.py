@@ -102,7 +102,7 @@ def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
     seen = [seen_in(rng, truth, night) for night in range(6)]
-    assert seen[0].weak.own == pytest.approx(0.5, abs=0.03)
+    assert seen[0].weak.noise_share == pytest.approx(0.5, abs=0.03)
     is_low = dead_pixels(seen)
     assert is_low[low].mean() > 0.95
     is_low[low] = False

@@ -13,8 +13,8 @@ from ccdflow.pages.pictures.panels import shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
 from ccdflow.pages.pictures.scales import (
-    Asinh,
-    Linear,
+    AsinhScale,
+    LinearScale,
     nice_ticks,
     scale_of,
     tick_labels,
@@ -164,9 +164,9 @@ def test_numbers_have_the_digits_that_tell_them_apart(values, texts):
 
 def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
     values = np.arange(1001.0)
-    assert (Linear.of(values).low, Linear.of(values).high) == (30.0, 960.0)
-    assert Linear.of(np.full(9, np.nan)) == Linear(0.0, 1.0)
-    assert Linear.of(np.full(9, 7.0)) == Linear(6.5, 7.5)
+    assert (LinearScale.of(values).low, LinearScale.of(values).high) == (30.0, 960.0)
+    assert LinearScale.of(np.full(9, np.nan)) == LinearScale(0.0, 1.0)
+    assert LinearScale.of(np.full(9, 7.0)) == LinearScale(6.5, 7.5)
     sky = np.random.default_rng(1).normal(100, 5, 5000)
     sky[:9] = 40_000
     curved = scale_of(sky, "asinh")
@@ -177,8 +177,8 @@ def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
     assert len(numbers) >= 4
     assert all(curved.low <= number <= curved.high for number in numbers)
     assert len(set(texts)) == len(texts)
-    assert isinstance(scale_of(np.full(100, 3.0), "asinh"), Linear)
-    assert Asinh.of(np.arange(9.0)) is None
+    assert isinstance(scale_of(np.full(100, 3.0), "asinh"), LinearScale)
+    assert AsinhScale.of(np.arange(9.0)) is None
 
 
 def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
@@ -191,7 +191,7 @@ def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
     left, top, right, bottom = corners
     assert (left, top, right, bottom) == (110, 55, 220, 275)
     drawn = seen(raster)[top:bottom, left:right][::-1]
-    expected = Linear.of(image).place(image).clip(0, 1) * 48
+    expected = LinearScale.of(image).place(image).clip(0, 1) * 48
     np.testing.assert_array_equal(drawn, np.array(shades)[np.minimum(expected.astype(int), 47)])
 
 
@@ -250,7 +250,7 @@ def test_the_pictures_of_a_night_do_not_load_matplotlib():
 
 def test_an_upright_scale_has_two_numbers_or_more():
     """On the colour scale of a low panel, 20,000 alone told no level of the flat."""
-    assert Linear(4_000.0, 36_000.0).ticks(2)[1] == ["10000", "20000", "30000"]
+    assert LinearScale(4_000.0, 36_000.0).ticks(2)[1] == ["10000", "20000", "30000"]
     rng = np.random.default_rng(5)
     for _ in range(300):
         low = rng.normal() * 10.0 ** rng.integers(-6, 7)

@@ -53,24 +53,26 @@ def geometry_of_drafts(
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
     raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
     factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
-    assemble = layout == "image" or len(hdus) == 1
-    placed = _drafts_with_places(drafts, headers, factors, file=file) if assemble else None
-    if placed is None and layout == "image":
+    is_assembled = layout == "image" or len(hdus) == 1
+    placed_drafts = (
+        _drafts_with_places(drafts, headers, factors, file=file) if is_assembled else None
+    )
+    if placed_drafts is None and layout == "image":
         text = "no card says where the extensions lie on the detector: kept as extensions"
         notes.append(Note(text))
-    elif placed is not None and len(hdus) > 1 and _is_sparse(placed):
+    elif placed_drafts is not None and len(hdus) > 1 and _is_sparse(placed_drafts):
         notes.append(Note("the extensions lie far apart on the detector: kept as extensions"))
-        placed = None
-    if placed is not None:
-        shape, extension_shapes = _extent_of_drafts(placed), ()
-        _check_places(placed, shape, notes, file=file)
+        placed_drafts = None
+    if placed_drafts is not None:
+        shape, extension_shapes = _extent_of_drafts(placed_drafts), ()
+        _check_places(placed_drafts, shape, notes, file=file)
     else:
-        placed, extension_shapes = _drafts_in_extensions(drafts, hdus)
+        placed_drafts, extension_shapes = _drafts_in_extensions(drafts, hdus)
         shape = extension_shapes[0][1]
     return Geometry(
         camera=camera,
         shape=shape,
-        amplifiers=_named_amplifiers(placed),
+        amplifiers=_named_amplifiers(placed_drafts),
         layout="extensions" if extension_shapes else "image",
         source=source,
         raw_shapes=raw_shapes,
@@ -81,24 +83,24 @@ def geometry_of_drafts(
 
 def _drafts_in_extensions(drafts, hdus):
     """Return the drafts with their places in the images of their HDUs, and (HDU, shape) of each."""
-    placed, shapes = [], []
+    placed_drafts, shapes = [], []
     for hdu in hdus:
-        placed_in_hdu = _as_read(
+        placed_in_hdu = _places_without_strips(
             [replace(draft, detector=()) for draft in drafts if draft.hdu == hdu]
         )
         shapes.append((hdu, _extent_of_drafts(placed_in_hdu)))
-        placed += placed_in_hdu
-    return placed, tuple(shapes)
+        placed_drafts += placed_in_hdu
+    return placed_drafts, tuple(shapes)
 
 
 def _missing_gains(drafts):
     """Return [the warning] on amplifiers without a gain beside others that have one."""
-    unknown = [draft.name for draft in drafts if not draft.gain]
-    if not unknown or len(unknown) == len(drafts):
+    without_gain = [draft.name for draft in drafts if not draft.gain]
+    if not without_gain or len(without_gain) == len(drafts):
         return []
     gains = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
     text = (
-        f"gain: none is known of amplifier {', '.join(unknown)} (found {gains} e-/adu,"
+        f"gain: none is known of amplifier {', '.join(without_gain)} (found {gains} e-/adu,"
         " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
         " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
     )
@@ -116,10 +118,10 @@ def _with_strips(draft, notes, *, file):
     """Return the draft with `along` known and its strips exactly as long as the data."""
     if not draft.overscan:
         return replace(draft, along="none")
-    sides = {_strip_axis(draft.data, strip) for strip in draft.overscan}
+    axes = {_strip_axis(draft.data, strip) for strip in draft.overscan}
     if draft.along == "frame":
         return draft
-    if len(sides) != 1 or None in sides or draft.along not in (None, *sides):
+    if len(axes) != 1 or None in axes or draft.along not in (None, *axes):
         raise FrameError(
             f"amplifier {draft.name}: the overscan does not lie beside the data",
             file=file,
@@ -129,7 +131,7 @@ def _with_strips(draft, notes, *, file):
             allowed="left or right of the data, or above or below them, and not both",
             remedy="give this amplifier's `data` and `overscan` in the camera's profile",
         )
-    (along,) = sides
+    (along,) = axes
     strips = tuple(
         _spanning_strip(draft, strip, along, notes, file=file) for strip in draft.overscan
     )
@@ -151,22 +153,22 @@ def _spanning_strip(draft, strip, along, notes, *, file):
     """
     data = draft.data
     if along == "rows":
-        spanning = replace(strip, y0=data.y0, y1=data.y1)
+        full_strip = replace(strip, y0=data.y0, y1=data.y1)
         shared = min(strip.y1, data.y1) - max(strip.y0, data.y0)
         length = data.y1 - data.y0
     else:
-        spanning = replace(strip, x0=data.x0, x1=data.x1)
+        full_strip = replace(strip, x0=data.x0, x1=data.x1)
         shared = min(strip.x1, data.x1) - max(strip.x0, data.x0)
         length = data.x1 - data.x0
     if shared == length:
-        return spanning
+        return full_strip
     if draft.lengthen and shared >= MOST_SHARED * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
-            f"{along} of the data {data.to_fits()}; used as {spanning.to_fits()}"
+            f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"
         )
         notes.append(Note(text))
-        return spanning
+        return full_strip
     raise FrameError(
         f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
         file=file,
@@ -239,15 +241,15 @@ def _drafts_with_places(drafts, headers, factors, *, file):
             if keyword == "CCDSEC" and _chip_count(headers, drafts) > 1:
                 continue
             return _places_on_detector(drafts, sections, factors, keyword, file=file)
-    return _as_read(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
+    return _places_without_strips(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
 
 
 def _are_places(drafts, sections):
     """Return whether each section is of one amplifier, or of a DATASEC that several share."""
     owners = {}
     for draft, section in zip(drafts, sections, strict=True):
-        alone = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
-        owners.setdefault(section.region, set()).add((draft.hdu, alone))
+        owner_name = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
+        owners.setdefault(section.region, set()).add((draft.hdu, owner_name))
     return all(len(owner) == 1 for owner in owners.values())
 
 
@@ -294,7 +296,7 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
     file : str
         Named in the error.
     """
-    placed = []
+    placed_drafts = []
     for draft, section in zip(drafts, sections, strict=True):
         by, bx = factors[draft.hdu]
         base = draft.detector_of or draft.data
@@ -306,22 +308,24 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
         y = span.y0 // by + (base.y1 - data.y1 if section.flip_y else data.y0 - base.y0)
         x = span.x0 // bx + (base.x1 - data.x1 if section.flip_x else data.x0 - base.x0)
         place = Region(y, y + draft.data.shape[0], x, x + draft.data.shape[1])
-        placed.append(replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y))
-    dy = min(draft.place.y0 for draft in placed)
-    dx = min(draft.place.x0 for draft in placed)
-    return [replace(draft, place=draft.place.shifted(-dy, -dx)) for draft in placed]
+        placed_drafts.append(
+            replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y)
+        )
+    dy = min(draft.place.y0 for draft in placed_drafts)
+    dx = min(draft.place.x0 for draft in placed_drafts)
+    return [replace(draft, place=draft.place.shifted(-dy, -dx)) for draft in placed_drafts]
 
 
-def _as_read(drafts):
-    """Return the places in the order the data have in the frame, strips between them closed up."""
+def _places_without_strips(drafts):
+    """Return the drafts with places in the order of their data, without the strips between them."""
     columns = _starts_without_gaps({(d.data.x0, d.data.x1) for d in drafts})
     rows = _starts_without_gaps({(d.data.y0, d.data.y1) for d in drafts})
-    placed = []
+    placed_drafts = []
     for draft in drafts:
         y, x = rows[draft.data.y0], columns[draft.data.x0]
         ny, nx = draft.data.shape
-        placed.append(replace(draft, place=Region(y, y + ny, x, x + nx)))
-    return placed
+        placed_drafts.append(replace(draft, place=Region(y, y + ny, x, x + nx)))
+    return placed_drafts
 
 
 def _starts_without_gaps(ranges):
@@ -339,23 +343,23 @@ def _starts_without_gaps(ranges):
     return starts
 
 
-def _extent_of_drafts(placed):
+def _extent_of_drafts(placed_drafts):
     """Return (ny, nx) of the smallest image from (0, 0) that holds all drafts."""
-    return max(d.place.y1 for d in placed), max(d.place.x1 for d in placed)
+    return max(d.place.y1 for d in placed_drafts), max(d.place.x1 for d in placed_drafts)
 
 
-def _is_sparse(placed):
+def _is_sparse(placed_drafts):
     """Return whether the drafts fill less than `SPARSE_SHARE` of the image that holds them."""
-    ny, nx = _extent_of_drafts(placed)
-    return sum(draft.place.size for draft in placed) < SPARSE_SHARE * ny * nx
+    ny, nx = _extent_of_drafts(placed_drafts)
+    return sum(draft.place.size for draft in placed_drafts) < SPARSE_SHARE * ny * nx
 
 
-def _check_places(placed, shape, notes, *, file):
+def _check_places(placed_drafts, shape, notes, *, file):
     """Raise `FrameError` where amplifiers overlap in the image; note pixels without data.
 
     Parameters
     ----------
-    placed : list of Draft
+    placed_drafts : list of Draft
         With their places.
     shape : (int, int)
         (ny, nx) of the image.
@@ -364,7 +368,7 @@ def _check_places(placed, shape, notes, *, file):
     file : str
         Named in errors.
     """
-    for first, second in combinations(placed, 2):
+    for first, second in combinations(placed_drafts, 2):
         if first.place.overlaps(second.place):
             raise FrameError(
                 f"amplifiers {first.name} and {second.name} would overlap in the image",
@@ -374,15 +378,15 @@ def _check_places(placed, shape, notes, *, file):
                 allowed="places side by side",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",
             )
-    empty = shape[0] * shape[1] - sum(draft.place.size for draft in placed)
-    if empty:
-        text = f"{empty} pixels of the image lie between amplifiers and have no data"
+    empty_pixels = shape[0] * shape[1] - sum(draft.place.size for draft in placed_drafts)
+    if empty_pixels:
+        text = f"{empty_pixels} pixels of the image lie between amplifiers and have no data"
         notes.append(Note(text))
 
 
-def _named_amplifiers(placed):
+def _named_amplifiers(placed_drafts):
     """Return the drafts as amplifiers whose names are unique."""
-    counts = Counter(draft.name for draft in placed)
+    counts = Counter(draft.name for draft in placed_drafts)
     return tuple(
         Amplifier(
             name=draft.name if counts[draft.name] == 1 else f"{draft.name}-{draft.hdu}",
@@ -398,5 +402,5 @@ def _named_amplifiers(placed):
             saturation=draft.saturation,
             linear=draft.linear,
         )
-        for draft in placed
+        for draft in placed_drafts
     )

@@ -68,7 +68,7 @@ class HduReader:
     headers : list of astropy.io.fits.Header
     index : int
         The HDU.
-    alone : bool
+    is_alone : bool
         Whether it is the file's only image: then sections in the primary header apply to it.
     cards : Cards
     notes : list of ccdflow.camera.geometry.Note
@@ -76,8 +76,8 @@ class HduReader:
     file : str
     """
 
-    def __init__(self, headers, index, *, alone, cards, notes, file):
-        self.headers, self.index, self.alone = headers, index, alone
+    def __init__(self, headers, index, *, is_alone, cards, notes, file):
+        self.headers, self.index, self.is_alone = headers, index, is_alone
         self.cards, self.notes, self.file = cards, notes, file
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
@@ -146,7 +146,7 @@ class HduReader:
         FrameError
             If a card is there and is no text: a card that cannot be read is not an absent one.
         """
-        hdus = (self.index, 0) if self.alone or self.inherits else (self.index,)
+        hdus = (self.index, 0) if self.is_alone or self.inherits else (self.index,)
         for keyword in keywords:
             for name in (keyword + suffix, f"{keyword}_{suffix}") if suffix else (keyword,):
                 for index in hdus:
@@ -178,12 +178,12 @@ class HduReader:
         if card is None:
             return None
         keyword, text = card
-        section = self.parsed(keyword, text, shape=self.shape)
-        turned = section.region.transposed()
-        if not section.region.within(self.shape) and turned.within(self.shape):
+        section = self.parse_section(keyword, text, shape=self.shape)
+        turned_region = section.region.transposed()
+        if not section.region.within(self.shape) and turned_region.within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))
-            section = DirectedSection(turned, flip_x=section.flip_y, flip_y=section.flip_x)
+            section = DirectedSection(turned_region, flip_x=section.flip_y, flip_y=section.flip_x)
         region_within(
             section.region,
             self.shape,
@@ -194,7 +194,7 @@ class HduReader:
         )
         return section
 
-    def parsed(self, keyword, text, *, shape=None):
+    def parse_section(self, keyword, text, *, shape=None):
         """Return the text of a card as a DirectedSection, wherever it lies.
 
         Parameters
@@ -222,10 +222,10 @@ class HduReader:
         """Return gain, read noise and saturation as a dict, None where no card says it."""
         figures = {}
         for field, names in _FAMILY_FIGURES.items():
-            own = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
-            specs = own + getattr(self.cards, field)
-            most = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
-            figures[field] = card_number(self.headers, specs, self.index, most=most)
+            own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
+            specs = own_specs + getattr(self.cards, field)
+            largest = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
+            figures[field] = card_number(self.headers, specs, self.index, largest=largest)
         return figures
 
     def contradiction(self, problem, keyword, value, allowed=None):
@@ -234,7 +234,7 @@ class HduReader:
         Parameters
         ----------
         problem : str
-            What is wrong, the first words of the error.
+            The fault: the first words of the error.
         keyword : str
         value : object
             As found.

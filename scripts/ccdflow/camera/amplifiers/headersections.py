@@ -78,7 +78,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         notes.append(Note(text, topic=names))
     for position, index in enumerate(images):
         reader = HduReader(
-            headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
+            headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
         image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
         drafts += (
@@ -105,19 +105,19 @@ def _drafts_of_hdu(reader, position, images, *, overscan):
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
         return [_from_sections(reader, s, overscan=overscan, trim=trims) for s in suffixes]
-    plain = reader.text(TRIM_CARDS + DATA_CARDS)
-    suffix = suffixes[0] if suffixes and plain is None else ""
+    plain_card = reader.text(TRIM_CARDS + DATA_CARDS)
+    suffix = suffixes[0] if suffixes and plain_card is None else ""
     if reader.text(BIAS_CARDS, suffix) is None:
         card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
         data = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
         detector = () if images == 1 else _detector_sections(reader, suffix)
-        numbered = (
+        counted_drafts = (
             drafts_from_ranges(reader)
             or drafts_from_outputs(reader, position, images, detector)
             or drafts_from_counts(reader, data.region if data else None, card, detector)
         )
-        if numbered:
-            return numbered
+        if counted_drafts:
+            return counted_drafts
     return [_from_sections(reader, suffix, overscan=overscan)]
 
 
@@ -133,7 +133,7 @@ def _trims_are_raw(reader, suffixes):
         data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
         if data is None or trim is None:
             continue
-        if not data.region.contains(reader.parsed(*trim, shape=reader.shape).region):
+        if not data.region.contains(reader.parse_section(*trim, shape=reader.shape).region):
             return False
     return True
 
@@ -152,19 +152,19 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
     bias = reader.section(BIAS_CARDS, suffix) if overscan else None
     data = reader.section(DATA_CARDS, suffix)
     section = (_trim_section(reader, suffix, data) if trim else None) or data
-    kept = section.region if section else _data_beside_overscan(reader, bias)
+    kept_region = section.region if section else _data_beside_overscan(reader, bias)
     if bias is None and overscan:
         _refuse_numbered_strips(reader)
-        _check_size(reader, kept)
-        _note_no_overscan(reader, kept, cut=section is not None)
-        _note_unused(reader)
+        _check_size(reader, kept_region)
+        _note_no_overscan(reader, kept_region, is_trimmed=section is not None)
+        _note_unread_cards(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
-    detector = () if suffix and reader.alone else _detector_sections(reader, suffix)
+    detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
     draft = Draft(
         name=name,
         hdu=reader.index,
-        data=kept,
+        data=kept_region,
         overscan=(bias.region,) if bias else (),
         detector=_turned_sections(detector, section),
         detector_of=data.region if data else None,
@@ -214,19 +214,19 @@ def _data_beside_overscan(reader, bias):
     return data
 
 
-def _check_size(reader, kept):
+def _check_size(reader, kept_region):
     """Refuse to call pixels science that the detector does not have."""
     for keyword in ("DETSIZE", "CCDSIZE"):
         card = reader.text((keyword,))
         if card is None:
             continue
-        detector = reader.parsed(*card).region.shape
-        if any(count > length for count, length in zip(kept.shape, detector, strict=True)):
+        detector = reader.parse_section(*card).region.shape
+        if any(count > length for count, length in zip(kept_region.shape, detector, strict=True)):
             raise reader.contradiction(
                 "the frame has more pixels than the detector, and no card says which are overscan",
                 keyword,
                 card[1],
-                f"at least {kept.shape[1]} x {kept.shape[0]}",
+                f"at least {kept_region.shape[1]} x {kept_region.shape[0]}",
             )
 
 
@@ -242,15 +242,15 @@ def _refuse_numbered_strips(reader):
         )
 
 
-def _note_no_overscan(reader, kept, *, cut):
+def _note_no_overscan(reader, kept_region, *, is_trimmed):
     """Note that no card names an overscan, and what was trimmed instead."""
-    if not cut:
+    if not is_trimmed:
         text = "no card names science pixels or overscan: the frame is left whole"
         reader.notes.append(Note(text, mark=NO_OVERSCAN))
-    elif kept != reader.frame:
-        text = f"no card names an overscan: trimmed to {kept.to_fits()} only"
+    elif kept_region != reader.frame:
+        text = f"no card names an overscan: trimmed to {kept_region.to_fits()} only"
         reader.notes.append(Note(text, mark=NO_OVERSCAN))
-        lines = _left_over(reader.shape, kept)
+        lines = _unused_lines(reader.shape, kept_region)
         if lines:
             topic = f"{lines} beside the data are in no overscan strip"
             text = (
@@ -268,19 +268,19 @@ _OVERSCAN_CARDS = re.compile(
 _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
-def _note_unused(reader):
+def _note_unread_cards(reader):
     """Warn of cards that speak of an overscan, where none is subtracted."""
     header = reader.headers[reader.index]
-    unread = []
+    unread_cards = []
     for keyword in dict.fromkeys(header):
         if not _OVERSCAN_CARDS.fullmatch(keyword):
             continue
         values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
-            unread.append(f"{keyword} {values[0]}")
-    if unread:
-        ellipsis = " ..." if len(unread) > _MOST_NAMED else ""
-        topic = f"{', '.join(unread[:_MOST_NAMED])}{ellipsis}"
+            unread_cards.append(f"{keyword} {values[0]}")
+    if unread_cards:
+        ellipsis = " ..." if len(unread_cards) > _MOST_NAMED else ""
+        topic = f"{', '.join(unread_cards[:_MOST_NAMED])}{ellipsis}"
         text = (
             f"{topic}: about an overscan, and not understood: nothing is subtracted (give"
             " `overscan:` in a camera's profile; `overscan: none` if there is none)"
@@ -292,12 +292,12 @@ def _note_unused(reader):
 _NARROWEST_STRIP = 3
 
 
-def _left_over(shape, kept):
-    """Say which columns and rows beside the data are not used, '' where there are hardly any."""
+def _unused_lines(shape, kept_region):
+    """Return the unused columns and rows beside the data, in words; '' for one or two lines."""
     spans = []
     for word, start, stop, length in (
-        ("columns", kept.x0, kept.x1, shape[1]),
-        ("rows", kept.y0, kept.y1, shape[0]),
+        ("columns", kept_region.x0, kept_region.x1, shape[1]),
+        ("rows", kept_region.y0, kept_region.y1, shape[0]),
     ):
         ranges = [(0, start), (stop, length)]
         spans += [
@@ -314,21 +314,21 @@ def _detector_sections(reader, suffix):
     for name, keywords in DETECTOR_CARDS.items():
         text = reader.text(keywords, suffix)
         if text is not None:
-            sections.append((name, reader.parsed(*text)))
+            sections.append((name, reader.parse_section(*text)))
     return tuple(sections)
 
 
-def _turned_sections(detector, given):
+def _turned_sections(detector, own_section):
     """Return detector sections for pixels whose own section may run backwards as well."""
-    if given is None:
+    if own_section is None:
         return detector
     return tuple(
         (
             name,
             replace(
                 section,
-                flip_x=section.flip_x != given.flip_x,
-                flip_y=section.flip_y != given.flip_y,
+                flip_x=section.flip_x != own_section.flip_x,
+                flip_y=section.flip_y != own_section.flip_y,
             ),
         )
         for name, section in detector

@@ -140,27 +140,27 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     """
     header = headers[index]
 
-    def region(spec_of, key):
-        """Return the pixels of a region of the profile: (slice, slice)."""
+    def region(region_spec, key):
+        """Return the `Region` of a part of the profile, in the frame of these headers."""
         keyword = f"amplifier {spec.name}, {key}"
-        if spec_of.form == "keyword":
-            text = section_text(header, spec_of.text, file=file)
+        if region_spec.form == "keyword":
+            text = section_text(header, region_spec.text, file=file)
             if text is None:
                 raise FrameError(
                     "the card that the camera's profile names is absent",
                     file=file,
                     keyword=keyword,
-                    value=spec_of.text,
+                    value=region_spec.text,
                     remedy="name another card in the camera's profile, or give the region itself",
                 )
-            return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
-        return spec_of.resolve(shape, file=file, keyword=keyword)
+            return RegionSpec("fits", text).resolve(shape, file=file, keyword=region_spec.text)
+        return region_spec.resolve(shape, file=file, keyword=keyword)
 
     def value(entry, specs, largest=MOST_ELECTRONS):
         if isinstance(entry, CardSpec):
             # A gain of 0 counts as no gain, in the usual cards as well.
             return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
-        return card_number(headers, specs, index, most=largest) if entry is None else entry
+        return card_number(headers, specs, index, largest=largest) if entry is None else entry
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
     place, detector = None, ()
@@ -198,7 +198,7 @@ def _detector_sections(header):
 
 
 def _datasec_around(header, data, shape):
-    """Return the header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
+    """Return the header's DATASEC, which DETSEC is about, if it contains the data; else None."""
     text = card_value(header, "DATASEC")
     if not isinstance(text, str):
         return None

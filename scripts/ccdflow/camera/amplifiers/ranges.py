@@ -9,7 +9,7 @@ from ccdflow.camera.sections import Region, region_within
 from ccdflow.files.values import as_number
 
 # The effective pixels and the overscan of amplifier n along axis a, from MN to MX: S_EFMNna.
-_FIRST = re.compile(r"S_EFMN(\d)1")
+_FIRST_PIXEL_CARD = re.compile(r"S_EFMN(\d)1")
 _EFFECTIVE, _OVERSCAN = "EF", "OS"
 
 
@@ -30,7 +30,7 @@ def drafts_from_ranges(reader):
     FrameError
         If a region leaves the frame, or is empty.
     """
-    matches = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    matches = (_FIRST_PIXEL_CARD.fullmatch(keyword) for keyword in reader.headers[reader.index])
     names = dict.fromkeys(match[1] for match in matches if match)
     drafts = []
     for name in names:

@@ -22,28 +22,28 @@ OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER
 """Cards with the number of rows after the data."""
 
 # Words of settings that many readouts write into these cards: 'ON', 'YES'.
-_WORDS = ("PRESCAN", "OVERSCAN")
+_SETTING_CARDS = ("PRESCAN", "OVERSCAN")
 
-AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
+AMPLIFIER_COUNT_CARDS = ("NUMAMPS", "NAMPS", "AMPSROW")
 """Cards with the number of amplifiers."""
 
-ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
+ESO_SCAN_KEYS = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 """Cards of ESO, without the number of the output, with the pixels before and behind a line and a
 column."""
 
 # More outputs than any chip of ESO has.
-_OUTPUTS = range(1, 33)
+_ESO_OUTPUTS = range(1, 33)
 
 
-def drafts_from_counts(reader, given, stated, detector):
+def drafts_from_counts(reader, section, section_card, detector):
     """Return the amplifiers of an HDU from the numbers of columns and rows around the data.
 
     Parameters
     ----------
     reader : HduReader
-    given : Region or None
+    section : Region or None
         TRIMSEC or DATASEC, which must agree.
-    stated : (str, str) or None
+    section_card : (str, str) or None
         That card and its text.
     detector : tuple of (str, DirectedSection)
 
@@ -63,20 +63,22 @@ def drafts_from_counts(reader, given, stated, detector):
     if not any(counts):
         return []
     by, bx = reader.binning
-    scaled = [count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)]
-    amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIERS)
-    if amplifiers > 1 and reader.alone:
-        return _side_by_side(reader, scaled, amplifiers, given)
-    if given is None and counts != scaled:
+    binned_counts = [
+        count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)
+    ]
+    amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIER_COUNT_CARDS)
+    if amplifiers > 1 and reader.is_alone:
+        return _side_by_side(reader, binned_counts, amplifiers, section)
+    if section is None and counts != binned_counts:
         raise reader.contradiction(
             "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
             counts,
         )
-    for numbers in (counts, scaled):
+    for numbers in (counts, binned_counts):
         data = _inner_region(reader.frame, numbers)
-        if given is None or given == data:
-            if given is None and min(data.shape) > 0:
+        if section is None or section == data:
+            if section is None and min(data.shape) > 0:
                 text = (
                     f"cards count {{}} columns before and {{}} after the data, {{}} rows below and "
                     f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
@@ -85,7 +87,7 @@ def drafts_from_counts(reader, given, stated, detector):
             return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",
-        *stated,
+        *section_card,
         "{} before and {} after the data in x, {} and {} in y".format(*counts),
     )
 
@@ -114,7 +116,7 @@ def drafts_from_outputs(reader, position, images, detector):
         If the numbers do not add up to the frame.
     """
     outputs = _output_prefixes(reader, position, images)
-    counts = [[reader.count(output + key) for key in ESO] for output in outputs]
+    counts = [[reader.count(output + key) for key in ESO_SCAN_KEYS] for output in outputs]
     if not any(map(any, counts)):
         return []
     sides = _readout_sides(reader, outputs)
@@ -137,7 +139,7 @@ def drafts_from_outputs(reader, position, images, detector):
 def _column_count(reader, names):
     """Return a number of columns; 0 for text, as in IRAF's OVERSCAN card, and for settings."""
     for name in names:
-        value = as_integer(reader.value(name)) if name in _WORDS else reader.count(name)
+        value = as_integer(reader.value(name)) if name in _SETTING_CARDS else reader.count(name)
         if value is not None and value > 0:
             return value
     return 0
@@ -149,17 +151,17 @@ def _inner_region(block, numbers):
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
 
-def _side_by_side(reader, numbers, amplifiers, given):
+def _side_by_side(reader, numbers, amplifiers, section):
     """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans.
 
     Parameters
     ----------
-    reader : ccdflow.camera.header_reader.HeaderReader
+    reader : HduReader
     numbers : tuple of int
         Columns at the left and right, rows below and above.
     amplifiers : int
         How many share each row.
-    given : ccdflow.camera.sections.Region or None
+    section : ccdflow.camera.sections.Region or None
         TRIMSEC or DATASEC, which must agree.
     """
     left, right, below, above = numbers
@@ -169,7 +171,11 @@ def _side_by_side(reader, numbers, amplifiers, given):
     after = first + width
     rows = (below, ny - above)
     edges = _amplifier_edges(reader, amplifiers, width)
-    if edges is None or width <= 0 or not _is_confirmed(reader, Region(*rows, first, after), given):
+    if (
+        edges is None
+        or width <= 0
+        or not _is_confirmed(reader, Region(*rows, first, after), section)
+    ):
         raise reader.contradiction(
             f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
             "NUMAMPS, AMPSROW",
@@ -241,7 +247,7 @@ def _chip_columns(reader):
     for keyword in _CHIP_SECTIONS:
         card = reader.text((keyword,))
         if card is not None:
-            return reader.parsed(*card).region.shape[1]
+            return reader.parse_section(*card).region.shape[1]
     return next((n for n in (as_integer(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
 
 
@@ -250,7 +256,7 @@ def _first_column(reader):
     for keyword in ("CCDSEC", "DETSEC"):
         card = reader.text((keyword,))
         if card is not None:
-            return reader.parsed(*card).region.x0
+            return reader.parse_section(*card).region.x0
     for keyword, origin in _FIRST_COLUMN:
         first = as_integer(reader.value(keyword))
         if first is not None:
@@ -260,32 +266,32 @@ def _first_column(reader):
     return None if shift is None else round(-shift * reader.binning[1])
 
 
-def _is_confirmed(reader, data, given):
+def _is_confirmed(reader, data, section):
     """Return whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), fits the data."""
-    if given is not None:
-        return given == data
+    if section is not None:
+        return section == data
     window = str(reader.value("WINDOW") or "").split(",")
     width = data.shape[1]
-    stated = as_integer(window[3]) if len(window) == 5 else None
-    return stated in (width, width * reader.binning[1])
+    stated_width = as_integer(window[3]) if len(window) == 5 else None
+    return stated_width in (width, width * reader.binning[1])
 
 
 def _output_prefixes(reader, position, images):
     """Return the prefixes of the cards of this HDU's outputs."""
-    prefixes = [f"ESO DET OUT{i} " for i in _OUTPUTS]
-    own = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
-    if own:
-        return own
-    shared = [p for p in prefixes if reader.value(p + "NX") is not None]
-    if images == 1 or not shared:
-        return shared
-    if len(shared) != images:
+    prefixes = [f"ESO DET OUT{i} " for i in _ESO_OUTPUTS]
+    own_prefixes = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
+    if own_prefixes:
+        return own_prefixes
+    shared_prefixes = [p for p in prefixes if reader.value(p + "NX") is not None]
+    if images == 1 or not shared_prefixes:
+        return shared_prefixes
+    if len(shared_prefixes) != images:
         raise reader.contradiction(
-            f"the primary header names {len(shared)} outputs for {images} images",
+            f"the primary header names {len(shared_prefixes)} outputs for {images} images",
             "ESO DET OUTPUTS",
-            len(shared),
+            len(shared_prefixes),
         )
-    return [shared[position]]
+    return [shared_prefixes[position]]
 
 
 def _readout_sides(reader, outputs):

@@ -28,7 +28,7 @@ _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
 
 # Words for the axes x and y, and the cards with their lengths.
 _AXES = ("columns", "rows")
-_CARDS = ("NAXIS1", "NAXIS2")
+_AXIS_CARDS = ("NAXIS1", "NAXIS2")
 
 
 class _CardOnStrip(NamedTuple):
@@ -102,8 +102,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
 
 def _axis_of_strip(data, strip):
     """Return 0 for a strip left or right of the data, 1 above or below, None for neither alone."""
-    beside = not strip.shares_columns(data), not strip.shares_rows(data)
-    return None if beside[0] == beside[1] else beside.index(True)
+    is_beside = not strip.shares_columns(data), not strip.shares_rows(data)
+    return None if is_beside[0] == is_beside[1] else is_beside.index(True)
 
 
 def _claim_of_data(header, strip, axis, *, length, factor, shape, is_alone):
@@ -221,9 +221,9 @@ def _contradiction_error(draft, strip, axis, size, length, claim, *, file):
     file : str
         Named in the error.
     """
-    says = _claim_in_words(claim, axis, length)
+    sentence = _claim_in_words(claim, axis, length)
     return FrameError(
-        f"the overscan of the camera's profile holds data by this card: {says}, and amplifier"
+        f"the overscan of the camera's profile holds data by this card: {sentence}, and amplifier"
         f" {draft.name} has its overscan at {strip.to_fits()}",
         file=file,
         keyword=claim.keyword,
@@ -259,8 +259,8 @@ def _warning_of_strip(draft, strip, axis, size, length, claim):
 
 def _claim_in_words(claim, axis, length):
     """Return the sentence on the claim of a card about the image along an axis."""
-    says = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
-    return says.format(text=claim.text, length=length, axis=_AXES[axis])
+    sentence = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
+    return sentence.format(text=claim.text, length=length, axis=_AXES[axis])
 
 
 def _allowed_section(axis):
@@ -273,7 +273,7 @@ def _remedy_for_strip(axis, size, length):
     numbers[axis] = str(length)
     return (
         f"was the frame read without overscan, binned or trimmed: give it a profile of its own,"
-        f" recognised by {_CARDS[axis]}: {length} (`overscan: none`, if it has none); is the card"
-        f" wrong: write `size: [{', '.join(numbers)}]` into the profile, or into a copy of it if"
-        " the camera has frames of other sizes"
+        f" recognised by {_AXIS_CARDS[axis]}: {length} (`overscan: none`, if it has none);"
+        f" is the card wrong: write `size: [{', '.join(numbers)}]` into the profile, or into a copy"
+        " of it if the camera has frames of other sizes"
     )

@@ -11,7 +11,7 @@ from ccdflow.camera.proposing.lit_blocks import least_block
 from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
 
 
-def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
+def sentences_on_image(columns, rows, amplifiers, claimed_sections, *, has_light):
     """Return the findings on one image, a sentence each.
 
     Parameters
@@ -20,7 +20,7 @@ def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
         The image along each axis: its lit ranges and its strips of overscan.
     amplifiers : sequence of (str, Region, tuple of Region)
         Name, science pixels and overscan strips.
-    claimed : sequence of (str, Region)
+    claimed_sections : sequence of (str, Region)
         The header's own sections, by keyword.
     has_light : bool
         Whether the frame was exposed to light; a bias shows no edges.
@@ -30,26 +30,26 @@ def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
     list of str
     """
     texts = []
-    used = [strip for *_, strips in amplifiers for strip in strips]
+    used_strips = [strip for *_, strips in amplifiers for strip in strips]
     for axis in (columns, rows):
-        texts += _about_axis(axis, used, has_light=has_light)
-    if not used and has_light:
+        texts += _findings_on_axis(axis, used_strips, has_light=has_light)
+    if not used_strips and has_light:
         texts.append(
             "No columns or rows were found at which light ends abruptly: there is no overscan, or "
             "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
         )
-    texts += _about_narrow_strips(used)
-    texts += _about_claims(amplifiers, claimed, has_light=has_light)
+    texts += _findings_on_narrow_strips(used_strips)
+    texts += _findings_on_claims(amplifiers, claimed_sections, has_light=has_light)
     return texts
 
 
-def _about_axis(axis, used, *, has_light):
+def _findings_on_axis(axis, used_strips, *, has_light):
     """Return the findings on the strips and the lit ranges of an axis."""
     texts = []
     for strip in axis.strips:
-        within = [region for region in used if _is_part_of_strip(axis, region, strip)]
+        within = [region for region in used_strips if _is_part_of_strip(axis, region, strip)]
         texts.append(_finding_on_strip(axis, strip, within))
-        texts += _about_left_out(axis, strip)
+        texts += _findings_on_left_out_columns(axis, strip)
     if axis.faded and has_light:
         texts.append(f"At an edge the light fades over {axis.name}: unlit detector, no overscan.")
     if axis.strips and has_light:
@@ -61,9 +61,9 @@ def _about_axis(axis, used, *, has_light):
     return texts
 
 
-def _about_narrow_strips(used):
+def _findings_on_narrow_strips(used_strips):
     """Return the finding on the narrowest strip whose level is smoothed; [] if all are wide."""
-    count = min((min(strip.shape) for strip in used), default=WIDE_ENOUGH)
+    count = min((min(strip.shape) for strip in used_strips), default=WIDE_ENOUGH)
     if count >= WIDE_ENOUGH:
         return []
     return [
@@ -86,22 +86,22 @@ def _columns_in_words(axis, start, stop):
     return f"{axis.name.capitalize()} {start + 1} to {stop} are"
 
 
-def _finding_on_strip(axis, strip, used):
-    """Return the finding on a strip: level, noise, and the part that the overscans `used` take."""
+def _finding_on_strip(axis, strip, used_strips):
+    """Return the finding on a strip: level, noise, and the part that overscans use."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
         f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
     )
-    if not used:
+    if not used_strips:
         return text + "; not used, and not kept."
-    parts = {axis.ends_of(region) for region in used}
+    parts = {axis.ends_of(region) for region in used_strips}
     if parts == {(strip.start, strip.stop)}:
         return text + ": used as overscan."
     listed = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(parts))
     return text + f": {listed} used as overscan."
 
 
-def _about_left_out(axis, strip):
+def _findings_on_left_out_columns(axis, strip):
     """Return sentences on columns of a strip that do not hold its level."""
     texts = []
     for first, last in _runs_of([x for x, _ in strip.left_out]):
@@ -129,10 +129,10 @@ def _runs_of(numbers):
     return runs
 
 
-def _about_claims(amplifiers, claimed, *, has_light):
+def _findings_on_claims(amplifiers, claimed_sections, *, has_light):
     """Return sentences on header sections that the pixels contradict."""
     texts = []
-    claims = dict(claimed)
+    claims = dict(claimed_sections)
     strips = [strip for *_, overscan in amplifiers for strip in overscan]
     data = [region for _, region, _ in amplifiers]
     bias = claims.get("BIASSEC")
@@ -142,9 +142,11 @@ def _about_claims(amplifiers, claimed, *, has_light):
         texts.append(text + ("is wrong: " + "; ".join(problems) + "." if problems else "agrees."))
     keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
     if keyword in claims and len(data) == 1 and has_light:
-        kept = claims[keyword]
-        end = "agrees." if kept == data[0] else f"is not where the light is, {data[0].to_fits()}."
-        texts.append(f"The header's {keyword} {kept.to_fits()} {end}")
+        section = claims[keyword]
+        end = (
+            "agrees." if section == data[0] else f"is not where the light is, {data[0].to_fits()}."
+        )
+        texts.append(f"The header's {keyword} {section.to_fits()} {end}")
     return texts
 
 
@@ -167,11 +169,13 @@ def _problems_of_bias_section(bias, strips, data):
             (min(s.y0 for s in strips), max(s.y1 for s in strips)),
         )
     along, across = ("rows", "columns") if columns else ("columns", "rows")
-    short = (along_data[1] - along_data[0]) - max(
+    missing_lines = (along_data[1] - along_data[0]) - max(
         0, min(along_bias[1], along_data[1]) - max(along_bias[0], along_data[0])
     )
-    if short:
-        problems.append(f"it is {short} of {along_data[1] - along_data[0]} {along} too short")
+    if missing_lines:
+        problems.append(
+            f"it is {missing_lines} of {along_data[1] - along_data[0]} {along} too short"
+        )
     for first, last in (
         (across_bias[0], min(across_strips[0], across_bias[1])),
         (max(across_strips[1], across_bias[0]), across_bias[1]),
@@ -188,12 +192,12 @@ def _problems_of_bias_section(bias, strips, data):
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def merged_findings(seen):
+def merged_findings(images):
     """Return the findings of all HDUs; findings that differ only in numbers become one."""
-    if len(seen) == 1:
-        return list(seen[0].findings)
+    if len(images) == 1:
+        return list(images[0].findings)
     findings_by_text = defaultdict(list)
-    for image in seen:
+    for image in images:
         for finding in image.findings:
             findings_by_text[_NUMBER.sub("#", finding)].append((image.hdu, finding))
     merged = []

@@ -67,7 +67,7 @@ class ImageFindings:
     columns, rows : AxisLevels
     amplifiers : tuple of (str, Region, tuple of Region)
         Name, data and overscan of each.
-    claimed : tuple of (str, Region)
+    claimed_sections : tuple of (str, Region)
         The header's sections that lie in the frame, by card.
     findings : tuple of str
         Sentences for the user.
@@ -80,7 +80,7 @@ class ImageFindings:
     columns: AxisLevels
     rows: AxisLevels
     amplifiers: tuple[tuple[str, Region, tuple[Region, ...]], ...]
-    claimed: tuple[tuple[str, Region], ...]
+    claimed_sections: tuple[tuple[str, Region], ...]
     findings: tuple[str, ...]
     has_light: bool
 
@@ -108,17 +108,17 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     """
     flat = fill_with_medians(flat)
     dark = None if dark is None else fill_with_medians(dark)
-    claimed = _claimed_sections(headers, index, flat.shape)
+    claimed_sections = _claimed_sections(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), LEAST_NOISE)
     columns = measure_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
-        return _findings_on_blank(index, flat, columns, claimed, header_amplifiers)
+        return _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers)
     columns, rows = _see_both_axes(flat, columns, read_noise)
     findings = []
     has_light = _has_light(columns, rows, frame_type)
     if has_light:
-        columns, rows = without_unlit((columns, rows), headers, index, claimed, findings)
-    strip = _header_strip(header_amplifiers, claimed)
+        columns, rows = without_unlit((columns, rows), headers, index, claimed_sections, findings)
+    strip = _header_strip(header_amplifiers, claimed_sections)
     if not has_light or _is_missed(strip, columns, rows, flat.shape):
         has_light = False
         level = float(np.median(columns.levels))
@@ -127,12 +127,14 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
             if _is_bright(columns, frame_type)
             else TOO_FAINT_NOTE
         )
-        columns, rows = _from_header(flat, columns, rows, strip)
-        amplifiers = _as_in_header(
+        columns, rows = _axes_with_header_strip(flat, columns, rows, strip)
+        amplifiers = _amplifiers_of_header(
             header_amplifiers, find_amplifiers(columns, rows, dark, findings)
         )
     else:
-        amplifiers = with_header_section(find_amplifiers(columns, rows, dark, findings), claimed)
+        amplifiers = with_header_section(
+            find_amplifiers(columns, rows, dark, findings), claimed_sections
+        )
         if len(header_amplifiers) > len(amplifiers) and _are_dark(
             flat, header_amplifiers, columns.read_noise
         ):
@@ -140,15 +142,15 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
                 f"The header's {len(header_amplifiers)} amplifiers are used: their strips are"
                 " dark, but light does not show where one of them ends."
             )
-            amplifiers = _as_in_header(header_amplifiers, amplifiers)
-    findings += sentences_on_image(columns, rows, amplifiers, claimed, has_light=has_light)
+            amplifiers = _amplifiers_of_header(header_amplifiers, amplifiers)
+    findings += sentences_on_image(columns, rows, amplifiers, claimed_sections, has_light=has_light)
     return ImageFindings(
         hdu=index,
         shape=flat.shape,
         columns=columns,
         rows=rows,
         amplifiers=amplifiers,
-        claimed=claimed,
+        claimed_sections=claimed_sections,
         findings=tuple(findings),
         has_light=has_light,
     )
@@ -159,25 +161,27 @@ def _see_both_axes(flat, columns, read_noise):
 
     ``read_noise`` is that of a bias, adu, or None.
     """
-    lit = widest_of(columns.lit)
-    steady, error = flat, 0.0
+    lit_range = widest_of(columns.lit)
+    drift_free, error = flat, 0.0
     if columns.strips:
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
-        steady, error = without_drift(flat, strip, columns.read_noise)
-    upright = steady[:, lit[0] : lit[1]].T
-    least = min(columns.read_noise, quietest_noise(column_noises(upright)))
-    rows = measure_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
-    lit = widest_of(rows.lit)
+        drift_free, error = without_drift(flat, strip, columns.read_noise)
+    upright = drift_free[:, lit_range[0] : lit_range[1]].T
+    least_noise = min(columns.read_noise, quietest_noise(column_noises(upright)))
+    rows = measure_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=error)
+    lit_range = widest_of(rows.lit)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute the signal of a column.
-        columns = measure_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
+        columns = measure_axis(
+            flat[lit_range[0] : lit_range[1]], "columns", read_noise=read_noise or least_noise
+        )
     if read_noise is None and not columns.strips and not rows.strips:
         # Without dark columns nobody knows whether light has faded.
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
     return columns, rows
 
 
-def _findings_on_blank(index, flat, columns, claimed, header_amplifiers):
+def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers):
     """Return the finding on an image that is saturated or dead throughout.
 
     Parameters
@@ -187,7 +191,7 @@ def _findings_on_blank(index, flat, columns, claimed, header_amplifiers):
     flat : numpy.ndarray of any integer or float type
         Shape (ny, nx), adu.
     columns : AxisLevels
-    claimed : tuple of (str, Region)
+    claimed_sections : tuple of (str, Region)
         The sections of the header, by keyword.
     header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone.
@@ -195,11 +199,18 @@ def _findings_on_blank(index, flat, columns, claimed, header_amplifiers):
     rows = measure_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
-    amplifiers = _as_in_header(header_amplifiers, (("A", all_pixels, ()),))
+    amplifiers = _amplifiers_of_header(header_amplifiers, (("A", all_pixels, ()),))
     if len(header_amplifiers) == 1:
         amplifiers = (("A", header_amplifiers[0].data, header_amplifiers[0].overscan),)
     return ImageFindings(
-        index, flat.shape, columns, rows, amplifiers, claimed, (BLANK_IMAGE_NOTE,), has_light=False
+        index,
+        flat.shape,
+        columns,
+        rows,
+        amplifiers,
+        claimed_sections,
+        (BLANK_IMAGE_NOTE,),
+        has_light=False,
     )
 
 
@@ -229,11 +240,11 @@ def _is_bright(columns, frame_type):
     return frame_type not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
 
 
-def _header_strip(header_amplifiers, claimed):
+def _header_strip(header_amplifiers, claimed_sections):
     """Return the one strip that the header names, by its geometry or by BIASSEC; or None."""
     if len(header_amplifiers) == 1 and header_amplifiers[0].overscan:
         return header_amplifiers[0].overscan[0]
-    return None if header_amplifiers else dict(claimed).get("BIASSEC")
+    return None if header_amplifiers else dict(claimed_sections).get("BIASSEC")
 
 
 def _is_missed(strip, columns, rows, shape):
@@ -256,7 +267,7 @@ def _is_missed(strip, columns, rows, shape):
     return float(np.median(axis.noises[start:stop])) <= MOST_NOISE_RATIO * axis.read_noise
 
 
-def _from_header(flat, columns, rows, strip):
+def _axes_with_header_strip(flat, columns, rows, strip):
     """Return the axes with the header's strip, without the lines of the strip that differ.
 
     Parameters
@@ -274,7 +285,7 @@ def _from_header(flat, columns, rows, strip):
     return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
 
 
-def _as_in_header(header_amplifiers, amplifiers):
+def _amplifiers_of_header(header_amplifiers, amplifiers):
     """Return the amplifiers of the header; a single one with the strip that was looked at."""
     if len(header_amplifiers) > 1:
         return tuple((a.name, a.data, a.overscan) for a in header_amplifiers)

@@ -20,7 +20,7 @@ _LEAST_KEPT = 0.98
 # Part of the dark columns that must agree with each other, or the level is not sure.
 _LEAST_AGREEING = 0.5
 # Strips of amplifiers that share a row have at least this part of the widest strip's width.
-_LIKE_WIDEST = 0.7
+_LEAST_WIDTH_PART = 0.7
 # A bias and the strips step alike if they differ by at most this part of the step.
 _STEP_TOLERANCE = 0.3
 
@@ -70,7 +70,7 @@ def least_block(axis):
     return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK))
 
 
-def with_header_section(amplifiers, claimed):
+def with_header_section(amplifiers, claimed_sections):
     """Return the amplifiers with the header's science section, where it is just inside the light.
 
     The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
@@ -80,7 +80,7 @@ def with_header_section(amplifiers, claimed):
     ----------
     amplifiers : tuple of (str, Region, tuple of Region)
         Name, science pixels and overscan strips.
-    claimed : sequence of (str, Region)
+    claimed_sections : sequence of (str, Region)
         The header's own sections, by keyword.
 
     Returns
@@ -91,7 +91,7 @@ def with_header_section(amplifiers, claimed):
         return amplifiers
     ((name, data, strips),) = amplifiers
     for keyword in ("TRIMSEC", "DATASEC"):
-        section = dict(claimed).get(keyword)
+        section = dict(claimed_sections).get(keyword)
         if (
             section is not None
             and data.contains(section)
@@ -135,14 +135,14 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     )
     same_side = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
     width = widest.stop - widest.start
-    agreed = sum(s.stop - s.start for s in same_side)
-    unlit = agreed + sum(len(s.left_out) for s in same_side)
-    if agreed < _LEAST_AGREEING * unlit:
+    agreeing_columns = sum(s.stop - s.start for s in same_side)
+    unlit_columns = agreeing_columns + sum(len(s.left_out) for s in same_side)
+    if agreeing_columns < _LEAST_AGREEING * unlit_columns:
         findings.append(
-            f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, "
-            "and the level is not sure."
+            f"Only {agreeing_columns} of {unlit_columns} {axis.name} without light agree: light"
+            " trails into them, and the level is not sure."
         )
-    same_side = [s for s in same_side if s.stop - s.start >= _LIKE_WIDEST * width]
+    same_side = [s for s in same_side if s.stop - s.start >= _LEAST_WIDTH_PART * width]
     steps = np.diff([strip.level for strip in same_side])
     if len(same_side) < 2 or np.abs(steps).min() < axis.read_noise:
         return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
@@ -189,8 +189,8 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     ]
     if not all(sides):
         return None
-    left, right = (max(side, key=lambda s: s.stop - s.start) for side in sides)
-    step = right.level - left.level
+    left_strip, right_strip = (max(side, key=lambda s: s.stop - s.start) for side in sides)
+    step = right_strip.level - left_strip.level
     if abs(step) < axis.read_noise:
         return None
     if dark is None:
@@ -202,20 +202,25 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     edge, step_of_bias = _find_step(column_means(dark), block, (block[0] + block[1]) // 2)
     if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
         return None
-    return [("A1", (block[0], edge), [left]), ("A2", (edge, block[1]), [right])]
+    return [("A1", (block[0], edge), [left_strip]), ("A2", (edge, block[1]), [right_strip])]
 
 
-def _find_step(levels, block, expected):
+def _find_step(levels, block, expected_edge):
     """Return where and by how much a bias steps most, within a quarter of the block."""
     reach = max(8, (block[1] - block[0]) // 4)
     span = 8
-    first, last = max(block[0] + span, expected - reach), min(block[1] - span, expected + reach)
+    first, last = (
+        max(block[0] + span, expected_edge - reach),
+        min(block[1] - span, expected_edge + reach),
+    )
     steps = [
         np.median(levels[x : x + span]) - np.median(levels[x - span : x])
         for x in range(first, last)
     ]
-    best = int(np.argmax(np.abs(steps)))
+    steepest = int(np.argmax(np.abs(steps)))
     # Several columns reach the widest difference of medians: the steepest one is the edge.
-    candidates = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
+    candidates = range(
+        max(first, first + steepest - span // 2), min(last, first + steepest + span // 2)
+    )
     edge = max(candidates, key=lambda x: abs(levels[x] - levels[x - 1]))
-    return edge, float(steps[best])
+    return edge, float(steps[steepest])

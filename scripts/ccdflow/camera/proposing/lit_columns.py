@@ -148,7 +148,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
     runs = _runs_of_true(noises <= bound)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
-    strips, dark, faded = [], [], False
+    strips, dark_ranges, faded = [], [], False
     for start, stop in runs:
         if stop - start < FEWEST_STRIP_COLUMNS or stop - start == len(levels):
             continue
@@ -167,10 +167,12 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
         if edges is None or not _is_placed(edges, len(levels)):
             faded |= start == 0 or stop == len(levels)
             continue
-        dark.append(edges)
+        dark_ranges.append(edges)
         strips += [strip_of(levels, group, edges, groups) for group in groups]
-    lit = complement(dark, len(levels)) or [(0, len(levels))]
-    return AxisLevels(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
+    lit_ranges = complement(dark_ranges, len(levels)) or [(0, len(levels))]
+    return AxisLevels(
+        name, levels, noises, float(read_noise), tuple(lit_ranges), tuple(strips), faded
+    )
 
 
 def without_drift(image, strip, read_noise):
@@ -288,8 +290,8 @@ def _is_placed(edges, length):
     """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
     margin = max(_LEAST_MARGIN, int(length * _EDGE_PART))
-    middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_PART * length
-    return start <= margin or stop >= length - margin or middle
+    is_in_middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_PART * length
+    return start <= margin or stop >= length - margin or is_in_middle
 
 
 def _dark_range(levels, start, stop, groups, least_light):
@@ -325,20 +327,20 @@ def _leaked_columns(outward, level, least_light):
     light = outward[: 3 * _COLUMNS_INSIDE] - level
     if len(light) < FEWEST_STRIP_COLUMNS:
         return None
-    inside = (
+    light_inside = (
         float(np.median(light[_COLUMNS_INSIDE // 2 : 2 * _COLUMNS_INSIDE]))
         if len(light) > _COLUMNS_INSIDE
         else 0.0
     )
-    inside = max(inside, float(np.median(light)))
-    if inside <= least_light:
+    light_inside = max(light_inside, float(np.median(light)))
+    if light_inside <= least_light:
         return None
     light_before = np.concatenate([[0.0], light[:-1]])
     # The place where light first rises to half of its level inside: at the edge of data, at once.
-    reached = np.flatnonzero(light >= LEAST_EDGE_PART * inside)
-    if not len(reached):
+    lit_places = np.flatnonzero(light >= LEAST_EDGE_PART * light_inside)
+    if not len(lit_places):
         return None
-    count = int(reached[0])
+    count = int(lit_places[0])
     rise = light[count] - light_before[count]
     return count if rise >= LEAST_EDGE_PART * light[count] else None
 
@@ -362,8 +364,10 @@ def strip_of(levels, group, edges, groups):
     Strip
     """
     level = float(np.mean(levels[slice(*group)]))
-    grouped = {x for range_of_group in groups for x in range(*range_of_group)}
-    left_out = [x for x in range(*edges) if x not in grouped and _nearest_group(x, groups) == group]
+    grouped_columns = {x for range_of_group in groups for x in range(*range_of_group)}
+    left_out = [
+        x for x in range(*edges) if x not in grouped_columns and _nearest_group(x, groups) == group
+    ]
     return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in left_out))
 
 

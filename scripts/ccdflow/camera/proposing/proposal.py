@@ -36,17 +36,17 @@ class Proposal:
         The profile.
     findings : tuple of str
         The findings, a sentence each.
-    seen : tuple of ImageFindings
+    images_seen : tuple of ImageFindings
         One for each image HDU.
     """
 
     name: str
     yaml: str
     findings: tuple[str, ...]
-    seen: tuple[ImageFindings, ...]
+    images_seen: tuple[ImageFindings, ...]
 
 
-def propose(headers, arrays, *, other=None, file):
+def propose(headers, arrays, *, other_arrays=None, file):
     """Propose a camera profile from one frame, or from a bias and a flat.
 
     Parameters
@@ -55,7 +55,7 @@ def propose(headers, arrays, *, other=None, file):
         One for each HDU of the first frame.
     arrays : list of numpy.ndarray of any type or None
         The pixels of each HDU, shape (ny, nx), adu; not changed.
-    other : list of numpy.ndarray of shape (ny, nx), any type, optional
+    other_arrays : list of numpy.ndarray of shape (ny, nx), any type, optional
         The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
     file : str
         Named in the profile and in errors.
@@ -73,18 +73,18 @@ def propose(headers, arrays, *, other=None, file):
     """
     images = required_image_hdus(headers, file=file)
     camera = generic_camera(headers)
-    frame_type = "flat" if other is not None else camera.describe(headers, file=file).type
+    frame_type = "flat" if other_arrays is not None else camera.describe(headers, file=file).type
     geometry, refusal = _header_geometry(camera, headers, file)
-    seen = []
+    images_seen = []
     for index in images:
         shape = array_shape(headers[index], file=file)
-        first, second = (
+        first_image, second_image = (
             _pixels_of_hdu(arrays_of_frame and arrays_of_frame[index], shape, file)
-            for arrays_of_frame in (arrays, other)
+            for arrays_of_frame in (arrays, other_arrays)
         )
-        dark, flat = _sorted_by_light(first, second)
+        dark, flat = _sorted_by_light(first_image, second_image)
         header_amplifiers = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
-        seen.append(
+        images_seen.append(
             examine_image(
                 headers,
                 index,
@@ -94,12 +94,17 @@ def propose(headers, arrays, *, other=None, file):
                 header_amplifiers=tuple(header_amplifiers),
             )
         )
-    findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
-    same = findings[-1] == NEEDLESS_PROFILE_NOTE
+    findings = merged_findings(images_seen) + _against_header(geometry, refusal, images_seen)
+    is_needless = findings[-1] == NEEDLESS_PROFILE_NOTE
     text = profile_text(
-        headers, camera, seen if same else _share_regions(seen), findings, file, same=same
+        headers,
+        camera,
+        images_seen if is_needless else _share_regions(images_seen),
+        findings,
+        file,
+        is_needless=is_needless,
     )
-    return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
+    return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(images_seen))
 
 
 def _header_geometry(camera, headers, file):
@@ -129,31 +134,36 @@ def _pixels_of_hdu(image, shape, file):
 _SLACK_PIXELS = 3
 
 
-def _share_regions(seen):
+def _share_regions(images_seen):
     """Return the images with one set of regions for those that differ by a few pixels only.
 
     The part that all of them have is the one that holds in each.
     """
     groups = defaultdict(list)
-    for image in seen:
+    for image in images_seen:
         groups[image.shape, tuple(len(strips[:1]) for *_, strips in image.amplifiers)].append(image)
     changed = {}
-    for alike in groups.values():
-        regions = _common_regions(alike) if len(alike) > 1 else None
-        for one in alike if regions is not None else ():
-            amplifiers = zip(one.amplifiers, regions, strict=True)
-            changed[one.hdu] = replace(
-                one, amplifiers=tuple((name, *own) for (name, *_), own in amplifiers)
+    for images_alike in groups.values():
+        regions = _common_regions(images_alike) if len(images_alike) > 1 else None
+        for image_alike in images_alike if regions is not None else ():
+            amplifiers = zip(image_alike.amplifiers, regions, strict=True)
+            changed[image_alike.hdu] = replace(
+                image_alike,
+                amplifiers=tuple(
+                    (name, *regions_of_amplifier) for (name, *_), regions_of_amplifier in amplifiers
+                ),
             )
-    return [changed.get(image.hdu, image) for image in seen]
+    return [changed.get(image.hdu, image) for image in images_seen]
 
 
-def _common_regions(alike):
+def _common_regions(images_alike):
     """Return [(data, strips)] of the amplifiers that images have in common, None for none."""
     regions = []
-    for number, (_, _, strips) in enumerate(alike[0].amplifiers):
-        data = _common_region([one.amplifiers[number][1] for one in alike])
-        strip = _common_region([s for one in alike for s in one.amplifiers[number][2][:1]])
+    for number, (_, _, strips) in enumerate(images_alike[0].amplifiers):
+        data = _common_region([image_alike.amplifiers[number][1] for image_alike in images_alike])
+        strip = _common_region(
+            [s for image_alike in images_alike for s in image_alike.amplifiers[number][2][:1]]
+        )
         if data is None or (strip is None and strips):
             return None
         regions.append((data, () if strip is None else (strip,)))
@@ -172,12 +182,12 @@ def _common_region(regions):
     return region if min(region.shape) > 0 else None
 
 
-def _against_header(geometry, refusal, seen):
+def _against_header(geometry, refusal, images_seen):
     """Return the finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
     amplifiers_by_light = {
-        (image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers
+        (image.hdu, data, strips) for image in images_seen for _, data, strips in image.amplifiers
     }
     header_amplifiers = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
     if amplifiers_by_light == header_amplifiers:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from ccdflow.files.cards import find_first
 
 
-def profile_text(headers, camera, seen, findings, file, *, same):
+def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
     """Return a profile in YAML, with the findings as comments.
 
     Parameters
@@ -16,13 +16,13 @@ def profile_text(headers, camera, seen, findings, file, *, same):
         One for each HDU.
     camera : Camera
         The generic camera that the frame belongs to.
-    seen : list of ImageFindings
+    images_seen : list of ImageFindings
         Regions found, one for each image of the frame.
     findings : list of str
         Sentences that become comments.
     file : str
         Path of the raw file relative to the raw folder; named in errors.
-    same : bool
+    is_needless : bool
         Whether the header alone gives the amplifiers that were found.
 
     Returns
@@ -33,24 +33,29 @@ def profile_text(headers, camera, seen, findings, file, *, same):
     lines = [f"# Proposed from {file}. Findings:"]
     lines += [f"#   {line}" for finding in findings for line in _wrapped_text(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
-    lines += _recognition_lines(headers, seen)
+    lines += _recognition_lines(headers, images_seen)
     lines += _comments_on_missing(facts, headers, camera)
-    if same and any(strips for image in seen for *_, strips in image.amplifiers):
+    if is_needless and any(strips for image in images_seen for *_, strips in image.amplifiers):
         lines.append(
             "# No amplifiers: the header's own sections hold, and follow window and binning."
         )
         return "\n".join(lines) + "\n"
-    if not any(strips for image in seen for *_, strips in image.amplifiers):
-        if all(image.has_light for image in seen):
+    if not any(strips for image in images_seen for *_, strips in image.amplifiers):
+        if all(image.has_light for image in images_seen):
             return "\n".join([*lines, "overscan: none"]) + "\n"
         lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
-    return "\n".join([*lines, *_size_lines(seen), "amplifiers:", *_amplifier_lines(seen)]) + "\n"
+    return (
+        "\n".join(
+            [*lines, *_size_lines(images_seen), "amplifiers:", *_amplifier_lines(images_seen)]
+        )
+        + "\n"
+    )
 
 
-def _amplifier_lines(seen):
+def _amplifier_lines(images_seen):
     """Return the amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
     hdus_of_regions = defaultdict(list)
-    for image in seen:
+    for image in images_seen:
         key = (image.shape, tuple((n, d, strips[:1]) for n, d, strips in image.amplifiers))
         hdus_of_regions[key].append(image.hdu)
     lines = []
@@ -59,10 +64,10 @@ def _amplifier_lines(seen):
             entry_name = f"{name}-{hdus[0]}" if len(hdus) == 1 else name
             if len(hdus) > 1 and len(hdus_of_regions) > 1:
                 entry_name = f"{name}{list(hdus_of_regions.values()).index(hdus) + 1}"
-            lines.append(f"  - name: {entry_name if len(seen) > 1 else name}")
-            if len(hdus) == len(seen) > 1:
+            lines.append(f"  - name: {entry_name if len(images_seen) > 1 else name}")
+            if len(hdus) == len(images_seen) > 1:
                 lines.append('    hdu: "*"  # an amplifier in each image')
-            elif len(seen) > 1:
+            elif len(images_seen) > 1:
                 lines.append(f"    hdu: {hdus[0] if len(hdus) == 1 else hdus}")
             lines.append(f"    data: {_text_of_region(data, shape)}")
             lines += [f"    overscan: {_text_of_region(strip, shape)}" for strip in strips]
@@ -81,7 +86,7 @@ def _wrapped_text(text, width=92):
     return [*lines, line]
 
 
-def _recognition_lines(headers, seen):
+def _recognition_lines(headers, images_seen):
     """Return cards that only this camera has, as far as one frame can show."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
@@ -89,25 +94,27 @@ def _recognition_lines(headers, seen):
         if value and len(lines) < 3:
             lines.append(f"  {keyword}: {_quoted_value(value)}")
     if len(lines) == 1:
-        nx = seen[0].shape[1]
+        nx = images_seen[0].shape[1]
         lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
     return [*lines, ""]
 
 
-def _size_lines(seen):
+def _size_lines(images_seen):
     """Return the size that the amplifiers are for, where all images have the same."""
-    (ny, nx), *others = [image.shape for image in seen]
-    if any(shape != (ny, nx) for shape in others):
+    (ny, nx), *other_shapes = [image.shape for image in images_seen]
+    if any(shape != (ny, nx) for shape in other_shapes):
         return []
-    has_all_rows = all(d.y0 == 0 and d.y1 == ny for image in seen for _, d, _ in image.amplifiers)
+    has_all_rows = all(
+        d.y0 == 0 and d.y1 == ny for image in images_seen for _, d, _ in image.amplifiers
+    )
     rows = f"null]  # any number of rows, {ny} here" if has_all_rows else f"{ny}]"
     return [f"size: [{nx}, {rows}", ""]
 
 
 def _quoted_value(text):
     """Return a value in YAML; characters of a glob pattern are escaped."""
-    plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
-    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    without_globs = "".join(f"[{c}]" if c in "*?[" else c for c in text)
+    escaped = without_globs.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
@@ -117,7 +124,7 @@ def _comments_on_missing(facts, headers, camera):
     if not facts.type:
         lines += [f"# {line}" for line in _wrapped_text(facts.reason)]
         lines += ["# types:", "#   - {type: bias, exptime: {max: 0}}"]
-    missing = [
+    missing_names = [
         name
         for name, value in (
             ("exptime", facts.exptime),
@@ -126,11 +133,11 @@ def _comments_on_missing(facts, headers, camera):
         )
         if value in (None, "")
     ]
-    if missing:
-        wheel = "; a camera without filters needs none" if "filter" in missing else ""
-        lines.append(f"# No card was found for {', '.join(missing)}: name it here{wheel}.")
+    if missing_names:
+        wheel = "; a camera without filters needs none" if "filter" in missing_names else ""
+        lines.append(f"# No card was found for {', '.join(missing_names)}: name it here{wheel}.")
         lines.append("# keywords:")
-        lines += [f"#   {name}: KEYWORD" for name in missing]
+        lines += [f"#   {name}: KEYWORD" for name in missing_names]
     cards = dict(camera.cards)
     order = range(len(headers))
     if find_first(headers, cards["longitude"] + cards["sidereal"], order) is None:

@@ -12,10 +12,13 @@ from ccdflow.errors import FrameError
 _MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
 
 # Cards with the number of columns and of rows that the chip has.
-_CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DET CHIP1 NY")}
+_CHIP_LENGTH_CARDS = {
+    "columns": ("DNAXIS1", "ESO DET CHIP1 NX"),
+    "rows": ("DNAXIS2", "ESO DET CHIP1 NY"),
+}
 
 
-def without_unlit(axes, headers, index, claimed, findings):
+def without_unlit(axes, headers, index, claimed_sections, findings):
     """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
@@ -29,7 +32,7 @@ def without_unlit(axes, headers, index, claimed, findings):
         One for each HDU.
     index : int
         Number of the HDU, the primary is 0.
-    claimed : sequence of (str, Region)
+    claimed_sections : sequence of (str, Region)
         The header's own sections, by keyword.
     findings : list of str
         Gets a sentence on each range that is taken out.
@@ -42,14 +45,14 @@ def without_unlit(axes, headers, index, claimed, findings):
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
         length = len(axis.levels)
         chip = _chip_length(headers, index, axis.name)
-        dark = length - sum(stop - start for start, stop in axis.lit)
+        dark_columns = length - sum(stop - start for start, stop in axis.lit)
         reason = ""
-        if _are_left_out(axis, claimed):
+        if _are_left_out(axis, claimed_sections):
             pass
         elif axis.strips and chip and length * factor <= chip:
             reason = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
-        elif axis.strips and dark > _MOST_OF_AXIS[axis.name] * length:
-            reason = f"{dark} of {length} {axis.name} are more than an overscan has"
+        elif axis.strips and dark_columns > _MOST_OF_AXIS[axis.name] * length:
+            reason = f"{dark_columns} of {length} {axis.name} are more than an overscan has"
         if reason:
             findings.append(
                 f"{_ranges_in_words(axis)} hold the level alone, but {reason}: unlit detector, as"
@@ -61,9 +64,9 @@ def without_unlit(axes, headers, index, claimed, findings):
     return tuple(changed)
 
 
-def _are_left_out(axis, claimed):
+def _are_left_out(axis, claimed_sections):
     """Return whether the header's data section shares nothing with any strip."""
-    section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
+    section = dict(claimed_sections).get("TRIMSEC") or dict(claimed_sections).get("DATASEC")
     if section is None:
         return False
     start, stop = axis.ends_of(section)
@@ -88,7 +91,7 @@ def _chip_length(headers, index, name):
                 except FrameError:
                     continue
                 return shape[name == "columns"]
-        for keyword in _CHIP[name]:
+        for keyword in _CHIP_LENGTH_CARDS[name]:
             if isinstance(header.get(keyword), int) and header[keyword] > 0:
                 return header[keyword]
     return None

@@ -59,22 +59,22 @@ class TooLittleMemory(UserError):
     job : CombineJob
     memory : int
         Allowed memory, in bytes.
-    needed : int
+    bytes_needed : int
         Sufficient memory, in bytes.
 
     Attributes
     ----------
-    needed : int
+    bytes_needed : int
         Sufficient memory, in bytes.
     """
 
-    def __init__(self, job, memory, needed):
-        self.needed = needed
+    def __init__(self, job, memory, bytes_needed):
+        self.bytes_needed = bytes_needed
         super().__init__(
             f"the memory is too small to combine {job.n} frames of {job.size} pixels",
             keyword="memory",
             value=memory,
-            allowed=f"{needed} bytes or more",
+            allowed=f"{bytes_needed} bytes or more",
             remedy="raise `memory`, or combine fewer frames",
         )
 
@@ -133,21 +133,21 @@ class CombineJob:
     def rows(self):
         """Return the rows of the members to keep."""
         itemsize = self.source.itemsize
-        return sampled_rows(*self.shape, self.n, wanted=self.sample_rows, itemsize=itemsize)
+        return sampled_rows(*self.shape, self.n, rows_wanted=self.sample_rows, itemsize=itemsize)
 
     def result_bytes(self):
         """Return the memory of the results."""
         sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
         pixel = self.dtype.itemsize + COUNT_TYPE.itemsize
         pixel += UNCERTAINTY_TYPE.itemsize * bool(self.uncertainty)
-        pixel += MASK_TYPE.itemsize * self.preparation.masks
+        pixel += MASK_TYPE.itemsize * self.preparation.has_masks
         return self.size * pixel + sample
 
     def doubtful_pixels(self):
         """Return the number of pixels to solve together: few enough to reuse memory pages."""
         return max(_DOUBTFUL_VALUES // self.n, LEAST_WIDTH)
 
-    def needed(self, width, threads):
+    def bytes_needed(self, width, threads):
         """Return the bytes that tiles of a width need, results included.
 
         Parameters
@@ -162,13 +162,13 @@ class CombineJob:
         int
         """
         value_bytes = _ARRAYS_OF_VALUES * self.source.itemsize
-        value_bytes += MASK_TYPE.itemsize * self.preparation.masks
+        value_bytes += MASK_TYPE.itemsize * self.preparation.has_masks
         value_bytes += _GROWTH_BYTES * bool(self.halo)
         pixel_bytes = self.n * value_bytes + _PIXEL_BYTES
         pixel_bytes += _NOISE_BYTES * (self.noise is not None)
         margin = 2 * self.halo * self.shape[1]
-        doubtful = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
-        return self.result_bytes() + threads * (doubtful + (width + margin) * pixel_bytes)
+        doubtful_bytes = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
+        return self.result_bytes() + threads * (doubtful_bytes + (width + margin) * pixel_bytes)
 
     def tile_width(self, threads, memory):
         """Return the number of pixels of a tile: as suits a thread's cache, if the memory allows.
@@ -188,13 +188,13 @@ class CombineJob:
         TooLittleMemory
             If the memory does not suffice for the narrowest tile.
         """
-        step, fixed = self.width_step, self.needed(0, threads)
-        allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
-        least = step * -(-LEAST_WIDTH // step)
-        if allowed < least:
-            raise TooLittleMemory(self, memory, self.needed(least, threads))
-        best = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)
-        return max(min(allowed, best, self.size) // step * step, least)
+        step, fixed_bytes = self.width_step, self.bytes_needed(0, threads)
+        widest = (memory - fixed_bytes) // (self.bytes_needed(1, threads) - fixed_bytes)
+        narrowest = step * -(-LEAST_WIDTH // step)
+        if widest < narrowest:
+            raise TooLittleMemory(self, memory, self.bytes_needed(narrowest, threads))
+        width_of_cache = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)
+        return max(min(widest, width_of_cache, self.size) // step * step, narrowest)
 
     def tiles_of_a_read(self, width, threads, memory):
         """Return the number of tiles of a width that are read at once, as the memory allows.
@@ -212,9 +212,9 @@ class CombineJob:
         int
         """
         read_bytes = threads * self.n * width * self.source.itemsize
-        free = memory - self.needed(width, threads)
+        bytes_free = memory - self.bytes_needed(width, threads)
         tiles = _READ_PIXELS // width if not self.halo else 1
-        return max(1, min(tiles, 1 + free // read_bytes, self.size // (threads * width)))
+        return max(1, min(tiles, 1 + bytes_free // read_bytes, self.size // (threads * width)))
 
     def noise_at(self, positions):
         """Return the noise of some pixels; None without a model.
@@ -236,12 +236,12 @@ class CombineJob:
             read_variance, photon_slope = terms or self.noise.terms(
                 positions.start, positions.stop, dtype
             )
-            expected = self.noise.expected_between(
+            expected_light = self.noise.expected_between(
                 positions.start, positions.stop, self.preparation.dtype
             )
         else:
             read_variance, photon_slope = self.noise.terms_at(positions)
-            expected = self.noise.expected_at(positions)
+            expected_light = self.noise.expected_at(positions)
         charge = self.preparation.charge(positions)
         dark, factors = (None, None) if charge is None else charge
         return PixelNoise(
@@ -250,5 +250,5 @@ class CombineJob:
             levels=self.preparation.levels,
             dark=dark,
             factors=factors,
-            expected=expected,
+            expected_light=expected_light,
         )

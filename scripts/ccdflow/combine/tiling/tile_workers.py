@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ccdflow.combine.clipping import combine_kept, estimate, kept_by, solve_exactly
+from ccdflow.combine.clipping import combine_kept, estimate, kept_mask, solve_exactly
 from ccdflow.combine.noise import median_excess
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.tiling.combine_job import COUNT_TYPE, MASK_TYPE, UNCERTAINTY_TYPE
@@ -25,7 +25,7 @@ class Totals:
         self.image = np.empty(job.size, job.dtype)
         self.count = np.empty(job.size, COUNT_TYPE)
         self.uncertainty = np.empty(job.size, UNCERTAINTY_TYPE) if job.uncertainty else None
-        self.mask = np.zeros(job.size, MASK_TYPE) if job.preparation.masks else None
+        self.mask = np.zeros(job.size, MASK_TYPE) if job.preparation.has_masks else None
         self.rows = job.rows()
         self.nx = job.shape[1]
         self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
@@ -124,17 +124,17 @@ class _Worker:
         self.width = width
         self.totals = totals
         self.reads = reads
-        n, loaded = job.n, width + 2 * job.halo * job.shape[1]
-        masks = job.preparation.masks
-        self.stored = np.zeros((n, loaded * count), job.source)
-        self.raw = self.stored[:, :loaded]
-        self.values = np.zeros((n, loaded), job.source.newbyteorder("="))
-        self.bits = np.zeros((n, loaded), MASK_TYPE) if masks else None
-        self.order = Ordering(n, loaded, self.values.dtype)
+        n, pixels_loaded = job.n, width + 2 * job.halo * job.shape[1]
+        masks = job.preparation.has_masks
+        self.stored = np.zeros((n, pixels_loaded * count), job.source)
+        self.raw = self.stored[:, :pixels_loaded]
+        self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
+        self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if masks else None
+        self.order = Ordering(n, pixels_loaded, self.values.dtype)
         self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if masks else None
-        self.waiting = 0
+        self.waiting_count = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)
         self.empty = 0
@@ -212,12 +212,12 @@ class _Worker:
     def tile_noise(self, start, stop):
         """Return the noise of the loaded pixels, at the full width of a tile."""
         noise = self.job.noise_at(slice(start, stop))
-        missing = self.values.shape[1] - (stop - start)
-        if noise is None or not missing:
+        missing_columns = self.values.shape[1] - (stop - start)
+        if noise is None or not missing_columns:
             return noise
         return noise.part(np.arange(self.values.shape[1]).clip(max=stop - start - 1))
 
-    def prepared(self, columns, start):
+    def prepared_values(self, columns, start):
         """Return the values of some loaded pixels, float64, before masking."""
         values = self.raw[:, columns].astype(self.values.dtype)
         if self.job.preparation.changes_values:
@@ -227,30 +227,30 @@ class _Worker:
     def put_off(self, columns, start):
         """Keep the values of these pixels of the tile at `start` for `solve_doubtful`."""
         while len(columns):
-            room = len(self.positions) - self.waiting
-            taken, columns = columns[:room], columns[room:]
-            place = slice(self.waiting, self.waiting + len(taken))
-            self.doubtful[:, place] = self.prepared(taken, start)
+            room = len(self.positions) - self.waiting_count
+            columns_taken, columns = columns[:room], columns[room:]
+            place = slice(self.waiting_count, self.waiting_count + len(columns_taken))
+            self.doubtful[:, place] = self.prepared_values(columns_taken, start)
             if self.bits is not None:
-                self.doubtful_bits[:, place] = np.take(self.bits, taken, axis=1)
-            self.positions[place] = taken + start
-            self.waiting = place.stop
-            if self.waiting == len(self.positions):
+                self.doubtful_bits[:, place] = np.take(self.bits, columns_taken, axis=1)
+            self.positions[place] = columns_taken + start
+            self.waiting_count = place.stop
+            if self.waiting_count == len(self.positions):
                 self.solve_doubtful()
 
     def solve_doubtful(self):
         """Store the exact results of the collected pixels."""
-        if not self.waiting:
+        if not self.waiting_count:
             return
-        positions = self.positions[: self.waiting]
-        values = self.doubtful[:, : self.waiting]
-        bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting]
+        positions = self.positions[: self.waiting_count]
+        values = self.doubtful[:, : self.waiting_count]
+        bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting_count]
         noise = self.job.noise_at(positions)
-        exact = solve_exactly(self.masked(values, bits), self.job.recipe, noise)
+        exact = solve_exactly(self.masked_values(values, bits), self.job.recipe, noise)
         self.finish(positions, values, bits, exact, noise)
-        self.waiting = 0
+        self.waiting_count = 0
 
-    def masked(self, values, bits):
+    def masked_values(self, values, bits):
         """Return the values, with NaN where the masks exclude them."""
         if bits is None:
             return values
@@ -264,23 +264,28 @@ class _Worker:
         if bits is None:
             self.empty += np.count_nonzero(exact.count == 0)
             return
-        empty = np.flatnonzero(exact.count == 0)
-        if len(empty):
-            noise_of_empty = None if noise is None else noise.part(empty)
-            self.put_masked(positions[empty], values[:, empty], bits[:, empty], noise_of_empty)
+        empty_places = np.flatnonzero(exact.count == 0)
+        if len(empty_places):
+            noise_of_empty = None if noise is None else noise.part(empty_places)
+            self.put_masked(
+                positions[empty_places],
+                values[:, empty_places],
+                bits[:, empty_places],
+                noise_of_empty,
+            )
 
     def put_masked(self, positions, values, bits, noise):
         """Store the values of pixels that all members mask, with their mask.
 
         Their count of good values is 0. Mask bits common to all members are kept.
         """
-        finite = np.isfinite(values)
-        exact = combine_kept(values, finite, self.job.recipe, noise)
+        is_finite = np.isfinite(values)
+        exact = combine_kept(values, is_finite, self.job.recipe, noise)
         self.totals.put(self.job, positions, exact)
         self.totals.count[positions] = 0
         is_empty = exact.count == 0
-        common = np.bitwise_and.reduce(np.where(finite, bits, -1), axis=0)
-        self.totals.mask[positions] = np.where(is_empty, NO_DATA, common)
+        common_bits = np.bitwise_and.reduce(np.where(is_finite, bits, -1), axis=0)
+        self.totals.mask[positions] = np.where(is_empty, NO_DATA, common_bits)
         self.empty += np.count_nonzero(is_empty)
 
 
@@ -314,13 +319,13 @@ class _GrowingWorker(_Worker):
 
     def solve_here(self, columns, low, high, inner):
         """Store the exact results of some of the pixels loaded from `low` to `high`."""
-        values = self.prepared(columns, low).astype(np.float64)
+        values = self.prepared_values(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
-        masked = self.masked(values, bits)
-        keep = kept_by(masked, self.job.recipe, self.job.noise_at(columns + low))
-        member, place = np.nonzero(np.isfinite(masked) & ~keep)
+        values_left = self.masked_values(values, bits)
+        keep = kept_mask(values_left, self.job.recipe, self.job.noise_at(columns + low))
+        member, place = np.nonzero(np.isfinite(values_left) & ~keep)
         rejected = member, columns[place]
-        neighbours = self.reached(*rejected, high - low)
+        neighbours = self.values_in_reach(*rejected, high - low)
         self.rejected[rejected] = self.grown[neighbours] = True
         columns = np.union1d(columns, neighbours[1])
         columns = columns[(columns >= inner.start) & (columns < inner.stop)]
@@ -331,17 +336,17 @@ class _GrowingWorker(_Worker):
 
     def solve_grown(self, columns, low):
         """Combine the values left by rejection and growth; a pixel keeps at least one."""
-        values = self.prepared(columns, low).astype(np.float64)
+        values = self.prepared_values(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
-        masked = self.masked(values, bits)
-        unrejected = np.isfinite(masked) & ~self.rejected[:, columns]
+        values_left = self.masked_values(values, bits)
+        unrejected = np.isfinite(values_left) & ~self.rejected[:, columns]
         keep = unrejected & ~self.grown[:, columns]
         keep = np.where(keep.any(axis=0), keep, unrejected)
         noise = self.job.noise_at(columns + low)
-        exact = combine_kept(masked, keep, self.job.recipe, noise)
+        exact = combine_kept(values_left, keep, self.job.recipe, noise)
         self.finish(columns + low, values, bits, exact, noise)
 
-    def reached(self, members, columns, width):
+    def values_in_reach(self, members, columns, width):
         """Return (members, columns) of the values within the recipe's reach of rejected ones."""
         nx, reach = self.job.shape[1], self.job.recipe.grow
         steps = np.arange(-reach, reach + 1)

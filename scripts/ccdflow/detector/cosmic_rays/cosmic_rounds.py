@@ -45,7 +45,7 @@ def with_margin(values, dtype=np.float32):
     return np.pad(values.astype(dtype, copy=False), _MARGIN_PIXELS, mode="reflect")
 
 
-def hits_of_rounds(data, variance, bad, settings):
+def hits_of_rounds(data, variance, is_bad, settings):
     """Return the hits of L.A.Cosmic, (ny, nx) bool: after the first round only near its hits.
 
     Hits are replaced by their surroundings for the next round, which finds others only where
@@ -55,7 +55,7 @@ def hits_of_rounds(data, variance, bad, settings):
     ----------
     data, variance : numpy.ndarray
         (ny, nx), float32.
-    bad : numpy.ndarray
+    is_bad : numpy.ndarray
         (ny, nx), bool.
     settings : dict
         Arguments of ``astroscrappy.detect_cosmics``.
@@ -66,34 +66,34 @@ def hits_of_rounds(data, variance, bad, settings):
     """
     from astroscrappy import detect_cosmics
 
-    def find(data, variance, bad, rounds=1):
+    def find(data, variance, is_bad, rounds=1):
         return detect_cosmics(
-            data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
+            data, inmask=is_bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
             cleantype="medmask", **settings,
         )[0]  # fmt: skip
 
-    hits = find(data, variance, bad)
-    new, planes = hits, _Replaced(data, variance, bad)
+    hits = find(data, variance, is_bad)
+    new_hits, planes = hits, _ImageWithoutHits(data, variance, is_bad)
     reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
     for _ in range(_ITERATIONS - 1):
-        boxes = planes.replace(hits, new)
+        boxes = planes.replace(hits, new_hits)
         firsts, edge_parts = _parts_about_boxes(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
         if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
-            return find(data, variance, bad, _ITERATIONS)
-        further = np.zeros_like(hits)
+            return find(data, variance, is_bad, _ITERATIONS)
+        further_hits = np.zeros_like(hits)
         if len(firsts):
-            _find_inside(find, planes.planes, firsts, reach, further)
-        for across, windows in _parts_at_edges(edge_parts, data.shape):
-            _find_at_edge(find, planes.planes, windows, across, further)
-        new = further & ~hits
-        if not new.any():
+            _find_inside(find, planes.planes, firsts, reach, further_hits)
+        for axis_across, windows in _parts_at_edges(edge_parts, data.shape):
+            _find_at_edge(find, planes.planes, windows, axis_across, further_hits)
+        new_hits = further_hits & ~hits
+        if not new_hits.any():
             break
-        hits |= new
+        hits |= new_hits
     return hits
 
 
-class _Replaced:
+class _ImageWithoutHits:
     """An image and its variance, whose hits are replaced by the median of the pixels around them.
 
     As in astroscrappy, those of 5 x 5 pixels count that are no hits, and not beside bad ones; all
@@ -103,7 +103,7 @@ class _Replaced:
     ----------
     data, variance : numpy.ndarray
         (ny, nx), float32; not changed.
-    bad : numpy.ndarray
+    is_bad : numpy.ndarray
         (ny, nx), bool: pixels that replace no other.
 
     Attributes
@@ -112,25 +112,25 @@ class _Replaced:
         (ny, nx) each: image and variance with hits replaced (float32), and bad pixels (bool).
     """
 
-    def __init__(self, data, variance, bad):
+    def __init__(self, data, variance, is_bad):
         from astroscrappy import dilate3
 
-        self.planes = data.copy(), variance.copy(), bad
+        self.planes = data.copy(), variance.copy(), is_bad
         self._sources = data, variance
-        self._bad = dilate3(bad).astype(bool)
+        self._is_bad = dilate3(is_bad).astype(bool)
 
-    def replace(self, hits, new):
+    def replace(self, hits, new_hits):
         """Replace hits near new ones; return the slices of each group of replaced pixels."""
         from scipy import ndimage
 
         changed = np.zeros_like(hits)
         inner = (slice(_PIXELS_AROUND, -_PIXELS_AROUND),) * 2
-        is_near = ndimage.binary_dilation(new, np.ones((2 * _PIXELS_AROUND + 1,) * 2, bool))
+        is_near = ndimage.binary_dilation(new_hits, np.ones((2 * _PIXELS_AROUND + 1,) * 2, bool))
         changed[inner] = (hits & is_near)[inner]
         y, x = np.nonzero(changed)
         steps = np.arange(-_PIXELS_AROUND, _PIXELS_AROUND + 1)
         around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
-        is_left_out = (hits | self._bad)[around].reshape(len(y), steps.size**2)
+        is_left_out = (hits | self._is_bad)[around].reshape(len(y), steps.size**2)
         counts = (~is_left_out).sum(axis=1)
         middle_index = np.maximum(counts - 1, 0) // 2
         for plane, source in zip(self.planes, self._sources, strict=False):
@@ -146,7 +146,7 @@ class _Replaced:
         """Return the median of the pixels that are not beside bad ones."""
         from astroscrappy import median
 
-        good = np.ascontiguousarray(source[~self._bad])
+        good = np.ascontiguousarray(source[~self._is_bad])
         return median(good, len(good))
 
 
@@ -218,7 +218,7 @@ def _find_inside(find, planes, firsts, reach, hits):
 
 def _parts_at_edges(edge_parts, shape):
     """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
-    groups, alone = {}, []
+    groups, corner_parts = {}, []
     for window, core in edge_parts:
         ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]
         touched = [
@@ -227,11 +227,11 @@ def _parts_at_edges(edge_parts, shape):
         if len(touched) == 1:
             groups.setdefault(touched[0], []).append((window, core))
         else:
-            alone.append((0, [(window, core)]))
-    return [*((axis, windows) for (axis, _), windows in groups.items()), *alone]
+            corner_parts.append((0, [(window, core)]))
+    return [*((axis, windows) for (axis, _), windows in groups.items()), *corner_parts]
 
 
-def _find_at_edge(find, planes, windows, across, hits):
+def _find_at_edge(find, planes, windows, axis_across, hits):
     """Look for hits in all parts at one edge at once: each call starts threads.
 
     Parameters
@@ -242,23 +242,23 @@ def _find_at_edge(find, planes, windows, across, hits):
         (ny, nx): the image, its variance, bad pixels.
     windows : list of ((slice, slice), (slice, slice))
         Of `_parts_about_boxes`: they are put one behind the other along the edge.
-    across : int
+    axis_across : int
         Axis at whose end they lie; all are taken as deep as the deepest.
     hits : numpy.ndarray
         (ny, nx), bool: hits are added.
     """
-    along = 1 - across
-    deep = slice(
-        min(window[across].start for window, _ in windows),
-        max(window[across].stop for window, _ in windows),
+    axis_along = 1 - axis_across
+    depth_slice = slice(
+        min(window[axis_across].start for window, _ in windows),
+        max(window[axis_across].stop for window, _ in windows),
     )
-    rows = np.concatenate([np.arange(w[along].start, w[along].stop) for w, _ in windows])
-    index = (deep, rows) if along else (rows, deep)
+    rows = np.concatenate([np.arange(w[axis_along].start, w[axis_along].stop) for w, _ in windows])
+    index = (depth_slice, rows) if axis_along else (rows, depth_slice)
     hits_in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
     for window, core in windows:
         part = [None, None]
-        part[along] = slice(begin + core[along].start, begin + core[along].stop)
-        first = window[across].start - deep.start
-        part[across] = slice(first + core[across].start, first + core[across].stop)
+        part[axis_along] = slice(begin + core[axis_along].start, begin + core[axis_along].stop)
+        first = window[axis_across].start - depth_slice.start
+        part[axis_across] = slice(first + core[axis_across].start, first + core[axis_across].stop)
         hits[window][core] |= hits_in_parts[tuple(part)]
-        begin += window[along].stop - window[along].start
+        begin += window[axis_along].stop - window[axis_along].start

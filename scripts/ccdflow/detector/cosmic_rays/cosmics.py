@@ -102,18 +102,18 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     >>> print(np.argwhere(found.hits))
     [[20 30]]
     """
-    bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
-    level = float(np.median(image[~bad])) if not bad.all() else 0.0
-    usual_error = float(np.median(errors[~bad])) if not bad.all() else 1.0
+    is_bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    level = float(np.median(image[~is_bad])) if not is_bad.all() else 0.0
+    usual_error = float(np.median(errors[~is_bad])) if not is_bad.all() else 1.0
     data = with_margin(np.where(np.isfinite(image), image, level))
     errors = with_margin(np.where(np.isfinite(errors), errors, usual_error))
-    bad = with_margin(bad, bool)
-    stars = Stars(data, errors, bad)
+    is_bad = with_margin(is_bad, bool)
+    stars = Stars(data, errors, is_bad)
     variance = np.square(errors)
     fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM_OVER_SIGMA
     for factor in _CONTRAST_FACTORS:
         settings = _sharpness_settings(stars.width, contrast * factor)
-        hits = hits_of_rounds(data, variance, bad, {"sigclip": sigma, **settings}) & ~bad
+        hits = hits_of_rounds(data, variance, is_bad, {"sigclip": sigma, **settings}) & ~is_bad
         stars.keep_sharp(hits)
         if stars.are_spared_by(hits, guard):
             return Search(
@@ -137,13 +137,13 @@ def _clear_edges(hits):
 
     The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
     """
-    kept = hits.copy()
+    hits_kept = hits.copy()
     limit = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
-    for turned in (kept, kept[::-1], kept.T, kept.T[::-1]):
+    for turned in (hits_kept, hits_kept[::-1], hits_kept.T, hits_kept.T[::-1]):
         for line in turned[:_EDGE_LINES]:
             if np.count_nonzero(line) >= max(limit * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
-    return kept
+    return hits_kept
 
 
 def _sharpness_settings(width, contrast):

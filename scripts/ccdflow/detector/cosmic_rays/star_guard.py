@@ -60,7 +60,7 @@ class Stars:
     ----------
     data, errors : numpy.ndarray
         (ny, nx), float32, finite.
-    bad : numpy.ndarray
+    is_bad : numpy.ndarray
         (ny, nx), bool: pixels that are not used.
 
     Attributes
@@ -69,14 +69,14 @@ class Stars:
         Standard deviation of a median star, pixels; NaN for too few stars.
     """
 
-    def __init__(self, data, errors, bad):
+    def __init__(self, data, errors, is_bad):
         # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
         from scipy import ndimage
 
         sky = box_median(box_median(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
         self._errors = errors
-        self._usable = np.zeros_like(bad)
-        self._usable[IMAGE_IN_MARGIN] = ~bad[IMAGE_IN_MARGIN]
+        self._usable = np.zeros_like(is_bad)
+        self._usable[IMAGE_IN_MARGIN] = ~is_bad[IMAGE_IN_MARGIN]
         self._data, self._sky = data, sky
         self._light = data - sky
         self._core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
@@ -128,12 +128,12 @@ class Stars:
         is_sharp = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
-            before, behind = (
+            light_before, light_behind = (
                 np.maximum(self._pixels_at(self._data, y + sign * dy, x + sign * dx) - sky, 0)
                 for sign in (-1, 1)
             )
             limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors
-            is_sharp |= light - ratio * (before + behind) / 2 > limit
+            is_sharp |= light - ratio * (light_before + light_behind) / 2 > limit
         return is_sharp
 
     @staticmethod
@@ -160,9 +160,9 @@ class Stars:
         stars = np.zeros_like(hits)
         stars[tuple(self._peaks)] = True
         stars = ndimage.binary_dilation(stars, NEIGHBOUR_BOX) & self._usable
-        elsewhere = ~stars[IMAGE_IN_MARGIN]
+        is_elsewhere = ~stars[IMAGE_IN_MARGIN]
         count = np.count_nonzero(stars)
-        hits_elsewhere = np.count_nonzero(hits[IMAGE_IN_MARGIN] & elsewhere)
-        expected = count * hits_elsewhere / max(np.count_nonzero(elsewhere), 1)
-        chance = _CHANCE_SIGMA * np.sqrt(_PIXELS_OF_A_HIT * (expected + 1))
-        return bool(np.count_nonzero(hits & stars) <= expected + guard * count + chance)
+        hits_elsewhere = np.count_nonzero(hits[IMAGE_IN_MARGIN] & is_elsewhere)
+        expected_hits = count * hits_elsewhere / max(np.count_nonzero(is_elsewhere), 1)
+        chance = _CHANCE_SIGMA * np.sqrt(_PIXELS_OF_A_HIT * (expected_hits + 1))
+        return bool(np.count_nonzero(hits & stars) <= expected_hits + guard * count + chance)

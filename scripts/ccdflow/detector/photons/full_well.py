@@ -73,11 +73,11 @@ class FullWell:
         step = max(1, math.isqrt(flats[0].size // _MOST_PIXELS))
         for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
-            finite = np.isfinite(change)
+            is_finite = np.isfinite(change)
             # The same frame twice has no scatter anywhere.
-            if np.count_nonzero(change[finite]) > finite.sum() / 10:
-                self._levels.append(level[finite])
-                self._changes.append(change[finite])
+            if np.count_nonzero(change[is_finite]) > is_finite.sum() / 10:
+                self._levels.append(level[is_finite])
+                self._changes.append(change[is_finite])
 
     def level(self):
         """Return the lowest level of a full pixel, adu above bias; NaN where none is full."""
@@ -92,9 +92,11 @@ class FullWell:
         turnover = _first_full_bin(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
         if turnover is None:
             return math.nan
-        full = np.concatenate([levels[levels >= turnover * width] for levels in self._levels])
-        middle = float(np.median(full))
-        spread = MAD_TO_SIGMA * float(np.median(np.abs(full - middle)))
+        full_levels = np.concatenate(
+            [levels[levels >= turnover * width] for levels in self._levels]
+        )
+        middle = float(np.median(full_levels))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(full_levels - middle)))
         return max(turnover * width, middle - _FULL_SIGMA * spread)
 
     def _photons(self, width):
@@ -113,10 +115,10 @@ class FullWell:
                 # A change of the lamp between two flats is common to a level.
                 change = changes[indices] - np.median(changes[indices])
                 limit = _CLIP_SIGMA * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
-                kept = np.abs(change) <= limit
-                squares[number] += float(np.sum(change[kept] ** 2)) / 2
-                counts[number] += kept.sum()
-                light[number] += float(np.sum(levels[indices[kept]]))
+                is_kept = np.abs(change) <= limit
+                squares[number] += float(np.sum(change[is_kept] ** 2)) / 2
+                counts[number] += is_kept.sum()
+                light[number] += float(np.sum(levels[indices[is_kept]]))
         is_measured = counts >= _FEWEST_PIXELS
         variance = np.full(_BINS, np.nan)
         excess = squares[is_measured] - counts[is_measured] * self._read_noise**2
@@ -128,19 +130,23 @@ class FullWell:
 
 def _first_full_bin(photons, is_lit, middles):
     """Return the first of the bins at the top that hold full pixels, None where none do."""
-    measured = np.flatnonzero(np.isfinite(photons))
-    if not measured.size:
+    measured_bins = np.flatnonzero(np.isfinite(photons))
+    if not measured_bins.size:
         return None
-    top = measured[-1]
-    faint = measured[(measured < _FAINT_PART * top) & (photons[measured] > 0) & is_lit[measured]]
-    if not faint.size:
+    top_bin = measured_bins[-1]
+    faint_bins = measured_bins[
+        (measured_bins < _FAINT_PART * top_bin)
+        & (photons[measured_bins] > 0)
+        & is_lit[measured_bins]
+    ]
+    if not faint_bins.size:
         return None
-    usual = float(np.median(photons[faint]))
-    if usual * middles[top] < _LEAST_NOISE**2:
+    usual_photons = float(np.median(photons[faint_bins]))
+    if usual_photons * middles[top_bin] < _LEAST_NOISE**2:
         return None
     first = None
-    for number in measured[::-1]:
-        if photons[number] >= _FULL_VARIANCE_PART * usual:
+    for number in measured_bins[::-1]:
+        if photons[number] >= _FULL_VARIANCE_PART * usual_photons:
             break
         first = number
-    return None if first is None or first <= faint[-1] else int(first)
+    return None if first is None or first <= faint_bins[-1] else int(first)

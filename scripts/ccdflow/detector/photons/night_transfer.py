@@ -184,10 +184,10 @@ def _linearity_of_filter(times, levels, sets, level):
     -------
     ccdflow.detector.photons.photon_transfer.Linearity or None
     """
-    repeated = [members for members in sets if len(members) > 1]
-    if len(sets) < 3 or not repeated:
+    repeated_sets = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not repeated_sets:
         return None
-    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
+    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated_sets]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
     if lamp > _MOST_LAMP_SCATTER:
         return None

@@ -113,8 +113,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             allowed=f"(n, ny, nx), n from 2, ny and nx from {BLOCK_SIDE}",
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
-    good = np.isfinite(flats).all(axis=0)
-    levels = np.array([flat[good].mean() if good.any() else np.nan for flat in flats])
+    is_good = np.isfinite(flats).all(axis=0)
+    levels = np.array([flat[is_good].mean() if is_good.any() else np.nan for flat in flats])
     if not (levels > 0).all():
         raise UserError(
             "the level of a flat is not above zero",
@@ -124,12 +124,14 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give flats with light, less their bias",
         )
     level = levels.mean()
-    scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
+    scaled_flats = flats * (level / levels)[:, np.newaxis, np.newaxis]
     # Numbers of double precision take twice the memory of the frames.
     del flats
     share = np.mean((level / levels) ** 2)
     gains = []
-    for part_level, variance, pixels, freedom in _scatter_by_level(scaled, good, read_noise):
+    for part_level, variance, pixels, freedom in _scatter_by_level(
+        scaled_flats, is_good, read_noise
+    ):
         photons = variance - read_noise**2 * share
         if photons * HIGHEST_GAIN <= part_level:
             gains.append(Gain(np.nan, np.nan, float(part_level), variance, pixels))
@@ -144,7 +146,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
-def _expected_noise(differences, middle, good, read_noise):
+def _expected_noise(differences, middle, is_good, read_noise):
     """Return the relative noise of pixels, by their level and the read noise.
 
     Parameters
@@ -153,16 +155,16 @@ def _expected_noise(differences, middle, good, read_noise):
         Pixels of each frame less their mean, adu.
     middle : numpy.ndarray of shape (k,), float64
         This mean, adu.
-    good : numpy.ndarray of shape (k,), bool
+    is_good : numpy.ndarray of shape (k,), bool
     read_noise : float
         Adu.
     """
-    least = max(read_noise, 1e-3)
-    distances = np.abs(differences.take(np.flatnonzero(good), axis=1))
-    squares, levels = column_medians(distances) ** 2, middle[good]
-    bright = levels >= median(levels)
-    per_level = MAD_TO_SIGMA**2 * median(squares[bright]) / max(median(levels[bright]), 1)
-    return np.sqrt(np.maximum(middle, 0) * per_level + least**2)
+    floor = max(read_noise, 1e-3)
+    distances = np.abs(differences.take(np.flatnonzero(is_good), axis=1))
+    squares, levels = column_medians(distances) ** 2, middle[is_good]
+    is_bright = levels >= median(levels)
+    per_level = MAD_TO_SIGMA**2 * median(squares[is_bright]) / max(median(levels[is_bright]), 1)
+    return np.sqrt(np.maximum(middle, 0) * per_level + floor**2)
 
 
 class _LevelScatter(NamedTuple):
@@ -175,7 +177,7 @@ class _LevelScatter(NamedTuple):
     variance : float
         adu^2.
     pixels : int
-        How many there are.
+        Their number.
     freedom : float
         Degrees of freedom of the variance.
     """
@@ -186,7 +188,7 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _scatter_by_level(scaled, good, read_noise):
+def _scatter_by_level(scaled_flats, is_good, read_noise):
     """Yield the `_LevelScatter` of each part of the levels.
 
     Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
@@ -195,55 +197,55 @@ def _scatter_by_level(scaled, good, read_noise):
 
     Parameters
     ----------
-    scaled : numpy.ndarray
+    scaled_flats : numpy.ndarray
         Frames scaled to one level, (n, ny, nx); changed in place.
-    good : numpy.ndarray
+    is_good : numpy.ndarray
         Pixels to use, (ny, nx), bool.
     read_noise : float
         Adu.
     """
-    n, ny, nx = scaled.shape
+    n, ny, nx = scaled_flats.shape
     ny, nx = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE
-    scaled, good = scaled[:, :ny, :nx], good[:ny, :nx]
-    middle = scaled.mean(axis=0)
+    scaled_flats, is_good = scaled_flats[:, :ny, :nx], is_good[:ny, :nx]
+    middle = scaled_flats.mean(axis=0)
     shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
     # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
-    scaled -= middle
-    differences, middle = scaled.reshape(n, -1), middle.ravel()
-    good = good.ravel()
-    edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    scaled_flats -= middle
+    differences, middle = scaled_flats.reshape(n, -1), middle.ravel()
+    is_good = is_good.ravel()
+    edges = np.quantile(middle[is_good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
     # As `numpy.searchsorted` counts, which looks for each pixel by itself.
     bins = np.zeros(middle.shape, np.int8)
     for edge in edges:
         bins += middle > edge
-    expected = _expected_noise(differences, middle, good, read_noise)
+    expected_noise = _expected_noise(differences, middle, is_good, read_noise)
     spread = np.zeros(middle.shape)
     for part in range(_LEVELS):
-        inside = np.flatnonzero(good & (bins == part))
-        if inside.size:
-            distances = np.abs(differences.take(inside, axis=1))
-            distances /= expected[inside]
-            spread[inside] = MAD_TO_SIGMA * median(distances) * expected[inside]
+        indices = np.flatnonzero(is_good & (bins == part))
+        if indices.size:
+            distances = np.abs(differences.take(indices, axis=1))
+            distances /= expected_noise[indices]
+            spread[indices] = MAD_TO_SIGMA * median(distances) * expected_noise[indices]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     spread *= PAIR_CLIP
-    kept = good.copy()
+    is_kept = is_good.copy()
     for frame_differences in differences:
-        kept &= np.abs(frame_differences) <= spread
-    blocks, kept = differences.reshape(shape), kept.reshape(shape[1:])
-    count = kept.sum(axis=(1, 3), keepdims=True)
-    means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
+        is_kept &= np.abs(frame_differences) <= spread
+    blocks, is_kept = differences.reshape(shape), is_kept.reshape(shape[1:])
+    count = is_kept.sum(axis=(1, 3), keepdims=True)
+    means = np.where(is_kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
     blocks -= means
     np.square(blocks, out=blocks)
-    squares = sum(np.where(kept, frame_differences, 0) for frame_differences in blocks).ravel()
-    freedom = (kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
-    kept = kept.ravel()
+    squares = sum(np.where(is_kept, frame_differences, 0) for frame_differences in blocks).ravel()
+    freedom = (is_kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
+    is_kept = is_kept.ravel()
     for part in range(_LEVELS):
-        inside = np.flatnonzero(kept & (bins == part))
-        if (total := float(freedom[inside].sum())) > 0:
+        indices = np.flatnonzero(is_kept & (bins == part))
+        if (total := float(freedom[indices].sum())) > 0:
             yield _LevelScatter(
-                level=float(middle[inside].mean()),
-                variance=float(squares[inside].sum() / total),
-                pixels=inside.size,
+                level=float(middle[indices].mean()),
+                variance=float(squares[indices].sum() / total),
+                pixels=indices.size,
                 freedom=total,
             )
 
@@ -278,7 +280,7 @@ def combine_gains(gains):
     return float(gain), float(gain * weights.sum() ** -0.5)
 
 
-def measure_linearity(times, levels, errors, at):
+def measure_linearity(times, levels, errors, evaluated_level):
     """Measure the departure from linearity from flats of three exposures or more.
 
     Parameters
@@ -288,7 +290,7 @@ def measure_linearity(times, levels, errors, at):
     levels, errors : sequence of float
         Mean level of the flats of each exposure, adu above the bias, and its standard error
         (mostly due to the lamp).
-    at : float
+    evaluated_level : float
         Level at which the departure is evaluated, adu.
 
     Returns
@@ -309,13 +311,13 @@ def measure_linearity(times, levels, errors, at):
     design = np.vander(times / longest, 3, increasing=True) / errors[:, np.newaxis]
     covariance = np.linalg.inv(design.T @ design)
     c0, c1, c2 = covariance @ design.T @ (levels / errors)
-    exposure = at / c1
+    exposure = evaluated_level / c1
     slope = np.array([0.0, -c2 * exposure / c1, exposure]) / c1
     shutter_slope = np.array([1.0, -c0 / c1, 0.0]) / c1
     return Linearity(
         departure=float(c2 * exposure / c1),
         error=float(np.sqrt(slope @ covariance @ slope)),
-        level=float(at),
+        level=float(evaluated_level),
         shutter=float(c0 / c1 * longest),
         shutter_error=float(np.sqrt(shutter_slope @ covariance @ shutter_slope) * longest),
     )

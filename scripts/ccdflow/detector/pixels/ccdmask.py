@@ -117,20 +117,20 @@ def _put_results_near_nan(image, results, size, function):
     """
     from scipy import ndimage
 
-    unknown = np.isnan(image)
-    if not unknown.any():
+    is_nan = np.isnan(image)
+    if not is_nan.any():
         return
-    is_near = ndimage.maximum_filter(unknown, size=[n + 1 - n % 2 for n in size])
+    is_near = ndimage.maximum_filter(is_nan, size=[n + 1 - n % 2 for n in size])
     wide_image = pad_image(image, size)
     for reach in ndimage.find_objects(ndimage.label(is_near, np.ones((3, 3)))[0]):
-        wide = tuple(
+        wide_part = tuple(
             slice(part.start, part.stop + n - 1) for part, n in zip(reach, size, strict=True)
         )
         inner = tuple(
             slice(n // 2, n // 2 + part.stop - part.start)
             for part, n in zip(reach, size, strict=True)
         )
-        results[reach] = function(wide_image[wide])[inner]
+        results[reach] = function(wide_image[wide_part])[inner]
 
 
 # -- the limits ------------------------------------------------------------------------------------
@@ -163,10 +163,10 @@ def _outliers_by_boxes(flat, size, limits):
         for x in range(0, flat.shape[1], _TILE_SIDE):
             part = slice(y, y + _TILE_SIDE), slice(x, x + _TILE_SIDE)
             values = flat[part]
-            wide = margins[
+            wide_tile = margins[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
             ]
-            pixels = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
+            pixels = np.nonzero(_doubtful_pixels(values, wide_tile, size, (low, high), limits))
             is_bad[part][pixels] = _outliers_by_sorting(
                 values[pixels], boxes[part], pixels, (low, high), limits
             )
@@ -201,7 +201,7 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
     return is_bad
 
 
-def _doubtful_pixels(values, wide, size, ranks, limits):
+def _doubtful_pixels(values, wide_tile, size, ranks, limits):
     """Return which pixels of a tile may be beyond their limits, (ny, nx) bool.
 
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
@@ -211,7 +211,7 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
     Parameters
     ----------
     values : numpy.ndarray of shape (ny, nx)
-    wide : numpy.ndarray of shape (ny + height - 1, nx + width - 1)
+    wide_tile : numpy.ndarray of shape (ny + height - 1, nx + width - 1)
         The tile with half a box more on each side.
     size : (int, int)
         Height and width of a box.
@@ -220,21 +220,21 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
     limits : (float, float)
         In standard deviations, below and above.
     """
-    count, sample = size[0] * size[1], wide[::3, ::3]
+    count, sample = size[0] * size[1], wide_tile[::3, ::3]
     sample = np.sort(sample[np.isfinite(sample)])
-    doubtful = np.ones(values.shape, bool)
+    is_doubtful = np.ones(values.shape, bool)
     for part in _PARTS:
         if not sample.size:
             break
         top, bottom = (sample[int(each * (sample.size - 1))] for each in (part, 1 - part))
-        clear = ~_is_bad(values, (top - bottom) / 2.0, limits)
-        clear &= doubtful
-        if not clear.any():
+        is_clear = ~_is_bad(values, (top - bottom) / 2.0, limits)
+        is_clear &= is_doubtful
+        if not is_clear.any():
             continue
-        clear &= _box_counts(wide >= top, size) >= count - ranks[1]
-        clear &= _box_counts(wide <= bottom, size) >= ranks[0] + 1
-        doubtful &= ~clear
-    return doubtful
+        is_clear &= _box_counts(wide_tile >= top, size) >= count - ranks[1]
+        is_clear &= _box_counts(wide_tile <= bottom, size) >= ranks[0] + 1
+        is_doubtful &= ~is_clear
+    return is_doubtful
 
 
 def _box_counts(is_counted, size):
@@ -302,7 +302,7 @@ def _close_gaps(mask, longest):
             continue
         for end in range(line + 2, line + longest + 2):
             part = bad_columns[line : end + 1]
-            closed = part[0] & part[-1] & ~part.all(axis=0)
-            if closed.any():
-                bad_columns[line:end, closed] = True
+            is_closed = part[0] & part[-1] & ~part.all(axis=0)
+            if is_closed.any():
+                bad_columns[line:end, is_closed] = True
     mask[:, columns] = bad_columns

@@ -55,15 +55,15 @@ def high_parts(sums):
     -------
     numpy.ndarray of shape (k, nx), bool
     """
-    too_high = np.zeros(sums.shape, bool)
+    is_too_high = np.zeros(sums.shape, bool)
     for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS_IN_PARTS):
         starts = np.arange(0, len(sums), length)
         total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(PART_ROWS * length)
         total = total - box_median(total, (1, min(_COLUMNS_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * row_medians(np.abs(total))[:, np.newaxis]
-        high = total > _BAD_SIGMA * np.maximum(scatter, 1.0)
-        too_high |= np.repeat(high, length, axis=0)[: len(sums)]
-    return too_high
+        is_high = total > _BAD_SIGMA * np.maximum(scatter, 1.0)
+        is_too_high |= np.repeat(is_high, length, axis=0)[: len(sums)]
+    return is_too_high
 
 
 def expand(parts, ny):

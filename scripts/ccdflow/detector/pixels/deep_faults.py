@@ -45,29 +45,33 @@ def deep_columns(pairs):
     numpy.ndarray
         (ny, nx), bool: whole parts of `PART_ROWS` rows.
     """
-    deep = None
+    is_deep = None
     for flat, error in pairs:
         deep_in_flat = _deep_parts(flat, np.isfinite(error))
-        deep, ny = (deep_in_flat if deep is None else deep & deep_in_flat), len(flat)
-    return expand(deep, ny)
+        is_deep, ny = (deep_in_flat if is_deep is None else is_deep & deep_in_flat), len(flat)
+    return expand(is_deep, ny)
 
 
-def _deep_parts(flat, good):
+def _deep_parts(flat, is_good):
     """Return which parts are deep in one flat, (number of parts, nx) bool."""
     starts = range(0, len(flat), PART_ROWS)
     levels = np.array([column_medians(flat[start : start + PART_ROWS]) for start in starts])
-    is_measured = np.array([good[start : start + PART_ROWS].mean(axis=0) > 0.5 for start in starts])
-    smooth = box_median(levels, (1, _COLUMNS_AROUND))
+    is_measured = np.array(
+        [is_good[start : start + PART_ROWS].mean(axis=0) > 0.5 for start in starts]
+    )
+    smooth_levels = box_median(levels, (1, _COLUMNS_AROUND))
     distance, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
-    wide = np.pad(smooth, ((0, 0), (distance, distance)), mode="edge")
-    left, right = wide[:, :nx], wide[:, 2 * distance :]
-    is_measured &= np.minimum(left, right) > 0
+    wide_levels = np.pad(smooth_levels, ((0, 0), (distance, distance)), mode="edge")
+    left_levels, right_levels = wide_levels[:, :nx], wide_levels[:, 2 * distance :]
+    is_measured &= np.minimum(left_levels, right_levels) > 0
     if not is_measured.any():
         return np.zeros(levels.shape, bool)
     # The scatter is that about the mean of both sides: a gradient does not count.
-    middle = np.where(is_measured, (left + right) / 2, 1)
+    middle = np.where(is_measured, (left_levels + right_levels) / 2, 1)
     contrast = (levels / middle)[is_measured]
     sigma = MAD_TO_SIGMA * median(np.abs(contrast - median(contrast)))
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
-    deep = is_measured & (levels < limit * np.minimum(left, right))
-    return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros(levels.shape, bool)
+    is_deep = is_measured & (levels < limit * np.minimum(left_levels, right_levels))
+    return (
+        is_deep if is_deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros(levels.shape, bool)
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow.detector.pixels.response import LOW_SIGMA, Weak
+from ccdflow.detector.pixels.response import LOW_SIGMA, WeakPixels
 from ccdflow.maskbits import DEAD
 
 LEAST_SHARE = 0.7
@@ -34,7 +34,7 @@ class NightBadPixels:
         int64, (n,): indices in the flattened image, sorted.
     bits : dict of str to numpy.ndarray
         int16, (n,): the bits that each of the sources gives.
-    weak : ccdflow.detector.pixels.response.Weak, optional
+    weak : ccdflow.detector.pixels.response.WeakPixels, optional
         Pixels that are low in its flats, whether or not enough to be bad.
     """
 
@@ -42,7 +42,7 @@ class NightBadPixels:
     looked: frozenset[str]
     index: np.ndarray
     bits: dict[str, np.ndarray]
-    weak: Weak | None = None
+    weak: WeakPixels | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,9 @@ def _jointly_low(nights, share):
         entries["seen"][positions] += 1
         total[positions] += weak.sigma
         entries["looked"] += entries["first"] <= number
-    noise_share = float(np.mean([weak.own for _, weak in weak_by_night])) if weak_by_night else 1.0
+    noise_share = (
+        float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
+    )
     n = entries["looked"]
     is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
     # One night alone has its own limit.

@@ -147,14 +147,14 @@ class _Program:
 
     def finish(self, results):
         """Keep the steps that the results need, and note the last use of each array."""
-        self.results, needed = results, set(results)
+        self.results, numbers_needed = results, set(results)
         for number in range(len(self.steps) - 1, -1, -1):
-            if self.inputs + number in needed:
-                needed.update(self.steps[number][1:])
+            if self.inputs + number in numbers_needed:
+                numbers_needed.update(self.steps[number][1:])
         self.steps = [
             (self.inputs + number, *step)
             for number, step in enumerate(self.steps)
-            if self.inputs + number in needed
+            if self.inputs + number in numbers_needed
         ]
         last = {
             number: step for step, (_, _, *inputs) in enumerate(self.steps) for number in inputs
@@ -170,10 +170,12 @@ class _Program:
     def run(self, arrays):
         """Return the results for some arrays of one shape."""
         wires, spare = dict(enumerate(arrays)), []
-        for (number, function, first, second), done in zip(self.steps, self.last_uses, strict=True):
+        for (number, function, first, second), wires_done in zip(
+            self.steps, self.last_uses, strict=True
+        ):
             buffer = spare.pop() if spare else np.empty(arrays[0].shape, arrays[0].dtype)
             wires[number] = function(wires[first], wires[second], out=buffer)
-            spare += [wires.pop(each) for each in done]
+            spare += [wires.pop(each) for each in wires_done]
         return [wires[number] for number in self.results]
 
 
@@ -210,5 +212,5 @@ def _median_programs(height, width, rank):
     common_program.finish(common)
     box_program = _Program(len(common) + height)
     numbers = list(range(box_program.inputs))
-    chosen = box_program.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
-    return column_program, common_program, box_program.finish([chosen])
+    result = box_program.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
+    return column_program, common_program, box_program.finish([result])

@@ -28,7 +28,7 @@ WEAK_SIGMA = 2.5
 
 
 @dataclass(frozen=True)
-class Weak:
+class WeakPixels:
     """Pixels of one image that are low in one night, whether or not enough to be bad.
 
     Attributes
@@ -37,14 +37,14 @@ class Weak:
         int64, (n,): indices in the flattened image, sorted.
     sigma : numpy.ndarray
         float32, (n,): by how much they are off their neighbours, all below -`WEAK_SIGMA`.
-    own : float
+    noise_share : float
         Part of a pixel's variance that is noise of the night: the rest, the response of good
         pixels, is the same in the next night.
     """
 
     index: np.ndarray
     sigma: np.ndarray
-    own: float
+    noise_share: float
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Response:
     mask : numpy.ndarray
         (ny, nx), int16: `DEAD` where all flats together are low enough, `BAD_COLUMN` along
         columns, or parts of them, that are.
-    weak : Weak
+    weak : WeakPixels
     low_part : float
         Part of the pixels that the flats tell of, outside bad columns, that are low by
         `LOW_SIGMA`.
     """
 
     mask: np.ndarray
-    weak: Weak
+    weak: WeakPixels
     low_part: float
 
 
@@ -88,18 +88,22 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     """
     sigma = _sigma_off_neighbours(pairs, parts)
     # The response of good pixels differs as well; the median pixel shows how much.
-    sampled = sigma[::4, ::4]
-    usual = max(1.0, MAD_TO_SIGMA * float(median(np.abs(sampled[np.isfinite(sampled)]))))
-    sigma *= np.float32(1 / usual)
+    sigma_sampled = sigma[::4, ::4]
+    usual_deviation = max(
+        1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)])))
+    )
+    sigma *= np.float32(1 / usual_deviation)
     mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK_SIGMA) & np.isfinite(sigma))
-    weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
+    weak = WeakPixels(index, sigma.reshape(-1)[index], usual_deviation**-2)
     is_measured = np.isfinite(sigma)
     np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
     mask[bad_columns(-sigma)] |= BAD_COLUMN
     is_measured &= mask & BAD_COLUMN == 0
-    low = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(1, np.count_nonzero(is_measured))
-    return Response(mask, weak, low)
+    low_part = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(
+        1, np.count_nonzero(is_measured)
+    )
+    return Response(mask, weak, low_part)
 
 
 def _write_smooth(flat, out):
@@ -115,14 +119,14 @@ def _sigma_off_neighbours(pairs, parts):
         flat = np.asarray(flat, np.float32)
         if total is None:
             total, weights = np.zeros(flat.shape, np.float32), np.zeros(flat.shape, np.float32)
-        smooth = np.ones_like(flat)
+        smooth_flat = np.ones_like(flat)
         with np.errstate(divide="ignore", invalid="ignore"):
             for part in parts:
-                _write_smooth(flat[part], smooth[part])
-            weight = np.divide(smooth, error, dtype=np.float32)
+                _write_smooth(flat[part], smooth_flat[part])
+            weight = np.divide(smooth_flat, error, dtype=np.float32)
             weight *= weight
             weight[~np.isfinite(weight)] = 0
-            relative = np.divide(flat, smooth, out=smooth)
+            relative = np.divide(flat, smooth_flat, out=smooth_flat)
             relative -= 1
             relative *= weight
         np.nan_to_num(relative, copy=False)

@@ -41,16 +41,16 @@ def pixels_of_trails(values, errors, *, is_full, gain):
         pixel may spill into the next ones in its row as well.
     """
     middle = np.float32(median_of_numbers(values))
-    least = _LEAST_WELL / (gain or 1.0)
+    least_charge = _LEAST_WELL / (gain or 1.0)
     with np.errstate(invalid="ignore"):
-        if not (is_full.any() or (values - middle >= least).any()):
+        if not (is_full.any() or (values - middle >= least_charge).any()):
             return np.empty(0, np.int64)
-        usual = np.float32(median_of_numbers(errors))
+        usual_error = np.float32(median_of_numbers(errors))
         excess = values - surrounding_medians(finite_values(values, nan=middle))
-        noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual)), usual)
+        noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual_error)), usual_error)
         # A pixel without any value was saturated, or is unknown.
         has_charge = (~(excess <= np.float32(_EXCESS_SIGMA) * noise) | is_full).reshape(-1)
-        sources = np.flatnonzero(((excess >= least) | is_full).reshape(-1))
+        sources = np.flatnonzero(((excess >= least_charge) | is_full).reshape(-1))
     return _reached_from(sources, has_charge, values.shape)
 
 
@@ -66,16 +66,16 @@ def _reached_from(sources, has_charge, shape):
         (ny, nx).
     """
     is_reached = np.zeros(has_charge.size, bool)
-    touching = np.zeros(len(sources), bool)
+    is_touching = np.zeros(len(sources), bool)
     ends = []
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
                 steps, places = _neighbour_steps(sources, shape, down=down, right=right)
                 is_charged = has_charge[steps]
-                touching[places[is_charged]] = True
+                is_touching[places[is_charged]] = True
                 ends.append(steps[is_charged])
-    is_reached[sources[touching]] = True
+    is_reached[sources[is_touching]] = True
     ends = np.unique(np.concatenate(ends))
     while ends.size:
         ends = ends[~is_reached[ends]]

@@ -53,8 +53,8 @@ def split_levels(levels):
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
         return None
     gaps = np.diff(np.log(levels[order]))[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL]
-    split = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
-    faint, bright = np.sort(order[:split]), np.sort(order[split:])
+    split_index = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
+    faint, bright = np.sort(order[:split_index]), np.sort(order[split_index:])
     if (
         levels[bright].mean() < _LEAST_RATIO * levels[faint].mean()
         or levels[bright].min() < _LEAST_GAP * levels[faint].max()
@@ -87,13 +87,13 @@ def average_levels(values, levels, groups, noise):
     means, variances = [], []
     for group in groups:
         scale = 1 / np.asarray(levels, np.float32)[group, None, None]
-        scaled = values[group] * scale
-        mean = scaled.mean(axis=0)
+        scaled_flats = values[group] * scale
+        mean = scaled_flats.mean(axis=0)
         typical = float(np.mean(scale))
         variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
         # A trap takes the same from flats of unlike levels: less than these, and not over them.
-        shifted = (values[group] - 1 / scale) * np.float32(typical)
-        spread = np.minimum(np.ptp(scaled, axis=0), np.ptp(shifted, axis=0))
+        shifted_flats = (values[group] - 1 / scale) * np.float32(typical)
+        spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan
         means.append(mean)
         variances.append(variance / len(group))
@@ -124,10 +124,10 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(is_lit, bright / faint, np.nan)
     ratio[~is_lit] = median(ratio[is_lit])
-    usual = surrounding_medians(ratio)
-    least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
-    variance = bright_variance + usual**2 * faint_variance + np.square(least)
-    sigma = (bright - usual * faint) / np.sqrt(variance)
+    usual_ratio = surrounding_medians(ratio)
+    least_difference = _LEAST_DIFFERENCE * np.maximum(bright, faint)
+    variance = bright_variance + usual_ratio**2 * faint_variance + np.square(least_difference)
+    sigma = (bright - usual_ratio * faint) / np.sqrt(variance)
     sigma /= max(1.0, MAD_TO_SIGMA * float(median(np.abs(sigma[is_measured]))))
     sigma[~is_measured] = 0
     mask[np.abs(sigma) > LEVEL_SIGMA] = BAD_COLUMN

@@ -16,7 +16,7 @@ from isal import igzip
 from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.fits_products import quantising
 from ccdflow.files.fits_products.hdus import hdu_header
-from ccdflow.files.fits_products.multi_image_products import PlanesWriter, swap
+from ccdflow.files.fits_products.multi_image_products import PlanesWriter, swap_bytes
 from ccdflow.files.headertext import CardList
 
 LOSSLESS_FORM, QUANTISED_FORM = "lossless", "quantised"
@@ -138,7 +138,7 @@ class PackedWriter:
         block : numpy.ndarray of shape (k, nx), of the image's type
             The next rows; their bytes are big-endian.
         """
-        plane.words = checksum.fits_sum_of(plane.words, swap(block))
+        plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
         plane.written += block.nbytes
         self._packers[id(plane)].add(block)
 
@@ -287,7 +287,7 @@ class _Packer:
 
     def _describe_columns(self, header, letter):
         """Write the cards on the columns of the table of tiles."""
-        largest = [max(len(tile[which]) for tile in self._tiles) for which in (0, 1)]
+        largest = [max(len(tile[part]) for tile in self._tiles) for part in (0, 1)]
         columns = [("COMPRESSED_DATA", f"1{letter}B({largest[0]})")]
         if self._seed is not None:
             columns += [

@@ -283,7 +283,7 @@ class PlanesWriter:
             (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
             plane hold a multiple of four bytes.
         """
-        plane.words = checksum.fits_sum_of(plane.words, swap(block))
+        plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
         data = memoryview(block).cast("B")
         self._part.write_at(data, plane.start + plane.header_size + plane.written)
         plane.written += len(data)
@@ -335,7 +335,7 @@ class PlanesWriter:
         self._part.__exit__(*error)
 
 
-def swap(block):
+def swap_bytes(block):
     """Turn contiguous numbers into big-endian in place and return their checksum sum.
 
     Parameters

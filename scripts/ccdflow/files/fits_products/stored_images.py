@@ -55,6 +55,11 @@ class StoredImage:
         Parameters
         ----------
         index : slice, array of int, or a tuple of one of these and a slice of columns
+
+        Raises
+        ------
+        DamagedProduct
+            If the file cannot be read, or ends before them.
         """
         rows, *columns = index if isinstance(index, tuple) else (index,)
         values = (

@@ -22,13 +22,13 @@ def compact_encoder(*, sort_keys=False):
     callable
         Takes a value that does not contain itself, and returns str.
     """
-    plain = json.JSONEncoder(separators=(",", ":"), sort_keys=sort_keys, check_circular=False)
+    encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=sort_keys, check_circular=False)
     if c_make_encoder is None:
         # A Python whose json has no part in C.
-        return plain.encode
+        return encoder.encode
     # As in `json.JSONEncoder.iterencode`; None is for the values that it is within.
     chunks_of = c_make_encoder(
-        None, plain.default, encode_basestring_ascii, plain.indent, plain.key_separator,
-        plain.item_separator, plain.sort_keys, plain.skipkeys, plain.allow_nan,
+        None, encoder.default, encode_basestring_ascii, encoder.indent, encoder.key_separator,
+        encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan,
     )  # fmt: skip
     return lambda value: "".join(chunks_of(value, 0))

@@ -35,8 +35,8 @@ def unedited_lines(path):
     except (OSError, csv.Error):
         return [], 0
     with_checksum = [line for line in lines if line.get(CHECKSUM_COLUMN)]
-    good = [line for line in with_checksum if line[CHECKSUM_COLUMN] == checksum_of(line)]
-    return good, len(with_checksum) - len(good)
+    unedited = [line for line in with_checksum if line[CHECKSUM_COLUMN] == checksum_of(line)]
+    return unedited, len(with_checksum) - len(unedited)
 
 
 def table_of(columns, rows):

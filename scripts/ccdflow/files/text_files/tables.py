@@ -21,7 +21,7 @@ class _NotAsBefore(Exception):
     """The file does not have one line for each row that it was written from."""
 
 
-def write_table(path, columns, rows, before, cells):
+def write_table(path, columns, rows, rows_before, cells):
     """Write a table sorted by name, whole or not at all, and only if its content changed.
 
     Parameters
@@ -30,7 +30,7 @@ def write_table(path, columns, rows, before, cells):
     columns : sequence of str
     rows : dict of str to object
         By name.
-    before : dict of str to object
+    rows_before : dict of str to object
         The rows that the file has now: lines of those that are the same objects in ``rows`` are
         copied. {} where they are not known.
     cells : callable
@@ -42,10 +42,10 @@ def write_table(path, columns, rows, before, cells):
         Whether it was written.
     """
     line = TableLines(cells)
-    if before:
+    if rows_before:
         try:
             with Path(path).open("rb") as old:
-                lines = _merge_lines(old, line(columns, is_cells=True), rows, before, line)
+                lines = _merge_lines(old, line(columns, is_cells=True), rows, rows_before, line)
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
             # The table is gone, a line was removed, or a cell has a line break.
@@ -81,13 +81,13 @@ def update_table(path, lines):
 
 def _update_pieces(old, new):
     """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
-    size, copied = old.seek(0, os.SEEK_END), 0
+    size, copied_end = old.seek(0, os.SEEK_END), 0
     for name, own_lines in new:
         first, end = _lines_of(old, name, size)
-        yield from _bytes_between(old, copied, first)
+        yield from _bytes_between(old, copied_end, first)
         yield from own_lines
-        copied = end
-    yield from _bytes_between(old, copied, size)
+        copied_end = end
+    yield from _bytes_between(old, copied_end, size)
 
 
 def _lines_of(old, name, size):
@@ -110,12 +110,12 @@ def _lines_of(old, name, size):
         else:
             first, high = start, (low + high) // 2
     old.seek(first)
-    after = first
+    end = first
     for line in old:
         if line.partition(b",")[0] != name:
             break
-        after += len(line)
-    return first, after
+        end += len(line)
+    return first, end
 
 
 def _bytes_between(old, start, end):
@@ -174,7 +174,7 @@ class TableLines:
         return self._text.getvalue().encode()
 
 
-def _merge_lines(old, head, rows, before, line):
+def _merge_lines(old, head, rows, rows_before, line):
     """Yield the lines of the old table, with the new lines in their places.
 
     Parameters
@@ -183,17 +183,17 @@ def _merge_lines(old, head, rows, before, line):
         The table on the disk.
     head : bytes
         Its first line.
-    rows, before : dict of str to object
+    rows, rows_before : dict of str to object
         The rows by name: now, and when the table was written.
     line : TableLines
     """
     if old.readline() != head:
         raise _NotAsBefore
     yield head
-    unchanged = {name for name, row in before.items() if rows.get(name) is row}
+    unchanged = {name for name, row in rows_before.items() if rows.get(name) is row}
     added = iter(sorted(rows.keys() - unchanged))
     next_name = next(added, None)
-    for name in sorted(before):
+    for name in sorted(rows_before):
         text = old.readline()
         if not text.endswith(b"\n"):
             raise _NotAsBefore

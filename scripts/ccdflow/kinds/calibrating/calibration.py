@@ -286,7 +286,7 @@ class Calibration:
                 recipe,
                 level=levels.get(amplifier.name),
                 read_noise=noise,
-                measured=noise is not None,
+                is_noise_measured=noise is not None,
                 gain=self.detector.gain(amplifier),
                 measured_gain=self.detector.gain_of_noise(amplifier),
                 full_well=self.detector.full_well(amplifier),

@@ -17,7 +17,7 @@ from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
-from ccdflow.pages.contents import Named, Section
+from ccdflow.pages.contents import NamedFile, Section
 from ccdflow.pages.text_formatting import figure
 from ccdflow.run import job_records
 
@@ -336,4 +336,4 @@ def _effect_cells(master, name):
 def _master_in_words(master, names):
     """Return the name of a master in words: ``dark 300 s of 2016-01-15``."""
     file = PurePosixPath(master.product)
-    return names.get(master.product) or Named(file.stem, file=master.product)
+    return names.get(master.product) or NamedFile(file.stem, file=master.product)

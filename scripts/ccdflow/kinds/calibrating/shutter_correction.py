@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.corrected_flats import CorrectedFlats, shutter_corrected
+from ccdflow.calibrate.corrected_flats import CorrectedFlats, correct_flat_for_shutter
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
 from ccdflow.files.values import short_number
@@ -203,7 +203,7 @@ class ShutterCorrection:
             self._seconds,
             tuple(self._exposures_of_flat),
         )
-        return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))
+        return _FLATS.get(key, lambda: correct_flat_for_shutter(master, self._factors(master)))
 
     def _factors(self, master):
         """Return the factor on each pixel of the flat, an array of shape (ny, nx) an image."""

@@ -38,7 +38,7 @@ class BiasMaker(MasterMaker):
         rows, sample = sample_members(members, threads=work.threads)
         amplifiers = [amplifier_noise(amplifier, work.reduction) for amplifier in image.amplifiers]
         return measured_noise(
-            amplifiers, members[0].shape, rows, sample, light=False, threads=work.threads
+            amplifiers, members[0].shape, rows, sample, has_light=False, threads=work.threads
         )
 
     def measure(self, work, combined, amplifier, unit):

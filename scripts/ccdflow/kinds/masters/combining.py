@@ -279,7 +279,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
             data["too_few"] = True
     except TooLittleMemory as error:
         memory = memory_limits.megabytes_allowed(context)
-        enough = memory_limits.least_megabytes(error.needed)
+        enough = memory_limits.least_megabytes(error.bytes_needed)
         reason = (
             f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
@@ -388,7 +388,7 @@ class _MasterFile:
         """Write the file; return the checksums of its content for the record."""
         parts = self._images + self._extensions
         atomic_write.write_whole(target, parts)
-        return checksum.noted_content(self._checksum, checksum.headers_among(parts))
+        return checksum.content_checksum(self._checksum, checksum.headers_among(parts))
 
 
 def _make_master(work):

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import sample_members
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.detector import (
     benefit,
     dark_figures,
@@ -26,7 +26,7 @@ from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
 from ccdflow.kinds.masters.member_masters import Members, recipe_and_images
-from ccdflow.robust import median_of_each
+from ccdflow.robust import median_of_each_pixel
 
 
 class DarkMaker(ExposedMasterMaker):
@@ -79,7 +79,7 @@ class DarkMaker(ExposedMasterMaker):
             bias = members.master("bias", image)
             rows, sample = sample_members(
                 members.members(image),
-                subtract=(Subtracted(bias.pixels),),
+                subtract=(SubtractedTerm(bias.pixels),),
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.find_copies(sample, names)
@@ -171,7 +171,7 @@ class DarkMaker(ExposedMasterMaker):
             cards,
             seconds=figures[0]["seconds"],
             rates=rates,
-            hot=sum(each["hot"] for each in figures),
+            hot_pixels=sum(each["hot"] for each in figures),
             hot_limit=figures[0]["hot_limit"],
             units=[each["unit"] for each in figures],
         )
@@ -191,7 +191,7 @@ def _subtract_pattern(frames):
 
     The result has shape (n, k, nx). The remaining differences show which frames are alike.
     """
-    middle = median_of_each(frames)
+    middle = median_of_each_pixel(frames)
     with warnings.catch_warnings():
         # The warning is on pixels that are masked in all frames.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.identity import cards_between, value_of
+from ccdflow.camera.identity import differing_cards_in_words, value_of
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector.two_populations import split_populations
 from ccdflow.kinds.masters.selecting import as_statistics
@@ -34,7 +34,7 @@ def two_kinds_in_words(context, members):
         return ""
     headers = [_header_values(context, record) for _, record in members]
     first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
-    cards = cards_between(first_headers, second_headers)
+    cards = differing_cards_in_words(first_headers, second_headers)
     names = ", ".join(members[index][0] for index in kinds[1][:2])
     difference = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
     counts = f"{len(first_headers)} and {len(second_headers)}"
@@ -61,7 +61,9 @@ def explain_left_out(context, members, members_kept, left_out):
     if len(outs) < 2 or not members_kept:
         return outs
     records = [record for _, record in members_kept], [members[out.index][1] for out in left_out]
-    cards = cards_between(*([_header_values(context, each) for each in side] for side in records))
+    cards = differing_cards_in_words(
+        *([_header_values(context, each) for each in side] for side in records)
+    )
     card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
     return [(file, replace(out, text=out.text + card_words)) for file, out in outs]
 

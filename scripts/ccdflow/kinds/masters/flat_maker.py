@@ -17,7 +17,7 @@ from ccdflow.combine.flats import (
     normalise_flat,
 )
 from ccdflow.combine.member_noise import sample_members
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.detector import dark_flat_selection, flat_figures, flat_shapes, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.files.headertext import printable_text
@@ -69,9 +69,9 @@ class FlatMaker(ExposedMasterMaker):
     def _sample(self, members, image, reduction):
         """Return (numbers of some rows, those of an image of each flat less bias and dark)."""
         bias, dark = _bias_and_dark(members, image)
-        subtract = [] if bias is None else [Subtracted(bias.pixels)]
+        subtract = [] if bias is None else [SubtractedTerm(bias.pixels)]
         if dark is not None:
-            subtract.append(Subtracted(dark.master.pixels, dark.factors, is_charge=True))
+            subtract.append(SubtractedTerm(dark.master.pixels, dark.factors, is_charge=True))
         return sample_members(
             members.members(image),
             subtract=tuple(subtract),
@@ -253,7 +253,7 @@ def _shape_warnings(work, combined, image):
     for amplifier in image.amplifiers:
         odd = None
         if amplifier.name not in work.flags:
-            odd = flat_shapes.odd_shape(work.sampled(combined, amplifier))
+            odd = flat_shapes.find_odd_shape(work.sampled(combined, amplifier))
         if odd is not None:
             odd_shapes[amplifier.name] = odd
     if not odd_shapes:

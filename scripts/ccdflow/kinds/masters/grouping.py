@@ -133,7 +133,7 @@ def _split_groups(kind, context, rows_by_header):
     """
     rows_of_groups = {}
     rows_by_cards = identity.split_by_cards(
-        rows_by_header, _group_by(kind, context), but=kind.split_by_tolerance
+        rows_by_header, _group_by(kind, context), ignored_meanings=kind.split_by_tolerance
     )
     for key, rows in rows_by_cards.items():
         key = GroupKey(*key)

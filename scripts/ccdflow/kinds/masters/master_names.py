@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from ccdflow.kinds.matching.match_sentences import trait_words
-from ccdflow.pages.contents import Named
+from ccdflow.pages.contents import NamedFile
 from ccdflow.pages.text_formatting import light_words
 
 # Values that the words of a master begin with.
@@ -14,7 +14,7 @@ _FIRST_FACTS = ("filter", "grism", "exptime")
 
 
 def master_names(groups, *, prefix="", night=""):
-    """Return {product: Named} of combined biases, darks and flats, no two with the same words.
+    """Return {product: NamedFile} of combined biases, darks and flats, no two with the same words.
 
     A name has the type, the filter or exposure time, and of all other values that the frames of a
     master share those by which it differs from the masters of the same words.
@@ -30,7 +30,7 @@ def master_names(groups, *, prefix="", night=""):
 
     Returns
     -------
-    dict of str to ccdflow.pages.contents.Named
+    dict of str to ccdflow.pages.contents.NamedFile
     """
     groups = {group.product: group for group in groups}
     first = {product: (_first_words(each), each.night_of_page) for product, each in groups.items()}
@@ -49,7 +49,7 @@ def master_names(groups, *, prefix="", night=""):
     counts = Counter(names.values())
     return {
         # Two that differ in their geometry or recipe alone have the names of their files.
-        product: Named(
+        product: NamedFile(
             words if counts[words] == 1 else PurePosixPath(product).stem,
             path=f"{prefix}/{product}" if prefix else "",
             file=product,

@@ -111,7 +111,7 @@ class Members:
             results = self.context.results
             name = f"MASK{image.suffix}"
             planes = [
-                locate(results / reduced_product(file), hdu=name, mask=True)
+                locate(results / reduced_product(file), hdu=name, is_mask=True)
                 for file, _ in self.records_of_files
             ]
         else:

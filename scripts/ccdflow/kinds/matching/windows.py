@@ -14,7 +14,7 @@ from functools import lru_cache
 from astropy.io import fits
 
 from ccdflow.calibrate.applied_masters import BIAS
-from ccdflow.calibrate.master_windows import ORIGIN, region_in, section_by_origin
+from ccdflow.calibrate.master_windows import ORIGIN_CARDS, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.camera.geometry import Amplifier
 from ccdflow.errors import FrameError
@@ -113,7 +113,7 @@ def _origin_of(row):
 def _origin_of_setting(setting):
     """Return (column, row) of the origin of a window of a setting, as `_origin_of` does."""
     cards = identity.cards_of(setting)
-    origin = tuple(as_integer(cards.get(name)) for name in ORIGIN)
+    origin = tuple(as_integer(cards.get(name)) for name in ORIGIN_CARDS)
     if None in origin or any(as_number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
         return ()
     return origin
@@ -139,10 +139,10 @@ def _sections_by_origin(row, origin, image, shape):
     header = fits.Header({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
     if row.facts["ccdsum"]:
         header["CCDSUM"] = row.facts["ccdsum"]
-    header.update(zip(ORIGIN, origin, strict=True))
+    header.update(zip(ORIGIN_CARDS, origin, strict=True))
     header.update({f"LTV{axis}": move.shift for axis, move in enumerate(axes(amplifier), start=1)})
     text = section_by_origin(header, image.shape)
-    return {ORIGIN[0]: text} if text else {}
+    return {ORIGIN_CARDS[0]: text} if text else {}
 
 
 class ChipWindows:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow.detector.pixels.response import Weak
+from ccdflow.detector.pixels.response import WeakPixels
 
 
 @dataclass
@@ -17,12 +17,12 @@ class BadPixelsOfImage:
     ----------
     masks : dict of str to numpy.ndarray
         By `ccdflow.detector.pixels.history.SOURCES`: (ny, nx), int16.
-    weak : ccdflow.detector.pixels.response.Weak or None
+    weak : ccdflow.detector.pixels.response.WeakPixels or None
         None where flats do not show it.
     """
 
     masks: dict[str, np.ndarray]
-    weak: Weak | None = None
+    weak: WeakPixels | None = None
 
 
 @dataclass(frozen=True)

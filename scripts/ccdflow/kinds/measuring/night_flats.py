@@ -36,7 +36,7 @@ def transfer_of(night, image, amplifier):
     ccdflow.detector.photons.night_transfer.Transfer
         Empty where no two flats of one exposure are without their bias level.
     """
-    flats = [r for r in (*night.flats, *night.pairs) if night.level_is_out(r, amplifier)]
+    flats = [r for r in (*night.flats, *night.pairs) if night.is_level_removed(r, amplifier)]
     usable = [night.members_of_known_exposure(r) for r in flats]
     usable = [r for r in usable if len(r.data["members"]) > 1]
     if not usable:
@@ -129,7 +129,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
     noise = gain, night.read_noise(amplifier)[0]
     ny, nx = place.y1 - place.y0, place.x1 - place.x0
     for record in map(night.members_of_known_exposure, night.flats):
-        is_usable = record.data["members"] and night.level_is_out(record, amplifier)
+        is_usable = record.data["members"] and night.is_level_removed(record, amplifier)
         if not math.isfinite(gain) or not is_usable:
             continue
         seconds = np.array(night.seconds(record), np.float32)[:, None, None]

@@ -188,7 +188,7 @@ class NightMasters:
             return value, 0.1 * value, False
         return _READ_NOISE, _READ_NOISE, False
 
-    def level_is_out(self, record, amplifier):
+    def is_level_removed(self, record, amplifier):
         """Return whether the bias level was subtracted from the members of a master.
 
         Parameters

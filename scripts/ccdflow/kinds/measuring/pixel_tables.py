@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
-from ccdflow.detector.pixels.response import Weak
+from ccdflow.detector.pixels.response import WeakPixels
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.fits_products import plaintables
 from ccdflow.files.headertext import card_text, printable_text
@@ -73,7 +73,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.kind,
         record.key,
         stamp=atomic_write.stamp_of(target),
-        content=checksum.noted_content(job_records.content_checksum(target), headers),
+        content=checksum.content_checksum(job_records.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,
     )
@@ -133,7 +133,7 @@ def weak_cards_of(images):
     return [
         (
             f"{_OWN_PART_CARD}{number}",
-            image.weak.own,
+            image.weak.noise_share,
             "part of the variance that is the night's own",
         )
         for number, image in enumerate(images)
@@ -180,7 +180,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
         faint = None
         if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
             where, which = _pixels_of_image(low, number, nx)
-            faint = Weak(where, low["SIGMA"][which], own_part)
+            faint = WeakPixels(where, low["SIGMA"][which], own_part)
         images.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
     return images
 

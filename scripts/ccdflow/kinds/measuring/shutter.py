@@ -475,7 +475,9 @@ def _exposures_to_calibrate(context, group):
 def _flat_series(night, flats):
     """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
-    if not all(night.level_is_out(flat, amplifier) for flat in flats for amplifier in amplifiers):
+    if not all(
+        night.is_level_removed(flat, amplifier) for flat in flats for amplifier in amplifiers
+    ):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
     values_of_images = [_cell_means(night, flats, image) for image in night.images]

@@ -99,7 +99,7 @@ class _FrameJob:
         """Return the rows of an image of the product from which its statistics are taken."""
         if not self.is_sampled:
             return ()
-        return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
+        return sampled_rows(*shape, 1, rows_wanted=FRAME_ROWS)
 
     def header(self, make, reduced):
         """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
@@ -201,7 +201,7 @@ def _reduce_raw_file(context, job, row, raw):
             # It is not the file whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    content = checksum.noted_content(reduced.images[0].words, written)
+    content = checksum.content_checksum(reduced.images[0].words, written)
     return frame.target, content, _figures_of_frame(frame, reduced, samples, even)
 
 
@@ -255,7 +255,7 @@ def _reduce_by_rows(frame):
         shape = frame.geometry.shape
         small = SmallImage(shape, rows_read(frame.row)) if frame.is_looked_at else None
         streamed = streaming.stream_frame(
-            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small_image=small
         )
         _refuse_lit_overscan(frame, streamed.reduced)
         # Done before the product: little should happen between its renaming and its record.

@@ -14,7 +14,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
-from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
+from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rawfolder import is_inside
 
@@ -80,7 +80,7 @@ def values_shown(context, row, product, key, unit="adu"):
 
     Returns
     -------
-    values : ccdflow.pages.pictures.small_picture.Shown
+    values : ccdflow.pages.pictures.small_picture.PictureValues
     content : bytes
         The picture itself.
 
@@ -92,13 +92,13 @@ def values_shown(context, row, product, key, unit="adu"):
     path, rows = context.results / paths.small_picture(row.night, product), rows_read(row)
     with suppress(FileNotFoundError):
         content = path.read_bytes()
-        values = read_shown(content)
+        values = read_picture_values(content)
         if values is not None and values.key == key and values.rows in (rows, None):
             return values, content
     pixels = mapped_image_of(context, row, product)
     content = draw_small_picture(small_image(pixels, rows), key=key, unit=unit, rows=rows)
     atomic_write.write_directly(path, content)
-    return read_shown(content), content
+    return read_picture_values(content), content
 
 
 def mapped_image_of(context, row, product):

@@ -19,7 +19,7 @@ from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
-from ccdflow.pages.contents import Named, Picture, Section
+from ccdflow.pages.contents import NamedFile, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
@@ -479,7 +479,7 @@ class _FrameLine(NamedTuple):
     ----------
     file : str
     grade : str
-    bias, dark, flat : str or ccdflow.pages.contents.Named
+    bias, dark, flat : str or ccdflow.pages.contents.NamedFile
         Of each master, the name or why there is none.
     sky, sky_rms, sky_predicted : str
         Level of the sky, its standard deviation, and that predicted from the noise.
@@ -489,9 +489,9 @@ class _FrameLine(NamedTuple):
 
     file: str
     grade: str = ""
-    bias: str | Named = ""
-    dark: str | Named = ""
-    flat: str | Named = ""
+    bias: str | NamedFile = ""
+    dark: str | NamedFile = ""
+    flat: str | NamedFile = ""
     sky: str = ""
     sky_rms: str = ""
     sky_predicted: str = ""
@@ -518,7 +518,7 @@ def _frame_line(context, group, uses, names):
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
-    linked = Named(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
+    linked = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     return _FrameLine(linked, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
 
 
@@ -527,6 +527,6 @@ def _master_cell(use, names):
     if use is None:
         return "-"
     stem = Path(use.product).stem
-    return names.get(use.product) or Named(
+    return names.get(use.product) or NamedFile(
         stem, path=f"{paths.FROM_NIGHT}/{use.product}", file=use.product
     )

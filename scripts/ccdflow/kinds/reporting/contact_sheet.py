@@ -230,7 +230,7 @@ def _median_width(context, row, product, key, before):
         return {name: known[name] for name in ("measured", "width", "stars")}
     pixels = mapped_image_of(context, row, product)
     small = small_image(pixels)
-    width, stars = star_width(pixels, step=pixels_per_small_pixel(pixels.shape), small=small)
+    width, stars = star_width(pixels, step=pixels_per_small_pixel(pixels.shape), small_image=small)
     rounded = None if math.isnan(width) else round(width, 2)
     return {"measured": key, "width": rounded, "stars": stars}
 

@@ -71,24 +71,25 @@ def overview(frames, *, title="Before and after"):
     UserError
         If a frame is not fit to be drawn.
     """
-    drawn, left_out = [], 0
+    panels_of_frames, n_left_out = [], 0
     for frame in frames:
-        if len(drawn) < MOST_FRAMES:
-            drawn.append(take_panels(frame, _OVERVIEW_PIXELS))
+        if len(panels_of_frames) < MOST_FRAMES:
+            panels_of_frames.append(take_panels(frame, _OVERVIEW_PIXELS))
         else:
-            left_out += 1
-    if not drawn:
+            n_left_out += 1
+    if not panels_of_frames:
         raise ValueError("there is no frame to draw")
     explanation = (
         "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
         "the overscan, column by column (or row by row, where it lies above or below the image); "
         "the green band is the part that was used."
     )
-    if left_out:
-        explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."
-    heights = [_overview_height(panels) for panels in drawn]
+    if n_left_out:
+        n_drawn = len(panels_of_frames)
+        explanation += f" Drawn are the first {n_drawn} of {n_drawn + n_left_out} frames."
+    heights = [_overview_height(panels) for panels in panels_of_frames]
     raster, top = new_picture(title, explanation, sum(heights))
-    for panels, height in zip(drawn, heights, strict=True):
+    for panels, height in zip(panels_of_frames, heights, strict=True):
         _draw_row(raster, panels, top)
         top += height
     return raster.png()
@@ -131,24 +132,24 @@ def _draw_row(raster, panels, top):
 def _draw_pair(raster, panels, box):
     """Draw raw and reduced; of one height, unless their shapes are truly different."""
     left, top, width, height = box
-    ratio, other = panels.raw.ratio, panels.reduced.ratio
+    ratio, reduced_ratio = panels.raw.ratio, panels.reduced.ratio
     unit = panels.frame.unit
     _mark_regions(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
-    ratio = ratio if abs(other / ratio - 1) < 0.1 else other
-    second = left + width + SCALE_ROOM, top, width, height
-    draw_image(raster, second, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
+    ratio = ratio if abs(reduced_ratio / ratio - 1) < 0.1 else reduced_ratio
+    reduced_box = left + width + SCALE_ROOM, top, width, height
+    draw_image(raster, reduced_box, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
 
 def _mark_regions(raster, corners, frame):
     """Mark the kept regions and the used overscan on the raw image."""
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
-    rightwards, upwards = (right - left) / nx, (bottom - top) / ny
+    x_scale, y_scale = (right - left) / nx, (bottom - top) / ny
     marks = [(region, DATA_COLOUR) for region in frame.data]
     marks += [(strip.region, USED_COLOUR) for strip in frame.strips]
     for (y0, y1, x0, x1), colour in marks:
-        first, last = round(left + x0 * rightwards), round(left + x1 * rightwards)
-        upper, lower = round(bottom - y1 * upwards), round(bottom - y0 * upwards)
+        first, last = round(left + x0 * x_scale), round(left + x1 * x_scale)
+        upper, lower = round(bottom - y1 * y_scale), round(bottom - y0 * y_scale)
         raster.outline(first, upper, max(last, first + 2), max(lower, upper + 2), colour)
 
 
@@ -200,26 +201,26 @@ def _name_regions(panel, frame, profile):
             drawable_text(strip.amplifier)
         )
     for (start, stop), amplifiers in names.items():
-        several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
-        _write_tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), _USED_INK)
+        amplifier_names = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
+        _write_tag(panel, (start + stop) / 2 + 0.5, f"used {amplifier_names}".strip(), _USED_INK)
     for start, stop in _image_ranges(frame, profile):
         _write_tag(panel, (start + stop) / 2 + 0.5, "image", DATA_COLOUR)
     if frame.header_region is not None and header_differs(frame):
         _mark_header(panel, frame, profile)
 
 
-def _write_tag(panel, where, text, colour):
+def _write_tag(panel, position, text, colour):
     """Write a word above a panel, at a place on its axis.
 
     Parameters
     ----------
     panel : ccdflow.pages.pictures.plotpanel.PlotPanel
-    where : float
-        On the axis.
+    position : float
+        On the horizontal axis, in the unit of the panel.
     text, colour : str
     """
     raster, top = panel.raster, panel.corners[1]
-    raster.text(panel.x(where), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
+    raster.text(panel.x(position), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
 
 
 def _shown_range(frame, region, profile):
@@ -251,8 +252,8 @@ def _off_scale(values, limits):
     """
     low, high = limits
     distances = np.abs(values - (low + high) / 2)
-    beyond = np.isfinite(values) & (distances > (high - low) / 2)
-    return int(np.argmax(np.where(beyond, distances, 0))) if beyond.any() else None
+    is_beyond = np.isfinite(values) & (distances > (high - low) / 2)
+    return int(np.argmax(np.where(is_beyond, distances, 0))) if is_beyond.any() else None
 
 
 def _say_off_scale(panel, profile, unit, word):

@@ -89,15 +89,15 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         "bias takes out the part that all frames share."
     ) + (" Colours are those of the bars." if len(amplifiers) > _MOST_NAMED else "")
     # Two bars an amplifier, no nearer than their names allow.
-    tall = max(2.2, 2 * _BAR_WIDTH * len(amplifiers))
-    raster, top = new_picture(title, explanation, 4.1 + tall)
+    structure_height = max(2.2, 2 * _BAR_WIDTH * len(amplifiers))
+    raster, top = new_picture(title, explanation, 4.1 + structure_height)
     # First, because the edges of lines and letters use up the palette.
     for colour in SERIES:
         raster.colour(colour)
         raster.colour(lighter_colour(colour, _PALE_OPACITY))
     _draw_drift(raster, (LEFT_ROOM, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
-    _draw_structure(raster, (1.65, top + 3.45, 4.1, tall), amplifiers, unit)
+    _draw_structure(raster, (1.65, top + 3.45, 4.1, structure_height), amplifiers, unit)
     _draw_gain_by_number(raster, (6.8, top + 3.45, 5.0, 2.2), amplifiers, unit)
     return raster.png()
 
@@ -109,9 +109,9 @@ def _amplifier_name(amplifier, number):
 
 def _time_scale(amplifiers):
     """Return the length of an hour, and the name of the axis; 0 where times are not known."""
-    timed = all(len(each.hours) == len(each.levels) for each in amplifiers)
+    has_times = all(len(each.hours) == len(each.levels) for each in amplifiers)
     hours = [hour for each in amplifiers for hour in each.hours]
-    if not hours or not timed or not all(math.isfinite(hour) for hour in hours):
+    if not hours or not has_times or not all(math.isfinite(hour) for hour in hours):
         return 0, "bias, in order"
     if max(hours) - min(hours) < 1:
         return 60, "time (minutes)"
@@ -123,14 +123,14 @@ def _colour_of_amplifier(number):
     return SERIES[number % len(SERIES)]
 
 
-def _legend_entries(amplifiers, after=lambda each: ""):
+def _legend_entries(amplifiers):
     """Return the legend of amplifiers: colour, text and mark of each; () where they are many."""
     if len(amplifiers) > _MOST_NAMED:
         return []
     return [
         (
             _colour_of_amplifier(number),
-            _amplifier_name(each, number) + after(each),
+            _amplifier_name(each, number),
             MARKS[number % len(MARKS)],
         )
         for number, each in enumerate(amplifiers)
@@ -165,12 +165,12 @@ def _draw_drift(raster, box, amplifiers, unit):
     scale, axis_name = _time_scale(amplifiers)
     lines = []
     for each in amplifiers:
-        known = _finite_values(each.levels)
-        centre = float(np.median(known)) if known else math.nan
+        finite_levels = _finite_values(each.levels)
+        centre = float(np.median(finite_levels)) if finite_levels else math.nan
         times = [hour * scale for hour in each.hours] if scale else range(1, len(each.levels) + 1)
         lines.append((list(times), [level - centre for level in each.levels], centre))
-    every = _finite_values(value for _, change, _ in lines for value in change)
-    if not every:
+    changes = _finite_values(value for _, change, _ in lines for value in change)
+    if not changes:
         return write_sentence(raster, box, "No bias level was measured.")
     entries = _legend_entries(amplifiers)
     entries = [
@@ -182,7 +182,7 @@ def _draw_drift(raster, box, amplifiers, unit):
     room = 0.05 * (max(positions) - min(positions)) or 0.5
     panel = PlotPanel.with_legend(
         raster, box, x_range=(min(positions) - room, max(positions) + room),
-        y_range=_wide_scale(every),
+        y_range=_wide_scale(changes),
         title="Bias level through the night", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
@@ -203,9 +203,9 @@ def _draw_pairs(raster, box, amplifiers, unit):
     amplifiers : sequence of AmplifierNight
     unit : str
     """
-    claimed = [amplifier.claimed_noise for amplifier in amplifiers]
+    claimed_noises = [amplifier.claimed_noise for amplifier in amplifiers]
     noises = _finite_values(
-        [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
+        [*claimed_noises, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
     )
     if not noises:
         return write_sentence(
@@ -216,12 +216,12 @@ def _draw_pairs(raster, box, amplifiers, unit):
         for entry, amplifier in zip(_legend_entries(amplifiers), amplifiers, strict=False)
         if amplifier.pair_noise
     ]
-    if _finite_values(claimed):
+    if _finite_values(claimed_noises):
         entries.append((MUTED_INK, "claimed", "--"))
-    most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
-    room = 0.05 * (most - 1)
+    most_pairs = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
+    room = 0.05 * (most_pairs - 1)
     panel = PlotPanel.with_legend(
-        raster, box, x_range=(1 - room, most + room), y_range=_wide_scale(noises, least=0.01),
+        raster, box, x_range=(1 - room, most_pairs + room), y_range=_wide_scale(noises, least=0.01),
         title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
@@ -282,18 +282,20 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     amplifiers : sequence of AmplifierNight
     unit : str
     """
-    most = max([1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)])
-    if most == 1:
+    most_frames = max(
+        [1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)]
+    )
+    if most_frames == 1:
         return write_sentence(raster, box, "No biases were combined.")
-    counts = np.geomspace(1, most, 50)
-    highest, curves = [], []
+    counts = np.geomspace(1, most_frames, 50)
+    drawn_noises, curves = [], []
     for number, amplifier in enumerate(amplifiers):
-        highest += _finite_values(noise for _, noise in amplifier.combined_noise)
-        known = _finite_values(amplifier.pair_noise)
-        if amplifier.combined_noise and known:
-            single = float(np.median(known))
-            curves.append((single / np.sqrt(counts), _colour_of_amplifier(number)))
-            highest.append(single)
+        drawn_noises += _finite_values(noise for _, noise in amplifier.combined_noise)
+        pair_noises = _finite_values(amplifier.pair_noise)
+        if amplifier.combined_noise and pair_noises:
+            read_noise = float(np.median(pair_noises))
+            curves.append((read_noise / np.sqrt(counts), _colour_of_amplifier(number)))
+            drawn_noises.append(read_noise)
     entries = [
         (colour, text, f"{mark}, hollow")
         for (colour, text, mark), amplifier in zip(
@@ -302,9 +304,10 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         if amplifier.combined_noise
     ]
     entries.append((MUTED_INK, "read noise / √N"))
-    room = 0.05 * (most - 1)
+    room = 0.05 * (most_frames - 1)
     panel = PlotPanel.with_legend(
-        raster, box, x_range=(1 - room, most + room), y_range=(0, 1.05 * max(highest, default=1.0)),
+        raster, box, x_range=(1 - room, most_frames + room),
+        y_range=(0, 1.05 * max(drawn_noises, default=1.0)),
         title="Noise of the combined bias", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "number of frames, N", unit)

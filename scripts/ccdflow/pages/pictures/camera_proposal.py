@@ -14,13 +14,13 @@ from ccdflow.pages.pictures.style import FAINT_INK, INK, PAPER, SERIES, WHITE
 # Colours of science pixels, of sections that the header claims, and of the overscan that is used.
 _DATA_COLOUR, _CLAIM_COLOUR, _USED_COLOUR = SERIES[:3]
 # The colour of columns of the overscan that are left out.
-_LEFT_OUT = "#c0392b"
+_LEFT_OUT_COLOUR = "#c0392b"
 
 # A file of more images shows the first of them: they are alike.
 _MOST_IMAGES = 4
 
 # Pixels of a side of the drawn image, at least.
-_THUMBNAIL = 400
+_THUMBNAIL_PIXELS = 400
 
 
 def proposal_picture(findings, images, *, title):
@@ -47,23 +47,25 @@ def proposal_picture(findings, images, *, title):
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK, fontsize=13, x=0.01, ha="left")
     grid = figure.add_gridspec(len(images_shown), 3, width_ratios=(1.15, 1.2, 1.9))
-    for number, seen in enumerate(images_shown):
-        axis = _axis_of(seen)
+    for number, image_findings in enumerate(images_shown):
+        axis = _axis_of(image_findings)
         panels = [figure.add_subplot(grid[number, column]) for column in range(3)]
         for panel in panels:
             _style_panel(panel)
-        prefix = f"HDU {seen.hdu}: " if len(findings) > 1 else ""
-        _draw_image(panels[0], images[seen.hdu], seen, prefix)
+        prefix = f"HDU {image_findings.hdu}: " if len(findings) > 1 else ""
+        _draw_image(panels[0], images[image_findings.hdu], image_findings, prefix)
         _draw_levels(panels[1], axis)
-        _draw_strip(panels[2], seen, axis)
+        _draw_strip(panels[2], image_findings, axis)
     buffer = io.BytesIO()
     canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _axis_of(seen):
+def _axis_of(findings):
     """Return the axis that is drawn: columns, unless strips were found among rows alone."""
-    return seen.columns if seen.columns.strips or not seen.rows.strips else seen.rows
+    return (
+        findings.columns if findings.columns.strips or not findings.rows.strips else findings.rows
+    )
 
 
 def _style_panel(panel):
@@ -76,7 +78,7 @@ def _style_panel(panel):
         side.set_color(FAINT_INK)
 
 
-def _draw_image(panel, image, seen, prefix):
+def _draw_image(panel, image, findings, prefix):
     """Draw a frame with the amplifiers and strips that were found.
 
     Parameters
@@ -84,19 +86,19 @@ def _draw_image(panel, image, seen, prefix):
     panel : matplotlib.axes.Axes
     image : numpy.ndarray of shape (ny, nx)
         In the type of the file.
-    seen : ccdflow.camera.proposing.image_examination.ImageFindings
+    findings : ccdflow.camera.proposing.image_examination.ImageFindings
         The amplifiers and strips.
     prefix : str
         Before the names of the amplifiers.
     """
-    ny, nx = seen.shape
-    small = image.reshape(seen.shape)[
-        :: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)
+    ny, nx = findings.shape
+    thumbnail = image.reshape(findings.shape)[
+        :: max(1, ny // _THUMBNAIL_PIXELS), :: max(1, nx // _THUMBNAIL_PIXELS)
     ].astype(float)
-    finite = small[np.isfinite(small)]
-    low, high = np.percentile(finite, (2, 97)) if finite.size else (0.0, 1.0)
+    finite_values = thumbnail[np.isfinite(thumbnail)]
+    low, high = np.percentile(finite_values, (2, 97)) if finite_values.size else (0.0, 1.0)
     panel.imshow(
-        small,
+        thumbnail,
         origin="lower",
         cmap="Greys_r",
         vmin=low,
@@ -106,7 +108,7 @@ def _draw_image(panel, image, seen, prefix):
         interpolation="nearest",
     )
     panel.grid(visible=False)
-    for name, data, strips in seen.amplifiers:
+    for name, data, strips in findings.amplifiers:
         _draw_border(panel, data, _DATA_COLOUR)
         for strip in strips:
             _draw_border(panel, strip, _USED_COLOUR)
@@ -114,18 +116,18 @@ def _draw_image(panel, image, seen, prefix):
         panel.text(
             *middle, name, color=_DATA_COLOUR, ha="center", va="center", fontsize=11, weight="bold"
         )
-    for keyword, region in seen.claimed:
+    for keyword, region in findings.claimed_sections:
         if keyword == "BIASSEC":
-            _draw_border(panel, region, _CLAIM_COLOUR, dashed=True)
+            _draw_border(panel, region, _CLAIM_COLOUR, is_dashed=True)
     text = f"{prefix}data (blue), overscan (green)"
-    if "BIASSEC" in dict(seen.claimed):
+    if "BIASSEC" in dict(findings.claimed_sections):
         text += ", BIASSEC (dashed)"
     panel.set_title(text, fontsize=9, color=INK, loc="left")
     panel.set_xlabel("column (pixels)", fontsize=8, color=INK)
     panel.set_ylabel("row (pixels)", fontsize=8, color=INK)
 
 
-def _draw_border(panel, region, colour, *, dashed=False):
+def _draw_border(panel, region, colour, *, is_dashed=False):
     """Draw the border of a region.
 
     Parameters
@@ -133,7 +135,7 @@ def _draw_border(panel, region, colour, *, dashed=False):
     panel : matplotlib.axes.Axes
     region : ccdflow.camera.sections.Region
     colour : str
-    dashed : bool
+    is_dashed : bool
     """
     panel.add_patch(
         Rectangle(
@@ -143,7 +145,7 @@ def _draw_border(panel, region, colour, *, dashed=False):
             fill=False,
             edgecolor=colour,
             linewidth=1.6,
-            linestyle=(0, (3, 2)) if dashed else "-",
+            linestyle=(0, (3, 2)) if is_dashed else "-",
         )
     )
 
@@ -163,13 +165,13 @@ def _draw_levels(panel, axis):
     panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
 
 
-def _draw_strip(panel, seen, axis):
+def _draw_strip(panel, findings, axis):
     """Draw the strips and their surroundings enlarged: used and unused parts."""
     if not axis.strips:
-        _write_why_no_strip(panel, seen)
+        _write_why_no_strip(panel, findings)
         return
-    used = {x for region in _used_overscan(seen) for x in axis.ends_of(region)}
-    first, last = _range_near_strips(axis, used)
+    used_ends = {x for region in _used_overscan(findings) for x in axis.ends_of(region)}
+    first, last = _range_near_strips(axis, used_ends)
     level = min(strip.level for strip in axis.strips)
     strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
     levels_left_out = [value + s.level - level for s in strips_shown for _, value in s.left_out]
@@ -177,9 +179,9 @@ def _draw_strip(panel, seen, axis):
     low, high = min([*levels, *levels_left_out]), max([*levels, *levels_left_out])
     room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
     panel.set_ylim(low - 2 * room, high + 3 * room)
-    _draw_points(panel, axis, first, last, strips=strips_shown, used=used, level=level)
-    _draw_claim(panel, seen, axis, first, last)
-    _name_strips(panel, seen, axis, level, room)
+    _draw_points(panel, axis, first, last, strips=strips_shown, used_ends=used_ends, level=level)
+    _draw_claim(panel, findings, axis, first, last)
+    _name_strips(panel, findings, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
@@ -187,23 +189,25 @@ def _draw_strip(panel, seen, axis):
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 
-def _write_why_no_strip(panel, seen):
+def _write_why_no_strip(panel, findings):
     """Write the reason why no strip is drawn."""
     panel.set_axis_off()
     text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
-    if not seen.has_light:
+    if not findings.has_light:
         text = "There is too little light in this frame\nto tell overscan from science pixels."
     panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
 
 
-def _range_near_strips(axis, used):
+def _range_near_strips(axis, used_ends):
     """Return the half-open range along an axis that has the strips; those used, if far apart."""
-    near = _ends_and_positions(axis.strips)
+    positions = _ends_and_positions(axis.strips)
     # Strips on both sides of the data would leave them no room.
-    if max(near) - min(near) > len(axis.levels) / 2:
-        own = [strip for strip in axis.strips if strip.start in used] or axis.strips[:1]
-        near = _ends_and_positions(own)
-    return max(0, min(near) - 6), min(len(axis.levels), max(near) + 7)
+    if max(positions) - min(positions) > len(axis.levels) / 2:
+        used_strips = [strip for strip in axis.strips if strip.start in used_ends] or axis.strips[
+            :1
+        ]
+        positions = _ends_and_positions(used_strips)
+    return max(0, min(positions) - 6), min(len(axis.levels), max(positions) + 7)
 
 
 def _ends_and_positions(strips):
@@ -211,16 +215,16 @@ def _ends_and_positions(strips):
     return [x for strip in strips for x in (strip.start, strip.stop, *_columns_left_out(strip))]
 
 
-def _used_overscan(seen):
+def _used_overscan(findings):
     """Return the overscan strips of all amplifiers."""
-    return [strip for *_, strips in seen.amplifiers for strip in strips]
+    return [strip for *_, strips in findings.amplifiers for strip in strips]
 
 
 def _columns_left_out(strip):
     return [x for x, _ in strip.left_out]
 
 
-def _draw_points(panel, axis, first, last, *, strips, used, level):
+def _draw_points(panel, axis, first, last, *, strips, used_ends, level):
     """Draw the levels of columns or rows: used, left out, and others.
 
     Parameters
@@ -230,20 +234,22 @@ def _draw_points(panel, axis, first, last, *, strips, used, level):
     first, last : int
         The range shown, half-open.
     strips : list of ccdflow.camera.proposing.lit_columns.Strip
-    used : set of int
+    used_ends : set of int
         Ends of the strips that become overscan.
     level : float
         adu: the zero of the scale.
     """
     positions = np.arange(first, last)
-    is_in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
+    is_in_used = [
+        any(s.start <= x < s.stop and s.start in used_ends for s in strips) for x in positions
+    ]
     left_out = {x for strip in strips for x, _ in strip.left_out}
     is_left_out = [x in left_out for x in positions]
     is_other = ~(np.array(is_in_used) | np.array(is_left_out))
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
         (np.array(is_in_used), _USED_COLOUR, "used as overscan", "o"),
-        (np.array(is_left_out), _LEFT_OUT, "left out", "X"),
+        (np.array(is_left_out), _LEFT_OUT_COLOUR, "left out", "X"),
         (is_other, _DATA_COLOUR, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()
@@ -252,29 +258,29 @@ def _draw_points(panel, axis, first, last, *, strips, used, level):
                 positions[flags] + 1, values[flags], marker, color=colour, markersize=5, label=label
             )
     for strip in strips:
-        if strip.start in used:
+        if strip.start in used_ends:
             panel.axvspan(
                 strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.12, linewidth=0
             )
 
 
-def _name_strips(panel, seen, axis, level, room):
+def _name_strips(panel, findings, axis, level, room):
     """Write each amplifier's name at its strip, where there is more than one.
 
     Parameters
     ----------
     panel : matplotlib.axes.Axes
-    seen : ccdflow.camera.proposing.image_examination.ImageFindings
+    findings : ccdflow.camera.proposing.image_examination.ImageFindings
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     level : float
         adu: the zero of the scale.
     room : float
         adu between a strip and its name.
     """
-    if len(seen.amplifiers) < 2:
+    if len(findings.amplifiers) < 2:
         return
     strips = {(strip.start, strip.stop): strip for strip in axis.strips}
-    for name, _, regions in seen.amplifiers:
+    for name, _, regions in findings.amplifiers:
         for region in regions:
             strip = strips.get(axis.ends_of(region))
             if strip is None:
@@ -290,18 +296,18 @@ def _name_strips(panel, seen, axis, level, room):
             )
 
 
-def _draw_claim(panel, seen, axis, first, last):
+def _draw_claim(panel, findings, axis, first, last):
     """Draw the ends of the overscan that the header claims.
 
     Parameters
     ----------
     panel : matplotlib.axes.Axes
-    seen : ccdflow.camera.proposing.image_examination.ImageFindings
+    findings : ccdflow.camera.proposing.image_examination.ImageFindings
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     first, last : int
         The range shown, half-open.
     """
-    region = dict(seen.claimed).get("BIASSEC")
+    region = dict(findings.claimed_sections).get("BIASSEC")
     if region is None:
         return
     start, stop = axis.ends_of(region)

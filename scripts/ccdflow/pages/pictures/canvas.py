@@ -48,13 +48,13 @@ _HEADLINE_LETTERS = 95
 # Width of a letter of a legend and of a panel's title, and of the mark beside an entry, inches.
 _LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
 # A legend inside a panel wider than this has two columns, inches.
-_TWO_COLUMNS = 8
+_TWO_COLUMNS_WIDTH = 8
 # Room above a legend inside a panel, inches; the part of the panel that it may take.
-_ABOVE_LEGEND, _MOST_LEGEND = 0.1, 0.6
+_ABOVE_LEGEND, _MOST_LEGEND_PART = 0.1, 0.6
 # Room above and below the values on a vertical scale, part of their range.
 _SCALE_ROOM = 0.12
 # At most this many entries of a legend fit beside a panel.
-_LEGEND_ENTRIES = 8
+_MOST_LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
 _STYLE = {
     "font.family": [_FONT],
@@ -86,7 +86,7 @@ _STYLE = {
 # Matplotlib's settings and font caches are global: jobs that run as threads draw one at a time.
 _LOCK = threading.Lock()
 # The thread whose fonts are open.
-_fonts_of = {}
+_font_state = {}
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def _close_fonts_of_others():
     A watch draws each page in a thread of its own, so files and memory would grow with its pages.
     """
     thread = threading.get_ident()
-    if _fonts_of.get("thread") != thread:
+    if _font_state.get("thread") != thread:
         font_manager._get_font.cache_clear()
-        _fonts_of["thread"] = thread
+        _font_state["thread"] = thread
 
 
 def new_figure(title, explanation, *, height):
@@ -183,8 +183,8 @@ class AxesMaker:
         top : float
             Inches below the corner under the headline.
         """
-        where = 1 - (self.above + top + _ABOVE_HEADING) / self.total
-        self.figure.text(_MARGIN / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
+        y = 1 - (self.above + top + _ABOVE_HEADING) / self.total
+        self.figure.text(_MARGIN / WIDTH, y, text, va="top", fontsize=10.5, fontweight="bold")
 
 
 def png_bytes(figure):
@@ -192,10 +192,10 @@ def png_bytes(figure):
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
-    small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    small.putpalette(_with_exact_ground(small.getpalette()))
-    about = description_chunk(figure.get_label())
-    small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
+    reduced = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.putpalette(_with_exact_ground(reduced.getpalette()))
+    description = description_chunk(figure.get_label())
+    reduced.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=description)
     return stream.getvalue()
 
 
@@ -203,8 +203,8 @@ def _with_exact_ground(palette):
     """Put the two colours of the ground into a palette, where it has their nearest ones."""
     colours = np.array(palette).reshape(-1, 3)
     for ground in (PAPER, "#ffffff"):
-        exact = [int(ground[at : at + 2], 16) for at in (1, 3, 5)]
-        colours[np.abs(colours - exact).sum(axis=1).argmin()] = exact
+        ground_rgb = [int(ground[index : index + 2], 16) for index in (1, 3, 5)]
+        colours[np.abs(colours - ground_rgb).sum(axis=1).argmin()] = ground_rgb
     return colours.ravel().tolist()
 
 
@@ -228,21 +228,21 @@ def legend(axes):
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    if len(labels) > _LEGEND_ENTRIES:
-        left_out = len(labels) - _LEGEND_ENTRIES + 1
-        handles = handles[: _LEGEND_ENTRIES - 1]
-        labels = labels[: _LEGEND_ENTRIES - 1]
-        labels[-1] += f"  (and {left_out} more)"
+    if len(labels) > _MOST_LEGEND_ENTRIES:
+        n_left_out = len(labels) - _MOST_LEGEND_ENTRIES + 1
+        handles = handles[: _MOST_LEGEND_ENTRIES - 1]
+        labels = labels[: _MOST_LEGEND_ENTRIES - 1]
+        labels[-1] += f"  (and {n_left_out} more)"
     inches = axes.get_position().width * WIDTH
-    needed = _LEGEND_LETTER * sum(map(len, labels)) + _LEGEND_MARK * len(labels)
-    needed += _TITLE_LETTER * len(axes.get_title(loc="left"))
-    if needed < inches:
+    legend_width = _LEGEND_LETTER * sum(map(len, labels)) + _LEGEND_MARK * len(labels)
+    legend_width += _TITLE_LETTER * len(axes.get_title(loc="left"))
+    if legend_width < inches:
         axes.legend(
             handles, labels, ncols=len(labels), loc="lower right", bbox_to_anchor=(1.0, 1.0),
             borderaxespad=0.1,
         )  # fmt: skip
     else:
-        columns = 1 + (inches > _TWO_COLUMNS)
+        columns = 1 + (inches > _TWO_COLUMNS_WIDTH)
         _make_room(axes, _ABOVE_LEGEND + _LEGEND_LINE * math.ceil(len(labels) / columns))
         axes.legend(handles, labels, ncols=columns, loc="upper right")
 
@@ -250,11 +250,11 @@ def legend(axes):
 def _make_room(axes, inches):
     """Raise the upper end of the vertical scale, so that the curves end so far below it."""
     low, high = axes.get_ylim()
-    free = inches / (axes.get_position().height * axes.figure.get_figheight())
-    axes.set_ylim(low, low + (high - low) / (1 - min(free, _MOST_LEGEND)))
+    room_part = inches / (axes.get_position().height * axes.figure.get_figheight())
+    axes.set_ylim(low, low + (high - low) / (1 - min(room_part, _MOST_LEGEND_PART)))
 
 
-def set_vertical_scale(axes, values, *, least=1e-3):
+def set_vertical_scale(axes, values, *, least_room=1e-3):
     """Set the vertical scale for values, wide enough that noise does not look like jumps.
 
     Parameters
@@ -263,18 +263,18 @@ def set_vertical_scale(axes, values, *, least=1e-3):
         Whose vertical scale is set.
     values : sequence of float
         The values drawn; NaN is left out.
-    least : float, optional
+    least_room : float, optional
         Fraction of the largest value, on each side.
     """
-    finite = np.asarray([value for value in values if math.isfinite(value)])
-    if finite.size == 0:
+    finite_values = np.asarray([value for value in values if math.isfinite(value)])
+    if finite_values.size == 0:
         return
-    low, high = float(finite.min()), float(finite.max())
-    least *= max(abs(low), abs(high), 1.0)
-    room = max(_SCALE_ROOM * (high - low), least)
+    low, high = float(finite_values.min()), float(finite_values.max())
+    least_room *= max(abs(low), abs(high), 1.0)
+    room = max(_SCALE_ROOM * (high - low), least_room)
     axes.set_ylim(low - room, high + room)
 
 
 def line_style(number):
-    """Colour and marker of the line with this number."""
+    """Return colour and marker of the line with this number, as keywords of Matplotlib."""
     return {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}

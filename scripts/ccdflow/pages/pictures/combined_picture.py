@@ -19,10 +19,10 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 # Most pixels of a side of the image that is drawn: as many as the picture has room for.
 _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
-_SAMPLED_SIDE = 500
+_SAMPLED_SIDE_PIXELS = 500
 # The mean of the pixels within the noise about the last mean is taken this many times.
 _ITERATIONS = 20
-_BARS = "#b0cbdf"
+_BAR_COLOUR = "#b0cbdf"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CombinedPanels:
     rejected : float
         Fraction of the members' pixels that were rejected, 0 to 1; NaN where not known.
     recipe : str
-        How it was made, in a few words.
+        Recipe of the combination, in a few words.
     unit : str
         Unit of the pixels.
     """
@@ -86,17 +86,17 @@ def combined_bias_picture(combined, *, title=None):
             file=combined.name,
             remedy="look at its frames: all their pixels are NaN or infinite",
         )
-    small = shrink(image, _SHOWN_PIXELS)
-    boxes, height = _combined_layout(small.ratio)
+    shrunk = shrink(image, _SHOWN_PIXELS)
+    boxes, height = _combined_layout(shrunk.ratio)
     title = title or f"Combined bias: {combined.name}"
-    raster, above = new_picture(title, _combined_sentence(combined), height)
-    image_box, column_box, row_box, spread = (
-        (left, top + above, *size) for left, top, *size in boxes
+    raster, panels_top = new_picture(title, _combined_sentence(combined), height)
+    image_box, column_box, row_box, histogram_box = (
+        (left, top + panels_top, *size) for left, top, *size in boxes
     )
-    draw_image(raster, image_box, small, combined.unit, "Combined bias")
+    draw_image(raster, image_box, shrunk, combined.unit, "Combined bias")
     _draw_line_profile(raster, column_box, image, combined.unit, axis=0)
     _draw_line_profile(raster, row_box, image, combined.unit, axis=1)
-    _draw_histogram(raster, spread, combined)
+    _draw_histogram(raster, histogram_box, combined)
     return raster.png()
 
 
@@ -104,21 +104,21 @@ def _combined_layout(ratio):
     """Return boxes for image, columns, rows and distribution, and the height of it all."""
     if ratio < 1.0:
         width = 4.3
-        tall = max(2.1, width * ratio)
-        below = 0.35 + tall + BELOW_ROOM + 0.2
+        image_height = max(2.1, width * ratio)
+        profiles_top = 0.35 + image_height + BELOW_ROOM + 0.2
         return [
             (LEFT_ROOM, 0.35, width, width * ratio),
-            (LEFT_ROOM, below, 4.9, 2.0),
-            (6.9, below, 4.9, 2.0),
-            (6.9, 0.35, 4.9, tall),
-        ], below + 2.0 + 0.6
+            (LEFT_ROOM, profiles_top, 4.9, 2.0),
+            (6.9, profiles_top, 4.9, 2.0),
+            (6.9, 0.35, 4.9, image_height),
+        ], profiles_top + 2.0 + 0.6
     width = 2.7
-    tall = max(4.9, width * ratio)
+    image_height = max(4.9, width * ratio)
     start = LEFT_ROOM + width + SCALE_ROOM + 0.6
-    height = (tall - 2 * BELOW_ROOM) / 3
+    height = (image_height - 2 * BELOW_ROOM) / 3
     tops = [0.35 + number * (height + BELOW_ROOM) for number in range(3)]
-    right = [(start, top, WIDTH - start - 0.2, height) for top in tops]
-    return [(LEFT_ROOM, 0.35, width, width * ratio), *right], 0.35 + tall + 0.6
+    right_boxes = [(start, top, WIDTH - start - 0.2, height) for top in tops]
+    return [(LEFT_ROOM, 0.35, width, width * ratio), *right_boxes], 0.35 + image_height + 0.6
 
 
 def _combined_sentence(combined):
@@ -143,7 +143,9 @@ def _combined_sentence(combined):
 
 def _sampled_lines_of(image, *axes):
     """Return evenly spaced rows or columns of a big image; all where those have no pixel."""
-    steps = [max(1, image.shape[axis] // _SAMPLED_SIDE) if axis in axes else 1 for axis in (0, 1)]
+    steps = [
+        max(1, image.shape[axis] // _SAMPLED_SIDE_PIXELS) if axis in axes else 1 for axis in (0, 1)
+    ]
     part = image[:: steps[0], :: steps[1]]
     part = part if np.isfinite(part).any() else image
     return np.asarray(part, part.dtype.newbyteorder("="))
@@ -163,12 +165,12 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     axis : {0, 1}
     """
     values = mean_of_middle_half(_sampled_lines_of(image, axis), axis=axis)
-    line, across = ("column", "rows") if axis == 0 else ("row", "columns")
+    line, other_lines = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))
     room = 0.4 * (high - low) or 0.5
     edge = 0.01 * values.size
     panel = PlotPanel(raster, box, (1 - edge, values.size + edge), (low - room, high + room))
-    title = f"Each {line}, typical value over all {across}"
+    title = f"Each {line}, typical value over all {other_lines}"
     panel.axes(title, f"{line} (pixels)", unit)
     panel.curve(np.arange(1, values.size + 1), values, SERIES[0], 0.8)
 
@@ -196,8 +198,8 @@ def _draw_histogram(raster, box, combined):
     highest = 1.05 * float(max(share.max(), curve.max()))
     panel = PlotPanel(raster, box, (edges[0], edges[-1]), (0, highest))
     panel.axes("All pixels", f"value ({combined.unit})", "% of the pixels", is_whole=False)
-    panel.bars(edges, share, _BARS)
-    entries = [(_BARS, "pixels")]
+    panel.bars(edges, share, _BAR_COLOUR)
+    entries = [(_BAR_COLOUR, "pixels")]
     if curves:
         panel.curve(middle, curve, SERIES[1])
         entries.append((SERIES[1], "noise alone, as predicted"))
@@ -207,10 +209,10 @@ def _draw_histogram(raster, box, combined):
 def _middle_of_noise(values, centre, predicted):
     """Return the middle of the pixels within the noise: structure above it moves the median."""
     for _ in range(_ITERATIONS if predicted else 0):
-        near = values[np.abs(values - centre) < 1.5 * max(predicted)]
-        if not near.size:
+        near_values = values[np.abs(values - centre) < 1.5 * max(predicted)]
+        if not near_values.size:
             break
-        centre = float(near.mean(dtype=np.float64))
+        centre = float(near_values.mean(dtype=np.float64))
     return centre
 
 
@@ -229,12 +231,12 @@ def _bin_edges(values, centre, reach, bins=60):
         Their number at most.
     """
     width = 2 * reach / bins
-    near, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
+    near_values, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
     # Few values lie between the steps: those are left by clipping.
-    near = near[counts > 0.1 * counts.max(initial=0)]
-    step = float(np.median(np.diff(near))) if near.size > 1 else 0.0
+    near_values = near_values[counts > 0.1 * counts.max(initial=0)]
+    step = float(np.median(np.diff(near_values))) if near_values.size > 1 else 0.0
     if step > width / 8:
         width = step * max(1, round(width / step))
-        centre = float(near[np.argmin(np.abs(near - centre))]) + step / 2
+        centre = float(near_values[np.argmin(np.abs(near_values - centre))]) + step / 2
     count = math.ceil(reach / width)
     return centre + width * np.arange(-count, count + 1)

@@ -72,6 +72,6 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     for night, column in column_of.items():
         name = drawable_text(night)[:_NIGHT_LETTERS]
         half = font(NUMBER, bold=False).getlength(name) / 2
-        at = panel.x(column), bottom + _TO_NIGHT + half
-        raster.text(*at, name, MUTED_INK, points=NUMBER, upright=True)
+        place = panel.x(column), bottom + _TO_NIGHT + half
+        raster.text(*place, name, MUTED_INK, points=NUMBER, upright=True)
     return raster.png()

@@ -61,23 +61,23 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
         raise ValueError("there is no image to draw")
-    is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL_RATIO
+    is_tall = min(image.ratio for _, images in shrunk_rows for image, *_ in images) > _TALL_RATIO
     pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
     widest = _NARROW_WIDTH if pairs == 2 else _MOST_WIDTH
     lines = [shrunk_rows[first : first + pairs] for first in range(0, len(shrunk_rows), pairs)]
     heights = [
-        min(widest * max(small.ratio for _, own in line for small, *_ in own), _MOST_WIDTH)
+        min(widest * max(image.ratio for _, images in line for image, *_ in images), _MOST_WIDTH)
         for line in lines
     ]
     raster, top = new_picture(title, explanation, sum(height + 1.05 for height in heights))
     for line, height in zip(lines, heights, strict=True):
-        for number, (headline, own) in enumerate(line):
+        for number, (headline, images) in enumerate(line):
             left = number * WIDTH / pairs
             write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
-            for index, (small, unit, name) in enumerate(own):
+            for index, (image, unit, name) in enumerate(images):
                 shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM))
                 box = left + LEFT_ROOM + shift, top + 0.5, widest, height
-                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not index)
+                draw_image(raster, box, image, unit, name, scale=scale, has_rows=not index)
         top += height + 1.05
     return raster.png()
 

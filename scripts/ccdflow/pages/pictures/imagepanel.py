@@ -20,15 +20,15 @@ from ccdflow.pages.pictures.style import (
 )
 
 # Few enough that noise does not fill most of the file.
-_SHADES = 48
+_SHADE_COUNT = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
-_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
+_COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 
 TICK = 4
 """Length of a tick, pixels."""
 
 # The colour scale: its distance from the image, its width, the length of its arrows.
-_GAP, _BAR, _ARROW = pixels(0.08), pixels(0.12), 15
+_SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15
 # An image is smoothed unless it is enlarged enough for its pixels to be seen.
 _ENLARGED_FACTOR = 3
 
@@ -36,8 +36,8 @@ _ENLARGED_FACTOR = 3
 @cache
 def shades():
     """Return the colours of images, the darkest first."""
-    stops = np.array([list(bytes.fromhex(each[1:])) for each in _STOPS], float)
-    fractions = np.linspace(0, len(stops) - 1, _SHADES)
+    stops = np.array([list(bytes.fromhex(each[1:])) for each in _COLOUR_STOPS], float)
+    fractions = np.linspace(0, len(stops) - 1, _SHADE_COUNT)
     mixed = [np.interp(fractions, np.arange(len(stops)), channel) for channel in stops.T]
     return ["#" + bytes(each).hex() for each in np.rint(np.stack(mixed, 1)).astype(np.uint8)]
 
@@ -73,9 +73,9 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     sides = left, top, left + width, top + width * ratio
     left, top, right, bottom = corners = tuple(pixels(each) for each in sides)
     values = image.values
-    finite = np.isfinite(values)
-    chosen = scale_of(values, scale)
-    fractions = chosen.place(np.where(finite, values, chosen.low)).clip(0, 1)
+    is_finite = np.isfinite(values)
+    colour_scale = scale_of(values, scale)
+    fractions = colour_scale.place(np.where(is_finite, values, colour_scale.low)).clip(0, 1)
     ny, nx = image.shape
     rows, columns = values.shape
     # The blocks at the far edges may reach beyond the image.
@@ -83,29 +83,32 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
         round((right - left) * columns * image.step / nx),
         round((bottom - top) * rows * image.step / ny),
     )
-    drawn = _shade_numbers(raster, _resize(fractions, size))
-    if not finite.all():
-        drawn[_resize(finite.astype(float), size) < 0.5] = raster.colour(FAINT_INK)
-    raster.put(left, top, drawn[: bottom - top, : right - left][::-1])
+    shade_numbers = _shade_numbers(raster, _resize(fractions, size))
+    if not is_finite.all():
+        shade_numbers[_resize(is_finite.astype(float), size) < 0.5] = raster.colour(FAINT_INK)
+    raster.put(left, top, shade_numbers[: bottom - top, : right - left][::-1])
     raster.text(left, top - 7, title, INK, points=TITLE)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
-    known = values[finite]
-    ends = bool((known < chosen.low).any()), bool((known > chosen.high).any())
-    _draw_scale(raster, corners, chosen, unit, ends)
+    finite_values = values[is_finite]
+    has_beyond = (
+        bool((finite_values < colour_scale.low).any()),
+        bool((finite_values > colour_scale.high).any()),
+    )
+    _draw_scale(raster, corners, colour_scale, unit, has_beyond)
     return corners
 
 
 def _shade_numbers(raster, fractions):
     """Return the numbers of the colours of values in [0, 1]."""
     numbers = np.array([raster.colour(each) for each in shades()], np.uint8)
-    return numbers[np.minimum((fractions * _SHADES).astype(int), _SHADES - 1)]
+    return numbers[np.minimum((fractions * _SHADE_COUNT).astype(int), _SHADE_COUNT - 1)]
 
 
 def _resize(values, size):
     """Return values (ny, nx) in [0, 1], stretched or shrunk to (width, height) pixels."""
     rows, columns = values.shape
-    enlarged = min(size[0] / columns, size[1] / rows)
-    method = Image.Resampling.BOX if enlarged >= _ENLARGED_FACTOR else Image.Resampling.HAMMING
+    factor = min(size[0] / columns, size[1] / rows)
+    method = Image.Resampling.BOX if factor >= _ENLARGED_FACTOR else Image.Resampling.HAMMING
     if size == (columns, rows):
         return values
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, method)).clip(0, 1)
@@ -126,26 +129,26 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     """
     left, top, right, bottom = corners
     ny, nx = shape
-    across, upwards = (right - left) / nx, (bottom - top) / ny
+    x_scale, y_scale = (right - left) / nx, (bottom - top) / ny
     ticks = nice_ticks(0.5, nx + 0.5, max(2, (right - left) // 60), is_whole=True)
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
-        x = left + (value - 0.5) * across
+        x = left + (value - 0.5) * x_scale
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
         raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
     raster.text((left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL, anchor="ms")
     ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
-        y = bottom - (value - 0.5) * upwards
+        y = bottom - (value - 0.5) * y_scale
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
         raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
     if has_rows:
-        away = TICK + 16 + 8 * max(map(len, texts), default=0)
+        name_distance = TICK + 16 + 8 * max(map(len, texts), default=0)
         name = "row (pixels)"
-        raster.text(left - away, (top + bottom) / 2, name, INK, points=LABEL, upright=True)
+        raster.text(left - name_distance, (top + bottom) / 2, name, INK, points=LABEL, upright=True)
 
 
-def _draw_scale(raster, corners, scale, unit, ends):
+def _draw_scale(raster, corners, scale, unit, has_beyond):
     """Draw the colour scale; an arrow where values lie beyond its end.
 
     Parameters
@@ -153,21 +156,21 @@ def _draw_scale(raster, corners, scale, unit, ends):
     raster : Raster
     corners : (int, int, int, int)
         Left, top, right and bottom of the image, pixels of the picture.
-    scale : ccdflow.pages.pictures.scales.Linear or ccdflow.pages.pictures.scales.Asinh
+    scale : ccdflow.pages.pictures.scales.LinearScale or ccdflow.pages.pictures.scales.AsinhScale
     unit : str
-    ends : (bool, bool)
+    has_beyond : (bool, bool)
         Whether values lie below the scale, and above it.
     """
     _, top, right, bottom = corners
-    left, right = right + _GAP, right + _GAP + _BAR
+    left, right = right + _SCALE_GAP, right + _SCALE_GAP + _SCALE_WIDTH
     middle = (left + right) / 2
     colours = shades()
-    first, last = top + _ARROW * ends[1], bottom - _ARROW * ends[0]
+    first, last = top + _ARROW_LENGTH * has_beyond[1], bottom - _ARROW_LENGTH * has_beyond[0]
     rows = (np.arange(last - first)[::-1] + 0.5) / max(1, last - first)
     raster.put(left, first, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
-    if ends[0]:
+    if has_beyond[0]:
         raster.wedge([(left, last), (right, last), (middle, bottom)], colours[0])
-    if ends[1]:
+    if has_beyond[1]:
         raster.wedge([(left, first), (right, first), (middle, top)], colours[-1])
     values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):

@@ -106,8 +106,8 @@ def _block_sums(image, step):
     # Whole rows at a time, which is ten times faster than `reduceat` along the columns.
     with np.errstate(invalid="ignore"):
         for first in _sampled_block_rows(step, ny):
-            own = image[first::step]
-            sums_by_rows[: len(own)] += own
+            sampled_rows = image[first::step]
+            sums_by_rows[: len(sampled_rows)] += sampled_rows
     return np.add.reduceat(sums_by_rows, np.arange(0, nx, step), axis=1)
 
 
@@ -117,7 +117,7 @@ def _sampled_block_rows(step, ny):
 
 
 def _block_counts(shape, step):
-    """Return how many pixels each of `_block_sums` has."""
+    """Return the number of averaged pixels of each block of `_block_sums`."""
     ny, nx = shape
     heights = [len(range(first, ny, step)) for first in _sampled_block_rows(step, ny)]
     blocks = np.arange(-(-ny // step))
@@ -286,8 +286,8 @@ def medians(pixels, *, axis):
     values = np.asarray(pixels, dtype=float)
     if np.isfinite(values).all():
         return np.median(values, axis=axis)
-    masked = np.ma.masked_invalid(values)
-    return np.ma.filled(np.ma.median(masked, axis=axis), np.nan)
+    masked_values = np.ma.masked_invalid(values)
+    return np.ma.filled(np.ma.median(masked_values, axis=axis), np.nan)
 
 
 # -- the drawn values ----------------------------------------------------------------------------
@@ -339,9 +339,9 @@ def shrink(image, limit):
     if np.isfinite(sums).all():
         means = sums / _block_counts(image.shape, step)
     else:
-        finite = np.isfinite(image)
-        counts = _block_sums(finite, step)
-        sums = _block_sums(np.where(finite, image, 0), step)
+        is_finite = np.isfinite(image)
+        counts = _block_sums(is_finite, step)
+        sums = _block_sums(np.where(is_finite, image, 0), step)
         means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     return ShrunkImage(means, step, image.shape)
 
@@ -410,12 +410,12 @@ def take_panels(frame, limit):
         If an image is not two-dimensional or a region does not lie inside the raw frame.
     """
     check_frame(frame)
-    hollow = replace(
+    frame_without_pixels = replace(
         frame, raw=_array_without_memory(frame.raw), reduced=_array_without_memory(frame.reduced)
     )
     profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
     raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
-    return Panels(hollow, raw, reduced, profiles)
+    return Panels(frame_without_pixels, raw, reduced, profiles)
 
 
 def _array_without_memory(image):
@@ -446,16 +446,18 @@ def take_profile(frame, strips):
         if header_start < stop + width and header_stop > start - width:
             start, stop = min(start, header_start), max(stop, header_stop)
     margin = max(6, width // 3)
-    upright = frame.raw if _upright_strips(frame) else frame.raw.T
-    start, stop = max(0, start - margin), min(upright.shape[1], stop + margin)
+    upright_image = frame.raw if _upright_strips(frame) else frame.raw.T
+    start, stop = max(0, start - margin), min(upright_image.shape[1], stop + margin)
     ranges = dict.fromkeys(_along_range(frame, strip.region) for strip in strips)
     lines = tuple(
-        mean_of_middle_half(upright[low:high, start:stop], axis=0) for low, high in ranges
+        mean_of_middle_half(upright_image[low:high, start:stop], axis=0) for low, high in ranges
     )
     columns = np.arange(start, stop)
-    measured = [_level_and_noise(frame, strip) for strip in strips]
-    inside = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))
-    limits = _limits_of_scale(measured, np.concatenate(lines), np.tile(inside, len(lines)))
+    levels_and_noises = [_level_and_noise(frame, strip) for strip in strips]
+    is_in_strip = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))
+    limits = _limits_of_scale(
+        levels_and_noises, np.concatenate(lines), np.tile(is_in_strip, len(lines))
+    )
     return Profile(tuple(strips), columns, lines, limits)
 
 
@@ -471,17 +473,21 @@ def _level_and_noise(frame, strip):
     return level, noise
 
 
-def _limits_of_scale(measured, values, inside):
+def _limits_of_scale(levels_and_noises, values, is_in_strip):
     """Return limits of a scale that shows the strips, half the noise, and values not far beyond."""
-    finite = np.isfinite(values)
-    used = values[inside & finite]
-    if used.size == 0:
+    is_finite = np.isfinite(values)
+    strip_values = values[is_in_strip & is_finite]
+    if strip_values.size == 0:
         return None
-    around = [level + side * noise / 2 for level, noise in measured for side in (-1, 1)]
-    shown = np.array([*used, *(value for value in around if math.isfinite(value))])
-    low, high = shown.min(), shown.max()
+    noise_limits = [
+        level + side * noise / 2 for level, noise in levels_and_noises for side in (-1, 1)
+    ]
+    values_to_show = np.array(
+        [*strip_values, *(value for value in noise_limits if math.isfinite(value))]
+    )
+    low, high = values_to_show.min(), values_to_show.max()
     reach = max(high - low, 1.0)
-    near = values[finite & (values > low - 1.5 * reach) & (values < high + 3 * reach)]
-    low, high = float(min(low, near.min())), float(max(high, near.max()))
+    near_values = values[is_finite & (values > low - 1.5 * reach) & (values < high + 3 * reach)]
+    low, high = float(min(low, near_values.min())), float(max(high, near_values.max()))
     room = 0.08 * (high - low) or 0.5
     return low - room, high + 3.2 * room

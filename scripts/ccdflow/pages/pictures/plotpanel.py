@@ -56,9 +56,9 @@ _FAR_HEIGHTS = 9
 # Pixels of the vertical scale for a tick, at least: two lines of its numbers.
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
-_LINE = 19
+_LEGEND_LINE_PIXELS = 19
 # Entries of that legend, at most.
-_ENTRIES = 8
+_MOST_LEGEND_ENTRIES = 8
 
 
 def write_sentence(raster, box, text):
@@ -87,8 +87,8 @@ class PlotPanel:
     x_range, y_range : (float, float)
         Values at the left and right edge, and at the lower and upper edge.
     title : str, optional
-    is_inside : bool, optional
-        Whether its legend is inside.
+    has_legend_inside : bool, optional
+        Whether its legend is inside its axes.
     ground : str, optional
         Its colour.
     """
@@ -98,7 +98,7 @@ class PlotPanel:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     title: str = ""
-    is_inside: bool = False
+    has_legend_inside: bool = False
     ground: str = WHITE
 
     @classmethod
@@ -116,13 +116,17 @@ class PlotPanel:
         -------
         PlotPanel
         """
-        needed = sum(map(_entry_width, entries)) + font(TITLE, bold=False).getlength(title)
-        is_inside = needed > pixels(box[2])
-        if is_inside:
+        legend_width = sum(map(_entry_width, entries)) + font(TITLE, bold=False).getlength(title)
+        has_legend_inside = legend_width > pixels(box[2])
+        if has_legend_inside:
             low, high = y_range
-            free = min(0.6, (_LINE * min(len(entries), _ENTRIES) + 10) / pixels(box[3]))
-            y_range = low, low + (high - low) / (1 - free)
-        return cls(raster, box, x_range, y_range, title=title, is_inside=is_inside)
+            room_part = min(
+                0.6,
+                (_LEGEND_LINE_PIXELS * min(len(entries), _MOST_LEGEND_ENTRIES) + 10)
+                / pixels(box[3]),
+            )
+            y_range = low, low + (high - low) / (1 - room_part)
+        return cls(raster, box, x_range, y_range, title=title, has_legend_inside=has_legend_inside)
 
     def __post_init__(self):
         """Fill its ground."""
@@ -194,9 +198,9 @@ class PlotPanel:
         # A point far away is outside like any other, and a number that can be drawn.
         height = bottom - top
         ys = np.clip(ys, top - _FAR_HEIGHTS * height, bottom + _FAR_HEIGHTS * height)
-        known = np.isfinite(ys)
-        for part in np.split(np.arange(xs.size), np.nonzero(np.diff(known.astype(int)))[0] + 1):
-            if part.size > 1 and known[part[0]]:
+        is_known = np.isfinite(ys)
+        for part in np.split(np.arange(xs.size), np.nonzero(np.diff(is_known.astype(int)))[0] + 1):
+            if part.size > 1 and is_known[part[0]]:
                 points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
                 self.raster.curve(points, colour, width * DPI / 72, (left, top, right, bottom))
 
@@ -237,8 +241,8 @@ class PlotPanel:
             raster.fill(left - _TICK, y, left, y + 1, EDGE)
             raster.text(left - _TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
         widest = max((font(NUMBER, bold=False).getlength(text) for text in texts), default=0)
-        away = left - _TICK - 16 - widest
-        raster.text(away, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
+        name_x = left - _TICK - 16 - widest
+        raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
@@ -348,7 +352,7 @@ class PlotPanel:
             Colour and text; a mark as of `dots`, or '--' for a dashed line.
         """
         _, top, right, _ = self.corners
-        if self.is_inside:
+        if self.has_legend_inside:
             self._legend_inside(entries)
             return
         for entry in reversed(entries):
@@ -357,14 +361,18 @@ class PlotPanel:
 
     def _legend_inside(self, entries):
         """Write the first entries in lines at the upper right; the last line counts the others."""
-        shown = list(entries[:_ENTRIES])
-        if len(shown) < len(entries):
-            colour, text, *mark = shown[-1]
-            shown[-1] = colour, f"{text}  (and {len(entries) - _ENTRIES} more)", *mark
+        entries_shown = list(entries[:_MOST_LEGEND_ENTRIES])
+        if len(entries_shown) < len(entries):
+            colour, text, *mark = entries_shown[-1]
+            entries_shown[-1] = (
+                colour,
+                f"{text}  (and {len(entries) - _MOST_LEGEND_ENTRIES} more)",
+                *mark,
+            )
         _, top, right, _ = self.corners
-        left = right - max(map(_entry_width, shown)) + 8
-        for number, entry in enumerate(shown):
-            self._entry(left, top + 16 + _LINE * number, entry)
+        left = right - max(map(_entry_width, entries_shown)) + 8
+        for number, entry in enumerate(entries_shown):
+            self._entry(left, top + 16 + _LEGEND_LINE_PIXELS * number, entry)
 
     def _entry(self, x, y, entry):
         """Write one entry, its swatch from x on."""
@@ -421,8 +429,10 @@ def _draw_mark(raster, x, y, colour, mark, size):
     """
     half = size * DPI / 72 / 2
     shape, _, hollow = mark.partition(", ")
-    corners = [(x + half * across, y + half * down) for across, down in _CORNERS[shape]]
+    corners = [(x + half * dx, y + half * dy) for dx, dy in _CORNERS[shape]]
     raster.wedge(corners, colour)
     if hollow:
-        inner = (half - 1.4) / half
-        raster.wedge([(x + inner * (a - x), y + inner * (b - y)) for a, b in corners], WHITE)
+        inner_part = (half - 1.4) / half
+        raster.wedge(
+            [(x + inner_part * (a - x), y + inner_part * (b - y)) for a, b in corners], WHITE
+        )

@@ -25,7 +25,7 @@ from ccdflow.pages.pictures.style import (
 )
 
 # Shades between a letter's colour and its ground.
-_SHADES = 8
+_SHADE_COUNT = 8
 # Factor by which lines are drawn larger, and shrunk: their edges are smooth.
 _FINER_FACTOR = 4
 # Colours of a PNG with a palette of one byte a pixel.
@@ -50,16 +50,16 @@ class Raster:
         self.explanation = ""
         self.pixels = np.full((height, width), self.colour(ground), np.uint8)
 
-    def colour(self, wanted):
+    def colour(self, colour):
         """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
-        rgb = bytes.fromhex(wanted.removeprefix("#"))
+        rgb = bytes.fromhex(colour.removeprefix("#"))
         if rgb not in self._colours and len(self._colours) == _MOST_COLOURS:
             return self._nearest(rgb)
         return self._colours.setdefault(rgb, len(self._colours))
 
     def _nearest(self, rgb):
-        known = np.array([list(colour) for colour in self._colours])
-        return int(np.abs(known - list(rgb)).sum(axis=1).argmin())
+        colours = np.array([list(colour) for colour in self._colours])
+        return int(np.abs(colours - list(rgb)).sum(axis=1).argmin())
 
     def fill(self, left, top, right, bottom, colour):
         """Fill a box; right and bottom are the first pixels outside.
@@ -75,7 +75,7 @@ class Raster:
             colour
         )
 
-    def outline(self, left, top, right, bottom, colour, thick=1):
+    def outline(self, left, top, right, bottom, colour, thickness=1):
         """Draw the edges of a box, inside it.
 
         Parameters
@@ -84,13 +84,13 @@ class Raster:
             Pixels from the upper left corner.
         colour : str
             ``#rrggbb``.
-        thick : int, optional
+        thickness : int, optional
             Pixels.
         """
-        self.fill(left, top, right, top + thick, colour)
-        self.fill(left, bottom - thick, right, bottom, colour)
-        self.fill(left, top, left + thick, bottom, colour)
-        self.fill(right - thick, top, right, bottom, colour)
+        self.fill(left, top, right, top + thickness, colour)
+        self.fill(left, bottom - thickness, right, bottom, colour)
+        self.fill(left, top, left + thickness, bottom, colour)
+        self.fill(right - thickness, top, right, bottom, colour)
 
     def put(self, left, top, numbers):
         """Put an image (ny, nx) of numbers of colours, its first row on top.
@@ -151,7 +151,7 @@ class Raster:
         left, top, right, bottom = box
         sheet = Image.new("L", ((right - left) * _FINER_FACTOR, (bottom - top) * _FINER_FACTOR))
         corner = (left, top)
-        finer = [
+        enlarged_points = [
             tuple(
                 float((value - low) * _FINER_FACTOR) - 0.5
                 for value, low in zip(each, corner, strict=True)
@@ -159,7 +159,7 @@ class Raster:
             for each in points
         ]
         ImageDraw.Draw(sheet).line(
-            finer, fill=255, width=round(width * _FINER_FACTOR), joint="curve"
+            enlarged_points, fill=255, width=round(width * _FINER_FACTOR), joint="curve"
         )
         self._blend(left, top, np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
@@ -177,8 +177,8 @@ class Raster:
         low = np.floor(corners.min(axis=0)).astype(int)
         size = np.ceil(corners.max(axis=0)).astype(int) - low
         sheet = Image.new("L", tuple((size * _FINER_FACTOR).tolist()))
-        finer = [tuple(each) for each in ((corners - low) * _FINER_FACTOR).tolist()]
-        ImageDraw.Draw(sheet).polygon(finer, fill=255)
+        enlarged_corners = [tuple(each) for each in ((corners - low) * _FINER_FACTOR).tolist()]
+        ImageDraw.Draw(sheet).polygon(enlarged_corners, fill=255)
         self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def _blend(self, left, top, mask, colour):
@@ -195,10 +195,10 @@ class Raster:
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)
         patch = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
-        steps = (mask.astype(np.uint16) * _SHADES + 127) // 255
+        steps = (mask.astype(np.uint16) * _SHADE_COUNT + 127) // 255
         rows, columns = np.nonzero(steps)
         grounds, steps = patch[rows, columns], steps[rows, columns]
-        table = np.zeros((_MOST_COLOURS, _SHADES + 1), np.uint8)
+        table = np.zeros((_MOST_COLOURS, _SHADE_COUNT + 1), np.uint8)
         for ground in np.unique(grounds).tolist():
             table[ground] = self._colours_between(ground, colour)
         patch[rows, columns] = table[grounds, steps]
@@ -209,7 +209,9 @@ class Raster:
         if key not in self._shades:
             first = np.array(list(list(self._colours)[ground]), float)
             last = np.array(list(bytes.fromhex(colour.removeprefix("#"))), float)
-            mixed = [first + (last - first) * step / _SHADES for step in range(_SHADES + 1)]
+            mixed = [
+                first + (last - first) * step / _SHADE_COUNT for step in range(_SHADE_COUNT + 1)
+            ]
             self._shades[key] = [
                 self.colour("#" + bytes(np.rint(each).astype(int).tolist()).hex()) for each in mixed
             ]
@@ -220,17 +222,17 @@ class Raster:
         image = Image.fromarray(self.pixels, mode="P")
         image.putpalette(b"".join(self._colours))
         stream = io.BytesIO()
-        about = description_chunk(self.explanation)
-        image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
+        description = description_chunk(self.explanation)
+        image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=description)
         return stream.getvalue()
 
 
 def description_chunk(text):
     """Return the chunk of a PNG with the words that explain it below its panels."""
-    about = PngInfo()
+    description = PngInfo()
     if text:
-        about.add_itxt("Description", text)
-    return about
+        description.add_itxt("Description", text)
+    return description
 
 
 def lighter_colour(colour, part):
@@ -263,13 +265,13 @@ def new_picture(title, explanation, height):
     Returns
     -------
     raster : Raster
-    above : float
+    panels_top : float
         Where the panels begin, inches below the upper edge.
     """
     headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
-    above = 0.2 + 0.25 * len(headline)
-    total = pixels(above + height + 0.2 + 0.17 * len(lines))
+    panels_top = 0.2 + 0.25 * len(headline)
+    total = pixels(panels_top + height + 0.2 + 0.17 * len(lines))
     raster = Raster(pixels(WIDTH), total)
     raster.explanation = explanation
     for number, line in enumerate(headline):
@@ -278,7 +280,7 @@ def new_picture(title, explanation, height):
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(0.15 + 0.17 * number)
         raster.text(pixels(0.15), y, line, MUTED_INK, points=LABEL)
-    return raster, above
+    return raster, panels_top
 
 
 def write_heading(raster, text, left, top, width):

@@ -25,7 +25,7 @@ _LARGE_NUMBER = 1e7
 # Values that differ by less than this part of the largest one are equal: float32 has seven digits.
 _NARROW_PART = 1e-6
 # Part of a step: 0.3 / 0.1 is 2.9999999999999996, and a tick at the end of a scale counts as on it.
-_ROUNDING = 1e-9
+_ROUNDING_PART = 1e-9
 
 
 def steps_between(low, high, step):
@@ -46,7 +46,7 @@ def steps_between(low, high, step):
     >>> steps_between(0.1, 0.3, 0.1), steps_between(0.11, 0.29, 0.1)
     ((1, 3), (2, 2))
     """
-    return math.ceil(low / step - _ROUNDING), math.floor(high / step + _ROUNDING)
+    return math.ceil(low / step - _ROUNDING_PART), math.floor(high / step + _ROUNDING_PART)
 
 
 def nice_ticks(low, high, most, *, is_whole=False):
@@ -68,11 +68,11 @@ def nice_ticks(low, high, most, *, is_whole=False):
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
     for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
-        wide = max(1.0, step) if is_whole else step
-        first, last = steps_between(low, high, wide)
+        tick_step = max(1.0, step) if is_whole else step
+        first, last = steps_between(low, high, tick_step)
         if last - first < most:
             break
-    return [number * wide for number in range(first, last + 1)]
+    return [number * tick_step for number in range(first, last + 1)]
 
 
 def upright_ticks(low, high, most, *, is_whole=False):
@@ -109,15 +109,15 @@ def tick_labels(values):
     """
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
-    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING))
+    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING_PART))
     if largest >= _LARGE_NUMBER or decimals > 6:
-        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING))
+        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING_PART))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearScale:
     """A linear scale from `low` to `high`, which leave out a few values and are never equal."""
 
     low: float
@@ -126,25 +126,25 @@ class Linear:
     @classmethod
     def of(cls, values):
         """Return the scale of an image; NaN is left out."""
-        finite = values[np.isfinite(values)]
-        if finite.size == 0:
+        finite_values = values[np.isfinite(values)]
+        if finite_values.size == 0:
             return cls(0.0, 1.0)
-        low, high = (float(value) for value in np.percentile(finite, _SHOWN_PERCENT))
-        least = _NARROW_PART * max(abs(low), abs(high), 1.0)
-        return cls(low, high) if high - low > least else cls(low - 0.5, high + 0.5)
+        low, high = (float(value) for value in np.percentile(finite_values, _SHOWN_PERCENT))
+        least_range = _NARROW_PART * max(abs(low), abs(high), 1.0)
+        return cls(low, high) if high - low > least_range else cls(low - 0.5, high + 0.5)
 
     def place(self, values):
         """Return the places of values, of any shape: 0 at the lower end, 1 at the upper."""
         return (values - self.low) / (self.high - self.low)
 
-    def ticks(self, most=6):
+    def ticks(self, count=6):
         """Return round values and their texts; the default is what a scale has room for."""
-        values = upright_ticks(self.low, self.high, most)
+        values = upright_ticks(self.low, self.high, count)
         return values, tick_labels(values)
 
 
 @dataclass(frozen=True)
-class Asinh:
+class AsinhScale:
     """A scale that is even about the typical value, and shows stars of any brightness.
 
     Attributes
@@ -163,36 +163,43 @@ class Asinh:
     @classmethod
     def of(cls, values):
         """Return the scale of an image; None where it has too few values for one."""
-        known = np.sort(values[np.isfinite(values)])
-        if known.size < _FEWEST_PIXELS:
+        sorted_values = np.sort(values[np.isfinite(values)])
+        if sorted_values.size < _FEWEST_PIXELS:
             return None
-        low, centre, high = (known[int(part * (known.size - 1))] for part in _PARTS_OF_NOISE)
+        low, centre, high = (
+            sorted_values[int(part * (sorted_values.size - 1))] for part in _PARTS_OF_NOISE
+        )
         width = float(high - low) / 2
-        least, most = float(known[int(_DARKEST_PART * known.size)]), float(known[-1])
-        if width <= _NARROW_PART * max(abs(least), abs(most)) or most <= least:
+        dark_value, largest = (
+            float(sorted_values[int(_DARKEST_PART * sorted_values.size)]),
+            float(sorted_values[-1]),
+        )
+        if width <= _NARROW_PART * max(abs(dark_value), abs(largest)) or largest <= dark_value:
             return None
-        return cls(float(centre), width, max(least, float(centre) - _DEEPEST_WIDTHS * width), most)
+        return cls(
+            float(centre), width, max(dark_value, float(centre) - _DEEPEST_WIDTHS * width), largest
+        )
 
     def place(self, values):
         """Return the places of values, of any shape: 0 at the lower end, 1 at the upper."""
-        ends = self._bent(np.array([self.low, self.high]))
-        return (self._bent(values) - ends[0]) / (ends[1] - ends[0])
+        ends = self._asinh_of(np.array([self.low, self.high]))
+        return (self._asinh_of(values) - ends[0]) / (ends[1] - ends[0])
 
-    def _bent(self, values):
+    def _asinh_of(self, values):
         return np.arcsinh((values - self.centre) / self.width)
 
-    def ticks(self, most=6):
-        """Return values that lie evenly, and their texts, as `Linear.ticks`: with two digits."""
-        ends = self._bent(np.array([self.low, self.high]))
-        values = self.centre + self.width * np.sinh(np.linspace(*ends, most))
+    def ticks(self, count=6):
+        """Return values at even places, and their texts with two digits, as `LinearScale.ticks`."""
+        ends = self._asinh_of(np.array([self.low, self.high]))
+        values = self.centre + self.width * np.sinh(np.linspace(*ends, count))
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
-        near = 1 - math.floor(math.log10(self.width))
+        near_decimals = 1 - math.floor(math.log10(self.width))
         rounded = [
-            round(each, near if abs(each - self.centre) < 3 * self.width else decimals)
+            round(each, near_decimals if abs(each - self.centre) < 3 * self.width else decimals)
             for each, decimals in zip(values.tolist(), digits, strict=True)
         ]
-        chosen = sorted({each for each in rounded if self.low <= each <= self.high})
-        return chosen, [f"{value:.10g}".replace("-", "−") for value in chosen]
+        values_on_scale = sorted({each for each in rounded if self.low <= each <= self.high})
+        return values_on_scale, [f"{value:.10g}".replace("-", "−") for value in values_on_scale]
 
 
 def scale_of(values, kind):
@@ -205,6 +212,6 @@ def scale_of(values, kind):
 
     Returns
     -------
-    Linear or Asinh
+    LinearScale or AsinhScale
     """
-    return (Asinh.of(values) if kind == "asinh" else None) or Linear.of(values)
+    return (AsinhScale.of(values) if kind == "asinh" else None) or LinearScale.of(values)

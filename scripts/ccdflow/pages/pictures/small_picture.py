@@ -17,7 +17,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 _FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale", "rows")
-_HEAD = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
 # Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
 _STEP_OF_NOISE = 0.125
@@ -32,7 +32,7 @@ _NOISE_ROWS = 16
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureValues:
     """The key, unit and scale of a small picture.
 
     Attributes
@@ -88,24 +88,30 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     with np.errstate(invalid="ignore", over="ignore"):
         values = _asinh(image, centre, scale)
     low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
-    finite = None if math.isfinite(high - low) else np.isfinite(values)
-    if finite is not None:
-        known = values[finite]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    is_finite = None if math.isfinite(high - low) else np.isfinite(values)
+    if is_finite is not None:
+        finite_values = values[is_finite]
+        low, high = (
+            (float(finite_values.min()), float(finite_values.max()))
+            if finite_values.size
+            else (0.0, 1.0)
+        )
     high = max(high, low + _STEP_OF_NOISE)
     steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _relative_noise(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
     # 1 is the darkest grey, and half a step makes the cut to whole numbers a rounding.
     values += np.float32(1.5)
-    if finite is not None:
-        values[~finite] = 0
+    if is_finite is not None:
+        values[~is_finite] = 0
     # Each line begins with the number of its PNG filter; 0: not filtered.
     lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
     lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
-    shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]), rows)
-    return _png_bytes(lines.tobytes().translate(_greys_of_steps(steps)), image.shape, shown)
+    picture_values = PictureValues(key, unit, *rounded[:4], (rounded[4], rounded[5]), rows)
+    return _png_bytes(
+        lines.tobytes().translate(_greys_of_steps(steps)), image.shape, picture_values
+    )
 
 
 def _relative_noise(image, scale):
@@ -114,12 +120,12 @@ def _relative_noise(image, scale):
     In a lamp's spectrum the scale is that of the lamp's light, and steps as large would be bands.
     """
     rows = image[:: max(1, image.shape[0] // _NOISE_ROWS)]
-    steps = np.abs(np.diff(rows, axis=1)).ravel()
-    steps = steps[np.isfinite(steps)]
-    if not steps.size:
+    differences = np.abs(np.diff(rows, axis=1)).ravel()
+    differences = differences[np.isfinite(differences)]
+    if not differences.size:
         return 1.0
     # The median of |a - b| of two values of the same noise is 0.954 of it.
-    noise = float(np.partition(steps, steps.size // 2)[steps.size // 2]) / 0.954
+    noise = float(np.partition(differences, differences.size // 2)[differences.size // 2]) / 0.954
     return min(1.0, max(noise / scale, 1e-3))
 
 
@@ -146,8 +152,8 @@ def _greys_of_steps(steps):
 
 def _centre_scale_and_limits(image):
     """Return centre, scale and the limits of zscale, from a sample of the values."""
-    flat = image.ravel()
-    sample = np.sort(flat[:: max(1, flat.size // _SAMPLE_VALUES)])
+    values = image.ravel()
+    sample = np.sort(values[:: max(1, values.size // _SAMPLE_VALUES)])
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
@@ -163,20 +169,20 @@ def _zscale(values, middle):
     powers = _powers_of_places(values.size).copy()
     x, y = powers[1], values - middle
     powers[2], powers[4], powers[5] = y, x * y, y * y
-    good, slope, before = powers[0], 0.0, 0.0
+    weights, slope, last_count = powers[0], 0.0, 0.0
     for _ in range(5):
-        count, x1, y1, x2, xy, y2 = (powers @ good).tolist()
+        count, x1, y1, x2, xy, y2 = (powers @ weights).tolist()
         if count < max(5, values.size // 2):
             return float(values[0]), float(values[-1])
-        if count == before:
+        if count == last_count:
             break
-        slope, before = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
+        slope, last_count = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
         # Of the values about the line; their mean is 0.
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         residuals = y - slope * x
         residuals -= (y1 - slope * x1) / count
         # 2.5 is IRAF's KREJ.
-        good = (np.abs(residuals) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
+        weights = (np.abs(residuals) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
     reach = slope / _CONTRAST * (values.size - 1) / 2
     low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
@@ -191,7 +197,7 @@ def _powers_of_places(size):
     return np.stack([np.ones_like(x), x, 0 * x, x * x, 0 * x, 0 * x])
 
 
-def _png_bytes(lines, shape, shown):
+def _png_bytes(lines, shape, picture_values):
     """Return the bytes of a PNG of grey lines with its parameters as a text chunk.
 
     The lines are not compressed: noise shrinks only to 70 %, and in the job of a frame compression
@@ -199,8 +205,8 @@ def _png_bytes(lines, shape, shown):
     """
     height, width = shape
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    own = {name: getattr(shown, name) for name in _FIELDS}
-    text = _KEYWORD + json.dumps(own, separators=(",", ":")).encode("ascii")
+    fields = {name: getattr(picture_values, name) for name in _FIELDS}
+    text = _KEYWORD + json.dumps(fields, separators=(",", ":")).encode("ascii")
     chunks = (
         (b"IHDR", head),
         (b"tEXt", text),
@@ -208,13 +214,13 @@ def _png_bytes(lines, shape, shown):
         (b"IDAT", zlib.compress(lines, 0)),
         (b"IEND", b""),
     )
-    return _HEAD + b"".join(
+    return _PNG_SIGNATURE + b"".join(
         len(data).to_bytes(4, "big") + kind + data + crc32(kind + data).to_bytes(4, "big")
         for kind, data in chunks
     )
 
 
-def read_shown(content):
+def read_picture_values(content):
     """Return the values written in a small picture, or None for any other or a damaged file.
 
     Parameters
@@ -224,27 +230,30 @@ def read_shown(content):
 
     Returns
     -------
-    Shown or None
+    PictureValues or None
     """
     parts = dict(chunks(content))
-    if not content.startswith(_HEAD) or b"IEND" not in parts:
+    if not content.startswith(_PNG_SIGNATURE) or b"IEND" not in parts:
         return None
     text, head = parts.get(b"tEXt", b""), parts[b"IHDR"]
     if not text.startswith(_KEYWORD):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
     size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
-    # Older results: their pictures do not say the rows, so that `Shown.rows` is None.
-    return Shown(**{**values, "zscale": tuple(values["zscale"]), **size})
+    # Older results: their pictures do not say the rows, so that `PictureValues.rows` is None.
+    return PictureValues(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 
 def chunks(content):
     """Yield kind and data of the chunks of a PNG, up to the first that is not whole."""
-    at = len(_HEAD)
-    while at + 12 <= len(content):
-        size = int.from_bytes(content[at : at + 4], "big")
-        body, check = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
+    place = len(_PNG_SIGNATURE)
+    while place + 12 <= len(content):
+        size = int.from_bytes(content[place : place + 4], "big")
+        body, check = (
+            content[place + 4 : place + 8 + size],
+            content[place + 8 + size : place + 12 + size],
+        )
         if len(check) < 4 or crc32(body) != int.from_bytes(check, "big"):
             return
         yield body[:4], body[4:]
-        at += 12 + size
+        place += 12 + size

@@ -21,11 +21,11 @@ from ccdflow.pages.pictures.trend_picture import night_panel_box, night_ticks, p
 
 _STEP_COLOUR = "#b34a4a"
 # Room below the last panel, inches.
-_BELOW_LAST = 0.25
+_BOTTOM_ROOM = 0.25
 # Lines of at least this many nights have small markers, which would otherwise hide one another.
 _MANY_NIGHTS = 60
 # Sizes of markers, points.
-_MARKER, _SMALL_MARKER = 4.5, 2.5
+_MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
 # Least room above and below the values: part of their level for a bias level, for a ratio.
 _LEAST_OF_LEVEL, _LEAST_OF_RATIO = 0.5, 0.05
 
@@ -93,7 +93,7 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
         raise ValueError("there is no night to draw")
     nights |= {night for panel in panels for night in panel.steps} | set(epochs)
     nights = sorted(nights)
-    where = dict(zip(nights, positions(nights), strict=True))
+    positions_by_night = dict(zip(nights, positions(nights), strict=True))
     explanation = (
         "Each figure over its median, which the legend names; the bias level less its median. Red:"
         " a step, with its first night. Grey, dashed: a night in the list epochs: of the camera's"
@@ -101,59 +101,66 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
     )
     with drawing():
         figure, make_axes = new_figure(
-            title, explanation, height=NIGHTS_STEP * len(panels) + _BELOW_LAST
+            title, explanation, height=NIGHTS_STEP * len(panels) + _BOTTOM_ROOM
         )
         for row, panel in enumerate(panels):
             axes = make_axes(night_panel_box(row))
             unit = f"less median, {panel.unit}" if panel.is_level else "over median"
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
-            _draw_lines(axes, panel, where)
-            night_ticks(axes, where)
-            _mark_nights(axes, where, epochs, color=MUTED_INK, linestyle="--")
-            _mark_nights(axes, where, panel.steps, color=_STEP_COLOUR, named=True)
+            _draw_lines(axes, panel, positions_by_night)
+            night_ticks(axes, positions_by_night)
+            _mark_nights(axes, positions_by_night, epochs, color=MUTED_INK, linestyle="--")
+            _mark_nights(axes, positions_by_night, panel.steps, color=_STEP_COLOUR, has_names=True)
             legend(axes)
         return png_bytes(figure)
 
 
-def _draw_lines(axes, panel, where):
+def _draw_lines(axes, panel, positions_by_night):
     """Draw the figures of a panel over the nights, an amplifier a line."""
-    drawn = []
+    drawn_values = []
     for number, line in enumerate(panel.lines):
-        chosen = sorted((where[n], v) for n, v in line.values.items() if math.isfinite(v))
-        if not chosen:
+        positions_and_values = sorted(
+            (positions_by_night[n], v) for n, v in line.values.items() if math.isfinite(v)
+        )
+        if not positions_and_values:
             continue
-        days, values = (np.array(each) for each in zip(*chosen, strict=True))
+        days, values = (np.array(each) for each in zip(*positions_and_values, strict=True))
         middle = float(np.median(values))
         if panel.is_level:
             values = values - middle
         elif middle > 0:
             values = values / middle
-        size = _MARKER if len(chosen) < _MANY_NIGHTS else _SMALL_MARKER
+        size = _MARKER_SIZE if len(positions_and_values) < _MANY_NIGHTS else _SMALL_MARKER_SIZE
         unit = panel.unit.replace("e-", "e⁻")
         label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
-        drawn += values.tolist()
-    set_vertical_scale(axes, drawn, least=_LEAST_OF_LEVEL if panel.is_level else _LEAST_OF_RATIO)
+        drawn_values += values.tolist()
+    set_vertical_scale(
+        axes, drawn_values, least_room=_LEAST_OF_LEVEL if panel.is_level else _LEAST_OF_RATIO
+    )
 
 
-def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):
-    """Draw an upright line at some nights, with their names if they are wanted.
+def _mark_nights(axes, positions_by_night, nights, *, color, linestyle="-", has_names=False):
+    """Draw an upright line at each of some nights.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    where : dict of str to float
+    positions_by_night : dict of str to float
         Position of each night.
     nights : iterable of str
     color, linestyle : str
         As of matplotlib.
-    named : bool
-        Whether the names are written.
+    has_names : bool
+        Whether the names of the nights are written.
     """
     for night in nights:
-        axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
-        if named:
+        axes.axvline(
+            positions_by_night[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0
+        )
+        if has_names:
             axes.annotate(
-                drawable_text(night), (where[night], 0.03), xycoords=("data", "axes fraction"),
+                drawable_text(night), (positions_by_night[night], 0.03),
+                xycoords=("data", "axes fraction"),
                 xytext=(3, 0), textcoords="offset points", fontsize=7.5, color=INK,
             )  # fmt: skip

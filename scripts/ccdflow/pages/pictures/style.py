@@ -101,8 +101,8 @@ def drawable_text(text):
 def explanation_lines(text):
     """Return the lines of the text below the panels of a picture."""
     # No line ends between a number and its unit.
-    whole = re.sub(r"(?<=\d) (?=%|adu\b)", "\u00a0", drawable_text(text))
-    return [line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 158)]
+    text_with_units = re.sub(r"(?<=\d) (?=%|adu\b)", "\u00a0", drawable_text(text))
+    return [line.replace("\u00a0", " ") for line in textwrap.wrap(text_with_units, 158)]
 
 
 def footer_height(text):

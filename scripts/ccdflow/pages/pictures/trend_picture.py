@@ -81,7 +81,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
     if not points:
         raise ValueError("there is no night to draw")
     nights = sorted({point.night for point in points})
-    where = dict(zip(nights, positions(nights), strict=True))
+    positions_by_night = dict(zip(nights, positions(nights), strict=True))
     series = sorted({(point.camera, point.amplifier) for point in points})
     cameras = {point.camera for point in points}
     explanation = (
@@ -97,28 +97,29 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         )
         for row, (key, name, axis) in enumerate(panels):
             axes = make_axes(night_panel_box(row))
-            for number, which in enumerate(series):
-                _draw_trend(
-                    axes,
-                    points,
-                    key=key,
-                    which=which,
-                    where=where,
-                    number=number,
-                    alone=len(cameras) == 1,
-                    unit=unit,
+            for number, (camera, amplifier) in enumerate(series):
+                line = sorted(
+                    (positions_by_night[point.night], getattr(point, key))
+                    for point in points
+                    if (point.camera, point.amplifier) == (camera, amplifier)
+                    and math.isfinite(getattr(point, key))
                 )
+                words = (camera, amplifier) if len(cameras) > 1 or not amplifier else (amplifier,)
+                label = " ".join(filter(None, words))
+                _draw_trend(axes, line, label, number, unit if key == "level" else "")
             if len(nights) == 1:
                 axes.margins(y=0.6)
             if key == "noise_ratio":
                 # A few percent are the statistics of the measurement.
                 set_vertical_scale(
-                    axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2
+                    axes,
+                    [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)],
+                    least_room=0.2,
                 )
             label_axes(axes, name, "", axis)
-            night_ticks(axes, where)
-            if highlight in where:
-                axes.axvline(where[highlight], color=FAINT_INK, linewidth=6, zorder=0)
+            night_ticks(axes, positions_by_night)
+            if highlight in positions_by_night:
+                axes.axvline(positions_by_night[highlight], color=FAINT_INK, linewidth=6, zorder=0)
             if row == 0:
                 legend(axes)
         return png_bytes(figure)
@@ -137,56 +138,47 @@ def positions(nights):
         return [float(number) for number in range(len(nights))]
 
 
-def _draw_trend(axes, points, key, which, where, number, *, alone, unit):
+def _draw_trend(axes, line, label, number, level_unit):
     """Draw one line; levels less their median, so that unlike levels share a scale.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    points : list of TrendPoint
-    key : str
-        Name of the figure.
-    which : (str, str)
-        Camera and amplifier.
-    where : dict of str to float
-        Position of each night.
+    line : list of (float, float)
+        Position of a night, and the figure.
+    label : str
+        Text of the legend.
     number : int
         Of the line, for its style.
-    alone : bool
-        Whether there is only one camera, which needs no name.
-    unit : str
+    level_unit : str
+        Unit of a bias level; empty for another figure.
     """
-    chosen = sorted(
-        (where[point.night], getattr(point, key))
-        for point in points
-        if (point.camera, point.amplifier) == which and math.isfinite(getattr(point, key))
-    )
-    if not chosen:
+    if not line:
         return
-    days, values = zip(*chosen, strict=True)
-    label = drawable_text(which[1] if alone and which[1] else " ".join(filter(None, which)))
-    if key == "level":
+    days, values = zip(*line, strict=True)
+    label = drawable_text(label)
+    if level_unit:
         centre = float(np.median(values))
         values = [value - centre for value in values]
-        label += f": {centre:.1f} {unit}"
-    size = 4.5 if len(chosen) < 60 else 2.5
+        label += f": {centre:.1f} {level_unit}"
+    size = 4.5 if len(line) < 60 else 2.5
     axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
 
 
-def night_ticks(axes, where):
+def night_ticks(axes, positions_by_night):
     """Label as many nights as fit.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    where : dict of str to float
+    positions_by_night : dict of str to float
         Positions on the axis by night, ascending.
     """
-    first, last = min(where.values()), max(where.values())
-    apart = (last - first) / 7 or 1.0
+    first, last = min(positions_by_night.values()), max(positions_by_night.values())
+    least_distance = (last - first) / 7 or 1.0
     ticks, names = [], []
-    for night, position in where.items():
-        if not ticks or position - ticks[-1] >= apart:
+    for night, position in positions_by_night.items():
+        if not ticks or position - ticks[-1] >= least_distance:
             ticks.append(position)
             names.append(drawable_text(night if len(night) <= 16 else night[:15] + "…"))
     axes.set_xticks(ticks, names)

@@ -41,7 +41,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
         if the disk is full; 1 if a job has left no record, or another version of ccdflow wrote the
         batch.
     """
-    freed_pages.keep()
+    freed_pages.keep_freed_pages()
     if parent is not None:
         claims.die_with(parent)
     try:

@@ -59,7 +59,7 @@ class ReadingHashes:
             + self._hash_of_pixels(camera)
             for camera in settings.cameras
         }
-        generic = cameras_module.generic_camera([], taken=frozenset())
+        generic = cameras_module.generic_camera([], used_names=frozenset())
         self._generic_hash = f"{digest(general)}-{self._hash_of_pixels(generic)}"
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 

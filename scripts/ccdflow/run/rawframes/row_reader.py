@@ -178,7 +178,7 @@ class RawRowReader:
                     headers,
                 )
                 values |= _values_of_notes(values, notes)
-                if not layout.checked:
+                if not layout.is_checked:
                     values["packed"] = self._check_pixels(raw, layout, earlier_row)
         # Nothing that a file holds may cost another one its row.
         except Exception as error:

@@ -45,7 +45,7 @@ class CoreSlots:
         """
         slots = self._take(min(count, self._count))
         try:
-            with thread_buffers.lent(slots[0]):
+            with thread_buffers.lend_buffers(slots[0]):
                 yield
         finally:
             with self._changed:

@@ -125,7 +125,7 @@ class Steward:
         self.host = host
         if host.is_verbose:
             self._debug_lines = DebugLines(self.say)
-        freed_pages.keep()
+        freed_pages.keep_freed_pages()
         # The objects of a plan live until the end of the run: collecting garbage would find none.
         gc.disable()
         try:

@@ -101,7 +101,7 @@ class NightMaster:
             raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
         return open_product(member).images[hdu].header
 
-    def level_is_out(self, hdu, tail):
+    def is_level_removed(self, hdu, tail):
         """Return whether an amplifier's bias level is out of the members.
 
         Parameters
@@ -569,7 +569,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
         Whether the limits are those of IRAF's ccdmask.
     """
     noise, gain = image.noises[tail]
-    if not gain or not flat.level_is_out(image.hdu, tail):
+    if not gain or not flat.is_level_removed(image.hdu, tail):
         return None
     y, x = place
     seconds, rate = flat.seconds()[:, None, None], _dark_rate(flat, image.hdu, place)

@@ -51,7 +51,7 @@ class ShutterFlat:
     series : int
         Number of its light.
     bias, dark : pathlib.Path or None
-        Subtracted; the dark times `factor`.
+        SubtractedTerm; the dark times `factor`.
     factor : float
     """
 
