@@ -143,10 +143,6 @@ def readout_of(
     variance = 0.0
     if level is not None and read_noise is not None:
         pixel = read_noise**2 + (0.0 if measured else ROUNDING)
-        if recipe.statistic == "median":
-            # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks
-            # a part of the rounding; their median has all of it.
-            pixel = max(pixel, ROUNDING)
         variance = level_variance(amplifier, recipe, pixel)
     return Readout(
         region=recipe.region_of(amplifier),
@@ -185,7 +181,10 @@ def level_variance(amplifier, recipe, pixel):
     if recipe.statistic == "mean":
         return share * pixel
     count = _pixels_of_a_level(amplifier)
-    noise = max(pixel - ROUNDING, 0.0) ** 0.5
+    # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks a part
+    # of the rounding; their median has all of it.
+    pixel = max(pixel, ROUNDING)
+    noise = (pixel - ROUNDING) ** 0.5
     return share * (pixel + median_rounding(count, noise) / median_variance(count))
 
 

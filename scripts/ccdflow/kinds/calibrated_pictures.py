@@ -522,7 +522,7 @@ def _frame_line(context, group, uses, names):
     missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
     linked = Named(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
-    # Older results: their records have no such number, nor have those of frames without a mask.
+    # Frames without a mask have no such number.
     saturated = str(record.data.get("saturated", "–"))
     words = "; ".join([*missing, *remarks])
     return _FrameLine(linked, record.data["grade"], *masters, *sky, saturated, words)

@@ -49,7 +49,7 @@ def number_of_pixels(context, row):
 
 
 def field_and_light(row):
-    """Return what frames share that show the same object in the same light for the same time.
+    """Return the values that are equal for frames of the same object, light and exposure.
 
     Parameters
     ----------
