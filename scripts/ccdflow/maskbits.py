@@ -30,7 +30,7 @@ UNLIT = 128
 """In a part of the flat without light."""
 
 UNLIT_BELOW = 0.2
-"""A pixel is unlit if its flat, whose mean is 1, is below this."""
+"""A pixel of a flat is unlit if it has less than this part of the mean light."""
 
 UNCALIBRATED = 256
 """A master is missing or extrapolated here."""

@@ -316,6 +316,24 @@ def test_dark_corners_are_flagged_and_not_in_the_mean(tmp_path):
     assert result.image[~unlit].mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("part", [0.04, 0.5])
+def test_an_amplifier_is_unlit_by_its_light_and_not_by_its_adu(tmp_path, part):
+    """Gains that nothing gives are those that the members show."""
+    t = truth()
+    light = t.flat * t.gain / np.mean(t.flat * t.gain)
+    light[:, :SPLIT] *= part
+    t.gain[:, :SPLIT], t.gain[:, SPLIT:] = 0.5, 8.0
+    t.flat[:] = light / t.gain
+    members = write(tmp_path, flats(t, [20_000] * 5))
+    unknown = amplifiers(gains=(None, None))
+    result = combine_flats(members, bias=master(t.bias), dark=None, amplifiers=unknown)
+    unlit = result.mask & UNLIT != 0
+    # In adu the first one has 0.64 and 8 times those of the second.
+    assert unlit[:, :SPLIT].all() == (part < 0.2)
+    assert unlit[:, :SPLIT].any() == (part < 0.2)
+    assert not unlit[:, SPLIT:].any()
+
+
 def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000] * 3))

@@ -14,10 +14,12 @@ from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.reporting.overview import OVERVIEW
+from ccdflow.kinds.overview import OVERVIEW
+from ccdflow.kinds.reporting.saturated_frames import field_and_light, unusual_saturation
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import job_records
 
-SATURATED_FRAME = "science_g1.fits"
+SATURATED, WITH_STAR = "science_g1.fits", "science_g2.fits"
 TYPES = {"bias": ("bias", "biases"), "dark": ("dark", "darks"), "flat": ("flat", "flats")}
 
 
@@ -54,9 +56,10 @@ def night(tmp_path_factory):
     """The run on the tiny night, with sections of all kinds."""
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
-    # The core of a star, smaller than a pixel of the small picture of a large frame.
-    with fits.open(chain.raw / SATURATED_FRAME, mode="update") as hdus:
-        hdus[0].data[50:53, 20:24] = 65535
+    # Twelve pixels are 1 in 870 of the frame, nine 1 in 1,200: the core of a bright star.
+    for name, columns in ((SATURATED, slice(20, 24)), (WITH_STAR, slice(20, 23))):
+        with fits.open(chain.raw / name, mode="update") as hdus:
+            hdus[0].data[50:53, columns] = 65535
     return run_jobs(
         chain.raw, top / "results", {"simcam": chain.profile},
         kinds=[kind.name for kind in CHAIN], pictures={"per_type": 1}, detector={"enabled": True},
@@ -182,15 +185,72 @@ def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages, dark, ground):
         assert act(page, script, scripts=scripts, dark=dark) == [ground, [], 1300, []]
 
 
-def test_a_frame_with_a_saturated_star_is_marked_with_the_number_of_its_pixels(pages):
-    tiles = re.findall(r"<li data-kind.*?</li>", pages[0].read_text("utf-8"))
+def test_a_frame_with_many_saturated_pixels_is_marked_and_one_with_a_saturated_star_is_not(pages):
+    text = pages[0].read_text("utf-8")
+    tiles = re.findall(r"<li data-kind.*?</li>", text)
     marked = {
         name[1]: why[1]
         for tile in tiles
         if (why := re.search(r'title="([^"]*)">saturated<', tile))
         and (name := re.search(r'class="name">([^<]*)<', tile))
     }
-    with fits.open(pages[0].parents[2] / f"calibrated/{SATURATED_FRAME}") as hdus:
-        count = int((hdus["MASK"].data & 1).astype(bool).sum())
-    assert count >= 12
-    assert marked == {"science_g1": f"{count} pixels of it"}
+    counts = {}
+    for name in (SATURATED, WITH_STAR):
+        with fits.open(pages[0].parents[2] / "calibrated" / name) as hdus:
+            counts[name] = int((hdus["MASK"].data & 1).astype(bool).sum())
+            assert hdus[0].header["NSAT"] == counts[name]
+    assert counts == {SATURATED: 12, WITH_STAR: 9}
+    assert marked == {"science_g1": "12 pixels of it, 1 in 867"}
+    # The table has the number of both.
+    section = re.search(r'(?s)<section aria-labelledby="calibrated">.*?</section>', text)[0]
+    place = [name for which, _, name in Headings(text).columns if which == "calibrated"].index(
+        "Saturated (pixels)"
+    )
+    shown = {}
+    for row in re.findall(r"(?s)<tr.*?</tr>", section):
+        cells = re.findall(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>", row)
+        shown |= {name: int(cells[place]) for name in counts if name in cells[0]}
+    assert shown == counts
+
+
+@pytest.mark.parametrize(
+    ("saturated", "pixels", "others", "why"),
+    [
+        # The guide's night, EFOSC2 and ISIS: bright stars are usual, lost lines of a spectrum not.
+        (102, 8_454_144, [79], ""),
+        (47, 1_048_576, [37, 35], ""),
+        (5262, 1_979_817, [5043], "5262 pixels of it, 1 in 376"),
+        # A satellite's trail in one of three frames of a field.
+        (900, 8_454_144, [79, 102], "900 pixels of it; 90 in the median of 2 frames alike"),
+        (900, 8_454_144, [310, 205], ""),
+        (900, 8_454_144, [79], ""),
+        # A field with bright stars: all frames of it have many.
+        (800, 8_454_144, [0, 0, 0], ""),
+        (0, 100, [0, 0], ""),
+    ],
+)
+def test_saturated_pixels_are_unusual_by_their_part_or_beside_frames_alike(
+    saturated, pixels, others, why
+):
+    assert unusual_saturation(saturated, pixels, others) == why
+
+
+def test_frames_alike_have_one_field_one_light_and_one_exposure(night):
+    row = next(row for row in night.context.rows_of(small_chain.NIGHT) if row.file == SATURATED)
+    same = replace(row, facts={**row.facts, "exptime": 60.04})
+    assert field_and_light(same) == field_and_light(replace(row, file="another.fits"))
+    for change in ({"exptime": 70.0}, {"object": "field_9"}, {"filter": "r"}, {"type": "flat"}):
+        other = replace(row, facts={**row.facts, **change})
+        assert field_and_light(other) != field_and_light(row)
+
+
+def test_the_line_of_a_watch_warns_of_unusual_saturation_alone(night):
+    texts = {}
+    for name in (SATURATED, WITH_STAR):
+        record = night.context.outcome(f"calibrated/{name}")
+        [(file, text, warnings)] = SCIENCE.frame_reports(night.context, record)
+        texts[file] = text.partition("saturated ")[2].partition("  ")[0], warnings
+    assert texts == {
+        SATURATED: ("12 px", ["saturated: 12 pixels of it, 1 in 867"]),
+        WITH_STAR: ("9 px", []),
+    }

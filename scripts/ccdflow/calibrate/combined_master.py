@@ -376,7 +376,8 @@ def master_image_of(
         (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
-        (ny, nx) integers, bits of `ccdflow.maskbits`.
+        (ny, nx) integers, bits of `ccdflow.maskbits`. Without it the pixels of a flat below
+        `ccdflow.maskbits.UNLIT_BELOW` are unlit.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.
     is_error_measured : bool
@@ -404,8 +405,10 @@ def master_image_of(
         )
     flags[is_missing] |= maskbits.UNCALIBRATED
     if kind == FLAT:
-        _check_flat(data, flags, name)
-        flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
+        if mask is None:
+            # The mask of a combined flat knows the light of each amplifier.
+            flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
+        _check_flat(data, flags, name, has_mask=mask is not None)
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
         is_missing |= data < LEAST_FLAT
         flags[is_missing] |= maskbits.UNCALIBRATED
@@ -422,13 +425,12 @@ def master_image_of(
     return MasterImage(data, SparseMask.from_mask(flags), error, is_error_measured)
 
 
-def _check_flat(data, flags, name):
+def _check_flat(data, flags, name, *, has_mask):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
 
     def lit_pixels(rows):
         # A pixel that was saturated in all flats has their highest level, which is no response.
-        has_value = flags[rows] & maskbits.UNCALIBRATED == 0
-        return data[rows][has_value & (data[rows] >= maskbits.UNLIT_BELOW)]
+        return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
     # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
@@ -443,7 +445,11 @@ def _check_flat(data, flags, name):
             remedy="look at its members",
         )
     middle = float(np.median(lit_values))
-    if not _LOWEST_MEDIAN < middle < _HIGHEST_MEDIAN:
+    middles = [middle]
+    if has_mask:
+        # In adu of very unlike gains the median is that of one amplifier, and the mean that of all.
+        middles.append(float(lit.mean(dtype=np.float64)))
+    if not any(_LOWEST_MEDIAN < each < _HIGHEST_MEDIAN for each in middles):
         raise FrameError(
             "the flat is not normalised",
             file=name,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.files.fits_products.multi_image_products import read_rows
-from ccdflow.maskbits import UNLIT_BELOW
+from ccdflow.maskbits import UNLIT
 from ccdflow.robust import MAD_TO_SIGMA
 
 # Pairs of neighbouring rows of the sample.
@@ -88,7 +88,8 @@ def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=Non
             part = stored[2 * number : 2 * number + 2]
             read_rows(file.fileno(), hdu, row, part, name=str(path) if name is None else name)
     images = {
-        use.master.kind: (use.master.images[index].data[rows], use.scale) for use in masters.uses
+        use.master.kind: (_rows_of_master(use.master.images[index], rows), use.scale)
+        for use in masters.uses
     }
     shares = {"bias": masters.bias_share}
     factors = np.ones((len(rows), nx), np.float32)
@@ -97,6 +98,17 @@ def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=Non
         is_inside = (rows >= region.y0) & (rows < region.y1)
         factors[is_inside, region.x0 : region.x1] = factor(amplifier)
     return effects(stored.astype(np.float32) * factors, images, factors, shares)
+
+
+def _rows_of_master(image, rows):
+    """Return some rows of a `MasterImage`: pixels without light have no response to divide by."""
+    pixels = image.data[rows]
+    flags = np.zeros((1, pixels.shape[1]), np.int16)
+    for line, row in zip(pixels, rows, strict=True):
+        flags[:] = 0
+        image.flags.put(int(row), flags)
+        line[flags[0] & UNLIT != 0] = np.nan
+    return pixels
 
 
 def effects(frame, masters, factors=1.0, shares=None):
@@ -123,9 +135,6 @@ def effects(frame, masters, factors=1.0, shares=None):
         kind: image * factors * scale for kind, (image, scale) in masters.items() if kind != "flat"
     }
     flat = masters["flat"][0] if "flat" in masters else None
-    if flat is not None:
-        # Pixels without light have no response to divide by.
-        flat = np.where(flat < UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         with_all = _EffectSample(light if flat is None else light / flat)

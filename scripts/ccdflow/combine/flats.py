@@ -141,7 +141,9 @@ def combine_flats(
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     if not normalise:
         return combined
-    return _divide_flat(combined, _mean_of_lit_pixels([combined]), is_in_place=True)
+    factors = _factors_of_light([combined])
+    mean, limits = _mean_and_limits([combined], factors)
+    return _divide_flat(combined, mean, limits[0], is_in_place=True)
 
 
 def flat_levels(members, *, bias, dark, masks=None):
@@ -233,16 +235,20 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalise_flat(images):
+def normalise_flat(images, *, in_light=False):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
-    Amplifiers keep their ratios. Pixels below `UNLIT_BELOW` of that mean are flagged as unlit,
-    and are excluded from it.
+    Amplifiers keep their ratios. Pixels with less than `UNLIT_BELOW` of the mean light are flagged
+    as unlit, and are excluded from the mean.
 
     Parameters
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
+    in_light : bool
+        Whether amplifiers have the ratios of their light. Otherwise they have those of adu: their
+        light is compared in electrons, by the gains of the noise model, which the members show
+        where neither profile nor header gives one.
 
     Returns
     -------
@@ -253,30 +259,84 @@ def normalise_flat(images):
     FrameError
         If no pixel is good.
     """
-    mean = _mean_of_lit_pixels(images)
-    return [_divide_flat(image, mean) for image in images]
+    factors = None if in_light else _factors_of_light(images)
+    mean, limits = _mean_and_limits(images, factors)
+    return [_divide_flat(*each) for each in zip(images, [mean] * len(limits), limits, strict=True)]
 
 
-def _mean_of_lit_pixels(images):
-    """Return the mean of the good, lit pixels of all images together."""
-    mean, previous_count = float("nan"), None
-    good_masks = [(image.mask == 0) & (image.count > 0) for image in images]
-    limit = -np.inf
-    for _ in range(_MOST_ITERATIONS):
-        lit_masks = [
-            is_good & (image.image >= limit)
-            for is_good, image in zip(good_masks, images, strict=True)
+def _factors_of_light(images):
+    """Return the gains of the amplifiers of each image, a list of lists; None if all are equal.
+
+    An amplifier without light shows no gain, and has the mean of the others.
+    """
+    gains = [[amplifier.gain for amplifier in image.noise.amplifiers] for image in images]
+    known = [gain for gains_of_image in gains for gain in gains_of_image if gain]
+    if len(set(known)) < 2:
+        return None
+    mean = float(np.mean(known))
+    return [[gain or mean for gain in gains_of_image] for gains_of_image in gains]
+
+
+def _mean_and_limits(images, factors):
+    """Return the mean of the good, lit pixels of all images, and where pixels are not lit.
+
+    Parameters
+    ----------
+    images : sequence of ccdflow.combine.stack.Combined
+    factors : list of list of float, or None
+        The light of one unit in each amplifier of each image; None where it is the same in all.
+
+    Returns
+    -------
+    mean : float
+    limits : list of list of (ccdflow.camera.sections.Region or None, float)
+        Of each image, its regions and the value below which a pixel there is not lit, in units of
+        the mean; None is all of the image.
+    """
+    if factors is None:
+        parts = [(image, None, 1.0) for image in images]
+    else:
+        parts = [
+            (image, amplifier.region, factor)
+            for image, factors_of_image in zip(images, factors, strict=True)
+            for amplifier, factor in zip(image.noise.amplifiers, factors_of_image, strict=True)
         ]
-        count = sum(np.count_nonzero(each) for each in lit_masks)
+    mean, light = _mean_of_lit_pixels(parts)
+    limits = {id(image): [] for image in images}
+    for image, region, factor in parts:
+        limits[id(image)].append((region, UNLIT_BELOW * light / (factor * mean)))
+    return mean, list(limits.values())
+
+
+def _mean_of_lit_pixels(parts):
+    """Return the mean of the good, lit pixels of all parts together, and their mean light.
+
+    Parameters
+    ----------
+    parts : list of (ccdflow.combine.stack.Combined, ccdflow.camera.sections.Region, float)
+        Images, the parts of them, or None for all, and the light of one unit there.
+    """
+    pixels = []
+    for image, region, factor in parts:
+        place = (slice(None), slice(None)) if region is None else region.slices
+        good = (image.mask[place] == 0) & (image.count[place] > 0)
+        pixels.append((image.image[place], good, factor))
+    mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
+    for _ in range(_ITERATIONS):
+        lit = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]
+        counts = [np.count_nonzero(each) for each in lit]
+        count = sum(counts)
         if count in (0, previous_count):
             # No pixel is good, or all lit pixels are still lit.
             break
-        total = sum(
-            image.image.sum(where=is_lit, dtype=np.float64)
-            for is_lit, image in zip(lit_masks, images, strict=True)
-        )
-        mean, previous_count = total / count, count
-        limit = UNLIT_BELOW * mean
+        sums = [
+            values.sum(where=is_lit, dtype=np.float64)
+            for is_lit, (values, _, _) in zip(lit, pixels, strict=True)
+        ]
+        mean, previous_count = sum(sums) / count, count
+        factors = [factor for _, _, factor in pixels]
+        light = sum(total * factor for total, factor in zip(sums, factors, strict=True)) / count
+        limit = UNLIT_BELOW * light
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
@@ -285,16 +345,18 @@ def _mean_of_lit_pixels(images):
             allowed="light",
             remedy="look at its frames: they may hold no light, or be saturated",
         )
-    return mean
+    return mean, light
 
 
-def _divide_flat(image, mean, *, is_in_place=False):
+def _divide_flat(image, mean, limits, *, is_in_place=False):
     """Return a flat divided by a mean, with its mask of unlit pixels.
 
     Parameters
     ----------
     image : ccdflow.combine.stack.Combined
     mean : float
+    limits : list of (ccdflow.camera.sections.Region or None, float)
+        See `_mean_and_limits`.
     is_in_place : bool
         Whether its arrays may be changed: nothing else holds them.
     """
@@ -306,8 +368,10 @@ def _divide_flat(image, mean, *, is_in_place=False):
         for array in arrays
     ]
     mask = image.mask if is_in_place else image.mask.copy()
-    # A NaN is not unlit: its value is unknown.
-    mask.reshape(-1)[np.flatnonzero(divided[0] < UNLIT_BELOW)] |= UNLIT
+    for region, limit in limits:
+        part = (slice(None), slice(None)) if region is None else region.slices
+        # A NaN is not unlit: its value is unknown.
+        mask[part][scaled[0][part] < limit] |= UNLIT
     return replace(
         image,
         image=divided[0],

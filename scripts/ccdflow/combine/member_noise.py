@@ -251,8 +251,10 @@ def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
 
     def pull_of(pair):
         i, j = pair
-        variance = _predicted_variance(amplifier, boxes, levels[i], levels[j])
-        return clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
+        noise = np.sqrt(_predicted_variance(amplifier, boxes, levels[i], levels[j]))
+        least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
+        rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / least
+        return clipped_moments((frames[i] - frames[j]) / noise, rounding=rounding)
 
     pulls = map_pairs(pull_of, pairwise(range(len(frames))))
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
@@ -398,7 +400,9 @@ def _moments_of_pair(frames, levels, i, j):
     difference = frames[i] - frames[j]
     means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
     light = float(np.median(means)) if means.size else 0.0
-    return _MemberPair(clipped_moments(difference), light, levels[i], levels[j])
+    rounding = DIGITAL_NOISE / min(levels[i], levels[j])
+    moments = clipped_moments(difference, rounding=rounding)
+    return _MemberPair(moments, light, levels[i], levels[j])
 
 
 def _predicted_variance(amplifier, light, *levels):
@@ -442,7 +446,10 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     for i, j in pairwise(range(len(frames))):
         # The variance of a difference over this is 1 / gain, and the part that is not of light.
         photons = light * (1 / levels[i] + 1 / levels[j])
-        moments = clipped_moments((frames[i] - frames[j])[is_bright] / np.sqrt(photons))
+        noise = np.sqrt(photons)
+        rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / noise.min(initial=np.inf)
+        pulls = (frames[i] - frames[j])[is_bright] / noise
+        moments = clipped_moments(pulls, rounding=rounding)
         if moments.count > 1:
             fixed_variance = amplifier.variance_without_light * (
                 1 / levels[i] ** 2 + 1 / levels[j] ** 2

@@ -37,13 +37,16 @@ class Moments:
     count: int
 
 
-def clipped_moments(values):
+def clipped_moments(values, *, rounding=DIGITAL_NOISE):
     """Return the mean and scatter of an array without its outliers.
 
     Parameters
     ----------
     values : numpy.ndarray of float32 or float64
         Any shape; NaN and infinite values are ignored.
+    rounding : float
+        Noise of rounding to whole adu, in the unit of the values: outliers are no nearer to the
+        mean than those of this scatter. The default is for values in adu.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def clipped_moments(values):
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
         # Most whole numbers may agree: values one off are not outliers.
-        limit = CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
+        limit = CLIP_SIGMA * max(sigma, rounding)
         # Mostly all values are kept: two tell so in a tenth of the time of all.
         if (np.abs(extremes - mean) <= limit).all():
             count_before, count, values_kept = count, len(values), values

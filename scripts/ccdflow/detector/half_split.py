@@ -8,6 +8,7 @@ import numpy as np
 
 from ccdflow.combine.clipping import PixelNoise
 from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate
 
 
@@ -45,7 +46,11 @@ def half_split(combined, region):
     variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (variances[::2], variances[1::2]))
     variance = variance.reshape(len(rows), region.x1 - region.x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
-    moments = clipped_moments(difference / np.sqrt(variance))
+    noise = np.sqrt(variance)
+    # The mean of a half of whole adu has steps of this part of one.
+    step = 1 / (len(frames[1::2]) * np.min(levels))
+    least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
+    moments = clipped_moments(difference / noise, rounding=DIGITAL_NOISE * step / least)
     if moments.count < 2:
         return UNKNOWN_FIGURE
     return Estimate(float(moments.sigma), float(moments.sigma / math.sqrt(2 * moments.count)))

@@ -35,6 +35,7 @@ SECTION_TERMS = {
         "Sky": "Median of the image, in its unit (electrons where the gain is known)",
         "Noise": "Noise of a pixel as measured between neighbouring rows, in the image's unit",
         "Predicted": "Noise of a pixel that UNCERT predicts, in the image's unit",
+        "Saturated": "Number of saturated pixels, as MASK has them",
         "Remarks": "Steps without a master, or the reason why there is no calibrated frame",
     },
     "detector": {

@@ -5,20 +5,22 @@ import re
 import numpy as np
 import pytest
 import small_chain
+from astropy.io import fits
 from small_frames import run_jobs
 
+from ccdflow.maskbits import UNLIT
 from ccdflow.verify import verdicts
 
 KINDS = ("frame", "bias", "dark", "flat", "detector", "detector table", "science")
-GAINS = (0.8, 3.2)
+GAINS, VERY_UNLIKE = (0.8, 3.2), (0.5, 8.0)
 SIDES = (np.s_[:, :60], np.s_[:, 60:])
 
 
-def take(folder, **options):
+def take(folder, gains=GAINS, **options):
     """Take a night of a detector whose first amplifier has 60 of 103 columns."""
     amplifiers = tuple(
         small_chain.simulate.SimulatedAmplifier(columns, gain=gain, read_noise=4.0, level=level)
-        for columns, gain, level in zip(((0, 60), (60, 103)), GAINS, (900.0, 1100.0), strict=True)
+        for columns, gain, level in zip(((0, 60), (60, 103)), gains, (900.0, 1100.0), strict=True)
     )
     detector = small_chain.simulate.draw_detector(
         small_chain.SHAPE, seed=4, shutter=0.0, amplifiers=amplifiers
@@ -104,3 +106,29 @@ def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
     product = "calibrated/science_g1.fits"
     verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
+
+
+def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
+    """It has a sixteenth of the adu of the other one, and as many electrons."""
+    chain = take(tmp_path, gains=VERY_UNLIKE, flat_level=20_000.0)
+    done = run(tmp_path, chain)
+    flat = next(done.results.glob("combined/*/flat_*_g.fits"))
+    with fits.open(flat) as hdus:
+        unlit = hdus["MASK"].data & UNLIT != 0
+        assert hdus[0].header["FLATR01"] / hdus[0].header["FLATR02"] == pytest.approx(16, rel=0.05)
+        truth = chain.flat("g", unit="adu")
+        fine = chain.good() & (hdus["MASK"].data == 0)
+        scale = np.median(hdus[0].data[fine] / truth[fine])
+        off = (hdus[0].data - scale * truth)[fine] / hdus["UNCERT"].data[fine]
+        assert off.std() == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(unlit, chain.flat("g") < 0.2)
+    assert 0 < np.count_nonzero(unlit) < 200
+    header, of_amplifiers = scales_and_pulls(done, chain)
+    (first, first_pull), (second, second_pull) = of_amplifiers
+    assert header["BUNIT"] == "electron"
+    assert (first, second) == pytest.approx((1.0, 1.0), abs=0.03)
+    assert second == pytest.approx(first, rel=0.01)
+    assert (first_pull, second_pull) == pytest.approx((1.0, 1.0), abs=0.06)
+    for product in ("calibrated/science_g1.fits", str(flat.relative_to(done.results))):
+        verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+        assert (verdict.verdict, verdict.reason) == ("verified", "")

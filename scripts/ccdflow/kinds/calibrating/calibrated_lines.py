@@ -9,6 +9,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.kinds.reporting.saturated_frames import unusual_saturation
 from ccdflow.run import job_records
 
 # The end of a run names at most this many frames.
@@ -17,7 +18,7 @@ _MOST_LINES = 10
 _UNCERTAINTY = "UNCERT"
 
 
-def report_on_frame(file, record):
+def report_on_frame(file, record, pixels):
     """Return the report on a calibrated frame: its sky, noise and grade, or why they are missing.
 
     Parameters
@@ -25,6 +26,8 @@ def report_on_frame(file, record):
     file : str
         The raw file.
     record : ccdflow.run.job_records.Record
+    pixels : int
+        Number of the frame's pixels.
 
     Returns
     -------
@@ -44,7 +47,10 @@ def report_on_frame(file, record):
     reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
     grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
     saturated = data.get("saturated", 0)
-    warnings = [f"{saturated} pixels saturated"] * (saturated > 0)
+    if saturated:
+        figures.append(f"saturated {saturated} px")
+    why = unusual_saturation(saturated, pixels)
+    warnings = [f"saturated: {why}"] * bool(why)
     return file, "  ".join([*figures, grade]), warnings
 
 

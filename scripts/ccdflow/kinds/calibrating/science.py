@@ -19,6 +19,9 @@ from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
+from ccdflow.kinds.reporting import master_ageing
+from ccdflow.kinds.reporting.ageing_section import ageing_section
+from ccdflow.kinds.reporting.saturated_frames import number_of_pixels
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -201,7 +204,8 @@ class Science(Kind):
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
         file = context.group(record.product).files[0]
-        return [calibrated_lines.report_on_frame(file, record)]
+        pixels = number_of_pixels(context, context.row(file))
+        return [calibrated_lines.report_on_frame(file, record, pixels)]
 
     def closing(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""

@@ -24,7 +24,7 @@ class Dark(ExposedMasterKind):
     counted_nouns = nouns
     progress_noun = "combined darks"
     stage = 3
-    version = 9
+    version = 10
     type = "dark"
     block = "dark"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")

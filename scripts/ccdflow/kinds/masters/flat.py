@@ -25,7 +25,7 @@ class Flat(ExposedMasterKind):
     counted_nouns = nouns
     progress_noun = "combined flats"
     stage = 4
-    version = 6
+    version = 7
     header_version = 7
     type = "flat"
     block = "flat"

@@ -330,7 +330,7 @@ class SciencePicture(CalibrationPicture):
             ),
             headings=(
                 "Frame", "Grade", "Bias", "Dark", "Flat", f"Sky ({unit})", f"Noise ({unit})",
-                f"Predicted ({unit})", "",
+                f"Predicted ({unit})", "Saturated (pixels)", "",
             ),
             rows=tuple(_frame_lines(context, groups, night)),
             pictures=self.pictures(context, night),
@@ -483,6 +483,8 @@ class _FrameLine(NamedTuple):
         Of each master, the name or why there is none.
     sky, sky_rms, sky_predicted : str
         Level of the sky, its standard deviation, and that predicted from the noise.
+    saturated : str
+        Number of saturated pixels.
     remarks : str
         Reasons for the grade.
     """
@@ -495,6 +497,7 @@ class _FrameLine(NamedTuple):
     sky: str = ""
     sky_rms: str = ""
     sky_predicted: str = ""
+    saturated: str = ""
     remarks: str = ""
 
 
@@ -519,7 +522,10 @@ def _frame_line(context, group, uses, names):
     missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
     linked = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
-    return _FrameLine(linked, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks]))
+    # Frames without a mask have no such number.
+    saturated = str(record.data.get("saturated", "–"))
+    words = "; ".join([*missing, *remarks])
+    return _FrameLine(linked, record.data["grade"], *masters, *sky, saturated, words)
 
 
 def _master_cell(use, names):

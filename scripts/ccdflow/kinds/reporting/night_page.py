@@ -22,7 +22,7 @@ from ccdflow.run.job import OF_A_NIGHT
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
-PAGES_VERSION = 15
+PAGES_VERSION = 16
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _REACH_WORDS = {

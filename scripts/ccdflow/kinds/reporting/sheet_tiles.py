@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,12 @@ from ccdflow import paths
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reporting.night_frames import page_frames
+from ccdflow.kinds.reporting.saturated_frames import (
+    field_and_light,
+    number_of_pixels,
+    unusual_saturation,
+)
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
@@ -22,8 +29,6 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 _CONVERTER_TOP = 65535
 # Pixels above this part of it count as saturated.
 _SATURATED_PART = 0.99
-# The core of a star has at least this many pixels; fewer are hot pixels.
-_CORE_PIXELS = 9
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
 # Headers have temperatures to 0.001 degree; their range in words needs a tenth.
@@ -126,20 +131,43 @@ class NightTiles:
         grades = sorted(record.data["grade"] for record in made_records)
         return grades[len(grades) // 2] if grades else "A"
 
+    @cached_property
+    def _saturated_pixels(self):
+        """The numbers of saturated pixels of the calibrated frames with a mask, by raw file."""
+        return {
+            file: record.data["saturated"]
+            for file, record in self._calibrated.items()
+            if record is not None and "saturated" in record.data and file in self.rows
+        }
+
+    @cached_property
+    def _frames_alike(self):
+        """These frames by their field and light: of each, a list of raw files."""
+        files = defaultdict(list)
+        for file in self._saturated_pixels:
+            files[field_and_light(self.rows[file])].append(file)
+        return files
+
     def _saturated_part(self, frame):
         """Return the saturated part of a frame in words.
 
-        An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
+        An amplifier throughout; unusually many pixels, where a mask counts them; where none does, a
+        patch of its small picture. The brightest stars of a frame are no reason to look at it.
         """
         record = self.context.outcome(reduced_product(frame.file))
         data = {} if record is None else record.data
         names = [name for name, flag in data.get("flags", {}).items() if flag == "saturated"]
         if names:
             return f"amplifier {', '.join(names)} throughout"
-        calibrated = self._calibrated.get(frame.file)
-        count = 0 if calibrated is None else calibrated.data.get("saturated", 0)
-        if count >= _CORE_PIXELS:
-            return f"{count} pixels of it"
+        counts = self._saturated_pixels
+        if frame.file in counts:
+            row = self.rows[frame.file]
+            alike = self._frames_alike[field_and_light(row)]
+            return unusual_saturation(
+                counts[frame.file],
+                number_of_pixels(self.context, row),
+                [counts[file] for file in alike if file != frame.file],
+            )
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         if not pictures or not data.get("levels"):
             return ""

@@ -131,7 +131,8 @@ def _plane_of(path, hdu, kind, section, size, time):
         raise CannotRemake(reason, REPLACED)
     flags[absent] |= UNCALIBRATED
     if kind == "flat":
-        flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
+        if f"MASK{suffix}" not in names:
+            flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
         low = ~absent & (data < np.float32(_LEAST_FLAT))
         flags[low] |= UNCALIBRATED
         data[absent | low] = 1.0

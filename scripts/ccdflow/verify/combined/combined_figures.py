@@ -34,6 +34,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
 # A pixel of a smaller response is not lit; a hot one is above its surroundings by this many errors.
 _UNLIT_BELOW, _HOT_SIGMA = 0.2, 5.0
+# A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
+_NEAR_LIMIT = 1e-4
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
 _LEAST_WELL = 10_000.0
 
@@ -207,9 +209,14 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
-    low = (mask & UNLIT != 0) != (image < np.float32(_UNLIT_BELOW))
-    if np.count_nonzero(low):
-        raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
+    wrong = 0
+    for place, limit, near in _limits_of_light(remade):
+        values, is_unlit = image[place], mask[place] & UNLIT != 0
+        is_low = values < np.float32(limit * (1 - near))
+        is_high = ~(values < np.float32(limit * (1 + near)))
+        wrong += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
+    if wrong:
+        raise Differs(f"{wrong} pixels of the mask are not lit as the flat says")
     tails, quality = tails_of(header), []
     for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
@@ -226,6 +233,35 @@ def _check_flat(remade, image, errors, mask):
         )
         check_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
     _check_gains(remade)
+
+
+def _limits_of_light(remade):
+    """Return (place, value of an unlit pixel, its relative uncertainty) of the parts of an image.
+
+    An amplifier without AMPGAIN has the light that MODGN tells: the flat is in adu.
+    """
+    models, headers = remade.account.models, [hdu.header for hdu in remade.hdus]
+    lacks_gain = any(
+        card(headers[hdu], "AMPGAIN", tail) is None
+        for hdu in models
+        for tail in tails_of(headers[hdu])
+    )
+    known = [each.gain for models_of_image in models.values() for each in models_of_image]
+    known = [gain for gain in known if gain]
+    if not lacks_gain or len(set(known)) < 2:
+        return [((slice(None), slice(None)), _UNLIT_BELOW, 0.0)]
+    usual, light, count = float(np.mean(known)), 0.0, 0
+    for hdu, models_of_image in models.items():
+        pixels, names = remade.hdus[hdu].data, [each.name for each in remade.hdus]
+        mask = remade.hdus[names.index(f"MASK{hdu or ''}")].data
+        for model in models_of_image:
+            good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
+            light += (model.gain or usual) * pixels[model.place].sum(where=good, dtype=np.float64)
+            count += np.count_nonzero(good)
+    return [
+        (model.place, _UNLIT_BELOW * light / count / (model.gain or usual), _NEAR_LIMIT)
+        for model in models[remade.hdu]
+    ]
 
 
 def _check_gains(remade):

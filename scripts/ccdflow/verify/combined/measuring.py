@@ -141,8 +141,20 @@ def smooth_light(sampled, sample, ny):
     return lines_between_middles(middles[0], lines, np.arange(ny))
 
 
-def scatter(values):
-    """Return standard deviation and number of values, any shape, within five sigma of the mean."""
+def scatter(values, least=_LEAST_SIGMA):
+    """Return standard deviation and number of values within five sigma of the mean.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of any shape.
+    least : float
+        Scatter of rounding to whole adu, in the unit of the values.
+
+    Returns
+    -------
+    (float, int)
+    """
     values = values[np.isfinite(values)]
     if values.size < 2:
         return np.nan, 0
@@ -151,7 +163,7 @@ def scatter(values):
     kept = values
     for _ in range(_CLIP_ITERATIONS):
         previous_size = kept.size
-        kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)]
+        kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, least)]
         if kept.size < 2:
             return np.nan, 0
         mean, sigma = float(kept.mean()), float(kept.std(ddof=1))
@@ -347,7 +359,10 @@ def model_factor(frames, levels, light, fixed, slope):
     lit, variances, count = np.maximum(light, 0), [], 0
     for i, j in pairwise(range(len(frames))):
         variance = sum((fixed + slope * lit * level) / level**2 for level in (levels[i], levels[j]))
-        sigma, number = scatter((frames[i] - frames[j]) / np.sqrt(variance))
+        noise = np.sqrt(variance)
+        smallest = np.min(noise, where=np.isfinite(noise), initial=np.inf)
+        least = _LEAST_SIGMA / min(levels[i], levels[j]) / smallest
+        sigma, number = scatter((frames[i] - frames[j]) / noise, least)
         variances.append(sigma**2)
         count += number
     factor = float(np.mean(variances)) ** 0.5

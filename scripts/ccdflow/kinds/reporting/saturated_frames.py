@@ -1,0 +1,99 @@
+"""Frames that are saturated in more pixels than their stars explain."""
+
+from __future__ import annotations
+
+import math
+
+from ccdflow.files.values import number_or_none
+from ccdflow.frame.products import product_images
+from ccdflow.pages.text_formatting import count
+from ccdflow.robust import median
+
+UNUSUAL_SATURATED = 1e-3
+"""A frame is marked if at least this part of its pixels is saturated.
+
+The cores of bright stars fill 1 pixel in 80,000 of the guide's night and 1 in 22,000 of the frames
+of EFOSC2: every frame would be marked for one bright star. A spectrum of ISIS that has lost its
+brightest lines has 1 in 390."""
+
+# A frame with this part of its pixels saturated is marked where frames alike have far fewer.
+# Chosen: twice what the brightest stars of EFOSC2 fill.
+_LEAST_BESIDE_OTHERS = 1e-4
+# A frame has far more than others at this many times their median. Chosen: the cores of stars grow
+# and shrink by a factor of three with the seeing.
+_FAR_ABOVE = 5.0
+# Fewer other frames have no median that tells of the field.
+_FEWEST_OTHERS = 2
+# Exposures that agree in so many digits are the same: 300.014 and 300.062 s.
+_EXPOSURE_DIGITS = 2
+# Frames of the same field and light agree in these.
+_ALIKE_FACTS = ("type", "object", "filter", "grism")
+
+
+def number_of_pixels(context, row):
+    """Return the number of pixels of a reduced or calibrated frame, in all of its images.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        Of the raw frame.
+
+    Returns
+    -------
+    int
+    """
+    store = context.store
+    images = product_images(store.geometry(row.geometry), store.recipe(row.recipe))
+    return sum(math.prod(image.shape) for image in images)
+
+
+def field_and_light(row):
+    """Return the values that are equal for frames of the same object, light and exposure.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    tuple
+        Hashable.
+    """
+    seconds = number_or_none(row.facts["exptime"])
+    exposure = None if seconds is None else f"{seconds:.{_EXPOSURE_DIGITS}g}"
+    return row.camera, row.geometry, (exposure, *(row.facts[name] for name in _ALIKE_FACTS))
+
+
+def unusual_saturation(saturated, pixels, others=()):
+    """Return in words why the number of saturated pixels of a frame is unusual; '' if it is not.
+
+    Parameters
+    ----------
+    saturated, pixels : int
+        Numbers of the saturated pixels and of all pixels of the frame.
+    others : sequence of int
+        Numbers of the saturated pixels of the frames that are alike.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> unusual_saturation(5043, 1_979_817)
+    '5043 pixels of it, 1 in 393'
+    >>> unusual_saturation(900, 8_454_144, [79, 102])
+    '900 pixels of it; 90 in the median of 2 frames alike'
+    >>> unusual_saturation(79, 8_454_144, [0, 2])
+    ''
+    """
+    if saturated >= UNUSUAL_SATURATED * pixels:
+        return f"{saturated} pixels of it, 1 in {pixels / saturated:.0f}" if saturated else ""
+    if len(others) < _FEWEST_OTHERS or saturated < _LEAST_BESIDE_OTHERS * pixels:
+        return ""
+    usual = float(median(others))
+    if saturated <= _FAR_ABOVE * usual:
+        return ""
+    frames = count(len(others), "frame")
+    return f"{saturated} pixels of it; {usual:.0f} in the median of {frames} alike"

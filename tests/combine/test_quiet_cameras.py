@@ -1,0 +1,57 @@
+"""Noise of cameras quieter than one adu, and the unit in which outliers are told from rounding."""
+
+import numpy as np
+import pytest
+
+from ccdflow.combine.member_noise import measured_noise
+from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.noise import DIGITAL_NOISE, AmplifierNoise
+
+SHAPE = (120, 200)
+
+
+def model_of(frames, *, levels=None, light=True, **noise):
+    """Return the noise of an amplifier as it is measured from frames, (n, ny, nx)."""
+    amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), **noise)
+    rows = np.arange(SHAPE[0])
+    sample = frames.astype(np.float32)
+    model = measured_noise([amplifier], SHAPE, rows, sample, levels=levels, light=light)
+    return model.amplifiers[0]
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("unit", [0.2, 20.0])
+def test_moments_do_not_depend_on_the_unit_of_the_values(noise, unit):
+    random = np.random.default_rng(1)
+    values = np.rint(random.normal(size=20_000) * noise + random.random(20_000) * 0.6)
+    adu = clipped_moments(values)
+    other = clipped_moments(values * unit, rounding=DIGITAL_NOISE * unit)
+    assert other.count == adu.count == values.size
+    assert other.sigma == pytest.approx(adu.sigma * unit)
+
+
+@pytest.mark.parametrize("columns", [6, 25])
+@pytest.mark.parametrize("noise", [0.01, 0.02, 0.05])
+def test_frames_that_hardly_scatter_are_as_quiet_as_rounding(columns, noise):
+    """Steps of one adu among equal pixels are no outliers, whatever noise was predicted."""
+    random = np.random.default_rng(2)
+    level = random.random((6, SHAPE[0], 1))
+    overscan = np.rint(random.normal(size=(6, SHAPE[0], columns)) * noise + level)
+    frames = np.rint(random.normal(size=(6, *SHAPE)) * noise + level)
+    frames -= np.median(overscan, axis=2, keepdims=True)
+    made = model_of(frames, read_noise=noise, gain=20.0, level_noise=DIGITAL_NOISE)
+    # Before, the prediction of 0.41 adu stood where the steps were left out as outliers.
+    assert made.variance_without_light**0.5 == pytest.approx(DIGITAL_NOISE, rel=0.01)
+
+
+def test_hits_in_flats_do_not_change_the_gain_that_they_show():
+    """Flats are over their levels, so that one adu is a small number among their values."""
+    random = np.random.default_rng(3)
+    gain, noise, levels = 2.0, 4.0, np.array([20_000.0, 21_000.0, 19_500.0, 20_200.0])
+    light = np.ones((len(levels), *SHAPE)) * levels[:, None, None] * gain
+    frames = random.poisson(light) / gain + random.normal(size=light.shape) * noise
+    frames[random.random(frames.shape) < 0.002] += 3_000
+    made = model_of(frames / levels[:, None, None], levels=levels, read_noise=noise)
+    # Before, a third of it.
+    assert made.gain == pytest.approx(gain, rel=0.02)
+    assert made.factor == pytest.approx(1, abs=0.01)
