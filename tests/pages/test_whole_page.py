@@ -13,10 +13,10 @@ from browser import AXE, AXE_OPTIONS, CHROMIUM, act
 from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
+from ccdflow.kinds.calibrating.saturated_frames import field_and_light, unusual_saturation
+from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.overview import OVERVIEW
-from ccdflow.kinds.reporting.saturated_frames import field_and_light, unusual_saturation
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.reporting.overview import OVERVIEW
 from ccdflow.run import job_records
 
 SATURATED, WITH_STAR = "science_g1.fits", "science_g2.fits"

@@ -448,7 +448,7 @@ def _check_flat(data, flags, name, *, has_mask):
     middles = [middle]
     if has_mask:
         # In adu of very unlike gains the median is that of one amplifier, and the mean that of all.
-        middles.append(float(lit.mean(dtype=np.float64)))
+        middles.append(float(lit_values.mean(dtype=np.float64)))
     if not any(_LOWEST_MEDIAN < each < _HIGHEST_MEDIAN for each in middles):
         raise FrameError(
             "the flat is not normalised",

@@ -322,7 +322,7 @@ def _mean_of_lit_pixels(parts):
         good = (image.mask[place] == 0) & (image.count[place] > 0)
         pixels.append((image.image[place], good, factor))
     mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
-    for _ in range(_ITERATIONS):
+    for _ in range(_MOST_ITERATIONS):
         lit = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]
         counts = [np.count_nonzero(each) for each in lit]
         count = sum(counts)
@@ -371,7 +371,7 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
     for region, limit in limits:
         part = (slice(None), slice(None)) if region is None else region.slices
         # A NaN is not unlit: its value is unknown.
-        mask[part][scaled[0][part] < limit] |= UNLIT
+        mask[part][divided[0][part] < limit] |= UNLIT
     return replace(
         image,
         image=divided[0],

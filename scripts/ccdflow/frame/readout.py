@@ -142,8 +142,8 @@ def readout_of(
         read_noise = amplifier.read_noise / own_gain
     variance = 0.0
     if level is not None and read_noise is not None:
-        pixel = read_noise**2 + (0.0 if measured else ROUNDING)
-        variance = level_variance(amplifier, recipe, pixel)
+        pixel_variance = read_noise**2 + (0.0 if is_noise_measured else ROUNDING)
+        variance = level_variance(amplifier, recipe, pixel_variance)
     return Readout(
         region=recipe.region_of(amplifier),
         name=amplifier.name,
@@ -183,9 +183,9 @@ def level_variance(amplifier, recipe, pixel_variance):
     count = _pixels_of_a_level(amplifier)
     # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks a part
     # of the rounding; their median has all of it.
-    pixel = max(pixel, ROUNDING)
-    noise = (pixel - ROUNDING) ** 0.5
-    return share * (pixel + median_rounding(count, noise) / median_variance(count))
+    pixel_variance = max(pixel_variance, ROUNDING)
+    noise = (pixel_variance - ROUNDING) ** 0.5
+    return share * (pixel_variance + median_rounding(count, noise) / median_variance(count))
 
 
 def level_share(amplifier, recipe):

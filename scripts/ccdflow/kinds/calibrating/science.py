@@ -14,14 +14,12 @@ from ccdflow.kinds.calibrating import (
 from ccdflow.kinds.calibrating.ageing_section import ageing_section
 from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
+from ccdflow.kinds.calibrating.saturated_frames import number_of_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.kinds.reporting import master_ageing
-from ccdflow.kinds.reporting.ageing_section import ageing_section
-from ccdflow.kinds.reporting.saturated_frames import number_of_pixels
 from ccdflow.run.job import OF_A_FRAME, Size
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest

@@ -9,15 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.kinds.calibrating.science import SCIENCE
-from ccdflow.kinds.reducing import frame_warnings
-from ccdflow.kinds.reporting.night_frames import page_frames
-from ccdflow.kinds.reporting.saturated_frames import (
+from ccdflow.kinds.calibrating.saturated_frames import (
     field_and_light,
     number_of_pixels,
     unusual_saturation,
 )
-from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.calibrating.science import SCIENCE
+from ccdflow.kinds.reducing import frame_warnings
+from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
