@@ -84,7 +84,8 @@ def usual_moment(reader, exptime):
 
 
 def _matched_cards(reader, name, pattern):
-    """Yield (keyword, match) of the cards of a fact; None for the match of a frame's number."""
+    """Return [(keyword, match)] of the cards of a fact; None for the match of a frame's number."""
+    matched = []
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
         if position is None or not is_text(header):
@@ -93,7 +94,8 @@ def _matched_cards(reader, name, pattern):
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
             raise ValueError(_UNUSUAL)
-        yield keyword, match
+        matched.append((keyword, match))
+    return matched
 
 
 def _time_of(hours, minutes, seconds):

@@ -130,7 +130,7 @@ class RawFile(io.RawIOBase):
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
         self._packed = self._start.startswith(GZIP_MAGIC)
-        self._packing = packing_of(self._start)
+        self._packing = None if self._packed else packing_of(self._start)
         self._begin(())
 
     def _begin(self, hdus):

@@ -306,9 +306,17 @@ def _learn_bytes(card):
     head_and_text = _known_bytes_before.get(card)
     if head_and_text is None:
         text = readable_cards(card)
-        head_and_text = (None, text) if text == _END else _parse_text(text)
-        head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
-    _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
+        head = _usual_heads.get(text[:10])
+        if head is not None and RECORD_MARK not in text:
+            # As `_parse_text` has it: nearly all cards that differ from frame to frame.
+            head_and_text = head, text
+        else:
+            head_and_text = (None, text) if text == _END else _parse_text(text)
+            head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
+    if len(_known_bytes) < _MOST_TEXTS:
+        _known_bytes[card] = head_and_text
+    else:
+        _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
     return head_and_text
 
 

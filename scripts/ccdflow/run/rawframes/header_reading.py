@@ -28,21 +28,22 @@ def read_all(read, files, *, cores):
     Parameters
     ----------
     read : callable
-        Called with one of ``files``; it and its result can be pickled.
+        Called with a list of some of ``files``, returns a list of as many results; it and they can
+        be pickled.
     files : list
-        Arguments of ``read``, one for each call.
+        Arguments of ``read``.
     cores : int
         How many processes may work at once.
 
     Yields
     ------
     object
-        The result of ``read``.
+        The result for a file.
     """
     workers = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if workers < 2:
         with ThreadPoolExecutor(4) as pool:
-            yield from pool.map(read, files)
+            yield from chain.from_iterable(pool.map(read, ([file] for file in files)))
         return
     free = queue.SimpleQueue()
 
@@ -52,9 +53,10 @@ def read_all(read, files, *, cores):
         """Read the headers of some files by a free process, here if it was lost."""
         reader = free.get()
         try:
-            return ask(reader, chunk)
+            (answer,) = ask(reader, [chunk])
+            return answer
         except LOST_ERRORS:
-            return [read(file) for file in chunk]
+            return read(chunk)
         finally:
             free.put(reader)
 
