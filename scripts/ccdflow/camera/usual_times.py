@@ -19,11 +19,10 @@ from ccdflow.camera.datecards import MJD_START, meaning_of, time_system
 from ccdflow.camera.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.header_reader import AMBIGUOUS_CARDS
 from ccdflow.camera.nights import Moment
-from ccdflow.files.rawheader import is_text
+from ccdflow.files.rawheader import RECORD_MARK, is_text
 
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
-# A comment with ": " may be a record of FITS.
-_COMMENT = r" *(?:/ *((?:(?!: )[ -~])*))?"
+_COMMENT = r" *(?:/ *([ -~]*))?"
 _CLOCK = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
 _STAMP_CARD = re.compile(
     rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK})? *'{_COMMENT}", re.ASCII
@@ -91,6 +90,9 @@ def _matched_cards(reader, name, pattern):
         if position is None or not is_text(header):
             raise ValueError(_UNUSUAL)
         text = header.text_at(position)
+        # A comment with such a mark may be a record of FITS.
+        if RECORD_MARK in text:
+            raise ValueError(_UNUSUAL)
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
             raise ValueError(_UNUSUAL)
