@@ -24,7 +24,7 @@ def rows_read_without_memory(values):
 
     The time of each frame is found card by card, whatever the way of writing.
     """
-    read_row = row_reader.RawRowReader.read_row
+    read_rows = row_reader.RawRowReader.read_rows
 
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
@@ -32,11 +32,11 @@ def rows_read_without_memory(values):
         rawheader._keyword_orders.clear()
         rawheader._last_headers.clear()
         cards._parsed_text.cache_clear()
-        return read_row(*arguments)
+        return read_rows(*arguments)
 
     with (
         mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
-        mock.patch.object(row_reader.RawRowReader, "read_row", read_alone),
+        mock.patch.object(row_reader.RawRowReader, "read_rows", read_alone),
         mock.patch.object(facts, "usual_moment", return_value=None),
     ):
         return rows_read(values)

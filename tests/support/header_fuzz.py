@@ -228,12 +228,13 @@ class Cost:
     @contextmanager
     def measure(self):
         """Measure what is read and made inside."""
-        read, make = row_reader.RawRowReader.read_row, kinds_module.make
+        read, make = row_reader.RawRowReader.read_rows, kinds_module.make
 
-        def read_row(reader, file, *arguments):
+        def read_rows(reader, files):
+            ((file, *_),) = files
             began = time.thread_time()
             try:
-                return read(reader, file, *arguments)
+                return read(reader, files)
             finally:
                 self.headers[file] = time.thread_time() - began
 
@@ -245,7 +246,7 @@ class Cost:
                 self.jobs[job.product] = time.thread_time() - began
 
         with (
-            mock.patch.object(row_reader.RawRowReader, "read_row", read_row),
+            mock.patch.object(row_reader.RawRowReader, "read_rows", read_rows),
             mock.patch.object(kinds_module, "make", make_one),
         ):
             yield

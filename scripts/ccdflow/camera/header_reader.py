@@ -12,6 +12,7 @@ from ccdflow.files.cards import (
     as_text,
     contents,
     may_be_there,
+    telling_content_at,
     unreadable_card,
 )
 from ccdflow.files.values import (
@@ -237,7 +238,15 @@ class HeaderReader:
 
     def _first_content(self, name):
         """Return the content of the first card that says something; None where there is none."""
-        return next(contents_at(self.headers, self.positions_of(name)), None)
+        headers, positions = self.headers, self.positions_of(name)
+        for keyword, hdu, position, _ in positions:
+            if position is None:
+                # Only astropy can look for the card.
+                return next(contents_at(headers, positions), None)
+            content = telling_content_at(headers[hdu], keyword, position)
+            if content is not None:
+                return content
+        return None
 
     def seconds(self):
         """Return the exposure in seconds, or None."""

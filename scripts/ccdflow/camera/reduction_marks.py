@@ -121,8 +121,11 @@ def _may_be_master(text):
 def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
-        if is_text(header) and not any(map(_may_be_master, header.cards_of(keyword))):
-            continue
+        if is_text(header):
+            texts = header.cards_of(keyword)
+            # Nearly all frames.
+            if not texts or not any(map(_may_be_master, texts)):
+                continue
         content = card_value(header, keyword)
         if isinstance(content, str) and re.match(r"\W*master", content.lower()):
             return keyword, content

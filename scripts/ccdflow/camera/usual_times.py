@@ -19,11 +19,10 @@ from ccdflow.camera.datecards import MJD_START, meaning_of, time_system
 from ccdflow.camera.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.header_reader import AMBIGUOUS_CARDS
 from ccdflow.camera.nights import Moment
-from ccdflow.files.rawheader import is_text
+from ccdflow.files.rawheader import RECORD_MARK, is_text
 
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
-# A comment with ": " may be a record of FITS.
-_COMMENT = r" *(?:/ *((?:(?!: )[ -~])*))?"
+_COMMENT = r" *(?:/ *([ -~]*))?"
 _CLOCK = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
 _STAMP_CARD = re.compile(
     rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK})? *'{_COMMENT}", re.ASCII
@@ -84,16 +83,21 @@ def usual_moment(reader, exptime):
 
 
 def _matched_cards(reader, name, pattern):
-    """Yield (keyword, match) of the cards of a fact; None for the match of a frame's number."""
+    """Return [(keyword, match)] of the cards of a fact; None for the match of a frame's number."""
+    matched = []
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
         if position is None or not is_text(header):
             raise ValueError(_UNUSUAL)
         text = header.text_at(position)
+        # A comment with such a mark may be a record of FITS.
+        if RECORD_MARK in text:
+            raise ValueError(_UNUSUAL)
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
             raise ValueError(_UNUSUAL)
-        yield keyword, match
+        matched.append((keyword, match))
+    return matched
 
 
 def _time_of(hours, minutes, seconds):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import zlib
-from contextlib import contextmanager
 
 from isal import igzip, igzip_lib, isal_zlib
 
 from ccdflow.errors import FrameError, one_line
+
+# Errors of decompressors for damaged bytes.
+_STREAM_ERRORS = (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error)
 
 
 class IncompleteRawFile(FrameError):
@@ -167,28 +169,50 @@ def too_long_error(path, promised_bytes):
     )
 
 
-@contextmanager
 def raw_file_errors(name):
-    """Make a `FrameError` of any error of the system or decompressor while a raw file is read.
+    """Return a context that makes a `FrameError` of errors of the system or of a decompressor.
+
+    Parameters
+    ----------
+    name : str
+        Of the raw file, named in errors.
+
+    Returns
+    -------
+    context manager
 
     Raises
     ------
     DamagedRawFile
-        If the stream cannot be decompressed.
+        On leaving the context, if the stream cannot be decompressed.
     IncompleteRawFile
         If it ends early.
     UnreadableRawFile
         For an error of the system.
     """
-    try:
-        yield
-    except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
-        raise damaged_stream_error(name, error) from None
-    except EOFError:
-        problem = "gzip stream ends early: the file is truncated"
-        raise damaged_error(name, problem, IncompleteRawFile) from None
-    except OSError as error:
-        raise unreadable_file_error(name, error) from None
+    return _RawFileErrors(name)
+
+
+class _RawFileErrors:
+    """The context of `raw_file_errors`; one by `contextmanager` takes five times longer."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name):
+        self._name = name
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, error_type, error, traceback):
+        # `BadGzipFile` is an `OSError`.
+        if isinstance(error, _STREAM_ERRORS):
+            raise damaged_stream_error(self._name, error) from None
+        if isinstance(error, EOFError):
+            problem = "gzip stream ends early: the file is truncated"
+            raise damaged_error(self._name, problem, IncompleteRawFile) from None
+        if isinstance(error, OSError):
+            raise unreadable_file_error(self._name, error) from None
 
 
 def check_length(count, has_more, layout, name):

@@ -318,7 +318,7 @@ def _check_extension(header, name):
 
 def uncompressed_header(header):
     """Return the header of the image in compressed tiles; any other header unchanged."""
-    if card_value(header, "ZIMAGE") is not True:
+    if not has_card(header, "ZIMAGE") or card_value(header, "ZIMAGE") is not True:
         return header
     image = header.copy()
     for keyword in ("TFIELDS", "TTYPE1", "TFORM1", "ZIMAGE", "ZCMPTYPE", "THEAP"):

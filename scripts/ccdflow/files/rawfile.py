@@ -130,7 +130,7 @@ class RawFile(io.RawIOBase):
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
         self._packed = self._start.startswith(GZIP_MAGIC)
-        self._packing = packing_of(self._start)
+        self._packing = None if self._packed else packing_of(self._start)
         self._begin(())
 
     def _begin(self, hdus):
@@ -415,10 +415,10 @@ def _header_at(stream, offset, name, *, first):
     first : bool
         Whether the header is that of the first HDU.
     """
-    text = bytearray()
+    blocks, after = [], offset
     while True:
-        block = stream.read_at(offset + len(text), FITS_BLOCK_BYTES, _FIRST_READ)
-        if not text:
+        block = stream.read_at(after, FITS_BLOCK_BYTES, _FIRST_READ)
+        if not blocks:
             start = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(start):
                 if first and (start.startswith(block) or GZIP_MAGIC.startswith(block)):
@@ -434,16 +434,17 @@ def _header_at(stream, offset, name, *, first):
                         remedy="move it out of the raw folder",
                     )
                 return None, offset
-        text += block
+        blocks.append(block)
+        after += len(block)
         if has_end_card(block):
             break
         if len(block) < FITS_BLOCK_BYTES:
             problem = "the file is truncated: its header has no END card"
             raise damaged_error(name, problem, IncompleteRawFile)
-        if len(text) > MOST_HEADER_BYTES:
+        if after - offset > MOST_HEADER_BYTES:
             raise FrameError(
                 f"the header has no END card within {MOST_HEADER_BYTES} bytes",
                 file=name,
                 remedy="move it out of the raw folder",
             )
-    return bytes(text), offset + len(text)
+    return b"".join(blocks), after

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import compress
 from operator import ne
@@ -233,11 +234,11 @@ def parse_usual_header(data):
     count = len(data) // CARD_BYTES
     if count * CARD_BYTES != len(data) or count > _MOST_USUAL:
         return None
-    cards = _split_into_cards(count)(data)
     last = _last_headers.get(count)
-    header = None if last is None else _header_like(last, cards)
+    header = None if last is None else _header_like(last, data)
     if header is not None:
         return header
+    cards = _card_splitter(count)(data)
     try:
         end = cards.index(_END_BYTES)
     except ValueError:
@@ -250,7 +251,10 @@ def parse_usual_header(data):
     if None in heads:
         return None
     header = _header_of(heads, list(texts))
-    _last_headers[count] = _LastHeader(cards, end, heads, texts, header.order)
+    blanks = data[end * CARD_BYTES :]
+    _last_headers[count] = _LastHeader(
+        cards[:end], _card_splitter(end), blanks, heads, texts, header.order
+    )
     return header
 
 
@@ -260,9 +264,11 @@ class _LastHeader(NamedTuple):
     Attributes
     ----------
     cards : tuple of bytes
-        With END and the blanks behind it.
-    end : int
-        The position of END.
+        Those before END.
+    split : callable
+        Gives so many cards of the bytes of a header.
+    rest : bytes
+        END and the blanks behind it.
     heads : tuple of (str, str)
         As for `KeywordOrder`.
     texts : tuple of str
@@ -270,19 +276,21 @@ class _LastHeader(NamedTuple):
     """
 
     cards: tuple[bytes, ...]
-    end: int
+    split: Callable[[bytes], tuple[bytes, ...]]
+    rest: bytes
     heads: tuple[tuple[str, str], ...]
     texts: tuple[str, ...]
     order: KeywordOrder
 
 
-def _header_like(last, cards):
-    """Return the header of cards with the same keywords as the last header, None for others."""
-    cards_before, end, heads, texts, order = last
+def _header_like(last, data):
+    """Return the header of bytes with the same keywords as the last header, None for others."""
+    cards_before, split, rest, heads, texts, order = last
+    if not data.endswith(rest):
+        return None
+    cards = split(data)
     texts, find = list(texts), _known_bytes.get
     for position in compress(range(len(cards)), map(ne, cards, cards_before)):
-        if position >= end:
-            return None
         card = cards[position]
         head, text = find(card) or _learn_bytes(card)
         if head != heads[position]:
@@ -293,12 +301,12 @@ def _header_like(last, cards):
     return header
 
 
-# Headers are whole blocks of 36 cards: up to `_MOST_USUAL` there are 20 such numbers. Texts
-# that are cut between blocks have others, and 256 bound them.
+# Headers are whole blocks of 36 cards: up to `_MOST_USUAL` there are 20 such numbers. The cards
+# before END, and texts that are cut between blocks, have others, and 256 bound them.
 @lru_cache(maxsize=256)
-def _split_into_cards(count):
-    """Return a function that gives the cards in the bytes of a header, by their number."""
-    return Struct(f"{CARD_BYTES}s" * count).unpack
+def _card_splitter(count):
+    """Return a function that gives the first cards in the bytes of a header, by their number."""
+    return Struct(f"{CARD_BYTES}s" * count).unpack_from
 
 
 def _learn_bytes(card):
@@ -306,9 +314,17 @@ def _learn_bytes(card):
     head_and_text = _known_bytes_before.get(card)
     if head_and_text is None:
         text = readable_cards(card)
-        head_and_text = (None, text) if text == _END else _parse_text(text)
-        head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
-    _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
+        head = _usual_heads.get(text[:10])
+        if head is not None and RECORD_MARK not in text:
+            # As `_parse_text` has it: nearly all cards that differ from frame to frame.
+            head_and_text = head, text
+        else:
+            head_and_text = (None, text) if text == _END else _parse_text(text)
+            head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
+    if len(_known_bytes) < _MOST_TEXTS:
+        _known_bytes[card] = head_and_text
+    else:
+        _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
     return head_and_text
 
 

@@ -13,10 +13,13 @@ from forgetful_rows import rows_read, rows_read_without_memory
 from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 
 from ccdflow.camera import facts
+from ccdflow.errors import FrameError
 from ccdflow.files import cards, fits_structure, rawfile
 from ccdflow.run import helper_processes, session
 from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
+from ccdflow.run.rawframes.rawfolder import list_raw
+from ccdflow.run.rawframes.reading_settings import ReadingHashes
 from ccdflow.run.rawframes.rows import digest
 from ccdflow.settings import load_settings
 from ccdflow.simulate import simulate_biases
@@ -51,7 +54,7 @@ def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
-        patch.setattr(row_reader.RawRowReader, "read_row", None)
+        patch.setattr(row_reader.RawRowReader, "read_rows", None)
         together = rows(sandbox, cores=2, progress=lambda *count: counts.append(count))
     assert list(together.rows) == list(alone.rows)
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
@@ -80,6 +83,48 @@ def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()
     }
+
+
+@pytest.mark.parametrize("most_cards", [100, 100_000])
+def test_files_that_are_read_together_have_the_rows_of_files_read_alone(
+    sandbox, monkeypatch, most_cards
+):
+    """The headers of many files are read before their cards: an error costs no other file."""
+    sandbox.write("n1/empty.fits", b"")
+    alone = rows(sandbox)
+    monkeypatch.setattr(row_reader, "_MOST_CARDS", most_cards)
+    settings = settings_of(sandbox)
+    reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
+    stamps = list_raw(sandbox.raw)
+    together = HeaderStore()
+    for values, geometry, recipe, _ in reader([(file, at, None) for file, at in stamps.items()]):
+        together.add_read(values, geometry, recipe)
+    assert len(together.rows) == 43
+    assert together.rows == alone.rows
+    assert together.shared == alone.shared
+
+
+def test_an_error_of_the_cards_comes_before_one_of_the_pixels(sandbox, monkeypatch):
+    """The pixels of a known file are read before its cards are looked at."""
+    file = "n0/00.fits.gz"
+    store = rows(sandbox)
+    before = dataclasses.replace(store.rows[file], stamp=(1, 2, 3))
+    settings = settings_of(sandbox)
+    reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
+
+    def fail(*arguments, **named):
+        raise FrameError("no such geometry" if arguments else "damaged pixels")
+
+    monkeypatch.setattr(rawfile.RawFile, "read_all", lambda *arguments, **named: fail())
+    known = [(file, before.stamp, before)]
+    (read,) = reader.read_rows(known)
+    assert (read.row.status, read.row.reason) == ("set aside", "damaged pixels")
+    assert read.geometry is not None
+    monkeypatch.setattr(row_reader, "_geometry_and_recipe", fail)
+    reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
+    (read,) = reader.read_rows(known)
+    assert (read.row.status, read.row.reason) == ("set aside", "no such geometry")
+    assert read.geometry is None
 
 
 def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, monkeypatch):

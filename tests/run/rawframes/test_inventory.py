@@ -223,14 +223,14 @@ def test_a_good_frame_that_is_written_once_more_is_unchanged(sandbox):
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, monkeypatch):
     store = HeaderStore()
-    read = row_reader.RawRowReader.read_row
+    read = row_reader.RawRowReader.read_rows
 
-    def late(reader, file, *rest):
-        if file == ALL_FILES[0]:
+    def late(reader, files):
+        for file in {ALL_FILES[0]} & {file for file, *_ in files}:
             (sandbox.raw / file).unlink()
-        return read(reader, file, *rest)
+        return read(reader, files)
 
-    monkeypatch.setattr(row_reader.RawRowReader, "read_row", late)
+    monkeypatch.setattr(row_reader.RawRowReader, "read_rows", late)
     update(sandbox, store)
     assert store.rows[ALL_FILES[0]].status_and_reason == (
         "arriving",

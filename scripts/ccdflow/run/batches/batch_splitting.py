@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from ccdflow import paths
 from ccdflow.run.batches.batch_files import path_of, write_batch
@@ -38,7 +39,7 @@ class Batch:
         """The path of the batch's file, relative to the results folder."""
         return path_of(self.name, self.key)
 
-    @property
+    @cached_property
     def done(self):
         """The path of the record that marks the whole batch as done."""
         return paths.done_record(f"batches/{self.name}", self.key)

@@ -28,21 +28,22 @@ def read_all(read, files, *, cores):
     Parameters
     ----------
     read : callable
-        Called with one of ``files``; it and its result can be pickled.
+        Called with a list of some of ``files``, returns a list of as many results; it and they can
+        be pickled.
     files : list of object
-        Arguments of ``read``, one for each call.
+        Arguments of ``read``.
     cores : int
         How many processes may work at once.
 
     Yields
     ------
     object
-        The result of ``read``.
+        The result for a file.
     """
     process_count = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if process_count < 2:
         with ThreadPoolExecutor(4) as pool:
-            yield from pool.map(read, files)
+            yield from chain.from_iterable(pool.map(read, ([file] for file in files)))
         return
     free_processes = queue.SimpleQueue()
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
@@ -51,9 +52,10 @@ def read_all(read, files, *, cores):
         """Read the headers of some files by a free process, here if it was lost."""
         reader = free_processes.get()
         try:
-            return ask(reader, chunk)
+            (answer,) = ask(reader, [chunk])
+            return answer
         except LOST_ERRORS:
-            return [read(file) for file in chunk]
+            return read(chunk)
         finally:
             free_processes.put(reader)
 

@@ -28,7 +28,13 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
-        self._batch_by_product = {product: batch for batch in batches for product in batch.products}
+        # By product; a page needs hundreds of products, and few batches make them.
+        self._record_of_batch = {
+            product: record
+            for batch in batches
+            for record in (self.record_of_batch(batch),)
+            for product in batch.products
+        }
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -60,26 +66,26 @@ class JobList:
 
     def records_of(self, products):
         """Return the records of those products that this run makes."""
-        records = []
+        jobs, record_of_batch, records = self._plan.jobs, self._record_of_batch, {}
         for product in products:
-            batch = self._batch_by_product.get(product)
-            if batch is not None:
-                records.append(self.record_of_batch(batch))
-            elif product in self._plan.jobs:
-                records.append(self.record_of(self._plan.jobs[product]))
-        return list(dict.fromkeys(records))
+            record = record_of_batch.get(product)
+            if record is not None:
+                records[record] = None
+            elif product in jobs:
+                records[self.record_of(jobs[product])] = None
+        return list(records)
 
     def targets(self):
         """Return the records of all batches, and of all jobs outside them."""
         jobs_alone = [
-            job for job in self._plan.jobs.values() if job.product not in self._batch_by_product
+            job for job in self._plan.jobs.values() if job.product not in self._record_of_batch
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
     def records_of_other_nodes(self, job):
         """Return the records of the jobs that a job needs and that a batch makes."""
         jobs = self._plan.jobs
-        return [self.record_of(jobs[need]) for need in job.needs if need in self._batch_by_product]
+        return [self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch]
 
     def batch(self, name, key):
         """Return a batch of this run, or None if another process planned it.
@@ -130,18 +136,14 @@ class JobList:
             if self.is_done(job):
                 done_products.add(product)
             elif chain.by_name(job.kind).is_report:
-                if not job.night or done_products.issuperset(self._needs_of_its_night(job, chain)):
+                if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
                     remaining_jobs[product] = job
-            elif makes_all and done_products.issuperset(
-                filter(self._plan.jobs.__contains__, job.needs)
-            ):
-                is_here = product not in self._batch_by_product
-                has_waited = any(
-                    need in unfinished_products or need in remaining_jobs for need in job.needs
-                )
+            elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
+                is_here = product not in self._record_of_batch
+                has_waited = any(need in unfinished or need in remaining_jobs for need in job.needs)
                 if product in waiting_products or (is_here and has_waited):
                     remaining_jobs[product] = job
-                    done_products.add(product)
+                    there.add(product)
         return list(remaining_jobs.values())
 
     def _products_of_unfinished_batches(self):
