@@ -127,8 +127,8 @@ class RawRowReader:
         """
         rows, opened, cards = [], [], 0
         for known in files:
-            file, _, before = known
-            read = self._open(file, before)
+            file, _, earlier_row = known
+            read = self._open(file, earlier_row)
             opened.append((known, read))
             cards += sum(map(len, read.raw.headers)) if read.raw is not None else 0
             if cards > _MOST_CARDS:
@@ -140,12 +140,12 @@ class RawRowReader:
         """Return the `ReadRow` of each (file as `read_rows` takes it, what `_open` returned)."""
         return [self._row_read(*known, read) for known, read in opened]
 
-    def _row_read(self, file, stamp, before, read):
+    def _row_read(self, file, stamp, earlier_row, read):
         """Return the `ReadRow` of a file whose headers were read.
 
         Parameters
         ----------
-        file, stamp, before
+        file, stamp, earlier_row
             Of the file, as `read_rows` takes them.
         read : _ReadValues
             As `_open` returns it; the values of the cards are added.
@@ -179,13 +179,13 @@ class RawRowReader:
             row = replace(row, stamp=())
         return ReadRow(row, read.geometry, read.recipe, traceback)
 
-    def _open(self, file, before):
+    def _open(self, file, earlier_row):
         """Return the `_ReadValues` of a file without those of its cards; its file is closed.
 
         Parameters
         ----------
         file : str
-        before : Row or None
+        earlier_row : Row or None
             See `read_rows`.
         """
         read = _ReadValues({})
@@ -199,7 +199,7 @@ class RawRowReader:
                 read.values["fingerprint"] = layout.fingerprint
                 read.headers = layout.headers
                 if not layout.is_checked:
-                    read.values["packed"] = self._check_pixels(raw, layout, before)
+                    read.values["packed"] = self._check_pixels(raw, layout, earlier_row)
         # Nothing that a file holds may cost another one its row.
         except Exception as error:
             read.error = error

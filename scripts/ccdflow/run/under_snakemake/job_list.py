@@ -136,14 +136,18 @@ class JobList:
             if self.is_done(job):
                 done_products.add(product)
             elif chain.by_name(job.kind).is_report:
-                if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
+                if not job.night or done_products.issuperset(self._needs_of_its_night(job, chain)):
                     remaining_jobs[product] = job
-            elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
+            elif makes_all and done_products.issuperset(
+                filter(self._plan.jobs.__contains__, job.needs)
+            ):
                 is_here = product not in self._record_of_batch
-                has_waited = any(need in unfinished or need in remaining_jobs for need in job.needs)
+                has_waited = any(
+                    need in unfinished_products or need in remaining_jobs for need in job.needs
+                )
                 if product in waiting_products or (is_here and has_waited):
                     remaining_jobs[product] = job
-                    there.add(product)
+                    done_products.add(product)
         return list(remaining_jobs.values())
 
     def _products_of_unfinished_batches(self):
