@@ -77,12 +77,12 @@ def split(session, *, each_night, write=True):
             session.plan, jobs_by_kind, most_jobs, each_night, gather=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
+    planned = session.plan.jobs
     batches = {}
     for name, jobs in parts.items():
-        ordered = sorted(jobs, key=lambda job: places[job.product])
-        # Thousands of jobs need the same masters.
-        needs = set().union(*(job.needs for job in ordered))
-        before = {home[need] for need in needs if need in home} - {name}
+        products = sorted((job.product for job in jobs), key=places.__getitem__)
+        ordered = list(map(planned.__getitem__, products))
+        before = {home[need] for need in _needs_of(ordered) if need in home} - {name}
         batch = _batch_of_jobs(
             session.context, name, ordered, [batches[earlier] for earlier in sorted(before)]
         )
@@ -90,6 +90,13 @@ def split(session, *, each_night, write=True):
         if write:
             write_batch(session, batch, queued=each_night)
     return list(batches.values())
+
+
+def _needs_of(jobs):
+    """Return the set of products that some jobs need."""
+    # Thousands of frames need their own reduced frame first, and then the same masters.
+    firsts = {job.needs[0] for job in jobs if job.needs}
+    return firsts.union(*{job.needs[1:] for job in jobs})
 
 
 def are_wanted(planned):
@@ -170,21 +177,38 @@ def _join_batch(jobs, planned, parts, home):
     home : dict of str to str
         The batch of each product; some are added.
     """
-    unjoined = []
+    unjoined, homes_by_needs = [], {}
     for job in jobs:
-        homes = set(map(home.get, job.needs))
-        if None in homes:
-            # A need may be made by no batch, or be left out of the plan: only planned needs count.
-            homes = {home.get(need) for need in job.needs if need in planned}
+        # Thousands of frames need their own reduced frame first, and then the same masters.
+        first, others = job.needs[:1], job.needs[1:]
+        homes = homes_by_needs.get(others)
+        if homes is None:
+            homes = homes_by_needs[others] = _homes_of(others, planned, home)
+        homes = homes | _homes_of(first, planned, home)
         if None in homes:
             continue
         if len(homes) == 1:
-            name = homes.pop()
+            (name,) = homes
             parts[name].append(job)
             home[job.product] = name
         else:
             unjoined.append(job)
     return unjoined
+
+
+def _homes_of(needs, planned, home):
+    """Return the batches of some needs: None among them for one that is made outside all batches.
+
+    Parameters
+    ----------
+    needs : iterable of str
+    planned : dict of str to ccdflow.run.job.Job
+        All jobs of the plan: only planned needs count.
+    home : dict of str to str
+        The batch of each product.
+    """
+    homes = set(map(home.get, needs))
+    return {home.get(need) for need in needs if need in planned} if None in homes else homes
 
 
 def _batch_of_jobs(context, name, jobs, before):
