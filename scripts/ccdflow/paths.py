@@ -218,12 +218,11 @@ def reduced_frame(frame):
     >>> reduced_frame("darks/ccd.013.0.fits.gz")
     'reduced/darks/ccd.013.0.fits'
     """
-    name = frame
-    for packing in PACKINGS:
-        if name.lower().endswith(packing):
-            name = name[: -len(packing)]
-            break
-    return f"reduced/{name}"
+    lower = frame.lower()
+    if lower.endswith(PACKINGS):
+        packing = next(end for end in PACKINGS if lower.endswith(end))
+        return f"reduced/{frame[: -len(packing)]}"
+    return f"reduced/{frame}"
 
 
 def calibrated_frame(frame):

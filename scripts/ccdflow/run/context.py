@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -285,7 +286,7 @@ class RunContents(FixedContents):
         def sorted_rows_by_night():
             """Return {night: its rows}, sorted by file."""
             rows_by_night = {}
-            for row in sorted(self.store.rows.values(), key=lambda row: row.file):
+            for row in sorted(self.store.rows.values(), key=attrgetter("file")):
                 rows_by_night.setdefault(row.night, []).append(row)
             return rows_by_night
 
@@ -457,7 +458,7 @@ class PlanContext(_KeptOutcomes, Context):
         earlier = self.earlier_record(product)
         if job is None or (earlier is not None and earlier.key == job.key):
             return earlier
-        foreseen = Record(product, job.kind, job.key)
+        foreseen = Record.foreseen(product, job.kind, job.key)
         refusals = self._lookups.get(_REFUSALS_KEY)
         if refusals and (reason := refusals.get((product, job.key))):
             basis = {"missing": reason}

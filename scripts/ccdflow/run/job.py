@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from operator import attrgetter
 from typing import NamedTuple
 
 from ccdflow import paths
@@ -418,9 +417,11 @@ class Size:
     @classmethod
     def total(cls, sizes):
         """Return the size of all work together: sums, and the largest frame."""
-        columns = zip(*map(_values_of_size, sizes), strict=True)
-        frames, combined, pictures, largest, pixels = tuple(columns) or ((0,),) * 5
-        return cls(sum(frames), sum(combined), sum(pictures), max(largest), sum(pixels))
-
-
-_values_of_size = attrgetter("frames", "combined", "pictures", "largest", "pixels")
+        frames = combined = pictures = largest = pixels = 0
+        for size in sizes:
+            frames += size.frames
+            combined += size.combined
+            pictures += size.pictures
+            pixels += size.pixels
+            largest = max(largest, size.largest)
+        return cls(frames, combined, pictures, largest, pixels)

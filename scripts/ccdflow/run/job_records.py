@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from ccdflow import paths
 from ccdflow.files import atomic_write, checksum
@@ -37,6 +38,8 @@ SETTLED_SECONDS = 3600
 writes within a minute or so."""
 
 _compact_json = json_text.compact_encoder()
+# The basis and data of all records that are foreseen.
+_NOTHING = MappingProxyType({})
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
@@ -90,6 +93,22 @@ class Record:
     def from_dict(cls, values):
         """Return the record that `as_dict` turned into plain values."""
         return cls(**{**values, "stamp": tuple(values["stamp"])})
+
+    @classmethod
+    def foreseen(cls, product, kind, key):
+        """Return the record that a job will leave if it makes its product, as far as plans know it.
+
+        Parameters
+        ----------
+        product, kind, key : str
+            As the attributes.
+
+        Returns
+        -------
+        Record
+        """
+        # By place, and without two dicts of its own: a plan makes one for each new frame.
+        return cls(product, kind, key, MADE, "", (), "", _NOTHING, _NOTHING)
 
     @classmethod
     def of_short_values(cls, values, basis, data):

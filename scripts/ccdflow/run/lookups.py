@@ -42,7 +42,9 @@ class Lookup(StrEnum):
     NOISES = "noises"
     PAIRS = "pairs of bias and dark"
     PLACE = "place"
+    RAW_PIXELS = "raw pixels"
     REFUSALS = "refusals foreseen"
+    SIZE_OF_FRAME = "size of frame"
     SKY_RATES = "sky rates"
     SMALL_PICTURES = "small pictures"
     VERDICTS = "verdicts"
@@ -76,6 +78,7 @@ class OutcomeKey(StrEnum):
     # On all frames, or on those of a night.
     COVERAGE = "coverage"
     SHOWN_NIGHTS = "shown nights"
+    FRAME_RECORDS = "frame records"
     HASH_OF_FRAMES = "hash of frames"
     REDUCED_FRAMES = "reduced frames"
     CALIBRATED_FRAMES = "calibrated frames"

@@ -19,8 +19,10 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.run.job import OF_A_FRAME, Size
+from ccdflow.kinds.reducing.frame_sources import size_of_frame
+from ccdflow.kinds.reporting import master_ageing
+from ccdflow.kinds.reporting.ageing_section import ageing_section
+from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
 
@@ -137,9 +139,7 @@ class Science(Kind):
 
     def size(self, context, job):
         """Return the size of one frame."""
-        row = context.row(context.group(job.product).files[0])
-        pixels = raw_pixels(context, row)
-        return Size(frames=1, largest=pixels, pixels=pixels)
+        return size_of_frame(context, context.row(context.group(job.product).files[0]))
 
     # -- the frames that are calibrated ------------------------------------------------------------
 

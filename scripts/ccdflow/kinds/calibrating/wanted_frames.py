@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from ccdflow.kinds.reducing.frame_sources import frame_records
 from ccdflow.run import job_records
-from ccdflow.run.context import calibrated_product, reduced_product, type_is_enabled
+from ccdflow.run.context import calibrated_product, type_is_enabled
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, value_picker
 
@@ -30,9 +31,8 @@ def frames_to_calibrate(planner, types):
         Of the reduced frame.
     """
     context, wanted_types = planner.context, {}
-    outcome = context.outcome
     # A loop over all frames of an archive: each type is looked up once.
-    for row in context.rows_in_order():
+    for row, frame in _rows_with_records(context):
         type_, status, file = _type_of(row.facts.values()), row.status, row.file
         is_wanted = wanted_types.get(type_)
         if is_wanted is None:
@@ -44,10 +44,14 @@ def frames_to_calibrate(planner, types):
         if status != OK or not is_wanted:
             # A product that is not wanted, or whose frame is being copied, is not touched.
             planner.keep(calibrated_product(file))
-        elif row.geometry:
-            frame = outcome(reduced_product(file))
-            if frame is not None and frame.status == job_records.MADE:
-                yield row, calibrated_product(file), frame
+        elif row.geometry and frame is not None and frame.status == job_records.MADE:
+            yield row, calibrated_product(file), frame
+
+
+def _rows_with_records(context):
+    """Yield all rows, sorted by night and file, each with the record of its reduced frame."""
+    for night in sorted(context.nights):
+        yield from zip(context.rows_of(night), frame_records(context, night), strict=True)
 
 
 def keep_products_without_row(planner, kind):

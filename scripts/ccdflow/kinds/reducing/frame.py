@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
+from operator import attrgetter
 
 from ccdflow.frame import reduction
 from ccdflow.kinds import verification
@@ -13,13 +15,13 @@ from ccdflow.kinds.reducing.frame_sources import (
     frame_basis,
     frame_key,
     frames_digest,
-    raw_pixels,
     shown_nights,
+    size_of_frame,
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import OF_A_FRAME, Size
+from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
@@ -66,9 +68,7 @@ class Frame(Kind):
     def plan(self, planner):
         """Plan each good frame if its type is enabled; keep products that cannot be remade."""
         context = planner.context
-        # Planning a row may drop it, so rows are looked up by their products only afterwards.
-        for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
-            self._plan_row(planner, row)
+        planner.want_all(self, self._wanted_products(planner))
         for product, record in context.ledger.items():
             # The notes on the raw file may be lost.
             if record.kind != self.name or product in context.products:
@@ -78,14 +78,25 @@ class Frame(Kind):
             if may_be_there and product not in planner.products_to_retire:
                 planner.keep(product)
 
-    def _plan_row(self, planner, row):
-        """Plan the product of a row, keep it, or have it moved away."""
+    def _wanted_products(self, planner):
+        """Yield the `WantedProduct` of each good frame; keep the others, or move them away."""
+        context, settings = planner.context, planner.context.settings
+        earlier_record = context.earlier_record
+        # Planning a row may drop it, so rows are looked up by their products only afterwards.
+        rows = sorted(context.store.rows.values(), key=attrgetter("file"))
+        for row in sorted(rows, key=attrgetter("night")):
+            if row.status == OK and not row.gone and is_of_enabled_type(row, settings):
+                product = reduced_product(row.file)
+                # Only a change needs the sources.
+                basis = None if earlier_record(product) is None else partial(frame_basis, row)
+                yield WantedProduct(product, row.night, basis, key=frame_key(row))
+            else:
+                self._plan_other_row(planner, row)
+
+    def _plan_other_row(self, planner, row):
+        """Keep the product of a row that is not to be reduced, or have it moved away."""
         context, product = planner.context, reduced_product(row.file)
-        if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
-            planner.want(
-                self, WantedProduct(product, row.night, frame_basis(row), key=frame_key(row))
-            )
-        elif row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
+        if row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
@@ -137,8 +148,7 @@ class Frame(Kind):
 
     def size(self, context, job):
         """Return the size of one frame."""
-        pixels = raw_pixels(context, context.row_of(job.product))
-        return Size(frames=1, largest=pixels, pixels=pixels)
+        return size_of_frame(context, context.row_of(job.product))
 
     def flags(self, context, records):
         """Yield the amplifiers that hold no signal, and the other warnings on frames.

@@ -7,7 +7,8 @@ import math
 from ccdflow.frame import reduction
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
-from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.job import Size
+from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
@@ -36,6 +37,31 @@ def frame_key(row):
     return digest([reduction.PIXELS_VERSION, *values])
 
 
+def frame_records(context, night):
+    """Return the records of the reduced frames of a night: one list for all kinds of a plan.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of (ccdflow.run.job_records.Record or None)
+        One for each of the night's rows; None where there is none, and of a row that is not ok.
+    """
+
+    def records_of_rows():
+        """Return the record of each row that is ok, None for the others."""
+        return [
+            context.outcome(reduced_product(row.file)) if row.status == OK else None
+            for row in context.rows_of(night)
+        ]
+
+    return context.kept_by_key((OutcomeKey.FRAME_RECORDS, night), records_of_rows)
+
+
 def frames_basis(context, night):
     """Return [[file, status, reason, key]] of a night's frames as they turned out.
 
@@ -52,14 +78,12 @@ def frames_basis(context, night):
     list of [str, str, str, str]
     """
     lines = []
-    for row in context.rows_of(night):
+    for row, record in zip(context.rows_of(night), frame_records(context, night), strict=True):
         status, reason, key = row.status, row.reason, ""
-        if status == OK:
-            record = context.outcome(reduced_product(row.file))
-            if record is not None and record.status in _NOT_MADE:
-                status, reason = record.status, record.reason
-            elif record is not None:
-                key = record.key
+        if record is not None and record.status in _NOT_MADE:
+            status, reason = record.status, record.reason
+        elif record is not None:
+            key = record.key
         if status != ARRIVING_STATUS:
             lines.append([row.file, status, reason, key])
     return lines
@@ -107,5 +131,32 @@ def raw_pixels(context, row):
     -------
     int
     """
-    geometry = context.store.shared[row.geometry]
-    return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
+
+    def pixels_of_images():
+        """Return the sum over the images of the file."""
+        geometry = context.store.shared[row.geometry]
+        return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
+
+    return context.lookup((Lookup.RAW_PIXELS, row.geometry), pixels_of_images)
+
+
+def size_of_frame(context, row):
+    """Return the `ccdflow.run.job.Size` of the work on one raw frame: one object for its geometry.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    ccdflow.run.job.Size
+    """
+
+    def size_of_geometry():
+        """Return the size of one frame of the row's geometry."""
+        pixels = raw_pixels(context, row)
+        return Size(frames=1, largest=pixels, pixels=pixels)
+
+    return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)

@@ -16,9 +16,9 @@ from ccdflow.files import atomic_write
 from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.product_writing import write_text_product
-from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.reducing.small_pictures import (
+from ccdflow.kinds.reducing.frame_sources import frame_records, shown_nights
+from ccdflow.kinds.reporting.sheet_tiles import NightTiles
+from ccdflow.kinds.reporting.small_pictures import (
     is_drawn,
     mapped_image_of,
     rows_read,
@@ -27,7 +27,6 @@ from ccdflow.kinds.reducing.small_pictures import (
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import OK, digest
 
@@ -165,10 +164,9 @@ def _rows_with_pictures(context, night):
         for group, record in SCIENCE.night_records(context, night)
         if record is not None and record.status == job_records.MADE
     }
-    for row in context.rows_of(night):
+    for row, reduced in zip(context.rows_of(night), frame_records(context, night), strict=True):
         calibrated_record = calibrated.get(row.file)
         if row.status == OK:
-            reduced = context.outcome(reduced_product(row.file))
             if reduced is None or reduced.status != job_records.MADE:
                 continue
             yield (row, reduced) if calibrated_record is None else (row, reduced, calibrated_record)

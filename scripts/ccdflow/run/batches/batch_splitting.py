@@ -78,14 +78,12 @@ def split(session, *, each_night, write=True):
             session.plan, jobs_by_kind, most_jobs, each_night, gather=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
+    planned = session.plan.jobs
     batches = {}
     for name, jobs in parts.items():
-        ordered = sorted(jobs, key=lambda job: places[job.product])
-        # Thousands of jobs need the same masters.
-        needs = set().union(*(job.needs for job in ordered))
-        earlier_names = {batch_by_product[need] for need in needs if need in batch_by_product} - {
-            name
-        }
+        products = sorted((job.product for job in jobs), key=places.__getitem__)
+        ordered = list(map(planned.__getitem__, products))
+        before = {batch_by_product[need] for need in _needs_of(ordered) if need in batch_by_product} - {name}
         batch = _batch_of_jobs(
             session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
         )
@@ -95,8 +93,15 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
+def _needs_of(jobs):
+    """Return the set of products that some jobs need."""
+    # Thousands of frames need their own reduced frame first, and then the same masters.
+    firsts = {job.needs[0] for job in jobs if job.needs}
+    return firsts.union(*{job.needs[1:] for job in jobs})
+
+
 def needs_batches(planned):
-    """Return whether a plan has more jobs than Snakemake is given one by one on one machine.
+    """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
 
     The larger of two numbers counts: that of the frames to reduce, and that of all other jobs that
     a batch may hold. A changed setting may make all calibrated frames again, and reduce none.
@@ -177,16 +182,18 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     batch_by_product : dict of str to str
         The name of the batch of each product; some are added.
     """
-    unjoined_jobs = []
+    unjoined_jobs, homes_by_needs = [], {}
     for job in jobs:
-        names = set(map(batch_by_product.get, job.needs))
-        if None in names:
-            # A need may be made by no batch, or be left out of the plan: only planned needs count.
-            names = {batch_by_product.get(need) for need in job.needs if need in planned}
+        # Thousands of frames need their own reduced frame first, and then the same masters.
+        first, others = job.needs[:1], job.needs[1:]
+        names = homes_by_needs.get(others)
+        if names is None:
+            names = homes_by_needs[others] = _homes_of(others, planned, batch_by_product)
+        names = names | _homes_of(first, planned, batch_by_product)
         if None in names:
             continue
         if len(names) == 1:
-            name = names.pop()
+            (name,) = names
             parts[name].append(job)
             batch_by_product[job.product] = name
         else:
@@ -194,7 +201,22 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     return unjoined_jobs
 
 
-def _batch_of_jobs(context, name, jobs, earlier_batches):
+def _homes_of(needs, planned, batch_by_product):
+    """Return the batches of some needs: None among them for one that is made outside all batches.
+
+    Parameters
+    ----------
+    needs : iterable of str
+    planned : dict of str to ccdflow.run.job.Job
+        All jobs of the plan: only planned needs count.
+    batch_by_product : dict of str to str
+        The batch of each product.
+    """
+    names = set(map(batch_by_product.get, needs))
+    return {batch_by_product.get(need) for need in needs if need in planned} if None in names else names
+
+
+def _batch_of_jobs(context, name, jobs, before):
     """Return the `Batch` of some jobs, whose key is a hash of their products, keys and attempts.
 
     Parameters
