@@ -20,8 +20,6 @@ from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import size_of_frame
-from ccdflow.kinds.reporting import master_ageing
-from ccdflow.kinds.reporting.ageing_section import ageing_section
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest

@@ -16,9 +16,9 @@ from ccdflow.files import atomic_write
 from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.product_writing import write_text_product
+from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.frame_sources import frame_records, shown_nights
-from ccdflow.kinds.reporting.sheet_tiles import NightTiles
-from ccdflow.kinds.reporting.small_pictures import (
+from ccdflow.kinds.reducing.small_pictures import (
     is_drawn,
     mapped_image_of,
     rows_read,

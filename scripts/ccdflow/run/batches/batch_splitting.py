@@ -83,7 +83,9 @@ def split(session, *, each_night, write=True):
     for name, jobs in parts.items():
         products = sorted((job.product for job in jobs), key=places.__getitem__)
         ordered = list(map(planned.__getitem__, products))
-        before = {batch_by_product[need] for need in _needs_of(ordered) if need in batch_by_product} - {name}
+        earlier_names = {
+            batch_by_product[need] for need in _needs_of(ordered) if need in batch_by_product
+        } - {name}
         batch = _batch_of_jobs(
             session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
         )
@@ -182,14 +184,14 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     batch_by_product : dict of str to str
         The name of the batch of each product; some are added.
     """
-    unjoined_jobs, homes_by_needs = [], {}
+    unjoined_jobs, names_by_needs = [], {}
     for job in jobs:
         # Thousands of frames need their own reduced frame first, and then the same masters.
         first, others = job.needs[:1], job.needs[1:]
-        names = homes_by_needs.get(others)
+        names = names_by_needs.get(others)
         if names is None:
-            names = homes_by_needs[others] = _homes_of(others, planned, batch_by_product)
-        names = names | _homes_of(first, planned, batch_by_product)
+            names = names_by_needs[others] = _batch_names_of(others, planned, batch_by_product)
+        names = names | _batch_names_of(first, planned, batch_by_product)
         if None in names:
             continue
         if len(names) == 1:
@@ -201,7 +203,7 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     return unjoined_jobs
 
 
-def _homes_of(needs, planned, batch_by_product):
+def _batch_names_of(needs, planned, batch_by_product):
     """Return the batches of some needs: None among them for one that is made outside all batches.
 
     Parameters
@@ -213,10 +215,14 @@ def _homes_of(needs, planned, batch_by_product):
         The batch of each product.
     """
     names = set(map(batch_by_product.get, needs))
-    return {batch_by_product.get(need) for need in needs if need in planned} if None in names else names
+    return (
+        {batch_by_product.get(need) for need in needs if need in planned}
+        if None in names
+        else names
+    )
 
 
-def _batch_of_jobs(context, name, jobs, before):
+def _batch_of_jobs(context, name, jobs, earlier_batches):
     """Return the `Batch` of some jobs, whose key is a hash of their products, keys and attempts.
 
     Parameters
