@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from urllib.parse import unquote
 
 from ccdflow import paths
@@ -28,6 +29,7 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
+        self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
         self._batch_of = {product: batch for batch in batches for product in batch.products}
 
     def product_at(self, path):
@@ -93,6 +95,24 @@ class JobList:
         ccdflow.run.batches.batch_splitting.Batch or None
         """
         return next((b for b in self._batches if (b.name, b.key) == (name, key)), None)
+
+    def cores_of(self, product, cores):
+        """Return the number of cores that a job takes.
+
+        Parameters
+        ----------
+        product : str
+        cores : int
+            Those of the run.
+
+        Returns
+        -------
+        int
+        """
+        job = self.job(product)
+        kind = self._context.chain.by_name(job.kind)
+        has_others = self._counts[job.kind] > 1
+        return kind.cores_of(self._context, job, cores=cores, has_others=has_others)
 
     def sources(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
