@@ -12,6 +12,7 @@ rule calibrate:
         log_of("{product}"),
     wildcard_constraints:
         product=r"calibrated/.+",
+    priority: 1
     localrule: True
     params:
         kind="science",

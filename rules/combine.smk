@@ -12,8 +12,10 @@ rule combine:
         log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/bias.+",
+    # Pictures and tables, which nothing waits for but pages, come last.
+    priority: 1
     localrule: True
-    threads: all_cores
+    threads: some_cores
     params:
         kind="bias",
         members=sources_in_words,

@@ -28,6 +28,11 @@ def all_cores(wildcards):
     return host.cores_of_run(workflow)
 
 
+def some_cores(wildcards):
+    """Return the cores for a job that takes all of them, or half where another one is like it."""
+    return RUN.jobs.cores_of(wildcards.product, host.cores_of_run(workflow))
+
+
 def batch_path(wildcards):
     """Return the file of a batch."""
     return f"{RESULTS}/{batch_files.path_of(wildcards.name, wildcards.key)}"

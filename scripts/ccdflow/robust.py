@@ -20,6 +20,9 @@ FWHM_OVER_SIGMA = 2.3548
 
 # A chi^2 is known for probabilities from one to the other: there a test compares it with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
+# Up to so many lines are sorted by minima and maxima of whole lines, in less time than pixel by pixel:
+# three in a fifth of it.
+_FEW_LINES = 8
 
 
 def median(values):
@@ -117,7 +120,18 @@ def column_medians(lines):
     >>> print(column_medians(np.array([[1.0, 8.0], [2.0, np.nan], [30.0, 6.0]])))
     [ 2. nan]
     """
-    return row_medians(lines.T)
+    if not 2 < len(lines) <= _FEW_LINES or lines.ndim != 2:
+        return row_medians(lines.T)
+    ordered = list(lines)
+    # Odd-even transposition: n rounds sort n lines. Minima and maxima are NaN where a value is.
+    for first in range(len(ordered)):
+        for low in range(first % 2, len(ordered) - 1, 2):
+            pair = ordered[low : low + 2]
+            ordered[low : low + 2] = np.minimum(*pair), np.maximum(*pair)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle] + ordered[middle - 1]) / 2
 
 
 def row_medians(rows):

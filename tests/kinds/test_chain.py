@@ -343,6 +343,16 @@ def test_masters_and_measurements_take_all_cores():
     # The longest job of a night would leave all cores but one idle.
     rule = (ROOT / "rules/detector.smk").read_text().partition("rule measure_detector:")[2]
     assert re.search(r"threads: all_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
+    rule = (ROOT / "rules/combine.smk").read_text().partition("rule combine:")[2]
+    assert re.search(r"threads: some_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
+
+
+def test_pictures_and_tables_wait_for_the_products_that_others_need():
+    """They begin when a core has nothing else to do: a night ends up to a second earlier."""
+    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    rules = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    first = {name for name, body in rules if "    priority: 1\n" in body}
+    assert first == {"combine", "measure_detector", "calibrate"}
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

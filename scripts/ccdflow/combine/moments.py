@@ -95,10 +95,16 @@ def _are_within(values, mean, limit):
 
 
 def _mean_and_deviation(values):
-    """Return the mean and standard deviation (``ddof=0``) of values."""
-    mean = values.mean(dtype=np.float64)
-    deviations = values - mean.astype(values.dtype)
-    offset = deviations.mean(dtype=np.float64)
-    # The array of the deviations takes their squares: a second one of an image costs as much time.
-    variance = np.mean(np.square(deviations, out=deviations), dtype=np.float64) - offset**2
+    """Return the mean and standard deviation (``ddof=0``) of values, (n,)."""
+    parts = [
+        values[first : first + _VALUES_AT_ONCE] for first in range(0, len(values), _VALUES_AT_ONCE)
+    ]
+    mean = sum(part.sum(dtype=np.float64) for part in parts) / len(values)
+    middle, offset, variance = mean.astype(values.dtype), 0.0, 0.0
+    buffer = np.empty(min(len(values), _VALUES_AT_ONCE), values.dtype)
+    for part in parts:
+        deviations = np.subtract(part, middle, out=buffer[: len(part)])
+        offset += deviations.sum(dtype=np.float64)
+        variance += np.square(deviations, out=deviations).sum(dtype=np.float64)
+    variance = variance / len(values) - (offset / len(values)) ** 2
     return float(mean), float(np.sqrt(max(variance, 0)))

@@ -34,7 +34,8 @@ class Kind(PartlyPlanned, OnPages):
     is_report : bool
         Whether its products show others: text, tables, pictures. Such kinds share a line.
     takes_all_cores : bool
-        Whether the making of a product spreads over all cores: no other job runs beside it then.
+        Whether the making of a product spreads over all cores: no other job runs beside it then,
+        unless `cores_of` says less.
     stage : int
         The order among the batches of a cluster: after the kinds of lower stages. The main process
         makes products of stage 0 at the end.
@@ -232,6 +233,24 @@ class Kind(PartlyPlanned, OnPages):
         ccdflow.run.job.Size
         """
         return Size()
+
+    def cores_of(self, context, job, *, cores, has_others):
+        """Return the number of cores of a run that a job takes.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.JobContext
+        job : ccdflow.run.job.Job
+        cores : int
+            Those of the run.
+        has_others : bool
+            Whether the run has other jobs of this kind.
+
+        Returns
+        -------
+        int
+        """
+        return cores if self.takes_all_cores else 1
 
     # -- lines and flags ---------------------------------------------------------------------------
 

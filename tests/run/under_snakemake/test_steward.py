@@ -116,6 +116,26 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert "nothing to do" in again.stream.getvalue()
 
 
+def test_two_masters_are_made_side_by_side_where_memory_has_room(begin, run_settings):
+    run = begin(cores=5)
+    biases = [product for product in run.session.plan.jobs if product.startswith("combined/")]
+    page = "nights/2020-02-29/report.html"
+    assert [run.jobs.cores_of(product, 5) for product in (*biases, page)] == [2, 2, 1]
+    assert [run.jobs.cores_of(product, 1) for product in biases] == [1, 1]
+    # 40 bytes for each pixel of one of the two, or 4 for each pixel of its members.
+    ny, nx = next(small_frames.biases(1)).shape
+    for factor, cores in ((1.01, 2), (0.99, 5)):
+        run_settings["limits"]["combine_memory"] = factor * 2 * 40 * ny * nx / 1e6
+        assert [run.jobs.cores_of(product, 5) for product in biases] == [cores, cores]
+
+
+def test_the_only_master_of_a_kind_takes_all_cores(begin):
+    run = begin()
+    first, _ = [product for product in run.session.plan.jobs if product.startswith("combined/")]
+    only = begin(cores=5, targets=(f"{run.results}/{first}",))
+    assert only.jobs.cores_of(first, 5) == 5
+
+
 def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatch):
     run = begin()
     make = run.chain.make

@@ -14,6 +14,7 @@ from ccdflow.detector.photons.photon_transfer import (
     measure_gain,
     measure_linearity,
 )
+from ccdflow.robust import median_of_numbers
 
 # Exposures within this fraction of each other count as one. Chosen: headers write measured times,
 # which scatter; a larger part would join exposures that show linearity.
@@ -110,7 +111,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
     for times, values in groups:
         sets = group_by_exposure(times)
-        levels = np.nanmedian(values, axis=(1, 2))
+        levels = np.array([median_of_numbers(frame) for frame in values])
         for members in sets:
             if len(members) > 1 and (levels[members] > 0).all():
                 flats = values[members]

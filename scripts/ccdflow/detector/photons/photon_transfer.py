@@ -104,7 +104,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     frames, over n - 1, then has the expectation s/g <L/l> + R^2 <(L/l)^2> in pixels of signal s,
     with the levels l of the frames, the gain g and the read noise R.
     """
-    flats = np.asarray(flats, dtype=np.float64)
+    flats = np.asarray(flats)
     if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK_SIDE:
         raise UserError(
             "the gain needs two flats or more",
@@ -114,7 +114,12 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     is_good = np.isfinite(flats).all(axis=0)
-    levels = np.array([flat[is_good].mean() if is_good.any() else np.nan for flat in flats])
+    all_are_good = is_good.all()
+    levels = np.array(
+        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+        if is_good.any()
+        else [np.nan]
+    )
     if not (levels > 0).all():
         raise UserError(
             "the level of a flat is not above zero",
@@ -124,14 +129,10 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give flats with light, less their bias",
         )
     level = levels.mean()
-    scaled_flats = flats * (level / levels)[:, np.newaxis, np.newaxis]
-    # Numbers of double precision take twice the memory of the frames.
-    del flats
+    scaled = _scale_blocks(flats, level / levels, is_good)
     share = np.mean((level / levels) ** 2)
     gains = []
-    for part_level, variance, pixels, freedom in _scatter_by_level(
-        scaled_flats, is_good, read_noise
-    ):
+    for part_level, variance, pixels, freedom in _scatter_by_level(scaled, read_noise):
         photons = variance - read_noise**2 * share
         if photons * HIGHEST_GAIN <= part_level:
             gains.append(Gain(np.nan, np.nan, float(part_level), variance, pixels))
@@ -146,25 +147,83 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
-def _expected_noise(differences, middle, is_good, read_noise):
+class _ScaledBlocks(NamedTuple):
+    """Frames scaled to one level, those pixels that make whole blocks.
+
+    Attributes
+    ----------
+    differences : numpy.ndarray of shape (n, ny, nx), float64
+        Pixels of each frame less their mean, adu; 0 where not is_good.
+    middle : numpy.ndarray of shape (ny, nx), float64
+        This mean, adu.
+    is_good : numpy.ndarray of shape (ny, nx), bool
+        Pixels to use.
+    """
+
+    differences: np.ndarray
+    middle: np.ndarray
+    is_good: np.ndarray
+
+    @property
+    def bands(self):
+        """The slices of the rows of blocks: the pixels of one stay in the processor's cache."""
+        return [
+            slice(first, first + BLOCK_SIDE) for first in range(0, len(self.middle), BLOCK_SIDE)
+        ]
+
+
+def _scale_blocks(flats, factors, is_good):
+    """Return the `_ScaledBlocks` of flats times their factors, (n,).
+
+    Parameters
+    ----------
+    flats : numpy.ndarray of shape (n, ny, nx), float32 or float64
+    factors : numpy.ndarray of shape (n,), float64
+    is_good : numpy.ndarray of shape (ny, nx), bool
+    """
+    n, ny, nx = flats.shape
+    shape = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE
+    is_good = is_good[: shape[0], : shape[1]]
+    blocks = _ScaledBlocks(np.empty((n, *shape)), np.empty(shape), is_good)
+    for rows in blocks.bands:
+        differences, middle = blocks.differences[:, rows], blocks.middle[rows]
+        for scaled, flat, factor in zip(differences, flats, factors, strict=True):
+            np.multiply(flat[rows, : shape[1]], factor, out=scaled, dtype=np.float64)
+        np.mean(differences, axis=0, out=middle)
+        differences -= middle
+        if not is_good[rows].all():
+            differences[:, ~is_good[rows]] = 0
+    return blocks
+
+
+def _expected_noise(blocks, read_noise):
     """Return the relative noise of pixels, by their level and the read noise.
 
     Parameters
     ----------
-    differences : numpy.ndarray of shape (n, k), float64
-        Pixels of each frame less their mean, adu.
-    middle : numpy.ndarray of shape (k,), float64
-        This mean, adu.
-    is_good : numpy.ndarray of shape (k,), bool
+    blocks : _ScaledBlocks
     read_noise : float
         Adu.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), float64
     """
-    floor = max(read_noise, 1e-3)
-    distances = np.abs(differences.take(np.flatnonzero(is_good), axis=1))
-    squares, levels = column_medians(distances) ** 2, middle[is_good]
-    is_bright = levels >= median(levels)
-    per_level = MAD_TO_SIGMA**2 * median(squares[is_bright]) / max(median(levels[is_bright]), 1)
-    return np.sqrt(np.maximum(middle, 0) * per_level + floor**2)
+    least = max(read_noise, 1e-3)
+    levels = blocks.middle[blocks.is_good]
+    is_bright = blocks.middle >= median(levels)
+    is_bright &= blocks.is_good
+    squares = np.concatenate(
+        [
+            column_medians(np.abs(blocks.differences[:, rows])[:, is_bright[rows]]) ** 2
+            for rows in blocks.bands
+        ]
+    )
+    per_level = MAD_TO_SIGMA**2 * median(squares) / max(median(blocks.middle[is_bright]), 1)
+    expected_noise = np.maximum(blocks.middle, 0)
+    expected_noise *= per_level
+    expected_noise += least**2
+    return np.sqrt(expected_noise, out=expected_noise)
 
 
 class _LevelScatter(NamedTuple):
@@ -188,7 +247,7 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _scatter_by_level(scaled_flats, is_good, read_noise):
+def _scatter_by_level(blocks, read_noise):
     """Yield the `_LevelScatter` of each part of the levels.
 
     Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
@@ -197,57 +256,97 @@ def _scatter_by_level(scaled_flats, is_good, read_noise):
 
     Parameters
     ----------
-    scaled_flats : numpy.ndarray
-        Frames scaled to one level, (n, ny, nx); changed in place.
-    is_good : numpy.ndarray
-        Pixels to use, (ny, nx), bool.
+    blocks : _ScaledBlocks
+        Its differences are changed in place.
     read_noise : float
         Adu.
     """
-    n, ny, nx = scaled_flats.shape
-    ny, nx = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE
-    scaled_flats, is_good = scaled_flats[:, :ny, :nx], is_good[:ny, :nx]
-    middle = scaled_flats.mean(axis=0)
-    shape = n, ny // BLOCK_SIDE, BLOCK_SIDE, nx // BLOCK_SIDE, BLOCK_SIDE
-    # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
-    scaled_flats -= middle
-    differences, middle = scaled_flats.reshape(n, -1), middle.ravel()
-    is_good = is_good.ravel()
-    edges = np.quantile(middle[is_good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    n = len(blocks.differences)
+    levels = blocks.middle[blocks.is_good]
+    # Of sorted values quantiles are found in no time.
+    levels.sort()
+    edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
     # As `numpy.searchsorted` counts, which looks for each pixel by itself.
-    bins = np.zeros(middle.shape, np.int8)
+    bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
-        bins += middle > edge
-    expected_noise = _expected_noise(differences, middle, is_good, read_noise)
-    spread = np.zeros(middle.shape)
-    for part in range(_LEVELS):
-        indices = np.flatnonzero(is_good & (bins == part))
-        if indices.size:
-            distances = np.abs(differences.take(indices, axis=1))
-            distances /= expected_noise[indices]
-            spread[indices] = MAD_TO_SIGMA * median(distances) * expected_noise[indices]
-    # A pixel that is off in one frame shifts its mean, and so all of its differences.
-    spread *= PAIR_CLIP
-    is_kept = is_good.copy()
-    for frame_differences in differences:
-        is_kept &= np.abs(frame_differences) <= spread
-    blocks, is_kept = differences.reshape(shape), is_kept.reshape(shape[1:])
-    count = is_kept.sum(axis=(1, 3), keepdims=True)
-    means = np.where(is_kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
-    blocks -= means
-    np.square(blocks, out=blocks)
-    squares = sum(np.where(is_kept, frame_differences, 0) for frame_differences in blocks).ravel()
-    freedom = (is_kept * (n - 1) * (1 - 1 / np.maximum(count, 1))).ravel()
-    is_kept = is_kept.ravel()
-    for part in range(_LEVELS):
-        indices = np.flatnonzero(is_kept & (bins == part))
-        if (total := float(freedom[indices].sum())) > 0:
+        bins += blocks.middle > edge
+    expected_noise = _expected_noise(blocks, read_noise)
+    limits = _limits_of_parts(blocks, bins, expected_noise)
+    pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
+    for rows in blocks.bands:
+        # A pixel that is off in one frame shifts its mean, and so all of its differences.
+        limit = limits[bins[rows]]
+        limit *= expected_noise[rows]
+        is_kept = blocks.is_good[rows].copy()
+        for differences in blocks.differences[:, rows]:
+            is_kept &= np.abs(differences) <= limit
+        count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
+        freedom = (n - 1) * (1 - 1 / np.maximum(count, 1))
+        parts = bins[rows][is_kept]
+        pixels += np.bincount(parts, minlength=_LEVELS)
+        for total, values in zip(
+            sums,
+            (blocks.middle[rows], squares, np.broadcast_to(freedom, is_kept.shape)),
+            strict=True,
+        ):
+            total += np.bincount(parts, values[is_kept], minlength=_LEVELS)
+    for number, (light, squares, freedom) in zip(pixels, sums.T, strict=True):
+        if freedom > 0:
             yield _LevelScatter(
-                level=float(middle[indices].mean()),
-                variance=float(squares[indices].sum() / total),
-                pixels=indices.size,
-                freedom=total,
+                level=float(light / number),
+                variance=float(squares / freedom),
+                pixels=int(number),
+                freedom=float(freedom),
             )
+
+
+def _limits_of_parts(blocks, bins, expected):
+    """Return the limit of the differences in each part of the levels, over the expected noise.
+
+    Parameters
+    ----------
+    blocks : _ScaledBlocks
+    bins : numpy.ndarray of shape (ny, nx), int8
+        The part of each pixel.
+    expected : numpy.ndarray of shape (ny, nx), float64
+        Noise.
+    """
+    limits = np.zeros(_LEVELS)
+    distances = np.abs(blocks.differences)
+    distances /= expected
+    # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
+    distances = distances.reshape(len(distances), -1)
+    for part in range(_LEVELS):
+        inside = np.flatnonzero((bins == part) & blocks.good)
+        if inside.size:
+            limits[part] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(inside, axis=1))
+    return limits
+
+
+def _scatter_in_blocks(differences, kept):
+    """Return the scatter of a row of blocks about their means.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
+        Changed in place.
+    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+        Pixels that count.
+
+    Returns
+    -------
+    count : numpy.ndarray of shape (nx,), int64
+        The pixels that count in the block of each column.
+    squares : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
+        Sum of the squared differences of each pixel from the means of its block.
+    """
+    starts = np.arange(0, kept.shape[1], BLOCK_SIDE)
+    count = np.add.reduceat(kept.sum(axis=0), starts)
+    differences *= kept
+    means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
+    differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
+    np.square(differences, out=differences)
+    return np.repeat(count, BLOCK_SIDE), differences.sum(axis=0)
 
 
 def combine_gains(gains):

@@ -149,14 +149,16 @@ class DarkFit:
         means = np.stack([darks[members].mean(axis=0) for members in self._members])
         noise = (self._read_noise**2 + self._usual) / self._counts
         offset, rate, error, offset_error = _usual_line(self.exposures, means, noise)
-        model = [offset + rate * np.float32(t) for t in self.exposures]
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
-        for number, variance in enumerate(noise):
-            misfit += np.square(means[number] - model[number]) * np.float32(1 / variance)
-            spread = darks[self._members[number]] - means[number]
+        for mean, exposure, members, variance, count in zip(
+            means, self.exposures, self._members, noise, self._counts, strict=True
+        ):
+            spread = darks[members] - mean
             scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
-                1 / (variance * self._counts[number])
+                1 / (variance * count)
             )
+            mean -= offset + rate * np.float32(exposure)
+            misfit += np.square(mean, out=mean) * np.float32(1 / variance)
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
             rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, misfit=misfit,
@@ -167,27 +169,39 @@ class DarkFit:
             stands_out = rate > self.rate + _OWN_LIGHT_SIGMA * error
             stands_out |= ~np.isfinite(rate)
             if hits is not None:
-                stands_out |= hits.any(axis=0)
-            pixels = np.nonzero(stands_out)
-            if pixels[0].size:
-                hits = None if hits is None else hits[:, *pixels]
+                stands_out.reshape(-1)[hits.pixels] = True
+            chosen = np.flatnonzero(stands_out)
+            if chosen.size:
+                pixels = np.unravel_index(chosen, rate.shape)
+                hits = None if hits is None else hits.at(chosen)
                 self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
     def _hits(self, darks):
-        """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
-        is_hit = np.zeros(darks.shape, bool)
-        for i, count in enumerate(self._counts):
-            values = darks[self._members[i]]
-            if count < 2:
-                continue
-            highest = values.max(axis=0)
-            others = (values.sum(axis=0) - highest) / (count - 1)
-            variance = self._read_noise**2 + np.maximum(others, self._usual[i])
-            limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
-            is_hit[self._members[i]] = (values == highest) & (highest - others > limit)
-        is_hit &= is_hit.sum(axis=0, dtype=np.int32) == 1
-        return is_hit
+        """Return the values that are the only ones of their pixel to stand out, as `_Hits`."""
+        darks = darks.reshape(len(darks), -1)
+        suspects = []
+        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+            if count > 1:
+                highest, others = _highest_and_others(darks[members])
+                # The least limit that a pixel has: few values reach it.
+                least = np.float32(0.999 * self._hit_limit(usual, count))
+                highest -= others
+                suspects.append(np.flatnonzero(highest > least))
+        pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
+        values = darks[:, pixels]
+        is_hit = np.zeros(values.shape, bool)
+        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+            if count > 1:
+                highest, others = _highest_and_others(values[members])
+                limit = self._hit_limit(np.maximum(others, usual), count)
+                is_hit[members] = (values[members] == highest) & (highest - others > limit)
+        is_only_one = np.count_nonzero(is_hit, axis=0) == 1
+        return _Hits(pixels[is_only_one], is_hit[:, is_only_one])
+
+    def _hit_limit(self, light, count):
+        """Return by how much a hit is above the mean of the others, of some exposures alike."""
+        return _HIT_SIGMA * np.sqrt((self._read_noise**2 + light) * (1 + 1 / (count - 1)))
 
     def _refine(self, lines, values, hits, pixels):
         """Fit pixels that stand out with the weights of their own light, in place.
@@ -229,6 +243,33 @@ class DarkFit:
             ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
             getattr(lines, name)[pixels] = refined
+
+
+class _Hits(NamedTuple):
+    """Hits of cosmic rays in darks.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray of int64
+        Shape (k,): the pixels that have one, sorted indices in the flattened image.
+    is_hit : numpy.ndarray of bool
+        (n, k): which value of the pixel is one.
+    """
+
+    pixels: np.ndarray
+    is_hit: np.ndarray
+
+    def at(self, pixels):
+        """Return which values of some pixels, (m,) sorted and all hit ones among them, are hits."""
+        is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
+        is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
+        return is_hit
+
+
+def _highest_and_others(values):
+    """Return the highest value of each pixel and the mean of the others, of values (n, k)."""
+    highest = values.max(axis=0)
+    return highest, (values.sum(axis=0) - highest) / (len(values) - 1)
 
 
 def _run_of(indices):
@@ -366,24 +407,24 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
         pixel that fills up in the shortest dark. `VARIES` for those that scatter between frames of
         one exposure by more than their noise.
     """
-    mask = np.zeros(lines.rate.shape, dtype=np.int16)
     excess = lines.rate - surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
-    mask[excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)] |= HOT
+    is_hot = excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)
+    is_hot |= ~np.isfinite(lines.rate)
     offset = finite_values(lines.offset)
     departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
-    mask[departure > _BAD_SIGMA**2] |= HOT
+    is_hot |= departure > _BAD_SIGMA**2
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
-        mask[misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
+        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)
         # A pixel that fills up slowly is a little off in both, which are independent.
         limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARMS)
-        mask[departure + misfit > limit] |= HOT
+        is_hot |= departure + misfit > limit
+    mask = is_hot * np.int16(HOT)
     if lines.scatter_freedom:
         limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARMS)
-        mask[lines.scatter > limit] |= VARIES
-    mask[~np.isfinite(lines.rate)] |= HOT
+        mask |= (lines.scatter > limit) * np.int16(VARIES)
     return mask
 
 

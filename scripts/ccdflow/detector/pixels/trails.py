@@ -43,7 +43,10 @@ def pixels_of_trails(values, errors, *, is_full, gain):
     middle = np.float32(median_of_numbers(values))
     least_charge = _LEAST_WELL / (gain or 1.0)
     with np.errstate(invalid="ignore"):
-        if not (is_full.any() or (values - middle >= least_charge).any()):
+        # NaN is no charge, and is the highest value where there is one.
+        highest = values.max()
+        highest = np.nanmax(values) if np.isnan(highest) and is_full.size else highest
+        if not (is_full.any() or highest - middle >= least_charge):
             return np.empty(0, np.int64)
         usual_error = np.float32(median_of_numbers(errors))
         excess = values - surrounding_medians(finite_values(values, nan=middle))

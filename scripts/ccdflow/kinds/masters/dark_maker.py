@@ -135,7 +135,7 @@ class DarkMaker(ExposedMasterMaker):
                 mask=combined.mask,
             )
 
-        # The two read the same pixels, and no other job runs beside this one.
+        # The two read the same pixels.
         measured, benefits = threaded_map(
             lambda figures: figures(),
             (measure, lambda: benefit.figures_of_dark(combined)),

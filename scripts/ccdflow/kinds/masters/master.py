@@ -196,6 +196,16 @@ class MasterKind(_ShownOnPages, Kind):
         pixels = [raw_pixels(context, context.row(file)) for file in files]
         return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
 
+    def cores_of(self, context, job, *, cores, has_others):
+        """Return half of the cores, so that two masters are made side by side, or all of them.
+
+        The measuring of a master uses one core, and takes as long as the combining of few frames.
+        """
+        size = self.size(context, job)
+        if has_others and memory_limits.has_room_for_two(size, context):
+            return max(1, cores // 2)
+        return cores
+
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):

@@ -15,6 +15,13 @@ _WRITING_BYTES = 150e6
 # Combining may have at least this part of the memory allowed.
 _LEAST_COMBINING_SHARE = 0.3
 
+# Bytes that the making of a master holds for a pixel of an image: its planes, those of a master
+# that is subtracted, and those of its measuring. Measured: 38, with three darks of LFC size.
+_BYTES_OF_A_MASTER = 40
+# Bytes of a pixel of a member: float32. Where the pixels of all members together would take half of
+# the memory, the combining, which uses all cores, takes longer than the rest.
+_BYTES_OF_A_MEMBER = 4
+
 
 def megabytes_allowed(context):
     """Return the MB that a process that combines may take."""
@@ -34,6 +41,23 @@ def bytes_for_combining(limit):
     int
     """
     return int(max(limit - _resident_bytes() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
+
+
+def has_room_for_two(size, context):
+    """Return whether two masters of a size, of few members, can be made at the same time.
+
+    Parameters
+    ----------
+    size : ccdflow.run.job.Size
+        Of one of them.
+    context : ccdflow.run.context.JobContext
+
+    Returns
+    -------
+    bool
+    """
+    half = megabytes_allowed(context) * 1e6 / 2
+    return max(_BYTES_OF_A_MASTER * size.largest, _BYTES_OF_A_MEMBER * size.pixels) <= half
 
 
 def least_megabytes(needed):

@@ -10,6 +10,10 @@ from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.run.context import reduced_product
 
+# Rows of an image that are read at once: those of the file are in the processor's cache when they
+# are converted.
+_ROWS_AT_ONCE = 32
+
 
 class MemberRows:
     """The members of a master, less its bias: rows of all of them at a time.
@@ -106,5 +110,9 @@ def whole_image(path, which):
     if hdu is None:
         raise FrameError(f"the master has no extension {which}", file=str(path), remedy=MAKE_AGAIN)
     with path.open("rb", buffering=0) as file:
-        stored = _read_rows(file.fileno(), hdu, np.arange(hdu.shape[0]), str(path))
-    return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)
+        image = np.empty(hdu.shape, np.float32 if np.dtype(hdu.dtype).kind == "f" else np.int16)
+        for first in range(0, len(image), _ROWS_AT_ONCE):
+            rows = image[first : first + _ROWS_AT_ONCE]
+            run = np.arange(first, first + len(rows))
+            rows[...] = _read_rows(file.fileno(), hdu, run, str(path))
+    return image

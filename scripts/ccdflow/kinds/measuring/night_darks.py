@@ -58,9 +58,12 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
         stacks = [open_.enter_context(MemberRows(night, r, image)) for r in records]
 
         def read(rows):
-            parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]
-            values = np.concatenate(parts)
-            values *= np.float32(gain)
+            values = np.empty((len(times), len(rows), place.x1 - place.x0), np.float32)
+            last = 0
+            for stack, record in zip(stacks, records, strict=True):
+                first, last = last, last + _member_count(record)
+                members = stack.rows(rows)[:, :, place.x0 : place.x1]
+                np.multiply(members, np.float32(gain), out=values[first:last])
             return values
 
         shape = place.y1 - place.y0, place.x1 - place.x0
@@ -74,7 +77,9 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
                 lines, hot=hot_rate, level=fit.rate, scales=fit.scales
             )
             sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
-            return sums_of_parts(np.nan_to_num(sigma, nan=0.0).astype(np.float32))
+            sigma = sigma.astype(np.float32)
+            sigma[np.isnan(sigma)] = 0
+            return sums_of_parts(sigma)
 
         sums = threaded_map(flag, list(strips(shape)), threads)
     _flag_columns(mask, place, np.concatenate(sums))

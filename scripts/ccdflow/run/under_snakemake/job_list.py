@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from urllib.parse import unquote
 
 from ccdflow import paths
@@ -28,13 +29,8 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
-        # By product; a page needs hundreds of products, and few batches make them.
-        self._record_of_batch = {
-            product: record
-            for batch in batches
-            for record in (self.record_of_batch(batch),)
-            for product in batch.products
-        }
+        self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
+        self._record_of_batch = {product: batch for batch in batches for product in batch.products}
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -104,7 +100,25 @@ class JobList:
             (batch for batch in self._batches if (batch.name, batch.key) == (name, key)), None
         )
 
-    def sources_in_words(self, product):
+    def cores_of(self, product, cores):
+        """Return the number of cores that a job takes.
+
+        Parameters
+        ----------
+        product : str
+        cores : int
+            Those of the run.
+
+        Returns
+        -------
+        int
+        """
+        job = self.job(product)
+        kind = self._context.chain.by_name(job.kind)
+        has_others = self._counts[job.kind] > 1
+        return kind.cores_of(self._context, job, cores=cores, has_others=has_others)
+
+    def sources(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
         return plan_description.sources_in_words(self._plan, self.job(product))
 
