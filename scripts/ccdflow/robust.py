@@ -20,8 +20,8 @@ FWHM_OVER_SIGMA = 2.3548
 
 # A chi^2 is known for probabilities from one to the other: there a test compares it with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
-# Up to so many lines are sorted by minima and maxima of whole lines, in less time than pixel by pixel:
-# three in a fifth of it.
+# Up to so many lines are sorted by minima and maxima of whole lines, in less time than pixel by
+# pixel: three in a fifth of it.
 _FEW_LINES = 8
 
 

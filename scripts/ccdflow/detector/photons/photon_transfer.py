@@ -153,7 +153,7 @@ class _ScaledBlocks(NamedTuple):
     Attributes
     ----------
     differences : numpy.ndarray of shape (n, ny, nx), float64
-        Pixels of each frame less their mean, adu; 0 where not is_good.
+        Pixels of each frame less their mean, adu; 0 where a pixel is not good.
     middle : numpy.ndarray of shape (ny, nx), float64
         This mean, adu.
     is_good : numpy.ndarray of shape (ny, nx), bool
@@ -209,7 +209,7 @@ def _expected_noise(blocks, read_noise):
     -------
     numpy.ndarray of shape (ny, nx), float64
     """
-    least = max(read_noise, 1e-3)
+    floor = max(read_noise, 1e-3)
     levels = blocks.middle[blocks.is_good]
     is_bright = blocks.middle >= median(levels)
     is_bright &= blocks.is_good
@@ -222,7 +222,7 @@ def _expected_noise(blocks, read_noise):
     per_level = MAD_TO_SIGMA**2 * median(squares) / max(median(blocks.middle[is_bright]), 1)
     expected_noise = np.maximum(blocks.middle, 0)
     expected_noise *= per_level
-    expected_noise += least**2
+    expected_noise += floor**2
     return np.sqrt(expected_noise, out=expected_noise)
 
 
@@ -317,7 +317,7 @@ def _limits_of_parts(blocks, bins, expected):
     # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
     distances = distances.reshape(len(distances), -1)
     for part in range(_LEVELS):
-        inside = np.flatnonzero((bins == part) & blocks.good)
+        inside = np.flatnonzero((bins == part) & blocks.is_good)
         if inside.size:
             limits[part] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(inside, axis=1))
     return limits

@@ -30,7 +30,13 @@ class JobList:
         self._plan = session and session.plan
         self._batches = batches
         self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
-        self._record_of_batch = {product: batch for batch in batches for product in batch.products}
+        # By product; a page needs hundreds of products, and few batches make them.
+        self._record_of_batch = {
+            product: record
+            for batch in batches
+            for record in (self.record_of_batch(batch),)
+            for product in batch.products
+        }
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
