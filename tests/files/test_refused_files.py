@@ -27,6 +27,17 @@ def test_a_pixel_type_that_fits_does_not_have_is_refused(tmp_path, value):
     )
 
 
+def test_a_header_that_promises_more_pixels_than_any_disk_holds_is_refused(tmp_path):
+    path = tmp_path / "a.fits"
+    axes = ("NAXIS   = 2", "NAXIS1  = 1000000000", "NAXIS2  = 1000000000")
+    path.write_bytes(header_of("SIMPLE  = T", "BITPIX  = 16", *axes))
+    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+        FrameError,
+        "n1/a.fits: the header asks for more than 1e+18 bytes of pixels; move the file out of the "
+        "raw folder",
+    )
+
+
 def test_an_extension_without_a_type_is_refused(tmp_path):
     path = tmp_path / "a.fits"
     first = header_of("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "EXTEND  = T")

@@ -68,7 +68,7 @@ def refusals(module):
             if isinstance(call, ast.Call) and call.args:
                 name = getattr(call.func, "attr", getattr(call.func, "id", ""))
                 texts = [template_of(each, names) for each in call.args[:2]]
-                text = next((each for each in texts if " " in each.strip(VALUE)), "")
+                text = next((each for each in texts if len(words_of(each)) > 1), "")
                 if name in words and text:
                     yield call.lineno, text
 
