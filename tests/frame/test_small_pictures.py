@@ -259,7 +259,7 @@ def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
     tiles.listed, tiles._calibrated, tiles._warned, tiles._usual_grade = {}, {}, {}, "A"
     tiles.context = SimpleNamespace(outcome=lambda product: None)
-    assert tiles._tile(tiles.frames[0]).caption == words
+    assert tiles.tile(tiles.frames[0]).caption == words
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_saturated_patch_is_not_above_the_converters_top(highest, saturation, 
     shown = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
     tiles.listed = {"a.fits": {"pictures": [shown]}}
     tiles._calibrated, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
-    assert tiles._saturated_part(frame) == words
+    assert tiles.saturated_part(frame) == words
 
 
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):

@@ -161,7 +161,7 @@ class Watch:
         source = self._open()
         try:
             while not self.is_ended.is_set():
-                if self._step(source) is not None and source.is_lost:
+                if self.step(source) is not None and source.is_lost:
                     source.close()
                     source = self._open()
         finally:
@@ -179,7 +179,7 @@ class Watch:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
         return source
 
-    def _step(self, source):
+    def step(self, source):
         """Wait for frames and do one round, if there is something to do.
 
         Returns
@@ -198,12 +198,12 @@ class Watch:
         ready = self._frames.waiting()
         if source.way == arrivals.POLLING_WAY:
             ready = self.looks.readable_files(ready)
-        is_needed = ready or self._is_due() or self._pace.is_due()
+        is_needed = ready or self.is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():
-            self._wait_for(lambda: self._notice_alone(ready))
+            self._wait_for(lambda: self.notice_alone(ready))
         return stamps
 
-    def _is_due(self):
+    def is_due(self):
         """Return whether a whole round is due, or a file has gone."""
         is_time = self.schedule.is_whole_due()
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
@@ -234,7 +234,7 @@ class Watch:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def _notice_alone(self, ready):
+    def notice_alone(self, ready):
         """Do a round, unless another watch has taken a results folder that was replaced."""
         try:
             self.claim.take()
@@ -258,7 +258,7 @@ class Watch:
         Round
         """
         is_short = ready or self._pace.is_due()
-        if is_short and self._warm is not None and not self._is_due():
+        if is_short and self._warm is not None and not self.is_due():
             this_round = self._short_round(ready)
             if this_round is not None:
                 return this_round
