@@ -20,6 +20,7 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import atomic_write
+from ccdflow.frame import small_images
 from ccdflow.frame.small_images import (
     MOST_SIDE_PIXELS,
     SQUARE_ROWS,
@@ -375,3 +376,13 @@ def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():
     assert section.content.frames_by_type == (("bias", 1), ("", 1), ("new", 1))
     assert "<" not in section.content.data
     assert asdict(tiles[0])["marks"] == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "step"),
+    [((256, 100), 1), ((257, 100), 2), ((100, 512), 2), ((513, 100), 4), ((1025, 9), 6)],
+)
+def test_a_small_image_has_256_pixels_along_its_longer_side_at_most(shape, step):
+    """Squares of an even side, of which every second row is read."""
+    assert small_images.pixels_per_small_pixel(shape) == step
+    assert max(shape) <= 256 * step
