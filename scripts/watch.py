@@ -158,10 +158,10 @@ def watch(options):
         watched.run()
     finally:
         observer.end()
-    return f"ccdflow: the watch has ended; {_words_on_work_left(watched)}"
+    return f"ccdflow: the watch has ended; {words_on_work_left(watched)}"
 
 
-def _words_on_work_left(watched):
+def words_on_work_left(watched):
     """Return the words for the work that a watch leaves to the next run."""
     if watched.is_hanging:
         return "a folder did not answer, the next run does the rest"

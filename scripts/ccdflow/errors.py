@@ -60,8 +60,8 @@ class CcdflowError(Exception):
             text = f"{self.keyword}: {text}"
         if self.value is not None:
             # Numbers and arrays of numpy as those of Python: 0.5, not np.float64(0.5).
-            found = self.value.tolist() if hasattr(self.value, "tolist") else self.value
-            text += f" (found {found!r})"
+            plain_value = self.value.tolist() if hasattr(self.value, "tolist") else self.value
+            text += f" (found {plain_value!r})"
         if self.allowed is not None:
             text += f"; allowed: {self.allowed}"
         if self.remedy is not None:

@@ -356,7 +356,11 @@ def test_a_frame_that_was_corrected_already_is_refused(frame_and_masters, tmp_pa
 def test_masters_that_do_not_fit_are_one_line(frame_and_masters, tmp_path, problem):
     _, frame, paths, *_ = frame_and_masters
     path = tmp_path / "bias.fits"
-    words = {"missing": "cannot be read", "cut": "cut", "camera": "another camera's"}
+    words = {
+        "missing": r"the combined bias cannot be read \(No such file or directory\)",
+        "cut": "the product is cut",
+        "camera": "the bias is another camera's",
+    }
     if problem == "cut":
         path.write_bytes(paths["bias"].read_bytes()[:-30_000])
     if problem == "camera":

@@ -577,3 +577,17 @@ def test_nothing_handed_in_is_changed():
     assert (reduced == before).all()
     for kind, plane in planes.items():
         assert (made[kind].images[0].data == plane).all()
+
+
+def test_a_dark_of_another_bias_adds_the_variance_of_that_bias():
+    """k = 2, 1.5 adu a pixel of the bias in the dark, 9 + 1 adu^2 a pixel, 2 adu^2 a row."""
+    reduced = np.full((6, 8), 500, np.float32)
+    known = one_readout(rounding=1.0, level_variance=2.0)
+    bias = AppliedMaster(simple("bias", np.zeros((6, 8)), key="bias-key"))
+    variances = []
+    for key in ("bias-key", "another"):
+        dark = simple("dark", np.full((6, 8), 3.0), bias_key=key, bias_noise=1.5)
+        _, error, _ = calibrate_arrays(reduced, known, FrameMasters(bias, AppliedMaster(dark, 2.0)))
+        variances.append(np.square(error.astype(float)))
+    # Electrons, of 2 an adu.
+    assert variances[1] - variances[0] == pytest.approx((2 * 1.5 * 2) ** 2 * (1 + 2 / 10), rel=1e-4)

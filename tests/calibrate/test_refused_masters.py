@@ -7,7 +7,7 @@ from refusals import refusal_of
 
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, check_masters
 from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.combined_master import Master, master_image_of
+from ccdflow.calibrate.combined_master import Master, master_image_of, read_master
 from ccdflow.camera.sections import Region
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.frame.readout import Readout
@@ -60,6 +60,15 @@ def test_a_master_of_another_origin_is_refused(cards, line):
 def test_a_master_of_the_gain_within_a_part_in_a_thousand_is_taken():
     """The gain of the master is 2.0 within its rounding: 2.0005 passes, 2.1 above does not."""
     check_masters(FrameMasters(AppliedMaster(master("bias", gains=(2.0005,)))), READOUTS)
+
+
+def test_a_master_without_an_image_is_damaged(tmp_path):
+    fits.PrimaryHDU().writeto(tmp_path / "bias.fits")
+    assert refusal_of(read_master, tmp_path / "bias.fits", "bias", name="bias.fits") == (
+        DamagedProduct,
+        "bias.fits: the combined bias holds no image; delete it and make it again, as the next "
+        "run of the workflow does",
+    )
 
 
 def test_a_reduced_frame_with_fewer_images_than_its_camera_is_damaged(tmp_path):

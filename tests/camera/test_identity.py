@@ -279,3 +279,12 @@ def test_cards_that_keep_a_master_from_a_frame_though_all_masters_have_them_alik
 
 def test_cards_that_masters_are_not_grouped_by_keep_none_from_a_frame():
     assert not identity.is_decisive("XORGSUBF", ("night", "gain"))
+
+
+def test_a_setting_of_a_million_keeps_its_digits():
+    """'1.1e+06' would be that of 1,100,000 and of 1,100,049."""
+    texts = [
+        setting_of([fits.Header({"INSTRUME": "PROBE", "GAIN": value})], [0])
+        for value in (999_999, 1_100_000, 1_100_049)
+    ]
+    assert texts == [f"GAIN={digits}|INSTRUME=PROBE" for digits in ("999999", "1100000", "1100049")]

@@ -10,7 +10,7 @@ from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Cards
-from ccdflow.combine.member_noise import _box_medians
+from ccdflow.combine.member_noise import light_around
 from ccdflow.errors import FrameError
 from ccdflow.files.values import MOST_SATURATION, as_seconds
 
@@ -278,7 +278,7 @@ def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, is_warned_
 
 def test_the_light_of_an_amplifier_narrower_than_a_box():
     frames = np.random.default_rng(3).normal(100, 1, (3, 8, 24))
-    light = _box_medians(frames)
+    light = light_around(frames)
     assert light.shape == (8, 24)
     assert np.allclose(light, 100, atol=1)
 

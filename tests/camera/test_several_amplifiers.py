@@ -236,3 +236,12 @@ def test_texts_of_many_continue_cards_do_not_fill_the_table():
     values = [each._asdict() for each in facts]
     assert max(len(str(value)) for each in values for value in each.values()) < 1000
     assert all(values[0][name] != values[1][name] for name in ("object", "filter", "readmode"))
+
+
+def test_a_text_of_501_characters_is_cut_to_a_hundred_and_has_eight_digits_of_its_own():
+    texts = []
+    for length in (500, 501):
+        image = header(9, 9, OBJECT="y" * length)
+        texts.append(generic_camera([image]).describe([image], file="x.fits").object)
+    assert texts[0] == "y" * 500
+    assert re.fullmatch(r"y{100}\.\.\.[0-9a-f]{8}", texts[1])

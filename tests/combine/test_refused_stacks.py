@@ -108,12 +108,19 @@ def test_a_flat_without_a_good_pixel_is_refused(members):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "it cannot be read (No such file or directory); check its name and its disk"),
-        (b"hello " * 600, "not a FITS file; give reduced frames, as ccdflow writes them"),
+        (
+            None,
+            "cannot be combined: it cannot be read (No such file or directory); check its name "
+            "and its disk",
+        ),
+        (
+            b"hello " * 600,
+            "cannot be combined: not a FITS file; give reduced frames, as ccdflow writes them",
+        ),
     ],
 )
 def test_a_member_that_cannot_be_read_is_refused(tmp_path, content, reason):
     path = tmp_path / "a.fits"
     if content is not None:
         path.write_bytes(content)
-    assert refusal_of(locate, path) == (FrameError, f"{path}: cannot be combined: {reason}")
+    assert refusal_of(locate, path) == (FrameError, f"{path}: {reason}")

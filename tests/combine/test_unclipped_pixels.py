@@ -103,7 +103,7 @@ def test_most_pixels_of_many_members_are_not_sorted(monkeypatch):
 def test_the_proof_by_counts_holds_for_any_centre(centre):
     values = normal(np.random.default_rng(5), 200).astype(np.float32)
     values[0] = np.linspace(1010, 1030, WIDTH)
-    proven = unclipped_pixels._is_unclipped_by_counts(
+    proven = unclipped_pixels.is_unclipped_by_counts(
         values, np.full(WIDTH, centre, np.float32), 5.0, np.empty(values.shape, bool)
     )
     _, unclipped = proofs(values, 5.0)

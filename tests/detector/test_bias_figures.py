@@ -671,3 +671,20 @@ def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
     with np.errstate(invalid="ignore"):
         expected = sums(values.astype(np.float64)) / sums(good.astype(np.int32))
     assert np.array_equal(CleanImage(values, good, 0.0).boxes(), expected, equal_nan=True)
+
+
+def test_pixels_are_bright_from_ten_noises_on():
+    """A column of 44 adu, and one of 36, of 300 with a noise of 4 adu: one pixel in 300."""
+    image = np.random.default_rng(3).normal(0, 4, (400, 300)).astype(np.float32)
+    image[:, 100], image[:, 200] = 44, 36
+    assert frame_statistics(image).bright == pytest.approx(1 / 300)
+
+
+def test_a_structure_that_all_frames_share_is_no_disagreement():
+    """A ramp to 500 adu in each frame alike, far beyond the reach of an outlier of 4 adu."""
+    ramp = np.linspace(100, 500, SHAPE[1], dtype=np.float32)
+    assert disagreement(biases(12, rows=1.0, columns=2.0, seed=2) + ramp, 4.0) == 0
+    differing = two_kinds((3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32))
+    expected = disagreement(differing, 4.0)
+    assert expected > 3
+    assert disagreement(differing + ramp, 4.0) == pytest.approx(expected, rel=1e-3)

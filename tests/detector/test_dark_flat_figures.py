@@ -36,6 +36,7 @@ from ccdflow.detector.dark_warnings import warnings_on_dark
 from ccdflow.detector.flat_figures import (
     bring_to_one_gain,
     flat_statistics,
+    gain_differs,
     measure_flat,
     measure_gain_of_flats,
 )
@@ -472,3 +473,24 @@ def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_left_out)
     selection = select_flats(stats)
     assert selection.agrees
     assert [out.index for out in selection.left_out] == [2] * is_left_out
+
+
+def test_a_gain_differs_from_five_standard_errors_on():
+    """0.09 from 1.10: five errors of 0.0179 are less, those of 0.0181 more."""
+    assert gain_differs(1.10, 1.19, 0.0179)
+    assert not gain_differs(1.10, 1.19, 0.0181)
+
+
+def test_a_dark_of_unknown_gain_has_its_rates_in_adu(tmp_path):
+    """The figures of a gain of 1, and not of the 1.3 and 1.5 electrons an adu of these."""
+    t = truth(hot=100)
+    dark = combined_dark(tmp_path, t, darks(t, 5))
+    rates = []
+    for gain in (None, 1.0):
+        noise = replace(
+            dark.noise, amplifiers=tuple(replace(a, gain=gain) for a in dark.noise.amplifiers)
+        )
+        figures = measure_dark(replace(dark, noise=noise), seconds=60.0)
+        rates.append([each.rate.value for each in figures])
+    assert rates[0] == rates[1]
+    assert np.all(np.abs(rates[0]) > 0)

@@ -75,7 +75,7 @@ def test_usual_cards_are_read_as_astropy_reads_them():
                 text = f"{keyword:<8}=  {value}{comment}".ljust(80)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    expected = cards._parse_by_astropy(keyword, Card.fromstring(text))
+                    expected = cards.parse_by_astropy(keyword, Card.fromstring(text))
                     assert repr(cards._parsed_text.__wrapped__(keyword, text)) == repr(expected)
                 usual += cards._USUAL_CARD.fullmatch(text) is not None
     assert usual == 440

@@ -504,7 +504,8 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("behind", "problem"),
     [("zeros", ""), ("empty", ""), ("text", "something else follows it"),
-     ("many empty", "more than 100 empty ones"), ("many zeros", "more than 1048576 zeros")],
+     ("many empty", "more than 100 empty ones follow one another"),
+     ("many zeros", "more than 1048576 zeros follow it")],
 )  # fmt: skip
 def test_zeros_and_empty_streams_may_follow_a_packed_file(tmp_path, packing, behind, problem):
     """Zeros as on a tape, an empty stream as bgzip's; nothing that takes time without an end."""

@@ -19,11 +19,21 @@ def header_of(*cards):
 def test_a_pixel_type_that_fits_does_not_have_is_refused(tmp_path, value):
     path = tmp_path / "a.fits"
     path.write_bytes(header_of("SIMPLE  = T", f"BITPIX  = {value}", "NAXIS   = 0"))
-    found = value if value[0] != "'" else "'16'"
     assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
         FrameError,
-        f"n1/a.fits: BITPIX: not a FITS pixel type (found {found}); allowed: 8, 16, 32, 64, -32, "
+        f"n1/a.fits: BITPIX: not a FITS pixel type (found {value}); allowed: 8, 16, 32, 64, -32, "
         "-64; move the file out of the raw folder",
+    )
+
+
+def test_a_header_that_promises_more_pixels_than_any_disk_holds_is_refused(tmp_path):
+    path = tmp_path / "a.fits"
+    axes = ("NAXIS   = 2", "NAXIS1  = 1000000000", "NAXIS2  = 1000000000")
+    path.write_bytes(header_of("SIMPLE  = T", "BITPIX  = 16", *axes))
+    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+        FrameError,
+        "n1/a.fits: the header asks for more than 1e+18 bytes of pixels; move the file out of the "
+        "raw folder",
     )
 
 

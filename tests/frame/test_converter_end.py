@@ -7,7 +7,7 @@ from small_frames import amplifier, geometry, run_jobs, write_raw
 
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.frame import reduction
-from ccdflow.frame.converter_end import _runs_of_lines
+from ccdflow.frame.converter_end import runs_of_lines
 from ccdflow.verify import verdicts
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n" + (
@@ -119,7 +119,7 @@ def test_the_top_is_that_of_the_stored_integers(form, tmp_path):
 
 def test_very_many_lines_make_no_very_long_card():
     lines = np.arange(0, 4000, 2)
-    runs = _runs_of_lines(lines)
+    runs = runs_of_lines(lines)
     assert len(runs) <= 100
     assert all(any(low <= line < high for low, high in runs) for line in lines)
 

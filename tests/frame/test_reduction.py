@@ -17,7 +17,7 @@ from small_frames import amplifier, geometry, region
 from ccdflow import maskbits
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError
-from ccdflow.frame import overscan, reduction
+from ccdflow.frame import flaws, overscan, reduction
 
 SHAPE = (23, 40)
 
@@ -407,3 +407,13 @@ def test_an_amplifier_with_a_saturated_half_is_not_flagged():
     values[:11] = 65535
     _, result = reduce_pixels(values, geometry(SHAPE, amplifier("1:40,1:23")))
     assert result.flags == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "flag"), [(4095, "saturated"), (16383, "saturated"), (2047, "dead"), (4094, "dead")]
+)
+def test_an_amplifier_of_one_value_is_saturated_at_the_top_of_a_converter_of_12_bits_or_more(
+    value, flag
+):
+    sample = np.full((4, 5), value, np.int32)
+    assert flaws.flag_of(sample, 0, amplifier("1:32,1:23", "36:40,1:23")) == flag

@@ -20,6 +20,7 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import atomic_write
+from ccdflow.frame import small_images
 from ccdflow.frame.small_images import (
     MOST_SIDE_PIXELS,
     SQUARE_ROWS,
@@ -262,7 +263,7 @@ def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
     tiles.listed, tiles._calibrated, tiles._warned, tiles._usual_grade = {}, {}, {}, "A"
     tiles.context = SimpleNamespace(outcome=lambda product: None)
-    assert tiles._tile(tiles.frames[0]).caption == words
+    assert tiles.tile(tiles.frames[0]).caption == words
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_a_saturated_patch_is_not_above_the_converters_top(highest, saturation, 
     shown = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
     tiles.listed = {"a.fits": {"pictures": [shown]}}
     tiles._calibrated, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
-    assert tiles._saturated_part(frame) == words
+    assert tiles.saturated_part(frame) == words
 
 
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
@@ -378,3 +379,13 @@ def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():
     assert section.content.frames_by_type == (("bias", 1), ("", 1), ("new", 1))
     assert "<" not in section.content.data
     assert asdict(tiles[0])["marks"] == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "step"),
+    [((256, 100), 1), ((257, 100), 2), ((100, 512), 2), ((513, 100), 4), ((1025, 9), 6)],
+)
+def test_a_small_image_has_256_pixels_along_its_longer_side_at_most(shape, step):
+    """Squares of an even side, of which every second row is read."""
+    assert small_images.pixels_per_small_pixel(shape) == step
+    assert max(shape) <= 256 * step

@@ -19,12 +19,12 @@ def render_compiled(monkeypatch):
             self.directory = str(folder)
 
         monkeypatch.setattr(rendering._CompiledTemplates, "__init__", init)
-        rendering._template_environment.cache_clear()
-        template = rendering._template_environment().get_template("parts.html.j2")
+        rendering.template_environment.cache_clear()
+        template = rendering.template_environment().get_template("parts.html.j2")
         return template.module.summary(["24 frames reduced."])
 
     yield render_in
-    rendering._template_environment.cache_clear()
+    rendering.template_environment.cache_clear()
 
 
 def test_compiled_templates_are_kept_and_a_damaged_one_is_compiled_again(render_compiled, tmp_path):

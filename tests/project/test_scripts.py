@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from refusals import refusal_of
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
@@ -120,6 +121,14 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=re.escape(reason)):
             commandline.split_words(wrong, allowed=allowed)
+
+
+def test_a_setting_that_is_no_folder_is_refused(tmp_path):
+    options = SimpleNamespace(given={"raw": str(tmp_path / "none")}, words=[])
+    assert refusal_of(commandline.path, options, "raw", must_exist=True) == (
+        UserError,
+        f"raw: is not a folder (found '{tmp_path}/none'); give a folder that exists",
+    )
 
 
 def test_settings_of_the_daily_run_may_stand_anywhere():
@@ -301,12 +310,28 @@ def frames(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words", "problem"),
     [
-        ("combine", "out=a.fits a.fits b.fits --overwrite", "a file that is read"),
-        ("combine", "out=b.fits a.fits c.fits --overwrite", "a file that is read"),
+        (
+            "combine",
+            "out=a.fits a.fits b.fits --overwrite",
+            "the product would take the place of a file that is read; give another place as out",
+        ),
+        (
+            "combine",
+            "out=b.fits a.fits c.fits --overwrite",
+            "the product would take the place of a file that is read; give another place as out",
+        ),
         ("combine", "out=new.fits a.fits a.fits", "is given twice"),
         ("combine", "out=b.fits a.fits", "is there already; give another place, or --overwrite"),
-        ("calibrate", "out=. a.fits --overwrite", "a file that is read"),
-        ("calibrate", "out=. c.fits --overwrite", "a file that is read"),
+        (
+            "calibrate",
+            "out=. a.fits --overwrite",
+            "the product would take the place of a file that is read; give another place as out",
+        ),
+        (
+            "calibrate",
+            "out=. c.fits --overwrite",
+            "the product would take the place of a file that is read; give another place as out",
+        ),
         (
             "calibrate",
             "out=../of bias=b.fits b.fits ./b.fits",

@@ -47,28 +47,28 @@ def test_a_scale_beyond_the_camera_is_refused(scale):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("wrong", "value"),
     [
         ({"rate": -1.0}, "(-1.0, (0.0, 0.0))"),
         ({"rate": 1.0, "gradient": (0.8, -0.3)}, "(1.0, (0.8, -0.3))"),
     ],
 )
-def test_a_sky_below_zero_is_refused(wrong, found):
+def test_a_sky_below_zero_is_refused(wrong, value):
     assert refusal_of(simulate.Sky, **wrong) == (
         UserError,
-        f"rate, gradient: the simulated sky is negative somewhere (found {found}); allowed: a rate "
+        f"rate, gradient: the simulated sky is negative somewhere (found {value}); allowed: a rate "
         "of 0 or more; gradients whose sizes add up to 1 at most; give a larger rate or smaller "
         "gradients",
     )
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"), [({"fwhm": 0.0}, "(0.0, None)"), ({"beta": 1.0}, "(4.0, 1.0)")]
+    ("wrong", "value"), [({"fwhm": 0.0}, "(0.0, None)"), ({"beta": 1.0}, "(4.0, 1.0)")]
 )
-def test_a_star_of_no_width_is_refused(wrong, found):
+def test_a_star_of_no_width_is_refused(wrong, value):
     assert refusal_of(simulate.Sky, **wrong) == (
         UserError,
-        f"fwhm, beta: no profile of a star has this shape (found {found}); allowed: fwhm above 0; "
+        f"fwhm, beta: no profile of a star has this shape (found {value}); allowed: fwhm above 0; "
         "beta above 1, or none for a Gaussian profile; give a fwhm in pixels such as 3, and a "
         "beta such as 2.5 or none",
     )

@@ -34,8 +34,8 @@ def use_stand_ins(patch):
     from ccdflow.run import seal
 
     # A second call finds the stand-in, which tells the same.
-    look_at_code = seal._stamps_of_code
-    patch.setattr(seal, "_stamps_of_code", lambda: [ccdflow.__version__, _look_once(look_at_code)])
+    look_at_code = seal.stamps_of_code
+    patch.setattr(seal, "stamps_of_code", lambda: [ccdflow.__version__, _look_once(look_at_code)])
     for module, drawer in DRAWERS.items():
         patch.setattr(import_module(f"ccdflow.pages.pictures.{module}"), drawer, stand_in)
 

@@ -215,7 +215,7 @@ def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
     top = Path(seal.__file__).parents[1]
     files = [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     sizes_and_times = {path.relative_to(top).as_posix(): path.stat() for path in files}
-    _, stamps = seal._stamps_of_code()
+    _, stamps = seal.stamps_of_code()
     assert dict(stamps) == {n: (s.st_size, s.st_mtime_ns) for n, s in sizes_and_times.items()}
     assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
 

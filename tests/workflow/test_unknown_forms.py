@@ -278,9 +278,9 @@ def test_a_batch_of_an_unknown_form_is_one_line(tmp_path, head):
 def test_a_seal_of_an_unknown_form_is_no_seal(sandbox, change):
     sandbox.run()
     path = sandbox.results / paths.SEAL
-    assert seal._read_seal(sandbox.results) is not None
+    assert seal.read_seal(sandbox.results) is not None
     rewrite(path, lambda head, lines: (change(head), lines))
-    assert seal._read_seal(sandbox.results) is None
+    assert seal.read_seal(sandbox.results) is None
     assert sandbox.run().jobs == []
 
 

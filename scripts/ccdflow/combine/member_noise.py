@@ -247,7 +247,7 @@ def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     map_pairs : callable
         Called with a function and the pairs of indices; several threads work on them.
     """
-    boxes = _box_medians(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
+    boxes = light_around(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
 
     def pull_of(pair):
         i, j = pair
@@ -260,7 +260,7 @@ def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
 
 
-def _box_medians(frames):
+def light_around(frames):
     """Return the light of each pixel, estimated from its surroundings, shape ``(k, nx)``.
 
     Median over boxes of a few sampled rows by some columns and over all frames, so that hot pixels
@@ -324,7 +324,7 @@ def _grid_of(rows, frames):
     -------
     rows, columns, light : numpy.ndarray
     """
-    light = _box_medians(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
+    light = light_around(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
     middles = (
         _mean_positions(rows, _BOX_ROWS),
         _mean_positions(np.arange(frames.shape[2]), _BOX_COLUMNS),
@@ -439,7 +439,7 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     light = frames.mean(axis=0, dtype=np.float64)
     level = np.median(levels)
     with np.errstate(invalid="ignore"):
-        is_bright = _box_medians(frames) * level > _LEAST_LIGHT
+        is_bright = light_around(frames) * level > _LEAST_LIGHT
         is_bright &= light * level > _LEAST_LIGHT / 2
     light = light[is_bright]
     inverses, count = [], 0

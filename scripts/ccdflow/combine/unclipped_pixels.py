@@ -44,7 +44,7 @@ def is_unclipped_of_many(values, mean, order, clip):
     n, width = values.shape
     if n < _LEAST_COUNTED_MEMBERS:
         return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    proven = _is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
+    proven = is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
     unproven = np.flatnonzero(~proven)
     if len(unproven) > width // 2:
         return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
@@ -52,7 +52,7 @@ def is_unclipped_of_many(values, mean, order, clip):
     return proven
 
 
-def _is_unclipped_by_counts(values, centre, clip, flags):
+def is_unclipped_by_counts(values, centre, clip, flags):
     """Return whether no deviation can exceed the limit, from counts of the values (n, width).
 
     If at most m = (n - 1) // 2 values are below `low`, and at most m above `high`, the median lies
@@ -69,8 +69,13 @@ def _is_unclipped_by_counts(values, centre, clip, flags):
         Median of each pixel.
     clip : float
         The limit in standard deviations.
-    flags : numpy.ndarray of bool
+    flags : numpy.ndarray of shape (n, width), bool
         Room that is used again.
+
+    Returns
+    -------
+    numpy.ndarray of shape (width,), bool
+        False where the counts leave it open.
     """
     n, float_type = len(values), values.dtype.type
     least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)

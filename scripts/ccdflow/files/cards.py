@@ -250,7 +250,7 @@ def _content_of_card(keyword, card):
     """Return the `Content` of astropy's card, None for a blank one."""
     image = card._image
     is_usual = image is not None and image[8:10] == "= " and not card._modified
-    return _parsed_text(keyword, image) if is_usual else _parse_by_astropy(keyword, card)
+    return _parsed_text(keyword, image) if is_usual else parse_by_astropy(keyword, card)
 
 
 # A number or a text as nearly all programs write them; a text with ": " may be a record of FITS.
@@ -277,11 +277,21 @@ def _parsed_text(keyword, text):
             # The parser of the header did not warn of an odd keyword: neither does this.
             warnings.simplefilter("ignore")
             _ = card.keyword
-    return _parse_by_astropy(keyword, card)
+    return parse_by_astropy(keyword, card)
 
 
-def _parse_by_astropy(keyword, card):
-    """Return the `Content` of astropy's card, None for one without a value."""
+def parse_by_astropy(keyword, card):
+    """Return the `Content` of astropy's card, None for one without a value.
+
+    Parameters
+    ----------
+    keyword : str
+    card : astropy.io.fits.Card
+
+    Returns
+    -------
+    Content or None
+    """
     try:
         value = card.value
     except (VerifyError, ValueError):

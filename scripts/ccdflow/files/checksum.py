@@ -10,7 +10,6 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.file_errors import damaged_error
 from ccdflow.files.fits_structure import (
     FITS_BLOCK_BYTES,
     Hdu,
@@ -177,7 +176,9 @@ def signature(path):
             size = os.fstat(file.fileno()).st_size
             offset = 0
             while offset < size:
-                header, offset, datasum = _checked_hdu(file, offset, size, str(path))
+                if (hdu := _whole_hdu(file, offset, size)) is None:
+                    return "", ""
+                header, offset, datasum = hdu
                 headers.append(header)
                 first_sum = first_sum or datasum
     except (OSError, FrameError):
@@ -185,36 +186,34 @@ def signature(path):
     return (first_sum or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
 
 
-def _checked_hdu(file, start, size, name):
-    """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`.
+def _whole_hdu(file, start, size):
+    """Return header, end and DATASUM ('' without data) of an HDU; None if it is cut or changed.
 
     Parameters
     ----------
     file : file object
     start, size : int
         Where the HDU begins, and the bytes of the file.
-    name : str
-        For errors.
     """
     text = b""
     while not text or not has_end_card(text[-FITS_BLOCK_BYTES:]):
         block = file.read(FITS_BLOCK_BYTES)
         if len(block) < FITS_BLOCK_BYTES or len(text) > MOST_HEADER_BYTES:
-            raise damaged_error(name, "an HDU's header has no end")
+            return None
         text += block
     header = parse_header(text)
     first = start + len(text)
-    end = Hdu(header, first, data_size(header, name)).end
+    end = Hdu(header, first, data_size(header)).end
     if card_value(header, "CHECKSUM") is None or end > size:
-        raise damaged_error(name, "an HDU has no checksum or is cut")
+        return None
     total = sum_words(text)
     for offset in range(first, end, _SUM_BYTES):
         part = thread_buffer("sum", min(_SUM_BYTES, end - offset))
         if fill(file, part) < len(part):
-            raise damaged_error(name, "an HDU is cut")
+            return None
         total = fits_sum_of(total, sum_words(part))
     if total not in (0, 0xFFFFFFFF):
-        raise damaged_error(name, "the content of an HDU does not agree with its checksum")
+        return None
     return header, end, str(card_value(header, "DATASUM")) if end > first else ""
 
 

@@ -190,7 +190,7 @@ class FullPixels:
             is_usual = np.abs(values - (self._top - level)) <= _USUAL_LEVEL
         least = float(values[is_usual].min()) if is_usual.any() else None
         parts = []
-        for low, high in _runs_of_lines(np.unique(lines[~is_usual])):
+        for low, high in runs_of_lines(np.unique(lines[~is_usual])):
             is_inside = ~is_usual & (lines >= low) & (lines < high)
             (region,) = regions_of_lines([(low, high)], self._amplifier, recipe)
             parts.append((region, float(values[is_inside].min())))
@@ -207,12 +207,12 @@ def _are_full(stored, offset, top):
     return stored.view(bits) == np.array(int(top) - offset, stored.dtype).view(bits)[()]
 
 
-def _runs_of_lines(lines):
+def runs_of_lines(lines):
     """Return (first, after the last) of runs of lines that lie side by side, `_MOST_PARTS` at most.
 
     Examples
     --------
-    >>> _runs_of_lines(np.array([3, 4, 9]))
+    >>> runs_of_lines(np.array([3, 4, 9]))
     [(3, 5), (9, 10)]
     """
     gap = 1

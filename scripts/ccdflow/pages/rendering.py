@@ -308,7 +308,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 
 
 @cache
-def _template_environment():
+def template_environment():
     """Return the environment that the templates are rendered in."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -353,4 +353,4 @@ def _make_printable(value):
 
 def template(name):
     """Return a template by the name of its file."""
-    return _template_environment().get_template(name)
+    return template_environment().get_template(name)

@@ -161,7 +161,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     try:
         for name in _UNFINISHED_FOLDERS[has_records:]:
             _refuse_files(results / name)
-        code = _stamps_of_code()
+        code = stamps_of_code()
         kinds = _facts_of_kinds(
             chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
         )
@@ -193,7 +193,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
 def _facts_of_kinds(chain, settings, origin):
     """Return the `KindFacts` of a chain: as noted for the same code, if it is not loaded yet."""
     if isinstance(chain, LateChain) and not chain.is_loaded:
-        sealed = _read_seal(settings["results"])
+        sealed = read_seal(settings["results"])
         if sealed is not None and sealed.kinds.get("origin") == origin:
             return KindFacts(**sealed.kinds)
     return KindFacts(
@@ -216,7 +216,7 @@ def _refuse_files(folder):
                 raise NotPlain(f"{folder}: an earlier run has left {name}")
 
 
-def _stamps_of_code():
+def stamps_of_code():
     """Return names, sizes and times of the library's own files: another release plans anew."""
     top = os.fspath(Path(__file__).parents[1])
     stamps = []
@@ -251,7 +251,7 @@ def valid_seal(results, archive_state):
     -------
     Seal or None
     """
-    sealed = None if archive_state is None else _read_seal(results)
+    sealed = None if archive_state is None else read_seal(results)
     if sealed is None:
         return None
     why_broken = _why_broken(sealed, archive_state, _ordered_stamps(results))
@@ -286,7 +286,7 @@ def _why_broken(sealed, archive_state, note_stamps):
     return ""
 
 
-def _read_seal(results):
+def read_seal(results):
     """Return the `Seal` of a results folder, whether it holds or not; None if it is damaged."""
     lines = notes.read_checked(Path(results) / paths.SEAL)
     try:

@@ -13,7 +13,10 @@ import new_camera
 from ccdflow import simulate
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_camera, load_cameras
+from ccdflow.camera.proposing.findings import sentences_on_image
+from ccdflow.camera.proposing.lit_columns import measure_axis
 from ccdflow.camera.proposing.proposal import propose
+from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -577,3 +580,12 @@ def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
         headers, _ = new_camera.read(tmp_path / f"{nx}.fits")
         camera = identify(headers, both, file="a")
         assert camera.geometry(headers, file="a").shape == (100, nx - 20)
+
+
+def test_a_bias_section_shorter_than_data_that_begin_higher_up_is_said_by_its_rows():
+    """Data of rows 11 to 50, a BIASSEC of 37 of these 40 rows."""
+    data, strip = Region(10, 50, 0, 20), Region(10, 50, 20, 24)
+    claimed = {"BIASSEC": Region(10, 47, 20, 24)}
+    axes = [measure_axis(lit(50, 24, light=0, seed=1), name) for name in ("columns", "rows")]
+    texts = sentences_on_image(*axes, [("A", data, (strip,))], claimed, has_light=False)
+    assert "The header's BIASSEC [21:24,11:47] is wrong: it is 3 of 40 rows too short." in texts

@@ -304,7 +304,7 @@ def test_a_picture_of_nothing_is_refused():
 
 
 def test_the_picture_of_a_combined_bias_has_its_noise_and_the_prediction():
-    sentence = combined_picture._combined_sentence(
+    sentence = combined_picture.combined_sentence(
         combined_panels(rejected=0.00012, recipe="average")
     )
     assert "6 biases combined (average)" in sentence
@@ -317,7 +317,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
     """Means of ten whole numbers: bins of other widths would make a comb of a smooth curve."""
     values = np.arange(-60, 61) * step
     clipped = np.arange(-60, 61) * step * 10 / 9
-    edges = combined_picture._bin_edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
+    edges = combined_picture.bin_edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
     counts, _ = np.histogram(values, edges)
     inside = counts[np.abs((edges[1:] + edges[:-1]) / 2) < min(5.4, values[-1]) - 0.5 - step]
     assert len(set(inside)) == 1
@@ -326,7 +326,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
 
 def test_bins_of_values_without_a_step_are_sixty():
     values = np.random.default_rng(1).normal(0, 0.9, 20_000)
-    edges = combined_picture._bin_edges(values, 0.0, 5.4)
+    edges = combined_picture.bin_edges(values, 0.0, 5.4)
     np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 
@@ -437,7 +437,7 @@ def test_the_curve_of_noise_stands_on_the_peak_of_the_pixels():
     values = rng.normal(100.0, 2.0, 20000)
     values[:8000] += rng.exponential(20.0, 8000)
     assert np.median(values) > 101.0
-    assert combined_picture._middle_of_noise(values, np.median(values), [2.0]) == pytest.approx(
+    assert combined_picture.middle_of_noise(values, np.median(values), [2.0]) == pytest.approx(
         100, abs=0.5
     )
 

@@ -198,7 +198,7 @@ def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
     batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw_batch, []
 
     def withdraw_while_another_looks(path, *, is_run_over):
-        lockable.append(claims._try_lock(claims.lock_path(path)))
+        lockable.append(claims.try_lock(claims.lock_path(path)))
         withdraw(path, is_run_over=is_run_over)
 
     monkeypatch.setattr(claims, "_withdraw_batch", withdraw_while_another_looks)

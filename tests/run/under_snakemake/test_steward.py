@@ -206,11 +206,11 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     }
     page = "nights/2020-03-01/report.html"
     assert f"{run.results}/{run.batches[1].done}" in run.jobs.records_needed(page)
-    assert list(run._interruptions()) == [
+    assert list(run.interruptions()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
     run.messages.hear("... died with <Signals.SIGKILL: 9>.")
-    assert "SIGKILL" in list(run._interruptions())[1]
+    assert "SIGKILL" in list(run.interruptions())[1]
 
 
 def test_after_a_failure_pages_are_made_of_finished_products(begin):

@@ -360,10 +360,10 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(w
     assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
     generic = kept["new.fits"].geometry
     watched_night.watch.whole_round()
-    assert not watched_night.watch._is_due()
+    assert not watched_night.watch.is_due()
     text = watched_night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
     (Path(watched_night.values["cameras"]) / "newcam.yaml").write_text(text)
-    assert watched_night.watch._is_due()
+    assert watched_night.watch.is_due()
     done = watched_night.watch.whole_round()
     assert "reduced/new.fits" in {record.product for record in done.records}
     kept = watched_night.watch._warm.context.store.rows
@@ -428,14 +428,14 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(watched_night):
     watched_night.watch.looks.look_at_once()
     (watched_night.raw / LATE[0]).unlink()
     watched_night.watch.looks.look()
-    assert watched_night.watch._is_due()
+    assert watched_night.watch.is_due()
     watched_night.watch.notice({})
     table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
         "file"
     )
     assert table.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
-    assert not watched_night.watch._is_due()
+    assert not watched_night.watch.is_due()
 
 
 def test_two_files_of_one_product_are_left_to_a_whole_round(watched_night):
@@ -535,7 +535,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     assert products(watched_night.results) == before
     # The whole round that follows at once forgets it.
     assert watched_night.watch.whole_round().arriving == 0
-    assert not watched_night.watch._is_due()
+    assert not watched_night.watch.is_due()
     # Beside a frame that stays.
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
@@ -677,11 +677,11 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
         watched_night.watch.looks._last_end = clock.now
-        watched_night.watch._step(source)
+        watched_night.watch.step(source)
     assert len(asked) == tries
     monkeypatch.undo()
     clock.now += 10
-    watched_night.watch._step(source)
+    watched_night.watch.step(source)
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
     watched_night.watch.claim.give_up()
 
@@ -699,7 +699,7 @@ def test_looks_through_a_large_folder_leave_time_for_frames(watched_night, monke
     monkeypatch.setattr(rawfolder, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
-        watched_night.watch._step(source)
+        watched_night.watch.step(source)
         clock.now += 1.0
     # Two seconds of a look, forty until the next one.
     assert [at - begun[0] for at in begun] == [0.0, 42.0, 84.0]

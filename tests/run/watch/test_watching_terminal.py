@@ -91,7 +91,7 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     first.claim.take_within_limit()
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
-        first._notice_alone({})
+        first.notice_alone({})
         assert "waiting: another watch is at work here" in output.lines[-1]
         with pytest.raises(lock.Busy):
             first.claim.take_within_limit()
@@ -112,15 +112,15 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     watched = watch_of(
         read_only_plan.settings_of({"raw": "raw", "results": "results"}), WatchOutput()
     )
-    assert "was not looked through; start again" in watch._words_on_work_left(watched)
+    assert "was not looked through; start again" in watch.words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
     watched.looks.look()
-    assert watch._words_on_work_left(watched).endswith(
+    assert watch.words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
     watched.looks.seen.add(watched.looks.unseen_files)
-    assert watch._words_on_work_left(watched) == "nothing is half made"
+    assert watch.words_on_work_left(watched) == "nothing is half made"
 
 
 def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):

@@ -71,9 +71,9 @@ class NightTiles:
         """Return the section with the contact sheet; None where there is nothing to show."""
         if not self.listed:
             return None
-        return sheet_section([self._tile(frame) for frame in self.frames])
+        return sheet_section([self.tile(frame) for frame in self.frames])
 
-    def _tile(self, frame):
+    def tile(self, frame):
         """Return the tile of a frame."""
         return Tile(
             frame.file,
@@ -99,7 +99,7 @@ class NightTiles:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
-        if why := self._saturated_part(frame):
+        if why := self.saturated_part(frame):
             yield "saturated", why
         record = self._calibrated.get(frame.file)
         if record is not None and record.status != job_records.MADE:
@@ -147,7 +147,7 @@ class NightTiles:
             files[field_and_light(self.rows[file])].append(file)
         return files
 
-    def _saturated_part(self, frame):
+    def saturated_part(self, frame):
         """Return the saturated part of a frame in words.
 
         An amplifier throughout; unusually many pixels, where a mask counts them; where none does, a

@@ -89,7 +89,7 @@ def combined_bias_picture(combined, *, title=None):
     shrunk = shrink(image, _SHOWN_PIXELS)
     boxes, height = _combined_layout(shrunk.ratio)
     title = title or f"Combined bias: {combined.name}"
-    raster, panels_top = new_picture(title, _combined_sentence(combined), height)
+    raster, panels_top = new_picture(title, combined_sentence(combined), height)
     image_box, column_box, row_box, histogram_box = (
         (left, top + panels_top, *size) for left, top, *size in boxes
     )
@@ -121,7 +121,7 @@ def _combined_layout(ratio):
     return [(LEFT_ROOM, 0.35, width, width * ratio), *right_boxes], 0.35 + image_height + 0.6
 
 
-def _combined_sentence(combined):
+def combined_sentence(combined):
     """Return the members, noise, predicted noise and rejected part of a bias, in a sentence."""
     parts = [f"{combined.members} biases combined"]
     if combined.recipe:
@@ -185,11 +185,11 @@ def _draw_histogram(raster, box, combined):
     centre = float(np.median(values))
     spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
-    edges = _bin_edges(values, centre, 6 * max(spread, *predicted, 1e-3))
+    edges = bin_edges(values, centre, 6 * max(spread, *predicted, 1e-3))
     counts, _ = np.histogram(values, bins=edges)
     share = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
-    peak = _middle_of_noise(values, centre, predicted)
+    peak = middle_of_noise(values, centre, predicted)
     curves = [
         np.exp(-0.5 * ((middle - peak) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
         for noise in predicted
@@ -206,8 +206,22 @@ def _draw_histogram(raster, box, combined):
     panel.legend(entries)
 
 
-def _middle_of_noise(values, centre, predicted):
-    """Return the middle of the pixels within the noise: structure above it moves the median."""
+def middle_of_noise(values, centre, predicted):
+    """Return the middle of the pixels within the noise: structure above it moves the median.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,), float32 or float64
+    centre : float
+        Their median.
+    predicted : sequence of float
+        The noise of a pixel that the read noise of each amplifier predicts; may be empty.
+
+    Returns
+    -------
+    float
+        In the unit of the values.
+    """
     for _ in range(_ITERATIONS if predicted else 0):
         near_values = values[np.abs(values - centre) < 1.5 * max(predicted)]
         if not near_values.size:
@@ -216,7 +230,7 @@ def _middle_of_noise(values, centre, predicted):
     return centre
 
 
-def _bin_edges(values, centre, reach, bins=60):
+def bin_edges(values, centre, reach, bins=60):
     """Return edges of bins about a centre, all with the same number of possible values.
 
     Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
@@ -229,6 +243,11 @@ def _bin_edges(values, centre, reach, bins=60):
         The middle of the bins, and the distance of the outermost edges from it.
     bins : int
         Their number at most.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,), float64
+        The edges, in the unit of the values.
     """
     width = 2 * reach / bins
     near_values, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)

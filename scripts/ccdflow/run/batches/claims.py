@@ -56,7 +56,7 @@ def count_path(batch):
 # -- locks -----------------------------------------------------------------------------------------
 
 
-def _try_lock(path):
+def try_lock(path):
     """Return the locked file, or None if another process holds it.
 
     On a file system without locks the file counts as locked: two processes may then do the same
@@ -166,7 +166,7 @@ def _wait_for_process(batch, say, silence, poll):
     path = lock_path(batch)
     is_announced = False
     last_sign, seen_at = None, time.monotonic()
-    while (file := _try_lock(path)) is None:
+    while (file := try_lock(path)) is None:
         if not is_announced:
             say(f"waiting: an earlier job is still at work on {batch.stem}")
             is_announced = True
@@ -212,7 +212,7 @@ def withdraw(results, *, is_run_over=False):
     # A process killed between two removals may leave a lock or count without its batch.
     batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(batches):
-        file = _try_lock(lock_path(batch))
+        file = try_lock(lock_path(batch))
         if file is None:
             records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
             continue

@@ -386,7 +386,7 @@ class Steward:
         if self.batches:
             self.progress.take_over(self._done_elsewhere())
         self.progress.end()
-        for line in self._interruptions():
+        for line in self.interruptions():
             self.say(line)
         try:
             lines, failed = session.finish(self.session)
@@ -398,7 +398,7 @@ class Steward:
         self._sum_up()
         return why_failed(self.session) if failed else ""
 
-    def _interruptions(self):
+    def interruptions(self):
         """Yield the lines on a run that was ended before its work."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"

@@ -162,7 +162,7 @@ class Watch:
         frame_source = self._open()
         try:
             while not self.is_ended.is_set():
-                if self._step(frame_source) is not None and frame_source.is_lost:
+                if self.step(frame_source) is not None and frame_source.is_lost:
                     frame_source.close()
                     frame_source = self._open()
         finally:
@@ -182,7 +182,7 @@ class Watch:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({reason})")
         return frame_source
 
-    def _step(self, frame_source):
+    def step(self, frame_source):
         """Wait for frames and do one round, if there is something to do.
 
         Returns
@@ -204,12 +204,12 @@ class Watch:
         ready_frames = self._frames.waiting()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
-        is_needed = ready_frames or self._is_due() or self._pace.is_due()
+        is_needed = ready_frames or self.is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():
-            self._wait_for(lambda: self._notice_alone(ready_frames))
+            self._wait_for(lambda: self.notice_alone(ready_frames))
         return stamps
 
-    def _is_due(self):
+    def is_due(self):
         """Return whether a whole round is due, or a file has gone."""
         is_time = self.schedule.is_whole_due()
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
@@ -243,7 +243,7 @@ class Watch:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def _notice_alone(self, ready_frames):
+    def notice_alone(self, ready_frames):
         """Do a round, unless another watch has taken a results folder that was replaced."""
         try:
             self.claim.take()
@@ -267,7 +267,7 @@ class Watch:
         Round
         """
         is_short = ready_frames or self._pace.is_due()
-        if is_short and self._warm is not None and not self._is_due():
+        if is_short and self._warm is not None and not self.is_due():
             this_round = self._short_round(ready_frames)
             if this_round is not None:
                 return this_round
