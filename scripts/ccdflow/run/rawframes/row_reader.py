@@ -97,8 +97,8 @@ class RawRowReader:
 
         The row is as `plain_row` has it: plain values are sent to another process in half the time.
         """
-        row, *others = self.read_row(*question)
-        return plain_row(row), *others
+        row, *other_values = self.read_row(*question)
+        return plain_row(row), *other_values
 
     def read_row(self, file, stamp, earlier_row):
         """Read one raw frame's headers; any error sets the file aside, and no other.
