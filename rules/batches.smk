@@ -7,7 +7,7 @@ rule night:
     """Batch: raw frames of a night -> all their products, in one process."""
     input:
         file=batch_file,
-        before=batches_before,
+        earlier_records=earlier_batch_records,
     output:
         record=f"{RESULTS}/{paths.DONE_FOLDER}/batches/{{name}}.{{key}}.json",
     log:
@@ -24,7 +24,7 @@ rule night:
         python=sys.executable,
         program=str(SNAKEFILE.parent / "scripts" / "batch.py"),
         batch=batch_path,
-        parent=parent,
+        parent=parent_option,
     message:
         "batch {wildcards.name} -> its products"
     shell:

@@ -33,7 +33,7 @@ IS_MODULE = host.is_module(workflow, SNAKEFILE)
 IS_VIEW = host.is_view(sys.argv)
 
 
-def or_stop(check, argument):
+def result_or_stop(check, argument):
     """Return a function's result; a wrong configuration ends the process with one line."""
     try:
         return check(argument)
@@ -41,15 +41,17 @@ def or_stop(check, argument):
         host.stop(host.error_line_with_settings(error, host.given_settings(workflow)))
 
 
-or_stop(host.check_attributes, workflow)
-or_stop(host.check_notes_folder, ".snakemake")
+result_or_stop(host.check_attributes, workflow)
+result_or_stop(host.check_notes_folder, ".snakemake")
 if not IS_MODULE and Path(ccdflow_settings.CONFIG_FILE).is_file():
-    or_stop(ccdflow_settings.check_file, ccdflow_settings.CONFIG_FILE)
+    result_or_stop(ccdflow_settings.check_file, ccdflow_settings.CONFIG_FILE)
 
     configfile: ccdflow_settings.CONFIG_FILE
 
 
-SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.PRODUCT_FOLDERS), config)
+SETTINGS = result_or_stop(
+    partial(ccdflow_settings.load_settings, folders=paths.PRODUCT_FOLDERS), config
+)
 
 
 def all_kinds():
@@ -146,15 +148,16 @@ def check_made(path):
         raise WorkflowError(str(error)) from None
 
 
-def verify(folders, *, every, expected, threads):
+def verify(folders, *, all_products, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
     from ccdflow.run.products.noted_products import noted_records
     from ccdflow.verify.command import report
 
-    options = {"every": every, "expected": expected, "threads": threads}
-    if commandline.run_parsed(lambda: report(*folders, noted=noted_records(RESULTS), **options)):
+    options = {"all_products": all_products, "expected": expected, "threads": threads}
+    records = noted_records(RESULTS)
+    if commandline.run_parsed(lambda: report(*folders, notes_by_product=records, **options)):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

@@ -44,11 +44,14 @@ def batch_file(wildcards):
     return [] if is_planned else ancient(batch_path(wildcards))
 
 
-def batches_before(wildcards):
+def earlier_batch_records(wildcards):
     """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
     planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    before = planned.before if planned else batch_files.records_before(batch_path(wildcards))
-    return [ancient(f"{RESULTS}/{name}") for name in before]
+    if planned:
+        records = planned.earlier_records
+    else:
+        records = batch_files.earlier_batch_records(batch_path(wildcards))
+    return [ancient(f"{RESULTS}/{name}") for name in records]
 
 
 def size_of(wildcards):
@@ -79,7 +82,7 @@ def minutes_of(wildcards, attempt, threads):
     return batch_resources.runtime(size_of(wildcards), attempt=attempt, threads=threads)
 
 
-def parent(wildcards):
+def parent_option(wildcards):
     """Return the option that ends a batch with this process; '' on a cluster, whose jobs go on."""
     return "--parent $PPID" if host.is_main_and_local(workflow) else ""
 

@@ -10,7 +10,12 @@ rule verify:
     threads: all_cores
     params:
         folders=[Path(SETTINGS["raw"]), Path(RESULTS)],
-        every=SETTINGS["verify_all"],
+        all_products=SETTINGS["verify_all"],
         expected=SETTINGS["verify_expected"],
     run:
-        verify(params.folders, every=params.every, expected=params.expected, threads=threads)
+        verify(
+            params.folders,
+            all_products=params.all_products,
+            expected=params.expected,
+            threads=threads,
+        )

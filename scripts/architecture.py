@@ -43,7 +43,7 @@ def parse(arguments=None):
     return commandline.parse_arguments(parser, arguments)
 
 
-def kinds_needed():
+def sources_of_kinds():
     """Return {kind: kinds that it is made of}, from a plan of the guide's night.
 
     Returns
@@ -53,8 +53,10 @@ def kinds_needed():
     with tempfile.TemporaryDirectory() as folder:
         raw, results = Path(folder, "raw"), Path(folder, "results")
         simulate.simulate_night(raw, scale=0.0625)
-        given = {"raw": str(raw), "results": str(results), "progress": "none"}
-        plan = session.start(settings.load_settings(given), chain=CHAIN, request=DRY_RUN).plan
+        values_given = {"raw": str(raw), "results": str(results), "progress": "none"}
+        plan = session.start(
+            settings.load_settings(values_given), chain=CHAIN, request=DRY_RUN
+        ).plan
     needs_of_kinds = {kind.name: set() for kind in CHAIN}
     for job in plan.jobs.values():
         needs_of_kinds[job.kind] |= {
@@ -63,7 +65,7 @@ def kinds_needed():
     return {RAW: set(), **needs_of_kinds, CHAIN.first.name: {RAW}}
 
 
-def layers_needed(text):
+def imports_of_layers(text):
     """Return {package: packages that it may import}, from the document's table.
 
     Parameters
@@ -81,26 +83,31 @@ def layers_needed(text):
         names, _, allowed = line.strip("| ").split(" | ")
         first, *_ = names = re.findall(r"`(\w+)/?`", names)
         # The ground floor is one row of single modules.
-        own = "errors, paths, settings ..." if len(names) > 1 else first
-        needs_of_packages[own] = set(re.findall(r"`(\w+)/?`", allowed))
-    ground = next(iter(needs_of_packages))
-    above = {
-        name: {each for each in needs if each in needs_of_packages} | {ground}
+        row_name = "errors, paths, settings ..." if len(names) > 1 else first
+        needs_of_packages[row_name] = set(re.findall(r"`(\w+)/?`", allowed))
+    ground_floor = next(iter(needs_of_packages))
+    needs_of_rows = {
+        name: {name_allowed for name_allowed in needs if name_allowed in needs_of_packages}
+        | {ground_floor}
         for name, needs in needs_of_packages.items()
     }
-    above[ground] = set()
-    return {**above, SCRIPTS: set(above), RULES: {"kinds", "run"}}
+    needs_of_rows[ground_floor] = set()
+    return {**needs_of_rows, SCRIPTS: set(needs_of_rows), RULES: {"kinds", "run"}}
 
 
-def without_implied_arrows(needs):
+def remove_implied_arrows(needs):
     """Return a graph without the arrows that follow from others."""
 
     def reach(name):
-        return set().union(*({each} | reach(each) for each in needs[name]))
+        return set().union(*({needed} | reach(needed) for needed in needs[name]))
 
     return {
-        name: {each for each in own if not any(each in reach(other) for other in own - {each})}
-        for name, own in needs.items()
+        name: {
+            needed
+            for needed in needs_of_name
+            if not any(needed in reach(other_need) for other_need in needs_of_name - {needed})
+        }
+        for name, needs_of_name in needs.items()
     }
 
 
@@ -143,12 +150,13 @@ def graph_elements(needs, labels, *, top):
     arrows, boxes = [], []
     for name, (x, y, width) in places.items():
         arrows += [arrow(rows, places, source, name) for source in sorted(needs[name])]
-        second, look = labels.get(name, ("", ""))
+        second_line, box_class = labels.get(name, ("", ""))
+        name_y = y + (19 if second_line else 27)
         boxes.append(
-            f'<rect class="box {look}" x="{x:.0f}" y="{y}" width="{width:.0f}"'
+            f'<rect class="box {box_class}" x="{x:.0f}" y="{y}" width="{width:.0f}"'
             f' height="{BOX_HEIGHT}" rx="6"/>'
-            f'<text x="{x + width / 2:.0f}" y="{y + (19 if second else 27)}">{escape(name)}</text>'
-            f'<text class="small" x="{x + width / 2:.0f}" y="{y + 35}">{escape(second)}</text>'
+            f'<text x="{x + width / 2:.0f}" y="{name_y}">{escape(name)}</text>'
+            f'<text class="small" x="{x + width / 2:.0f}" y="{y + 35}">{escape(second_line)}</text>'
         )
     return arrows + boxes, len(rows) * ROW
 
@@ -174,11 +182,11 @@ def arrow(rows, places, source, name):
     for row in rows:
         y = places[row[0]][1]
         if y0 < y < y1:
-            at = start + (end - start) * (y - y0) / (y1 - y0)
+            crossing = start + (end - start) * (y - y0) / (y1 - y0)
             edges = [places[each][0] - GAP / 2 for each in row]
             edges.append(places[row[-1]][0] + places[row[-1]][2] + GAP / 2)
-            at = min(edges, key=lambda edge: abs(edge - at))
-            points += [(at, y), (at, y + BOX_HEIGHT)]
+            crossing = min(edges, key=lambda edge: abs(edge - crossing))
+            points += [(crossing, y), (crossing, y + BOX_HEIGHT)]
     points.append((end, y1 - 4))
     path = f"M{points[0][0]:.0f},{points[0][1]}"
     for (xa, ya), (xb, yb) in pairwise(points):
@@ -200,13 +208,13 @@ def labels_of_kinds():
 
 def svg(text):
     """Return the drawing, for the text of docs/architecture.md."""
-    kinds, height = graph_elements(
-        without_implied_arrows(kinds_needed()), labels_of_kinds(), top=60
+    kind_elements, kind_height = graph_elements(
+        remove_implied_arrows(sources_of_kinds()), labels_of_kinds(), top=60
     )
-    layers = without_implied_arrows(layers_needed(text))
-    lines = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
-    below, more = graph_elements(layers, lines, top=height + 110)
-    total = height + more + 110
+    layers = remove_implied_arrows(imports_of_layers(text))
+    labels_of_layers = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
+    layer_elements, layer_height = graph_elements(layers, labels_of_layers, top=kind_height + 110)
+    total = kind_height + layer_height + 110
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">',
@@ -217,10 +225,10 @@ def svg(text):
             'stroke:none;marker-end:none"/></marker></defs>',
             f'<rect width="{WIDTH}" height="{total}" fill="#fff"/>',
             '<text class="title" x="20" y="34">What is made of what: ccdflow.kinds.CHAIN</text>',
-            *kinds,
-            f'<text class="title" x="20" y="{height + 84}">Who imports whom: arrows lead to the'
-            " importing package</text>",
-            *below,
+            *kind_elements,
+            f'<text class="title" x="20" y="{kind_height + 84}">Who imports whom:'
+            " arrows lead to the importing package</text>",
+            *layer_elements,
             "</svg>\n",
         ]
     )
@@ -228,12 +236,12 @@ def svg(text):
 
 def run(options):
     """Write the drawing and return the line that names it."""
-    out = commandline.path(options, "out", placeholder="FILE")
+    drawing_path = commandline.path(options, "out", placeholder="FILE")
     commandline.no_more_words(options)
     atomic_write.write_text(
-        out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
+        drawing_path, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
     )
-    return f"{out}: {len(CHAIN)} kinds of products"
+    return f"{drawing_path}: {len(CHAIN)} kinds of products"
 
 
 def main(arguments=None):

@@ -88,13 +88,13 @@ def parse(arguments=None):
     return options
 
 
-def calibrate(path, out, options, store):
+def calibrate(path, folder, options, store):
     """Calibrate one frame.
 
     Parameters
     ----------
     path : pathlib.Path
-    out : pathlib.Path
+    folder : pathlib.Path
         The folder of the product.
     options : argparse.Namespace
     store : ccdflow.calibrate.master_store.MasterStore
@@ -111,31 +111,37 @@ def calibrate(path, out, options, store):
     hdu = read_stored_hdus(path)[0]
     if hdu.shape is None:
         raise FrameError("no image in its first HDU", file=path, remedy="give a reduced frame")
-    uses, reasons = {}, []
+    applied_masters, reasons = {}, []
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
-            chosen, cut = master_windows.master_for(
+            master_image, cut = master_windows.master_for(
                 store, kind, master, hdu, file=str(path), name=str(master)
             )
             if cut:
-                master_windows.check_cut(chosen, hdu.header, file=str(path))
+                master_windows.check_cut(master_image, hdu.header, file=str(path))
                 reasons.append(f"{kind} cut to its pixels {cut}")
             if options.bias_is_out and kind == "bias":
                 # A bias that was combined by hand has no key of its own.
-                chosen = replace(chosen, key=chosen.key or f"{crc32(os.fsencode(master)):08x}")
+                master_image = replace(
+                    master_image, key=master_image.key or f"{crc32(os.fsencode(master)):08x}"
+                )
             elif options.bias_is_out:
-                chosen = replace(chosen, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = AppliedMaster(chosen, cut=cut)
+                master_image = replace(
+                    master_image, bias_key=applied_masters["bias"].master.key, level_subtracted=True
+                )
+            applied_masters[kind] = AppliedMaster(master_image, cut=cut)
             if kind == "dark":
-                written = card_value(hdu.header, "EXPTIME")
-                scale = dark_scale(as_number(written), chosen, file=path, card_value=written)
+                exposure_card = card_value(hdu.header, "EXPTIME")
+                scale = dark_scale(
+                    as_number(exposure_card), master_image, file=path, card_value=exposure_card
+                )
                 degrees = degrees_of(hdu.header, master)
-                uses[kind] = AppliedMaster(chosen, scale, degrees=degrees, cut=cut)
+                applied_masters[kind] = AppliedMaster(master_image, scale, degrees=degrees, cut=cut)
     return calibrate_file(
         path,
-        out / path.name,
-        FrameMasters(**uses),
+        folder / path.name,
+        FrameMasters(**applied_masters),
         [[readout_of(hdu, options)]],
         grading=Grading("B" if reasons else "A", reasons),
         form=ProductForm(
@@ -164,7 +170,7 @@ def degrees_of(header, dark):
     """
     dark_header = read_stored_hdus(dark)[0].header
     for name in ("set_temperature", "temperature"):
-        of_frame, of_dark = (
+        frame_degrees, dark_degrees = (
             next(
                 (value for key in KEYWORDS[name].split()
                  if (value := as_number(card_value(cards, key))) is not None),
@@ -172,8 +178,8 @@ def degrees_of(header, dark):
             )
             for cards in (header, dark_header)
         )  # fmt: skip
-        if of_frame is not None and of_dark is not None:
-            return of_dark - of_frame
+        if frame_degrees is not None and dark_degrees is not None:
+            return dark_degrees - frame_degrees
     return None
 
 
@@ -217,38 +223,42 @@ def run(options):
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
-    out = commandline.path(options, "out", old_form=True)
+    folder = commandline.path(options, "out", old_form=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     paths = [Path(word) for word in options.words]
     masters = [path for kind in MASTERS if (path := getattr(options, kind)) is not None]
     commandline.check_products(
-        [out / path.name for path in paths], [*paths, *masters], overwrite=options.overwrite
+        [folder / path.name for path in paths], [*paths, *masters], overwrite=options.overwrite
     )
-    out.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     store = MasterStore()
     try:
-        done = map_forked(lambda path: calibrate(path, out, options, store), paths, options.cores)
+        outcomes = map_forked(
+            lambda path: calibrate(path, folder, options, store), paths, options.cores
+        )
     finally:
         # Temporary files of a process that was killed, now or in an earlier call.
-        for path in out.iterdir():
+        for path in folder.iterdir():
             atomic_write.remove_abandoned(path)
-    lines = lines_of_errors([each for each in done if isinstance(each, Exception)], out)
+    lines = lines_of_errors(
+        [outcome for outcome in outcomes if isinstance(outcome, Exception)], folder
+    )
     for line in lines:
         print(f"ccdflow: {line}", file=sys.stderr)
     if lines:
         return "", 1
-    units = " and ".join(dict.fromkeys(each.unit for each in done))
-    return f"{out}: {len(done)} frame{'s' * (len(done) != 1)}, in {units}"
+    units = " and ".join(dict.fromkeys(outcome.unit for outcome in outcomes))
+    return f"{folder}: {len(outcomes)} frame{'s' * (len(outcomes) != 1)}, in {units}"
 
 
-def lines_of_errors(errors, out):
+def lines_of_errors(errors, folder):
     """Return the lines on frames that were not calibrated, one for each cause.
 
     Parameters
     ----------
     errors : list of Exception
-    out : pathlib.Path
+    folder : pathlib.Path
         The folder of the products: a disk that is full concerns all of them.
 
     Returns
@@ -256,8 +266,8 @@ def lines_of_errors(errors, out):
     list of str
     """
     causes = Counter(
-        f"{out}: {error.strerror}; {action_of(error)}"
-        if isinstance(error, OSError) and Path(error.filename or out).parent == out
+        f"{folder}: {error.strerror}; {action_of(error)}"
+        if isinstance(error, OSError) and Path(error.filename or folder).parent == folder
         else commandline.error_line(error)
         for error in errors
     )

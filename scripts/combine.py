@@ -84,13 +84,13 @@ def run(options):
     UserError
         If no frame is given, one is given twice, or the product is there already or one of them.
     """
-    out = commandline.path(options, "out", placeholder="FILE", old_form=True)
+    product = commandline.path(options, "out", placeholder="FILE", old_form=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     repeated = [word for word, count in Counter(options.words).items() if count > 1]
     if repeated:
         raise UserError("is given twice", file=repeated[0], remedy="give each frame once")
-    commandline.check_products([out], options.words, overwrite=options.overwrite)
+    commandline.check_products([product], options.words, overwrite=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,
         clip=options.clip or None,
@@ -105,13 +105,13 @@ def run(options):
         noise=noise_of(options, members[0].shape),
         limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
     )
-    write_combined_image(out, result, options.words, unit=unit)
+    write_combined_image(product, result, options.words, unit=unit)
     for line in empty_members(options.words, result):
         print(f"ccdflow: {line}", file=sys.stderr)
-    for path in out.parent.iterdir():
+    for path in product.parent.iterdir():
         atomic_write.remove_abandoned(path)
     return (
-        f"{out}: {len(members)} frame{'s' * (len(members) != 1)}, {result.recipe}; "
+        f"{product}: {len(members)} frame{'s' * (len(members) != 1)}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 

@@ -119,11 +119,11 @@ def news(count, reported, troubled, seconds):
     set_aside, missing = (
         new_troubles(status, reported, troubled) for status in (SET_ASIDE, RAW_MISSING)
     )
-    number_reduced = count["frames"] - count["aside"]
-    if not (number_reduced or count["others"] or set_aside or missing):
+    number_reduced = count["frames"] - count["set_aside"]
+    if not (number_reduced or count["other_products"] or set_aside or missing):
         return ""
     phrases = [f"{number_reduced} frame{'s' * (number_reduced != 1)} reduced"]
-    if count["others"]:
+    if count["other_products"]:
         phrases.append(f"{others_made(count)} made")
     if set_aside:
         phrases.append(f"{len(set_aside)} set aside ({named_files(set_aside, troubled)})")
@@ -137,7 +137,7 @@ def news(count, reported, troubled, seconds):
 
 def others_made(count):
     """Return the number of products other than frames, with the words that the run had for them."""
-    number = count["others"]
+    number = count["other_products"]
     return "1 other product" if number == 1 else f"{number} {count.get('what') or 'other products'}"
 
 
@@ -264,14 +264,14 @@ def daily(arguments):
     )
 
 
-def keep_log(results, output):
+def keep_log(results, text):
     """Keep the log of a run with news; return its path, or None.
 
     Parameters
     ----------
     results : pathlib.Path or None
         The results folder.
-    output : str
+    text : str
         The text of the run.
 
     Returns
@@ -282,7 +282,7 @@ def keep_log(results, output):
         return None
     path = results / LOG
     try:
-        atomic_write.write_text(path, output)
+        atomic_write.write_text(path, text)
     except OSError as error:
         print(f"ccdflow: the log cannot be kept ({error})", file=sys.stderr)
         return None
@@ -303,9 +303,9 @@ def parse(arguments):
     if {"--config", "-C"} & set(arguments):
         return list(arguments)
     names = schemas.read_schema(settings.CONFIG_SCHEMA)["properties"]
-    own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
-    remaining = [word for word in arguments if word not in own]
-    return [*remaining, "--config", *own] if own else remaining
+    settings_given = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
+    remaining = [word for word in arguments if word not in settings_given]
+    return [*remaining, "--config", *settings_given] if settings_given else remaining
 
 
 def main(arguments=None):

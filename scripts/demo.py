@@ -57,9 +57,9 @@ def products(results):
         )
     frames = read_inventory(table)
     lines = [(table, f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}")]
-    aside = int((frames["status"] == SET_ASIDE).sum())
-    if aside:
-        lines[0] = (table, f"{lines[0][1]}; {aside} set aside, each with its reason")
+    set_aside_count = int((frames["status"] == SET_ASIDE).sum())
+    if set_aside_count:
+        lines[0] = (table, f"{lines[0][1]}; {set_aside_count} set aside, each with its reason")
     lines += _lines_on_frames(results / "reduced")
     lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
     lines += _calibrated_frames(results / "calibrated")
@@ -106,11 +106,11 @@ def _calibrated_frames(folder):
     entries = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            first, *others = compressed_images.hdus_in_plain_order(hdus)
-            names, header = [hdu.name for hdu in others], first.header
+            first, *other_hdus = compressed_images.hdus_in_plain_order(hdus)
+            names, header = [hdu.name for hdu in other_hdus], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
-            beside = f", with {' and '.join(names)}" if names else ""
-            text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"
+            extension_words = f", with {' and '.join(names)}" if names else ""
+            text = f"a calibrated frame in {unit}{extension_words}: grade {header['CALGRADE']}"
         entries.append((path, text))
     return entries
 
@@ -142,9 +142,12 @@ def _line_on_master(path):
     """Return the words on a combined bias, dark or flat."""
     header = fits.getheader(path)
     kind = path.name.partition("_")[0]
-    of = {"dark": f" of {header.get('EXPTIME', 0):g} s", "flat": f" in {header.get('FILTER')}"}
+    words_by_kind = {
+        "dark": f" of {header.get('EXPTIME', 0):g} s",
+        "flat": f" in {header.get('FILTER')}",
+    }
     shape = _shape_and_type(path)
-    return f"the combined {kind}{of.get(kind, '')}: {header['NCOMBINE']} frames, {shape}"
+    return f"the combined {kind}{words_by_kind.get(kind, '')}: {header['NCOMBINE']} frames, {shape}"
 
 
 def message(raw, results):
@@ -178,8 +181,8 @@ def message(raw, results):
 
 def _environment_folder():
     """Return the folder of this Python's environment, as a short path."""
-    folder, here = Path(sys.prefix), Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+    folder, current_folder = Path(sys.prefix), Path.cwd()
+    return folder.relative_to(current_folder) if folder.is_relative_to(current_folder) else folder
 
 
 def run(options):

@@ -77,8 +77,8 @@ def run(options):
         ) from None
     context = None
     if "raw" in settings_given:
-        look = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
-        context = PlanContext.of(look.context)
+        session = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
+        context = PlanContext.of(session.context)
     if options.what_if is None:
         return "\n".join(product_explanation.explain_product(results, product, context))
     return "\n".join(what_if(context, results, product, options.what_if, picture))

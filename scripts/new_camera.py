@@ -82,15 +82,15 @@ def checked_geometry(proposal, headers, *, file):
         return load_camera(path).geometry(headers, file=file)
 
 
-def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
+def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras=CAMERAS):
     """Propose a profile, write it and its picture, and return lines on the findings.
 
     Parameters
     ----------
-    frame : pathlib.Path
-    second : pathlib.Path or None
+    first_frame : pathlib.Path
+    second_frame : pathlib.Path or None
         A second frame: of the two the brighter counts as the flat, the other as the bias.
-    out, picture : pathlib.Path or None
+    profile_path, picture_path : pathlib.Path or None
         Where the profile and the picture go; beside each other in the working folder if None.
     cameras : pathlib.Path
         The folder of the profiles there are.
@@ -105,50 +105,54 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     UserError
         If the profile is there already, or the files cannot be read or used.
     """
-    headers, images = read(frame)
-    other = None
-    if second is not None:
-        second_headers, other = read(second)
-        if len(other) != len(images):
+    headers, images = read(first_frame)
+    second_images = None
+    if second_frame is not None:
+        second_headers, second_images = read(second_frame)
+        if len(second_images) != len(images):
             raise UserError(
                 "the two files do not have the same HDUs",
-                file=second,
+                file=second_frame,
                 remedy="give two frames of one camera",
             )
-        refuse_reduced(second_headers, file=second.name)
-    refuse_reduced(headers, file=frame.name)
-    proposal = propose(headers, images, other_arrays=other, file=frame.name)
-    taken = (cameras / f"{proposal.name}.yaml").exists()
-    if taken:
+        refuse_reduced(second_headers, file=second_frame.name)
+    refuse_reduced(headers, file=first_frame.name)
+    proposal = propose(headers, images, other_arrays=second_images, file=first_frame.name)
+    is_name_taken = (cameras / f"{proposal.name}.yaml").exists()
+    if is_name_taken:
         ny, nx = proposal.images_seen[0].shape
         proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
     try:
-        checked_geometry(proposal, headers, file=frame.name)
+        checked_geometry(proposal, headers, file=first_frame.name)
         problem = None
     except FrameError as error:
         problem = error.reason
-    out = out or Path(f"{proposal.name}.yaml")
-    picture = picture or out.with_suffix(".png")
-    if out.exists():
+    profile_path = profile_path or Path(f"{proposal.name}.yaml")
+    picture_path = picture_path or profile_path.with_suffix(".png")
+    if profile_path.exists():
         raise UserError(
-            "the file is there already", file=out, remedy="give another: out=PROFILE.yaml"
+            "the file is there already", file=profile_path, remedy="give another: out=PROFILE.yaml"
         )
-    shown = images if other is None else brighter_images(images, other)
-    atomic_write.write_text(out, proposal.yaml)
-    title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
-    png = proposal_picture(proposal.images_seen, shown, title=f"Where is the overscan? {title}")
-    atomic_write.write_whole(picture, [png])
+    images_shown = images if second_images is None else brighter_images(images, second_images)
+    atomic_write.write_text(profile_path, proposal.yaml)
+    title = (
+        first_frame.name
+        if second_frame is None
+        else f"{first_frame.name} and {second_frame.name}, the brighter shown"
+    )
+    png = proposal_picture(proposal.images_seen, images_shown, title=f"Where is the overscan? {title}")
+    atomic_write.write_whole(picture_path, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
-    if taken:
+    if is_name_taken:
         lines.append(
             f"- A profile of the name without the size is there already: this one is called"
             f" {proposal.name}. Of two that recognise a frame, that whose `size` fits is used."
         )
     if problem:
         lines.append(f"- As it stands the profile does not fit the frame; correct it: {problem}")
-    lines += _line_on_profiles(headers, cameras, frame.name)
-    lines += [f"Profile: {out}", f"Picture: {picture}"]
-    if out.resolve().parent != cameras.resolve():
+    lines += _line_on_profiles(headers, cameras, first_frame.name)
+    lines += [f"Profile: {profile_path}", f"Picture: {picture_path}"]
+    if profile_path.resolve().parent != cameras.resolve():
         lines.append(f"Look at both, then move the profile to {cameras}.")
     return lines
 
@@ -162,12 +166,12 @@ def _line_on_profiles(headers, cameras, file):
     return [f"- {profile.path} recognises this frame already."] if profile.path else []
 
 
-def brighter_images(one, other):
+def brighter_images(first_images, second_images):
     """Return the brighter image of each pair.
 
     Parameters
     ----------
-    one, other : sequence of (numpy.ndarray of any type or None)
+    first_images, second_images : sequence of (numpy.ndarray of any type or None)
         Images of two files, (ny, nx) each.
 
     Returns
@@ -176,8 +180,10 @@ def brighter_images(one, other):
         (ny, nx) each.
     """
     return [
-        a if a is None or np.nanmedian(a) >= np.nanmedian(b) else b
-        for a, b in zip(one, other, strict=True)
+        first_image
+        if first_image is None or np.nanmedian(first_image) >= np.nanmedian(second_image)
+        else second_image
+        for first_image, second_image in zip(first_images, second_images, strict=True)
     ]
 
 
@@ -210,9 +216,13 @@ def run(options):
             value=" ".join(options.words) or "none",
             remedy="name a bias and a flat, or one of them",
         )
-    first, second = map(Path, [*options.words, *options.words][:2])
-    second = second if len(options.words) == 2 else None
-    return "\n".join(new_camera(first, second, out=options.out, picture=options.picture))
+    first_frame, second_frame = map(Path, [*options.words, *options.words][:2])
+    second_frame = second_frame if len(options.words) == 2 else None
+    return "\n".join(
+        new_camera(
+            first_frame, second_frame, profile_path=options.out, picture_path=options.picture
+        )
+    )
 
 
 def main(arguments=None):

@@ -77,8 +77,10 @@ def tables_of(results, night):
             file=str(results / paths.ASSOCIATIONS_FILE),
             remedy="run snakemake with this results folder once",
         )
-    shown = {name: [row for row in table if row["night"] == night] for name, table in rows.items()}
-    return night, terminal.Tables(**shown), [each for each in nights if each != night]
+    rows_of_night = {
+        name: [row for row in table if row["night"] == night] for name, table in rows.items()
+    }
+    return night, terminal.Tables(**rows_of_night), [each for each in nights if each != night]
 
 
 def show(options):
@@ -96,16 +98,18 @@ def show(options):
             file=str(results),
             remedy="run snakemake with this results folder first",
         )
-    wanted = options.given.get("night")
-    if wanted is None and options.words:
-        wanted = options.words.pop(0)
+    night_wanted = options.given.get("night")
+    if night_wanted is None and options.words:
+        night_wanted = options.words.pop(0)
     commandline.no_more_words(options)
-    night, tables, others = tables_of(results, wanted)
+    night, tables, other_nights = tables_of(results, night_wanted)
     page = results / paths.night_page(night)
     size = shutil.get_terminal_size()
     width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
     link = str(page) if page.is_file() else ""
-    return terminal.night_text(night, tables, page=link, others=others, width=width, height=height)
+    return terminal.night_text(
+        night, tables, page=link, others=other_nights, width=width, height=height
+    )
 
 
 def main(arguments=None):

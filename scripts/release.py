@@ -55,14 +55,14 @@ def git(root, *arguments):
     UserError
         If git fails.
     """
-    done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
-    if done.returncode:
+    process = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
+    if process.returncode:
         raise UserError(
-            f"git {arguments[0]}: {done.stderr.strip()}",
+            f"git {arguments[0]}: {process.stderr.strip()}",
             file=str(root),
             remedy="correct it, and run the script again",
         )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def dated_changelog(text, version, day):
@@ -84,15 +84,15 @@ def dated_changelog(text, version, day):
         If the first section is of another version, or dated already.
     """
     heading = re.search(r"^## (.*)$", text, re.MULTILINE)
-    wanted = f"{version}, not released yet"
-    if heading is None or heading[1] != wanted:
+    heading_wanted = f"{version}, not released yet"
+    if heading is None or heading[1] != heading_wanted:
         raise UserError(
             "the first section is of something else",
             file=CHANGES,
             keyword="## of the first section",
             value=heading and heading[1],
-            allowed=wanted,
-            remedy=f"begin it with '## {wanted}'",
+            allowed=heading_wanted,
+            remedy=f"begin it with '## {heading_wanted}'",
         )
     return text[: heading.start()] + f"## {version}, {day}" + text[heading.end() :]
 
@@ -147,15 +147,15 @@ def texts(root, version, day):
     -------
     dict of str to str
     """
-    read = {name: (root / name).read_text("utf-8") for name in (LIBRARY, CITATION, CHANGES)}
+    text_by_file = {name: (root / name).read_text("utf-8") for name in (LIBRARY, CITATION, CHANGES)}
     return {
         LIBRARY: replace_version(
-            read[LIBRARY], rf'^(__version__ = "){_VERSION}(")$', version, name=LIBRARY
+            text_by_file[LIBRARY], rf'^(__version__ = "){_VERSION}(")$', version, name=LIBRARY
         ),
         CITATION: replace_version(
-            read[CITATION], rf"^(version: ){_VERSION}()$", version, name=CITATION
+            text_by_file[CITATION], rf"^(version: ){_VERSION}()$", version, name=CITATION
         ),
-        CHANGES: dated_changelog(read[CHANGES], version, day),
+        CHANGES: dated_changelog(text_by_file[CHANGES], version, day),
     }
 
 
@@ -189,7 +189,7 @@ def release(options, *, root=ROOT, day=None):
             allowed="three numbers, such as 1.2.3",
             remedy="give it as the first word",
         )
-    new = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
+    new_texts = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
     tag = f"v{version}"
     if git(root, "tag", "--list", tag):
         raise UserError("is there already", keyword="tag", value=tag, remedy="give a new version")
@@ -201,9 +201,9 @@ def release(options, *, root=ROOT, day=None):
             file=str(root),
             remedy="commit or stash them first",
         )
-    for name, text in new.items():
+    for name, text in new_texts.items():
         atomic_write.write_text(root / name, text)
-    git(root, "add", *new)
+    git(root, "add", *new_texts)
     git(root, "commit", "--message", f"Release {version}")
     git(root, "tag", "--annotate", tag, "--message", f"ccdflow {version}")
     return f"{tag} is committed and tagged; to publish it: git push --follow-tags"

@@ -69,28 +69,28 @@ def run(options):
     """Write the requested frames and return the line that names them."""
     folder = commandline.path(options, "raw", old_form=True)
     commandline.no_more_words(options)
-    own = {"instrument": options.instrument, "overscan_side": options.overscan_side}
-    common = {"seed": options.seed, "workers": options.cores}
+    camera_settings = {"instrument": options.instrument, "overscan_side": options.overscan_side}
+    shared_options = {"seed": options.seed, "workers": options.cores}
     if options.nights is not None:
         count = simulate.simulate_archive(
             folder,
             nights=options.nights,
             frames_per_night=options.frames_per_night,
             first_date=options.date,
-            camera=replace(simulate.ARCHIVE_CAMERA, **own).scaled(options.scale),
-            **common,
+            camera=replace(simulate.ARCHIVE_CAMERA, **camera_settings).scaled(options.scale),
+            **shared_options,
         )
         return f"{count} simulated frames were added to {folder}"
-    common |= {
+    shared_options |= {
         "scale": options.scale,
-        "camera": replace(simulate.LFC, **own),
+        "camera": replace(simulate.LFC, **camera_settings),
         "date": options.date,
         "overwrite": options.overwrite,
     }
     if options.biases is not None:
-        truth = simulate.simulate_biases(folder, options.biases, **common)
+        truth = simulate.simulate_biases(folder, options.biases, **shared_options)
     else:
-        truth = simulate.simulate_night(folder, darks_date=options.darks_date, **common)
+        truth = simulate.simulate_night(folder, darks_date=options.darks_date, **shared_options)
     size = f"{truth.camera['naxis1']} x {truth.camera['naxis2']}"
     return (
         f"{len(truth.frames)} simulated frames of {size} are in {folder}; "

@@ -32,14 +32,14 @@ def run(options):
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
     commandline.no_more_words(options)
-    count, is_whole = 0, True
+    count, has_ended = 0, True
     try:
         for _ in observe(source, raw, every=options.every):
             count += 1
     except KeyboardInterrupt:
-        is_whole = False
+        has_ended = False
     line = f"{count} frame{'s' * (count != 1)} arrived in {raw}"
-    if is_whole:
+    if has_ended:
         return line
     return (
         f"ccdflow: ended by Ctrl-C: {line}; one more may be half-written",

@@ -52,10 +52,10 @@ def run(options):
     return command.report(
         raw,
         results,
-        noted=noted_records(results),
+        notes_by_product=noted_records(results),
         words=options.words,
-        every=options.all,
-        whole=options.whole,
+        all_products=options.all,
+        all_rows=options.whole,
         expected=options.expected,
         threads=options.cores,
     )

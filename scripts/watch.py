@@ -161,11 +161,11 @@ def watch(options):
     return f"ccdflow: the watch has ended; {words_on_work_left(watched)}"
 
 
-def words_on_work_left(watched):
+def words_on_work_left(watch):
     """Return the words for the work that a watch leaves to the next run."""
-    if watched.is_hanging:
+    if watch.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    count = watched.waiting_count
+    count = watch.waiting_count
     if count is None:
         return "the raw folder was not looked through; start again, or run snakemake"
     if count:

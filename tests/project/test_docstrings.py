@@ -339,6 +339,28 @@ def test_a_container_has_the_type_of_its_items_or_words_on_them():
     assert bare_containers(text) == ["a : list", "e : sequence, optional"]
 
 
+def test_a_container_of_runs_and_verification_has_the_type_of_its_items():
+    """``dict of str to Job``: who reads `run/`, `verify/` and the scripts need not look it up."""
+    bare, places = [], 0
+    kinds = "list|dict|tuple|sequence|mapping|iterable|iterator|set|frozenset"
+    untyped = rf"^(?:\*?\w[\w, *]* : )?(?:{kinds})(?: or None)?(?:, optional)?$"
+    for module in modules():
+        package = module.path.relative_to(SCRIPTS).parts[:2]
+        if len(package) == 1 or package in (("ccdflow", "run"), ("ccdflow", "verify")):
+            for holder in holders(module):
+                text = ast.get_docstring(holder) or ""
+                places += " of " in text
+                place = f"{module.path.relative_to(SCRIPTS)}: {getattr(holder, 'name', '')}"
+                entries = re.findall(untyped, text, re.MULTILINE)
+                bare += [(place, entry) for entry in entries]
+    assert bare == []
+    assert places > 700
+    assert re.findall(untyped, "a : list\nb : list of int\ndict or None", re.MULTILINE) == [
+        "a : list",
+        "dict or None",
+    ]
+
+
 def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
     """`PlotPanel` and `draw_image` take the first, `Raster.curve` the second."""
     boxes = [
@@ -773,7 +795,7 @@ def test_containers_of_a_class_have_the_types_of_their_items():
 
 
 # Parameters and fields that take a value of any type: those of cards, settings and notes.
-ANY_VALUES = {"absent", "card_value", "content", "default", "noted", "result", "text", "value"}
+ANY_VALUES = {"card_value", "content", "default", "noted", "result", "text", "value"}
 
 # An object, several in a row, the result of a function.
 OBJECTS = re.compile(r"(?:\w+\[|Callable\[.*, )?object(?:, \.\.\.)?\]?(?: \| None)?")

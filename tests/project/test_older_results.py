@@ -30,18 +30,18 @@ PLACES = [
     ("ccdflow/run/rawframes/older_rows.py", "_WARNING ="),
     ("ccdflow/run/rawframes/rows.py", "_LATER_FACTS ="),
     ("ccdflow/verify/calibrated/grading.py", '(re.compile(r"(bias|dark|flat) (\\d+ nights?'),
-    ("ccdflow/verify/calibrated/masking.py", "_NOT_ALL ="),
+    ("ccdflow/verify/calibrated/masking.py", "_NOT_ALL_NAMED ="),
     ("ccdflow/verify/comparing/amplifiers.py", "is_frame = card("),
     ("ccdflow/verify/comparing/extensions.py", '"Signal, read noise, rounding, level'),
     ("ccdflow/verify/comparing/noted_settings.py", "tells = sources or"),
     ("ccdflow/verify/comparing/source_cards.py", "_COMMENTS_OF_VERSIONS ="),
     ("ccdflow/verify/detector/detector_products.py", "names = lines.dtype.names"),
-    ("ccdflow/verify/detector/measured_cards.py", "older = {"),
+    ("ccdflow/verify/detector/measured_cards.py", "columns_of_older_tables = {"),
     ("ccdflow/verify/reading/accounts.py", 'comment = header.comments["CCDPVER"]'),
-    ("ccdflow/verify/reading/accounts.py", "spans_columns = kept is not None"),
-    ("ccdflow/verify/reduced/reduced_verdict.py", "if written is None and"),
+    ("ccdflow/verify/reading/accounts.py", "spans_columns = ("),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "if card_value is None and"),
     ("ccdflow/verify/reduced/reduced_verdict.py", "expected[stored == NO_DATA]"),
-    ("ccdflow/verify/reduced/reduced_verdict.py", "if not (named := places_without_level"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "if not (places_named := places_without_level"),
 ]
 # A comment on a version before the one of today.
 OLDER = re.compile(

@@ -62,6 +62,6 @@ def test_the_light_of_steep_stars_is_that_of_the_library():
     own = photon_light.light_of_block(image.astype(float), smooth, variance, flat, 1.0)
     _, first, second = np.intersect1d(places, own.places, return_indices=True)
     # 1 % about a limit either decision is right; the library's sums are of float32.
-    decided = own.near[second] > 0.01
+    decided = own.closeness[second] > 0.01
     assert np.count_nonzero(decided) > 300
     assert light[first][decided] == pytest.approx(own.light[second][decided], rel=1e-4, abs=0.5)

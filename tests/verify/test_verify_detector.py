@@ -15,7 +15,7 @@ from ccdflow.maskbits import DEAD
 from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
-from ccdflow.verify.detector.flat_pixels import contrast_of
+from ccdflow.verify.detector.flat_pixels import measure_contrast
 from ccdflow.verify.detector.pixel_bits import OpenBits
 from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.verdict import NotedProduct
@@ -97,10 +97,10 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
     error = np.full(shape, 0.01, np.float32)
     made = response.response([(flat, error)], parts=parts)
     bits = OpenBits(shape)
-    again = flat_pixels.contrast_of([(flat.astype(float), error)], bits, parts=parts)
-    assert bits.wrong(made.mask) == 0
+    again = flat_pixels.measure_contrast([(flat.astype(float), error)], bits, parts=parts)
+    assert bits.count_wrong(made.mask) == 0
     assert np.count_nonzero(made.mask & 16) > 30
-    assert again.own == pytest.approx(made.weak.noise_share, rel=1e-4)
+    assert again.own_share == pytest.approx(made.weak.noise_share, rel=1e-4)
     assert again.sigma.ravel()[made.weak.index] == pytest.approx(made.weak.sigma, abs=2e-3)
 
 
@@ -249,8 +249,8 @@ def test_amplifiers_without_gains_are_compared_each_with_itself():
     wrong = []
     for own in (parts, [np.s_[:, :]]):
         bits = OpenBits(shape)
-        contrast_of([pair], bits, 4.5, own)
-        wrong.append(bits.wrong(mask))
+        measure_contrast([pair], bits, 4.5, own)
+        wrong.append(bits.count_wrong(mask))
     assert wrong[0] == 0
     assert wrong[1] > 20
 

@@ -64,7 +64,7 @@ def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
     try:
         for name, keyword, content in tamper_cards(sound, step):
             path.write_bytes(content)
-            outcome = verdicts.verify(product, raw=raw, results=results, whole=True)
+            outcome = verdicts.verify(product, raw=raw, results=results, all_rows=True)
             count += 1
             if outcome.verdict == "verified":
                 believed.add((name, keyword))
@@ -110,7 +110,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     results = tmp_path / "results"
     run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=settings)
     (product,) = [p for p in selection.files_of(results) if p.startswith("combined/")]
-    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, all_rows=True)
     assert (outcome.verdict, outcome.reason, "ccdproc" in outcome.compared) == (
         "verified",
         "",
@@ -119,7 +119,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     with fits.open(results / product, memmap=False) as hdus:
         hdus[0].header["CLIPITER"] = 1
         hdus.writeto(results / product, overwrite=True, checksum=True)
-    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, all_rows=True)
     assert outcome.verdict == "differs"
 
 
@@ -150,7 +150,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
                     {"FLATOWN0": weak.noise_share} if has_weak else {},
                 )
             )  # fmt: skip
-        own = detector_products.history(rows, 0, shape, share)
+        own = detector_products.pixel_history(rows, 0, shape, share)
         made = combine_nights(seen, share=share)
         jointly += len(made.index) - len(
             combine_nights([replace(s, weak=None) for s in seen]).index

@@ -36,7 +36,7 @@ def untrimmed_night(tmp_path_factory):
 
 
 def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
+    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
 
 
 def test_frames_that_were_left_whole_are_verified(untrimmed_night):
@@ -146,10 +146,10 @@ def test_an_empty_file_is_named(tmp_path):
 
 def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed_night):
     product = first_product(untrimmed_night[1], "combined/bias")
-    text, status = command.report(*untrimmed_night, noted={}, words=[product])
+    text, status = command.report(*untrimmed_night, notes_by_product={}, words=[product])
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
     text, _ = command.report(
-        *untrimmed_night, noted=noted_records(untrimmed_night[1]), words=[product]
+        *untrimmed_night, notes_by_product=noted_records(untrimmed_night[1]), words=[product]
     )
     assert len(text.splitlines()) == 1

@@ -218,7 +218,9 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     assert second.returncode == 0, output
     assert {path: path.stat().st_mtime_ns for path in times} == times
     records = [json.loads(path.read_text()) for path in done.parent.rglob("batches/*.json")]
-    assert [record["data"] for record in records] == [{"frames": 12, "aside": 0, "others": 4}]
+    assert [record["data"] for record in records] == [
+        {"frames": 12, "set_aside": 0, "other_products": 4}
+    ]
 
     batch.unlink()
     late = child()

@@ -39,7 +39,7 @@ class Folder:
     path : str
     name : str
         The name of its hash in a state.
-    above : tuple of (int, int)
+    parents : tuple of (int, int)
         Device and inode of the folders above it.
     link : str
         The link that led here, '' for none.
@@ -49,7 +49,7 @@ class Folder:
 
     path: str
     name: str
-    above: tuple[tuple[int, int], ...] = ()
+    parents: tuple[tuple[int, int], ...] = ()
     link: str = ""
     is_raw: bool = False
 
@@ -98,18 +98,18 @@ class FolderLook:
     def _look_into(self, folder, descriptor):
         """Return the same as `_look`, of a folder that is open."""
         status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) in folder.above:
+        if (status.st_dev, status.st_ino) in folder.parents:
             # A link may lead back to a folder above it.
             return "", [], []
         if status.st_dev in self.systems:
             raise NotPlain
-        above = (*folder.above, (status.st_dev, status.st_ino))
+        parents = (*folder.parents, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []
         is_looked_at = paths.is_raw_name if folder.is_raw else _is_product_name
         with os.scandir(descriptor) as listed:
             for entry in listed:
                 if entry.is_dir():
-                    folders.append(self._folder(entry, folder, above))
+                    folders.append(self._folder(entry, folder, parents))
                 elif is_looked_at(entry.name):
                     files.append(entry)
                 elif folder.is_raw and paths.is_passed_over(entry.name):
@@ -123,7 +123,7 @@ class FolderLook:
         texts.sort()
         return hash_of("\n".join(texts)) if texts else "", folders, passed_over
 
-    def _folder(self, entry, parent, above):
+    def _folder(self, entry, parent, parents):
         """Return the `Folder` of an entry; a link carries its path to all folders below it."""
         # The entry of a folder that is open has its name for a path.
         path = os.path.join(parent.path, entry.name)  # noqa: PTH118
@@ -132,7 +132,7 @@ class FolderLook:
             raise NotPlain
         link = parent.link or (path if is_link else "")
         prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"
-        return Folder(path, prefix + entry.name, above, link, parent.is_raw)
+        return Folder(path, prefix + entry.name, parents, link, parent.is_raw)
 
 
 def _is_product_name(name):

@@ -152,9 +152,9 @@ def _serve_frames(link, links, work, paths):
     paths : sequence of str
         The frames.
     """
-    for other in links:
-        if other is not link:
-            other.close()
+    for each_link in links:
+        if each_link is not link:
+            each_link.close()
     while True:
         try:
             number = link.recv()

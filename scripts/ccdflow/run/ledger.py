@@ -328,8 +328,8 @@ def fold(results, ledger, *, verify, known=None, jobs=None):
 
 def _is_superseded(results, path, job):
     """Return whether a record is not that of a job of this run, and the job has left its own."""
-    own = os.path.join(results, job.done)  # noqa: PTH118 - as `unfolded_records` gives paths
-    return path != own and os.path.exists(own)  # noqa: PTH110
+    own_path = os.path.join(results, job.done)  # noqa: PTH118 - as `unfolded_records` gives paths
+    return path != own_path and os.path.exists(own_path)  # noqa: PTH110
 
 
 def _is_known(results, known, record):

@@ -80,10 +80,10 @@ def take_lock(results, name=paths.LOCK):
             file=str(path),
             remedy="keep the results on another disk: two runs at once would do damage",
         ) from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    start_time = time.strftime("%Y-%m-%d %H:%M:%S")
     try:
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {start_time}")
         file.flush()
     except OSError as error:
         with suppress(OSError):

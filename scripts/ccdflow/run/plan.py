@@ -297,8 +297,8 @@ class Planner:
         """Return the `Predecessors` of a product: its own, and those that it shares with others."""
         pending, spare = wanted.after
         if wanted.spare:
-            own = self.predecessors_of(wanted.needs, wanted.spare)
-            return Predecessors(own.pending + pending, own.spare + spare)
+            predecessors = self.predecessors_of(wanted.needs, wanted.spare)
+            return Predecessors(predecessors.pending + pending, predecessors.spare + spare)
         # Most products come after a few others.
         needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted.needs))
         return Predecessors((*needs, *pending), spare)

@@ -316,10 +316,10 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     records = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
-    until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
+    valid_until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
     if context.closed_nights is not None:
-        until = max(until, context.closed_nights.doubted_until)
-    boot = job_records.boot_id() if until else ""
+        valid_until = max(valid_until, context.closed_nights.doubted_until)
+    boot = job_records.boot_id() if valid_until else ""
     stamps = _ordered_stamps(context.results)
     lines_of_run = {
         "plan_lines": plan_lines,
@@ -327,7 +327,7 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
         "closing_lines": closing_lines,
     }
     sealed = Seal(
-        state_before.text, stamps, boot, until, **lines_of_run, is_failure=is_failure,
+        state_before.text, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
         kinds=asdict(state_before.kinds),
     )  # fmt: skip
     text = json.dumps(asdict(sealed), separators=(",", ":"))

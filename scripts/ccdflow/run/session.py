@@ -625,14 +625,16 @@ def _refused_with_frames(run_plan, unmade):
     not tell: the frame has a line already.
     """
     reach = {kind.name: kind.reach for kind in run_plan.context.chain}
-    aside = {record.product for record in unmade if record.status == job_records.SET_ASIDE}
+    frames_set_aside = {
+        record.product for record in unmade if record.status == job_records.SET_ASIDE
+    }
     refused = {record.product for record in unmade if record.status == job_records.REFUSED}
     return [
         job.product
-        for job in (run_plan.jobs.values() if aside else ())
+        for job in (run_plan.jobs.values() if frames_set_aside else ())
         if job.product in refused
         and reach[job.kind] == OF_A_FRAME
-        and not aside.isdisjoint(job.needs)
+        and not frames_set_aside.isdisjoint(job.needs)
     ]
 
 

@@ -67,20 +67,30 @@ def named_products(results, words):
     return products
 
 
-def report(raw, results, *, noted, words=(), every=False, whole=False, expected=(), threads=2):
+def report(
+    raw,
+    results,
+    *,
+    notes_by_product,
+    words=(),
+    all_products=False,
+    all_rows=False,
+    expected=(),
+    threads=2,
+):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters
     ----------
     raw, results : pathlib.Path
         Folders.
-    noted : dict of str to (kind, key, content, basis)
+    notes_by_product : dict of str to (kind, key, content, basis)
         Products that runs have noted: `ccdflow.verify.reading.verdict.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
-    every : bool
+    all_products : bool
         Whether all products are verified instead of a sample.
-    whole : bool
+    all_rows : bool
         Whether all rows of combined frames are compared.
     expected : collection of str
         Words for why a product cannot be made again that are no failure: `verify_expected`.
@@ -106,19 +116,21 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             file=results / table.TABLE_FILE,
             remedy="move it away",
         )
-    noted = {product: NotedProduct(*notes) for product, notes in noted.items()}
-    noted_products, strangers = selection.made_of(results, noted)
+    notes_by_product = {
+        product: NotedProduct(*notes) for product, notes in notes_by_product.items()
+    }
+    noted_products, strangers = selection.products_and_strangers(results, notes_by_product)
     if words:
-        products, large = named_products(results, words), []
+        products, large_products = named_products(results, words), []
         noted_products |= {
             name: NotedProduct(selection.kind_of(name))
             for name in products
             if name not in noted_products
         }
     else:
-        products, large = (
+        products, large_products = (
             (sorted(noted_products), [])
-            if every
+            if all_products
             else selection.sample_of_products(results, noted_products)
         )
     with warnings.catch_warnings():
@@ -129,17 +141,17 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             noted_products=noted_products,
             raw=raw,
             results=results,
-            whole=whole,
+            all_rows=all_rows,
             threads=threads,
         )
-    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, every)]
+    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, all_products)]
     lines = table.lines_on_verdicts(all_verdicts, fresh, expected)
-    if not noted:
+    if not notes_by_product:
         lines.insert(-1, _NO_NOTES)
-    if strangers and not every and not words:
+    if strangers and not all_products and not words:
         lines.insert(-1, _line_on_strangers(strangers))
-    if large:
-        lines.insert(-1, _TOO_LARGE.format(len(large)))
+    if large_products:
+        lines.insert(-1, _TOO_LARGE.format(len(large_products)))
     lines[-1:-1] = remarks
     status = int(any(_is_failure(verdict, expected) for verdict in all_verdicts))
     if any(verdict.verdict == FAILED for verdict in all_verdicts):
@@ -154,9 +166,9 @@ def _is_failure(verdict, expected):
     )
 
 
-def _verdicts_on_strangers(strangers, every):
+def _verdicts_on_strangers(strangers, all_products):
     """Return the verdicts on files that are no products, where all products are asked for."""
-    if not every:
+    if not all_products:
         return []
     return [
         Verdict(name, selection.kind_of(name), verdict=CANNOT, reason=_STRANGER, cause=STRANGER)

@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.verify.reading.accounts import product_of
-from ccdflow.verify.reading.source_files import files_named, size_and_times
+from ccdflow.verify.reading.source_files import named_files, size_and_times
 from ccdflow.verify.reading.verdict import NotedProduct
 
 # Kinds of products by their folder, and by the beginning of their name in it.
@@ -22,7 +22,7 @@ _KINDS_BY_PREFIX = {
     "detector": {"pixels_": "detector", "bad_pixels_": "bad pixels", "shutter_": "shutter"},
 }
 
-FROM_ALL_PIXELS = ("detector", "shutter")
+KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 
 MOST_BYTES = 64_000_000
@@ -55,11 +55,11 @@ def kind_of(product):
     """
     folder, name = product.split("/")[0], product.split("/")[-1]
     kinds = _KINDS_BY_PREFIX.get(folder, {})
-    by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
-    return _KIND_BY_FOLDER.get(folder, by_name[0] if by_name else folder)
+    kinds_by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
+    return _KIND_BY_FOLDER.get(folder, kinds_by_name[0] if kinds_by_name else folder)
 
 
-def made_of(results, noted):
+def products_and_strangers(results, notes_by_product):
     """Return {product: `NotedProduct`} of all to be verified, and the FITS files of no run.
 
     Files below ``set_aside/`` are neither: runs put them there, and their frames are no longer so.
@@ -67,7 +67,7 @@ def made_of(results, noted):
     Parameters
     ----------
     results : path-like
-    noted : dict of str to NotedProduct
+    notes_by_product : dict of str to NotedProduct
         Products that runs have noted. Where there are none, as in a folder that was copied without
         its notes, every file counts as a product, and its name gives its kind.
 
@@ -76,19 +76,19 @@ def made_of(results, noted):
     made : dict of str to NotedProduct
     strangers : list of str
     """
-    aside = f"{paths.SET_ASIDE_FOLDER}/"
-    files = [name for name in files_of(results) if not name.startswith(aside)]
-    if not noted:
+    set_aside_folder = f"{paths.SET_ASIDE_FOLDER}/"
+    files = [name for name in files_of(results) if not name.startswith(set_aside_folder)]
+    if not notes_by_product:
         return {product: NotedProduct(kind_of(product)) for product in files}, []
-    return dict(noted), [name for name in files if name not in noted]
+    return dict(notes_by_product), [name for name in files if name not in notes_by_product]
 
 
 def sample_of_products(results, noted_products):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
-    Of the maps of bad pixels there is one of each sort, of `FROM_ALL_PIXELS` one of each camera and
-    night whose frames are small enough. The choice depends on the hash of its name alone, so that
-    the same archive gives the same sample on every machine.
+    Of the maps of bad pixels there is one of each sort, of `KINDS_FROM_ALL_PIXELS` one of each
+    camera and night whose frames are small enough. The choice depends on the hash of its name
+    alone, so that the same archive gives the same sample on every machine.
 
     Parameters
     ----------
@@ -98,20 +98,20 @@ def sample_of_products(results, noted_products):
     Returns
     -------
     chosen : list of str
-    large : list of str
-        Products of `FROM_ALL_PIXELS` that take too long for a sample.
+    large_products : list of str
+        Products of `KINDS_FROM_ALL_PIXELS` that take too long for a sample.
 
     Raises
     ------
     UserError
         If there is no inventory.
     """
-    results, chosen, large = Path(results), {}, []
+    results, chosen, large_products = Path(results), {}, []
     rows = _rows_of(results)
     for product, notes in noted_products.items():
         folder, *folders, name = product.split("/")
-        if notes.kind in FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
-            large.append(product)
+        if notes.kind in KINDS_FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
+            large_products.append(product)
             continue
         if notes.kind in ("frame", "science"):
             row = rows.get(product.removeprefix(f"{folder}/"))
@@ -124,17 +124,17 @@ def sample_of_products(results, noted_products):
             group = *folders, name.partition("_")[0]
         group = (notes.kind, *group)
         chosen[group] = min(chosen.get(group, product), product, key=_hash_of_name)
-    return sorted(chosen.values()), large
+    return sorted(chosen.values()), large_products
 
 
 def _bytes_of_frames(product, results):
     """Return the size of the frames and masters that a product below detector/ names."""
     try:
-        named = files_named(product, _first_header(results / product), results, results)
+        paths_named = named_files(product, _first_header(results / product), results, results)
     except OSError:
         # The verdict on the product reports the cause.
         return 0
-    return sum(size for size, *_ in filter(None, map(size_and_times, set(named))))
+    return sum(size for size, *_ in filter(None, map(size_and_times, set(paths_named))))
 
 
 def _rows_of(results):

@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import line_checksums
 from ccdflow.verify.reading.accounts import read_headers
-from ccdflow.verify.reading.source_files import files_named, read_product, size_and_times
+from ccdflow.verify.reading.source_files import named_files, read_product, size_and_times
 from ccdflow.verify.reading.verdict import (
     CANNOT,
     DIFFERS,
@@ -88,20 +88,20 @@ def hash_with_sources(product, content, raw, results, product_notes):
     except CannotRemake:
         first_header = {}
     notes = product_notes.kind, product_notes.key, product_notes.content
-    named = files_named(product, first_header, raw, results)
-    sources = repr([*notes, *((path.name, *size_and_times(path)) for path in named)])
+    paths_named = named_files(product, first_header, raw, results)
+    sources = repr([*notes, *((path.name, *size_and_times(path)) for path in paths_named)])
     stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
     return stamp, product_notes.key or str(first_header.get("CCDFKEY", ""))
 
 
 def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
-    rows, edited = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
+    rows, edited_count = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
     try:
-        return {row["product"]: _entry_of_row(row) for row in rows}, edited
+        return {row["product"]: _entry_of_row(row) for row in rows}, edited_count
     except (KeyError, ValueError, TypeError):
         # Another version wrote a table with other columns.
-        return {}, edited
+        return {}, edited_count
 
 
 def _entry_of_row(row):
@@ -110,8 +110,8 @@ def _entry_of_row(row):
     largest = float(row["largest"] or "nan")
     names = ("product", "kind", "compared", "unit", "verdict", "reason", "cause")
     texts = {name: row[name] for name in names}
-    own = {name: row[name] for name in _OWN_COLUMNS} | {"modified": int(row["modified"])}
-    return Entry(Verdict(**texts, **numbers, largest=largest), **own)
+    own_values = {name: row[name] for name in _OWN_COLUMNS} | {"modified": int(row["modified"])}
+    return Entry(Verdict(**texts, **numbers, largest=largest), **own_values)
 
 
 def write_verdicts(results, entries):
@@ -131,7 +131,7 @@ def write_verdicts(results, entries):
     atomic_write.write_whole(Path(results) / TABLE_FILE, [line_checksums.table_of(_COLUMNS, rows)])
 
 
-def verify_products(products, *, noted_products, raw, results, whole=False, threads=2):
+def verify_products(products, *, noted_products, raw, results, all_rows=False, threads=2):
     """Verify products, but for those whose verdict is known, and write the table.
 
     Parameters
@@ -142,7 +142,7 @@ def verify_products(products, *, noted_products, raw, results, whole=False, thre
         Of all products that may be in the table.
     raw, results : path-like
         Folders.
-    whole : bool
+    all_rows : bool
         Whether all rows of combined frames are compared.
     threads : int
         The default is for a small machine.
@@ -151,13 +151,13 @@ def verify_products(products, *, noted_products, raw, results, whole=False, thre
     -------
     verdicts : list of Verdict
         Of these products, in their order.
-    fresh : int
+    fresh_count : int
         How many of those that are verified were made again now.
     remarks : list of str
         That lines of the table were edited, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
-    known, edited = read_verdicts(results)
+    known_entries, edited_count = read_verdicts(results)
 
     def work(product):
         """Return (product, its `Entry`, whether it was verified now)."""
@@ -174,8 +174,8 @@ def verify_products(products, *, noted_products, raw, results, whole=False, thre
             return product, Entry(verdict, "", "", 0, CCDPROC), True
         stamp, key = hash_with_sources(product, content, raw, results, noted_products[product])
         modified = size_and_times(results / product)[1:2] or (0,)
-        entry = known.get(product)
-        if entry is not None and _still_holds(entry, stamp, whole):
+        entry = known_entries.get(product)
+        if entry is not None and _still_holds(entry, stamp, all_rows):
             return product, entry, False
         # Only here: ccdproc costs 0.25 s of CPU.
         from ccdflow.verify.verdicts import verify
@@ -184,45 +184,51 @@ def verify_products(products, *, noted_products, raw, results, whole=False, thre
             product,
             raw=raw,
             results=results,
-            whole=whole,
+            all_rows=all_rows,
             product_notes=noted_products[product],
             content=content,
         )
         return product, Entry(verdict, stamp, key, *modified, CCDPROC), True
 
     with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(work, products))
-    entries = {product: entry for product, entry in known.items() if product in noted_products}
-    entries |= {product: entry for product, entry, _ in done}
+        results_of_work = list(pool.map(work, products))
+    entries = {
+        product: entry for product, entry in known_entries.items() if product in noted_products
+    }
+    entries |= {product: entry for product, entry, _ in results_of_work}
     remarks = (
-        [f"{TABLE_FILE}: {edited} lines were edited; their verdicts do not count"] if edited else []
+        [f"{TABLE_FILE}: {edited_count} lines were edited; their verdicts do not count"]
+        if edited_count
+        else []
     )
     try:
-        if edited or entries != known:
+        if edited_count or entries != known_entries:
             write_verdicts(results, entries)
     except OSError as error:
         remarks.append(f"{TABLE_FILE} cannot be written ({error.strerror}): {_UNWRITTEN_REMARK}")
-    fresh = sum(is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in done)
-    return [entry.verdict for _, entry, _ in done], fresh, remarks
+    fresh_count = sum(
+        is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in results_of_work
+    )
+    return [entry.verdict for _, entry, _ in results_of_work], fresh_count, remarks
 
 
-def _still_holds(entry, content, whole):
+def _still_holds(entry, content, all_rows):
     """Return whether a verdict need not be found again: nothing that it rests on has changed."""
     return (
         entry.content == content
         and entry.verdict.verdict == VERIFIED
         and entry.ccdproc == CCDPROC
-        and not (whole and "bands" in entry.verdict.compared)
+        and not (all_rows and "bands" in entry.verdict.compared)
     )
 
 
-def lines_on_verdicts(verdicts, fresh, expected=()):
+def lines_on_verdicts(verdicts, fresh_count, expected=()):
     """Return the lines that say how a verification came out.
 
     Parameters
     ----------
     verdicts : list of Verdict
-    fresh : int
+    fresh_count : int
         How many of those that are verified were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
@@ -242,11 +248,11 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
             counts[word] += 1
         if verdict.verdict != VERIFIED:
             lines.append(f"{word}: {verdict.product}: {verdict.reason}")
-    verified = len(verdicts) - sum(counts.values())
-    text = f"{verified} of {len(verdicts)} products verified"
+    verified_count = len(verdicts) - sum(counts.values())
+    text = f"{verified_count} of {len(verdicts)} products verified"
     text += f" with ccdproc {CCDPROC}"
-    if fresh < verified:
-        text += f" ({fresh} now, the others before)"
+    if fresh_count < verified_count:
+        text += f" ({fresh_count} now, the others before)"
     return [
         *lines,
         text

@@ -62,7 +62,7 @@ class _Task(NamedTuple):
         Of the product.
     raw, results : pathlib.Path
         Folders.
-    whole : bool
+    all_rows : bool
         Whether all rows of a combined frame are made again.
     """
 
@@ -70,7 +70,7 @@ class _Task(NamedTuple):
     path: Path
     raw: Path
     results: Path
-    whole: bool
+    all_rows: bool
 
 
 def _verify_frame(task):
@@ -82,7 +82,7 @@ def _verify_frame(task):
 def _verify_combined(task):
     """Verify a combined bias, dark or flat; return the fields of its verdict."""
     module = _import_module("combined.combined_verdict")
-    return module.verify_combined(task.headers, task.path, task.results, task.whole)
+    return module.verify_combined(task.headers, task.path, task.results, task.all_rows)
 
 
 def _verify_calibrated(task):
@@ -110,7 +110,7 @@ imported for the first product of it alone: all of it takes 0.3 s."""
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
-def verify(product, *, raw, results, whole=False, product_notes=None, content=None):
+def verify(product, *, raw, results, all_rows=False, product_notes=None, content=None):
     """Make a product again and compare it.
 
     Parameters
@@ -119,7 +119,7 @@ def verify(product, *, raw, results, whole=False, product_notes=None, content=No
         Relative to the results folder.
     raw, results : path-like
         Folders.
-    whole : bool
+    all_rows : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
     product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
@@ -135,7 +135,12 @@ def verify(product, *, raw, results, whole=False, product_notes=None, content=No
     product_notes = product_notes or NotedProduct(kind_of(product))
     try:
         fields = _compare_product(
-            product, raw, results=results, whole=whole, product_notes=product_notes, content=content
+            product,
+            raw,
+            results=results,
+            all_rows=all_rows,
+            product_notes=product_notes,
+            content=content,
         )
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
@@ -151,7 +156,7 @@ def verify(product, *, raw, results, whole=False, product_notes=None, content=No
     )
 
 
-def _compare_product(product, raw, results, whole, product_notes, content):
+def _compare_product(product, raw, results, all_rows, product_notes, content):
     """Return the fields of a verdict; raise `Differs` where ccdproc makes another product.
 
     Parameters
@@ -160,7 +165,7 @@ def _compare_product(product, raw, results, whole, product_notes, content):
         Relative to the results folder.
     raw, results : pathlib.Path
         Folders.
-    whole : bool
+    all_rows : bool
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     content : bytes or None
@@ -175,7 +180,12 @@ def _compare_product(product, raw, results, whole, product_notes, content):
         return _fields_of_refusal(str(error), error.cause)
     try:
         fields = _verify_by_sources(
-            product, headers, raw=raw, results=results, whole=whole, product_notes=product_notes
+            product,
+            headers,
+            raw=raw,
+            results=results,
+            all_rows=all_rows,
+            product_notes=product_notes,
         )
         _check_noted(headers[0], datasum, product_notes)
         check_settings(headers, product_notes.kind, product_notes.basis)
@@ -186,7 +196,7 @@ def _compare_product(product, raw, results, whole, product_notes, content):
     return fields | {"unit": _unit_of(headers, product_notes.kind, fields.get("largest", math.nan))}
 
 
-def _verify_by_sources(product, headers, raw, results, whole, product_notes):
+def _verify_by_sources(product, headers, raw, results, all_rows, product_notes):
     """Return the fields of a verdict by the files that a product names.
 
     Parameters
@@ -196,7 +206,7 @@ def _verify_by_sources(product, headers, raw, results, whole, product_notes):
     headers : list of astropy.io.fits.Header
     raw, results : pathlib.Path
         Folders.
-    whole : bool
+    all_rows : bool
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     """
@@ -206,7 +216,7 @@ def _verify_by_sources(product, headers, raw, results, whole, product_notes):
             raise CannotRemake(reason, MODEL)
         check_types(headers)
         _check_name(headers[0], product, product_notes.kind)
-        task = _Task(headers, results / product, raw, results, whole)
+        task = _Task(headers, results / product, raw, results, all_rows)
         return VERIFIERS[product_notes.kind](task)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)

@@ -569,7 +569,7 @@ def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
         fits.writeto(tmp_path / f"{nx}.fits", flat, fits.Header({"INSTRUME": "PROBE"}))
         cameras = tmp_path / "cameras"
         cameras.mkdir(exist_ok=True)
-        given = {"out": None, "picture": tmp_path / "p.png", "cameras": cameras}
+        given = {"profile_path": None, "picture_path": tmp_path / "p.png", "cameras": cameras}
         lines = new_camera.new_camera(tmp_path / f"{nx}.fits", None, **given)
         (profile,) = (line.removeprefix("Profile: ") for line in lines if "Profile:" in line)
         made.append(profile)

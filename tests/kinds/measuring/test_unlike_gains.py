@@ -77,7 +77,7 @@ def test_a_frame_over_its_flat_has_one_scale_and_errors_of_each_amplifier(keep, 
     measured = [header.get(f"GAINME{number:02d}") for number in (1, 2)]
     assert measured == pytest.approx(GAINS, rel=0.04)
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -90,7 +90,7 @@ def test_a_frame_without_a_flat_has_the_gain_of_each_amplifier(night):
     left, right = (np.median(hdus[0].data[:, columns]) for columns in (np.s_[54:60], np.s_[60:66]))
     assert left == pytest.approx(right, rel=0.05)
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -104,7 +104,7 @@ def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
     assert (header["BUNIT"], header["CALGRADE"]) == ("adu", "C")
     assert "amplifiers of unlike scales: a gain is unknown, and no" in str(header["HISTORY"])
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 

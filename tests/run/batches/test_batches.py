@@ -152,9 +152,9 @@ def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(mak
     assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
     for batch in later:
         assert kinds(session, batch) == [BIAS, QUALITY]
-        assert batch.before == tuple(each.done for each in nights)
+        assert batch.earlier_records == tuple(each.done for each in nights)
         path = session.context.results / batch.path
-        assert batch_files.records_before(path) == [each.done for each in nights]
+        assert batch_files.earlier_batch_records(path) == [each.done for each in nights]
         # The records of both nights are there, and nothing else has to be read.
         rows = batch_files.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
@@ -170,7 +170,9 @@ def test_jobs_that_need_two_batches_are_a_process_here_if_they_are_many(make_ses
     parts = batch_splitting.split(session, each_night=False, write=False)
     own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes
-    assert {batch.before for batch in own} <= {tuple(b.done for b in parts if b not in own)}
+    assert {batch.earlier_records for batch in own} <= {
+        tuple(b.done for b in parts if b not in own)
+    }
     held = [kind for batch in own for kind in kinds(session, batch)]
     assert held.count(BIAS) == held.count(QUALITY) == sum(sizes) / 2
 
@@ -207,7 +209,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     parts = batch_splitting.split(session, each_night=False, write=False)
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
-    assert not any(batch.before for batch in parts)
+    assert not any(batch.earlier_records for batch in parts)
 
 
 def test_a_key_stands_for_the_jobs(make_session):
@@ -284,7 +286,10 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
         context = batch_files.read_batch(path, CHAIN).context
     assert batch_work.record_batch(context, path)
     record = job_records.read_record(results / batch.done)
-    assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
+    assert (record.kind, record.data) == (
+        "batch",
+        {"frames": 2, "set_aside": 0, "other_products": 3},
+    )
 
 
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
@@ -373,7 +378,11 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     else:
         head, _, body = path.read_text().partition("\n")
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
-    for read in (batch_files.size_of, batch_files.records_before, batch_files.batches_awaited):
+    for read in (
+        batch_files.size_of,
+        batch_files.earlier_batch_records,
+        batch_files.batches_awaited,
+    ):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
             read(path)
     lines = []

@@ -71,9 +71,9 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
             own = [jobs[product] for product in batch.products]
             assert own == sorted(own, key=lambda job: places.index(job.product))
             needed = {home[need].done for job in own for need in job.needs} - {batch.done}
-            assert set(batch.before) == needed <= set(earlier), seed
+            assert set(batch.earlier_records) == needed <= set(earlier), seed
             assert sum(job.kind == "frame" for job in own) <= most
-            if batch.before:
+            if batch.earlier_records:
                 kinds = {job.kind for job in own if {home[need] for need in job.needs} - {batch}}
                 assert len(kinds) == 1
                 assert sum(job.kind in kinds for job in own) <= most, seed
@@ -83,7 +83,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
         hindered = [job for job in alone if any(need not in home for need in job.needs)]
         if each_night or len(alone) > most:
             assert alone == hindered
-        gathered += any(batch.before for batch in parts)
+        gathered += any(batch.earlier_records for batch in parts)
         left_here += len(alone) > len(hindered)
     # The cases above were there.
     assert gathered > 20
@@ -95,7 +95,7 @@ def recorded_without(dead, made, parts, listed, jobs):
     records = {jobs[product].done for product in dead.products[:made]}
     stopped = {dead.done}
     for batch in parts:
-        if batch is dead or stopped & set(batch.before):
+        if batch is dead or stopped & set(batch.earlier_records):
             stopped.add(batch.done)
         else:
             records |= {batch.done, *(jobs[product].done for product in batch.products)}

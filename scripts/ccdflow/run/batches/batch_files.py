@@ -89,7 +89,7 @@ def write_batch(session, batch, *, queued=False):
     compact = {"separators": (",", ":")}
     head = {
         **asdict(batch.size),
-        "before": batch.before,
+        "before": batch.earlier_records,
         "queued": queued,
         "form": _hash_of_fields(),
     }
@@ -194,7 +194,7 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def records_before(path):
+def earlier_batch_records(path):
     """Return the records of the batches that come before one; read only its first line.
 
     Raises
@@ -237,7 +237,7 @@ def read_batch(path, chain):
     }
     groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
     jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
-    elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
+    jobs_of_others = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
     store = HeaderStore(rows, data["shared"])
     context = JobContext(
         settings=settings,
@@ -247,7 +247,7 @@ def read_batch(path, chain):
         ledger=records,
         chain=chain,
         jobs=jobs,
-        jobs_elsewhere=elsewhere,
+        jobs_elsewhere=jobs_of_others,
         groups=groups,
     )
     results = context.results

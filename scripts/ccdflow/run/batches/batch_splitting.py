@@ -24,7 +24,7 @@ class Batch:
         Hash of its jobs.
     products : tuple of str
     size : Size
-    before : tuple of str
+    earlier_records : tuple of str
         Paths of the records of the batches that come first.
     """
 
@@ -32,7 +32,7 @@ class Batch:
     key: str
     products: tuple[str, ...]
     size: Size
-    before: tuple[str, ...] = ()
+    earlier_records: tuple[str, ...] = ()
 
     @property
     def path(self):

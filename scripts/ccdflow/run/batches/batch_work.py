@@ -111,7 +111,7 @@ class _Meter:
         made_before = tally(context)
         self._first = context.chain.first.name
         frames = sum(job.kind == self._first for job in context.jobs.values())
-        self.progress = Progress(frames, others=len(context.jobs) - frames, mode=mode)
+        self.progress = Progress(frames, other_products=len(context.jobs) - frames, mode=mode)
         self.progress.take_over(made_before)
 
     def tick(self, record):
@@ -125,17 +125,17 @@ class _Meter:
 
 def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
-    frames = aside = other_products = 0
+    frames = set_aside = other_products = 0
     for job in context.jobs.values():
         record = job_records.readable_record(context.results / job.done)
         if record is None:
             continue
         if job.kind == context.chain.first.name:
             frames += 1
-            aside += record.status != job_records.MADE
+            set_aside += record.status != job_records.MADE
         else:
             other_products += 1
-    return BatchCount(frames, aside, other_products)
+    return BatchCount(frames, set_aside, other_products)
 
 
 def record_batch(context, path):
@@ -153,7 +153,7 @@ def record_batch(context, path):
     bool
     """
     count = tally(context)
-    if count.frames + count.others < len(context.jobs):
+    if count.frames + count.other_products < len(context.jobs):
         return False
     name, _, key = Path(path).stem.rpartition(".")
     product = f"batches/{name}"

@@ -306,7 +306,9 @@ class Reporter:
         """Write the count now; ignore a full disk here."""
         count = self._count()
         try:
-            atomic_write.write_text(self._path, f"{count.frames} {count.aside} {count.others}\n")
+            atomic_write.write_text(
+                self._path, f"{count.frames} {count.set_aside} {count.other_products}\n"
+            )
         except OSError:
             return
 

@@ -21,13 +21,13 @@ class BatchCount:
 
     Attributes
     ----------
-    frames, aside, others : int
+    frames, set_aside, other_products : int
         Frames done (including those set aside), frames set aside, and other products.
     """
 
     frames: int = 0
-    aside: int = 0
-    others: int = 0
+    set_aside: int = 0
+    other_products: int = 0
 
 
 class Progress:
@@ -37,7 +37,7 @@ class Progress:
     ----------
     total : int
         Number of frames to do.
-    others : int
+    other_products : int
         Number of other products to make; shown once the first is made or no frame is left.
     other_words : str, optional
         The plural of the other products in the line.
@@ -50,13 +50,20 @@ class Progress:
     """
 
     def __init__(
-        self, total, *, others=0, other_words="", mode="auto", stream=None, clock=time.monotonic
+        self,
+        total,
+        *,
+        other_products=0,
+        other_words="",
+        mode="auto",
+        stream=None,
+        clock=time.monotonic,
     ):
         self.total = total
-        self.others = others
+        self.other_products = other_products
         self.other_words = other_words or "other products"
-        self._own = BatchCount()
-        self._elsewhere = BatchCount()
+        self._own_count = BatchCount()
+        self._count_of_others = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._started = self._last = clock()
@@ -72,11 +79,11 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        own_count, others_count = self._own, self._elsewhere
+        own_count, count_of_others = self._own_count, self._count_of_others
         return BatchCount(
-            own_count.frames + others_count.frames,
-            own_count.aside + others_count.aside,
-            own_count.others + others_count.others,
+            own_count.frames + count_of_others.frames,
+            own_count.set_aside + count_of_others.set_aside,
+            own_count.other_products + count_of_others.other_products,
         )
 
     def tick(self, *, is_set_aside=False, is_other_product=False):
@@ -90,18 +97,18 @@ class Progress:
             Whether it is another product.
         """
         with self._lock:
-            own_count = self._own
-            self._own = BatchCount(
+            own_count = self._own_count
+            self._own_count = BatchCount(
                 own_count.frames + (not is_other_product),
-                own_count.aside + bool(is_set_aside),
-                own_count.others + bool(is_other_product),
+                own_count.set_aside + bool(is_set_aside),
+                own_count.other_products + bool(is_other_product),
             )
             self._renew()
 
     def take_over(self, count):
         """Take over the count of other processes in place of their last one."""
         with self._lock:
-            self._elsewhere = count
+            self._count_of_others = count
             self._renew()
 
     def watch(self, count, *, pause=None):
@@ -137,27 +144,27 @@ class Progress:
     def line(self, now):
         """Return the progress line at a time of the clock."""
         count = self.count
-        others = f"{count.others} of {self.others} {self.other_words}"
+        made_products = f"{count.other_products} of {self.other_products} {self.other_words}"
         if not self.total:
-            return f"ccdflow: {others}"
+            return f"ccdflow: {made_products}"
         text = f"ccdflow: {count.frames} of {self.total} frames"
         rate = self._rate(now)
         if rate:
             text += f", {rate:.1f} a second"
             if count.frames < self.total:
                 text += f", {duration((self.total - count.frames) / rate)} left"
-        if count.aside:
-            text += f", {count.aside} set aside"
-        if self.others and (count.others or count.frames >= self.total):
-            text += f"; {others}"
+        if count.set_aside:
+            text += f", {count.set_aside} set aside"
+        if self.other_products and (count.other_products or count.frames >= self.total):
+            text += f"; {made_products}"
         return text
 
     def _rate(self, now):
         """Return frames a second: over the last minute, and of the whole run once all are done."""
-        since, earlier_count = self._samples[0]
+        start_time, earlier_count = self._samples[0]
         if self._frames_ended is not None:
-            now, since, earlier_count = self._frames_ended, self._started, 0
-        elapsed = now - since
+            now, start_time, earlier_count = self._frames_ended, self._started, 0
+        elapsed = now - start_time
         return (self.count.frames - earlier_count) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
@@ -166,8 +173,8 @@ class Progress:
         count = self.count
         if count.frames >= self.total and self._frames_ended is None:
             self._frames_ended = now
-        is_last = count.frames >= self.total and count.others >= self.others
-        if self.style == "none" or not self.total + self.others:
+        is_last = count.frames >= self.total and count.other_products >= self.other_products
+        if self.style == "none" or not self.total + self.other_products:
             return
         if not (is_last or now - self._last >= _LINE_SECONDS[self.style]):
             return

@@ -110,7 +110,12 @@ class ClosedNights:
         """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
         boots = self.column("boots")
         return max(
-            (until for night in self.unopened_nights for until in boots[night].values()), default=0
+            (
+                valid_until
+                for night in self.unopened_nights
+                for valid_until in boots[night].values()
+            ),
+            default=0,
         )
 
     def cells(self, name):
@@ -453,8 +458,8 @@ def _safe_times_by_boot(records):
     boots = {}
     for record in records:
         if record.boot and record.stamp:
-            until = record.stamp[2] / 1e9 + job_records.SETTLED_SECONDS
-            boots[record.boot] = max(boots.get(record.boot, 0), until)
+            valid_until = record.stamp[2] / 1e9 + job_records.SETTLED_SECONDS
+            boots[record.boot] = max(boots.get(record.boot, 0), valid_until)
     return boots
 
 

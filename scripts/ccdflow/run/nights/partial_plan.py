@@ -199,7 +199,8 @@ class _Changes:
 def _is_doubted(boots):
     """Return whether the machine started since products were made, or all are on the disk now."""
     return any(
-        boot != job_records.boot_id() or time.time() >= until for boot, until in boots.items()
+        boot != job_records.boot_id() or time.time() >= valid_until
+        for boot, valid_until in boots.items()
     )
 
 

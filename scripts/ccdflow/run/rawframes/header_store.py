@@ -150,8 +150,8 @@ def load_store(results):
     else:
         store.saved = dict(store.rows)
     store.has_late_notes = late_notes.has_late_notes(results)
-    aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
-    store.verdicts = {row.file: row.reason for row in aside}
+    rows_set_aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
+    store.verdicts = {row.file: row.reason for row in rows_set_aside}
     return store
 
 

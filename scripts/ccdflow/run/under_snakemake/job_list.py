@@ -177,7 +177,7 @@ class JobList:
         for batch in self._batches:
             if batch.done not in ended_records:
                 unfinished_products.update(batch.products)
-            if not ended_records.issuperset(batch.before):
+            if not ended_records.issuperset(batch.earlier_records):
                 waiting_products.update(batch.products)
         return unfinished_products, waiting_products
 

@@ -220,7 +220,7 @@ class Steward:
         mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
             frames,
-            others=len(jobs) - frames,
+            other_products=len(jobs) - frames,
             other_words=plan_description.other_products(self.session.plan),
             mode=mode,
             stream=self.stream,
@@ -423,7 +423,7 @@ class Steward:
         return BatchCount(
             *(
                 sum(getattr(count, name) for count in counts)
-                for name in ("frames", "aside", "others")
+                for name in ("frames", "set_aside", "other_products")
             )
         )
 

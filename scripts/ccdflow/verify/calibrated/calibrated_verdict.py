@@ -19,12 +19,12 @@ from ccdflow.verify.calibrated.grading import check_grade
 from ccdflow.verify.calibrated.master_planes import plane_of
 from ccdflow.verify.comparing.amplifiers import (
     card,
+    header_with_recipe,
     number_of_card,
     pixels_at_end,
     places_without_level,
     readouts_of,
     tails_of,
-    with_shared,
 )
 from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
@@ -54,10 +54,10 @@ from ccdflow.verify.reading.restated_numbers import (
     UNCALIBRATED,
 )
 from ccdflow.verify.reading.stored_rows import master_file, open_product
-from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
+from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, CannotRemake
 
 MOST_STEPS = 2
-"""float32 steps by which a calibrated pixel may differ."""
+"""A calibrated pixel may differ by this many steps of float32: ccdproc rounds in another order."""
 # Further steps where a dead time is measured: its card has six digits.
 _SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
@@ -73,7 +73,7 @@ _RENAMED_CARDS = {
 _ROWS_AT_ONCE = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
-# BPMIM, BPMIM02.
+# Cards that name a table of bad pixels, such as BPMIM and BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
@@ -88,7 +88,7 @@ def verify_calibrated(headers, path, results):
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -107,41 +107,43 @@ def verify_calibrated(headers, path, results):
     if not source.is_file():
         raise CannotRemake("its reduced frame is missing", MISSING)
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
-    needed = [
+    needed_kinds = [
         kind
         for kind, keyword in _CARDS_OF_EXTENSIONS
         if any(keyword in headers[hdu] for hdu in images)
     ]
-    check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
+    check_extensions(headers, images, ("UNCERT", "MASK"), needed_kinds=needed_kinds)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     check_named_tables(headers[0])
-    pixels, largest, notes = 0, 0.0, set()
-    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
-        hdus = uncompressed_hdus(opened)
-        if len(hdus) < len(opened):
-            check_packed(opened[0].header, headers[0])
+    pixels, largest_difference, notes = 0, 0.0, set()
+    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as hdus_as_stored:
+        hdus = uncompressed_hdus(hdus_as_stored)
+        if len(hdus) < len(hdus_as_stored):
+            check_packed(hdus_as_stored[0].header, headers[0])
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             reason = f"its reduced frame {expected} was replaced by another"
-            raise CannotRemake(reason, REPLACED)
+            raise CannotRemake(reason, SOURCE_REPLACED)
         for hdu in sorted({0, *images}):
             check_cards(headers[hdu], [frame[hdu].header], CALIBRATED_ORIGINS)
-            check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.own)
+            check_order(
+                headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.renewed_cards
+            )
             check_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             difference, note = _verify_image(
                 OpenedFrame(headers, hdus, frame, account, files, results), hdu
             )
-            largest = max(largest, difference)
+            largest_difference = max(largest_difference, difference)
             notes |= {note} - {""}
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{MOST_STEPS} steps of float32 with ccdproc", *sorted(notes)])
-    return {"compared": compared, "pixels": pixels, "largest": largest}
+    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
 
 
 @dataclass(frozen=True)
 class OpenedFrame:
-    """A calibrated frame, opened, and what it is compared with.
+    """A calibrated frame, opened, and the files that it is compared with.
 
     Attributes
     ----------
@@ -170,7 +172,7 @@ class OpenedFrame:
         return self.headers[0]
 
     @property
-    def by_name(self):
+    def hdus_by_name(self):
         """The HDUs of the calibrated frame by their names."""
         return {each.name: each for each in self.hdus}
 
@@ -181,47 +183,53 @@ class OpenedFrame:
 
 def _verify_image(opened, hdu):
     """Return the largest difference of an image's pixels, and how its errors were compared."""
-    header, reduced = (
-        with_shared(opened.headers[hdu], opened.first_header),
+    header, reduced_header = (
+        header_with_recipe(opened.headers[hdu], opened.first_header),
         opened.frame[hdu].header,
     )
     image, is_in_electrons = _image_of(opened, hdu, header)
     stored_pixels = _pixels_of(opened.hdus[hdu])
     _check_steps(header, opened.first_header, image, opened.account)
-    _check_gain(header, opened.first_header, image, reduced, opened.results)
-    _check_renamed(header, reduced)
+    _check_gain(header, opened.first_header, image, reduced_header, opened.results)
+    _check_renamed(header, reduced_header)
     steps = steps_of_measured(opened.first_header)
-    largest = _same_pixels(stored_pixels, image, half_step(header), steps=steps)
+    largest = _compare_pixels(stored_pixels, image, half_step(header), steps=steps)
     noise = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
         is_in_electrons=is_in_electrons,
     )  # fmt: skip
-    smooth = None if noise is None else remade_calibration.smooth_of(image)
-    names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
+    smooth_light = None if noise is None else remade_calibration.smooth_light_of(image)
+    names, suffix, comparison = opened.hdus_by_name, str(hdu) if hdu else "", ""
     mask = _pixels_of(names[f"MASK{suffix}"]) if f"MASK{suffix}" in names else None
-    stored = masking.StoredPlanes(
+    stored_planes = masking.StoredPlanes(
         pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
         is_in_electrons=is_in_electrons, number=opened.number_of_image(hdu),
     )  # fmt: skip
     uncertainty = names.get(f"UNCERT{suffix}") if noise is not None else None
     if uncertainty is not None:
-        stored = replace(
-            stored, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
+        stored_planes = replace(
+            stored_planes, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
     # The errors and the noise of the sky depend on the mask, which is therefore compared first.
     if mask is not None:
-        _check_mask(mask, image, MaskSources(opened, hdu, header, stored))
-    remade_calibration.check_sky(header, image, noise, smooth, mask)
-    remade_calibration.check_saturation(header, image, reduced)
+        _check_mask(mask, image, MaskSources(opened, hdu, header, stored_planes))
+    remade_calibration.check_sky(header, image, noise, smooth_light, mask)
+    remade_calibration.check_saturation(header, image, reduced_header)
     if uncertainty is not None:
-        bad = masking.pixels_without_light(mask, image, opened, stored)
-        compared = _verify_errors(header, uncertainty.header, image, stored, smooth, bad)
-    return largest, compared
+        has_no_light = masking.pixels_without_light(mask, image, opened, stored_planes)
+        comparison = _verify_errors(
+            header, uncertainty.header, image, stored_planes, smooth_light, has_no_light
+        )
+    return largest, comparison
 
 
 def _image_of(opened, hdu, header):
     """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
-    account, first_header, reduced = opened.account, opened.first_header, opened.frame[hdu].header
+    account, first_header, reduced_header = (
+        opened.account,
+        opened.first_header,
+        opened.frame[hdu].header,
+    )
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.files.items()}
     if "SHUTCOR" in first_header:
@@ -231,17 +239,21 @@ def _image_of(opened, hdu, header):
             opened.number_of_image(hdu),
         )  # fmt: skip
     bias = planes["bias"].header if "bias" in planes else None
-    readouts = readouts_of(header, first_header, reduced, bias)
-    unit, converts, is_in_electrons = _unit_of(reduced, readouts)
+    readouts = readouts_of(header, first_header, reduced_header, bias)
+    unit, converts, is_in_electrons = _unit_of(reduced_header, readouts)
     image = remade_calibration.CalibratedImage(
         account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
-        without_level=tuple(p for r in readouts for p in places_without_level(reduced, r.tail)),
+        places_without_level=tuple(
+            place
+            for readout in readouts
+            for place in places_without_level(reduced_header, readout.tail)
+        ),
     )  # fmt: skip
     return image, is_in_electrons
 
 
-def _verify_errors(header, error_header, image, stored, smooth, bad):
+def _verify_errors(header, error_header, image, stored_planes, smooth_light, has_no_light):
     """Compare the standard errors of an image, and return how they were compared.
 
     Parameters
@@ -249,21 +261,16 @@ def _verify_errors(header, error_header, image, stored, smooth, bad):
     header, error_header : astropy.io.fits.Header
         Of the image, and of its UNCERT extension.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
-    stored : ccdflow.verify.calibrated.masking.StoredPlanes
-    smooth : numpy.ndarray
-        Shape (ny, nx): the smoothed pixels.
-    bad : numpy.ndarray of bool
-        Shape (ny, nx): pixels that do not count for the errors of their neighbours.
+    stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
+    smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
+        Of the image.
+    has_no_light : numpy.ndarray of shape (ny, nx), bool
+        Pixels that do not count for the errors of their neighbours.
     """
-    _check_noise(header, image, stored.noise)
-    # Pixels that are stored in steps are not those that the errors are made of.
-    exact_pixels = None if "QUANSTEP" in header else stored.pixels
-    compared = remade_calibration.check_errors(
-        stored.errors, image, noise=stored.noise, smooth=smooth, calibrated=exact_pixels,
-        step=stored.error_step, bad=bad,
-    )  # fmt: skip
+    _check_noise(header, image, stored_planes.noise)
+    comparison = remade_calibration.check_errors(stored_planes, image, smooth_light, has_no_light)
     _check_unit(error_header, header["BUNIT"])
-    return compared
+    return comparison
 
 
 def _check_unit(header, unit):
@@ -272,12 +279,12 @@ def _check_unit(header, unit):
     check_text(header, "UTYPE", "StdDevUncertainty")
 
 
-def _unit_of(reduced, readouts):
+def _unit_of(reduced_header, readouts):
     """Return (unit, converts, is_in_electrons) of the calibrated frame of a reduced one.
 
     Parameters
     ----------
-    reduced : astropy.io.fits.Header
+    reduced_header : astropy.io.fits.Header
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
 
     Returns
@@ -285,7 +292,7 @@ def _unit_of(reduced, readouts):
     (str, bool, bool)
         The unit, whether adu become electrons, and whether the reduced frame is in electrons.
     """
-    unit = str(reduced.get("BUNIT", "adu"))
+    unit = str(reduced_header.get("BUNIT", "adu"))
     converts = unit.lower() in _ADU_UNITS and all(readout.gain for readout in readouts)
     is_in_electrons = unit.lower() in _ELECTRON_UNITS
     return "electron" if converts or is_in_electrons else unit, converts, is_in_electrons
@@ -335,7 +342,7 @@ def steps_of_measured(header):
     return steps
 
 
-def _same_pixels(pixels, image, step, *, steps):
+def _compare_pixels(pixels, image, step, *, steps):
     """Return the largest difference between the pixels and ccdproc's.
 
     Parameters
@@ -349,12 +356,12 @@ def _same_pixels(pixels, image, step, *, steps):
     """
     return max(
         difference_within(
-            pixels[rows].astype(np.float64), again, np.float32, steps, terms, more=step
+            pixels[rows].astype(np.float64), remade, np.float32, steps, terms, allowance=step
         )
         for rows in (
             slice(low, low + _ROWS_AT_ONCE) for low in range(0, len(pixels), _ROWS_AT_ONCE)
         )
-        for again, terms in (image.rows(rows),)
+        for remade, terms in (image.rows(rows),)
     )
 
 
@@ -380,14 +387,14 @@ def _check_steps(header, first_header, image, account):
         check_figure(header, "GAIN", 1.0)
 
 
-def _check_renamed(header, reduced):
+def _check_renamed(header, reduced_header):
     """Compare the cards that keep the camera's facts of raw pixels under another name."""
     for name, keyword in _RENAMED_CARDS.items():
-        if name in header and name not in reduced:
-            check_text(header, name, reduced.get(keyword))
+        if name in header and name not in reduced_header:
+            check_text(header, name, reduced_header.get(keyword))
 
 
-def _check_gain(header, first_header, image, reduced, results):
+def _check_gain(header, first_header, image, reduced_header, results):
     """Compare a measured gain with the gains of the detector's nights, or with the flat's.
 
     It is the mean of some nights by their errors, so that it lies between them.
@@ -397,20 +404,20 @@ def _check_gain(header, first_header, image, reduced, results):
     header, first_header : astropy.io.fits.Header
         Of the image, and of the first HDU.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
-    reduced : astropy.io.fits.Header
+    reduced_header : astropy.io.fits.Header
         Of the reduced frame's image.
     results : pathlib.Path
     """
     flat = image.planes.get("flat")
     for tail in tails_of(header):
         keyword = f"GAINMEAS{tail}"
-        written = number_of_card(card(header, "GAINMEAS", tail))
-        if written is None:
+        card_value = number_of_card(card(header, "GAINMEAS", tail))
+        if card_value is None:
             continue
-        if tail and written == number_of_card(card(reduced, "AMPGAIN", tail)):
+        if tail and card_value == number_of_card(card(reduced_header, "AMPGAIN", tail)):
             # Of amplifiers of which another one lacks a gain: the noise of each has its own.
             continue
-        name = str(card(reduced, "AMPNAM", tail, ""))
+        name = str(card(reduced_header, "AMPNAM", tail, ""))
         camera = str(first_header.get("CCDFCAM"))
         gains = measured_gains(results / paths.DETECTOR_FILE, name, camera=camera)
         gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
@@ -422,29 +429,29 @@ def _check_gain(header, first_header, image, reduced, results):
         if not gains:
             reason = f"no flat and no line of {paths.DETECTOR_FILE} has its {keyword}"
             raise CannotRemake(reason, MISSING)
-        check_value(keyword, written, min(max(written, min(gains)), max(gains)))
+        check_value(keyword, card_value, min(max(card_value, min(gains)), max(gains)))
 
 
 def _check_noise(header, image, noise):
     """Compare the cards on noise with the masters'."""
     bias = image.planes.get("bias")
     for readout in image.readouts:
-        measured = (
+        measured_noise = (
             None if bias is None else number_of_card(card(bias.header, "RNOISE", readout.tail))
         )
-        if measured:
+        if measured_noise:
             name = f"MODRN{readout.tail}"
-            check_figure(header, name, measured)
+            check_figure(header, name, measured_noise)
     remade_calibration.check_noise_cards(header, image, noise)
     remade_calibration.check_overscan_noise(header, image, noise)
 
 
-def _check_masters(first_header, reduced, account, files):
+def _check_masters(first_header, reduced_header, account, files):
     """Compare a header's cards on its masters with the masters' own headers.
 
     Parameters
     ----------
-    first_header, reduced : astropy.io.fits.Header
+    first_header, reduced_header : astropy.io.fits.Header
         Of the product, and of its reduced frame.
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     files : dict of str to pathlib.Path
@@ -458,7 +465,7 @@ def _check_masters(first_header, reduced, account, files):
         if kind == "flat":
             _check_flat_level(first_header, path)
         if kind == "dark":
-            _check_dark(first_header, reduced, master, account.masters["dark"].factors[0])
+            _check_dark(first_header, reduced_header, master, account.masters["dark"].factors[0])
 
 
 def _check_flat_level(first_header, path):
@@ -481,33 +488,39 @@ def _check_lag(first_header, keyword, name):
         raise Differs(f"{keyword} is about {lag}, and its card has {first_header[keyword]}")
 
 
-def _check_dark(first_header, reduced, dark, scale):
+def _check_dark(first_header, reduced_header, dark_header, scale):
     """Compare the factor of a dark with the exposures, and DARKDTMP with the temperatures.
 
     Parameters
     ----------
-    first_header, reduced, dark : astropy.io.fits.Header
+    first_header, reduced_header, dark_header : astropy.io.fits.Header
         Of the product, of its reduced frame, and of the dark.
     scale : float
         The factor of the dark.
     """
-    exposures = number_of_card(reduced.get("EXPTIME")), number_of_card(dark.get("EXPTIME"))
+    exposures = (
+        number_of_card(reduced_header.get("EXPTIME")),
+        number_of_card(dark_header.get("EXPTIME")),
+    )
     if all(exposures):
         frame_seconds, dark_seconds = exposures
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
         expected = 1.0 if is_equal else frame_seconds / dark_seconds
         # Chosen: a camera may have its exposure in another card, which differs by less.
-        check_value("DARKSCAL", scale, expected, part=1e-2)
-    degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
+        check_value("DARKSCAL", scale, expected, rtol=1e-2)
+    degrees = (
+        number_of_card(reduced_header.get("CCD-TEMP")),
+        number_of_card(dark_header.get("CCD-TEMP")),
+    )
     if None not in degrees:
         # Half of the tenth of a degree to which temperatures count.
-        check_figure(first_header, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
+        check_figure(first_header, "DARKDTMP", degrees[1] - degrees[0], atol=0.05)
 
 
 @dataclass(frozen=True)
 class MaskSources:
-    """All but masters and image that the mask of an image follows from.
+    """The values that the mask of an image follows from, besides masters and image.
 
     Attributes
     ----------
@@ -535,40 +548,46 @@ def _check_mask(mask, image, sources):
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     sources : MaskSources
     """
-    opened, header, stored = sources.opened, sources.header, sources.stored
+    opened, header, stored_planes = sources.opened, sources.header, sources.stored
     bits_of_sources = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
         bits_of_sources |= plane.flags
     frame, suffix = opened.frame, str(sources.hdu) if sources.hdu else ""
-    reduced = frame[sources.hdu].header
+    reduced_header = frame[sources.hdu].header
     if f"MASK{suffix}" in [each.name for each in frame]:
         bits_of_sources |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         bits_of_sources[~np.isfinite(image.reduced)] |= NOT_FINITE
         bits_of_sources[
-            remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
+            remade_calibration.saturated_pixels(
+                image.reduced, header, reduced_header, image.readouts
+            )
         ] |= SATURATED
     for readout in image.readouts:
-        is_at_end = pixels_at_end(image.reduced, reduced, readout.place, readout.tail)
+        is_at_end = pixels_at_end(image.reduced, reduced_header, readout.place, readout.tail)
         bits_of_sources[is_at_end] |= SATURATED
-    for place in image.without_level:
+    for place in image.places_without_level:
         bits_of_sources[place] |= NO_DATA
-    expected = masking.ExpectedMask(bits_of_sources)
+    expected_mask = masking.ExpectedMask(bits_of_sources)
     # Full pixels lie close together: the level's card has too few digits to part them.
-    measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
-    sure, possible = (
-        remade_calibration.saturated_pixels(image.reduced, header, reduced, measured, more=more)
-        for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
+    readouts_with_measured_value = [
+        r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None
+    ]
+    is_saturated, may_be_saturated = (
+        remade_calibration.saturated_pixels(
+            image.reduced, header, reduced_header, readouts_with_measured_value, margin=margin
+        )
+        for margin in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )
-    expected.add(SATURATED, sure, possible=possible)
-    masking.add_uncovered(expected, image)
-    masking.add_not_linear(expected, mask, image, header, reduced)
-    masking.add_bad_pixels(expected, opened.first_header, opened.results, stored.number)
-    masking.add_scaled_dark(expected, image, stored)
-    masking.add_neighbours(expected, mask, stored.pixels, stored.step)
-    if stored.errors is not None:
-        masking.add_cosmics(expected, mask, header, stored.pixels, stored.errors)
-    expected.check(mask)
+    expected_mask.add(SATURATED, is_saturated, is_possible=may_be_saturated)
+    masking.add_uncovered(expected_mask, image)
+    masking.add_not_linear(expected_mask, mask, image, header, reduced_header)
+    masking.add_bad_pixels(expected_mask, opened.first_header, opened.results, stored_planes.number)
+    masking.add_scaled_dark(expected_mask, image, stored_planes)
+    masking.add_neighbours(expected_mask, mask, stored_planes.pixels, stored_planes.step)
+    if stored_planes.errors is not None:
+        masking.add_cosmics(expected_mask, mask, header, stored_planes.pixels, stored_planes.errors)
+    expected_mask.check(mask)
     for keyword, bit in _COUNTS:
         check_figure(header, keyword, int(np.count_nonzero(mask & bit)))
     if "NCOSMIC" in header or "COSMICS" in header:
@@ -584,19 +603,21 @@ def check_named_tables(first_header):
     Differs
         If it is less, or one of the cards is there alone.
     """
-    present = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first_header]
-    if present and len(present) < 3:
+    present_keywords = [
+        keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first_header
+    ]
+    if present_keywords and len(present_keywords) < 3:
         raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
-    named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
-    written = number_of_card(first_header.get("BPMNTS"))
-    if present and (written is None or written < named):
-        raise Differs(f"BPMNTS is {named}, and its card has {first_header['BPMNTS']}")
+    table_count = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
+    card_value = number_of_card(first_header.get("BPMNTS"))
+    if present_keywords and (card_value is None or card_value < table_count):
+        raise Differs(f"BPMNTS is {table_count}, and its card has {first_header['BPMNTS']}")
 
 
 def _check_cosmics(header):
     """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
-    written = header.get("COSMICS")
-    if written not in ("found", "discarded"):
-        raise Differs(f"COSMICS is found or discarded, and its card has {written}")
-    if written == "discarded" and header["NCOSMIC"]:
+    card_value = header.get("COSMICS")
+    if card_value not in ("found", "discarded"):
+        raise Differs(f"COSMICS is found or discarded, and its card has {card_value}")
+    if card_value == "discarded" and header["NCOSMIC"]:
         raise Differs(f"COSMICS is discarded, and NCOSMIC has {header['NCOSMIC']}")

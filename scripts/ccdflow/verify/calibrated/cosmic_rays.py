@@ -16,7 +16,8 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Rounds of L.A.Cosmic.
 _ITERATIONS = 4
-# Relative and absolute tolerance of CRFWHM, pixels; the same where pixels are stored in steps.
+# Relative and absolute tolerance of CRFWHM, pixels: the second pair is for pixels that are stored
+# in steps, in which the width was not measured.
 _WIDTH_TOLERANCE, _WIDTH_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 # Pixels of a row and of a column whose medians are the surroundings of a star.
 _SKY_BOX = 9
@@ -90,11 +91,11 @@ def hits_of(header, image, errors, mask):
     CannotRemake
         If the header lacks an argument.
     """
-    if lost := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
-        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
-    unusable = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    if missing_cards := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
+        raise CannotRemake(f"the header lacks {missing_cards[0]}: it is of an older version", OLDER)
+    is_unusable = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level, median_error = (
-        float(np.median(values[~unusable])) if not unusable.all() else fallback
+        float(np.median(values[~is_unusable])) if not is_unusable.all() else fallback
         for values, fallback in ((image, 0.0), (errors, 1.0))
     )
     # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
@@ -104,11 +105,11 @@ def hits_of(header, image, errors, mask):
         )
         for values, fallback in ((image, level), (errors, median_error))
     )
-    unusable = np.pad(unusable, _MARGIN_PIXELS, "reflect")
+    is_unusable = np.pad(is_unusable, _MARGIN_PIXELS, "reflect")
     # Pixels that are stored in steps are not those in which the width was measured.
     part, least = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
     check_value(
-        "CRFWHM", header["CRFWHM"], _width_of(data, errors, unusable), part=part, least=least
+        "CRFWHM", header["CRFWHM"], _width_of(data, errors, is_unusable), rtol=part, atol=least
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED_FWHM:
@@ -118,8 +119,8 @@ def hits_of(header, image, errors, mask):
             "psffwhm": fwhm,
             "psfsize": _PROFILE_SIZE,
         }
-    cleaned = ccdproc.cosmicray_lacosmic(
-        CCDData(data, unit=units.electron, mask=unusable),
+    result = ccdproc.cosmicray_lacosmic(
+        CCDData(data, unit=units.electron, mask=is_unusable),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
         niter=_ITERATIONS,
@@ -131,12 +132,12 @@ def hits_of(header, image, errors, mask):
         gain_apply=False,
         **profile_arguments,
     )
-    hits = cleaned.mask & ~unusable
+    hits = result.mask & ~is_unusable
     hits = _clear_stars(hits, data, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_WIDTH)
     return _clear_lines(hits[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS].copy())
 
 
-def _width_of(data, errors, bad):
+def _width_of(data, errors, is_unusable):
     """Return the FWHM of the median star, pixels; 0 for too few stars.
 
     The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
@@ -144,10 +145,10 @@ def _width_of(data, errors, bad):
     """
     light = data - ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     sky = data - light
-    core = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
-    inside = np.zeros(bad.shape, bool)
-    inside[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS] = True
-    y, x = np.nonzero(core & inside & ~bad & (light > _PEAK_SIGMA * errors))
+    is_core = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
+    is_inside = np.zeros(is_unusable.shape, bool)
+    is_inside[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS] = True
+    y, x = np.nonzero(is_core & is_inside & ~is_unusable & (light > _PEAK_SIGMA * errors))
     box = np.array([[light[y + dy, x + dx] for dx in (-1, 0, 1)] for dy in (-1, 0, 1)])
     flanks = np.array([box[0, 1], box[1, 0], box[1, 2], box[2, 1]])
     peak = box[1, 1]
@@ -172,55 +173,56 @@ def _clear_lines(hits):
 
 
 def _clear_stars(hits, data, errors, width):
-    """Take hits in stars out unless they are sharper than any star of that width.
+    """Return hits without those in stars that are no sharper than any star of that width.
 
     Parameters
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
-        Changed in place.
     data, errors : numpy.ndarray of shape (ny, nx), float32 or float64
     width : float
         Of stars, pixels.
     """
     sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
-    bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
-    stars = ndimage.binary_dilation(bright, _NEIGHBOUR_BOX)
-    y, x = np.nonzero(hits & stars)
+    is_bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
+    is_near_star = ndimage.binary_dilation(is_bright, _NEIGHBOUR_BOX)
+    y, x = np.nonzero(hits & is_near_star)
     is_sharp = _find_sharper(data, sky, errors=errors, y=y, x=x, width=width)
     labels, count = ndimage.label(hits, _NEIGHBOUR_BOX)
     label_of_pixel = labels[y, x]
-    number = np.bincount(label_of_pixel, minlength=count + 1)
-    share = np.bincount(label_of_pixel, is_sharp, count + 1) / np.maximum(number, 1)
-    kept = hits.copy()
-    kept[y, x] = is_sharp | (share[label_of_pixel] > _SHARP_SHARE)
-    return kept
+    pixel_counts = np.bincount(label_of_pixel, minlength=count + 1)
+    sharp_shares = np.bincount(label_of_pixel, is_sharp, count + 1) / np.maximum(pixel_counts, 1)
+    kept_hits = hits.copy()
+    kept_hits[y, x] = is_sharp | (sharp_shares[label_of_pixel] > _SHARP_SHARE)
+    return kept_hits
 
 
 def _find_sharper(data, smooth, errors, y, x, width):
-    """Return which pixels are sharper than a Gaussian of a width along any of four lines.
+    """Return whether each pixel is sharper than a Gaussian of a width along any of four lines.
 
     Parameters
     ----------
-    data, smooth : numpy.ndarray
-        Shape (ny, nx): the pixels, and the median over a wide box.
-    errors : numpy.ndarray
-        Shape (ny, nx): standard errors.
+    data, smooth : numpy.ndarray of shape (ny, nx), float32
+        The pixels, and the median over a wide box.
+    errors : numpy.ndarray of shape (ny, nx), float32
+        Standard errors.
     y, x : numpy.ndarray of int
         Shape (n,): the pixels in question.
     width : float
         Sigma of the stars, pixels.
     """
 
-    def shifted(values, dy, dx):
+    def shifted_values(values, dy, dx):
         ny, nx = values.shape
         return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
 
     offsets = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
-    sky = np.min([shifted(smooth, dy, dx) for dy in offsets for dx in offsets], axis=0)
-    sharper = np.zeros(y.size, bool)
+    sky = np.min([shifted_values(smooth, dy, dx) for dy in offsets for dx in offsets], axis=0)
+    is_sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
-        neighbour_sum = sum(np.maximum(shifted(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
+        neighbour_sum = sum(
+            np.maximum(shifted_values(data, s * dy, s * dx) - sky, 0) for s in (-1, 1)
+        )
         limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors[y, x]
-        sharper |= data[y, x] - sky - ratio * neighbour_sum / 2 > limit
-    return sharper
+        is_sharper |= data[y, x] - sky - ratio * neighbour_sum / 2 > limit
+    return is_sharper

@@ -8,10 +8,10 @@ from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
 # grade B: no flat of this night.
-_LINE = re.compile(r"grade ([ABC]): (.*)")
-_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
+_GRADE_LINE = re.compile(r"grade ([ABC]): (.*)")
+_LINE_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
-_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
+_START_OF_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
 # Degrees in a reason have two or three digits: relative and absolute rounding.
 _ROUNDING_DEGREES = 0.006
 # Reasons, and the grade that a frame has at best with one.
@@ -49,31 +49,33 @@ def check_grade(first_header, masters):
         If the grade or a reason is not the one that the cards and the masters give.
     """
     grade_lines = [
-        match for text in sentences_in_header(first_header) if (match := _LINE.fullmatch(text))
+        match
+        for text in sentences_in_header(first_header)
+        if (match := _GRADE_LINE.fullmatch(text))
     ]
     reasons, grade = [match[2].strip() for match in grade_lines], first_header.get("CALGRADE")
-    if wrong := [match[1] for match in grade_lines if match[1] != grade]:
-        raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
-    check_plain(first_header, re.compile(f"{_LINE.pattern}|{_WITHOUT_STEP.pattern}"))
+    if wrong_grades := [match[1] for match in grade_lines if match[1] != grade]:
+        raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong_grades)}")
+    check_plain(first_header, re.compile(f"{_GRADE_LINE.pattern}|{_LINE_WITHOUT_STEP.pattern}"))
     expected = max((_grade_of(reason) for reason in reasons), default="A")
     if grade != expected:
         raise Differs(f"CALGRADE is {expected} by its HISTORY, and its card has {grade}")
     _check_steps(first_header, masters, reasons)
     if "dark" in masters and "DARKDTMP" not in first_header and _UNKNOWN_TEMPERATURE not in reasons:
         raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN_TEMPERATURE!r}")
-    needs = _patterns_of_reasons(first_header, masters)
-    for needed in needs:
-        if not any(re.match(needed, reason) for reason in reasons):
-            words = re.sub(r"\\(.)", r"\1", needed.rstrip("$"))
+    needed_patterns = _patterns_of_reasons(first_header, masters)
+    for pattern in needed_patterns:
+        if not any(re.match(pattern, reason) for reason in reasons):
+            words = re.sub(r"\\(.)", r"\1", pattern.rstrip("$"))
             raise Differs(f"HISTORY has no reason {words!r}, which its masters and cards give")
-    _check_true(first_header, reasons, needs)
+    _check_true(first_header, reasons, needed_patterns)
 
 
-def _check_true(first_header, reasons, needs):
+def _check_true(first_header, reasons, needed_patterns):
     """Raise if a reason is one that its masters and cards do not give."""
     for reason in reasons:
         kind, _, words = reason.partition(" ")
-        has_needed = any(re.match(needed, reason) for needed in needs)
+        has_needed = any(re.match(pattern, reason) for pattern in needed_patterns)
         is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
         if kind in ("bias", "dark", "flat") and is_of_cards and not has_needed:
             raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
@@ -107,17 +109,17 @@ def _check_steps(first_header, masters, reasons):
     lines = [
         match
         for text in sentences_in_header(first_header)
-        if (match := _WITHOUT_STEP.fullmatch(text))
+        if (match := _LINE_WITHOUT_STEP.fullmatch(text))
     ]
-    without = [match[1] for match in lines]
+    kinds_without_step = [match[1] for match in lines]
     for kind in ("bias", "dark", "flat"):
-        reasons_without = reasons.count(f"no {kind}") + without.count(kind)
-        reasons_without += kind == "dark" and any(
-            reason.startswith(_LEFT_OUT) for reason in reasons
+        reason_count = reasons.count(f"no {kind}") + kinds_without_step.count(kind)
+        reason_count += kind == "dark" and any(
+            reason.startswith(_START_OF_LEFT_OUT) for reason in reasons
         )
-        if kind in masters and reasons_without:
+        if kind in masters and reason_count:
             raise Differs(f"{kind.upper()}IM names a {kind}, and HISTORY says that there was none")
-        if kind not in masters and reasons_without != 1:
+        if kind not in masters and reason_count != 1:
             raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
 
 

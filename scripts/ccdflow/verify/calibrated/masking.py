@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,7 +14,7 @@ from ccdflow.verify.calibrated import cosmic_rays
 from ccdflow.verify.calibrated.standard_errors import VarianceTerms
 from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.comparing import Differs
-from ccdflow.verify.detector.detector_products import history, measurement_of
+from ccdflow.verify.detector.detector_products import pixel_history, read_measurement
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.restated_numbers import (
     BLEED,
@@ -29,31 +30,32 @@ from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Older results: a header names only some of its tables, and gets this reason.
-_NOT_ALL = "it names not all of its measurements of bad pixels"
+_NOT_ALL_NAMED = "it names not all of its measurements of bad pixels"
 # A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0
 # Part of a limit within which a pixel may be on either side: cards have six digits.
 _NEAR_LIMIT = 1e-4
 # Flags of pixels whose value is no light, whose neighbours are compared without them: hot, dead,
 # bad column, unlit, varies.
-_NO_LIGHT = 8 | 16 | 32 | 128 | 4096
-# Adu by which a level is uncertain, for the same reason.
+_BITS_WITHOUT_LIGHT = 8 | 16 | 32 | 128 | 4096
+# Adu by which a level is uncertain: cards have six digits.
 _CARD_ROUNDING = 0.01
 # A column bleeds if this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
 # The tail of a bleeding column is brighter than the columns beside it by this many sigma.
 _EXCESS_SIGMA = 5.0
 # A bleeding column is compared with the columns this far to its left and right.
-_COLUMNS_APART = 6
+_COLUMN_DISTANCE = 6
 # Part of the limit by which a tail's end is open: of pixels, and of those stored in steps.
-_END_IS_OPEN, _END_IS_OPEN_IN_STEPS = 1e-5, 0.1
+_END_TOLERANCE, _END_TOLERANCE_IN_STEPS = 1e-5, 0.1
 # Scatter is at least this, in the unit of the pixels.
 _LEAST_SCATTER = 1e-6
 # Where the header lacks BPMSHARE: the fraction of nights in which a pixel must be bad.
 _LEAST_SHARE = 0.7
-# A header names at most this many measurements of bad pixels.
+# A header names at most this many measurements of bad pixels: keywords have two digits for them.
 _MOST_NAMED = 99
-# Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all.
+# Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all:
+# the product looked for them before it rounded.
 _MOST_DIFFERING, _PART_DIFFERING = 5, 0.05
 # Rows of the tail of a bleeding column that are compared at once.
 _ROWS_AT_ONCE = 64
@@ -64,29 +66,31 @@ class ExpectedMask:
 
     Parameters
     ----------
-    bits : numpy.ndarray
-        (ny, nx), int16: those that the masters and the reduced frame give.
+    bits : numpy.ndarray of shape (ny, nx), int16
+        The bits that the masters and the reduced frame give.
     """
 
     def __init__(self, bits):
-        self.must, self.may = bits.copy(), bits.copy()
+        self.required_bits, self.allowed_bits = bits.copy(), bits.copy()
 
-    def add(self, bit, where, place=..., *, possible=None):
+    def add(self, bit, is_required, place=..., *, is_possible=None):
         """Expect a bit where a condition holds, and allow it where it is possible.
 
         Parameters
         ----------
         bit : int
             Of the mask.
-        where : numpy.ndarray of the shape of the place, bool
+        is_required : numpy.ndarray of the shape of the place, bool
             The pixels of the place that must have it.
         place : index, optional
             The part of the image; all of it by default.
-        possible : numpy.ndarray of the same shape, bool, optional
+        is_possible : numpy.ndarray of the same shape, bool, optional
             Further pixels that may have it.
         """
-        self.must[place][where] |= bit
-        self.may[place][where if possible is None else where | possible] |= bit
+        self.required_bits[place][is_required] |= bit
+        self.allowed_bits[place][
+            is_required if is_possible is None else is_required | is_possible
+        ] |= bit
 
     def check(self, mask):
         """Raise unless a mask (ny, nx) has the bits that it must have, and none that it may not.
@@ -96,14 +100,16 @@ class ExpectedMask:
         Differs
             If any pixel has other bits.
         """
-        wrong = ((mask & self.must) != self.must) | ((mask & ~self.may) != 0)
-        if count := int(np.count_nonzero(wrong)):
-            bits = int(np.bitwise_or.reduce((mask[wrong] ^ self.must[wrong]) & ~(
-                self.must[wrong] ^ self.may[wrong])))  # fmt: skip
+        is_wrong = ((mask & self.required_bits) != self.required_bits) | (
+            (mask & ~self.allowed_bits) != 0
+        )
+        if count := int(np.count_nonzero(is_wrong)):
+            bits = int(np.bitwise_or.reduce((mask[is_wrong] ^ self.required_bits[is_wrong]) & ~(
+                self.required_bits[is_wrong] ^ self.allowed_bits[is_wrong])))  # fmt: skip
             raise Differs(f"{count} pixels of the mask have other bits than they must (of {bits})")
 
 
-def add_not_linear(expected, mask, image, header, reduced):
+def add_not_linear(expected, mask, image, header, reduced_header):
     """Expect the bit of pixels beyond the linear range that LINRAW names, less the level.
 
     Parameters
@@ -115,20 +121,21 @@ def add_not_linear(expected, mask, image, header, reduced):
     image : CalibratedImage
     header : astropy.io.fits.Header
         Of the calibrated image.
-    reduced : astropy.io.fits.Header
+    reduced_header : astropy.io.fits.Header
         Of the reduced frame.
     """
     for readout in image.readouts:
-        top = number_of_card(card(header, "LINRAW", readout.tail))
-        if top is None:
+        linear_limit = number_of_card(card(header, "LINRAW", readout.tail))
+        if linear_limit is None:
             continue
         values = image.reduced[readout.place]
-        top -= number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0
-        fine = (mask[readout.place] & SATURATED) == 0
-        sure, possible = (
-            (values > np.float32(top + s)) & fine for s in (_CARD_ROUNDING, -_CARD_ROUNDING)
+        linear_limit -= number_of_card(card(reduced_header, "BIASLVL", readout.tail)) or 0.0
+        is_unsaturated = (mask[readout.place] & SATURATED) == 0
+        is_nonlinear, may_be_nonlinear = (
+            (values > np.float32(linear_limit + margin)) & is_unsaturated
+            for margin in (_CARD_ROUNDING, -_CARD_ROUNDING)
         )
-        expected.add(NOT_LINEAR, sure, readout.place, possible=possible)
+        expected.add(NOT_LINEAR, is_nonlinear, readout.place, is_possible=may_be_nonlinear)
 
 
 def add_uncovered(expected, image):
@@ -140,8 +147,8 @@ def add_uncovered(expected, image):
         Changed in place.
     image : CalibratedImage
     """
-    if not image.covered.all():
-        expected.add(NO_DATA, ~image.covered)
+    if not image.is_covered.all():
+        expected.add(NO_DATA, ~image.is_covered)
 
 
 @dataclass(frozen=True)
@@ -174,27 +181,27 @@ class StoredPlanes:
     number: int
 
 
-def add_scaled_dark(expected, image, stored):
+def add_scaled_dark(expected, image, stored_planes):
     """Expect the bits of pixels whose dark was lengthened: hot ones, and mostly its noise.
 
     Parameters
     ----------
     expected : ExpectedMask
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
-    stored : StoredPlanes
+    stored_planes : StoredPlanes
     """
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
     seconds = number_of_card(dark.first_header.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
-        gain = 1.0 if stored.is_in_electrons else readout.photon_gain
+        gain = 1.0 if stored_planes.is_in_electrons else readout.photon_gain
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)
-        sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
-        expected.add(HOT, sure, readout.place, possible=possible)
-    noise, errors, step = stored.noise, stored.errors, stored.error_step
+        is_above, may_be_above = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
+        expected.add(HOT, is_above, readout.place, is_possible=may_be_above)
+    noise, errors, step = stored_planes.noise, stored_planes.errors, stored_planes.error_step
     if noise is None or errors is None or dark.errors is None:
         return
     flat = image.planes["flat"].data if "flat" in image.planes else None
@@ -206,12 +213,12 @@ def add_scaled_dark(expected, image, stored):
             doubled_variance /= flat[place].astype(np.float64) ** 2
         stored_errors = np.asarray(errors[place], np.float64)
         with np.errstate(invalid="ignore"):
-            sure, possible = (
+            is_above, may_be_above = (
                 doubled_variance
                 > np.maximum(stored_errors + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
                 for side in (1, -1)
             )
-        expected.add(UNCALIBRATED, sure, place, possible=possible)
+        expected.add(UNCALIBRATED, is_above, place, is_possible=may_be_above)
 
 
 # -- bad pixels ------------------------------------------------------------------------------------
@@ -244,8 +251,10 @@ def add_bad_pixels(expected, first_header, results, number_of_image):
         if cards["CCDFCAM"] != first_header["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
     share = float(first_header.get("BPMSHARE", _LEAST_SHARE))
-    index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
-    for image in (expected.must, expected.may):
+    index, bits, *_ = pixel_history(
+        list(nights), number_of_image, expected.required_bits.shape, share
+    )
+    for image in (expected.required_bits, expected.allowed_bits):
         image.reshape(-1)[index] |= bits
 
 
@@ -254,13 +263,17 @@ def _named_measurements(first_header, results):
     count = first_header["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
-    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first_header]
-    if lost or count > _MOST_NAMED:
-        raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
-    named = [
+    missing_cards = [
+        name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first_header
+    ]
+    if missing_cards or count > _MOST_NAMED:
+        raise CannotRemake(
+            f"the header lacks {(missing_cards or ['BPMIM100'])[0]}: {_NOT_ALL_NAMED}", OLDER
+        )
+    names_and_keys = [
         (first_header[f"BPMIM{tail}"], first_header[f"BPMKEY{tail}"]) for tail in reversed(tails)
     ]
-    return [_measured_pixels(name, key, results) for name, key in named]
+    return [_measured_pixels(name, key, results) for name, key in names_and_keys]
 
 
 def _measured_pixels(name, key, results):
@@ -268,18 +281,18 @@ def _measured_pixels(name, key, results):
     master = NamedMaster(unquote(str(name), errors="surrogateescape"), key)
     path = master_file(master, "measurement of bad pixels", results)
     status = path.stat()
-    return _read_measurement(path, status.st_size, status.st_mtime_ns)
+    return _kept_measurement(path, status.st_size, status.st_mtime_ns)
 
 
 # Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
 # hold those of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
-def _read_measurement(path, size, time):
-    """Read a table of bad pixels; size and time of its file keep an old one from being taken."""
-    return measurement_of(path)
+def _kept_measurement(path, size, time):
+    """Return a table of bad pixels; a file of another size or time is read again."""
+    return read_measurement(path)
 
 
-def pixels_without_light(mask, image, opened, stored):
+def pixels_without_light(mask, image, opened, stored_planes):
     """Return the pixels that do not count for the errors of their neighbours.
 
     Parameters
@@ -288,20 +301,20 @@ def pixels_without_light(mask, image, opened, stored):
         The product's; without one the masters and the tables of bad pixels give the flags.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     opened : ccdflow.verify.calibrated.calibrated_verdict.OpenedFrame
-    stored : StoredPlanes
+    stored_planes : StoredPlanes
 
     Returns
     -------
     numpy.ndarray of shape (ny, nx), bool
     """
-    bits = _NO_LIGHT if image.scale > 1 else _NO_LIGHT | UNCALIBRATED
+    bits = _BITS_WITHOUT_LIGHT if image.scale > 1 else _BITS_WITHOUT_LIGHT | UNCALIBRATED
     if mask is None:
         expected = ExpectedMask(np.zeros(image.reduced.shape, np.int16))
         for plane in image.planes.values():
-            expected.must |= plane.flags
-        add_bad_pixels(expected, opened.first_header, opened.results, stored.number)
-        add_scaled_dark(expected, image, replace(stored, errors=None))
-        mask = expected.must
+            expected.required_bits |= plane.flags
+        add_bad_pixels(expected, opened.first_header, opened.results, stored_planes.number)
+        add_scaled_dark(expected, image, replace(stored_planes, errors=None))
+        mask = expected.required_bits
     return (mask & bits) != 0
 
 
@@ -314,58 +327,60 @@ def add_neighbours(expected, mask, pixels, step):
     Parameters
     ----------
     expected : ExpectedMask
-    mask : numpy.ndarray
-        (ny, nx), int16: of the product.
-    pixels : numpy.ndarray of float32, any byte order
-        (ny, nx): of the product.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Of the product.
+    pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
+        Of the product.
     step : float
         By how much pixels that are stored in steps are off.
     """
-    full = (mask & SATURATED) != 0
-    rows = int(full.any(axis=1).sum())
-    if not rows or rows * full.shape[1] < 2 * np.count_nonzero(full):
+    is_full = (mask & SATURATED) != 0
+    rows = int(is_full.any(axis=1).sum())
+    if not rows or rows * is_full.shape[1] < 2 * np.count_nonzero(is_full):
         return
-    neighbours = ndimage.binary_dilation(full, np.ones((3, 3))) & ~full
+    neighbours = ndimage.binary_dilation(is_full, np.ones((3, 3))) & ~is_full
     expected.add(BLEED, neighbours)
-    for column in np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED):
-        edges = np.flatnonzero(np.diff(np.r_[0, full[:, column].astype(np.int8), 0]))
+    for column in np.flatnonzero(is_full.sum(axis=0) >= _FEWEST_SATURATED):
+        edges = np.flatnonzero(np.diff(np.r_[0, is_full[:, column].astype(np.int8), 0]))
         for low, high in zip(edges[::2], edges[1::2], strict=True):
             if high - low >= _FEWEST_SATURATED:
-                _add_tail(
-                    expected,
-                    full,
-                    pixels=pixels,
-                    column=column,
-                    row=low - 1,
-                    direction=-1,
-                    step=step,
-                )
-                _add_tail(
-                    expected, full, pixels=pixels, column=column, row=high, direction=1, step=step
-                )
+                for start in (_TailStart(column, low - 1, -1), _TailStart(column, high, 1)):
+                    _add_tail(expected, is_full, pixels, start, step)
 
 
-def _add_tail(expected, full, *, pixels, column, row, direction, step):
+class _TailStart(NamedTuple):
+    """The first pixel beyond a saturated run of a column, and the direction of its tail.
+
+    Attributes
+    ----------
+    column, row : int
+    direction : {-1, 1}
+        Down or up.
+    """
+
+    column: int
+    row: int
+    direction: int
+
+
+def _add_tail(expected, is_full, pixels, start, step):
     """Expect the bit along a column while it is brighter than its surroundings.
 
     Parameters
     ----------
     expected : ExpectedMask
         Gets the bit.
-    full : numpy.ndarray of bool
-        Shape (ny, nx): saturated pixels.
-    pixels : numpy.ndarray
-        Shape (ny, nx), adu.
-    column, row : int
-        The first pixel beyond the saturated run.
-    direction : {-1, 1}
-        Down or up.
+    is_full : numpy.ndarray of shape (ny, nx), bool
+        Saturated pixels.
+    pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
+        Adu or electrons.
+    start : _TailStart
     step : float
         Half of the step in which pixels are stored; 0 for exact ones.
     """
-    ny, nx = full.shape
-    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
-    slack, is_sure = _END_IS_OPEN + (_END_IS_OPEN_IN_STEPS if step else 0.0), True
+    (ny, nx), (column, row, direction) = is_full.shape, start
+    sides = [c for c in (column - _COLUMN_DISTANCE, column + _COLUMN_DISTANCE) if 0 <= c < nx]
+    tolerance, is_sure = _END_TOLERANCE + (_END_TOLERANCE_IN_STEPS if step else 0.0), True
     while 0 <= row < ny:
         rows = np.arange(row, np.clip(row + direction * _ROWS_AT_ONCE, -1, ny), direction)
         block = np.asarray(pixels[rows], np.float64)
@@ -375,14 +390,16 @@ def _add_tail(expected, full, *, pixels, column, row, direction, step):
         lengths = []
         for side in (1, -1):
             with np.errstate(invalid="ignore"):
-                is_past_end = ~(excess > limit * (1 + side * slack) + 2 * side * step)
+                is_past_end = ~(excess > limit * (1 + side * tolerance) + 2 * side * step)
             lengths.append(int(np.argmax(is_past_end)) if is_past_end.any() else len(is_past_end))
-        sure, possible = (rows[:length] for length in lengths)
+        certain_rows, possible_rows = (rows[:length] for length in lengths)
         if is_sure:
-            expected.must[sure, column] |= np.where(full[sure, column], 0, BLEED).astype(np.int16)
-        expected.may[possible, column] |= np.where(full[possible, column], 0, BLEED).astype(
-            np.int16
-        )
+            expected.required_bits[certain_rows, column] |= np.where(
+                is_full[certain_rows, column], 0, BLEED
+            ).astype(np.int16)
+        expected.allowed_bits[possible_rows, column] |= np.where(
+            is_full[possible_rows, column], 0, BLEED
+        ).astype(np.int16)
         is_sure &= lengths[0] == len(rows)
         if lengths[1] < len(rows):
             return

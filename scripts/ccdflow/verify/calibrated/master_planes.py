@@ -16,12 +16,12 @@ from ccdflow.verify.reading.restated_numbers import (
     UNCALIBRATED,
     UNLIT,
 )
-from ccdflow.verify.reading.verdict import REPLACED, CannotRemake
+from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
-# Response below which a flat divides nothing: the pixel is not calibrated.
+# A pixel of a smaller response is divided by nothing, and is not calibrated.
 _LEAST_FLAT = 1e-3
-# Response below which a pixel is not lit.
-_UNLIT_BELOW = 0.2
+# A pixel of a smaller response is not lit.
+_LEAST_LIT_RESPONSE = 0.2
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
@@ -38,16 +38,16 @@ class MasterPlane:
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
-    data : numpy.ndarray
-        (ny, nx), float32: finite, as it is applied.
-    flags : numpy.ndarray
-        (ny, nx), int16: the bits that a frame's mask gets of it.
-    errors : numpy.ndarray or None
-        (ny, nx), float32: UNCERT.
+    data : numpy.ndarray of shape (ny, nx), float32
+        Finite, as it is applied.
+    flags : numpy.ndarray of shape (ny, nx), int16
+        The bits that a frame's mask gets of it.
+    errors : numpy.ndarray of shape (ny, nx), float32, or None
+        UNCERT.
     header, first_header : astropy.io.fits.Header
         Of the image and of the first HDU.
-    light : dict
-        Of a dark: {place: its expected light}, filled by `expected_dark_light`.
+    light : dict of str to numpy.ndarray of shape (k, m), float32
+        Of a dark: the expected light by the text of a place, filled by `expected_dark_light`.
     """
 
     kind: str
@@ -112,32 +112,34 @@ def _plane_of(path, hdu, kind, section, size, time):
         Of the file: a file that was replaced is read again.
     """
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
-    with fits.open(path) as opened:
-        data = _native_array(opened[hdu].data, np.float32)
-        names = [each.name for each in opened]
+    with fits.open(path) as hdus:
+        data = _native_array(hdus[hdu].data, np.float32)
+        names = [hdu_of_file.name for hdu_of_file in hdus]
         suffix = str(hdu) if hdu else ""
-        stored = np.zeros(data.shape, np.int16)
+        stored_mask = np.zeros(data.shape, np.int16)
         if f"MASK{suffix}" in names:
-            stored = _native_array(opened[f"MASK{suffix}"].data, np.int16)
+            stored_mask = _native_array(hdus[f"MASK{suffix}"].data, np.int16)
         errors = None
         if kind != "bias" and f"UNCERT{suffix}" in names:
-            errors = _native_array(opened[f"UNCERT{suffix}"].data, np.float32)
-        first_header, header = opened[0].header.copy(), opened[hdu].header.copy()
+            errors = _native_array(hdus[f"UNCERT{suffix}"].data, np.float32)
+        first_header, header = hdus[0].header.copy(), hdus[hdu].header.copy()
         has_errors = f"UNCERT{suffix}" in names
-    flags = (stored & ~_BITS_OF_FRAMES) | np.where(stored & _BITS_OF_FRAMES, UNCALIBRATED, 0)
-    absent = ~np.isfinite(data)
-    if absent.all():
+    flags = (stored_mask & ~_BITS_OF_FRAMES) | np.where(
+        stored_mask & _BITS_OF_FRAMES, UNCALIBRATED, 0
+    )
+    is_absent = ~np.isfinite(data)
+    if is_absent.all():
         reason = f"its {kind} {path.name} has no pixel with a value"
-        raise CannotRemake(reason, REPLACED)
-    flags[absent] |= UNCALIBRATED
+        raise CannotRemake(reason, SOURCE_REPLACED)
+    flags[is_absent] |= UNCALIBRATED
     if kind == "flat":
         if f"MASK{suffix}" not in names:
-            flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
-        low = ~absent & (data < np.float32(_LEAST_FLAT))
-        flags[low] |= UNCALIBRATED
-        data[absent | low] = 1.0
-    elif absent.any():
-        data[absent] = np.median(data[~absent])
+            flags[~is_absent & (data < np.float32(_LEAST_LIT_RESPONSE))] |= UNLIT
+        is_low = ~is_absent & (data < np.float32(_LEAST_FLAT))
+        flags[is_low] |= UNCALIBRATED
+        data[is_absent | is_low] = 1.0
+    elif is_absent.any():
+        data[is_absent] = np.median(data[~is_absent])
     if has_errors and errors is None:
         # The errors of a bias are a scatter, which is smoothed: `standard_errors.VarianceTerms`
         # leaves them alone.
@@ -180,16 +182,16 @@ def expected_dark_light(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first_header.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        sampled = np.concatenate(tiles(len(values), _TILE_SIDE)[1])
-        surroundings = SmoothLight(values[sampled], len(values), _TILE_SIDE)
+        sampled_rows = np.concatenate(tiles(len(values), _TILE_SIDE)[1])
+        surroundings = SmoothLight(values[sampled_rows], len(values), _TILE_SIDE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))
             smooth = surroundings.rows(rows.start, rows.stop)
             error = errors[rows].astype(np.float64)
-            stands_out = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2
+            is_outlier = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2
             light[rows] = np.maximum(
-                np.where(stands_out, values[rows], smooth), -_LEAST_LIGHT * error
+                np.where(is_outlier, values[rows], smooth), -_LEAST_LIGHT * error
             )
         plane.light[key] = light
     return plane.light[key]

@@ -31,7 +31,7 @@ from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 
-# The noise of the sky is measured in this many rows.
+# The noise of the sky is measured in this many rows, as in the product.
 _SKY_ROWS = 32
 # Compared pixels lie this many columns apart: neighbours share a star.
 _SKY_LAG = 4
@@ -43,16 +43,20 @@ _SKY_ITERATIONS = 4
 _SKY_QUANTILES = 4001
 # Variance of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334
-# Adu below which a pixel less its level may be saturated: levels differ along the rows.
+# Adu by which a pixel less its level may be below the limit and saturated: levels differ along the
+# rows.
 _SATURATION_MARGIN = 3.0
-# Relative, of the noise of the sky: pixels are float32, and the median of their squares jumps.
+# Relative tolerance of the noise of the sky: pixels are float32, and the median of their squares
+# jumps.
 _SKY_PART = 1e-3
-# SATURATE follows from the response that this part of a flat's pixels does not exceed, and from no
-# smaller response than the second number.
-_BRIGHTEST_PART, _LEAST_FLAT = 0.999, 1e-3
-# Every 8th row and 4th column, of which the product's medians are.
+# SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
+# pixel counts for nothing. It is `_TOP_SHARE` of calibrate/image_figures.py.
+_BRIGHTEST_PART = 0.999
+# SATURATE follows from no smaller response than this.
+_LEAST_FLAT = 1e-3
+# Every 8th row and 4th column: the sample of which the product's medians are.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
-# Every 4th row and column of a flat, of which its product's brightest response is.
+# Every 4th row and column of a flat: the sample of which the product's brightest response is.
 _SAMPLED_OF_FLAT = np.s_[::4, ::4]
 # Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60
@@ -73,7 +77,7 @@ class CalibratedImage:
         That the product is to have.
     converts : bool
         Whether adu become electrons.
-    without_level : tuple of (slice, slice)
+    places_without_level : tuple of (slice, slice)
         Parts whose overscan is saturated.
     """
 
@@ -83,23 +87,23 @@ class CalibratedImage:
     readouts: list[VerifiedAmplifier]
     unit: str
     converts: bool
-    without_level: tuple[tuple[slice, slice], ...] = ()
+    places_without_level: tuple[tuple[slice, slice], ...] = ()
 
     @cached_property
     def has_remade_errors(self):
-        """Which pixels have errors that are made again: (ny, nx) bool.
+        """Whether the error of each pixel is made again: (ny, nx) bool.
 
         The light of pixels beside rows without a level is estimated in another way.
         """
-        remade = self.covered.copy()
-        for y, x in self.without_level:
-            beside = (slice(max(each.start - 1, 0), each.stop + 1) for each in (y, x))
-            remade[tuple(beside)] = False
-        return remade
+        is_remade = self.is_covered.copy()
+        for y, x in self.places_without_level:
+            surroundings = (slice(max(each.start - 1, 0), each.stop + 1) for each in (y, x))
+            is_remade[tuple(surroundings)] = False
+        return is_remade
 
     @cached_property
-    def covered(self):
-        """Which pixels an amplifier has: (ny, nx) bool."""
+    def is_covered(self):
+        """Whether each pixel belongs to an amplifier: (ny, nx) bool."""
         covered_pixels = np.zeros(self.reduced.shape, bool)
         for readout in self.readouts:
             covered_pixels[readout.place] = True
@@ -120,8 +124,8 @@ class CalibratedImage:
 
         Returns
         -------
-        image, terms : numpy.ndarray
-            (k, nx), float64; the largest term of each pixel's sum, in its unit.
+        image, terms : numpy.ndarray of shape (k, nx), float64
+            The pixels, and the largest term of each pixel's sum, in its unit.
         """
         ccd = CCDData(self.reduced[rows].astype(np.float64), unit=units.adu)
         terms = np.abs(ccd.data)
@@ -137,7 +141,7 @@ class CalibratedImage:
                 if kind == "bias":
                     ccd = ccdproc.subtract_bias(ccd, master, add_keyword=None)
                 else:
-                    ccd = less_dark(ccd, master, self.scale)
+                    ccd = subtract_dark(ccd, master, self.scale)
                 terms = np.fmax(terms, np.abs(pixels * (self.scale if kind == "dark" else 1.0)))
             image = np.array(ccd.data)
             return (self._multiply_by_gains(image, rows), self._multiply_by_gains(terms, rows))
@@ -151,15 +155,15 @@ class CalibratedImage:
         gains, all_pixels = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
         for readout in self.readouts[:1] if len(gains) == 1 else self.readouts:
             y, x = all_pixels if len(gains) == 1 else readout.place
-            inside = np.flatnonzero((index >= (y.start or 0)) & (index < y.stop))
-            if inside.size:
-                part = CCDData(image[inside, x], unit=units.adu)
+            rows_inside = np.flatnonzero((index >= (y.start or 0)) & (index < y.stop))
+            if rows_inside.size:
+                part = CCDData(image[rows_inside, x], unit=units.adu)
                 gain = readout.gain * units.electron / units.adu
-                image[inside, x] = ccdproc.gain_correct(part, gain).data
+                image[rows_inside, x] = ccdproc.gain_correct(part, gain).data
         return image
 
 
-def less_dark(ccd, master, scale):
+def subtract_dark(ccd, master, scale):
     """Return an image less a dark times a scale, by ccdproc.
 
     Parameters
@@ -184,14 +188,14 @@ def less_dark(ccd, master, scale):
     )
 
 
-def saturation(header, reduced, tail):
+def saturation(header, reduced_header, tail):
     """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Of the calibrated image.
-    reduced : astropy.io.fits.Header
+    reduced_header : astropy.io.fits.Header
         Of the reduced frame.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
@@ -200,20 +204,20 @@ def saturation(header, reduced, tail):
     -------
     float or None
     """
-    top = number_of_card(card(reduced, "AMPSAT", tail))
+    top = number_of_card(card(reduced_header, "AMPSAT", tail))
     return number_of_card(card(header, "SATMEAS", tail)) if top is None else top
 
 
-def saturated_pixels(image, cards, header, readouts, *, more=0.0):
+def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     """Return which reduced pixels are saturated, by a value less the level that was subtracted.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32, any byte order
-    cards, header : astropy.io.fits.Header
+    header, reduced_header : astropy.io.fits.Header
         Of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
-    more : float
+    margin : float
         Adu that are added to the value.
 
     Returns
@@ -221,19 +225,19 @@ def saturated_pixels(image, cards, header, readouts, *, more=0.0):
     numpy.ndarray of shape (ny, nx), bool
         True for a saturated pixel.
     """
-    full = np.zeros(image.shape, bool)
+    is_full = np.zeros(image.shape, bool)
     for readout in readouts:
-        top = saturation(cards, header, readout.tail)
+        top = saturation(header, reduced_header, readout.tail)
         if top is None:
             continue
-        level = number_of_card(card(header, "BIASLVL", readout.tail))
+        level = number_of_card(card(reduced_header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
         # The level of the card has six digits: between these limits a pixel may be either.
-        full[readout.place] = image[readout.place] >= np.float32(top + more)
-    return full
+        is_full[readout.place] = image[readout.place] >= np.float32(top + margin)
+    return is_full
 
 
-def check_sky(header, image, noise, smooth, mask):
+def check_sky(header, image, noise, smooth_light, mask):
     """Compare level, noise and predicted noise of the sky with those of the same rows.
 
     Parameters
@@ -242,7 +246,7 @@ def check_sky(header, image, noise, smooth, mask):
         Of the calibrated image.
     image : CalibratedImage
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
-    smooth : ccdflow.verify.detector.photon_light.SmoothLight or None
+    smooth_light : ccdflow.verify.detector.photon_light.SmoothLight or None
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         The product's: pixels that have a flag do not count.
 
@@ -256,47 +260,66 @@ def check_sky(header, image, noise, smooth, mask):
     rows = np.unique(rows)
     first, second = (image.rows(np.minimum(rows + step, ny - 1))[0] for step in (0, 1))
     if mask is not None:
-        flagged, after = (mask[np.minimum(rows + step, ny - 1)] != 0 for step in (0, 1))
-        good = np.where(flagged, np.nan, first), np.where(after, np.nan, second)
+        is_flagged, is_flagged_in_next = (
+            mask[np.minimum(rows + step, ny - 1)] != 0 for step in (0, 1)
+        )
+        values_without_flagged = (
+            np.where(is_flagged, np.nan, first),
+            np.where(is_flagged_in_next, np.nan, second),
+        )
         lag = min(_SKY_LAG, nx - 1)
-        has_good_pixels = np.isfinite(good[1][:, lag:] - good[0][:, : nx - lag]).any()
+        has_good_pixels = np.isfinite(
+            values_without_flagged[1][:, lag:] - values_without_flagged[0][:, : nx - lag]
+        ).any()
         if has_good_pixels:
-            first, second = good
+            first, second = values_without_flagged
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]
     if not values.size:
         return
     # Chosen: a median near 0 has the rounding of its terms.
-    _same_unless_unknown(header, "SKYLVL", float(np.median(values)), least=1e-5)
+    _check_unless_unknown(header, "SKYLVL", float(np.median(values)), atol=1e-5)
     lag = min(_SKY_LAG, nx - 1)
     steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     if steps.size:
-        _same_unless_unknown(header, "SKYRMS", _clipped_scatter(steps) / 2**0.5, part=_SKY_PART)
+        _check_unless_unknown(header, "SKYRMS", _clipped_scatter(steps) / 2**0.5, rtol=_SKY_PART)
     # Pixels outside all amplifiers have no error that means anything.
-    if noise is not None and noise.is_exact and image.covered.all():
-        predicted = np.concatenate([_predicted_noise(noise, smooth, row, nx) for row in rows])
+    if noise is not None and noise.is_exact and image.is_covered.all():
+        predicted = np.concatenate([_predicted_noise(noise, smooth_light, row, nx) for row in rows])
         if mask is not None and has_good_pixels:
-            predicted[flagged] = np.nan
+            predicted[is_flagged] = np.nan
         expected = expected_scatter(predicted)
-        _same_unless_unknown(header, "SKYPRED", expected, part=_SKY_PART)
+        _check_unless_unknown(header, "SKYPRED", expected, rtol=_SKY_PART)
 
 
-def _predicted_noise(noise, smooth, row, nx):
+def _predicted_noise(noise, smooth_light, row, nx):
     """Return the noise that is predicted for the pixels of a row.
 
     Parameters
     ----------
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms
-    smooth : ccdflow.verify.detector.photon_light.SmoothLight
+    smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
     row, nx : int
         The row, and its number of pixels.
     """
     rows = slice(row, row + 1)
     flat, flat_variance = noise.flat_and_variance(rows, nx)
-    before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
-    lit = standard_errors.limited_light(smooth.rows(row, row + 1), before, flat, photon)
-    return np.sqrt(noise.with_light(before, lit, flat, flat_variance, photon)) / flat
+    variance_without_light, photon_variance = (
+        noise.variance_without_light(rows, nx),
+        noise.photon_variances(rows, nx),
+    )
+    light = standard_errors.limited_light(
+        smooth_light.rows(row, row + 1), variance_without_light, flat, photon_variance
+    )
+    return (
+        np.sqrt(
+            noise.variance_with_light(
+                variance_without_light, light, flat, flat_variance, photon_variance
+            )
+        )
+        / flat
+    )
 
 
 def _clipped_scatter(steps):
@@ -304,8 +327,8 @@ def _clipped_scatter(steps):
     squares = steps**2
     sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
     for _ in range(_SKY_ITERATIONS):
-        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
-        sigma = (float(np.mean(kept)) / _KEPT_VARIANCE) ** 0.5
+        kept_squares = squares[squares <= (_SKY_CLIP * sigma) ** 2]
+        sigma = (float(np.mean(kept_squares)) / _KEPT_VARIANCE) ** 0.5
     return sigma
 
 
@@ -341,8 +364,8 @@ def expected_scatter(errors):
     return sigma
 
 
-def _same_unless_unknown(
-    header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING
+def _check_unless_unknown(
+    header, keyword, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING
 ):
     """Compare a card with a figure; a figure that is not finite is written as `unknown`.
 
@@ -352,11 +375,11 @@ def _same_unless_unknown(
     keyword : str
     value : float
         The figure as made again.
-    part, least : float
+    rtol, atol : float
         Tolerance: fraction of the value, and the least of it.
     """
     if header.get(keyword) != "unknown" or np.isfinite(value):
-        check_value(keyword, header.get(keyword), value, part=part, least=least)
+        check_value(keyword, header.get(keyword), value, rtol=rtol, atol=atol)
 
 
 def check_noise_cards(header, image, noise):
@@ -374,26 +397,26 @@ def check_noise_cards(header, image, noise):
     Differs
         If a card of the noise has another value.
     """
-    if noise is None or not image.covered.all():
+    if noise is None or not image.is_covered.all():
         return
     factor = max(noise.factor(readout) for readout in noise.readouts)
     for kind, keyword in (("dark", "MDNOISE"), ("flat", "MFNOISE")):
         plane = image.planes.get(kind)
         if plane is None or not plane.is_modelled:
             continue
-        part = plane.errors[_SAMPLED_PIXELS].astype(np.float64)
-        part = part / plane.data[_SAMPLED_PIXELS] if kind == "flat" else part
-        value = float(np.median(part**2)) ** 0.5
+        sample = plane.errors[_SAMPLED_PIXELS].astype(np.float64)
+        sample = sample / plane.data[_SAMPLED_PIXELS] if kind == "flat" else sample
+        value = float(np.median(sample**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
-        check_value(keyword, header.get(keyword), value, part=DERIVED_ROUNDING)
+        check_value(keyword, header.get(keyword), value, rtol=DERIVED_ROUNDING)
     bias, dark = image.planes.get("bias"), image.planes.get("dark")
-    is_other = noise.dark_bias_variance > 0 and dark is not None
-    if is_other if bias is None else bias.errors is None:
+    has_other_bias = noise.dark_bias_variance > 0 and dark is not None
+    if has_other_bias if bias is None else bias.errors is None:
         check_value(
             "MBNOISE",
             header.get("MBNOISE"),
             _noise_of_bias(noise, image, factor),
-            part=DERIVED_ROUNDING,
+            rtol=DERIVED_ROUNDING,
         )
 
 
@@ -407,17 +430,17 @@ def _noise_of_bias(noise, image, factor):
     if "bias" not in image.planes:
         return other_variance**0.5
     dark = image.planes.get("dark")
-    is_same = dark is not None and str(dark.first_header.get("BIASKEY", "")) == (
+    has_same_bias = dark is not None and str(dark.first_header.get("BIASKEY", "")) == (
         image.account.masters["bias"].key
     )
-    share = abs(1.0 - noise.scale) if is_same else 1.0
-    noise_of_own = (
+    share = abs(1.0 - noise.scale) if has_same_bias else 1.0
+    noise_of_applied_bias = (
         share * factor * noise.noise_of_bias(image.planes["bias"].frames) if share else 0.0
     )
-    return (noise_of_own**2 + other_variance) ** 0.5
+    return (noise_of_applied_bias**2 + other_variance) ** 0.5
 
 
-def check_saturation(header, image, reduced):
+def check_saturation(header, image, reduced_header):
     """Compare SATURATE with AMPSAT, SATMEAS or AMPTOP, taken through the masters.
 
     Parameters
@@ -425,7 +448,7 @@ def check_saturation(header, image, reduced):
     header : astropy.io.fits.Header
         Of the calibrated image.
     image : CalibratedImage
-    reduced : astropy.io.fits.Header
+    reduced_header : astropy.io.fits.Header
         Of the reduced frame.
 
     Raises
@@ -435,13 +458,15 @@ def check_saturation(header, image, reduced):
     """
     levels = []
     for readout in image.readouts:
-        tops = [
-            saturation(header, reduced, readout.tail), raw_top(reduced, readout.tail)
+        saturated_values = [
+            saturation(header, reduced_header, readout.tail), raw_top(reduced_header, readout.tail)
         ]  # fmt: skip
-        if tops == [None, None]:
+        if saturated_values == [None, None]:
             return
-        value = min(top for top in tops if top is not None)
-        value -= number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0
+        value = min(
+            saturated_value for saturated_value in saturated_values if saturated_value is not None
+        )
+        value -= number_of_card(card(reduced_header, "BIASLVL", readout.tail)) or 0.0
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:
                 part = image.planes[kind].data[readout.place]
@@ -450,64 +475,63 @@ def check_saturation(header, image, reduced):
             part = image.planes["flat"].data[readout.place]
             value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), _LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
-    check_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED_ROUNDING)
+    check_value("SATURATE", header.get("SATURATE"), min(levels), rtol=DERIVED_ROUNDING)
 
 
-def smooth_of(image):
+def smooth_light_of(image):
     """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image (ny, nx)."""
     rows = np.concatenate(photon_light.tiles(len(image.reduced))[1])
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 
-def check_errors(error, image, noise, smooth, *, calibrated, step, bad):
+def check_errors(stored_planes, image, smooth_light, has_no_light):
     """Compare the standard errors of an image with those of the header's terms.
 
     Parameters
     ----------
-    error : numpy.ndarray of shape (ny, nx), float32, any byte order
-        The product's standard errors.
+    stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
+        Of the product, with its errors and their noise. Its pixels are compared with the errors,
+        but where they are stored in steps: then the errors are made of those before the rounding.
     image : CalibratedImage
-    noise : VarianceTerms
-    smooth : SmoothLight
-        The smooth light of the frame.
-    calibrated : numpy.ndarray of shape (ny, nx), float32, any byte order, or None
-        The frame made again; None where it is made here.
-    step : float
-        Step of quantised standard errors; 0 where they are exact.
-    bad : numpy.ndarray of shape (ny, nx), bool
+    smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
+        Of the frame.
+    has_no_light : numpy.ndarray of shape (ny, nx), bool
         Pixels that do not count for the errors of their neighbours.
 
     Returns
     -------
     str
-        How closely.
+        The closeness of the comparison, in words.
 
     Raises
     ------
     Differs
         If an error differs by more than the rounding allows.
     """
-    ny, nx = error.shape
-    wrong, ratios = 0, []
+    errors, noise, step = stored_planes.errors, stored_planes.noise, stored_planes.error_step
+    ny, nx = errors.shape
+    wrong_count, ratios = 0, []
     for low in range(0, ny, standard_errors.block_rows(nx)):
         rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
-        stored_errors = error[rows].astype(np.float64)
+        stored_errors = errors[rows].astype(np.float64)
         pixels = (
-            image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
+            image.rows(index)[0].astype(np.float32)
+            if stored_planes.step
+            else stored_planes.pixels[index]
         )
-        smooth_rows = smooth.rows(index[0], index[-1] + 1)[index - index[0]]
-        pixels = _fill_pixels(pixels.astype(float), bad[index], smooth_rows)
-        is_wrong, expected = standard_errors.wrong_in(
-            stored_errors, pixels, rows=rows, noise=noise, smooth=smooth, step=step
+        smooth_rows = smooth_light.rows(index[0], index[-1] + 1)[index - index[0]]
+        pixels = _fill_pixels(pixels.astype(float), has_no_light[index], smooth_rows)
+        is_wrong, expected = standard_errors.find_wrong_errors(
+            stored_errors, pixels, rows=rows, noise=noise, smooth_light=smooth_light, step=step
         )
-        wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
+        wrong_count += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
         has_error = image.has_remade_errors[rows] & np.isfinite(stored_errors) & (expected > 0)
         if has_error.any():
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
-    if noise.is_exact and wrong:
-        raise Differs(f"{wrong} standard errors differ from those by the header's terms")
+    if noise.is_exact and wrong_count:
+        raise Differs(f"{wrong_count} standard errors differ from those by the header's terms")
     if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.SCATTER_ROUNDING_PART:
         raise Differs("the standard errors differ from those by the header's terms")
     return "its standard errors " + (
@@ -517,14 +541,14 @@ def check_errors(error, image, noise, smooth, *, calibrated, step, bad):
     )
 
 
-def _fill_pixels(pixels, bad, smooth):
+def _fill_pixels(pixels, has_no_light, smooth_light):
     """Return rows whose bad pixels have the mean of the good ones beside them, or smooth light."""
-    padded = np.pad(np.where(bad, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
-    beside = np.stack([padded[:, :-2], padded[:, 2:]])
-    is_good = np.isfinite(beside)
+    padded_pixels = np.pad(np.where(has_no_light, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
+    side_pixels = np.stack([padded_pixels[:, :-2], padded_pixels[:, 2:]])
+    is_good = np.isfinite(side_pixels)
     count = is_good.sum(axis=0)
-    mean = np.where(is_good, beside, 0.0).sum(axis=0) / np.maximum(count, 1)
-    return np.where(bad, np.where(count > 0, mean, smooth), pixels)
+    mean = np.where(is_good, side_pixels, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return np.where(has_no_light, np.where(count > 0, mean, smooth_light), pixels)
 
 
 def check_overscan_noise(header, image, noise):
@@ -543,20 +567,11 @@ def check_overscan_noise(header, image, noise):
         If OSCNOISE has another value.
     """
     for readout in image.readouts:
-        written = number_of_card(card(header, "OSCNOISE", readout.tail))
-        if written is None:
+        card_value = number_of_card(card(header, "OSCNOISE", readout.tail))
+        if card_value is None:
             continue
         if number_of_card(card(header, "BIASLVL", readout.tail)) is None:
-            check_value("OSCNOISE", written, 0.0)
+            check_value("OSCNOISE", card_value, 0.0)
             continue
-        factor = noise.factor(readout) * noise.shares**0.5
-        keyword, read_noise = f"OSCNOISE{readout.tail}", readout.read_noise
-        check_level_noise(
-            keyword,
-            written,
-            header=header,
-            tail=readout.tail,
-            read_noise=read_noise,
-            rounding=readout.rounding,
-            factor=factor,
-        )
+        factor = noise.factor(readout) * noise.level_shares**0.5
+        check_level_noise("OSCNOISE", card_value, header, readout, factor=factor)

@@ -19,8 +19,8 @@ _MOST_CELLS = 16
 _LEAST_SIDE = 16
 
 
-def flat_over_factor(flat, first_header, reduced, results, image):
-    """Return a flat over the factor for the shutter.
+def flat_over_factor(flat, first_header, reduced_header, results, image_number):
+    """Return a flat divided by the factor for the shutter: docs/detector.md.
 
     A pixel whose shutter is open for delta seconds less has (t - delta) / t of a frame's light, and
     the mean of (t - delta) / (t - mean of delta) of the flats'.
@@ -28,10 +28,10 @@ def flat_over_factor(flat, first_header, reduced, results, image):
     Parameters
     ----------
     flat : ccdflow.verify.calibrated.master_planes.MasterPlane
-    first_header, reduced : astropy.io.fits.Header
+    first_header, reduced_header : astropy.io.fits.Header
         First headers of the calibrated and of the reduced frame.
     results : pathlib.Path
-    image : int
+    image_number : int
         Images of the frame before this one.
 
     Returns
@@ -47,9 +47,9 @@ def flat_over_factor(flat, first_header, reduced, results, image):
     name = unquote(first_header["SHUTCOR"], errors="surrogateescape")
     path = master_file(NamedMaster(name, first_header["SHUTKEY"]), "map of the shutter", results)
     with fits.open(path, memmap=False) as hdus:
-        excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
+        excess, error = (np.array(hdus[1 + 2 * image_number + n].data, float) for n in (0, 1))
     mean_dead_time = number_of_card(first_header.get("SHUTMEAN")) or 0.0
-    seconds, *flat_seconds = _seconds_of_members(flat, reduced, results)
+    seconds, *flat_seconds = _seconds_of_members(flat, reduced_header, results)
     shape = flat.data.shape
     excess_of_pixels = _stretch_cells(excess, shape)
     factor_in_flat = np.mean(
@@ -69,10 +69,10 @@ def flat_over_factor(flat, first_header, reduced, results, image):
     return replace(flat, data=data, errors=(data * np.sqrt(relative)).astype(np.float32))
 
 
-def _seconds_of_members(flat, reduced, results):
+def _seconds_of_members(flat, reduced_header, results):
     """Return the seconds of a frame, and of each member of its flat."""
     names = [str(flat.first_header[word]) for word in flat.first_header if word.startswith("IMC")]
-    headers = [reduced]
+    headers = [reduced_header]
     for name in names:
         path = results / product_of(unquote(name, errors="surrogateescape"))
         if not path.is_file():
@@ -102,12 +102,12 @@ def _interpolate_cells(values, size):
     count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)
     centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)
-    out = np.array([np.interp(pixels, centres, column) for column in values.T]).T
+    pixel_values = np.array([np.interp(pixels, centres, column) for column in values.T]).T
     if count > 2:
-        for outer, nearest in (
+        for is_outer, nearest in (
             (pixels < centres[0], slice(0, 3)), (pixels > centres[-1], slice(-3, None)),
         ):  # fmt: skip
-            middle = centres[nearest].mean()
-            terms = np.linalg.solve(np.vander(centres[nearest] - middle, 3), values[nearest])
-            out[outer] = np.vander(pixels[outer] - middle, 3) @ terms
-    return out
+            origin = centres[nearest].mean()
+            terms = np.linalg.solve(np.vander(centres[nearest] - origin, 3), values[nearest])
+            pixel_values[is_outer] = np.vander(pixels[is_outer] - origin, 3) @ terms
+    return pixel_values

@@ -44,16 +44,16 @@ class VarianceTerms:
         On the dark.
     constants : list of float
         Variance that all pixels of an amplifier have, adu^2.
-    singles : list of float
+    pixel_variances : list of float
         Variance of a pixel without light in one frame, adu^2.
-    shares : float
-        Squares of the shares of the levels of the frame and of its masters' rows.
+    level_shares : float
+        Sum of the squared shares that the levels of the frame and of its masters have in a row.
     converts : bool
         Whether adu become electrons.
     is_in_electrons : bool
         Whether the reduced frame is in electrons.
     is_exact : bool
-        Whether the header says all that the errors follow from.
+        Whether the header has all values that the errors follow from.
     dark_bias_variance : float
         Mean over the amplifiers of the variance of a bias that was subtracted from the dark alone,
         adu^2.
@@ -63,8 +63,8 @@ class VarianceTerms:
     planes: dict[str, MasterPlane]
     scale: float
     constants: list[float]
-    singles: list[float]
-    shares: float
+    pixel_variances: list[float]
+    level_shares: float
     converts: bool
     is_in_electrons: bool
     is_exact: bool
@@ -74,11 +74,11 @@ class VarianceTerms:
         """Return the value of one adu in the product."""
         return readout.gain if self.converts else 1.0
 
-    def photon(self, readout):
+    def photon_variance(self, readout):
         """Return the variance of a unit of light."""
         return 1.0 if self.is_in_electrons else self.factor(readout) / readout.photon_gain
 
-    def photons(self, rows, nx):
+    def photon_variances(self, rows, nx):
         """Return the variance of a unit of light of each pixel of some rows.
 
         Parameters
@@ -91,8 +91,8 @@ class VarianceTerms:
         numpy.ndarray of shape (k, nx), float64
         """
         variances = np.zeros((rows.stop - rows.start, nx))
-        for readout, inside, _ in self.pieces(rows):
-            variances[inside] = self.photon(readout)
+        for readout, place_in_rows, _ in self.pieces(rows):
+            variances[place_in_rows] = self.photon_variance(readout)
         return variances
 
     def pieces(self, rows):
@@ -127,7 +127,7 @@ class VarianceTerms:
         light = expected_dark_light(plane, readout.place)
         return variance, light[place[0].start - first : place[0].stop - first]
 
-    def without_light(self, rows, nx):
+    def variance_without_light(self, rows, nx):
         """Return the variance of some rows without their light, before the flat.
 
         Parameters
@@ -140,13 +140,15 @@ class VarianceTerms:
         numpy.ndarray of shape (k, nx), float64
         """
         variances = np.zeros((rows.stop - rows.start, nx))
-        for (readout, inside, place), constant in self._with_constants(rows):
+        for (readout, place_in_rows, place), constant in self._with_constants(rows):
             factor = self.factor(readout)
-            variances[inside] = factor**2 * constant
+            variances[place_in_rows] = factor**2 * constant
             if "dark" in self.planes:
                 variance, light = self.dark_variance_and_light(readout, place)
-                variances[inside] += (factor * self.scale) ** 2 * variance
-                variances[inside] += self.scale * factor * self.photon(readout) * light
+                variances[place_in_rows] += (factor * self.scale) ** 2 * variance
+                variances[place_in_rows] += (
+                    self.scale * factor * self.photon_variance(readout) * light
+                )
         return variances
 
     def _with_constants(self, rows):
@@ -161,7 +163,7 @@ class VarianceTerms:
             * sum(not n % 4 for n in range(x.start, x.stop))
             for y, x in (readout.place for readout in self.readouts)
         ]
-        return float(np.median(np.repeat(self.singles, sizes))) ** 0.5 / frames**0.5
+        return float(np.median(np.repeat(self.pixel_variances, sizes))) ** 0.5 / frames**0.5
 
     def flat_and_variance(self, rows, nx):
         """Return the flat of some rows, and its relative variance.
@@ -182,18 +184,20 @@ class VarianceTerms:
         flat = plane.data[rows].astype(np.float64)
         return flat, (plane.errors[rows] / flat) ** 2
 
-    def with_light(self, before, light, flat, flat_variance, photon):
+    def variance_with_light(
+        self, variance_without_light, light, flat, flat_variance, photon_variance
+    ):
         """Return the variance of pixels with their light, before the flat.
 
         Parameters
         ----------
-        before : numpy.ndarray of any shape, float64
+        variance_without_light : numpy.ndarray of any shape, float64
             Variance without light, before the flat.
         light : numpy.ndarray of the same shape, float64
             In the product's unit, after the flat.
         flat, flat_variance : numpy.ndarray of the same shape, float64, or float
             The flat and its relative variance.
-        photon : numpy.ndarray of the same shape, float64, or float
+        photon_variance : numpy.ndarray of the same shape, float64, or float
             Variance of a unit of light.
 
         Returns
@@ -201,7 +205,7 @@ class VarianceTerms:
         numpy.ndarray of the same shape, float64
         """
         flat_light = light * flat
-        return before + flat_light**2 * flat_variance + flat_light * photon
+        return variance_without_light + flat_light**2 * flat_variance + flat_light * photon_variance
 
 
 def variance_terms_of(header, readouts, planes, account, *, converts, is_in_electrons):
@@ -224,28 +228,36 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
         return None
     share, scale, dark_bias_variance = _shares_of_masters(planes, account)
     bias, dark = planes.get("bias"), planes.get("dark")
-    shares = 1.0 + sum(
+    level_shares = 1.0 + sum(
         part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
-    constants, singles, dark_bias_variances = [], [], []
+    constants, pixel_variances, dark_bias_variances = [], [], []
     for readout in readouts:
         factor = readout.gain if converts else 1.0
         level = number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0
-        single, rows = readout.read_noise**2 + readout.rounding, (level / factor) ** 2 / shares
-        total = single + rows
-        singles.append(total)
+        variance_of_frame, level_variance = (
+            readout.read_noise**2 + readout.rounding,
+            (level / factor) ** 2 / level_shares,
+        )
+        pixel_variance = variance_of_frame + level_variance
+        pixel_variances.append(pixel_variance)
         dark_bias_variances.append(
-            dark_bias_variance * (1 + rows / single) if single else dark_bias_variance
+            dark_bias_variance * (1 + level_variance / variance_of_frame)
+            if variance_of_frame
+            else dark_bias_variance
         )
         constants.append(
-            total + dark_bias_variances[-1] + share**2 * total / (bias.frames if bias else 1)
+            pixel_variance
+            + dark_bias_variances[-1]
+            + share**2 * pixel_variance / (bias.frames if bias else 1)
         )
     is_exact = not (share and bias is not None and bias.errors is not None) and all(
         plane.is_modelled for kind, plane in planes.items() if kind != "bias"
     )
     return VarianceTerms(
-        readouts=readouts, planes=planes, scale=scale, constants=constants, singles=singles,
-        shares=shares, converts=converts, is_in_electrons=is_in_electrons, is_exact=is_exact,
+        readouts=readouts, planes=planes, scale=scale, constants=constants,
+        pixel_variances=pixel_variances, level_shares=level_shares, converts=converts,
+        is_in_electrons=is_in_electrons, is_exact=is_exact,
         dark_bias_variance=sum(dark_bias_variances) / len(dark_bias_variances),
     )  # fmt: skip
 
@@ -269,88 +281,97 @@ def _shares_of_masters(planes, account):
     return (0.0 if bias is None else 1.0), scale, dark_bias_variance
 
 
-def limited_light(light, before, flat, photon):
+def limited_light(light, variance_without_light, flat, photon_variance):
     """Return smooth light, raised where it is further below 0 than noise brings it.
 
     Parameters
     ----------
-    light, before, flat, photon : numpy.ndarray of one shape, float64, or float
-        As of `VarianceTerms.with_light`.
+    light, variance_without_light : numpy.ndarray of one shape, float64
+    flat, photon_variance : numpy.ndarray of the same shape, float64, or float
+        As of `VarianceTerms.variance_with_light`.
 
     Returns
     -------
     numpy.ndarray of the same shape, float64
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        lowest = np.fmin(np.sqrt(before), before / photon) / flat
+        lowest = (
+            np.fmin(np.sqrt(variance_without_light), variance_without_light / photon_variance)
+            / flat
+        )
     return np.maximum(light, -_LEAST_LIGHT * lowest)
 
 
-def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
-    """Return how many standard errors of some rows differ, and the ratio of the others.
+def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step=0.0):
+    """Return whether each standard error of some rows differs, and the expected errors.
 
     Parameters
     ----------
-    errors : numpy.ndarray of float64
-        (k, nx): UNCERT of the rows.
-    padded : numpy.ndarray of float64
-        (k + 2, nx): the calibrated pixels with a row on either side.
+    errors : numpy.ndarray of shape (k, nx), float64
+        UNCERT of the rows.
+    pixels_with_edges : numpy.ndarray of shape (k + 2, nx), float64
+        The calibrated pixels with a row on either side.
     rows : slice
     noise : VarianceTerms
-    smooth : ccdflow.verify.detector.photon_light.SmoothLight
+    smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
     step : float
         By how much errors that are stored in steps are off.
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray)
-        (k, nx), bool: True for an error that differs; and the expected errors, in the pixels' unit.
+    (numpy.ndarray, numpy.ndarray), of shape (k, nx), bool and float64
+        True for an error that differs; and the expected errors, in the unit of the pixels.
     """
-    nx = padded.shape[1]
+    nx = pixels_with_edges.shape[1]
     flat, flat_variance = noise.flat_and_variance(rows, nx)
-    before = noise.without_light(rows, nx)
-    photon = noise.photons(rows, nx)
-    light = limited_light(smooth.rows(rows.start, rows.stop), before, flat, photon)
-    variance = noise.with_light(before, light, flat, flat_variance, photon)
-    largest_photon = max(noise.photon(readout) for readout in noise.readouts)
-    bright = light_of_block(padded, light, variance, flat, largest_photon)
-    part = np.asarray(flat_variance).reshape(-1)[bright.places] if np.ndim(flat_variance) else 0.0
+    variance_without_light = noise.variance_without_light(rows, nx)
+    photon_variance = noise.photon_variances(rows, nx)
+    light = limited_light(
+        smooth_light.rows(rows.start, rows.stop), variance_without_light, flat, photon_variance
+    )
+    variance = noise.variance_with_light(
+        variance_without_light, light, flat, flat_variance, photon_variance
+    )
+    largest_photon = max(noise.photon_variance(readout) for readout in noise.readouts)
+    bright_pixels = light_of_block(pixels_with_edges, light, variance, flat, largest_photon)
+    places = bright_pixels.places
+    flat_of_bright = flat.reshape(-1)[places]
+    photon_of_bright = photon_variance.reshape(-1)[places]
+    variance_without_light_of_bright = variance_without_light.reshape(-1)[places]
+    is_varied_flat = np.ndim(flat_variance) > 0
+    flat_variance_of_bright = flat_variance.reshape(-1)[places] if is_varied_flat else 0.0
 
-    def variance_with(lights):
+    def variance_of_bright(light_of_bright):
         """Return the variance of the pixels that stand out, with other light."""
-        places = bright.places
-        lit = np.maximum(lights, 0)
-        return noise.with_light(
-            before.reshape(-1)[places],
-            lit,
-            flat.reshape(-1)[places],
-            part,
-            photon.reshape(-1)[places],
+        return noise.variance_with_light(
+            variance_without_light_of_bright,
+            np.maximum(light_of_bright, 0),
+            flat_of_bright,
+            flat_variance_of_bright,
+            photon_of_bright,
         )
 
     # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
     # and that light at the brightest of the pixels around.
-    replaced = variance.reshape(-1)[bright.places].copy()
-    replaced += (
-        bright.brightest * flat.reshape(-1)[bright.places] * photon.reshape(-1)[bright.places]
-    )
-    variance.reshape(-1)[bright.places] = variance_with(bright.light)
+    replaced_variance = variance.reshape(-1)[places].copy()
+    replaced_variance += bright_pixels.brightest * flat_of_bright * photon_of_bright
+    variance.reshape(-1)[places] = variance_of_bright(bright_pixels.light)
     limit = np.full(variance.shape, CARD_ROUNDING_PART)
     # Without a value, as in an amplifier that the flat does not light, there is no error either.
     with np.errstate(invalid="ignore"):
-        limit.reshape(-1)[bright.places] += (
-            _SUM_ROUNDING * replaced / variance.reshape(-1)[bright.places]
+        limit.reshape(-1)[places] += (
+            _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]
         )
         expected = np.sqrt(variance) / flat
         is_wrong = np.abs(errors - expected) > limit * expected + step
         is_wrong |= ~np.isfinite(errors) & np.isfinite(expected)
         # A decision near its limit may have gone the other way.
-        is_undecided = is_wrong.reshape(-1)[bright.places] & (bright.near < _NEAR_LIMIT)
-        for lights in bright.others:
-            alternative = np.sqrt(variance_with(lights)) / flat.reshape(-1)[bright.places]
+        is_undecided = is_wrong.reshape(-1)[places] & (bright_pixels.closeness < _NEAR_LIMIT)
+        for light_of_bright in bright_pixels.other_lights:
+            alternative = np.sqrt(variance_of_bright(light_of_bright)) / flat_of_bright
             agrees = (
-                np.abs(errors.reshape(-1)[bright.places] - alternative)
-                <= limit.reshape(-1)[bright.places] * alternative + step
+                np.abs(errors.reshape(-1)[places] - alternative)
+                <= limit.reshape(-1)[places] * alternative + step
             )
-            is_wrong.reshape(-1)[bright.places[is_undecided & agrees]] = False
+            is_wrong.reshape(-1)[places[is_undecided & agrees]] = False
     return is_wrong, expected

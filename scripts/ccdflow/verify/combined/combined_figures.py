@@ -11,6 +11,7 @@ from scipy import ndimage
 from ccdflow.verify.combined import measuring, tolerances
 from ccdflow.verify.comparing.amplifiers import (
     ROUNDING,
+    VerifiedAmplifier,
     card,
     check_level_noise,
     number_of_card,
@@ -32,10 +33,10 @@ from ccdflow.verify.reading.restated_numbers import (
 )
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
-# A pixel of a smaller response is not lit; a hot one is above its surroundings by this many errors.
-_UNLIT_BELOW, _HOT_SIGMA = 0.2, 5.0
-# A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
-_NEAR_LIMIT = 1e-4
+# A pixel of a smaller response is not lit: detector/flat_figures.py.
+_LEAST_LIT_RESPONSE = 0.2
+# A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
+_HOT_SIGMA = 5.0
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
 _LEAST_WELL = 10_000.0
 
@@ -70,15 +71,15 @@ def check_figures(remade):
         DEAD if "dead" in (card(remade.header, "AMPBAD", t) for t in tails_of(remade.header)) else 0
     )
     check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | bits_of_kind)
-    is_flagged, empty = mask & NO_DATA != 0, np.isnan(image)
+    is_flagged, is_empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
         # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
-        is_flagged &= empty
-    if empty := np.count_nonzero(is_flagged != empty):
-        raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
+        is_flagged &= is_empty
+    if count := np.count_nonzero(is_flagged != is_empty):
+        raise Differs(f"{count} pixels of the mask are not empty as those of the image are")
     errors = np.asarray(remade.extension("UNCERT").data, dtype=np.float32)
     if bias is not None:
-        _check_shared(remade, bias, masters)
+        _check_master_noise(remade, bias, masters)
     if account.levels:
         _check_flat(remade, image, errors, mask)
     else:
@@ -91,43 +92,43 @@ def _check_biases(remade):
     rows, stack = remade.sample(measuring.FIGURE_ROWS)
     for tail in tails_of(header):
         y, x = place_of(header, tail)
-        frames = measuring.some_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
+        frames = measuring.spread_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
         if len(frames) < 2 or min(frames.shape[1:]) < 2:
             continue
-        turned = frames
+        frames_with_levels_in_rows = frames
         if card(header, "OSCAXIS", tail) == "columns":
-            turned = frames.swapaxes(1, 2)
+            frames_with_levels_in_rows = frames.swapaxes(1, 2)
         written = number_of_card(card(header, "RNOISE", tail))
         if written is not None:
-            noise = measuring.read_noise_of_pairs(turned)
+            noise = measuring.read_noise_of_pairs(frames_with_levels_in_rows)
             check_value(
                 f"RNOISE{tail}",
                 written,
                 noise,
-                part=tolerances.READ_NOISE,
-                least=tolerances.NOISE_DIGITS,
+                rtol=tolerances.READ_NOISE,
+                atol=tolerances.NOISE_DIGITS,
             )
             noise = measuring.predicted_noise(written, len(frames), account)
             predicted = card(header, "CNOISPR", tail)
-            check_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
+            check_value(f"CNOISPR{tail}", predicted, noise, rtol=tolerances.COMBINED_NOISE)
         written = number_of_card(card(header, "CNOISE", tail))
         if written is not None:
-            noise = measuring.noise_of_two_halves(turned, account)
+            noise = measuring.noise_of_two_halves(frames_with_levels_in_rows, account)
             check_value(
                 f"CNOISE{tail}",
                 written,
                 noise,
-                part=tolerances.COMBINED_NOISE,
-                least=tolerances.NOISE_DIGITS,
+                rtol=tolerances.COMBINED_NOISE,
+                atol=tolerances.NOISE_DIGITS,
             )
         # An amplifier without signal has no noise to measure.
-        is_lost = card(header, "AMPBAD", tail) is not None
-        if (written := number_of_card(card(header, "CLIPRN", tail))) is not None and not is_lost:
+        is_bad = card(header, "AMPBAD", tail) is not None
+        if (written := number_of_card(card(header, "CLIPRN", tail))) is not None and not is_bad:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
             if written > noise and not measuring.has_scatter(frames, written):
                 # So quiet a camera that its pairs cannot correct what header or profile say.
                 continue
-            check_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
+            check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE)
 
 
 def _check_model(remade, bias):
@@ -136,22 +137,18 @@ def _check_model(remade, bias):
     rows, stack = remade.sample(measuring.MODEL_ROWS)
     levels = account.levels or [1.0] * len(stack)
     for tail, model in zip(tails_of(header), account.models[remade.hdu], strict=True):
-        measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
-        if measured:
-            check_value(f"MODRN{tail}", model.read_noise, measured)
+        measured_noise = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
+        if measured_noise:
+            check_value(f"MODRN{tail}", model.read_noise, measured_noise)
         gain = number_of_card(card(header, "AMPGAIN", tail))
         if gain is not None:
             check_value(f"MODGN{tail}", model.gain, gain)
         if number_of_card(header.get(f"MODLN{tail}")) is not None:
-            rounding = 0.0 if measured else ROUNDING
-            check_level_noise(
-                f"MODLN{tail}",
-                model.level_noise,
-                header=header,
-                tail=tail,
-                read_noise=model.read_noise,
-                rounding=rounding,
+            rounding = 0.0 if measured_noise else ROUNDING
+            readout = VerifiedAmplifier(
+                model.place, tail, read_noise=model.read_noise, rounding=rounding
             )
+            check_level_noise("MODLN", model.level_noise, header, readout)
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         if len(frames) < 2 or not np.isfinite(frames).any():
@@ -164,12 +161,12 @@ def _check_model(remade, bias):
         # Differences without scatter, of so quiet a camera, correct nothing.
         factor = factor or 1.0
         check_value(
-            f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error)
+            f"MODFC{tail}", model.factor, factor, rtol=tolerances.tolerance_of_factor(error)
         )
 
 
-def _check_shared(remade, bias, masters):
-    """Compare the noise of bias and dark in it, as far as their own headers have it."""
+def _check_master_noise(remade, bias, masters):
+    """Compare the noise of bias and dark in a master, MBNOISE and MDNOISE, with their headers."""
     header, account = remade.header, remade.account
     noises = [number_of_card(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
     noises = [noise for noise in noises if noise]
@@ -178,7 +175,7 @@ def _check_shared(remade, bias, masters):
     if noises:
         noise = float(np.mean(np.square(noises))) ** 0.5
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
-        check_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
+        check_figure(header, "MBNOISE", share * noise, rtol=tolerances.MASTER_NOISE)
     if "dark" in masters:
         rows = measuring.rows_measured_on(
             *remade.shape, len(account.members), measuring.FIGURE_ROWS
@@ -192,7 +189,7 @@ def _check_shared(remade, bias, masters):
             header,
             "MDNOISE",
             float(np.mean(factors / levels)) * noise,
-            part=tolerances.MASTER_NOISE,
+            rtol=tolerances.MASTER_NOISE,
         )
 
 
@@ -209,29 +206,29 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
-    wrong = 0
-    for place, limit, near in _limits_of_light(remade):
-        values, is_unlit = image[place], mask[place] & UNLIT != 0
-        is_low = values < np.float32(limit * (1 - near))
-        is_high = ~(values < np.float32(limit * (1 + near)))
-        wrong += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
-    if wrong:
-        raise Differs(f"{wrong} pixels of the mask are not lit as the flat says")
-    tails, quality = tails_of(header), []
+    is_wrong = (mask & UNLIT != 0) != (image < np.float32(_LEAST_LIT_RESPONSE))
+    if np.count_nonzero(is_wrong):
+        raise Differs(
+            f"{np.count_nonzero(is_wrong)} pixels of the mask are not lit as the flat says"
+        )
+    tails, signal_to_noise = tails_of(header), []
     for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
-        usable = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
-        if not usable.any():
+        is_usable = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
+        if not is_usable.any():
             continue
-        values = image[place][usable].astype(np.float32)
-        quality.append(float(np.median(values / errors[place][usable])))
+        values = image[place][is_usable].astype(np.float32)
+        signal_to_noise.append(float(np.median(values / errors[place][is_usable])))
         if len(tails) > 1 and f"FLATR{number:02d}" in header:
             check_figure(header, f"FLATR{number:02d}", float(values.mean(dtype=np.float64)))
-    if quality:
+    if signal_to_noise:
         check_figure(
-            header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL
+            header,
+            "FLATSN",
+            min(value for value in signal_to_noise if value > 0),
+            rtol=tolerances.FLAT_SIGNAL,
         )
-        check_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
+        check_figure(header, "FLATRMS", 1 / header["FLATSN"], rtol=tolerances.FLAT_SCATTER)
     _check_gains(remade)
 
 
@@ -275,7 +272,7 @@ def _check_gains(remade):
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        check_value(f"GAINMEAS{tail}", written, gain, part=tolerances.tolerance_of_gain(error))
+        check_value(f"GAINMEAS{tail}", written, gain, rtol=tolerances.tolerance_of_gain(error))
 
 
 def _check_dark(remade, image, errors, mask):
@@ -295,8 +292,8 @@ def _check_dark(remade, image, errors, mask):
     for tail, model in zip(tails_of(header), remade.account.models[remade.hdu], strict=True):
         part, gain = model.place, model.gain or 1.0
         values, flags = np.asarray(image[part], dtype=np.float64), mask[part]
-        usable = (flags & ~(HOT | BLEED | NOT_LINEAR)) == 0
-        if not usable.any():
+        is_usable = (flags & ~(HOT | BLEED | NOT_LINEAR)) == 0
+        if not is_usable.any():
             continue
         middle = float(np.median(image[part][(flags & ~HOT) == 0]))
         check_figure(header, f"DARKRT{tail}", middle * gain / seconds)
@@ -304,14 +301,16 @@ def _check_dark(remade, image, errors, mask):
         if limit is None:
             bits.set(HOT, is_hot, is_hot, part)
         else:
-            _expect_hot(bits, part, values, errors[part], usable, float(limit[1]) * seconds / gain)
+            _expect_hot(
+                bits, part, values, errors[part], is_usable, float(limit[1]) * seconds / gain
+            )
         _expect_trails(bits, part, values, errors[part], flags & SATURATED != 0, gain)
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
-    if wrong := bits.wrong(mask & (HOT | BLEED)):
-        raise Differs(f"{wrong} pixels of the mask differ from those by the dark's pixels")
+    if wrong_count := bits.count_wrong(mask & (HOT | BLEED)):
+        raise Differs(f"{wrong_count} pixels of the mask differ from those by the dark's pixels")
 
 
-def _expect_hot(bits, part, values, errors, usable, limit):
+def _expect_hot(bits, part, values, errors, is_usable, limit):
     """Give the bit of hot pixels to those of an amplifier that are above their surroundings.
 
     Parameters
@@ -322,15 +321,17 @@ def _expect_hot(bits, part, values, errors, usable, limit):
         The amplifier.
     values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
         Its pixels and their standard errors, adu.
-    usable : numpy.ndarray of shape (ny, nx), bool
+    is_usable : numpy.ndarray of shape (ny, nx), bool
         Its good pixels.
     limit : float
         Adu above the surroundings, by the rate alone.
     """
-    middle, noise = (float(np.median(plane[usable])) for plane in (values, errors))
-    around = np.maximum(neighbours(np.nan_to_num(values, nan=middle)), middle)
-    noise_around = np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
-    bits.add(HOT, values - around, np.maximum(limit, _HOT_SIGMA * noise_around), part)
+    middle, noise = (float(np.median(plane[is_usable])) for plane in (values, errors))
+    surroundings = np.maximum(neighbours(np.nan_to_num(values, nan=middle)), middle)
+    noise_of_surroundings = np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
+    bits.add(
+        HOT, values - surroundings, np.maximum(limit, _HOT_SIGMA * noise_of_surroundings), part
+    )
 
 
 def _expect_trails(bits, part, values, errors, is_full, gain):

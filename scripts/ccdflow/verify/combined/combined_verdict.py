@@ -19,9 +19,9 @@ from ccdflow.verify.combined import (
 from ccdflow.verify.combined.combined_figures import check_figures
 from ccdflow.verify.comparing.amplifiers import (
     card,
+    header_with_recipe,
     number_of_card,
     tails_of,
-    with_shared,
 )
 from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
@@ -54,19 +54,19 @@ ERROR_TOLERANCE = 2e-5
 """Relative, of standard errors: the cards of the noise model have six digits."""
 
 
-def verify_combined(headers, path, results, whole):
+def verify_combined(headers, path, results, all_rows):
     """Make a combined frame again and compare it.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
     path, results : pathlib.Path
-    whole : bool
+    all_rows : bool
         Whether all rows are made again.
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -82,7 +82,7 @@ def verify_combined(headers, path, results, whole):
     gains = _gain_ratios(headers, account) if account.levels else {}
     _check_members(headers, account, results)
     _check_group(headers[0], path, account)
-    pixels, largest, makers, bands = 0, 0.0, set(), 0
+    pixels, largest_difference, makers, bands = 0, 0.0, set(), 0
     with fits.open(path, memmap=True) as hdus:
         _check_names(headers, account)
         for hdu in account.hdus:
@@ -93,23 +93,26 @@ def verify_combined(headers, path, results, whole):
                 account=account,
                 results=results,
                 gains=gains.get(hdu, ()),
-                whole=whole,
+                all_rows=all_rows,
             )
-            bands_of_image = _bands_of(headers, account, hdu, whole)
+            bands_of_image = _bands_of(headers, account, hdu, all_rows)
             for part in bands_of_image:
                 remade.compare(part)
             remade.check_counts()
             check_figures(remade)
-            pixels, largest = pixels + remade.pixels, max(largest, remade.largest)
+            pixels, largest_difference = (
+                pixels + remade.pixels,
+                max(largest_difference, remade.largest),
+            )
             makers |= remade.makers
             bands = len(bands_of_image)
-    extent = "all rows" if whole else f"{bands} bands of {_BAND_ROWS} rows"
+    extent = "all rows" if all_rows else f"{bands} bands of {_BAND_ROWS} rows"
     programs = " and ".join(sorted(makers))
     compared = f"float32 rounding with {programs}, {extent}"
-    return {"compared": compared, "pixels": pixels, "largest": largest}
+    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
 
 
-def _bands_of(headers, account, hdu, whole):
+def _bands_of(headers, account, hdu, all_rows):
     """Return the rows that are made again: all of them, or some bands.
 
     Parameters
@@ -118,11 +121,11 @@ def _bands_of(headers, account, hdu, whole):
         Of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    whole : bool
+    all_rows : bool
         Whether all rows are made again.
     """
     rows = headers[hdu]["NAXIS2"]
-    if whole:
+    if all_rows:
         return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
@@ -138,30 +141,30 @@ class _RemadeImage:
         The combined frame.
     hdu : int
         Index of the image's HDU.
-    headers : dict of int to astropy.io.fits.Header
-        By HDU.
+    headers : list of astropy.io.fits.Header
+        Of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     results : pathlib.Path
-    gains : sequence of tuple
-        (place, gain over the mean gain) of each amplifier of a flat whose gains are known.
-    whole : bool
+    gains : sequence of ((slice, slice), float)
+        Place, and gain over the mean gain, of each amplifier of a flat whose gains are known.
+    all_rows : bool
         Whether all rows are made again.
     """
 
-    def __init__(self, hdus, hdu, headers, account, results, *, gains, whole):
+    def __init__(self, hdus, hdu, headers, account, results, *, gains, all_rows):
         self.hdus, self.hdu, self.results = hdus, hdu, results
         self.account = _account_with_clipping(headers[hdu], headers[0], account)
-        self.header, self.first_header = with_shared(headers[hdu], headers[0]), headers[0]
+        self.header, self.first_header = header_with_recipe(headers[hdu], headers[0]), headers[0]
         self.gains = gains
-        self.is_whole = whole
+        self.has_all_rows = all_rows
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
         self.pixels, self.largest, self.makers = 0, 0.0, set()
-        self.rejected = [0, 0]
-        self.invalid = 0
-        self._done = np.zeros(self.shape[0], bool)
+        self.rejected_counts = [0, 0]
+        self.invalid_counts = 0
+        self._is_compared = np.zeros(self.shape[0], bool)
         self._light = None
-        self._counts = whole or self.extension("COUNT") or self.extension("UNCERT")
+        self._counts_rejections = all_rows or self.extension("COUNT") or self.extension("UNCERT")
 
     def extension(self, name):
         """Return an extension of this image; None if it is missing."""
@@ -178,15 +181,15 @@ class _RemadeImage:
     def light(self, rows):
         """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
-            sampled, stack = self.sample(measuring.MODEL_ROWS)
+            sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
             # As the members are: medians of even numbers of float32 are float32.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):
                 y, x = place_of(self.header, tail)
-                indices = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
+                indices = np.flatnonzero((sampled_rows >= y.start) & (sampled_rows < y.stop))
                 light[y, x] = measuring.smooth_light(
-                    sampled[indices] - y.start, stack[:, indices, x], y.stop - y.start
+                    sampled_rows[indices] - y.start, stack[:, indices, x], y.stop - y.start
                 )
             self._light = light
         return self._light[rows]
@@ -208,16 +211,18 @@ class _RemadeImage:
             self.results,
             hdu=self.hdu,
             rows=part,
-            gains=self.gains,
             surroundings=self.light,
-            counts=self._counts,
+            counts_rejections=self._counts_rejections,
         )
+        factors = kept_values.factors_in_rows(self.gains, part, image.shape)
+        for remade_pixels in (remade.image, remade.alternative):
+            remade_pixels *= factors
         self.makers.add(remade.maker)
         # A dark is a small difference of large numbers, whose rounding it has.
         scale = remade.scale if account.has_light else 1.0
-        other = np.where(np.isnan(remade.image), np.nan, remade.other)
-        nearer = np.abs(image - other) < np.abs(image - remade.image)
-        nearest = np.where(nearer, other, remade.image)
+        alternative = np.where(np.isnan(remade.image), np.nan, remade.alternative)
+        nearer = np.abs(image - alternative) < np.abs(image - remade.image)
+        nearest = np.where(nearer, alternative, remade.image)
         steps = tolerances.MOST_FLOAT_STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.match_doubtful_pixels(
@@ -225,8 +230,7 @@ class _RemadeImage:
             nearest,
             remade=remade,
             method=account.method,
-            gains=self.gains,
-            rows=part,
+            factors=factors,
             limit=limit,
         )
         self.largest = max(
@@ -235,12 +239,12 @@ class _RemadeImage:
         self._compare_mask(part, remade)
         self._compare_errors(part, remade)
         self._compare_scatter(part, remade)
-        is_new = ~self._done[part]
+        is_new = ~self._is_compared[part]
         self.pixels += int(np.count_nonzero(is_new)) * image.shape[1]
-        self._done[part] = True
-        for place, count in enumerate(remade.rejected):
-            self.rejected[place] += int(count[is_new].sum())
-        self.invalid += int(remade.invalid[is_new].sum())
+        self._is_compared[part] = True
+        for place, count in enumerate(remade.rejected_counts):
+            self.rejected_counts[place] += int(count[is_new].sum())
+        self.invalid_counts += int(remade.invalid_counts[is_new].sum())
 
     def _compare_mask(self, part, remade):
         """Compare the bits that the members give, of darks and flats."""
@@ -264,18 +268,20 @@ class _RemadeImage:
             bounds[:, part_of_amplifier[0], part_of_amplifier[1]] *= factor
         with np.errstate(invalid="ignore"):
             agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
-        wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.other)
-        if wrong.any():
-            raise Differs(f"{int(wrong.sum())} standard errors differ from the noise model's")
+        is_wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.alternative)
+        if is_wrong.any():
+            raise Differs(f"{int(is_wrong.sum())} standard errors differ from the noise model's")
 
     def _compare_scatter(self, part, remade):
         """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
         counts = [count.sum(axis=0) for count in remade.kept] if remade.kept else []
         is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
-            wrong = is_certain & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
-            if wrong.any():
-                raise Differs(f"{int(wrong.sum())} pixels of COUNT are not those that were kept")
+            is_wrong = (
+                is_certain & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
+            )
+            if is_wrong.any():
+                raise Differs(f"{int(is_wrong.sum())} pixels of COUNT are not those that were kept")
         extension = None if self.account.has_light else self.extension("UNCERT")
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
@@ -299,11 +305,11 @@ class _RemadeImage:
             If a card has another number than these rows allow.
         """
         for keyword, fewest, largest in (
-            ("NREJECT", *sorted(self.rejected)),
-            ("NINVALID", self.invalid, self.invalid),
+            ("NREJECT", *sorted(self.rejected_counts)),
+            ("NINVALID", self.invalid_counts, self.invalid_counts),
         ):
             written = number_of_card(self.header.get(keyword))
-            if written is None or written < fewest or (self.is_whole and written > largest):
+            if written is None or written < fewest or (self.has_all_rows and written > largest):
                 span = f"{fewest}" if fewest == largest else f"{fewest} to {largest}"
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
 
@@ -324,7 +330,7 @@ def _check_names(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
     needed = ("UNCERT", "MASK") if account.has_light else ()
     kinds = ("UNCERT", "MASK", "COUNT")
-    check_extensions(headers, account.hdus, kinds, needed=needed, pixels=(-32, -64))
+    check_extensions(headers, account.hdus, kinds, needed_kinds=needed, pixel_types=(-32, -64))
     names = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
         if f"UNCERT{hdu or ''}" in names:
@@ -364,7 +370,9 @@ def _check_likeness(headers, account, path):
     with fits.open(path) as member:
         for hdu in {0, *account.hdus}:
             check_cards(headers[hdu], [member[hdu].header], COMBINED_ORIGINS, must_have=False)
-            check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED_ORIGINS.own)
+            check_order(
+                headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED_ORIGINS.renewed_cards
+            )
             check_combined(headers[hdu], headers[0], account.kind, tails_of(headers[hdu]))
             check_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
@@ -392,7 +400,7 @@ def _check_exposure(header, first_headers):
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
-        check_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE_TOLERANCE, least=least)
+        check_figure(header, "EXPTIME", middle, rtol=tolerances.EXPOSURE_TOLERANCE, atol=least)
 
 
 def _check_levels(header, first_headers, paths, hdu):

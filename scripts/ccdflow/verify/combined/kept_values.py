@@ -35,7 +35,29 @@ def part_in_rows(place, rows):
     return slice(low - rows.start, max(high, low) - rows.start), place[1]
 
 
-def middle_of(stack, keep, method):
+def factors_in_rows(gains, rows, shape):
+    """Return the factor of the amplifier of each pixel of some rows; 1 outside all amplifiers.
+
+    Parameters
+    ----------
+    gains : sequence of ((slice, slice), float)
+        Place in the image, and factor, of each amplifier; () for a factor of 1 everywhere.
+    rows : slice
+        Of the image.
+    shape : (int, int)
+        Number of these rows, and of the columns.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, nx), float64
+    """
+    factors = np.ones(shape)
+    for place, factor in gains:
+        factors[part_in_rows(place, rows)] = factor
+    return factors
+
+
+def combine_kept_values(stack, keep, method):
     """Return the mean or median of the values that are kept: (n, ...) to (...).
 
     Parameters
@@ -55,49 +77,49 @@ def middle_of(stack, keep, method):
         return np.where(keep, stack, 0).sum(axis=0) / keep.sum(axis=0)
 
 
-def count_invalid(stack, masked):
+def count_invalid(stack, is_masked):
     """Return how many values of each pixel count for nothing: not finite, or masked.
 
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
-    masked : numpy.ndarray of the same shape, bool
+    is_masked : numpy.ndarray of the same shape, bool
 
     Returns
     -------
     numpy.ndarray of shape (...), int
     """
-    return (masked | ~np.isfinite(stack)).sum(axis=0)
+    return (is_masked | ~np.isfinite(stack)).sum(axis=0)
 
 
-def values_that_count(values, masked):
-    """Return which values count: those not masked; all finite ones where all are masked.
+def values_that_count(values, is_masked):
+    """Return whether each value counts: those not masked; all finite ones where all are masked.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (n, ...), float64
-    masked : numpy.ndarray of the same shape, bool
+    is_masked : numpy.ndarray of the same shape, bool
 
     Returns
     -------
     numpy.ndarray of the same shape, bool
     """
-    finite = np.isfinite(values)
-    good = finite & ~masked
-    return np.where(good.any(axis=0), good, finite)
+    is_finite = np.isfinite(values)
+    is_good = is_finite & ~is_masked
+    return np.where(is_good.any(axis=0), is_good, is_finite)
 
 
-def kept_by_scatter(stack, masked, account, part=1.0):
-    """Return which values are kept where a part of the limit is theirs: (n, ...) bool.
+def kept_by_scatter(stack, is_masked, account, share=1.0):
+    """Return whether each value is kept, for a share of the limit of rejection.
 
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
-    masked : numpy.ndarray of the same shape, bool
+    is_masked : numpy.ndarray of the same shape, bool
         True for pixels that are masked.
     account : CombinedAccount
         Its rejection.
-    part : float, optional
+    share : float, optional
         Fraction of the limit.
 
     Returns
@@ -105,23 +127,25 @@ def kept_by_scatter(stack, masked, account, part=1.0):
     numpy.ndarray of shape (n, ...), bool
         True for a value that is kept.
     """
-    good = values_that_count(stack, masked)
-    kept = np.where(good, stack, np.nan)
+    is_good = values_that_count(stack, is_masked)
+    kept_values = np.where(is_good, stack, np.nan)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
         for _ in range(account.iterations if account.clip is not None else 0):
-            middle = finite_median(kept)
+            middle = finite_median(kept_values)
             if account.deviation == "mad":
-                spread = MAD_TO_SIGMA * finite_median(np.abs(kept - middle))
+                spread = MAD_TO_SIGMA * finite_median(np.abs(kept_values - middle))
             else:
-                spread = np.nanstd(kept, axis=0)
-            clipped = np.where(np.abs(kept - middle) > part * account.clip * spread, np.nan, kept)
+                spread = np.nanstd(kept_values, axis=0)
+            clipped_values = np.where(
+                np.abs(kept_values - middle) > share * account.clip * spread, np.nan, kept_values
+            )
             # Where all are masked, nothing is rejected.
-            kept = np.where((good & ~masked).any(axis=0), clipped, kept)
-    return np.isfinite(kept)
+            kept_values = np.where((is_good & ~is_masked).any(axis=0), clipped_values, kept_values)
+    return np.isfinite(kept_values)
 
 
-def standard_errors(stack, kept, method):
+def standard_errors(stack, is_kept, method):
     """Return the standard error of a mean or median from the scatter of the kept values.
 
     That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
@@ -129,14 +153,14 @@ def standard_errors(stack, kept, method):
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
-    kept : numpy.ndarray of the same shape, bool
+    is_kept : numpy.ndarray of the same shape, bool
     method : {'average', 'median'}
 
     Returns
     -------
     numpy.ndarray of shape (...), float64
     """
-    values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
+    values, count = np.where(is_kept, stack, np.nan), is_kept.sum(axis=0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore")
         if method == "median":
@@ -147,7 +171,7 @@ def standard_errors(stack, kept, method):
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
-def match_doubtful_pixels(image, nearest, *, remade, method, gains, rows, limit):
+def match_doubtful_pixels(image, nearest, *, remade, method, factors, limit):
     """Try all choices of the doubtful values of a pixel; keep the result closest to the product.
 
     A value near the limit of rejection is doubtful: it may have been kept or rejected. `nearest`
@@ -155,31 +179,27 @@ def match_doubtful_pixels(image, nearest, *, remade, method, gains, rows, limit)
 
     Parameters
     ----------
-    image, nearest, limit : numpy.ndarray of float64
-        (ny, nx): the product, the same made again, and the allowed difference.
+    image, nearest, limit : numpy.ndarray of shape (ny, nx), float64
+        The product, the same made again, and the allowed difference.
     remade : RemadeRows
-    method : str
-    gains : list of ((slice, slice), float)
-    rows : slice
-        Of the image.
+    method : {'average', 'median'}
+    factors : numpy.ndarray of shape (ny, nx), float64
+        The factor of each pixel's amplifier: `factors_in_rows`.
     """
     if remade.kept is None:
         return
     with np.errstate(invalid="ignore"):
         is_wrong = np.abs(image - nearest) > limit
-    doubtful = remade.kept[0] ^ remade.kept[1]
+    is_doubtful = remade.kept[0] ^ remade.kept[1]
     pixels = np.nonzero(
-        is_wrong & (doubtful.sum(axis=0) > 1) & (doubtful.sum(axis=0) <= _MOST_DOUBTFUL)
+        is_wrong & (is_doubtful.sum(axis=0) > 1) & (is_doubtful.sum(axis=0) <= _MOST_DOUBTFUL)
     )
-    factors = np.ones(image.shape)
-    for place, factor in gains if pixels[0].size else ():
-        factors[part_in_rows(place, rows)] = factor
     for pixel in zip(*pixels, strict=True):
-        values, sure = remade.stack[:, *pixel], (remade.kept[0] & remade.kept[1])[:, *pixel]
-        doubtful_values = np.flatnonzero(doubtful[:, *pixel])
+        values, is_sure = remade.stack[:, *pixel], (remade.kept[0] & remade.kept[1])[:, *pixel]
+        doubtful_values = np.flatnonzero(is_doubtful[:, *pixel])
         for choice in product((False, True), repeat=doubtful_values.size):
-            keep = sure.copy()
+            keep = is_sure.copy()
             keep[doubtful_values] = choice
-            value = middle_of(values, keep, method) * factors[pixel]
+            value = combine_kept_values(values, keep, method) * factors[pixel]
             if abs(value - image[pixel]) < abs(nearest[pixel] - image[pixel]):
                 nearest[pixel] = value

@@ -82,7 +82,7 @@ def rows_measured_on(ny, nx, count, row_count):
     return np.arange(min(step // 2, ny - 1), ny, step)
 
 
-def some_rows(frames):
+def spread_rows(frames):
     """Return as many rows of all frames as make a million values, spread evenly: (n, k, nx)."""
     most_rows = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
     return frames[:, :: -(-frames.shape[1] // most_rows)]
@@ -107,12 +107,12 @@ def box_medians(sample):
     return light
 
 
-def smooth_light(sampled, sample, ny):
+def smooth_light(sampled_rows, sample, ny):
     """Return the light of an amplifier: medians of boxes, and planes between their middles.
 
     Parameters
     ----------
-    sampled : numpy.ndarray of int64
+    sampled_rows : numpy.ndarray of int64
         (k,): the sampled rows, counted from the amplifier's first.
     sample : numpy.ndarray of float32
         (n, k, nx).
@@ -124,13 +124,14 @@ def smooth_light(sampled, sample, ny):
     numpy.ndarray of float64
         (ny, nx)
     """
-    positions = sampled, np.arange(sample.shape[2])
+    positions = sampled_rows, np.arange(sample.shape[2])
     middles = [
         np.array(
-            [part.mean() for part in np.split(along, range(length, len(along), length))
-             if 4 * len(part) >= length or len(along) < length]
+            [part.mean() for part in np.split(positions_of_axis, range(length,
+            len(positions_of_axis), length))
+             if 4 * len(part) >= length or len(positions_of_axis) < length]
         )
-        for along, length in zip(positions, _BOX_SHAPE, strict=True)
+        for positions_of_axis, length in zip(positions, _BOX_SHAPE, strict=True)
     ]  # fmt: skip
     boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
         : len(middles[0]), : len(middles[1])
@@ -160,16 +161,16 @@ def scatter(values, least=_LEAST_SIGMA):
         return np.nan, 0
     mean = float(np.median(values))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - mean))) or float(values.std())
-    kept = values
+    kept_values = values
     for _ in range(_CLIP_ITERATIONS):
-        previous_size = kept.size
-        kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, least)]
-        if kept.size < 2:
+        previous_size = kept_values.size
+        kept_values = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, least)]
+        if kept_values.size < 2:
             return np.nan, 0
-        mean, sigma = float(kept.mean()), float(kept.std(ddof=1))
-        if kept.size == previous_size:
+        mean, sigma = float(kept_values.mean()), float(kept_values.std(ddof=1))
+        if kept_values.size == previous_size:
             break
-    return sigma, kept.size
+    return sigma, kept_values.size
 
 
 def white_scatter(image):
@@ -229,11 +230,12 @@ def noise_of_two_halves(frames, account):
     float
     """
     count = len(frames)
-    halves = [combination(part, account) for part in (frames[::2], frames[1::2])]
+    halves = [combine_values(part, account) for part in (frames[::2], frames[1::2])]
     total_excess = sum(
-        excess(n, *_combining_settings(account)) / n for n in (count - count // 2, count // 2)
+        variance_excess(n, *_combining_settings(account)) / n
+        for n in (count - count // 2, count // 2)
     )
-    ratio = excess(count, *_combining_settings(account)) / count / total_excess
+    ratio = variance_excess(count, *_combining_settings(account)) / count / total_excess
     return white_scatter(halves[0] - halves[1]) * ratio**0.5
 
 
@@ -252,7 +254,7 @@ def predicted_noise(noise, count, account):
     -------
     float
     """
-    return noise * (excess(count, *_combining_settings(account)) / count) ** 0.5
+    return noise * (variance_excess(count, *_combining_settings(account)) / count) ** 0.5
 
 
 class _CombiningSettings(NamedTuple):
@@ -270,7 +272,7 @@ def _combining_settings(account):
     return _CombiningSettings(account.method, clip, account.deviation, account.iterations)
 
 
-def combination(values, account):
+def combine_values(values, account):
     """Combine values of normal noise: (n, ...); a noise model rejects none of them.
 
     Parameters
@@ -298,22 +300,24 @@ def _combined_values(values, method, clip, deviation, iterations):
     deviation : {'mad', 'std'}
     iterations : int
     """
-    kept = np.where(np.isfinite(values), values, np.nan)
+    kept_values = np.where(np.isfinite(values), values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(iterations if clip is not None else 0):
-            middle = finite_median(kept)
+            middle = finite_median(kept_values)
             if deviation == "mad":
-                sigma = MAD_TO_SIGMA * finite_median(np.abs(kept - middle))
+                sigma = MAD_TO_SIGMA * finite_median(np.abs(kept_values - middle))
             else:
-                sigma = np.nanstd(kept, axis=0)
-            kept = np.where(np.abs(kept - middle) > clip * sigma, np.nan, kept)
-        return np.nanmean(kept, axis=0) if method == "average" else finite_median(kept)
+                sigma = np.nanstd(kept_values, axis=0)
+            kept_values = np.where(np.abs(kept_values - middle) > clip * sigma, np.nan, kept_values)
+        return (
+            np.nanmean(kept_values, axis=0) if method == "average" else finite_median(kept_values)
+        )
 
 
 # A simulation takes 0.2 s. Combinations of an archive have some tens of numbers of frames.
 @lru_cache(maxsize=64)
-def excess(count, method, clip, deviation, iterations):
+def variance_excess(count, method, clip, deviation, iterations):
     """Return the variance of the combination of normal values over that of their mean.
 
     Parameters
@@ -335,8 +339,8 @@ def excess(count, method, clip, deviation, iterations):
         return 1.0
     trials = max(min(_MOST_TRIALS, _TRIAL_VALUES // count), _FEWEST_TRIALS)
     values = np.random.default_rng(_TRIAL_SEED).standard_normal((count, trials))
-    combined = _combined_values(values, method, clip, deviation, iterations)
-    return float(np.mean(combined**2) / np.mean(values.mean(axis=0) ** 2))
+    combined_values = _combined_values(values, method, clip, deviation, iterations)
+    return float(np.mean(combined_values**2) / np.mean(values.mean(axis=0) ** 2))
 
 
 def model_factor(frames, levels, light, fixed, slope):
@@ -403,6 +407,6 @@ def gain_of_pairs(frames, levels, noise):
     # The reciprocal gain: photons are in the unit of the flats.
     inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARES
     for _ in range(_GAIN_ITERATIONS):
-        kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
-        inverse = float(np.mean(((squares - fixed) / photons)[kept]))
-    return 1 / inverse, (_SQUARES_VARIANCE * _PAIR_CORRELATION / np.count_nonzero(kept)) ** 0.5
+        is_kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
+        inverse = float(np.mean(((squares - fixed) / photons)[is_kept]))
+    return 1 / inverse, (_SQUARES_VARIANCE * _PAIR_CORRELATION / np.count_nonzero(is_kept)) ** 0.5

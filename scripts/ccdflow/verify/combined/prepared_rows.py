@@ -28,17 +28,16 @@ class RemadeRows:
 
     Attributes
     ----------
-    image : numpy.ndarray
-        (ny, nx), float64.
-    other : numpy.ndarray of shape (ny, nx), float64
+    image : numpy.ndarray of shape (ny, nx), float64
+    alternative : numpy.ndarray of shape (ny, nx), float64
         The same, with values near the limit of rejection kept, where `image` rejects them.
     scale : float
         The largest value that went into a sum: float32 is rounded at its scale.
     maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
-    rejected : (numpy.ndarray, numpy.ndarray) of int64
-        (ny, nx): how many values of each pixel are rejected in `image` and in `other`.
-    invalid : numpy.ndarray of shape (ny, nx), int
+    rejected_counts : (numpy.ndarray, numpy.ndarray) of int64
+        (ny, nx): how many values of each pixel are rejected in `image` and in `alternative`.
+    invalid_counts : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of float64 or None
         (ny, nx), by the noise model, of the mean of the kept values; the second where a decision
@@ -46,17 +45,18 @@ class RemadeRows:
     stack : numpy.ndarray of float64 or None
         (n, ny, nx): the values.
     kept : (numpy.ndarray, numpy.ndarray) of bool or None
-        (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
-    mask : numpy.ndarray or None
-        (ny, nx), int16: the bits that all members share.
+        (n, ny, nx), which of them were kept in `image` and in `alternative`; None where nobody
+        asked.
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        The bits that all members share.
     """
 
     image: np.ndarray
-    other: np.ndarray
+    alternative: np.ndarray
     scale: float
     maker: str
-    rejected: tuple[np.ndarray, np.ndarray]
-    invalid: np.ndarray
+    rejected_counts: tuple[np.ndarray, np.ndarray]
+    invalid_counts: np.ndarray
     variances: tuple[np.ndarray, np.ndarray] | None = None
     stack: np.ndarray | None = None
     kept: tuple[np.ndarray, np.ndarray] | None = None
@@ -166,8 +166,7 @@ def _subtract_master(values, kind, master, factor):
     ----------
     values : numpy.ndarray of shape (rows, nx), float64
     kind : {'bias', 'dark'}
-    master
-        As ccdproc takes it.
+    master : astropy.nddata.CCDData
     factor : float
         Of a dark.
     """
@@ -211,11 +210,11 @@ def _masks_of_members(paths, hdu, rows, values, account):
         _add_parts_at_end(bits[number], values[number], header, rows)
         for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
             y, x = place_of(header, tail)
-            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
-            bits[number][inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
+            is_inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][is_inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
         for y, x in (p for tail in tails_of(header) for p in places_without_level(header, tail)):
-            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
-            bits[number][inside, x] |= NO_DATA
+            is_inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][is_inside, x] |= NO_DATA
     return bits
 
 
@@ -248,6 +247,6 @@ def _add_parts_at_end(bits, values, header, rows):
     """
     for tail in tails_of(header):
         for (y, x), value in least_values(header, tail)[1]:
-            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
-            part = values[inside, x] >= np.float32(value)
-            bits[inside, x] |= np.where(part, SATURATED, 0).astype(bits.dtype)
+            is_inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            is_at_end = values[is_inside, x] >= np.float32(value)
+            bits[is_inside, x] |= np.where(is_at_end, SATURATED, 0).astype(bits.dtype)

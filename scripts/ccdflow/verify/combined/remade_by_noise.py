@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.verify.combined.kept_values import (
+    combine_kept_values,
     count_invalid,
     kept_by_scatter,
-    middle_of,
     part_in_rows,
 )
 from ccdflow.verify.combined.prepared_rows import RemadeRows
@@ -44,51 +44,53 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     CannotRemake
         If the header lacks the noise of an amplifier.
     """
-    stack, masked = prepared.stack, prepared.is_masked
-    lacking = "MODRN" if account.has_light else "CLIPRN"
-    fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], lacking)
+    stack, is_masked = prepared.stack, prepared.is_masked
+    missing_card = "MODRN" if account.has_light else "CLIPRN"
+    fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], missing_card)
     levels, charge = prepared.levels(account), prepared.charge(account)
-    good = np.isfinite(stack) & ~masked
-    is_empty = ~good.any(axis=0)
+    is_good = np.isfinite(stack) & ~is_masked
+    is_empty = ~is_good.any(axis=0)
     # Light near a dark's pixel; flats have enough of it for their own to do.
     light = None if account.levels or not account.masters else surroundings(rows)
-    keep = {-1: good.copy(), 1: good.copy()}
-    for sign, kept in keep.items():
+    is_kept_by_sign = {-1: is_good.copy(), 1: is_good.copy()}
+    for sign, is_kept in is_kept_by_sign.items():
         for _ in range(account.iterations):
-            centre = np.where(is_empty, 0, _lower_median(stack, kept))
+            centre = np.where(is_empty, 0, _lower_median(stack, is_kept))
             lit = _light_of_noise(centre, light, fixed, slope, len(stack))
             variance = (fixed + slope * np.maximum(lit * levels + charge, 0)) / levels**2
-            count = np.maximum(kept.sum(axis=0), 1)
-            total_variance = variance + np.where(kept, variance, 0).sum(axis=0) / count**2
+            count = np.maximum(is_kept.sum(axis=0), 1)
+            total_variance = variance + np.where(is_kept, variance, 0).sum(axis=0) / count**2
             limit = account.clip * np.sqrt(total_variance) * (1 + sign * _NEAR_LIMIT)
             with np.errstate(invalid="ignore"):
-                kept &= ~(np.abs(stack - centre) > limit)
-    finite = np.isfinite(stack)
+                is_kept &= ~(np.abs(stack - centre) > limit)
+    is_finite = np.isfinite(stack)
     images = [
-        middle_of(stack, np.where(is_empty, finite, kept), account.method)
-        for kept in (keep[-1], keep[1])
+        combine_kept_values(stack, np.where(is_empty, is_finite, is_kept), account.method)
+        for is_kept in (is_kept_by_sign[-1], is_kept_by_sign[1])
     ]  # fmt: skip
-    kept = np.where(is_empty, finite, keep[1])
+    is_kept = np.where(is_empty, is_finite, is_kept_by_sign[1])
     variances = _variance_by_source(
-        images[1], kept, model=(fixed, slope), levels=levels, charge=charge, light=light
+        images[1], is_kept, model=(fixed, slope), levels=levels, charge=charge, light=light
     )
     maker = "numpy: a noise model that ccdproc lacks"
-    good &= ~is_empty
-    rejected = tuple((good & ~values).sum(axis=0) for values in (keep[-1], keep[1]))
+    is_good &= ~is_empty
+    rejected_counts = tuple(
+        (is_good & ~values).sum(axis=0) for values in (is_kept_by_sign[-1], is_kept_by_sign[1])
+    )
     variances = variances if account.method == "average" else None
-    kept = keep[-1], keep[1]
+    is_kept = is_kept_by_sign[-1], is_kept_by_sign[1]
     return RemadeRows(
         *images,
         prepared.scale,
         maker,
-        rejected,
-        count_invalid(stack, masked),
+        rejected_counts,
+        count_invalid(stack, is_masked),
         variances,
-        kept=kept,
+        kept=is_kept,
     )
 
 
-def _variance_by_source(image, kept, model, levels, charge, light):
+def _variance_by_source(image, is_kept, model, levels, charge, light):
     """Return the variance of the mean of the kept values, for each of two sources of the light.
 
     The light of a pixel is that of its surroundings, or its own where it is brighter by three
@@ -96,40 +98,43 @@ def _variance_by_source(image, kept, model, levels, charge, light):
 
     Parameters
     ----------
-    image : numpy.ndarray of float64
-        Shape (ny, nx): the combined pixels.
-    kept : numpy.ndarray of bool
-        Shape (n, ny, nx): values that are in the mean.
+    image : numpy.ndarray of shape (ny, nx), float64
+        The combined pixels.
+    is_kept : numpy.ndarray of shape (n, ny, nx), bool
+        Whether each value is in the mean.
     model : (numpy.ndarray, numpy.ndarray)
         Fixed variance and its slope with light, each (ny, nx).
-    levels : numpy.ndarray
-        Level that each member was divided by: (n, 1, 1).
-    charge : numpy.ndarray
+    levels : numpy.ndarray of shape (n, 1, 1), float64
+        Level that each member was divided by.
+    charge : numpy.ndarray of shape (n, ny, nx), float64, or float
         Charge of the subtracted dark in each member.
-    light : numpy.ndarray or None
-        Shape (ny, nx): light of the surroundings; None if each pixel's own counts.
+    light : numpy.ndarray of shape (ny, nx), float64, or None
+        Light of the surroundings; None if each pixel's own counts.
     """
-    (fixed, slope), inverse, count = model, 1 / levels, kept.sum(axis=0)
-    squares = np.where(kept, inverse**2, 0).sum(axis=0)
-    inverse_sum = np.where(kept, inverse, 0).sum(axis=0)
-    charges = np.where(kept, charge * inverse**2, 0).sum(axis=0)
+    (fixed, slope), inverse_levels, count = model, 1 / levels, is_kept.sum(axis=0)
+    sum_of_squares = np.where(is_kept, inverse_levels**2, 0).sum(axis=0)
+    inverse_sum = np.where(is_kept, inverse_levels, 0).sum(axis=0)
+    charges = np.where(is_kept, charge * inverse_levels**2, 0).sum(axis=0)
 
     def variance_of(lit):
         light_sum = np.maximum(lit * inverse_sum + charges, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (fixed * squares + slope * light_sum) / count**2
+            return (fixed * sum_of_squares + slope * light_sum) / count**2
 
     if light is None:
         return variance_of(image), variance_of(image)
-    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(kept))
+    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(is_kept))
     with np.errstate(invalid="ignore"):
-        is_own = image > light + reach
+        has_own_light = image > light + reach
         is_doubtful = np.abs(image - light - reach) < _NEAR_LIMIT * reach
-    chosen, other = np.where(is_own, image, light), np.where(is_own, light, image)
-    return variance_of(chosen), variance_of(np.where(is_doubtful, other, chosen))
+    chosen_light, other_light = (
+        np.where(has_own_light, image, light),
+        np.where(has_own_light, light, image),
+    )
+    return variance_of(chosen_light), variance_of(np.where(is_doubtful, other_light, chosen_light))
 
 
-def with_variances(remade, prepared, account, hdu, rows, surroundings):
+def add_variances(remade, prepared, account, hdu, rows, surroundings):
     """Add the variances of the noise model to rows of darks or flats that ccdproc combined.
 
     Parameters
@@ -157,12 +162,12 @@ def with_variances(remade, prepared, account, hdu, rows, surroundings):
         return remade
     model = _noise_terms(account.models[hdu], rows, prepared.stack.shape[1:])
     levels, charge = prepared.levels(account), prepared.charge(account)
-    kept = kept_by_scatter(prepared.stack, prepared.is_masked, account)
+    is_kept = kept_by_scatter(prepared.stack, prepared.is_masked, account)
     light = None if account.levels else surroundings(rows)
     return replace(
         remade,
         variances=_variance_by_source(
-            remade.image, kept, model=model, levels=levels, charge=charge, light=light
+            remade.image, is_kept, model=model, levels=levels, charge=charge, light=light
         ),
     )
 
@@ -172,12 +177,12 @@ def _light_of_noise(centre, light, fixed, slope, count):
 
     Parameters
     ----------
-    centre : numpy.ndarray
-        Shape (ny, nx): the pixel's own light.
-    light : numpy.ndarray or None
-        Shape (ny, nx): light of the surroundings; None if each pixel's own counts.
-    fixed, slope : numpy.ndarray
-        Shape (ny, nx): fixed variance, and its slope with light.
+    centre : numpy.ndarray of shape (ny, nx), float64
+        The pixel's own light.
+    light : numpy.ndarray of shape (ny, nx), float64, or None
+        Light of the surroundings; None if each pixel's own counts.
+    fixed, slope : numpy.ndarray of shape (ny, nx), float64
+        Fixed variance, and its slope with light.
     count : int
         Members.
     """
@@ -187,29 +192,29 @@ def _light_of_noise(centre, light, fixed, slope, count):
     return np.where(centre > light + reach, centre, light)
 
 
-def _lower_median(stack, keep):
+def _lower_median(stack, is_kept):
     """Return the median over (n, ny, nx) of the values kept; of an even number the lower one."""
-    ordered = np.sort(np.where(keep, stack, np.inf), axis=0)
-    middle_index = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
-    return np.take_along_axis(ordered, middle_index[None], axis=0)[0]
+    sorted_values = np.sort(np.where(is_kept, stack, np.inf), axis=0)
+    middle_index = np.maximum((is_kept.sum(axis=0) - 1) // 2, 0)
+    return np.take_along_axis(sorted_values, middle_index[None], axis=0)[0]
 
 
-def _noise_terms(models, rows, shape, lacking="MODRN"):
+def _noise_terms(models, rows, shape, missing_card="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known.
 
     Parameters
     ----------
-    models : list
+    models : sequence of ccdflow.verify.reading.accounts.ModelAccount
         One for each amplifier.
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
         Of the rows.
-    lacking : str
-        The cards that an older header lacks.
+    missing_card : str
+        The keyword that an older header lacks, for the error.
     """
     if not models:
         # The noise of a value of biases is in another card.
-        raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
+        raise CannotRemake(f"the header lacks {missing_card}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
         part_of_amplifier = part_in_rows(model.place, rows)

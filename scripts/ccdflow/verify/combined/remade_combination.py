@@ -15,11 +15,10 @@ from astropy.stats import mad_std, sigma_clip
 from ccdflow.verify.combined.kept_values import (
     count_invalid,
     kept_by_scatter,
-    part_in_rows,
     values_that_count,
 )
 from ccdflow.verify.combined.prepared_rows import RemadeRows, prepare_rows
-from ccdflow.verify.combined.remade_by_noise import combine_by_noise, with_variances
+from ccdflow.verify.combined.remade_by_noise import add_variances, combine_by_noise
 from ccdflow.verify.reading.restated_numbers import NO_DATA
 from ccdflow.verify.reading.verdict import MODEL, CannotRemake
 
@@ -27,7 +26,7 @@ from ccdflow.verify.reading.verdict import MODEL, CannotRemake
 _LIMIT_SHIFT = 5e-4
 
 
-def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, counts=True):
+def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejections=True):
     """Combine the rows of a combined frame's members again.
 
     Parameters
@@ -36,11 +35,9 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     results : pathlib.Path
     hdu : int
     rows : slice
-    gains : list of ((slice, slice), float)
-        Factor of each amplifier on a flat; [] for none.
     surroundings : callable, optional
         Takes rows, returns the light around their pixels; needed for darks.
-    counts : bool
+    counts_rejections : bool
         Whether rejected values of biases are counted where ccdproc rejects them: it counts none.
 
     Returns
@@ -58,47 +55,43 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
         remade = combine_by_noise(prepared, account, hdu, rows, surroundings)
     else:
         remade = _combine_by_ccdproc(
-            stack, prepared.is_masked, account, prepared.scale, counts=counts
+            stack, prepared.is_masked, account, prepared.scale, counts_rejections=counts_rejections
         )
-        remade = with_variances(remade, prepared, account, hdu, rows, surroundings)
-    remade = replace(remade, stack=stack, mask=_common_mask(stack, prepared.bits))
-    for place, factor in gains:
-        part_of_amplifier = part_in_rows(place, rows)
-        for image in (remade.image, remade.other):
-            image[part_of_amplifier] *= factor
-    return remade
+        remade = add_variances(remade, prepared, account, hdu, rows, surroundings)
+    return replace(remade, stack=stack, mask=_common_mask(stack, prepared.bits))
 
 
 def _common_mask(stack, bits):
     """Return the mask of the combined pixels: bits that all members share where none is good."""
-    finite = np.isfinite(stack)
-    good = (finite & (bits == 0)).any(axis=0)
-    common = np.bitwise_and.reduce(np.where(finite, bits, np.int16(-1)), axis=0)
-    return np.where(good, 0, np.where(finite.any(axis=0), common, NO_DATA)).astype(np.int16)
+    is_finite = np.isfinite(stack)
+    is_good = (is_finite & (bits == 0)).any(axis=0)
+    common_bits = np.bitwise_and.reduce(np.where(is_finite, bits, np.int16(-1)), axis=0)
+    return np.where(is_good, 0, np.where(is_finite.any(axis=0), common_bits, NO_DATA)).astype(
+        np.int16
+    )
 
 
-def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
+def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
     """Combine by ccdproc.
 
     Parameters
     ----------
-    stack : numpy.ndarray of float64
-        Shape (n, ny, nx).
-    masked : numpy.ndarray of bool
-        The same shape, True for pixels that do not count.
+    stack : numpy.ndarray of shape (n, ny, nx), float64
+    is_masked : numpy.ndarray of shape (n, ny, nx), bool
+        True for pixels that do not count.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     scale : float
         The largest value, for the tolerance.
-    counts : bool
+    counts_rejections : bool
         Whether the number of kept values is wanted.
     """
     # Its errors are not used, and take a fifth of its time.
-    arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
+    arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
     if account.clip is not None:
         if account.deviation not in ("mad", "std"):
             raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
         if account.iterations != 1:
-            return _combine_by_repeated_clipping(stack, masked, account, scale)
+            return _combine_by_repeated_clipping(stack, is_masked, account, scale)
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip,
@@ -115,40 +108,42 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
                 arguments[name] *= 1 - _LIMIT_SHIFT
         image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         # ccdproc does not clip a pixel in which a value is missing.
-        is_incomplete = (masked | ~np.isfinite(stack)).any(axis=0)
+        is_incomplete = (is_masked | ~np.isfinite(stack)).any(axis=0)
         if is_incomplete.any():
             image[is_incomplete] = _combine_incomplete(
-                stack[:, is_incomplete], masked[:, is_incomplete], account
+                stack[:, is_incomplete], is_masked[:, is_incomplete], account
             )
         if account.clip is None or not account.has_light:
-            kept = kept_by_scatter(stack, masked, account) if counts else np.True_
-            left_out = _count_left_out(stack, masked, [kept])
-            kept_masks = (kept, kept) if counts else None
+            is_kept = kept_by_scatter(stack, is_masked, account) if counts_rejections else np.True_
+            counts = _count_rejected(stack, is_masked, [is_kept])
+            kept_pair = (is_kept, is_kept) if counts_rejections else None
             return RemadeRows(
                 image=image,
-                other=image.copy(),
+                alternative=image.copy(),
                 scale=scale,
                 maker="ccdproc",
-                rejected=left_out[0] * 2,
-                invalid=left_out[1],
-                kept=kept_masks,
+                rejected_counts=counts[0] * 2,
+                invalid_counts=counts[1],
+                kept=kept_pair,
             )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
             arguments[name] *= (1 + _LIMIT_SHIFT) / (1 - _LIMIT_SHIFT)
-        other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
-        other[is_incomplete] = image[is_incomplete]
-    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)]
-    left_out = _count_left_out(stack, masked, kept)
-    return RemadeRows(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
+        alternative = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+        alternative[is_incomplete] = image[is_incomplete]
+    is_kept = [
+        kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
+    ]
+    counts = _count_rejected(stack, is_masked, is_kept)
+    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=tuple(is_kept))
 
 
-def _no_errors(values, axis):
+def _zero_errors(values, axis):
     """Return zeros for the errors that ccdproc's combiner would compute, and nobody uses."""
     return np.zeros(values.shape[1:])
 
 
-def _combine_by_repeated_clipping(stack, masked, account, scale):
+def _combine_by_repeated_clipping(stack, is_masked, account, scale):
     """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
 
     Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
@@ -157,50 +152,61 @@ def _combine_by_repeated_clipping(stack, masked, account, scale):
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, rows, nx), float64
-    masked : numpy.ndarray of shape (n, rows, nx), bool
+    is_masked : numpy.ndarray of shape (n, rows, nx), bool
     account : ccdflow.verify.reading.accounts.CombinedAccount
-    scale : sequence of float or None
+    scale : float
+        The largest value, for the tolerance.
     """
-    images, good = [], values_that_count(stack, masked)
-    spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
+    images, is_good = [], values_that_count(stack, is_masked)
+    deviation_function = (
+        partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
+    )
     for sign in (-1, 1):
         limit = account.clip * (1 + sign * _LIMIT_SHIFT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            clipped = sigma_clip(
-                np.where(good, stack, np.nan),
+            clipped_values = sigma_clip(
+                np.where(is_good, stack, np.nan),
                 sigma=limit,
                 axis=0,
                 maxiters=account.iterations,
                 # By names it takes values in again that an earlier round left out.
                 cenfunc=np.nanmedian,
-                stdfunc=spread,
+                stdfunc=deviation_function,
             )
             combiner = ccdproc.Combiner([
                 CCDData(values, mask=mask, unit=units.adu)
-                for values, mask in zip(stack, np.ma.getmaskarray(clipped), strict=True)
+                for values, mask in zip(stack, np.ma.getmaskarray(clipped_values), strict=True)
             ])  # fmt: skip
             is_mean = account.method == "average"
-            combined = combiner.average_combine() if is_mean else combiner.median_combine()
-            image = np.where(good.any(axis=0), np.asarray(combined.data, dtype=np.float64), np.nan)
-        is_empty = ~(np.isfinite(stack) & ~masked).any(axis=0)
+            combined_values = combiner.average_combine() if is_mean else combiner.median_combine()
+            image = np.where(
+                is_good.any(axis=0), np.asarray(combined_values.data, dtype=np.float64), np.nan
+            )
+        is_empty = ~(np.isfinite(stack) & ~is_masked).any(axis=0)
         if is_empty.any():
-            image[is_empty] = _combine_incomplete(stack[:, is_empty], masked[:, is_empty], account)
+            image[is_empty] = _combine_incomplete(
+                stack[:, is_empty], is_masked[:, is_empty], account
+            )
         images.append(image)
-    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)]
+    is_kept = [
+        kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
+    ]
     maker = "ccdproc and repeated clipping by astropy"
     return RemadeRows(
-        *images, scale, maker, *_count_left_out(stack, masked, kept), kept=tuple(kept)
+        *images, scale, maker, *_count_rejected(stack, is_masked, is_kept), kept=tuple(is_kept)
     )
 
 
-def _count_left_out(stack, masked, kept):
+def _count_rejected(stack, is_masked, is_kept_pair):
     """Return how many values are rejected, by either limit, and how many are not finite."""
-    good = np.isfinite(stack) & ~masked
-    return tuple((good & ~values).sum(axis=0) for values in kept), count_invalid(stack, masked)
+    is_good = np.isfinite(stack) & ~is_masked
+    return tuple((is_good & ~is_kept).sum(axis=0) for is_kept in is_kept_pair), count_invalid(
+        stack, is_masked
+    )
 
 
-def _combine_incomplete(values, masked, account):
+def _combine_incomplete(values, is_masked, account):
     """Combine pixels with values that are masked or not finite: (n, k)."""
-    kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
-    return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
+    kept_values = np.where(kept_by_scatter(values, is_masked, account), values, np.nan)
+    return (np.nanmean if account.method == "average" else np.nanmedian)(kept_values, axis=0)

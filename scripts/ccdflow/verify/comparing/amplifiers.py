@@ -12,13 +12,19 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
-# The noise of a median of this many values is known by formula: no values are drawn.
-_MANY_VALUES = 2000
+# The noise of a median of more values than this is known by formula, and no values are drawn.
+_FEWEST_VALUES_BY_FORMULA = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.
 _MOST_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
-# A level's variance may be off by this fraction (6 % of its noise), and by this many adu^2. The
-# variance of one level for the whole frame may be off by half of a pixel's rounding.
-_LEVEL_PART, _LEAST_LEVEL = 0.12, 0.002
+# A level's variance may be off by this fraction, 6 % of its noise, and by this many adu^2: levels
+# are drawn at random. That of one level for a whole frame may be off by half of a pixel's rounding.
+_LEVEL_VARIANCE_PART, _LEAST_LEVEL_VARIANCE = 0.12, 0.002
+# Keywords of cards of one amplifier of several, as they are written before its two digits.
+_NUMBERED_KEYWORDS = {
+    "OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
+    "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP", "SATMEAS": "SATMEA",
+    "AMPFULL": "AMPFUL",
+}  # fmt: skip
 # The cards of the overscan recipe, which all amplifiers share.
 _SHARED_CARDS = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
@@ -36,11 +42,12 @@ class VerifiedAmplifier:
     gain : float or None
         Electrons per adu that its pixels are multiplied by.
     photon_gain : float or None
-        That its noise is made with.
+        Electrons per adu by which the noise of its photons is made.
     read_noise : float or None
         MODRN, adu.
     rounding : float
-        Variance of rounding beside it: 0 where the read noise was measured on rounded pixels.
+        Variance of rounding beside that of the read noise, adu^2: 0 where the read noise was
+        measured on rounded pixels.
     """
 
     place: tuple[slice, slice]
@@ -57,7 +64,7 @@ def tails_of(header):
     return [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
 
 
-def card(header, name, tail, absent=None):
+def card(header, name, tail, default=None):
     """Return the card of an amplifier: its numbered keyword is cut to eight characters.
 
     Parameters
@@ -67,18 +74,15 @@ def card(header, name, tail, absent=None):
         Keyword, as without amplifiers.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
-    absent : object, optional
+    default : object, optional
         The value where there is no card.
 
     Returns
     -------
     object
-        The card's value, ``absent`` without the card.
+        The card's value, ``default`` without the card.
     """
-    numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
-                "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
-                "SATMEAS": "SATMEA", "AMPFULL": "AMPFUL"}  # fmt: skip
-    return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
+    return header.get(f"{_NUMBERED_KEYWORDS.get(name, name)[:6]}{tail}" if tail else name, default)
 
 
 def places_without_level(header, tail):
@@ -164,15 +168,15 @@ def pixels_at_end(image, header, place, tail):
     -------
     numpy.ndarray of shape (ny, nx), bool
     """
-    full = np.zeros(image.shape, bool)
+    is_at_end = np.zeros(image.shape, bool)
     least, parts = least_values(header, tail)
-    full[place] = image[place] >= np.float32(least)
+    is_at_end[place] = image[place] >= np.float32(least)
     for part, value in parts:
-        full[part] = image[part] >= np.float32(value)
-    return full
+        is_at_end[part] = image[part] >= np.float32(value)
+    return is_at_end
 
 
-def with_shared(header, first_header):
+def header_with_recipe(header, first_header):
     """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
 
     Parameters
@@ -198,12 +202,12 @@ def number_of_card(value):
     return float(value) if is_number and np.isfinite(value) else None
 
 
-def readouts_of(header, first_header, reduced, bias):
+def readouts_of(header, first_header, reduced_header, bias):
     """Return the `VerifiedAmplifier` of each amplifier of a calibrated image.
 
     Parameters
     ----------
-    header, first_header, reduced : astropy.io.fits.Header
+    header, first_header, reduced_header : astropy.io.fits.Header
         Of the image, of the first HDU, and of the reduced image.
     bias : astropy.io.fits.Header or None
         Of the combined bias: its RNOISE was measured on pixels that were rounded.
@@ -214,15 +218,15 @@ def readouts_of(header, first_header, reduced, bias):
     """
     readouts = []
     for tail in tails_of(header):
-        header_gain = number_of_card(card(reduced, "AMPGAIN", tail))
+        header_gain = number_of_card(card(reduced_header, "AMPGAIN", tail))
         gain_of_flats = number_of_card(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header a measured one turns pixels into electrons: one of all
         # amplifiers where a flat was applied, otherwise the amplifier's own.
         common_gain = number_of_card(first_header.get("GAINMEAS"))
-        is_alone = not tail and header is first_header
-        gains = [header_gain, common_gain] if is_alone else [common_gain, header_gain]
+        is_only_amplifier = not tail and header is first_header
+        gains = [header_gain, common_gain] if is_only_amplifier else [common_gain, header_gain]
         gain = next((gain for gain in [*gains, gain_of_flats] if gain is not None), None)
-        measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
+        measured_noise = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
                 place=place_of(header, tail),
@@ -230,28 +234,24 @@ def readouts_of(header, first_header, reduced, bias):
                 gain=gain,
                 photon_gain=gain_of_flats or gain,
                 read_noise=number_of_card(card(header, "MODRN", tail)),
-                rounding=0.0 if measured else ROUNDING,
+                rounding=0.0 if measured_noise else ROUNDING,
             )
         )
     return readouts
 
 
-def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, factor=1.0):
+def check_level_noise(name, value, header, readout, *, factor=1.0):
     """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
 
     Parameters
     ----------
-    keyword : str
-        The card, for the error.
+    name : str
+        Keyword of the card, as without amplifiers, for the error.
     value : float
-        Its value.
+        The value of the card.
     header : astropy.io.fits.Header
-    tail : str
-        Number of the amplifier, two digits; '' for the only one.
-    read_noise : float
-        Adu.
-    rounding : float
-        Variance of the rounding of a pixel, adu^2.
+    readout : VerifiedAmplifier
+        The amplifier; its read noise is known.
     factor : float
         One adu in the unit of the card.
 
@@ -260,11 +260,14 @@ def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, fac
     Differs
         If the noise differs by more than that.
     """
-    noise = level_noise(header, tail, read_noise, rounding)
+    noise = level_noise(header, readout.tail, readout.read_noise, readout.rounding)
     # Older results: the level of a whole frame counts 0.6 of the rounding of a pixel, not all.
-    is_frame = card(header, "OSCAXIS", tail) == "frame"
+    is_frame = card(header, "OSCAXIS", readout.tail) == "frame"
     difference = abs((value / factor) ** 2 - noise**2)
-    if difference > _LEVEL_PART * noise**2 + (0.5 * ROUNDING if is_frame else _LEAST_LEVEL):
+    if difference > _LEVEL_VARIANCE_PART * noise**2 + (
+        0.5 * ROUNDING if is_frame else _LEAST_LEVEL_VARIANCE
+    ):
+        keyword = f"{name}{readout.tail}"
         raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {value}")
 
 
@@ -298,14 +301,16 @@ def level_noise(header, tail, read_noise, rounding):
     else:
         count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in strip_slices)  # fmt: skip
-    single = (read_noise**2 + rounding) ** 0.5
-    noise = _scatter_of_medians(count, header.get("OSCSTAT", "median"), round(single, 4))
+    pixel_noise = (read_noise**2 + rounding) ** 0.5
+    noise = _scatter_of_medians(count, header.get("OSCSTAT", "median"), round(pixel_noise, 4))
     if axis == "frame" or not header.get("OSCMODEL"):
         return noise
-    kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
-    along = kept[0] if axis == "rows" else kept[1]
+    kept_section = (
+        slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
+    )
+    lines_of_levels = kept_section[0] if axis == "rows" else kept_section[1]
     terms = header["OSCORDER"] + (3 if header["OSCMODEL"] == "spline" else 1)
-    return noise * min(1.0, terms / (along.stop - along.start)) ** 0.5
+    return noise * min(1.0, terms / (lines_of_levels.stop - lines_of_levels.start)) ** 0.5
 
 
 # A simulation takes 0.03 s. Frames of a camera have the same strips, and an amplifier one noise: 64
@@ -316,14 +321,17 @@ def _scatter_of_medians(count, statistic, noise):
     if statistic == "mean":
         return noise / count**0.5
     rng = np.random.default_rng(_SEED)
-    trials = min(_TRIALS, _MOST_DRAWN // count) if count <= _MANY_VALUES else _TRIALS
+    trials = min(_TRIALS, _MOST_DRAWN // count) if count <= _FEWEST_VALUES_BY_FORMULA else _TRIALS
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
-    quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
-    if count <= _MANY_VALUES:
-        values = rng.standard_normal((trials, count)) * quieter + level
+    noise_without_rounding, levels = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
+    if count <= _FEWEST_VALUES_BY_FORMULA:
+        values = rng.standard_normal((trials, count)) * noise_without_rounding + levels
     else:
         # The middle two of very many: normal, and a gap apart that is exponential.
-        middle = rng.standard_normal((trials, 1)) * quieter * (np.pi / 2 / count) ** 0.5 + level
-        gap = rng.exponential(quieter * (2 * np.pi) ** 0.5 / count, (trials, 1))
+        middle = (
+            rng.standard_normal((trials, 1)) * noise_without_rounding * (np.pi / 2 / count) ** 0.5
+            + levels
+        )
+        gap = rng.exponential(noise_without_rounding * (2 * np.pi) ** 0.5 / count, (trials, 1))
         values = middle + gap * (0.0 if count % 2 else np.array([-0.5, 0.5]))
-    return float(np.mean((np.median(np.round(values), axis=1) - level[:, 0]) ** 2) ** 0.5)
+    return float(np.mean((np.median(np.round(values), axis=1) - levels[:, 0]) ** 2) ** 0.5)

@@ -53,7 +53,7 @@ CALIBRATED_ORDER = (
 """The cards that a calibrated frame has in addition, in their order."""
 
 
-def check_order(header, source, order, own):
+def check_order(header, source, order, renewed_cards):
     """Raise unless cards stand in the order of their source, and ccdflow's behind them in theirs.
 
     Parameters
@@ -63,7 +63,7 @@ def check_order(header, source, order, own):
         That whose cards the product has; None where it has none.
     order : sequence of (str or tuple of str)
         As `REDUCED_ORDER`.
-    own : re.Pattern
+    renewed_cards : re.Pattern
         Cards that may stand anywhere where the source has them as well.
 
     Raises
@@ -76,7 +76,9 @@ def check_order(header, source, order, own):
     )
     ranks, last_rank, last_keyword = _ranks_of_keywords(order), None, None
     for keyword in dict.fromkeys(header):
-        if keyword in _COMMENTARY or (keyword in place_in_source and own.fullmatch(keyword)):
+        if keyword in _COMMENTARY or (
+            keyword in place_in_source and renewed_cards.fullmatch(keyword)
+        ):
             continue
         rank = (
             (0, place_in_source[keyword])

@@ -39,21 +39,24 @@ def check_required(header, first_header, sort):
 
     def has(keyword, tail):
         return any(
-            keyword in each or card(each, keyword, tail) is not None
-            for each in (header, first_header)
+            keyword in one_header or card(one_header, keyword, tail) is not None
+            for one_header in (header, first_header)
         )
 
     for tail in tails_of(header):
         for names in _CARDS_TOGETHER:
-            present = [name for name in names if has(name, tail)]
-            if present and len(present) < len(names):
-                lost = next(name for name in names if name not in present)
-                raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
-        for name, needed in _CARDS_WITH_OTHERS[sort]:
-            if needed == "OSCAXIS" and is_of_first_version(first_header):
+            present_keywords = [name for name in names if has(name, tail)]
+            if present_keywords and len(present_keywords) < len(names):
+                missing_keyword = next(name for name in names if name not in present_keywords)
+                raise Differs(
+                    f"there is no card {missing_keyword}{tail},"
+                    f" and {present_keywords[0]}{tail} is there"
+                )
+        for name, needed_keyword in _CARDS_WITH_OTHERS[sort]:
+            if needed_keyword == "OSCAXIS" and is_of_first_version(first_header):
                 continue
-            if has(name, tail) and not has(needed, tail):
-                raise Differs(f"there is no card {needed}{tail}, and {name}{tail} is there")
+            if has(name, tail) and not has(needed_keyword, tail):
+                raise Differs(f"there is no card {needed_keyword}{tail}, and {name}{tail} is there")
 
 
 def must_have(header, keyword):

@@ -119,7 +119,7 @@ def _sum_of_words(content):
     return total
 
 
-def check_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
+def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING):
     """Raise unless a card has a value, to the digits that it is written with.
 
     Parameters
@@ -129,9 +129,9 @@ def check_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABS
         The value of the card; None where there is none.
     value : float
         Made again.
-    part : float
+    rtol : float
         Allowed difference, relative.
-    least : float
+    atol : float
         Allowed difference, absolute.
 
     Raises
@@ -141,11 +141,11 @@ def check_value(keyword, card_value, value, *, part=RELATIVE_ROUNDING, least=ABS
     """
     if card_value is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
-    if isinstance(card_value, str) or not abs(card_value - value) <= part * abs(value) + least:
+    if isinstance(card_value, str) or not abs(card_value - value) <= rtol * abs(value) + atol:
         raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
-def check_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLUTE_ROUNDING):
+def check_figure(header, keyword, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING):
     """Raise unless a card of a header has a value, to the digits that it is written with.
 
     Parameters
@@ -154,9 +154,9 @@ def check_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLU
     keyword : str
     value : float
         Made again.
-    part : float
+    rtol : float
         Allowed difference, relative.
-    least : float
+    atol : float
         Allowed difference, absolute.
 
     Raises
@@ -164,17 +164,17 @@ def check_figure(header, keyword, value, *, part=RELATIVE_ROUNDING, least=ABSOLU
     Differs
         If the figures differ by more than the tolerance.
     """
-    check_value(keyword, header.get(keyword), value, part=part, least=least)
+    check_value(keyword, header.get(keyword), value, rtol=rtol, atol=atol)
 
 
-def check_bits(mask, possible):
+def check_bits(mask, possible_bits):
     """Raise if a mask has bits that no product of its sort can have.
 
     Parameters
     ----------
     mask : numpy.ndarray of integers, any byte order
         (ny, nx).
-    possible : int or numpy.ndarray of shape (ny, nx)
+    possible_bits : int or numpy.ndarray of shape (ny, nx)
         The bits, of all pixels or of each.
 
     Raises
@@ -182,8 +182,8 @@ def check_bits(mask, possible):
     Differs
         If any pixel has such a bit.
     """
-    if wrong := np.count_nonzero(mask & ~np.asarray(possible, mask.dtype)):
-        raise Differs(f"{wrong} pixels of the mask have bits that no mask of its kind has")
+    if wrong_count := np.count_nonzero(mask & ~np.asarray(possible_bits, mask.dtype)):
+        raise Differs(f"{wrong_count} pixels of the mask have bits that no mask of its kind has")
 
 
 def words_on_differing(count):
@@ -206,19 +206,19 @@ def check_text(header, keyword, value):
     Differs
         If the texts differ.
     """
-    written = header.get(keyword)
-    if str(written).strip() != str(value).strip():
-        raise Differs(f"{keyword} is {value}, and its card has {written}")
+    card_value = header.get(keyword)
+    if str(card_value).strip() != str(value).strip():
+        raise Differs(f"{keyword} is {value}, and its card has {card_value}")
 
 
-def other_bits(product, again):
+def other_bits(product, remade):
     """Return how many pixels have other bits than made again, and the largest difference, adu.
 
     NaN as numpy writes it, of either sign, counts as one value; 0 and -0 are two.
 
     Parameters
     ----------
-    product, again : numpy.ndarray of any shape, any type, any byte order
+    product, remade : numpy.ndarray of any shape, any type, any byte order
         The product's pixels, and those made again.
 
     Returns
@@ -230,16 +230,16 @@ def other_bits(product, again):
     Differs
         If the shapes differ.
     """
-    if product.shape != again.shape:
-        raise Differs(f"its shape is {product.shape}, and ccdproc gives {again.shape}")
-    again = again.astype(product.dtype)
-    if again.tobytes() == product.tobytes():
+    if product.shape != remade.shape:
+        raise Differs(f"its shape is {product.shape}, and ccdproc gives {remade.shape}")
+    remade = remade.astype(product.dtype)
+    if remade.tobytes() == product.tobytes():
         return 0, 0.0
-    is_same = (product == again) & (np.signbit(product) == np.signbit(again))
-    are_nan = np.isnan(product) & np.isnan(again)
-    is_same[are_nan] = _is_sound_nan(product[are_nan], again[are_nan])
+    is_same = (product == remade) & (np.signbit(product) == np.signbit(remade))
+    are_nan = np.isnan(product) & np.isnan(remade)
+    is_same[are_nan] = _is_sound_nan(product[are_nan], remade[are_nan])
     with np.errstate(invalid="ignore"):
-        difference = np.abs(product[~is_same].astype(np.float64) - again[~is_same])
+        difference = np.abs(product[~is_same].astype(np.float64) - remade[~is_same])
     finite = difference[np.isfinite(difference)]
     return int(np.count_nonzero(~is_same)), float(finite.max(initial=0.0))
 
@@ -251,20 +251,20 @@ def _bits_of(values):
     return bits & np.array((1 << 8 * native.itemsize - 1) - 1, bits.dtype)
 
 
-def _is_sound_nan(product, again):
+def _is_sound_nan(product, remade):
     """Return for each NaN of a product whether it is numpy's, or has the bits of one made again."""
     is_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
     # The NaN of a raw frame keeps its bits, but for those that float32 has no room for.
-    carried = np.unique(_bits_of(again.astype(np.float32)))
-    return is_plain | np.isin(_bits_of(product.astype(np.float32)), carried)
+    bits_of_remade = np.unique(_bits_of(remade.astype(np.float32)))
+    return is_plain | np.isin(_bits_of(product.astype(np.float32)), bits_of_remade)
 
 
-def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
-    """Return the largest difference, if none is beyond steps of the numbers' type, and `more`.
+def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
+    """Return the largest difference, if none is beyond steps of the numbers' type, and `allowance`.
 
     Parameters
     ----------
-    image, again : numpy.ndarray of any shape, floats, any byte order
+    image, remade : numpy.ndarray of any shape, floats, any byte order
         The product's pixels, and those made again.
     dtype : dtype
         Type whose steps count.
@@ -272,7 +272,7 @@ def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
         Allowed steps.
     scale : float or numpy.ndarray of the same shape, float64
         Least value at which a step is taken.
-    more : float
+    allowance : float
         Allowed beside the steps, adu.
 
     Returns
@@ -284,16 +284,16 @@ def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
     Differs
         If a pixel differs by more.
     """
-    if image.shape != again.shape:
-        raise Differs(f"its shape is {image.shape}, and ccdproc gives {again.shape}")
-    empty = np.isnan(image)
-    if (empty != np.isnan(again)).any():
+    if image.shape != remade.shape:
+        raise Differs(f"its shape is {image.shape}, and ccdproc gives {remade.shape}")
+    is_empty = np.isnan(image)
+    if (is_empty != np.isnan(remade)).any():
         raise Differs("pixels without a value are not those that ccdproc gives")
-    if empty.any() and not _is_sound_nan(image[empty], again[empty]).all():
+    if is_empty.any() and not _is_sound_nan(image[is_empty], remade[is_empty]).all():
         raise Differs("pixels without a value have other bits than those that ccdproc gives")
-    difference = np.where(empty, 0, np.abs(image - again))
-    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
-    wrong = int((difference > np.where(empty, 1, limit)).sum())
-    if wrong:
-        raise Differs(words_on_differing(wrong), float(difference.max()), image.size)
+    difference = np.where(is_empty, 0, np.abs(image - remade))
+    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(remade), scale) + allowance
+    wrong_count = int((difference > np.where(is_empty, 1, limit)).sum())
+    if wrong_count:
+        raise Differs(words_on_differing(wrong_count), float(difference.max()), image.size)
     return float(difference.max(initial=0.0))

@@ -47,7 +47,7 @@ _PIXEL_CARDS = re.compile(
 )
 
 
-def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=16):
+def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-32,), mask_type=16):
     """Raise unless the HDUs are images, each followed by its extensions in their order.
 
     Parameters
@@ -57,11 +57,11 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
         HDUs that hold an image.
     kinds : sequence of str
         Of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
-    needed : sequence of str
+    needed_kinds : sequence of str
         Those that each image has.
-    pixels : tuple of int
+    pixel_types : tuple of int
         BITPIX that an image may have; the default is float32.
-    mask : int
+    mask_type : int
         That of a MASK; the default is int16, of calibrated frames and masters.
 
     Raises
@@ -71,22 +71,26 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
     """
     images = sorted(images)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
-    seen, last = set(), {}
-    bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask}
+    names_seen, last_kind_by_image = set(), {}
+    bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask_type}
     for number, header in enumerate(headers):
-        _check_storage(number, header, pixels if number in images else None)
+        _check_storage(number, header, pixel_types if number in images else None)
         if not number or number in images:
             continue
         name, hdu, kind = _name_and_owner(number, header, owners)
         if header["BITPIX"] != bits[kind]:
             raise Differs(f"BITPIX of {name} is {bits[kind]}, and {header['BITPIX']} here")
-        if name in seen or number < max(images) or kinds.index(kind) < last.get(hdu, 0):
+        if (
+            name in names_seen
+            or number < max(images)
+            or kinds.index(kind) < last_kind_by_image.get(hdu, 0)
+        ):
             raise Differs(f"HDU {number}, {name}, is not in its place")
-        seen.add(name)
-        last[hdu] = kinds.index(kind)
+        names_seen.add(name)
+        last_kind_by_image[hdu] = kinds.index(kind)
         _check_extension(header, headers[hdu], name)
-    for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed):
-        if name not in seen:
+    for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed_kinds):
+        if name not in names_seen:
             raise Differs(f"it has no {name}")
 
 
@@ -98,12 +102,12 @@ def _name_and_owner(number, header, owners):
     return name, *owners[name]
 
 
-def _check_storage(number, header, pixels):
-    """Raise if an HDU is scaled, or is an image (`pixels` is not None) of another BITPIX."""
-    if scaled := [keyword for keyword in _SCALE_CARDS if keyword in header]:
-        raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
-    if pixels is not None and header["BITPIX"] not in pixels:
-        raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
+def _check_storage(number, header, pixel_types):
+    """Raise if an HDU is scaled, or is an image (`pixel_types` is not None) of another BITPIX."""
+    if scale_cards := [keyword for keyword in _SCALE_CARDS if keyword in header]:
+        raise Differs(f"HDU {number} has {scale_cards[0]}, and no product is stored scaled")
+    if pixel_types is not None and header["BITPIX"] not in pixel_types:
+        raise Differs(f"BITPIX is {pixel_types[0]} in such a product, and {header['BITPIX']} here")
 
 
 def _check_extension(header, image, name):
@@ -137,15 +141,23 @@ def check_packed(first_header, image):
         If a card is absent or has another value.
     """
     cards_of_first, cards_of_image = (
-        [(c.keyword, c.image.strip()) for c in each.cards if not _PIXEL_CARDS.fullmatch(c.keyword)]
-        for each in (first_header, image)
+        [
+            (card.keyword, card.image.strip())
+            for card in header.cards
+            if not _PIXEL_CARDS.fullmatch(card.keyword)
+        ]
+        for header in (first_header, image)
     )
-    for cards, others, holder in (
+    for cards, other_cards, holder in (
         (cards_of_first, cards_of_image, "of its image"),
         (cards_of_image, cards_of_first, "first"),
     ):
-        if lost := [keyword for keyword, text in cards if (keyword, text) not in others]:
-            raise Differs(f"the card {lost[0]} is not in the header {holder} as it is in the other")
+        if lost_keywords := [
+            keyword for keyword, text in cards if (keyword, text) not in other_cards
+        ]:
+            raise Differs(
+                f"the card {lost_keywords[0]} is not in the header {holder} as it is in the other"
+            )
     if cards_of_first != cards_of_image:
         raise Differs("the first header and that of its image have their cards in another order")
 
@@ -165,7 +177,7 @@ def check_names(header, source, *, must_have=True):
         If the names differ.
     """
     for keyword in _NAMES:
-        written, value = header.get(keyword), source.get(keyword)
-        is_left_out = written is None and not (must_have and "XTENSION" in header)
-        if written != value and not is_left_out:
-            raise Differs(f"{keyword} is {value} in its source, and its card has {written}")
+        card_value, value = header.get(keyword), source.get(keyword)
+        is_left_out = card_value is None and not (must_have and "XTENSION" in header)
+        if card_value != value and not is_left_out:
+            raise Differs(f"{keyword} is {value} in its source, and its card has {card_value}")

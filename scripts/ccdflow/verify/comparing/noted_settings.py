@@ -29,7 +29,7 @@ def check_settings(headers, kind, basis):
         Of its HDUs.
     kind : str
         Of the chain of kinds.
-    basis : mapping
+    basis : mapping of str to object
         As the run noted it; {} where nothing was.
 
     Raises
@@ -93,11 +93,14 @@ def _check_cosmics(headers, settings):
         if "CRSIGMA" not in header:
             continue
         _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
-        base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
+        base, card_value = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
         base *= _PROFILE_CONTRAST if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM else 1
         # A card has fewer digits than the product of three numbers.
-        if base and min(abs(written - base * factor) for factor in _CONTRAST_FACTORS) > 1e-6 * base:
-            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
+        if (
+            base
+            and min(abs(card_value - base * factor) for factor in _CONTRAST_FACTORS) > 1e-6 * base
+        ):
+            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {card_value}")
 
 
 def _check_sources(first_header, names):
@@ -115,17 +118,19 @@ def _check_sources(first_header, names):
 
 def _check_name(first_header, keyword, name):
     """Raise `Differs` unless a card has the name that the notes of the run have."""
-    written = unquote(str(first_header.get(keyword)), errors="surrogateescape")
-    if written != name:
-        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
+    card_value = unquote(str(first_header.get(keyword)), errors="surrogateescape")
+    if card_value != name:
+        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {card_value}")
 
 
 def _check_setting(header, keyword, value):
     """Compare a card with a setting, where the run noted it."""
     if value is None:
         return
-    written = header.get(keyword)
-    is_number = isinstance(value, int | float) and isinstance(written, int | float)
+    card_value = header.get(keyword)
+    is_number = isinstance(value, int | float) and isinstance(card_value, int | float)
     # A setting is written with all its digits.
-    if not (abs(written - value) <= 1e-9 * abs(value) if is_number else written == value):
-        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {written}")
+    if not (abs(card_value - value) <= 1e-9 * abs(value) if is_number else card_value == value):
+        raise Differs(
+            f"{keyword} is {value} in the notes of the run, and its card has {card_value}"
+        )

@@ -16,8 +16,8 @@ from ccdflow.verify.reading.amplifier_places import place_of
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
 # Characters of a HISTORY card.
 _WIDTH = 72
-_START = "ccdflow: "
-_LEFT_OUT = re.compile(
+_START_OF_SENTENCE = "ccdflow: "
+_LEFT_OUT_SENTENCE = re.compile(
     "(?P<file>.*) was left out: (?:"
     + "|".join(
         (
@@ -36,8 +36,8 @@ _LEFT_OUT = re.compile(
     re.DOTALL,
 )
 # Other sentences on a combined frame; groups hold what is compared with cards.
-_EMPTY_PIXELS = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
-_WITHOUT_MASTER = re.compile("combined without (?P<kind>bias|dark): there was none")
+_EMPTY_PIXELS_SENTENCE = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
+_WITHOUT_MASTER_SENTENCE = re.compile("combined without (?P<kind>bias|dark): there was none")
 # Warnings by kind; a group has the keyword of the card that must agree with it.
 _WARNINGS = {
     "bias": (
@@ -81,15 +81,15 @@ _SENTENCE_ROUNDING = 6e-3
 
 def sentences_in_header(header):
     """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
-    sentences, last = [], None
+    sentences, last_line = [], None
     for line in header.get("HISTORY", ()):
         text = str(line)
-        if text.startswith(_START):
-            sentences.append(text.removeprefix(_START))
-        elif sentences and last is not None and len(last) >= _WIDTH - 1:
+        if text.startswith(_START_OF_SENTENCE):
+            sentences.append(text.removeprefix(_START_OF_SENTENCE))
+        elif sentences and last_line is not None and len(last_line) >= _WIDTH - 1:
             # A blank at the end of a card is cut by who reads it.
-            sentences[-1] += " " * (_WIDTH - len(last)) + text
-        last = text
+            sentences[-1] += " " * (_WIDTH - len(last_line)) + text
+        last_line = text
     return sentences
 
 
@@ -109,25 +109,25 @@ def check_combined(header, first_header, kind, tails):
     Differs
         If a sentence is unknown, lost, or has another number than the card.
     """
-    left_out, empty = [], []
+    files_left_out, empty_counts = [], []
     for text in sentences_in_header(header):
-        if match := _LEFT_OUT.fullmatch(text):
-            left_out.append(match["file"])
-        elif match := _WITHOUT_MASTER.fullmatch(text):
+        if match := _LEFT_OUT_SENTENCE.fullmatch(text):
+            files_left_out.append(match["file"])
+        elif match := _WITHOUT_MASTER_SENTENCE.fullmatch(text):
             if f"{match['kind'].upper()}IM" in first_header:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
-        elif match := _EMPTY_PIXELS.fullmatch(text):
-            empty.append(int(match[1]))
+        elif match := _EMPTY_PIXELS_SENTENCE.fullmatch(text):
+            empty_counts.append(int(match[1]))
         elif match := _FLAGGED_AMPLIFIER.fullmatch(text):
             if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
                 raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
         else:
             _check_warning(text, header, kind, tails)
     number = header.get("NEMPTY", 0)
-    if empty != ([number] if number else []):
-        raise Differs(f"NEMPTY is {number}, and HISTORY has {empty} pixels without a value")
-    named = [str(header[word]) for word in header if word.startswith("IMO")]
-    if left_out != named:
+    if empty_counts != ([number] if number else []):
+        raise Differs(f"NEMPTY is {number}, and HISTORY has {empty_counts} pixels without a value")
+    files_in_cards = [str(header[word]) for word in header if word.startswith("IMO")]
+    if files_left_out != files_in_cards:
         raise Differs("IMOUT and the lines of HISTORY do not name the same frames as left out")
 
 
@@ -177,19 +177,19 @@ def _check_number(text, header, keyword, tail, number):
         if header[keyword] < (1 - _SHARE_ROUNDING) * number / 100 * values:
             raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
         return
-    short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
-    value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
+    numbered_keywords = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
+    value = header.get(f"{numbered_keywords.get(keyword, keyword)}{tail}" if tail else keyword)
     if isinstance(value, int | float) and abs(value - number) > _SENTENCE_ROUNDING * abs(value):
         raise Differs(f"HISTORY has {text!r}, and {keyword}{tail} is {value}")
 
 
-def check_plain(header, known):
+def check_plain(header, pattern):
     """Raise unless each sentence of ccdflow is one of some patterns.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-    known : re.Pattern
+    pattern : re.Pattern
         Of whole sentences.
 
     Raises
@@ -198,6 +198,6 @@ def check_plain(header, known):
         If a sentence is none of them.
     """
     for text in sentences_in_header(header):
-        if not known.fullmatch(text):
+        if not pattern.fullmatch(text):
             text = unquote(text)
             raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")

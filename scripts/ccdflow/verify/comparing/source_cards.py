@@ -91,20 +91,20 @@ class CardOrigins:
 
     Attributes
     ----------
-    own : re.Pattern
+    renewed_cards : re.Pattern
         Cards that the product gives anew: values may differ from the source's.
-    written : re.Pattern
+    added_cards : re.Pattern
         Cards that a source need not have.
-    dropped : re.Pattern
+    omissible_cards : re.Pattern
         Cards of the source that the product need not have.
-    history : re.Pattern
+    history_starts : re.Pattern
         Beginnings of the lines of HISTORY that ccdflow adds.
     """
 
-    own: re.Pattern
-    written: re.Pattern
-    dropped: re.Pattern
-    history: re.Pattern
+    renewed_cards: re.Pattern
+    added_cards: re.Pattern
+    omissible_cards: re.Pattern
+    history_starts: re.Pattern
 
 
 REDUCED_ORIGINS = CardOrigins(
@@ -168,16 +168,20 @@ def check_cards(header, sources, origin, *, must_have=True):
             continue
         source = next((source for source in sources if keyword in source), None)
         if source is None:
-            if not origin.written.fullmatch(keyword):
+            if not origin.added_cards.fullmatch(keyword):
                 raise Differs(f"no source has a card {keyword}, and ccdflow writes none")
-        elif not origin.own.fullmatch(keyword):
+        elif not origin.renewed_cards.fullmatch(keyword):
             _check_card(header, source, keyword)
-        repeats = 1 if source is None or origin.own.fullmatch(keyword) else source.count(keyword)
+        repeats = (
+            1
+            if source is None or origin.renewed_cards.fullmatch(keyword)
+            else source.count(keyword)
+        )
         if counts[keyword] > repeats:
             raise Differs(f"the card {keyword} is there {counts[keyword]} times")
     if must_have:
         for keyword in sources[0]:
-            if keyword not in counts and keyword and not origin.dropped.fullmatch(keyword):
+            if keyword not in counts and keyword and not origin.omissible_cards.fullmatch(keyword):
                 raise Differs(f"the card {keyword} of its source is missing")
     _check_commentary(header, sources, origin, must_have)
 
@@ -196,23 +200,27 @@ def check_shared_cards(header, members, origin):
     Differs
         If a card is absent or has another value.
     """
-    first_member, *others = members
+    first_member, *other_members = members
     for keyword in dict.fromkeys(first_member.keys()):
-        if keyword in header or keyword in _COMMENTARY or origin.dropped.fullmatch(keyword):
+        if keyword in header or keyword in _COMMENTARY or origin.omissible_cards.fullmatch(keyword):
             continue
         text = first_member.cards[keyword].image
-        if all(keyword in other and other.cards[keyword].image == text for other in others):
+        if all(
+            keyword in member and member.cards[keyword].image == text for member in other_members
+        ):
             raise Differs(f"the card {keyword} is alike in all members, and is missing here")
 
 
 def _check_card(header, source, keyword):
     """Compare value and comment of a card, by its text where astropy cannot read its value."""
     try:
-        written, value = header[keyword], source[keyword]
+        card_value, value = header[keyword], source[keyword]
     except VerifyError:
-        written, value = (h.cards[keyword].image.strip() for h in (header, source))
-    if written != value or type(written) is not type(value):
-        raise Differs(f"{keyword} is {value!r} in its source, and its card has {written!r}")
+        card_value, value = (
+            one_header.cards[keyword].image.strip() for one_header in (header, source)
+        )
+    if card_value != value or type(card_value) is not type(value):
+        raise Differs(f"{keyword} is {value!r} in its source, and its card has {card_value!r}")
     if _comment_of(header, keyword) != _comment_of(source, keyword):
         raise Differs(f"the comment of {keyword} is not that of its source")
 
@@ -260,7 +268,7 @@ def _check_lines(keyword, lines, source_lines, origin):
     is_own = False
     for line in lines:
         # A line of ccdflow that is longer than a card goes on in the next one.
-        is_begun = keyword == "HISTORY" and origin.history.match(line) is not None
+        is_begun = keyword == "HISTORY" and origin.history_starts.match(line) is not None
         goes_on = is_own and line not in source_lines and not line.startswith("ccdflow: ")
         is_own = is_begun or goes_on
         if not is_own and line not in source_lines:

@@ -10,8 +10,8 @@ from scipy import special
 from ccdflow.verify.detector.pixel_bits import (
     bad_parts,
     column_sums,
-    mad,
     neighbours,
+    sigma_by_mad,
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 
@@ -31,9 +31,9 @@ _HIT_SIGMA = 6.0
 # A pixel this many errors above the usual rate gets weights by its own light.
 _OWN_LIGHT_SIGMA = 3.0
 # Rounds of finding the line of a pixel with the usual weights.
-_TIMES_USUAL = 2
+_USUAL_ROUNDS = 2
 # Rounds of finding the line of a pixel with weights by its own light.
-_TIMES_OWN = 3
+_OWN_LIGHT_ROUNDS = 3
 # Errors are scaled by at least this factor: a smaller one is chance.
 _SAME_NOISE = 1.05
 
@@ -99,30 +99,32 @@ class LinesThroughDarks:
             np.flatnonzero(np.asarray(seconds) == time) for time in self.times
         ]
         self.noise = float(read_noise)
-        self.usual, self.rate = np.zeros(len(self.times)), 0.0
-        for _ in range(_TIMES_USUAL):
-            lines = self._plain(sample)
+        self.usual_light, self.rate = np.zeros(len(self.times)), 0.0
+        for _ in range(_USUAL_ROUNDS):
+            lines = self._usual_lines(sample)
             self.rate = float(np.nanmedian(lines.rate))
-            self.usual = np.maximum(np.nanmedian(lines.offset) + self.rate * self.times, 0)
+            self.usual_light = np.maximum(np.nanmedian(lines.offset) + self.rate * self.times, 0)
         self.freedom = len(self.times) - 2, len(seconds) - len(self.times)
         self.scales = self._scales(self.lines(sample))
 
     def _scales(self, lines):
         """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
         rate = lines.rate[np.isfinite(lines.rate)]
-        scales = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
+        scales = [sigma_by_mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
         for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
-            usual = special.chdtri(freedom, 0.5) if freedom else 1.0
-            scales.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
+            expected_median = special.chdtri(freedom, 0.5) if freedom else 1.0
+            scales.append(float(np.nanmedian(values)) / expected_median if freedom else 1.0)
         offset = lines.offset[np.isfinite(lines.offset)]
-        scales.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
+        scales.append(
+            sigma_by_mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error))
+        )
         return [scale if scale > _SAME_NOISE else 1.0 for scale in scales]
 
-    def _plain(self, darks):
+    def _usual_lines(self, darks):
         """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
         means = np.array([darks[members].mean(axis=0) for members in self.members_of_exposures])
         counts = np.array([len(members) for members in self.members_of_exposures])
-        variance = (self.noise**2 + self.usual) / counts
+        variance = (self.noise**2 + self.usual_light) / counts
         weight = 1 / variance
         middle = np.average(self.times, weights=weight)
         spread = (weight * (self.times - middle) ** 2).sum()
@@ -132,9 +134,9 @@ class LinesThroughDarks:
         deviations = means - (offset + rate * self.times.reshape(shape))
         misfit = (deviations**2 / variance.reshape(shape)).sum(axis=0)
         scatter = sum(
-            ((darks[members] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual)
-            for members, mean, usual in zip(
-                self.members_of_exposures, means, self.usual, strict=True
+            ((darks[members] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual_light)
+            for members, mean, usual_light in zip(
+                self.members_of_exposures, means, self.usual_light, strict=True
             )
         )
         offset_error = (1 / weight.sum() + middle**2 / spread) ** 0.5
@@ -161,7 +163,7 @@ class LinesThroughDarks:
         PixelLines
             Of each pixel.
         """
-        lines, hits = self._plain(darks), self._hits(darks)
+        lines, hits = self._usual_lines(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
             needs_weights = (lines.rate > self.rate + _OWN_LIGHT_SIGMA * lines.error) | hits.any(
                 axis=0
@@ -169,39 +171,39 @@ class LinesThroughDarks:
         needs_weights |= ~np.isfinite(lines.rate)
         places = np.nonzero(needs_weights)
         if places[0].size:
-            refined = self._weighted_lines(darks[:, *places], hits[:, *places])
-            for name, values in vars(refined).items():
+            weighted_lines = self._weighted_lines(darks[:, *places], hits[:, *places])
+            for name, values in vars(weighted_lines).items():
                 getattr(lines, name)[places] = values
         return lines
 
     def _hits(self, darks):
         """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""
         hits = np.zeros(darks.shape, bool)
-        for members, usual in zip(self.members_of_exposures, self.usual, strict=True):
+        for members, usual_light in zip(self.members_of_exposures, self.usual_light, strict=True):
             if len(members) < 2:
                 continue
             values = darks[members]
-            top, other_count = values.max(axis=0), len(members) - 1
-            others = (values.sum(axis=0) - top) / other_count
+            largest, other_count = values.max(axis=0), len(members) - 1
+            mean_of_others = (values.sum(axis=0) - largest) / other_count
             with np.errstate(invalid="ignore"):
                 limit = _HIT_SIGMA * np.sqrt(
-                    (self.noise**2 + np.fmax(others, usual)) * (1 + 1 / other_count)
+                    (self.noise**2 + np.fmax(mean_of_others, usual_light)) * (1 + 1 / other_count)
                 )
-                hits[members] = (values == top) & (top - others > limit)
+                hits[members] = (values == largest) & (largest - mean_of_others > limit)
         return hits & (hits.sum(axis=0) == 1)
 
     def _weighted_lines(self, values, hits):
         """Return lines of some pixels, (n, m), by the noise of their own light."""
-        kept, times = np.isfinite(values) & ~hits, self.times[:, None]
-        values = np.where(kept, values, 0.0)
+        is_kept, times = np.isfinite(values) & ~hits, self.times[:, None]
+        values = np.where(is_kept, values, 0.0)
         counts = np.array(
-            [kept[members].sum(axis=0) for members in self.members_of_exposures], float
+            [is_kept[members].sum(axis=0) for members in self.members_of_exposures], float
         )
         sums = np.array([values[members].sum(axis=0) for members in self.members_of_exposures])
         means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
         variance = np.full(means.shape, self.noise**2)
         with np.errstate(divide="ignore", invalid="ignore"):
-            for _ in range(_TIMES_OWN):
+            for _ in range(_OWN_LIGHT_ROUNDS):
                 weight = counts / variance
                 middle = (weight * times).sum(axis=0) / weight.sum(axis=0)
                 spread = (weight * (times - middle) ** 2).sum(axis=0)
@@ -211,12 +213,12 @@ class LinesThroughDarks:
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
                 error, model = spread**-0.5, offset + rate * times
                 light = np.where(
-                    rate > self.rate + _OWN_LIGHT_SIGMA * error, model, self.usual[:, None]
+                    rate > self.rate + _OWN_LIGHT_SIGMA * error, model, self.usual_light[:, None]
                 )
                 variance = self.noise**2 + np.maximum(light, 0)
             misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
         scatter = sum(
-            (np.where(kept[members], values[members] - mean, 0) ** 2).sum(axis=0) / value
+            (np.where(is_kept[members], values[members] - mean, 0) ** 2).sum(axis=0) / value
             for members, mean, value in zip(self.members_of_exposures, means, variance, strict=True)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -258,15 +260,17 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
         excess = lines.rate - np.maximum(neighbours(rate), fit.rate)
         limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales[0] * lines.error)
-        bits.add(HOT, excess, limit, part, least=0)
+        bits.add(HOT, excess, limit, part, margin=0)
         for bit, values, freedom, scale in zip(
             (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
         ):
             if freedom:
-                bits.add(bit, values, scale * special.chdtri(freedom, _FALSE_ALARMS), part, least=0)
+                bits.add(
+                    bit, values, scale * special.chdtri(freedom, _FALSE_ALARMS), part, margin=0
+                )
         _flag_filling_pixels(bits, part, lines, fit)
-        empty = ~np.isfinite(lines.rate)
-        bits.set(HOT, empty, empty, part)
+        is_empty = ~np.isfinite(lines.rate)
+        bits.set(HOT, is_empty, is_empty, part)
         sigma = (lines.rate - fit.rate) / (lines.error * fit.scales[0])
         sums.append(column_sums(np.nan_to_num(sigma, nan=0.0)))
     bits.set(BAD_COLUMN, *bad_parts(np.concatenate(sums), ny), place)
@@ -288,10 +292,10 @@ def _flag_filling_pixels(bits, part, lines, fit):
     """
     offset = np.nan_to_num(lines.offset)
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
-    bits.add(HOT, square, _BAD_SIGMA**2, part, least=0)
+    bits.add(HOT, square, _BAD_SIGMA**2, part, margin=0)
     if fit.freedom[0]:
         limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARMS)
-        bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, least=0)
+        bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, margin=0)
 
 
 def flag_by_one_dark(bits, place, rate, error, hot_rate):
@@ -306,11 +310,11 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
         (ny, nx) of the amplifier, electrons a second.
     hot_rate : float
     """
-    level, usual = float(np.nanmedian(rate)), float(np.nanmedian(error))
+    level, usual_error = float(np.nanmedian(rate)), float(np.nanmedian(error))
     surroundings = neighbours(np.nan_to_num(rate, nan=level))
-    limit = np.fmax(hot_rate, _BAD_SIGMA * np.fmax(error, usual))
-    bits.add(HOT, rate - np.maximum(surroundings, level), limit, place, least=0)
-    empty = ~np.isfinite(rate)
-    bits.set(HOT, empty, empty, place)
-    sums = column_sums(np.nan_to_num((rate - level) / usual, nan=0.0))
+    limit = np.fmax(hot_rate, _BAD_SIGMA * np.fmax(error, usual_error))
+    bits.add(HOT, rate - np.maximum(surroundings, level), limit, place, margin=0)
+    is_empty = ~np.isfinite(rate)
+    bits.set(HOT, is_empty, is_empty, place)
+    sums = column_sums(np.nan_to_num((rate - level) / usual_error, nan=0.0))
     bits.set(BAD_COLUMN, *bad_parts(sums, len(rate)), place)

@@ -42,7 +42,7 @@ def verify_detector(headers, path, results):
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -73,14 +73,14 @@ def _verify_map(first_header, hdus, results):
     for number, hdu in enumerate(images):
         shape = hdu.data.shape
         mask = np.zeros(shape, np.int16)
-        recent = [night for night in nights if night[0] in newest]
+        newest_nights = [night for night in nights if night[0] in newest]
         nights = [night if night[0] in newest else (*night[:3], None, {}) for night in nights]
-        index, bits, *_ = history(recent, number, shape, first_header["BPSHARE"])
+        index, bits, *_ = pixel_history(newest_nights, number, shape, first_header["BPSHARE"])
         mask.reshape(-1)[index] = bits
-        wrong = int(np.count_nonzero(mask != hdu.data))
-        if wrong:
-            raise Differs(f"{wrong} pixels of {hdu.name} differ from the nights' tables")
-        index, _, *columns = history(nights, number, shape, first_header["BPSHARE"])
+        wrong_count = int(np.count_nonzero(mask != hdu.data))
+        if wrong_count:
+            raise Differs(f"{wrong_count} pixels of {hdu.name} differ from the nights' tables")
+        index, _, *columns = pixel_history(nights, number, shape, first_header["BPSHARE"])
         lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
@@ -127,7 +127,8 @@ class NightOfMap(NamedTuple):
     ----------
     night : str
     sources : list of str
-        What could tell bad pixels in this night: "darks", "flats" or both.
+        The sources that showed bad pixels in this night, out of "dark", "flat", "levels" and
+        "deep".
     lines, weak : astropy.io.fits.FITS_rec
         The bad pixels, and those that may be low.
     header : astropy.io.fits.Header
@@ -188,12 +189,12 @@ def _night_of_map(first_header, number, results):
     path = master_file(
         NamedMaster(name, first_header[f"IMKEY{number:03d}"]), "measurement", results
     )
-    measurement = measurement_of(path)
+    measurement = read_measurement(path)
     check_text(first_header, "CCDFCAM", measurement.header["CCDFCAM"])
     return measurement
 
 
-def measurement_of(path):
+def read_measurement(path):
     """Return the `NightOfMap` of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         header = hdus[0].header
@@ -202,7 +203,7 @@ def measurement_of(path):
         return NightOfMap(str(header["NIGHT"]), sources, lines, weak, header.copy())
 
 
-def history(nights, number, shape, share):
+def pixel_history(nights, number, shape, share):
     """Return the pixels that were ever bad, their bits, first and last night, counts.
 
     Parameters
@@ -221,35 +222,46 @@ def history(nights, number, shape, share):
     PixelHistory
     """
     places = [_places_in_image(lines, number, shape)[0] for _, _, lines, *_ in nights]
-    low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)
-    index = np.unique(np.concatenate([low, *places]))
+    index_of_low, begin, end, low_times, low_nights = _find_jointly_low(
+        nights, number, shape, share
+    )
+    index = np.unique(np.concatenate([index_of_low, *places]))
     bits = np.zeros(index.size, np.int16)
     times_bad, nights_looked = (np.zeros(index.size, np.int64) for _ in range(2))
-    begun, last = np.full(index.size, len(nights)), np.full(index.size, -1)
+    first, last = np.full(index.size, len(nights)), np.full(index.size, -1)
     for source in _ALLOWED_BITS:
-        bad = np.zeros((len(nights), index.size), np.int16)
+        bits_by_night = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
             lines_of_image = lines[lines["IMAGE"] == number]
-            bad[night, np.searchsorted(index, places[night])] = _bits_of_source(
+            bits_by_night[night, np.searchsorted(index, places[night])] = _bits_of_source(
                 lines_of_image, source
             )
-        has_source = np.array([source.lower() in could for _, could, *_ in nights], bool)
-        bad[~has_source] = 0
-        is_bad = bad != 0
-        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), has_source[:, None], 0).sum(0)
-        often = is_bad.sum(axis=0)
+        has_source = np.array(
+            [source.lower() in sources_of_night for _, sources_of_night, *_ in nights], bool
+        )
+        bits_by_night[~has_source] = 0
+        is_bad = bits_by_night != 0
+        nights_counted = np.where(
+            np.logical_or.accumulate(is_bad, axis=0), has_source[:, None], 0
+        ).sum(0)
+        nights_bad = is_bad.sum(axis=0)
         newest = np.zeros(index.size, np.int16)
         for night in range(len(nights)):
-            newest[is_bad[night]] = bad[night][is_bad[night]]
-            begun[is_bad[night]] = np.minimum(begun[is_bad[night]], night)
+            newest[is_bad[night]] = bits_by_night[night][is_bad[night]]
+            first[is_bad[night]] = np.minimum(first[is_bad[night]], night)
             last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
-        bits |= np.where(often >= share * counted - _ROUNDING, newest, 0).astype(np.int16)
-        is_oftener = often > times_bad
-        times_bad[is_oftener], nights_looked[is_oftener] = often[is_oftener], counted[is_oftener]
-    places_of_low = np.searchsorted(index, low)
+        bits |= np.where(nights_bad >= share * nights_counted - _ROUNDING, newest, 0).astype(
+            np.int16
+        )
+        is_oftener = nights_bad > times_bad
+        times_bad[is_oftener], nights_looked[is_oftener] = (
+            nights_bad[is_oftener],
+            nights_counted[is_oftener],
+        )
+    places_of_low = np.searchsorted(index, index_of_low)
     bits[places_of_low] |= DEAD
-    begun[places_of_low], last[places_of_low] = (
-        np.minimum(begun[places_of_low], begin),
+    first[places_of_low], last[places_of_low] = (
+        np.minimum(first[places_of_low], begin),
         np.maximum(last[places_of_low], end),
     )
     is_oftener = low_times > times_bad[places_of_low]
@@ -258,7 +270,7 @@ def history(nights, number, shape, share):
         low_nights[is_oftener],
     )
     names = np.array([name for name, *_ in nights])
-    return PixelHistory(index, bits, names[begun], names[last], times_bad, nights_looked)
+    return PixelHistory(index, bits, names[first], names[last], times_bad, nights_looked)
 
 
 def _places_in_image(lines, number, shape):
@@ -273,14 +285,14 @@ def _find_jointly_low(nights, number, shape, share):
 
     Parameters
     ----------
-    nights : list
-        The tables and cards of each night.
+    nights : sequence of NightOfMap
+        Oldest first.
     number : int
         Of the image.
     shape : (int, int)
         (ny, nx).
     share : float
-        The part of the nights.
+        Fraction of the nights in which a pixel has to be low.
     """
     card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
@@ -297,15 +309,26 @@ def _find_jointly_low(nights, number, shape, share):
     sums = np.zeros((len(weak_of_nights), index.size), np.float32)
     for row, (_, places, sigma, _) in zip(sums, weak_of_nights, strict=True):
         row[np.searchsorted(index, places)] = sigma
-    listed = sums < 0
-    often, counted = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
+    is_listed = sums < 0
+    nights_listed, nights_counted = (
+        is_listed.sum(axis=0),
+        np.logical_or.accumulate(is_listed, axis=0).sum(axis=0),
+    )
     own_part = np.mean([weak_of_night[3] for weak_of_night in weak_of_nights])
-    limit = _LOW_SIGMA * np.sqrt(counted + counted * (counted - 1) * (1 - own_part))
-    enough = often >= np.maximum(np.floor(share * counted + _ROUNDING), 2)
-    low = enough & (sums.sum(axis=0, dtype=float) < -limit)
+    limit = _LOW_SIGMA * np.sqrt(
+        nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
+    )
+    is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
+    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -limit)
     names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
-    first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)
-    return _JointlyLow(index[low], names[first], names[::-1][last], often[low], counted[low])
+    first, last = is_listed[:, is_low].argmax(axis=0), is_listed[::-1, is_low].argmax(axis=0)
+    return _JointlyLow(
+        index[is_low],
+        names[first],
+        names[::-1][last],
+        nights_listed[is_low],
+        nights_counted[is_low],
+    )
 
 
 def _bits_of_source(lines, source):
@@ -327,9 +350,9 @@ def _check_table(first_header, hdus):
     sigma = hdus["WEAK"].data["SIGMA"]
     if not (np.isfinite(sigma) & (sigma < 0)).all():
         raise Differs("column SIGMA of WEAK has numbers that are not below 0")
-    for name, allowed in _ALLOWED_BITS.items():
+    for name, allowed_bits in _ALLOWED_BITS.items():
         bits = _bits_of_source(lines, name)
-        if (bits & ~allowed).any():
+        if (bits & ~allowed_bits).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
         if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")

@@ -14,12 +14,12 @@ from ccdflow.verify.detector.pixel_bits import (
     NEAR_LIMIT_PART,
     OpenBits,
     bad_parts,
-    between_blocks,
     block_medians,
     column_sums,
-    lamp_of,
-    mad,
+    interpolate_blocks,
     neighbours,
+    sigma_by_mad,
+    smooth_lamp,
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD
 
@@ -66,20 +66,20 @@ class Contrast:
 
     Attributes
     ----------
-    sigma : numpy.ndarray of float64
-        (ny, nx); -inf where no flat tells.
-    own : float
-        Part of the variance that is noise of the night.
-    low_part : float
-        Part of the pixels outside bad columns that are low.
+    sigma : numpy.ndarray of shape (ny, nx), float64
+        -inf where no flat tells.
+    own_share : float
+        Fraction of the variance that is noise of the night.
+    low_share : float
+        Fraction of the pixels outside bad columns that are low.
     """
 
     sigma: np.ndarray
-    own: float
-    low_part: float
+    own_share: float
+    low_share: float
 
 
-def contrast_of(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
+def measure_contrast(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -97,40 +97,42 @@ def contrast_of(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
     -------
     Contrast
     """
-    total, weights = np.zeros((2, *bits.must.shape))
+    total, weights = np.zeros((2, *bits.required_bits.shape))
     for flat, error in pairs:
-        weighted, weight = np.zeros((2, *flat.shape))
+        weighted_contrast, weight = np.zeros((2, *flat.shape))
         for part in parts:
-            weighted[part], weight[part] = _weighted_contrast(flat[part], error[part])
-        total, weights = total + weighted, weights + weight
+            weighted_contrast[part], weight[part] = _weighted_contrast(flat[part], error[part])
+        total, weights = total + weighted_contrast, weights + weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
-    sampled = sigma[::4, ::4]
-    usual = max(1.0, mad(sampled[np.isfinite(sampled)]))
-    sigma /= usual
-    bits.add(DEAD, -sigma, low_sigma, least=0)
+    sampled_sigma = sigma[::4, ::4]
+    usual_sigma = max(1.0, sigma_by_mad(sampled_sigma[np.isfinite(sampled_sigma)]))
+    sigma /= usual_sigma
+    bits.add(DEAD, -sigma, low_sigma, margin=0)
     sums = column_sums(np.where(np.isfinite(sigma), -sigma, 0.0))
     columns = bad_parts(sums, len(sigma))
     bits.set(BAD_COLUMN, *columns)
     is_measured = np.isfinite(sigma) & ~columns[0]
-    low = np.count_nonzero(sigma[is_measured] < -_LOW_SIGMA) / max(1, np.count_nonzero(is_measured))
-    return Contrast(sigma, usual**-2, low)
+    low_share = np.count_nonzero(sigma[is_measured] < -_LOW_SIGMA) / max(
+        1, np.count_nonzero(is_measured)
+    )
+    return Contrast(sigma, usual_sigma**-2, low_share)
 
 
 def _weighted_contrast(flat, error):
     """Return the contrast of a flat times its weight, and the weight, each (ny, nx)."""
-    lamp, (ny, nx) = lamp_of(flat), flat.shape
+    lamp, (ny, nx) = smooth_lamp(flat), flat.shape
     strips = _strips_of(ny)
     medians = np.concatenate([block_medians(flat[rows] / lamp(rows)) for rows in strips])
-    weighted, weights = np.zeros((2, ny, nx))
+    weighted_contrast, weights = np.zeros((2, ny, nx))
     for rows in strips:
-        smooth = lamp(rows) * between_blocks(medians, rows, nx)
+        smooth = lamp(rows) * interpolate_blocks(medians, rows, nx)
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = (smooth / error[rows]) ** 2
             weight[~np.isfinite(weight)] = 0
-            off = (flat[rows] / smooth - 1) * weight
-        weighted[rows], weights[rows] = np.nan_to_num(off), weight
-    return weighted, weights
+            contrast = (flat[rows] / smooth - 1) * weight
+        weighted_contrast[rows], weights[rows] = np.nan_to_num(contrast), weight
+    return weighted_contrast, weights
 
 
 def _strips_of(ny):
@@ -145,20 +147,19 @@ def deep_parts(pairs):
     Parameters
     ----------
     pairs : iterable of (numpy.ndarray, numpy.ndarray) of float64
-        As of `contrast_of`.
+        As of `measure_contrast`.
 
     Returns
     -------
-    must, may : numpy.ndarray
-        (ny, nx), bool.
+    is_deep, may_be_deep : numpy.ndarray of shape (ny, nx), bool
     """
-    deep = None
+    is_deep = None
     for flat, error in pairs:
-        deep_in_flat = np.array(
+        is_deep_in_flat = np.array(
             [_find_deep_parts(flat, np.isfinite(error), sign * NEAR_LIMIT_PART) for sign in (1, -1)]
         )
-        deep, ny = deep_in_flat if deep is None else deep & deep_in_flat, len(flat)
-    return tuple(np.repeat(parts, _PART_ROWS, axis=0)[:ny] for parts in deep)
+        is_deep, ny = is_deep_in_flat if is_deep is None else is_deep & is_deep_in_flat, len(flat)
+    return tuple(np.repeat(parts, _PART_ROWS, axis=0)[:ny] for parts in is_deep)
 
 
 def _find_deep_parts(flat, is_usable, lowering):
@@ -170,16 +171,16 @@ def _find_deep_parts(flat, is_usable, lowering):
     )
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
     distance, columns = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])
-    left = smooth[:, np.maximum(columns - distance, 0)]
-    right = smooth[:, np.minimum(columns + distance, columns[-1])]
-    darker = np.minimum(left, right)
-    is_measured &= darker > 0
+    left_light = smooth[:, np.maximum(columns - distance, 0)]
+    right_light = smooth[:, np.minimum(columns + distance, columns[-1])]
+    darker_side = np.minimum(left_light, right_light)
+    is_measured &= darker_side > 0
     if not is_measured.any():
         return is_measured
-    ratio = levels[is_measured] / ((left + right)[is_measured] / 2)
-    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * mad(ratio - np.median(ratio)))
-    deep = is_measured & (levels < (limit - lowering) * darker)
-    return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(deep)
+    ratio = levels[is_measured] / ((left_light + right_light)[is_measured] / 2)
+    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
+    is_deep = is_measured & (levels < (limit - lowering) * darker_side)
+    return is_deep if is_deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(is_deep)
 
 
 def faint_and_bright(levels):
@@ -199,19 +200,19 @@ def faint_and_bright(levels):
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
         return None
     steps = np.log(levels[order][1:] / levels[order][:-1])
-    cut = _FEWEST_OF_A_LEVEL + int(
+    faint_count = _FEWEST_OF_A_LEVEL + int(
         np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL])
     )
-    faint, bright = np.sort(order[:cut]), np.sort(order[cut:])
-    is_apart = levels[bright].mean() >= _LEAST_RATIO * levels[faint].mean()
+    faint_places, bright_places = np.sort(order[:faint_count]), np.sort(order[faint_count:])
+    has_two_levels = levels[bright_places].mean() >= _LEAST_RATIO * levels[faint_places].mean()
     return (
-        (faint, bright)
-        if is_apart and min(levels[bright]) >= _LEAST_GAP * max(levels[faint])
+        (faint_places, bright_places)
+        if has_two_levels and min(levels[bright_places]) >= _LEAST_GAP * max(levels[faint_places])
         else None
     )
 
 
-def average_of(values, levels, noise):
+def average_flats(values, levels, noise):
     """Return the mean of flats of one level, each over its level, its variance, and is_open.
 
     Parameters
@@ -227,17 +228,19 @@ def average_of(values, levels, noise):
     -------
     mean, variance : numpy.ndarray of float64
         (k, nx); NaN where they are masked, or differ.
-    is_open : numpy.ndarray
-        (k, nx), bool: whether float32 decides if they differ.
+    is_open : numpy.ndarray of shape (k, nx), bool
+        Whether float32 decides if they differ.
     """
     gain, read_noise = noise
     levels = levels[:, None, None]
-    typical = float((1 / levels).mean())
-    over_levels = values / levels
-    mean = over_levels.mean(axis=0)
-    variance = np.maximum(mean, 0) * typical / gain + (read_noise * typical) ** 2
-    less_levels = (values - levels) * typical
-    range_of_values = np.minimum(np.ptp(over_levels, axis=0), np.ptp(less_levels, axis=0))
+    inverse_level = float((1 / levels).mean())
+    scaled_by_ratio = values / levels
+    mean = scaled_by_ratio.mean(axis=0)
+    variance = np.maximum(mean, 0) * inverse_level / gain + (read_noise * inverse_level) ** 2
+    scaled_by_difference = (values - levels) * inverse_level
+    range_of_values = np.minimum(
+        np.ptp(scaled_by_ratio, axis=0), np.ptp(scaled_by_difference, axis=0)
+    )
     limit = _OUTLIER_SIGMA * np.sqrt(2 * variance)
     with np.errstate(invalid="ignore"):
         mean = np.where(range_of_values > limit, np.nan, mean)
@@ -253,8 +256,9 @@ def open_bits_of_levels(parts, *, like_ccdmask):
 
     Parameters
     ----------
-    parts : tuple
-        Mean, variance and is_open of the faint flats, and of the bright ones: `average_of`.
+    parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of float64, float64 and bool
+        Mean, variance and is_open, each (ny, nx), of the faint flats and of the bright ones:
+        `average_flats`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
@@ -262,33 +266,36 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     -------
     OpenBits
     """
-    (faint, variance_of_faint, first), (bright, variance_of_bright, second) = parts
-    bits = OpenBits(faint.shape)
-    measured = np.isfinite(faint) & np.isfinite(bright)
-    lit = measured & (faint > 0)
-    if np.count_nonzero(lit) < faint.size / 2:
+    (
+        (faint_mean, variance_of_faint, is_open_in_faint),
+        (bright_mean, variance_of_bright, is_open_in_bright),
+    ) = parts
+    bits = OpenBits(faint_mean.shape)
+    is_measured = np.isfinite(faint_mean) & np.isfinite(bright_mean)
+    is_lit = is_measured & (faint_mean > 0)
+    if np.count_nonzero(is_lit) < faint_mean.size / 2:
         return bits
-    ratio = np.divide(bright, faint, out=np.full(faint.shape, np.nan), where=lit)
-    ratio[~lit] = np.median(ratio[lit])
-    usual = neighbours(ratio)
+    ratio = np.divide(bright_mean, faint_mean, out=np.full(faint_mean.shape, np.nan), where=is_lit)
+    ratio[~is_lit] = np.median(ratio[is_lit])
+    usual_ratio = neighbours(ratio)
     variance = (
         variance_of_bright
-        + usual**2 * variance_of_faint
-        + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
+        + usual_ratio**2 * variance_of_faint
+        + (_LEAST_DIFFERENCE * np.fmax(bright_mean, faint_mean)) ** 2
     )
-    sigma = (bright - usual * faint) / np.sqrt(variance)
-    sigma /= max(1.0, mad(sigma[measured]))
-    sigma = np.where(measured, sigma, 0.0)
+    sigma = (bright_mean - usual_ratio * faint_mean) / np.sqrt(variance)
+    sigma /= max(1.0, sigma_by_mad(sigma[is_measured]))
+    sigma = np.where(is_measured, sigma, 0.0)
     bits.add(BAD_COLUMN, np.abs(sigma), _LEVEL_SIGMA)
     for sign in (1, -1):
         bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
     if like_ccdmask:
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
-        nonlinear = np.asarray(ccdproc.ccdmask(image)) & measured
-        bits.set(BAD_COLUMN, nonlinear, nonlinear)
-    is_open = first | second
+        is_nonlinear = np.asarray(ccdproc.ccdmask(image)) & is_measured
+        bits.set(BAD_COLUMN, is_nonlinear, is_nonlinear)
+    is_open = is_open_in_faint | is_open_in_bright
     bits.set(BAD_COLUMN, np.zeros_like(is_open), is_open)
-    bits.must[is_open] = 0
+    bits.required_bits[is_open] = 0
     return bits
 
 

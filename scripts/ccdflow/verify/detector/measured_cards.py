@@ -100,16 +100,18 @@ def _check_hdus(hdus, sort):
     tables = _TABLES[sort]
     columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Older results: nights closed before version 4 of the measurement have no column DEEP.
-    older = {
+    columns_of_older_tables = {
         name: [column for column in columns if column != "DEEP"] for name, columns in tables.items()
     }
-    if columns_by_table not in (tables, older):
+    if columns_by_table not in (tables, columns_of_older_tables):
         raise Differs(f"its tables are {list(tables)}, and it has {columns_by_table}")
-    bits = _IMAGES[sort]
+    bitpix_by_name = _IMAGES[sort]
     images = [hdu for hdu in hdus[1:] if not hasattr(hdu, "columns")]
-    if len(images) + len(columns_by_table) != len(hdus) - 1 or bool(images) != bool(bits):
+    if len(images) + len(columns_by_table) != len(hdus) - 1 or bool(images) != bool(bitpix_by_name):
         raise Differs(f"its HDUs are not those of such a product: {[hdu.name for hdu in hdus[1:]]}")
     for hdu in images:
         kind = re.sub(r"\d+$", "", hdu.name)
-        if kind not in bits or hdu.header["BITPIX"] != bits[kind]:
-            raise Differs(f"HDU {hdu.name} is none of {', '.join(bits)}, or has other numbers")
+        if kind not in bitpix_by_name or hdu.header["BITPIX"] != bitpix_by_name[kind]:
+            raise Differs(
+                f"HDU {hdu.name} is none of {', '.join(bitpix_by_name)}, or has other numbers"
+            )

@@ -101,8 +101,8 @@ class NightMaster:
             raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
         return open_product(member).images[hdu].header
 
-    def is_level_removed(self, hdu, tail):
-        """Return whether an amplifier's bias level is out of the members.
+    def has_level_subtracted(self, hdu, tail):
+        """Return whether the bias level of an amplifier has been subtracted from the members.
 
         Parameters
         ----------
@@ -213,8 +213,10 @@ def masters_named(first_header, results):
     Differs
         If a card has a use of a master that is none.
     """
-    if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first_header]:
-        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
+    if missing_cards := [
+        word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first_header
+    ]:
+        raise CannotRemake(f"the header lacks {missing_cards[0]}: it is of an older version", OLDER)
     masters = []
     for n in range(1, sum(word.startswith("IMCOM") for word in first_header) + 1):
         name = unquote(str(first_header[f"IMCOM{n:03d}"]), errors="surrogateescape")
@@ -293,7 +295,7 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
             card(open_product(bias).images[hdu].header, "RNOISE", tail)
         )
         if expected:
-            check_value(keywords[0], values[0], expected, part=DERIVED_ROUNDING)
+            check_value(keywords[0], values[0], expected, rtol=DERIVED_ROUNDING)
             break
     expected = number_of_card(
         card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
@@ -323,7 +325,7 @@ def verify_night(first_header, hdus, results):
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -336,31 +338,32 @@ def verify_night(first_header, hdus, results):
     if not str(first_header["LOOKED"]).strip():
         return _verdict_of_pairs(first_header, hdus)
     masters = masters_named(first_header, results)
-    pixels, largest, looked = 0, 0.0, set()
+    pixels, largest_difference, useful_sources = 0, 0.0, set()
     line_counts = {"PIXELS": 0, "WEAK": 0}
     for number, image in enumerate(night_images(first_header, masters, results)):
         bits_by_source, contrast, sources = _bits_of_image(image, masters, first_header)
-        looked |= sources
-        bad = _lines_of(hdus["PIXELS"].data, number, image.shape)
-        _check_bits(bits_by_source, bad, hdus["PIXELS"].columns.names, image.shape)
-        weak = _lines_of(hdus["WEAK"].data, number, image.shape)
-        difference = _check_weak(first_header, number, contrast, weak)
-        line_counts["PIXELS"] += len(bad[0])
-        line_counts["WEAK"] += len(weak[0])
+        useful_sources |= sources
+        bad_lines = _lines_of(hdus["PIXELS"].data, number, image.shape)
+        _check_bits(bits_by_source, bad_lines, hdus["PIXELS"].columns.names, image.shape)
+        weak_lines = _lines_of(hdus["WEAK"].data, number, image.shape)
+        difference = _check_weak(first_header, number, contrast, weak_lines)
+        line_counts["PIXELS"] += len(bad_lines[0])
+        line_counts["WEAK"] += len(weak_lines[0])
         pixels += math.prod(image.shape)
-        largest = max(largest, difference)
+        largest_difference = max(largest_difference, difference)
     for name, count in line_counts.items():
         if count != len(hdus[name].data):
             raise Differs(f"{name} has lines of an image that the masters lack")
-    if str(first_header["LOOKED"]).split() != sorted(looked):
+    if str(first_header["LOOKED"]).split() != sorted(useful_sources):
         raise Differs(
-            f"LOOKED is {' '.join(sorted(looked))}, and its card has {first_header['LOOKED']}"
+            f"LOOKED is {' '.join(sorted(useful_sources))},"
+            f" and its card has {first_header['LOOKED']}"
         )
     compared = (
         f"bits to {NEAR_LIMIT_PART:g} of their limits, SIGMA to {NEAR_LIMIT_PART:g},"
         " with numpy and astropy"
     )
-    return {"compared": compared, "pixels": pixels, "largest": largest}
+    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
 
 
 def _check_bits(bits_by_source, lines, columns, shape):
@@ -380,20 +383,22 @@ def _check_bits(bits_by_source, lines, columns, shape):
     for source in SOURCES:
         bits = np.zeros(shape, np.int16)
         bits.reshape(-1)[places] = values[source] if source in columns else 0
-        if wrong := bits_by_source[source].wrong(bits):
+        if wrong_count := bits_by_source[source].count_wrong(bits):
             raise Differs(
-                f"{wrong} pixels have other bits in {source} than the masters that"
+                f"{wrong_count} pixels have other bits in {source} than the masters that"
                 " the header names give"
             )
 
 
 def _verdict_of_pairs(first_header, hdus):
     """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
-    named = [
+    cards_of_masters = [
         word for word in first_header if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))
     ]
-    if named:
-        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters show pixels")
+    if cards_of_masters:
+        raise Differs(
+            f"LOOKED is empty, and its card {cards_of_masters[0]} says that masters show pixels"
+        )
     for name in ("PIXELS", "WEAK"):
         if len(hdus[name].data):
             raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
@@ -427,19 +432,22 @@ def _check_weak(first_header, number, contrast, lines):
         if keyword in first_header or len(lines[0]):
             raise Differs(f"{keyword} and WEAK need flats that show bad pixels, and there are none")
         return 0.0
-    check_figure(first_header, keyword, contrast.own, part=_SIGMA_ROUNDING)
-    must, may = flat_pixels.weak_pixels(contrast.sigma)
-    lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
-    if lost:
-        raise Differs(f"{lost} pixels of WEAK are not those that the flats show to be low")
+    check_figure(first_header, keyword, contrast.own_share, rtol=_SIGMA_ROUNDING)
+    certain_places, possible_places = flat_pixels.weak_pixels(contrast.sigma)
+    wrong_count = (
+        np.setdiff1d(certain_places, lines[0]).size + np.setdiff1d(lines[0], possible_places).size
+    )
+    if wrong_count:
+        raise Differs(f"{wrong_count} pixels of WEAK are not those that the flats show to be low")
     differences = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
-    if wrong := int(
+    if differing_count := int(
         np.count_nonzero(
             differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(lines[1]["SIGMA"])
         )
     ):
         raise Differs(
-            f"{wrong} numbers in SIGMA differ from those of the flats", float(differences.max())
+            f"{differing_count} numbers in SIGMA differ from those of the flats",
+            float(differences.max()),
         )
     return float(differences.max(initial=0.0))
 
@@ -447,29 +455,31 @@ def _check_weak(first_header, number, contrast, lines):
 def _bits_of_image(image, masters, first_header):
     """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
     open_bits_by_source = {source: OpenBits(image.shape) for source in SOURCES}
-    looked, contrast = set(), None
+    useful_sources, contrast = set(), None
     flats = [master for master in masters if master.use in ("flat", "spectrum")]
     if flats:
-        looked.add("deep")
+        useful_sources.add("deep")
         open_bits_by_source["DEEP"].set(
             BAD_COLUMN, *flat_pixels.deep_parts(_pixels_and_errors(flats, image))
         )
-    imaging = [master for master in flats if master.use == "flat"]
-    if imaging:
+    imaging_flats = [master for master in flats if master.use == "flat"]
+    if imaging_flats:
         bits = OpenBits(image.shape)
-        low = float(first_header["LOWSIGMA"])
-        parts = _parts_of(image, imaging[0])
-        contrast = flat_pixels.contrast_of(_pixels_and_errors(imaging, image), bits, low, parts)
-        if contrast.low_part > _MOST_LOW:
+        low_sigma = float(first_header["LOWSIGMA"])
+        parts = _parts_of(image, imaging_flats[0])
+        contrast = flat_pixels.measure_contrast(
+            _pixels_and_errors(imaging_flats, image), bits, low_sigma, parts
+        )
+        if contrast.low_share > _MOST_LOW:
             contrast = None
         else:
-            looked.add("flat")
+            useful_sources.add("flat")
             open_bits_by_source["FLAT"] = bits
     darks = [master for master in masters if master.use == "dark"]
     for tail in tails_of(image.header):
         place = place_of(image.header, tail)
         if darks:
-            looked.add("dark")
+            useful_sources.add("dark")
             _flag_by_darks(
                 open_bits_by_source["DARK"],
                 image,
@@ -483,14 +493,14 @@ def _bits_of_image(image, masters, first_header):
                 image, tail, place, flat, bool(first_header.get("CCDMASK", False))
             )
             if open_bits is not None:
-                looked.add("levels")
+                useful_sources.add("levels")
                 # A pixel that is hot differs between exposures.
-                hot = open_bits_by_source["DARK"]
-                open_bits.must[hot.may[place] & HOT != 0] = 0
-                open_bits.may[hot.must[place] & HOT != 0] = 0
-                open_bits_by_source["LEVELS"].must[place] |= open_bits.must
-                open_bits_by_source["LEVELS"].may[place] |= open_bits.may
-    return open_bits_by_source, contrast, looked
+                hot_bits = open_bits_by_source["DARK"]
+                open_bits.required_bits[hot_bits.allowed_bits[place] & HOT != 0] = 0
+                open_bits.allowed_bits[hot_bits.required_bits[place] & HOT != 0] = 0
+                open_bits_by_source["LEVELS"].required_bits[place] |= open_bits.required_bits
+                open_bits_by_source["LEVELS"].allowed_bits[place] |= open_bits.allowed_bits
+    return open_bits_by_source, contrast, useful_sources
 
 
 def _parts_of(image, flat):
@@ -506,8 +516,8 @@ def _pixels_and_errors(flats, image):
     """Yield pixels of combined flats and their errors, infinite where they do not count."""
     for flat in flats:
         pixels, errors, mask = (
-            rows_of(flat.path, which, _ALL, "flat")
-            for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
+            rows_of(flat.path, hdu, _ALL, "flat")
+            for hdu in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
         is_good = (mask & _USELESS_BITS == 0) & (errors > 0) & np.isfinite(pixels)
@@ -538,8 +548,8 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     if len({round(each, 3) for each in seconds}) < 2:
         dark = darks[0]
         rate, error = (
-            rows_of(dark.path, which, y, "dark")[:, x] * (gain / seconds[0])
-            for which in (image.hdu, f"UNCERT{image.suffix}")
+            rows_of(dark.path, hdu, y, "dark")[:, x] * (gain / seconds[0])
+            for hdu in (image.hdu, f"UNCERT{image.suffix}")
         )
         dark_pixels.flag_by_one_dark(bits, place, rate, error, hot_rate)
         return
@@ -569,7 +579,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
         Whether the limits are those of IRAF's ccdmask.
     """
     noise, gain = image.noises[tail]
-    if not gain or not flat.is_level_removed(image.hdu, tail):
+    if not gain or not flat.has_level_subtracted(image.hdu, tail):
         return None
     y, x = place
     seconds, rate = flat.seconds()[:, None, None], _dark_rate(flat, image.hdu, place)
@@ -587,7 +597,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
     for strip in dark_pixels.strips_of(ny, x.stop - x.start):
         values = read(np.arange(strip.start, strip.stop))
         noises = gain, noise
-        strips.append([flat_pixels.average_of(values[g], levels[g], noises) for g in groups])
+        strips.append([flat_pixels.average_flats(values[g], levels[g], noises) for g in groups])
     parts = [
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)

@@ -30,16 +30,19 @@ _SIGNIFICANT_SIGMA = 4.0
 _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
-# A value from this part of a limit on is near a decision.
+# A squared difference from this part of its limit on is near a decision, as the comparison of
+# errors needs it: `_NEAR_LIMIT` of calibrated/standard_errors.py, 5e-3, is well within it.
 _NEAR_PART = 0.99
-# Differences from this part of the limit on are looked at: rounding may lift them over it.
+# A difference, not its square, from this part of the least limit of a block on is looked at. It is
+# nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller one over the limit, and
+# each pixel that is looked at takes time.
 _EXAMINED_PART = 0.999
 # One row in this many gives the least variance.
 _SAMPLED_ROWS = 4
 
 
 def tiles(ny, size=_TILE_SIDE):
-    """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at.
+    """Return the edges of the tiles of `ny` rows, and the sampled rows of each tile.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ class SmoothLight:
         medians[~finite] = np.median(medians[finite]) if finite.any() else 0.0
         middles = width * np.arange(count) + (width - 1) / 2
         self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
-        self._at = (edges[:-1] + edges[1:] - 1) / 2
+        self._middles_of_tiles = (edges[:-1] + edges[1:] - 1) / 2
 
     def rows(self, first, stop):
         """Return the light of some rows: (k, nx).
@@ -106,7 +109,7 @@ class SmoothLight:
         numpy.ndarray of shape (k, nx), float64
             In the unit of the sample.
         """
-        return lines_between_middles(self._at, self._grid, np.arange(first, stop))
+        return lines_between_middles(self._middles_of_tiles, self._grid, np.arange(first, stop))
 
 
 def lines_between_middles(middles, values, places):
@@ -128,11 +131,11 @@ def lines_between_middles(middles, values, places):
     middles = np.asarray(middles)
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
-    upper = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
-    lower = upper - 1
-    part = (places - middles[lower]) / (middles[upper] - middles[lower])
-    part = part.reshape(-1, *[1] * (values.ndim - 1))
-    return values[lower] * (1 - part) + values[upper] * part
+    upper_index = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
+    lower_index = upper_index - 1
+    fractions = (places - middles[lower_index]) / (middles[upper_index] - middles[lower_index])
+    fractions = fractions.reshape(-1, *[1] * (values.ndim - 1))
+    return values[lower_index] * (1 - fractions) + values[upper_index] * fractions
 
 
 def _median_of_known(values):
@@ -151,9 +154,9 @@ class MeasuredLight:
         Their places in the block, flattened.
     light : numpy.ndarray of shape (k,), float64
         Their own light.
-    others : numpy.ndarray of float64
+    other_lights : numpy.ndarray of float64
         (4, k): what they would have if a decision had gone the other way.
-    near : numpy.ndarray of shape (k,), float64
+    closeness : numpy.ndarray of shape (k,), float64
         How near the nearest decision was: 0 on its limit.
     brightest : numpy.ndarray of shape (k,), float64
         The largest of the pixel and its neighbours: light is rounded as that is.
@@ -161,8 +164,8 @@ class MeasuredLight:
 
     places: np.ndarray
     light: np.ndarray
-    others: np.ndarray
-    near: np.ndarray
+    other_lights: np.ndarray
+    closeness: np.ndarray
     brightest: np.ndarray
 
 
@@ -184,10 +187,10 @@ def light_of_block(image, smooth, variance, flat, photon):
     """
     width = image.shape[1]
     pixels = np.ascontiguousarray(image).reshape(-1)
-    lines = image[:-2] + image[1:-1] + image[2:]
+    row_sums = image[:-2] + image[1:-1] + image[2:]
     # An outermost column is its own neighbour.
-    wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
-    mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
+    padded_sums = np.pad(row_sums, ((0, 0), (1, 1)), mode="edge")
+    mean = (padded_sums[:, :-2] + padded_sums[:, 1:-1] + padded_sums[:, 2:]) / 9
     difference = np.abs(mean - smooth)
     # Only pixels beyond a limit that the quietest ones of the block set are looked at.
     least_variance = max(
@@ -195,15 +198,16 @@ def light_of_block(image, smooth, variance, flat, photon):
     )
     limit = _SIGNIFICANT_SIGMA / 3 * least_variance**0.5
     places = np.flatnonzero(difference > limit * _EXAMINED_PART)
-    need = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
+    needed_variance = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Pixels outside all amplifiers may have no variance.
         square = difference.reshape(-1)[places] ** 2
         ratio = np.minimum(
-            square / (_SIGNIFICANT_SIGMA**2 / 9 * need), square / limit**2 if limit else np.inf
+            square / (_SIGNIFICANT_SIGMA**2 / 9 * needed_variance),
+            square / limit**2 if limit else np.inf,
         )
-    chosen = ratio > _NEAR_PART
-    places, need, ratio = places[chosen], need[chosen], ratio[chosen]
+    is_chosen = ratio > _NEAR_PART
+    places, needed_variance, ratio = places[is_chosen], needed_variance[is_chosen], ratio[is_chosen]
     photon_of_pixels = photon / flat.reshape(-1)[places]
     with np.errstate(divide="ignore", invalid="ignore"):
         surface = _light_by_surface(
@@ -211,14 +215,14 @@ def light_of_block(image, smooth, variance, flat, photon):
             places + width,
             width=width,
             smooth=smooth.reshape(-1)[places],
-            need=need,
+            needed_variance=needed_variance,
             photon=photon_of_pixels,
         )
-    smooth_there = smooth.reshape(-1)[places]
-    light = np.where(ratio > 1, surface.light, smooth_there)
-    near = np.minimum(surface.near, np.abs(ratio - 1))
-    others = np.vstack([surface.others, smooth_there])
-    return MeasuredLight(places, light, others, near, surface.most)
+    smooth_of_places = smooth.reshape(-1)[places]
+    light = np.where(ratio > 1, surface.light, smooth_of_places)
+    closeness = np.minimum(surface.closeness, np.abs(ratio - 1))
+    other_lights = np.vstack([surface.other_lights, smooth_of_places])
+    return MeasuredLight(places, light, other_lights, closeness, surface.brightest)
 
 
 class _SurfaceLight(NamedTuple):
@@ -227,21 +231,21 @@ class _SurfaceLight(NamedTuple):
     Attributes
     ----------
     light : numpy.ndarray of float32 or float64, shape (n,)
-    others : numpy.ndarray of float32 or float64, shape (3, n)
+    other_lights : numpy.ndarray of float32 or float64, shape (3, n)
         The lights that it may be, where a limit is near.
-    near : numpy.ndarray of float32 or float64, shape (n,)
+    closeness : numpy.ndarray of float32 or float64, shape (n,)
         Distance to the nearest limit, as a part of it.
-    most : numpy.ndarray of float32 or float64, shape (n,)
+    brightest : numpy.ndarray of float32 or float64, shape (n,)
         The largest size of a value among the pixels around.
     """
 
     light: np.ndarray
-    others: np.ndarray
-    near: np.ndarray
-    most: np.ndarray
+    other_lights: np.ndarray
+    closeness: np.ndarray
+    brightest: np.ndarray
 
 
-def _light_by_surface(pixels, places, width, smooth, need, photon):
+def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     """Return the `_SurfaceLight` of some pixels.
 
     Parameters
@@ -252,7 +256,7 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
         Indices in ``pixels``.
     width : int
         Columns of the image.
-    smooth, need, photon : numpy.ndarray of shape (k,)
+    smooth, needed_variance, photon : numpy.ndarray of shape (k,)
         Smooth light there, the variance without that of more light, and the variance that one unit
         of light adds.
     """
@@ -260,20 +264,26 @@ def _light_by_surface(pixels, places, width, smooth, need, photon):
     left, right = places - (column > 0), places + (column < width - 1)
     edges = [pixels[place] for place in (left, right, places - width, places + width)]
     corners = [pixels[side + step] for side in (left, right) for step in (-width, width)]
-    least = np.minimum.reduce([values, *edges, *corners])
+    faintest = np.minimum.reduce([values, *edges, *corners])
     edge, corner = sum(edges), sum(corners)
-    from_neighbours = edge / 2 - corner / 4
+    light_of_neighbours = edge / 2 - corner / 4
     light_of_surface = (5 * values + 2 * edge - corner) / 9
-    expected = need + np.maximum(from_neighbours - smooth, 0) * photon
-    sharpness = (values - from_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
+    expected = needed_variance + np.maximum(light_of_neighbours - smooth, 0) * photon
+    sharpness = (values - light_of_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
     brightness = light_of_surface / (_OWN_ELECTRONS * photon)
-    own_noise = need + np.maximum(values - smooth, 0) * photon
+    own_noise = needed_variance + np.maximum(values - smooth, 0) * photon
     misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_noise)
     # A pixel that is bright or that the surface misses has its own light.
-    own = np.maximum(brightness, misfit)
-    light = np.where(sharpness > 1, np.where(own > 1, values, light_of_surface), from_neighbours)
+    own_light_excess = np.maximum(brightness, misfit)
+    light = np.where(
+        sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours
+    )
     # Its own light decides from near the limit of sharpness on.
-    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > _NEAR_PART, abs(own - 1), 1))
-    others = [np.maximum(value, least) for value in (values, light_of_surface, from_neighbours)]
-    most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
-    return _SurfaceLight(np.maximum(light, least), np.array(others), near, most)
+    closeness = np.minimum(
+        np.abs(sharpness - 1), np.where(sharpness > _NEAR_PART, abs(own_light_excess - 1), 1)
+    )
+    other_lights = [
+        np.maximum(value, faintest) for value in (values, light_of_surface, light_of_neighbours)
+    ]
+    brightest = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
+    return _SurfaceLight(np.maximum(light, faintest), np.array(other_lights), closeness, brightest)

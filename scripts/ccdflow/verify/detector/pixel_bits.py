@@ -43,14 +43,13 @@ class OpenBits:
 
     Attributes
     ----------
-    must, may : numpy.ndarray
-        (ny, nx), int16.
+    required_bits, allowed_bits : numpy.ndarray of shape (ny, nx), int16
     """
 
     def __init__(self, shape):
-        self.must, self.may = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+        self.required_bits, self.allowed_bits = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
 
-    def add(self, bit, value, limit, place=..., *, least=NEAR_LIMIT_PART):
+    def add(self, bit, value, limit, place=..., *, margin=NEAR_LIMIT_PART):
         """Give a bit to the pixels whose value is above a limit, and leave it open near to it.
 
         Parameters
@@ -61,42 +60,44 @@ class OpenBits:
             Of the pixels of the place. A value that is NaN is above no limit.
         place : index, optional
             Part of the image.
-        least : float
-            What counts as near beside a part of the limit.
+        margin : float
+            Absolute distance from the limit within which a value is near it as well.
         """
-        near = NEAR_LIMIT_PART * np.abs(limit) + least
+        width = NEAR_LIMIT_PART * np.abs(limit) + margin
         with np.errstate(invalid="ignore"):
-            self.set(bit, value > limit + near, value > limit - near, place)
+            self.set(bit, value > limit + width, value > limit - width, place)
 
-    def set(self, bit, must, may, place=...):
-        """Give a bit to pixels that must have it, and allow it where they may.
+    def set(self, bit, is_required, is_allowed, place=...):
+        """Require a bit of some pixels, and allow it of others.
 
         Parameters
         ----------
         bit : int
-        must, may : numpy.ndarray of the shape of the place, bool
+        is_required, is_allowed : numpy.ndarray of the shape of the place, bool
             Of the pixels of the place.
         place : index, optional
         """
-        self.must[place] |= np.where(must, bit, 0).astype(np.int16)
-        self.may[place] |= np.where(must | may, bit, 0).astype(np.int16)
+        self.required_bits[place] |= np.where(is_required, bit, 0).astype(np.int16)
+        self.allowed_bits[place] |= np.where(is_required | is_allowed, bit, 0).astype(np.int16)
 
-    def wrong(self, bits):
+    def count_wrong(self, bits):
         """Return how many pixels have other bits than they must, or may.
 
         Parameters
         ----------
-        bits : numpy.ndarray
-            (ny, nx), int16: those of a product.
+        bits : numpy.ndarray of shape (ny, nx), int16
+            Those of a product.
 
         Returns
         -------
         int
         """
-        return int(np.count_nonzero(((bits & ~self.may) | (self.must & ~bits)) != 0))
+        return int(
+            np.count_nonzero(((bits & ~self.allowed_bits) | (self.required_bits & ~bits)) != 0)
+        )
 
 
-def mad(values):
+def sigma_by_mad(values):
     """Return the standard deviation of normal values, (k,), by their median absolute value."""
     return MAD_TO_SIGMA * float(np.median(np.abs(values)))
 
@@ -104,13 +105,13 @@ def mad(values):
 def block_medians(image):
     """Return the medians of 8 x 8 pixels, mirrored at the far edges: (ny / 8, nx / 8)."""
     ny, nx = image.shape
-    padded = np.pad(image, ((0, -ny % _BLOCK_SIDE), (0, -nx % _BLOCK_SIDE)), mode="symmetric")
-    rows, columns = padded.shape[0] // _BLOCK_SIDE, padded.shape[1] // _BLOCK_SIDE
-    blocks = padded.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE).transpose(0, 2, 1, 3)
+    padded_image = np.pad(image, ((0, -ny % _BLOCK_SIDE), (0, -nx % _BLOCK_SIDE)), mode="symmetric")
+    rows, columns = padded_image.shape[0] // _BLOCK_SIDE, padded_image.shape[1] // _BLOCK_SIDE
+    blocks = padded_image.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE).transpose(0, 2, 1, 3)
     return np.median(blocks.reshape(rows, columns, -1), axis=-1)
 
 
-def between_blocks(medians, rows, nx):
+def interpolate_blocks(medians, rows, nx):
     """Return the values of pixels on lines between the middles of blocks, (k, nx).
 
     Parameters
@@ -126,8 +127,8 @@ def between_blocks(medians, rows, nx):
     numpy.ndarray of shape (k, nx), float64
         In the unit of the medians.
     """
-    down = _interpolation_weights(np.arange(rows.start, rows.stop), medians.shape[0])
-    return down @ medians @ _interpolation_weights(np.arange(nx), medians.shape[1]).T
+    row_weights = _interpolation_weights(np.arange(rows.start, rows.stop), medians.shape[0])
+    return row_weights @ medians @ _interpolation_weights(np.arange(nx), medians.shape[1]).T
 
 
 def _interpolation_weights(pixels, count):
@@ -138,10 +139,10 @@ def _interpolation_weights(pixels, count):
 
 def neighbours(image):
     """Return the values around each pixel of an image, (ny, nx)."""
-    return between_blocks(block_medians(image), slice(0, len(image)), image.shape[1])
+    return interpolate_blocks(block_medians(image), slice(0, len(image)), image.shape[1])
 
 
-def lamp_of(flat):
+def smooth_lamp(flat):
     """Return the function that gives rows of the smooth light of a flat: slice to (k, nx).
 
     A polynomial of the sixth degree in x and in y through the medians of 24 x 24 parts, fewer where
@@ -190,9 +191,12 @@ def column_sums(sigma):
     numpy.ndarray of shape (k, nx), float64
         In sigma.
     """
-    kept = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
+    limited_sigma = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
     return np.array(
-        [kept[low : low + _PART_ROWS].sum(axis=0) for low in range(0, len(kept), _PART_ROWS)]
+        [
+            limited_sigma[low : low + _PART_ROWS].sum(axis=0)
+            for low in range(0, len(limited_sigma), _PART_ROWS)
+        ]
     )
 
 
@@ -207,8 +211,7 @@ def bad_parts(sums, ny):
 
     Returns
     -------
-    must, may : numpy.ndarray
-        (ny, nx), bool.
+    is_bad, may_be_bad : numpy.ndarray of shape (ny, nx), bool
     """
     is_bad = np.zeros((2, *sums.shape), bool)
     for length in {min(length, len(sums)) for length in _LENGTHS_IN_PARTS}:
@@ -217,7 +220,7 @@ def bad_parts(sums, ny):
         total /= (_PART_ROWS * length) ** 0.5
         total -= ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
         for row, low in zip(total, first_rows, strict=True):
-            limit = _BAD_SIGMA * max(mad(row), 1.0)
+            limit = _BAD_SIGMA * max(sigma_by_mad(row), 1.0)
             for is_bad_by_limit, shift in zip(
                 is_bad, (NEAR_LIMIT_PART * limit, -NEAR_LIMIT_PART * limit), strict=True
             ):

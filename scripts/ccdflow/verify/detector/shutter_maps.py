@@ -150,7 +150,7 @@ def verify_shutter(first_header, hdus, results):
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -190,22 +190,25 @@ def _compare_cells(hdus, excess, error):
     excess, error : numpy.ndarray of shape (cells,)
         Those of all images as they were made again.
     """
-    largest, first_cell = 0.0, 0
+    largest_difference, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):
-        stored, stored_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
-        part = slice(first_cell, first_cell + stored.size)
-        differences = np.abs(stored.ravel() - excess[part])
-        for values, remade, name in ((stored, excess, "EXCESS"), (stored_error, error, "ERROR")):
+        stored_excess, stored_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
+        part = slice(first_cell, first_cell + stored_excess.size)
+        differences = np.abs(stored_excess.ravel() - excess[part])
+        for values, remade, name in (
+            (stored_excess, excess, "EXCESS"),
+            (stored_error, error, "ERROR"),
+        ):
             limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
             is_same = np.abs(values.ravel() - remade[part]) <= limit
             is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
-            if wrong := int(np.count_nonzero(~is_same)):
-                raise Differs(f"{wrong} cells of {name} differ from those of its flats")
-        largest, first_cell = (
-            max(largest, float(np.nanmax(differences, initial=0.0))),
-            first_cell + stored.size,
+            if wrong_count := int(np.count_nonzero(~is_same)):
+                raise Differs(f"{wrong_count} cells of {name} differ from those of its flats")
+        largest_difference, first_cell = (
+            max(largest_difference, float(np.nanmax(differences, initial=0.0))),
+            first_cell + stored_excess.size,
         )
-    return largest, first_cell
+    return largest_difference, first_cell
 
 
 def _gains_and_noises(first_header, images, numbers, flats):
@@ -235,7 +238,7 @@ def _gains_and_noises(first_header, images, numbers, flats):
         if flats[0].bias is not None:
             bias = open_product(flats[0].bias).images[hdu].header
             if expected := number_of_card(card(bias, "RNOISE", tail)):
-                check_value(keywords[1], noise, expected, part=DERIVED_ROUNDING)
+                check_value(keywords[1], noise, expected, rtol=DERIVED_ROUNDING)
         noises[hdu] = gain, noise
     return noises
 
@@ -297,9 +300,9 @@ def _cells_of(flats, numbers, images, noises):
                 np.searchsorted(_cell_edges(ny), np.arange(rows.start, rows.stop), "right") - 1
             )
             cell_columns = np.searchsorted(_cell_edges(nx), np.arange(nx), "right") - 1
-            across = len(_cell_edges(nx)) - 1
-            cells = (cell_rows[:, None] * across + cell_columns)[is_finite]
-            size = across * (len(_cell_edges(ny)) - 1)
+            cells_in_a_row = len(_cell_edges(nx)) - 1
+            cells = (cell_rows[:, None] * cells_in_a_row + cell_columns)[is_finite]
+            size = cells_in_a_row * (len(_cell_edges(ny)) - 1)
             sums = sums + np.array([np.bincount(cells, image[is_finite], size) for image in values])
             count = count + np.bincount(cells, minlength=size)
         gain, noise = noises[hdu]
@@ -350,14 +353,14 @@ def _mean_of(series):
             sets[-1].append(place)
         else:
             sets.append([place])
-    repeated = [same_exposure for same_exposure in sets if len(same_exposure) > 1]
-    if len(sets) < 3 or not repeated:
+    repeated_sets = [same_exposure for same_exposure in sets if len(same_exposure) > 1]
+    if len(sets) < 3 or not repeated_sets:
         return np.nan, np.nan
-    spread = [
+    scatters = [
         np.std(series.levels[same_exposure], ddof=1) / np.mean(series.levels[same_exposure])
-        for same_exposure in repeated
+        for same_exposure in repeated_sets
     ]
-    lamp = max(float(np.sqrt(np.mean(np.square(spread)))), _LEAST_LAMP)
+    lamp = max(float(np.sqrt(np.mean(np.square(scatters)))), _LEAST_LAMP)
     if lamp > _MOST_LAMP_SCATTER:
         return np.nan, np.nan
     levels = np.array([series.levels[same_exposure].mean() for same_exposure in sets])
@@ -392,9 +395,9 @@ def _check_cards(first_header, flats, chi2, mean):
     seconds = [flat.seconds for flat in flats]
     check_figure(first_header, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
-        check_figure(first_header, keyword, value, part=DERIVED_ROUNDING)
+        check_figure(first_header, keyword, value, rtol=DERIVED_ROUNDING)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
-            check_figure(first_header, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
+            check_figure(first_header, keyword, value, rtol=_MEAN_PART, atol=_LEAST_MEAN)
         elif keyword in first_header:
             raise Differs(f"{keyword} is there, and no lamp was steady")

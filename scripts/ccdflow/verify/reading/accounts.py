@@ -33,29 +33,29 @@ class AmplifierAccount:
     strips : tuple of (slice, slice)
         Overscan, in the raw array; empty where none was subtracted.
     axis : {'rows', 'columns', 'frame'}
-        What the overscan has a level for.
-    kept : (slice, slice) or None
+        The parts of the image that have a level of the overscan each.
+    kept_section : (slice, slice) or None
         The pixels that were kept, in the raw array; None where the frame was left whole.
     place : (slice, slice)
         Where they lie in the product.
     flip : {'', 'x', 'y', 'xy'}
     level, noise : float or None
         The mean level that was subtracted, and the noise of the overscan, adu.
-    full : float or None
-        Adu: lines whose overscan has such a level have none, and do not count in ``level``; None
-        where OSCSAT names no such lines.
+    saturated_level : float or None
+        Adu: a line whose overscan has this level or more is saturated. It has no level, and does
+        not count in ``level``. None where OSCSAT names no such lines.
     """
 
     name: str
     hdu: int
     strips: tuple[tuple[slice, slice], ...]
     axis: str
-    kept: tuple[slice, slice] | None
+    kept_section: tuple[slice, slice] | None
     place: tuple[slice, slice]
     flip: str
     level: float | None
     noise: float | None
-    full: float | None = None
+    saturated_level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -285,33 +285,37 @@ def _amplifiers_of_header(header):
 def _amplifier_of_tail(header, tail):
     """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
 
-    def card(name, absent=None):
-        """Return the amplifier's card, `absent` without one: numbered keywords are cut."""
+    def card(name, default=None):
+        """Return the amplifier's card, `default` without one.
+
+        The keyword of a numbered card is cut, so that two digits have room behind it.
+        """
         numbered = {
             "OSCAXIS": "OSCAXI",
             "OVERSCAN": "OVERSC",
             "BIASLVL": "BIASLV",
             "OVERRMS": "OVRRMS",
+            "AMPFLIP": "AMPFLP",
         }
         keyword = name if not tail else f"{numbered.get(name, name)[:6]}{tail}"
-        return header.get(keyword, absent)
+        return header.get(keyword, default)
 
-    overscan, kept = card("OVERSCAN", ""), card("TRIM")
+    overscan, kept_section = card("OVERSCAN", ""), card("TRIM")
     strips = tuple(slices_of(strip) for strip in overscan.split()) if overscan else ()
-    kept = slices_of(kept) if kept else None
-    axis = card("OSCAXIS") or _axis_of(strips, kept)
+    kept_section = slices_of(kept_section) if kept_section else None
+    axis = card("OSCAXIS") or _axis_of(strips, kept_section)
     place = slices_of(card("DATSEC", "")) if tail else _pixels_of_levels(header, axis)
     return AmplifierAccount(
         name=card("AMPNAM", "") or "",
         hdu=card("AMPHDU", 0),
         strips=strips,
         axis=axis,
-        kept=kept,
+        kept_section=kept_section,
         place=place,
-        flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
+        flip=card("AMPFLIP") or "",
         level=_number_or_none(card("BIASLVL")),
         noise=_number_or_none(card("OVERRMS")),
-        full=card("AMPSAT", _SATURATED_LEVEL) if card("OSCSAT") else None,
+        saturated_level=card("AMPSAT", _SATURATED_LEVEL) if card("OSCSAT") else None,
     )
 
 
@@ -322,15 +326,17 @@ def _pixels_of_levels(header, axis):
     """
     pixels = [slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])]
     if "TRIM" not in header and "DATSEC" in header and axis in ("rows", "columns"):
-        along = ("rows", "columns").index(axis)
-        pixels[along] = place_of(header, "")[along]
+        axis_number = ("rows", "columns").index(axis)
+        pixels[axis_number] = place_of(header, "")[axis_number]
     return tuple(pixels)
 
 
-def _axis_of(strips, kept):
+def _axis_of(strips, kept_section):
     """Return OSCAXIS of a header of version 1, by the side of the pixels that the strips span."""
     # Older results: header version 1 had no card for it.
-    spans_columns = kept is not None and strips and all(s[1] == kept[1] for s in strips)
+    spans_columns = (
+        kept_section is not None and strips and all(strip[1] == kept_section[1] for strip in strips)
+    )
     return "columns" if spans_columns else "rows"
 
 
@@ -383,19 +389,19 @@ def account_of_combined(headers):
         raise _error_of_missing_card(error) from None
 
 
-def _numbered_values(header, name, long, count):
-    """Return the values of numbered cards; `long` is the keyword of more than 999 of them.
+def _numbered_values(header, name, long_name, count):
+    """Return the values of numbered cards; `long_name` is the keyword of more than 999 of them.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-    name, long : str
+    name, long_name : str
         The beginning of the keywords.
     count : int
         Number of cards.
     """
-    numbered = f"{name}{{:03d}}" if count <= 999 else f"{long}{{:05d}}"
-    return tuple(header[numbered.format(number)] for number in range(1, count + 1))
+    pattern = f"{name}{{:03d}}" if count <= 999 else f"{long_name}{{:05d}}"
+    return tuple(header[pattern.format(number)] for number in range(1, count + 1))
 
 
 def masters_of(header, names=("bias", "dark")):
@@ -443,9 +449,10 @@ def models_of(header):
     if all(f"CLIPRN{tail}" in header for _, tail in places_and_tails):
         # Biases hold no light: one number describes their noise.
         return tuple(
-            ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in places_and_tails
+            ModelAccount(place, header[f"CLIPRN{tail}"], 0.0, 1.0, None)
+            for place, tail in places_and_tails
         )
-    places = [(p, t) for p, t in places_and_tails if f"MODRN{t}" in header]
+    places = [(place, tail) for place, tail in places_and_tails if f"MODRN{tail}" in header]
     return tuple(
         ModelAccount(
             place,

@@ -70,16 +70,14 @@ def place_of(header, tail):
 
 def _is_within(place, shape):
     """Return whether a place, (slice, slice), is not empty and lies in an image of a shape."""
-    return all(
-        0 <= along.start < along.stop <= size for along, size in zip(place, shape, strict=True)
-    )
+    return all(0 <= span.start < span.stop <= size for span, size in zip(place, shape, strict=True))
 
 
 def _do_overlap(place, strip):
     """Return whether a place and a strip, each (slice, slice), share pixels."""
     return all(
-        along.start < along_strip.stop and along_strip.start < along.stop
-        for along, along_strip in zip(place, strip, strict=True)
+        span.start < span_of_strip.stop and span_of_strip.start < span.stop
+        for span, span_of_strip in zip(place, strip, strict=True)
     )
 
 
@@ -87,9 +85,9 @@ def _part_beside(place, strip):
     """Return the largest part of a region on one side of a strip."""
     sides = [place] if not _do_overlap(place, strip) else []
     for axis in () if sides else (0, 1):
-        along, cut = place[axis], strip[axis]
-        for side in (slice(along.start, cut.start), slice(cut.stop, along.stop)):
+        span, strip_span = place[axis], strip[axis]
+        for side in (slice(span.start, strip_span.start), slice(strip_span.stop, span.stop)):
             if side.start < side.stop:
                 sides.append((side, place[1]) if axis == 0 else (place[0], side))
-    size = [(y.stop - y.start) * (x.stop - x.start) for y, x in sides]
-    return sides[size.index(max(size))] if sides else place
+    sizes = [(y.stop - y.start) * (x.stop - x.start) for y, x in sides]
+    return sides[sizes.index(max(sizes))] if sides else place

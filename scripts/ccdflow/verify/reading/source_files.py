@@ -17,7 +17,7 @@ from ccdflow.verify.reading.verdict import CannotRemake
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 
 
-def files_named(product, first_header, raw, results):
+def named_files(product, first_header, raw, results):
     """Return the paths of the files that a product was made of, as its header names them.
 
     Parameters
@@ -33,27 +33,27 @@ def files_named(product, first_header, raw, results):
     -------
     list of pathlib.Path
     """
-    named = [
+    paths = [
         _path_named(results, first_header[word])
         for word in first_header
         if _MASTERS.fullmatch(word)
     ]
     if product.startswith("detector/"):
-        named += [
+        paths += [
             _path_named(results, first_header[word])
             for word in first_header
             if word.startswith("IMCOM")
         ]
         if "HOTRATE" in first_header:
-            named += [path for master in named for path in _members_of(master, results)]
+            paths += [path for master in paths for path in _members_of(master, results)]
     elif product.startswith("combined/"):
         members = [str(first_header[word]) for word in first_header if word.startswith("IMC")]
-        named += [_path_named(results, product_of(member)) for member in members]
+        paths += [_path_named(results, product_of(member)) for member in members]
     elif "RAWFILE" in first_header:
         source = raw_file(first_header)
         is_reduced = product.startswith("reduced/")
-        named.append(raw / source if is_reduced else results / product_of(source))
-    return named
+        paths.append(raw / source if is_reduced else results / product_of(source))
+    return paths
 
 
 def read_product(path):

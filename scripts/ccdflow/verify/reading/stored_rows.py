@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.reading.verdict import MISSING, REPLACED, UNREADABLE, CannotRemake
+from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, UNREADABLE, CannotRemake
 
 # Bytes of a FITS block.
 _BLOCK = 2880
@@ -151,5 +151,5 @@ def master_file(master, kind, results):
         raise CannotRemake(f"its {kind} {master.name} is missing", MISSING)
     if open_product(path).first_header["CCDFKEY"] != master.key:
         reason = f"its {kind} {master.name} was replaced by another"
-        raise CannotRemake(reason, REPLACED)
+        raise CannotRemake(reason, SOURCE_REPLACED)
     return path

@@ -11,7 +11,7 @@ VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 FAILED = "verification failed"
 """No verdict on the product: an error of the verification's own code."""
 
-MISSING, REPLACED, MODEL = "missing", "replaced", "model"
+MISSING, SOURCE_REPLACED, MODEL = "missing", "replaced", "model"
 """Why a product cannot be made again: a source is missing, was replaced, or its numbers have no
 model."""
 
@@ -19,7 +19,7 @@ OLDER, STRANGER, UNREADABLE = "older", "stranger", "unreadable"
 """Why a product cannot be made again: another version made it, ccdflow did not, or it cannot be
 read (docs/verify.md)."""
 
-EXPECTABLE = (MISSING, REPLACED, MODEL, OLDER, STRANGER)
+EXPECTABLE = (MISSING, SOURCE_REPLACED, MODEL, OLDER, STRANGER)
 """Words that a user may write into `verify_expected`; what cannot be read is never expected."""
 
 
@@ -30,7 +30,7 @@ class CannotRemake(Exception):
     ----------
     reason : str
     cause : str
-        One of the words above.
+        One of the words of this module, `MISSING` to `UNREADABLE`.
     """
 
     def __init__(self, reason, cause):
@@ -89,7 +89,7 @@ class NotedProduct:
         CCDFKEY of the product; '' where nothing was noted.
     content : str
         DATASUM of its first HDU with data, and behind a hyphen the CRC-32 of all headers.
-    basis : mapping
+    basis : mapping of str to object
         Settings and sources, of which the key is the hash.
     """
 

@@ -39,21 +39,21 @@ from ccdflow.verify.reduced import remade_frames
 # Units of raw pixels: a product has adu for all of them.
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 # Places at which world coordinates are compared, as parts of an amplifier's width and height.
-_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
+_COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 # [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 # CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
-_NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
+_NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
 # Relative, of the noise of an overscan: outliers are left out in another way.
 _NOISE_PART = 5e-3
 # Pixels by which coordinates of amplifiers that agree may differ.
 _PIXEL_TOLERANCE = 0.11
 # Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
 _UNFOLLOWED_ERRORS = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
-_NOT_FOLLOWED = "world coordinates by their cards alone"
+_NOTE_ON_COORDINATES = "world coordinates by their cards alone"
 
 
 def verify_frame(headers, path, raw):
@@ -66,7 +66,7 @@ def verify_frame(headers, path, raw):
 
     Returns
     -------
-    dict
+    dict of str to object
         Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
@@ -83,7 +83,7 @@ def verify_frame(headers, path, raw):
     expected = product_of(account.raw)
     if not path.as_posix().endswith(expected):
         raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
-    check_extensions(headers, account.images, ("MASK",), pixels=(-32, -64), mask=8)
+    check_extensions(headers, account.images, ("MASK",), pixel_types=(-32, -64), mask_type=8)
     pixels, notes = 0, ["bit for bit with ccdproc"]
     with fits.open(path, memmap=False) as hdus:
         for hdu, amplifiers in account.images.items():
@@ -95,12 +95,15 @@ def verify_frame(headers, path, raw):
         for hdu in account.images:
             _check_converter(hdus[hdu], account.images[hdu], source)
     for number in sorted({0, *account.images}):
-        hdus_used = [a.hdu for a in account.images.get(number, ())]
+        hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
         source_headers = [
-            source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])
+            source.headers[hdu_number]
+            for hdu_number in dict.fromkeys([number and hdus_used[0], *hdus_used])
         ]
         check_cards(headers[number], source_headers, REDUCED_ORIGINS)
-        check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.own)
+        check_order(
+            headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.renewed_cards
+        )
         _check_sentences(headers[number], source_headers[0])
     if (
         "RAWDATE" in headers[0]
@@ -116,15 +119,18 @@ def verify_frame(headers, path, raw):
 
 def _check_sentences(header, raw):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
-    check_plain(header, _NO_WORLD)
+    check_plain(header, _NO_WORLD_SENTENCE)
     world_cards = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
     if sentences_in_header(header):
-        if remaining := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
+        if remaining_cards := [
+            keyword for keyword in header if keyword and WORLD.fullmatch(keyword)
+        ]:
             raise Differs(
-                f"HISTORY says that world coordinates are left out, and {remaining[0]} is there"
+                "HISTORY says that world coordinates are left out, and"
+                f" {remaining_cards[0]} is there"
             )
-    elif lost := [keyword for keyword in world_cards if keyword not in header]:
-        raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
+    elif lost_cards := [keyword for keyword in world_cards if keyword not in header]:
+        raise Differs(f"the card {lost_cards[0]} of its source is missing, and no HISTORY says why")
 
 
 def _check_pixels(image, amplifiers, account, raw):
@@ -139,27 +145,27 @@ def _check_pixels(image, amplifiers, account, raw):
     raw : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
     """
-    shape = tuple(max(a.place[axis].stop for a in amplifiers) for axis in (0, 1))
-    if any(amplifier.kept is None for amplifier in amplifiers):
+    shape = tuple(max(amplifier.place[axis].stop for amplifier in amplifiers) for axis in (0, 1))
+    if any(amplifier.kept_section is None for amplifier in amplifiers):
         # It was left whole, its overscan in it.
         shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
-    is_outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
+    is_outside, wrong_count, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
         for place, raw_pixels in remade_frames.reduce_amplifier(
             raw[amplifier.hdu], amplifier, account
         ):
             is_outside[place] = False
             count, difference = other_bits(image[place], raw_pixels)
-            wrong, largest = wrong + count, max(largest, difference)
-    if amplifiers[0].kept is None:
+            wrong_count, largest = wrong_count + count, max(largest, difference)
+    if amplifiers[0].kept_section is None:
         raw_pixels = raw[amplifiers[0].hdu].data[is_outside]
-        wrong += np.count_nonzero(image[is_outside] != raw_pixels.astype(image.dtype))
+        wrong_count += np.count_nonzero(image[is_outside] != raw_pixels.astype(image.dtype))
     else:
-        wrong += np.count_nonzero(~np.isnan(image[is_outside]))
-    if wrong:
-        raise Differs(words_on_differing(wrong), largest, image.size)
+        wrong_count += np.count_nonzero(~np.isnan(image[is_outside]))
+    if wrong_count:
+        raise Differs(words_on_differing(wrong_count), largest, image.size)
     return image.size
 
 
@@ -181,29 +187,34 @@ def _check_mask(hdus, hdu, account, raw):
     header, image = hdus[hdu].header, hdus[hdu].data
     expected = np.full(image.shape, NO_DATA, np.uint8)
     # Bit 1 is compared where the value of a full pixel is known.
-    certain = np.full(image.shape, 255 - SATURATED, np.uint8)
+    comparable_bits = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
-        has_kept_section = amplifier.kept is None and "DATSEC" in header
+        has_kept_section = amplifier.kept_section is None and "DATSEC" in header
         place = place_of(header, tail) if has_kept_section else amplifier.place
-        top, part = card(header, "AMPSAT", tail), expected[place]
+        saturated_value, part = card(header, "AMPSAT", tail), expected[place]
         part[...] = 0
-        values = raw[amplifier.hdu].data[amplifier.kept or place]
+        values = raw[amplifier.hdu].data[amplifier.kept_section or place]
         values = remade_frames.turn_image(values, amplifier.flip)
         part[~np.isfinite(values)] |= NOT_FINITE
-        top = _highest_raw_value(raw[amplifier.hdu].data.dtype) if top is None else top
-        if top is not None:
-            part[values >= top] |= SATURATED
-            certain[place] |= SATURATED
-        for lost in places_without_level(header, tail):
-            expected[lost] |= NO_DATA
+        saturated_value = (
+            _highest_raw_value(raw[amplifier.hdu].data.dtype)
+            if saturated_value is None
+            else saturated_value
+        )
+        if saturated_value is not None:
+            part[values >= saturated_value] |= SATURATED
+            comparable_bits[place] |= SATURATED
+        for place_without_level in places_without_level(header, tail):
+            expected[place_without_level] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
-    if len(account.images[hdu]) == 1 and amplifier.kept is None and not has_kept_section:
+    if len(account.images[hdu]) == 1 and amplifier.kept_section is None and not has_kept_section:
         # Older results: a frame was left whole, and no card has the amplifier's part.
         expected[stored == NO_DATA] = NO_DATA
-    wrong = (stored ^ expected) & certain
-    if np.count_nonzero(wrong):
+    differing_bits = (stored ^ expected) & comparable_bits
+    if np.count_nonzero(differing_bits):
         raise Differs(
-            f"{np.count_nonzero(wrong)} pixels of the mask differ from those by the raw pixels"
+            f"{np.count_nonzero(differing_bits)} pixels of the mask differ from those by the raw"
+            " pixels"
         )
 
 
@@ -225,23 +236,23 @@ def _check_converter(product, amplifiers, source):
     """
     header, image = product.header, product.data
     for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-        written = card(header, "AMPTOP", tail)
+        card_value = card(header, "AMPTOP", tail)
         least, parts = least_values(header, tail)
         top = source.tops[amplifier.hdu]
         # Older results: header version 4 had no such card.
-        if written is None and card(header, "AMPFULL", tail) is None:
+        if card_value is None and card(header, "AMPFULL", tail) is None:
             continue
-        if top is None or number_of_card(written) != top:
-            raise Differs(f"AMPTOP{tail} is {top} by the raw file, and its card has {written}")
-        place = place_of(header, tail) if amplifier.kept is None else amplifier.place
-        values = source.images[amplifier.hdu].data[amplifier.kept or place]
-        full = np.zeros(image.shape, bool)
-        full[place] = remade_frames.turn_image(values, amplifier.flip) >= top
+        if top is None or number_of_card(card_value) != top:
+            raise Differs(f"AMPTOP{tail} is {top} by the raw file, and its card has {card_value}")
+        place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
+        values = source.images[amplifier.hdu].data[amplifier.kept_section or place]
+        is_full = np.zeros(image.shape, bool)
+        is_full[place] = remade_frames.turn_image(values, amplifier.flip) >= top
         for part, value in parts:
-            if not full[part].any() or np.float64(image[part][full[part]].min()) != value:
+            if not is_full[part].any() or np.float64(image[part][is_full[part]].min()) != value:
                 raise Differs(f"AMPFULL{tail} has another value in a part than the raw pixels give")
-            full[part] = False
-        lowest = float(image[full].min()) if full.any() else np.inf
+            is_full[part] = False
+        lowest = float(image[is_full].min()) if is_full.any() else np.inf
         if lowest != least:
             raise Differs(f"AMPFULL{tail} is {lowest} by the raw pixels, and its card has {least}")
 
@@ -266,7 +277,7 @@ def _check_saturated_lines(headers, account, raw):
         header = headers[hdu]
         for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
             # Older results: there is no such card.
-            if not (named := places_without_level(header, tail)):
+            if not (places_named := places_without_level(header, tail)):
                 continue
             top = card(header, "AMPSAT", tail)
             pixels = raw[amplifier.hdu]
@@ -277,10 +288,10 @@ def _check_saturated_lines(headers, account, raw):
             is_full = middle(values, axis=1 if has_rows else 0) >= (np.inf if top is None else top)
             flip = ("y" if has_rows else "x") in amplifier.flip
             expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
-            place = place_of(header, tail) if amplifier.kept is None else amplifier.place
+            place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
             lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if has_rows else 0)
             expected[place] = lines
-            for part in named:
+            for part in places_named:
                 named_lines[part] = True
             if (
                 account.model
@@ -306,30 +317,34 @@ def _check_image(header, raw, amplifiers):
     for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
         if amplifier.strips and amplifier.axis not in ("rows", "columns", "frame"):
             raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
-        if amplifier.kept is not None and tail == tails_of(header)[0]:
+        if amplifier.kept_section is not None and tail == tails_of(header)[0]:
             check_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
-        if amplifier.kept is not None:
+        if amplifier.kept_section is not None:
             _check_physical(header, raw[amplifier.hdu], amplifier)
             notes |= _check_world(header, raw, amplifier)
-    if all(amplifier.kept is not None for amplifier in amplifiers):
+    if all(amplifier.kept_section is not None for amplifier in amplifiers):
         _check_sections(header, raw, amplifiers)
     return notes
 
 
-def _signs_shifts(amplifier):
+def _signs_and_shifts(amplifier):
     """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
     moves = []
     for axis in (1, 0):
-        kept, place = amplifier.kept[axis], amplifier.place[axis]
-        flipped = "yx"[axis] in amplifier.flip
-        shift = place.start + kept.stop + 1 if flipped else place.start - kept.start
-        moves.append((-1, shift) if flipped else (1, shift))
+        kept_span, place_span = amplifier.kept_section[axis], amplifier.place[axis]
+        is_flipped = "yx"[axis] in amplifier.flip
+        shift = (
+            place_span.start + kept_span.stop + 1
+            if is_flipped
+            else place_span.start - kept_span.start
+        )
+        moves.append((-1, shift) if is_flipped else (1, shift))
     return moves
 
 
 def _check_physical(header, raw, amplifier):
     """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
-    for axis, (sign, shift) in zip((1, 2), _signs_shifts(amplifier), strict=True):
+    for axis, (sign, shift) in zip((1, 2), _signs_and_shifts(amplifier), strict=True):
         names = f"LTV{axis}", f"LTM{axis}_{axis}"
         if names[0] not in header:
             continue
@@ -341,22 +356,22 @@ def _check_physical(header, raw, amplifier):
         # raw = scale x physical + offset, and product = sign x raw + shift.
         check_figure(header, names[1], sign * scale)
         # Pixels: a sum near 0 has the rounding of its terms.
-        check_figure(header, names[0], sign * offset + shift, least=1e-6)
+        check_figure(header, names[0], sign * offset + shift, atol=1e-6)
 
 
 def _check_solutions(header, raw, amplifier):
     """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
     for keyword in header:
         if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
-            sign, shift = _signs_shifts(amplifier)[int(match[1]) - 1]
+            sign, shift = _signs_and_shifts(amplifier)[int(match[1]) - 1]
             raw_value = raw.get(keyword, 0.0)
             if isinstance(raw_value, int | float):
-                check_figure(header, keyword, sign * raw_value + shift, least=_PIXEL_TOLERANCE)
+                check_figure(header, keyword, sign * raw_value + shift, atol=_PIXEL_TOLERANCE)
         elif _STEP_CARD.fullmatch(keyword) and keyword in raw:
-            written, raw_value = header[keyword], raw[keyword]
-            if isinstance(raw_value, int | float) and abs(written) != abs(raw_value):
+            card_value, raw_value = header[keyword], raw[keyword]
+            if isinstance(raw_value, int | float) and abs(card_value) != abs(raw_value):
                 raise Differs(
-                    f"{keyword} is {raw_value} in the raw frame, and its card has {written}"
+                    f"{keyword} is {raw_value} in the raw frame, and its card has {card_value}"
                 )
 
 
@@ -377,12 +392,14 @@ def _check_world(header, raw, amplifier):
     _check_solutions(header, raw_header, amplifier)
     if "CRPIX1" not in header and "CRVAL1" not in header:
         return set()
-    sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
-    starts = [amplifier.kept[axis].start for axis in (1, 0)]
-    pixels = np.floor(_PLACES * sizes) + starts + 1
-    moved = np.array([
-        [sign * x + shift for x, (sign, shift) in zip(pixel, _signs_shifts(amplifier), strict=True)]
-        for pixel in pixels
+    sizes = [
+        amplifier.kept_section[axis].stop - amplifier.kept_section[axis].start for axis in (1, 0)
+    ]
+    starts = [amplifier.kept_section[axis].start for axis in (1, 0)]
+    pixels = np.floor(_COMPARED_PLACES * sizes) + starts + 1
+    pixels_of_product = np.array([
+        [sign * x + shift for x, (sign, shift) in zip(pixel, _signs_and_shifts(amplifier),
+        strict=True)] for pixel in pixels
     ])  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -392,14 +409,14 @@ def _check_world(header, raw, amplifier):
                 for header_of_image in (raw_header, header)
             )
             expected = raw_world.all_pix2world(pixels, 1)
-            coordinates = world.all_pix2world(moved, 1)
-            difference = world.all_world2pix(expected, 1, quiet=True) - moved
+            coordinates = world.all_pix2world(pixels_of_product, 1)
+            difference = world.all_world2pix(expected, 1, quiet=True) - pixels_of_product
         except _UNFOLLOWED_ERRORS as error:
             if is_own_fault(error):
                 raise
-            return {_NOT_FOLLOWED}
+            return {_NOTE_ON_COORDINATES}
     if not np.isfinite(expected).all():
-        return {_NOT_FOLLOWED}
+        return {_NOTE_ON_COORDINATES}
     if not np.isfinite(coordinates).all() or not (np.abs(difference) < _PIXEL_TOLERANCE).all():
         raise Differs("world coordinates are not those that the raw frame gives its pixels")
     return set()
@@ -410,13 +427,13 @@ def _check_sections(header, raw, amplifiers):
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
         sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
         expected = sections.pop() if len(sections) == 1 else None
-        written = header.get(keyword)
-        if written is not None and str(written).strip() != (expected or ""):
+        card_value = header.get(keyword)
+        if card_value is not None and str(card_value).strip() != (expected or ""):
             raise Differs(
                 f"{keyword} is {expected or 'not known'} by the raw frame,"
-                f" and its card has {written}"
+                f" and its card has {card_value}"
             )
-        if written is None and expected is not None:
+        if card_value is None and expected is not None:
             raise Differs(f"there is no card {keyword}, which would have {expected}")
 
 
@@ -437,8 +454,8 @@ def _moved_section(keyword, header, raw, amplifier):
     raw_header = raw[amplifier.hdu]
 
     def text(name):
-        is_elsewhere = name not in raw_header and len(images) == 1
-        return (raw[0] if is_elsewhere else raw_header).get(name)
+        is_in_first_header = name not in raw_header and len(images) == 1
+        return (raw[0] if is_in_first_header else raw_header).get(name)
 
     all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
     data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), all_pixels)
@@ -448,7 +465,7 @@ def _moved_section(keyword, header, raw, amplifier):
     if chip is None or data is None:
         return None
     ends = []
-    for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
+    for axis, (sign, shift) in zip((0, 1), _signs_and_shifts(amplifier), strict=True):
         ends_of_chip, ends_of_data = (
             [int(header_of_hdu[2 * axis + n]) for n in (1, 2)] for header_of_hdu in (chip, data)
         )

@@ -74,7 +74,9 @@ def read_raw(account, folder):
     path = _existing_path(Path(folder) / account.raw)
     if not path.is_file():
         raise CannotRemake(f"the raw file {account.raw} is missing", MISSING)
-    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
+    hdus_used = {
+        amplifier.hdu for amplifiers in account.images.values() for amplifier in amplifiers
+    }
     try:
         content = path.read_bytes()
         if path.name.lower().endswith(".gz"):
@@ -84,11 +86,11 @@ def read_raw(account, folder):
             return SourceFile(fingerprint, {}, [])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(content), memmap=False) as opened:
+            with fits.open(io.BytesIO(content), memmap=False) as hdus:
                 # astropy takes the scaling out of a header when it reads the pixels.
-                tops = {hdu: _highest_value(opened[hdu].header) for hdu in used}
-                images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
-                return SourceFile(fingerprint, images, [hdu.header for hdu in opened], tops)
+                tops = {hdu: _highest_value(hdus[hdu].header) for hdu in hdus_used}
+                images = {hdu: CCDData(hdus[hdu].data, unit=units.adu) for hdu in hdus_used}
+                return SourceFile(fingerprint, images, [hdu.header for hdu in hdus], tops)
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         if is_own_fault(error):
             raise
@@ -107,11 +109,14 @@ def _highest_value(header):
 
 def _existing_path(path):
     """Return the path of a raw file, or of the same with or without .gz, where that is there."""
-    others = path.with_name(f"{path.name}.gz"), path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
+    other_paths = (
+        path.with_name(f"{path.name}.gz"),
+        path.with_name(re.sub(r"(?i)\.gz$", "", path.name)),
+    )
     return (
         path
         if path.is_file()
-        else next((path_of_other for path_of_other in others if path_of_other.is_file()), path)
+        else next((other_path for other_path in other_paths if other_path.is_file()), path)
     )
 
 
@@ -149,22 +154,22 @@ def reduce_amplifier(raw, amplifier, account):
     ------
     place : (slice, slice)
         In the product.
-    pixels : numpy.ndarray
-        Of that shape, float64, adu, in the orientation of the product.
+    pixels : numpy.ndarray of that shape, float64
+        Adu, in the orientation of the product.
 
     Raises
     ------
     CannotRemake
         Where ccdproc has no such subtraction.
     """
-    for kept, (y, x) in _regions_with_levels(raw, amplifier):
+    for raw_region, (y, x) in _regions_with_levels(raw, amplifier):
         subtract, count = (
-            _subtraction_of_overscan(raw, amplifier, account, kept),
-            kept[0].stop - kept[0].start,
+            _subtraction_of_overscan(raw, amplifier, account, raw_region),
+            raw_region[0].stop - raw_region[0].start,
         )
         for low in range(0, count, _ROWS_AT_ONCE):
             high = min(low + _ROWS_AT_ONCE, count)
-            part = slice(kept[0].start + low, kept[0].start + high), kept[1]
+            part = slice(raw_region[0].start + low, raw_region[0].start + high), raw_region[1]
             pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
             first = y.start + (count - high if "y" in amplifier.flip else low)
             pixels = turn_image(np.asarray(pixels, dtype=np.float64), amplifier.flip)
@@ -176,14 +181,14 @@ def _regions_with_levels(raw, amplifier):
 
     A frame that was left whole has its overscan in it.
     """
-    if amplifier.kept is not None:
-        return [(amplifier.kept, amplifier.place)]
+    if amplifier.kept_section is not None:
+        return [(amplifier.kept_section, amplifier.place)]
     is_alone = amplifier.place == (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
     strips = () if is_alone else amplifier.strips
     return [(region, region) for region in (amplifier.place, *strips)]
 
 
-def _subtraction_of_overscan(raw, amplifier, account, kept):
+def _subtraction_of_overscan(raw, amplifier, account, raw_region):
     """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows).
 
     Parameters
@@ -192,7 +197,7 @@ def _subtraction_of_overscan(raw, amplifier, account, kept):
         The whole raw HDU, adu.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
     account : ccdflow.verify.reading.accounts.FrameAccount
-    kept : tuple of slice
+    raw_region : tuple of slice
         Rows and columns that are kept.
     """
     if not amplifier.strips:
@@ -203,7 +208,7 @@ def _subtraction_of_overscan(raw, amplifier, account, kept):
         level = (np.median if is_median else np.mean)(overscan.data) * units.adu
         return lambda part, rows: part.subtract(level)
     axis = 0 if amplifier.axis == "columns" else 1
-    if overscan.shape[1 - axis] != kept[1 - axis].stop - kept[1 - axis].start:
+    if overscan.shape[1 - axis] != raw_region[1 - axis].stop - raw_region[1 - axis].start:
         raise CannotRemake(
             "the frame was left whole, and its overscan does not span it: ccdproc cannot do that",
             MODEL,
@@ -223,10 +228,10 @@ def _model_of_overscan(values, axis, account):
 
     Parameters
     ----------
-    values : numpy.ndarray
-        The overscan.
+    values : numpy.ndarray of two dimensions, float64 or of the raw type
+        The overscan, adu.
     axis : int
-        Across it.
+        The axis across the overscan.
     account : ccdflow.verify.reading.accounts.FrameAccount
 
     Raises
@@ -245,8 +250,8 @@ def _model_of_overscan(values, axis, account):
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted = fit(models.Polynomial1D(account.order), places, levels)
-        return (fitted[0] if account.iterations else fitted)(places)
+            fit_result = fit(models.Polynomial1D(account.order), places, levels)
+        return (fit_result[0] if account.iterations else fit_result)(places)
     if account.model != "spline":
         raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
     was_kept = np.ones(len(levels), bool)
@@ -315,7 +320,7 @@ def overscan_figures(account, raw):
                 level = float(np.mean(_model_of_overscan(values, 1, account)))
             else:
                 levels = middle(values, axis=1)
-                is_sound = levels < (amplifier.full or np.inf)
+                is_sound = levels < (amplifier.saturated_level or np.inf)
                 level = float(np.mean(levels[is_sound] if is_sound.any() else levels))
             pixels = raw[amplifier.hdu].data
             yield (
@@ -339,7 +344,7 @@ def _noise_of(strips, amplifier):
         # One mean for all pixels would follow the outliers.
         centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
         deviation = np.abs(values - centre)
-        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
-        squares += float((kept**2).sum()) * number / (number - 1)
-        count += kept.size
+        kept_deviations = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
+        squares += float((kept_deviations**2).sum()) * number / (number - 1)
+        count += kept_deviations.size
     return (squares / count) ** 0.5 if count else None
