@@ -23,15 +23,15 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
 SHAPE = (4128, 2048)
 MASTERS = (12, 9, 9)
-DISTINCT = 20
+DISTINCT_FRAMES = 20
 COUNT = 200
-CHECKED = 3
-LEAST_AGREEMENT = 0.02  # of the noise of a pixel: the median difference from the floor's
+CHECKED_NUMBER = 3
+MOST_DIFFERENCE = 0.02  # of the noise of a pixel: the median difference from the floor's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run reads and writes."""
+    """The folders that a run reads and writes."""
 
     frames: Path
     out: Path
@@ -50,18 +50,18 @@ class Contender:
     """
 
     name: str
-    what: str
+    description: str
     masters: Callable[[Place], list[object]]
     command: Callable[[Place], list[object]]
     product: Callable[[Place, int], Path]
     errors: bool = False
-    slow: bool = False
-    available: Callable[[], bool] = lambda: True
+    is_slow: bool = False
+    is_available: Callable[[], bool] = lambda: True
 
 
-def _peer(script, step, *more):
+def _peer(script, step, *options):
     def command(place):
-        return [sys.executable, place.peers / script, step, place.frames, place.out, *more]
+        return [sys.executable, place.peers / script, step, place.frames, place.out, *options]
 
     return command
 
@@ -70,12 +70,19 @@ def _calibrated(place, number):
     return place.out / "calibrated" / f"science_{number:05d}.fits"
 
 
-def _ccdflow(*more):
+def _ccdflow(*options):
     def command(place):
         masters = [f"{kind}={place.out / kind}.fits" for kind in ("bias", "dark", "flat")]
         frames = sorted(place.frames.glob("science_*.fits"))
         script = ROOT / "scripts" / "calibrate.py"
-        return [sys.executable, script, f"out={place.out / 'calibrated'}", *frames, *masters, *more]
+        return [
+            sys.executable,
+            script,
+            f"out={place.out / 'calibrated'}",
+            *frames,
+            *masters,
+            *options,
+        ]
 
     return command
 
@@ -84,7 +91,7 @@ def _siril(script):
     return lambda place: ["siril-cli", "-d", place.siril, "-s", place.peers / script]
 
 
-def has(program):
+def is_installed(program):
     """Return a function that tells whether a program is installed."""
     return lambda: measure.tool(program) is not None
 
@@ -92,40 +99,43 @@ def has(program):
 FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
 CONTENDERS = (
     Contender(
-        name="floor", what="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
+        name="floor", description="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
         command=_peer("floor.py", "science"), product=_calibrated,
     ),
     Contender(
-        name="ccdproc", what="the guide's calls", masters=_peer("ccdproc_calibrate.py", "masters"),
-        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated, slow=True,
+        name="ccdproc", description="the guide's calls",
+        masters=_peer("ccdproc_calibrate.py", "masters"),
+        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated, is_slow=True,
     ),
     Contender(
-        name="iraf", what="ccdproc, two processes", masters=_peer("iraf_calibrate.py", "masters"),
+        name="iraf", description="ccdproc, two processes",
+        masters=_peer("iraf_calibrate.py", "masters"),
         command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated,
-        slow=True, available=has("irafcl"),
+        is_slow=True, is_available=is_installed("irafcl"),
     ),
     Contender(
-        name="siril", what="preprocess, 2 threads; frames scaled to 0..1 beforehand",
+        name="siril", description="preprocess, 2 threads; frames scaled to 0..1 beforehand",
         masters=_siril("siril_masters.ssf"), command=_siril("siril_science.ssf"),
         product=lambda place, number: place.siril / f"pp_science_{number:05d}.fit",
-        available=has("siril-cli"),
+        is_available=is_installed("siril-cli"),
     ),
     Contender(
-        name="ccdflow", what="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
+        name="ccdflow", description="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
         command=_ccdflow("--image-only"), product=_calibrated,
     ),
     Contender(
-        name="floor, errors", what="the same with uncertainty and mask", masters=FLOOR_MASTERS,
+        name="floor, errors", description="the same with uncertainty and mask",
+        masters=FLOOR_MASTERS,
         command=_peer("floor.py", "science", "--errors"), product=_calibrated, errors=True,
     ),
     Contender(
-        name="ccdproc, errors", what="the guide's calls, create_deviation and a mask",
+        name="ccdproc, errors", description="the guide's calls, create_deviation and a mask",
         masters=_peer("ccdproc_calibrate.py", "masters", "--errors"),
         command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated,
-        errors=True, slow=True,
+        errors=True, is_slow=True,
     ),
     Contender(
-        name="ccdflow, errors", what="scripts/calibrate.py: image, UNCERT, MASK",
+        name="ccdflow, errors", description="scripts/calibrate.py: image, UNCERT, MASK",
         masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated,
         errors=True,
     ),
@@ -143,7 +153,7 @@ class Result:
 
     contender: str
     frames: int
-    measured: measure.Measurement
+    measurement: measure.Measurement
     difference: float | None
     pull: float | None
 
@@ -151,11 +161,11 @@ class Result:
         return {
             "contender": self.contender,
             "frames": self.frames,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "s_a_frame": f"{self.measured.wall / self.frames:.4f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "s_a_frame": f"{self.measurement.wall / self.frames:.4f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "difference_sigma": "" if self.difference is None else f"{self.difference:.5f}",
             "pull": "" if self.pull is None else f"{self.pull:.4f}",
         }
@@ -169,20 +179,20 @@ def make_frames(work, peers, *, shape, count):
     data, frames : pathlib.Path
         The simulator's folder, with the truth, and that of the frames.
     """
-    distinct = min(DISTINCT, count)
+    distinct = min(DISTINCT_FRAMES, count)
     data = work / f"calibrating-{shape[0]}x{shape[1]}-{distinct}"
-    made = data / "frames"
-    if len(list(made.glob("*.fits"))) != sum(MASTERS) + distinct:
+    simulated = data / "frames"
+    if len(list(simulated.glob("*.fits"))) != sum(MASTERS) + distinct:
         measure.empty(data)
         command = [sys.executable, peers / "make.py", data, "--shape", *map(str, shape)]
         command += ["--counts", *map(str, (*MASTERS, distinct))]
         measure.run(command, log=work / "logs" / "make.log")
     frames = measure.empty(data / f"linked-{count}")
-    for path in made.glob("*.fits"):
+    for path in simulated.glob("*.fits"):
         if not path.name.startswith("science"):
             (frames / path.name).hardlink_to(path)
     for number in range(1, count + 1):
-        source = made / f"science_{(number - 1) % distinct + 1:05d}.fits"
+        source = simulated / f"science_{(number - 1) % distinct + 1:05d}.fits"
         (frames / f"science_{number:05d}.fits").hardlink_to(source)
     return data, frames
 
@@ -219,7 +229,7 @@ def run_in_home(command, place, log):
 
 
 def clear(contender, place):
-    """Take away what a run left."""
+    """Delete the products of a run."""
     shutil.rmtree(place.out / "calibrated", ignore_errors=True)
     for worker in place.out.glob("worker*"):
         shutil.rmtree(worker)
@@ -234,22 +244,26 @@ def measure_contender(contender, place, data, work, *, count, number, reference)
     inputs = place.siril.glob("science_*.fit") if contender.name == "siril" else None
     measure.warm(inputs or place.frames.glob("science_*.fits"))
     log = work / "logs" / f"calibrating-{contender.name}-{number}.log"
-    measured = run_in_home(contender.command(place), place, log)
-    made = [contender.product(place, frame) for frame in range(1, count + 1)]
-    if not all(path.exists() for path in made):
+    measurement = run_in_home(contender.command(place), place, log)
+    products = [contender.product(place, frame) for frame in range(1, count + 1)]
+    if not all(path.exists() for path in products):
         raise BenchmarkError(f"{contender.name}: not all of {count} products are there")
-    image, error = read(made[CHECKED - 1])
+    image, error = read(products[CHECKED_NUMBER - 1])
     scene = fits.getdata(data / "truth" / "scene.fits").astype(np.float64)
     image, factor = to_level(image, scene)
     difference, pull = None, None
     if reference is not None:
         difference = float(np.median(np.abs(image - reference)) / noise_of(reference - scene))
-        if difference > LEAST_AGREEMENT and contender.name not in ("ccdproc", "ccdproc, errors"):
+        if difference > MOST_DIFFERENCE and contender.name not in ("ccdproc", "ccdproc, errors"):
             raise BenchmarkError(f"{contender.name}: {difference:.3f} sigma off the floor's pixels")
     if error is not None:
         pull = noise_of((image - scene) / (error * factor))
     result = Result(
-        contender=contender.name, frames=count, measured=measured, difference=difference, pull=pull
+        contender=contender.name,
+        frames=count,
+        measurement=measurement,
+        difference=difference,
+        pull=pull,
     )
     return result, image
 
@@ -280,13 +294,13 @@ def run_all(work, peers, *, shape, count, repeats, only):
     for contender in CONTENDERS:
         if only and contender.name not in only:
             continue
-        if not contender.available():
+        if not contender.is_available():
             print(f"{contender.name}: not installed, left out")
             continue
         out = work / "calibrating" / contender.name.replace(", ", "-")
         place = Place(frames=frames, out=out, peers=peers)
         prepare(contender, place, work)
-        for number in range(1 if contender.slow else repeats):
+        for number in range(1 if contender.is_slow else repeats):
             result, image = measure_contender(
                 contender, place, data, work, count=count, number=number, reference=reference
             )
@@ -298,15 +312,15 @@ def run_all(work, peers, *, shape, count, repeats, only):
     return results
 
 
-def bars(chosen):
-    """Return what was to be reached."""
+def bars(runs):
+    """Return the bars: the figures to be reached."""
 
     def ratio(slow, fast):
-        if slow not in chosen or fast not in chosen:
+        if slow not in runs or fast not in runs:
             return None
-        return chosen[slow].measured.wall / chosen[fast].measured.wall
+        return runs[slow].measurement.wall / runs[fast].measurement.wall
 
-    peak = [chosen[name].measured.peak_tree for name in chosen if name.startswith("ccdflow")]
+    peak = [runs[name].measurement.peak_tree for name in runs if name.startswith("ccdflow")]
     return [
         Bar("image only: faster than ccdproc", 8, ratio("ccdproc", "ccdflow")),
         Bar("image only: faster than IRAF", 5, ratio("iraf", "ccdflow")),
@@ -322,25 +336,25 @@ def bars(chosen):
     ]
 
 
-def table(results, chosen):
+def table(results, runs):
     """Return the Markdown table of the contenders."""
-    what = {contender.name: contender.what for contender in CONTENDERS}
+    descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "runs", "wall s", "s a frame", "user s", "system s", "peak MB"]
     head += ["off the floor, sigma", "pull"]
     rows = []
-    for name, run in chosen.items():
-        walls = [result.measured.wall for result in results if result.contender == name]
+    for name, run in runs.items():
+        walls = [result.measurement.wall for result in results if result.contender == name]
         spread = f" ({min(walls):.2f} to {max(walls):.2f})" if len(walls) > 1 else ""
         row = run.as_row()
         rows.append(
             [
                 name,
-                what[name],
+                descriptions[name],
                 len(walls),
-                f"{run.measured.wall:.2f}{spread}",
+                f"{run.measurement.wall:.2f}{spread}",
                 row["s_a_frame"],
-                f"{run.measured.user:.2f}",
-                f"{run.measured.system:.2f}",
+                f"{run.measurement.user:.2f}",
+                f"{run.measurement.system:.2f}",
                 row["peak_tree_mb"],
                 row["difference_sigma"],
                 row["pull"],
@@ -349,20 +363,20 @@ def table(results, chosen):
     return measure.markdown(head, rows)
 
 
-def ceilings(chosen):
-    """Return a sentence on how much faster than its peers the floor is: no bar beyond it is met."""
-    found = []
-    for own, peers in (
+def ceilings(runs):
+    """Return a sentence with the speed of the floor beside its peers: no bar beyond it is met."""
+    ratios = []
+    for floor, peers in (
         ("floor", ("ccdproc", "iraf", "siril")),
         ("floor, errors", ("ccdproc, errors",)),
     ):
         for peer in peers:
-            if own in chosen and peer in chosen:
-                ratio = chosen[peer].measured.wall / chosen[own].measured.wall
-                found.append(f"{ratio:.3g} x {peer}")
-    if not found:
+            if floor in runs and peer in runs:
+                ratio = runs[peer].measurement.wall / runs[floor].measurement.wall
+                ratios.append(f"{ratio:.3g} x {peer}")
+    if not ratios:
         return ""
-    return f"The floor itself is faster by {'; '.join(found)}: no bar beyond that can be reached."
+    return f"The floor itself is faster by {'; '.join(ratios)}: no bar beyond that can be reached."
 
 
 EXPLANATION = """\
@@ -374,7 +388,7 @@ deviation, which changes some pixels; Siril replaces hot pixels."""
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/calibrating.md."""
-    chosen = measure.typical(results)
+    runs = measure.typical(results)
     programs = [("iraf", measure.iraf_version()), ("siril", ["siril-cli", "--version"])]
     ny, nx = options.shape
     head = [
@@ -386,9 +400,9 @@ def report(results, options, work):
     ]
     return measure.page(
         head,
-        measure.bars_table(bars(chosen)),
-        table(results, chosen),
-        "\n".join(filter(None, [ceilings(chosen), EXPLANATION])),
+        measure.bars_table(bars(runs)),
+        table(results, runs),
+        "\n".join(filter(None, [ceilings(runs), EXPLANATION])),
         work=work,
         programs=programs,
     )

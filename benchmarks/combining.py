@@ -32,11 +32,11 @@ class Contender:
     """One way of combining: the command for a folder of frames, and the file that it makes."""
 
     name: str
-    what: str
+    description: str
     command: Callable[[Path], list[object]]
     product: str
-    slow: bool = False
-    available: Callable[[], bool] = lambda: True
+    is_slow: bool = False
+    is_available: Callable[[], bool] = lambda: True
 
 
 def ccdflow_command(folder):
@@ -63,28 +63,28 @@ def siril_command(folder):
 CONTENDERS = (
     Contender(
         name="ccdproc",
-        what="ccdproc.combine with the guide's arguments",
+        description="ccdproc.combine with the guide's arguments",
         command=ccdproc_command,
         product="ccdproc.fits",
-        slow=True,
+        is_slow=True,
     ),
     Contender(
         name="iraf",
-        what="IRAF combine, sigclip",
+        description="IRAF combine, sigclip",
         command=iraf_command,
         product="mbias.fits",
-        available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.tool("irafcl") is not None,
     ),
     Contender(
         name="siril",
-        what="Siril stack, 5 sigma, 2 threads; frames scaled to 0..1 beforehand",
+        description="Siril stack, 5 sigma, 2 threads; frames scaled to 0..1 beforehand",
         command=siril_command,
         product="master.fit",
-        available=lambda: measure.tool("siril-cli") is not None,
+        is_available=lambda: measure.tool("siril-cli") is not None,
     ),
     Contender(
         name="ccdflow",
-        what="scripts/combine.py",
+        description="scripts/combine.py",
         command=ccdflow_command,
         product="ccdflow.fits",
     ),
@@ -93,7 +93,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far values lie from ccdproc's.
+    """The distance of values from ccdproc's.
 
     `largest` and `median` in adu. `largest_eps` is the largest difference in units of what float32
     rounding can do: its epsilon times the largest magnitude among the members of the pixel.
@@ -112,17 +112,17 @@ class Result:
 
     contender: str
     frames: int
-    measured: measure.Measurement
+    measurement: measure.Measurement
     agreement: Agreement | None
 
     def as_row(self):
         row = {
             "contender": self.contender,
             "frames": self.frames,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "largest_difference_adu": "",
             "median_difference_adu": "",
             "largest_difference_eps": "",
@@ -163,7 +163,7 @@ def lay_out(members, folder, *, siril):
 
 
 def pixels(path, contender):
-    """Return what a contender made, in adu, float64."""
+    """Return the pixels of a contender's product: adu, float64, shape (ny, nx)."""
     data = fits.getdata(path).astype(np.float64)
     return data * SIRIL_SCALE - SIRIL_OFFSET if contender == "siril" else data
 
@@ -202,11 +202,11 @@ def measure_contender(contender, members, folder, work, *, number, reference):
     `reference` is None, or ccdproc's values and what `largest_members` gives.
     """
     product = folder / contender.product
-    for leftover in (product, *folder.glob("*.seq")):
-        leftover.unlink(missing_ok=True)
+    for old_file in (product, *folder.glob("*.seq")):
+        old_file.unlink(missing_ok=True)
     measure.settle()
     measure.warm([*folder.glob("red*.fits"), *folder.glob("b_*.fit")])
-    measured = measure.run(
+    measurement = measure.run(
         contender.command(folder),
         log=work / "logs" / f"combining-{contender.name}-{len(members)}-{number}.log",
         cwd=folder,
@@ -217,7 +217,7 @@ def measure_contender(contender, members, folder, work, *, number, reference):
     if reference is not None:
         agreement = compare(pixels(product, contender.name), *reference)
     result = Result(
-        contender=contender.name, frames=len(members), measured=measured, agreement=agreement
+        contender=contender.name, frames=len(members), measurement=measurement, agreement=agreement
     )
     if agreement is not None:
         check(result)
@@ -231,7 +231,7 @@ def run_count(members, work, *, repeats, contenders):
     results, reference = [], None
     for number in range(repeats):
         for contender in contenders:
-            if contender.slow and number:
+            if contender.is_slow and number:
                 continue
             result = measure_contender(
                 contender, members, folder, work, number=number, reference=reference
@@ -253,7 +253,7 @@ def run_all(work, *, counts, memory_count, repeats, only):
     for contender in CONTENDERS:
         if only and contender.name not in only:
             continue
-        if contender.available():
+        if contender.is_available():
             contenders.append(contender)
         else:
             print(f"{contender.name}: not installed, left out")
@@ -267,41 +267,41 @@ def run_all(work, *, counts, memory_count, repeats, only):
     return results
 
 
-def bars(chosen, counts, memory_count):
-    """Return what was to be reached."""
-    found = []
+def bars(runs, counts, memory_count):
+    """Return the bars: the figures to be reached."""
+    rows = []
     for count in counts:
-        ours = chosen.get((count, "ccdflow"))
+        ours = runs.get((count, "ccdflow"))
         for name, text, limit in (
             ("ccdproc", "faster than ccdproc.combine", 6),
             ("iraf", "faster than IRAF combine", 2),
             ("siril", "ahead of Siril", 1),
         ):
-            other = chosen.get((count, name))
-            measured = None
+            other = runs.get((count, name))
+            ratio = None
             if ours is not None and other is not None:
-                measured = other.measured.wall / ours.measured.wall
-            found.append(Bar(f"{count} frames: {text}", limit, measured))
+                ratio = other.measurement.wall / ours.measurement.wall
+            rows.append(Bar(f"{count} frames: {text}", limit, ratio))
         eps = None if ours is None or ours.agreement is None else ours.agreement.largest_eps
         text = f"{count} frames: largest difference from ccdproc"
-        found.append(Bar(text, 1, eps, at_least=False, unit="float32 eps of the largest member"))
-    many = chosen.get((memory_count, "ccdflow"))
-    peak = None if many is None else many.measured.peak_tree / MEGABYTE
-    found.append(Bar(f"peak memory, {memory_count} frames", 1000, peak, at_least=False, unit="MB"))
-    return found
+        rows.append(Bar(text, 1, eps, at_least=False, unit="float32 eps of the largest member"))
+    many_run = runs.get((memory_count, "ccdflow"))
+    peak = None if many_run is None else many_run.measurement.peak_tree / MEGABYTE
+    rows.append(Bar(f"peak memory, {memory_count} frames", 1000, peak, at_least=False, unit="MB"))
+    return rows
 
 
-def table(results, chosen):
+def table(results, runs):
     """Return the Markdown table of the contenders."""
-    what = {contender.name: contender.what for contender in CONTENDERS}
+    descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["frames", "contender", "what", "runs", "wall s", "of ccdflow's", "user s", "system s"]
     head += ["peak MB", "identical to ccdproc's", "largest difference, adu", "in eps"]
     rows = []
-    for (count, name), run in chosen.items():
-        walls = [r.measured.wall for r in results if (r.frames, r.contender) == (count, name)]
+    for (count, name), run in runs.items():
+        walls = [r.measurement.wall for r in results if (r.frames, r.contender) == (count, name)]
         spread = f" ({min(walls):.2f} to {max(walls):.2f})" if len(walls) > 1 else ""
-        ours = chosen.get((count, "ccdflow"))
-        relative = "" if ours is None else f"{run.measured.wall / ours.measured.wall:.2f}"
+        ours = runs.get((count, "ccdflow"))
+        relative = "" if ours is None else f"{run.measurement.wall / ours.measurement.wall:.2f}"
         agreement = ["", "", ""]
         if run.agreement is not None:
             agreement = [
@@ -313,13 +313,13 @@ def table(results, chosen):
             [
                 count,
                 name,
-                what[name],
+                descriptions[name],
                 len(walls),
-                f"{run.measured.wall:.2f}{spread}",
+                f"{run.measurement.wall:.2f}{spread}",
                 relative,
-                f"{run.measured.user:.2f}",
-                f"{run.measured.system:.2f}",
-                f"{run.measured.peak_tree / MEGABYTE:.0f}",
+                f"{run.measurement.user:.2f}",
+                f"{run.measurement.system:.2f}",
+                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
                 *agreement,
             ]
         )
@@ -336,7 +336,7 @@ Siril's and IRAF's medians over all pixels agree with ccdproc's to 0.001 adu, or
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/combining.md."""
-    chosen = measure.typical(results, key=lambda run: (run.frames, run.contender))
+    runs = measure.typical(results, key=lambda run: (run.frames, run.contender))
     programs = [
         ("iraf", measure.iraf_version()),
         ("siril", ["siril-cli", "--version"]),
@@ -350,8 +350,8 @@ def report(results, options, work):
     ]
     return measure.page(
         head,
-        measure.bars_table(bars(chosen, options.counts, options.memory_count)),
-        table(results, chosen),
+        measure.bars_table(bars(runs, options.counts, options.memory_count)),
+        table(results, runs),
         EXPLANATION,
         work=work,
         programs=programs,

@@ -18,9 +18,9 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 from ccdflow.simulate import simulate_biases
 
 COUNT = 120
-MOST = 1.2
-NOTHING_MORE = ("pictures={per_type: 0}", "detector={enabled: false}")
-WHAT = {
+MOST_RATIO = 1.2
+FEWEST_PRODUCTS = ("pictures={per_type: 0}", "detector={enabled: false}")
+DESCRIPTIONS = {
     "combine.py": "scripts/combine.py on the reduced frames",
     "workflow": "snakemake, the frames reduced: their combined bias, its tables and pages",
     "start": "the same command, nothing left to do",
@@ -33,16 +33,16 @@ class Result:
     """One measured run, and the largest difference of its pixels from those of combine.py, adu."""
 
     contender: str
-    measured: measure.Measurement
+    measurement: measure.Measurement
     difference: float | None
 
     def as_row(self):
         return {
             "contender": self.contender,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "largest_difference_adu": "" if self.difference is None else f"{self.difference:.3g}",
         }
 
@@ -51,7 +51,7 @@ def workflow_command(raw, results, *targets, more=()):
     """Return the command of a run of ccdflow; `more` are further settings."""
     return [
         *(measure.tool("snakemake"), *targets, "--cores", measure.threads()),
-        *("--config", f"raw={raw}", f"results={results}", *NOTHING_MORE, *more),
+        *("--config", f"raw={raw}", f"results={results}", *FEWEST_PRODUCTS, *more),
     ]
 
 
@@ -108,15 +108,17 @@ class Bench:
             script = ROOT / "scripts" / "combine.py"
             command = [sys.executable, script, f"out={self.by_hand}", *self.reduced]
         else:
-            target = []
+            targets = []
             if contender in ("workflow", "rebuilt") and self.combined is not None:
-                target = [self.combined] if contender == "rebuilt" else []
+                targets = [self.combined] if contender == "rebuilt" else []
                 self.combined.unlink()
-            command = workflow_command(self.raw, self.results, *target)
+            command = workflow_command(self.raw, self.results, *targets)
         measure.settle()
         measure.warm(self.reduced)
-        measured = self._run(f"{contender}-{number}", command)
-        return Result(contender=contender, measured=measured, difference=self._check(contender))
+        measurement = self._run(f"{contender}-{number}", command)
+        return Result(
+            contender=contender, measurement=measurement, difference=self._check(contender)
+        )
 
     def _check(self, contender):
         """Return the largest difference from the pixels of combine.py."""
@@ -136,7 +138,7 @@ def run_all(bench, repeats):
     bench.reduce()
     results = []
     for number in range(repeats):
-        for contender in WHAT:
+        for contender in DESCRIPTIONS:
             result = bench.measure(contender, number)
             print(f"{contender:12s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
@@ -144,33 +146,33 @@ def run_all(bench, repeats):
     return results
 
 
-def of(results, contender):
+def runs_of(results, contender):
     """Return the runs of a contender."""
-    return [result.measured for result in results if result.contender == contender]
+    return [result.measurement for result in results if result.contender == contender]
 
 
 def bars(results):
-    """Return what was to be reached: by wall times, and by the time of the processor."""
-    found = []
+    """Return the bars, the figures to be reached: by wall time, and by CPU time."""
+    rows = []
     for name, value in (("wall time", "wall"), ("CPU time", "cpu")):
-        middle = {
-            each: measure.median([getattr(run, value) for run in of(results, each)])
-            for each in WHAT
+        medians = {
+            each: measure.median([getattr(run, value) for run in runs_of(results, each)])
+            for each in DESCRIPTIONS
         }
-        ratio = middle["workflow"] / middle["combine.py"]
-        found.append(Bar(f"workflow against combine.py, {name}", MOST, ratio, at_least=False))
-    return found
+        ratio = medians["workflow"] / medians["combine.py"]
+        rows.append(Bar(f"workflow against combine.py, {name}", MOST_RATIO, ratio, at_least=False))
+    return rows
 
 
 def table(results):
     """Return the Markdown table of the runs."""
     rows = []
-    for name, what in WHAT.items():
-        runs = of(results, name)
+    for name, description in DESCRIPTIONS.items():
+        runs = runs_of(results, name)
         walls, cpus = [run.wall for run in runs], [run.cpu for run in runs]
         rows.append(
             [
-                *(name, what, len(runs), f"{measure.median(walls):.2f}"),
+                *(name, description, len(runs), f"{measure.median(walls):.2f}"),
                 *(f"{min(walls):.2f} to {max(walls):.2f}", f"{measure.median(cpus):.2f}"),
                 f"{max(run.peak_tree for run in runs) / MEGABYTE:.0f}",
             ]
@@ -194,8 +196,8 @@ def report(results, options, work):
 
 
 def arguments(given=None):
-    named = [type("Named", (), {"name": name}) for name in WHAT]
-    parser = measure.parser(__doc__, named, repeats=3, slow="all run in each")
+    contenders = [type("Named", (), {"name": name}) for name in DESCRIPTIONS]
+    parser = measure.parser(__doc__, contenders, repeats=3, slow="all run in each")
     parser.add_argument("--count", type=int, default=COUNT, help="biases")
     parser.add_argument("--scale", type=float, default=1.0, help="of the camera's rows, columns")
     return parser.parse_args(given)

@@ -25,11 +25,11 @@ from ccdflow.files.fits_products import compressed_images  # noqa: E402
 from ccdflow.files.fits_products.multi_image_products import Plane, read_stored_hdus  # noqa: E402
 
 ROUNDS, ROWS = 3, 512
-WAYS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
+FORMS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
 ASTROPY = "astropy's CompImageHDU, GZIP_2, lossless"
 
 
-def ccdflow(frame, target, compress):
+def write_by_ccdflow(frame, target, compress):
     """Write a frame as the workflow does, by blocks of rows."""
     stored_hdus, arrays = read_stored_hdus(frame), []
     with fits.open(frame, memmap=False) as hdus:
@@ -38,63 +38,65 @@ def ccdflow(frame, target, compress):
         Plane(lambda words, stored=stored: stored.cards.to_bytes(words), stored.shape, stored.dtype)
         for stored in stored_hdus
     ]
-    began = time.process_time()
+    start_time = time.process_time()
     with compressed_images.writer(target, planes, compress=compress) as writer:
         for plane, array in zip(planes, arrays, strict=True):
             for start in range(0, len(array), ROWS):
                 writer.write(plane, array[start : start + ROWS])
         writer.finish()
-    return time.process_time() - began
+    return time.process_time() - start_time
 
 
-def astropy(frame, target):
+def write_by_astropy(frame, target):
     """Write a frame by astropy's own compressed HDUs."""
     with fits.open(frame, memmap=False) as hdus:
-        made = [fits.PrimaryHDU()]
-        made += [
+        hdus_written = [fits.PrimaryHDU()]
+        hdus_written += [
             fits.CompImageHDU(hdu.data, hdu.header, compression_type="GZIP_2", quantize_level=0)
             for hdu in hdus
         ]
-        began = time.process_time()
-        fits.HDUList(made).writeto(target, overwrite=True)
-        return time.process_time() - began
+        start_time = time.process_time()
+        fits.HDUList(hdus_written).writeto(target, overwrite=True)
+        return time.process_time() - start_time
 
 
-def read(path):
+def reading_seconds(path):
     """Return the CPU time in which astropy reads all pixels."""
-    began = time.process_time()
+    start_time = time.process_time()
     with fits.open(path, memmap=False) as hdus:
         for hdu in hdus:
             np.asarray(hdu.data)
-    return time.process_time() - began
+    return time.process_time() - start_time
 
 
-def measured(frames, write, folder):
+def mean_figures(frames, write, folder):
     """Return [bytes, seconds to write, seconds to read] of a frame, the mean over the frames."""
-    rows = []
+    figures = []
     for frame in frames:
         target = Path(folder) / "frame.fits"
-        times = [(write(frame, target), read(target)) for _ in range(ROUNDS)]
-        rows.append([target.stat().st_size, *np.min(times, axis=0)])
-    return np.mean(rows, axis=0)
+        times = [(write(frame, target), reading_seconds(target)) for _ in range(ROUNDS)]
+        figures.append([target.stat().st_size, *np.min(times, axis=0)])
+    return np.mean(figures, axis=0)
 
 
 def table(frames):
     """Return the lines of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        found = {
-            name: measured(frames, lambda f, t, way=way: ccdflow(f, t, way), folder)
-            for way, name in WAYS.items()
+        figures = {
+            name: mean_figures(frames, lambda f, t, form=form: write_by_ccdflow(f, t, form), folder)
+            for form, name in FORMS.items()
         }
-        found[ASTROPY] = measured(frames, astropy, folder)
-    whole = found["plain"][0]
+        figures[ASTROPY] = mean_figures(frames, write_by_astropy, folder)
+    plain_size = figures["plain"][0]
     lines = [
         "| a calibrated frame with UNCERT and MASK | MB | of plain | CPU s to write | to read |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, (size, write, got) in found.items():
-        part = f"{size / whole:.0%}"
-        lines.append(f"| {name} | {size / 1e6:.1f} | {part} | {write:.2f} | {got:.2f} |")
+    for name, (size, write_seconds, read_seconds) in figures.items():
+        part = f"{size / plain_size:.0%}"
+        lines.append(
+            f"| {name} | {size / 1e6:.1f} | {part} | {write_seconds:.2f} | {read_seconds:.2f} |"
+        )
     return lines
 
 

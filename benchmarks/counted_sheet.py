@@ -33,7 +33,7 @@ def counted_functions():
     return [*of_frames, (reduce_job, "write_small_picture"), *of_nights]
 
 
-def count(owner, name, seconds):
+def count_calls(owner, name, seconds):
     """Let a function note the CPU seconds of each of its calls, by the clock of its thread.
 
     Parameters
@@ -46,20 +46,20 @@ def count(owner, name, seconds):
     function = getattr(owner, name)
 
     @wraps(function)
-    def timed(*arguments, **named):
-        began = time.thread_time()
+    def timed(*arguments, **keywords):
+        start_time = time.thread_time()
         try:
-            return function(*arguments, **named)
+            return function(*arguments, **keywords)
         finally:
-            seconds.append(time.thread_time() - began)
+            seconds.append(time.thread_time() - start_time)
 
     setattr(owner, name, timed)
 
 
 def seconds_in(log):
     """Return the CPU seconds that a run has printed, None where it printed none."""
-    found = re.search(r"^contact sheet: ([\d.]+) CPU s$", log, re.MULTILINE)
-    return None if found is None else float(found[1])
+    match = re.search(r"^contact sheet: ([\d.]+) CPU s$", log, re.MULTILINE)
+    return None if match is None else float(match[1])
 
 
 def run(arguments):
@@ -68,7 +68,7 @@ def run(arguments):
 
     seconds = []
     for owner, name in counted_functions():
-        count(owner, name, seconds)
+        count_calls(owner, name, seconds)
     sys.argv = ["snakemake", *arguments]
     try:
         main()

@@ -22,8 +22,8 @@ from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
 from ccdflow.simulate import simulate_biases
 
-OVERSCAN = 2055
-KEEP = 2048
+FIRST_OVERSCAN = 2055
+SCIENCE_COLUMNS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,26 +32,26 @@ class Contender:
 
     Attributes
     ----------
-    name, what : str
-        Short name, and what it is, for the table.
+    name, description : str
+        Short name and description for the table.
     command : callable
         Given the folders of raw frames and of results, the command as a list.
     products : str
         Glob, below the results, of the frames it makes.
-    slow : bool
+    is_slow : bool
         Whether it may be run on fewer frames when asked to.
-    again : bool
+    runs_twice : bool
         Whether it is run a second time, with nothing to do.
     """
 
     name: str
-    what: str
+    description: str
     command: Callable[[Path, Path], list[object]]
     products: str = "*.fits"
-    slow: bool = False
-    again: bool = False
+    is_slow: bool = False
+    runs_twice: bool = False
     cwd: Path | None = None
-    available: Callable[[], bool] = lambda: True
+    is_available: Callable[[], bool] = lambda: True
 
 
 def ccdflow_command(raw, results):
@@ -110,50 +110,50 @@ def floor_command(raw, results):
 CONTENDERS = (
     Contender(
         name="ccdflow",
-        what="reduced frames, as its peers; first run",
+        description="reduced frames, as its peers; first run",
         command=frames_command,
         products="reduced/**/*.fits",
-        again=True,
+        runs_twice=True,
         cwd=ROOT,
     ),
     Contender(
         name="ccdflow, all",
-        what="also one combined bias of all, pictures, pages",
+        description="also one combined bias of all, pictures, pages",
         command=ccdflow_command,
         products="reduced/**/*.fits",
         cwd=ROOT,
     ),
     Contender(
         name="ccdflow, sheet",
-        what="the same as all, the contact sheet's part counted",
+        description="the same as all, the contact sheet's part counted",
         command=sheet_command,
         products="reduced/**/*.fits",
-        slow=True,
+        is_slow=True,
         cwd=ROOT,
     ),
     Contender(
         name="guide",
-        what="the notebook's loop, 1 process",
+        description="the notebook's loop, 1 process",
         command=guide_command,
-        slow=True,
+        is_slow=True,
     ),
     Contender(
         name="one-process",
-        what="Snakemake with script:, 1 process a frame",
+        description="Snakemake with script:, 1 process a frame",
         command=one_process_command,
         products="reduced/*.fits",
-        slow=True,
+        is_slow=True,
     ),
     Contender(
         name="iraf",
-        what="pigz and IRAF ccdproc, a process a core",
+        description="pigz and IRAF ccdproc, a process a core",
         command=iraf_command,
         products="reduced/*.fits",
-        available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.tool("irafcl") is not None,
     ),
     Contender(
         name="floor",
-        what="bytes and arithmetic alone, a thread a core",
+        description="bytes and arithmetic alone, a thread a core",
         command=floor_command,
     ),
 )
@@ -165,51 +165,54 @@ class Result:
 
     contender: str
     frames: int
-    measured: measure.Measurement
+    measurement: measure.Measurement
     settled: float
     written: int
 
     @property
     def wall_per_frame(self):
-        return self.measured.wall / self.frames
+        return self.measurement.wall / self.frames
 
     def as_row(self):
         return {
             "contender": self.contender,
             "frames": self.frames,
-            "wall_s": f"{self.measured.wall:.3f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
             "wall_s_per_frame": f"{self.wall_per_frame:.5f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
-            "peak_main_mb": f"{self.measured.peak_main / MEGABYTE:.0f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
+            "peak_main_mb": f"{self.measurement.peak_main / MEGABYTE:.0f}",
             "sync_after_s": f"{self.settled:.3f}",
             "written_mb": f"{self.written / MEGABYTE:.0f}",
         }
 
 
-def expected(path):
+def numpy_reduction(path):
     """Return the reduced frame of a raw one, float32, by the guide's arithmetic in plain numpy."""
     raw = fits.getdata(path).astype(np.float64)
-    level = np.median(raw[:, OVERSCAN:], axis=1)
-    return (raw - level[:, np.newaxis])[:, :KEEP].astype(np.float32)
+    level = np.median(raw[:, FIRST_OVERSCAN:], axis=1)
+    return (raw - level[:, np.newaxis])[:, :SCIENCE_COLUMNS].astype(np.float32)
 
 
 def check(frames, products):
     """Raise unless there is a product for each frame and three of them are right on every pixel."""
-    made = {path.name: path for path in products}
+    products_by_name = {path.name: path for path in products}
     names = [path.name.removesuffix(".gz") for path in frames]
-    if sorted(made) != sorted(names):
-        raise BenchmarkError(f"{len(names)} frames, but {len(made)} products: {sorted(made)[:3]}")
+    if sorted(products_by_name) != sorted(names):
+        raise BenchmarkError(
+            f"{len(names)} frames, but {len(products_by_name)} products: "
+            f"{sorted(products_by_name)[:3]}"
+        )
     for i in sorted({0, len(names) // 2, len(names) - 1}):
-        with fits.open(made[names[i]]) as hdus:
+        with fits.open(products_by_name[names[i]]) as hdus:
             data = next(hdu.data for hdu in hdus if hdu.data is not None)
-            if not np.array_equal(data.astype(np.float32), expected(frames[i])):
-                raise BenchmarkError(f"{made[names[i]]} is not what it should be")
+            if not np.array_equal(data.astype(np.float32), numpy_reduction(frames[i])):
+                raise BenchmarkError(f"{products_by_name[names[i]]} is not what it should be")
 
 
 def measure_contender(contender, frames, work, *, number):
-    """Run one contender on a list of frames and check what it made.
+    """Run one contender on a list of frames and check its products.
 
     Returns
     -------
@@ -228,32 +231,32 @@ def measure_contender(contender, frames, work, *, number):
     products = sorted(results.glob(contender.products))
     check(frames, products)
     written = sum(path.stat().st_size for path in products)
-    found = [
+    runs = [
         Result(
             contender=contender.name,
             frames=len(frames),
-            measured=first,
+            measurement=first,
             settled=settled,
             written=written,
         )
     ]
-    if contender.again:
+    if contender.runs_twice:
         before = {path: path.stat().st_mtime_ns for path in products}
-        second = measure.run(command, log=log.with_suffix(".again.log"), **options)
+        second = measure.run(command, log=log.with_suffix(".runs_twice.log"), **options)
         if {path: path.stat().st_mtime_ns for path in products} != before:
             raise BenchmarkError(f"{contender.name} made frames again that were there")
-        found.append(
+        runs.append(
             Result(
                 contender=f"{contender.name}, again",
                 frames=len(frames),
-                measured=second,
+                measurement=second,
                 settled=0.0,
                 written=0,
             )
         )
     measure.empty(results)
     measure.empty(raw)
-    return found
+    return runs
 
 
 def link_frames(frames, folder):
@@ -278,13 +281,13 @@ def run_all(frames, work, *, repeats, slow_frames, only):
         for contender in CONTENDERS:
             if only and contender.name not in only:
                 continue
-            if not contender.available():
+            if not contender.is_available():
                 print(f"{contender.name}: not installed, left out")
                 continue
-            if contender.slow and number:
+            if contender.is_slow and number:
                 continue
-            share = frames[:slow_frames] if contender.slow and slow_frames else frames
-            for result in measure_contender(contender, share, work, number=number):
+            frames_to_reduce = frames[:slow_frames] if contender.is_slow and slow_frames else frames
+            for result in measure_contender(contender, frames_to_reduce, work, number=number):
                 print(f"{result.contender:15s} {json.dumps(result.as_row())}", flush=True)
                 results.append(result)
     return results
@@ -292,24 +295,24 @@ def run_all(frames, work, *, repeats, slow_frames, only):
 
 def sheet_share(run, frames_alone):
     """Return the CPU time a frame of the contact sheet, in percent of a reduced frame's."""
-    seconds = None if run is None else counted_sheet.seconds_in(run.measured.log.read_text())
+    seconds = None if run is None else counted_sheet.seconds_in(run.measurement.log.read_text())
     if seconds is None:
         return None
-    return 100 * (seconds / run.frames) / (frames_alone.measured.cpu / frames_alone.frames)
+    return 100 * (seconds / run.frames) / (frames_alone.measurement.cpu / frames_alone.frames)
 
 
-def bars(chosen):
-    """Return what was to be reached, by the wall time a frame."""
-    ours = chosen.get("ccdflow")
+def bars(runs):
+    """Return the bars, the figures to be reached, by the wall time a frame."""
+    ours = runs.get("ccdflow")
 
     def ratio(name):
-        if ours is None or name not in chosen:
+        if ours is None or name not in runs:
             return None
-        return chosen[name].wall_per_frame / ours.wall_per_frame
+        return runs[name].wall_per_frame / ours.wall_per_frame
 
     floor = ratio("floor")
-    sheet = None if ours is None else sheet_share(chosen.get("ccdflow, sheet"), ours)
-    memory = None if ours is None else ours.measured.peak_tree / MEGABYTE
+    sheet = None if ours is None else sheet_share(runs.get("ccdflow, sheet"), ours)
+    memory = None if ours is None else ours.measurement.peak_tree / MEGABYTE
     return [
         Bar("faster than the guide's loop", 5, ratio("guide")),
         Bar("faster than one process a frame", 10, ratio("one-process")),
@@ -321,30 +324,30 @@ def bars(chosen):
     ]
 
 
-def table(results, chosen):
+def table(results, runs):
     """Return the Markdown table of the contenders; wall times with their range over the runs."""
-    ours = chosen.get("ccdflow")
-    what = {contender.name: contender.what for contender in CONTENDERS}
+    ours = runs.get("ccdflow")
+    descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "frames", "runs", "wall s", "s a frame", "of ccdflow's"]
     head += ["user s", "system s", "peak MB, tree", "peak MB, main", "sync after s"]
     rows = []
-    for name, run in chosen.items():
-        walls = [result.measured.wall for result in results if result.contender == name]
+    for name, run in runs.items():
+        walls = [result.measurement.wall for result in results if result.contender == name]
         spread = f" ({min(walls):.1f} to {max(walls):.1f})" if len(walls) > 1 else ""
         relative = "" if ours is None else f"{run.wall_per_frame / ours.wall_per_frame:.2f}"
         rows.append(
             [
                 name,
-                what.get(name, "a second run, nothing to do"),
+                descriptions.get(name, "a second run, nothing to do"),
                 run.frames,
                 len(walls),
-                f"{run.measured.wall:.1f}{spread}",
+                f"{run.measurement.wall:.1f}{spread}",
                 f"{run.wall_per_frame:.4f}",
                 relative,
-                f"{run.measured.user:.1f}",
-                f"{run.measured.system:.1f}",
-                f"{run.measured.peak_tree / MEGABYTE:.0f}",
-                f"{run.measured.peak_main / MEGABYTE:.0f}",
+                f"{run.measurement.user:.1f}",
+                f"{run.measurement.system:.1f}",
+                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
+                f"{run.measurement.peak_main / MEGABYTE:.0f}",
                 f"{run.settled:.1f}",
             ]
         )
@@ -353,14 +356,14 @@ def table(results, chosen):
 
 def report(results, frames, work):
     """Return the page that goes to benchmarks/frames.md."""
-    chosen = measure.typical(results)
+    runs = measure.typical(results)
     programs = [("pigz", ["pigz", "--version"]), ("iraf", measure.iraf_version())]
     size = frames[0].stat().st_size / MEGABYTE
-    fewer = [run for run in chosen.values() if run.frames != len(frames)]
+    partial_runs = [run for run in runs.values() if run.frames != len(frames)]
     note = "".join(
         f"{run.contender} was run on {run.frames} of the {len(frames)} frames: its ratios are by "
         "the time a frame, start-up included.\n"
-        for run in fewer
+        for run in partial_runs
     )
     head = [
         f"# {len(frames)} LFC-size frames",
@@ -372,8 +375,8 @@ def report(results, frames, work):
     ]
     return measure.page(
         head,
-        measure.bars_table(bars(chosen)),
-        table(results, chosen),
+        measure.bars_table(bars(runs)),
+        table(results, runs),
         work=work,
         programs=programs,
     )

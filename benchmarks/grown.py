@@ -31,8 +31,8 @@ from ccdflow.files.text_files import note_columns, notes
 from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 
-REAL, TEMPLATE, LATE = 10, 5, 6
-NEW, ALONE = "one new night", "that night alone"
+REAL_NIGHTS, COPIED_INDEX, LATE_INDEX = 10, 5, 6
+NEW_NIGHT_STEP, NIGHT_ALONE_STEP = "one new night", "that night alone"
 INTRODUCTION = """\
 # A late frame and a new night in an archive that has grown
 
@@ -54,10 +54,10 @@ class Copies:
         self.dates = sorted((first - timedelta(days=n)).isoformat() for n in range(number))
         self._pattern = re.compile(f"{night}|{_next(night)}")
 
-    def text(self, text, at):
+    def text(self, text, date_of_copy):
         """Return a text with another date, and with the day after it."""
-        other = {self.night: at, _next(self.night): _next(at)}
-        return self._pattern.sub(lambda found: other[found[0]], text)
+        new_dates = {self.night: date_of_copy, _next(self.night): _next(date_of_copy)}
+        return self._pattern.sub(lambda found: new_dates[found[0]], text)
 
     def merged(self, lines):
         """Yield sorted (name, line) of a file's lines and of the copies of those of the night.
@@ -78,9 +78,9 @@ class Copies:
         )
 
     def _of(self, names, lines):
-        for at in self.dates:
+        for night in self.dates:
             for name in names:
-                yield self.text(name, at), self.text(lines[name], at)
+                yield self.text(name, night), self.text(lines[name], night)
 
 
 def _next(day):
@@ -118,42 +118,44 @@ def _link(top, copies):
         if Path(folder).name == copies.night or Path(folder).parent.name == copies.night
     ]
     for folder in folders:
-        for at in copies.dates:
-            other = Path(copies.text(str(folder), at))
-            other.mkdir(parents=True, exist_ok=True)
+        for night in copies.dates:
+            target = Path(copies.text(str(folder), night))
+            target.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
                 if path.is_file():
-                    os.link(path, other / copies.text(path.name, at))
+                    os.link(path, target / copies.text(path.name, night))
 
 
 def _copy_table(path, copies):
     head, *lines = path.read_text().splitlines()
-    named = {}
+    lines_by_name = {}
     for line in lines:
-        named.setdefault(next(csv.reader([line]))[0], []).append(line)
-    named = {name: "\n".join(own) for name, own in named.items()}
+        lines_by_name.setdefault(next(csv.reader([line]))[0], []).append(line)
+    lines_by_name = {
+        name: "\n".join(lines_of_name) for name, lines_of_name in lines_by_name.items()
+    }
     with path.open("w") as file:
         file.write(f"{head}\n")
-        file.writelines(f"{text}\n" for _, text in copies.merged(named))
+        file.writelines(f"{text}\n" for _, text in copies.merged(lines_by_name))
 
 
 def _copy_notes(path, copies, change=lambda first: first, stamps=()):
     first, *lines = notes.read_checked(path)
-    named = {}
+    lines_by_name = {}
     for line in lines:
         values, end = json.JSONDecoder().raw_decode(line)
         if values[0] in stamps:
             values[5] = stamps[values[0]]
             line = json.dumps(values, separators=(",", ":")) + line[end:]
-        named[values[0]] = line
+        lines_by_name[values[0]] = line
     first = json.dumps(change(json.loads(first)), separators=(",", ":"))
-    texts = (text for _, text in copies.merged(named))
+    texts = (text for _, text in copies.merged(lines_by_name))
     notes.write_checked(path, (text for each in ([first], texts) for text in each))
 
 
-def _home(name):
-    found = None if name.startswith(_ALL_NIGHTS_FOLDERS) else _DATE.search(name)
-    return found[0] if found else ""
+def _night_in_name(name):
+    match = None if name.startswith(_ALL_NIGHTS_FOLDERS) else _DATE.search(name)
+    return match[0] if match else ""
 
 
 def _names(path):
@@ -165,93 +167,104 @@ def _names(path):
 
 def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
-    before = note_columns.read_columns(path)
-    if before is None:
+    closed_real = note_columns.read_columns(path)
+    if closed_real is None:
         raise measure.BenchmarkError(f"{path} is missing: the real nights were not closed")
     places = {
-        name: note_lines.ranges_of(results / file, _names(results / file), _home)
+        name: note_lines.ranges_of(results / file, _names(results / file), _night_in_name)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
     }
     values = million.values_of(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    first = before.first | {
+    first = closed_real.first | {
         "files": closed_nights._stamps_of_open_notes(results),
         "folders": state.folders,
     }
     first["always"] = places["records"][""]
-    nights = [*copies.dates, *before.names]
+    nights = [*copies.dates, *closed_real.names]
 
     def cells():
-        for name in before:
+        for name in closed_real:
             if name in places:
                 yield name, [note_columns.cell(places[name][night]) for night in nights]
                 continue
-            own = dict(zip(before.names, before.cells(name), strict=True))
-            text = own[copies.night].decode()
-            yield name, [copies.text(text, at).encode() for at in copies.dates] + [*own.values()]
+            cells_by_night = dict(zip(closed_real.names, closed_real.cells(name), strict=True))
+            text = cells_by_night[copies.night].decode()
+            yield (
+                name,
+                [copies.text(text, night).encode() for night in copies.dates]
+                + [*cells_by_night.values()],
+            )
 
     note_columns.write_columns(path, cells(), first=first, names=nights)
 
 
 def steps_of(work, nights):
     """Measure the events of an archive of so many nights; return the `scale.Step` of each."""
-    source, names = scale.simulated(work, REAL + 1)
-    *old, new = names
-    alone = scale.Archive(source, work / "grown-alone", nights=nights)
-    alone.add_night(new)
-    alone.run(ALONE, made=scale.FRAMES_PER_NIGHT)
+    source, names = scale.simulated(work, REAL_NIGHTS + 1)
+    *old_nights, new_night = names
+    archive_of_night = scale.Archive(source, work / "grown-alone", nights=nights)
+    archive_of_night.add_night(new_night)
+    archive_of_night.run(NIGHT_ALONE_STEP, n_made=scale.FRAMES_PER_NIGHT)
     archive = scale.Archive(source, work / "grown", nights=nights)
-    *_, before, late = sorted(path.name for path in (source / old[LATE]).glob("*.fits.gz"))
-    for night in old:
-        archive.add_night(night, without=(before, late) if night == old[LATE] else ())
-    reduced = work / "grown-real"
-    if reduced.is_dir():
-        shutil.copytree(reduced, archive.results, dirs_exist_ok=True)
+    *_, first_frame, late_frame = sorted(
+        path.name for path in (source / old_nights[LATE_INDEX]).glob("*.fits.gz")
+    )
+    for night in old_nights:
+        archive.add_night(
+            night, without=(first_frame, late_frame) if night == old_nights[LATE_INDEX] else ()
+        )
+    real_results = work / "grown-real"
+    if real_results.is_dir():
+        shutil.copytree(real_results, archive.results, dirs_exist_ok=True)
         archive.state = archive.reduced()
     else:
-        archive.run("first run", made=REAL * scale.FRAMES_PER_NIGHT - 2)
-        shutil.copytree(archive.results, reduced)
+        archive.run("first run", n_made=REAL_NIGHTS * scale.FRAMES_PER_NIGHT - 2)
+        shutil.copytree(archive.results, real_results)
     for _ in range(2):
-        archive.run("as reduced", made=0)
+        archive.run("as reduced", n_made=0)
     archive.steps.clear()
-    grow(archive, old[TEMPLATE], nights - REAL)
+    grow(archive, old_nights[COPIED_INDEX], nights - REAL_NIGHTS)
     archive.state = archive.reduced()
     # Tables and pages of real nights show the copies as well, and the night of the late frame has
     # their measurements of the detector.
-    archive.add_frame(old[LATE], before)
-    archive.run("as copied", made=1)
+    archive.add_frame(old_nights[LATE_INDEX], first_frame)
+    archive.run("as copied", n_made=1)
     for _ in range(2):
-        archive.run("as copied", made=0)
+        archive.run("as copied", n_made=0)
     archive.steps.clear()
-    archive.run(scale.IDLE, made=0)
+    archive.run(scale.IDLE, n_made=0)
     archive.add_floor()
-    archive.add_frame(old[LATE], late)
-    archive.run("one late frame", made=1)
-    archive.run("the next run", made=0)
-    archive.add_night(new)
-    archive.run(NEW, made=scale.FRAMES_PER_NIGHT)
+    archive.add_frame(old_nights[LATE_INDEX], late_frame)
+    archive.run("one late frame", n_made=1)
+    archive.run("the next run", n_made=0)
+    archive.add_night(new_night)
+    archive.run(NEW_NIGHT_STEP, n_made=scale.FRAMES_PER_NIGHT)
     if not (archive.results / paths.LATE_NOTES).is_file():
         raise measure.BenchmarkError("the whole archive was planned")
-    return archive.steps + alone.steps
+    return archive.steps + archive_of_night.steps
 
 
 def bars(steps, sizes):
-    """Return what was to be reached: for archives of so many nights, a list of numbers."""
-    found = scale.sealed_bars(steps)
+    """Return the bars, the figures to be reached, for archives of so many nights."""
+    rows = scale.sealed_bars(steps)
     for nights in sizes:
-        late, new, alone = (
-            scale.wall(scale.find(steps, name, nights)) for name in ("one late frame", NEW, ALONE)
+        late_seconds, new_seconds, alone_seconds = (
+            scale.wall_seconds(scale.find(steps, name, nights))
+            for name in ("one late frame", NEW_NIGHT_STEP, NIGHT_ALONE_STEP)
         )
         frames = f"{nights * scale.FRAMES_PER_NIGHT:,}"
-        beyond = None if new is None or alone is None else new - alone
-        found += [
-            measure.Bar(f"one late frame in {frames}", 25, late, at_least=False, unit="s"),
+        seconds_beyond = (
+            None if new_seconds is None or alone_seconds is None else new_seconds - alone_seconds
+        )
+        rows += [
+            measure.Bar(f"one late frame in {frames}", 25, late_seconds, at_least=False, unit="s"),
             measure.Bar(
-                f"a new night in {frames}, over the night alone", 20, beyond,
+                f"a new night in {frames}, over the night alone", 20, seconds_beyond,
                 at_least=False, unit="s",
             ),
         ]  # fmt: skip
-    return found
+    return rows
 
 
 def run(options):

@@ -23,12 +23,14 @@ PAGES = ("report.html", "nights/2016-01-15/report.html")
 # The guide clips three darks and flats by their median absolute deviation, and so loses good values
 # in a fifth of the pixels; in the others the two differ by the rounding of their sums.
 MOST_DIFFERENCE = 0.05  # of the uncertainty of a pixel: the median difference of two calibrations
-MOST_LEVEL = 0.005  # by which the levels may differ: means of flats of which other pixels count
+MOST_LEVEL_DIFFERENCE = (
+    0.005  # by which the levels may differ: means of flats of which other pixels count
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run reads and writes."""
+    """The folders that a run reads and writes."""
 
     raw: Path
     out: Path
@@ -39,25 +41,25 @@ class Contender:
     """One way of calibrating the night: the command, and the folder of its calibrated frames."""
 
     name: str
-    what: str
+    description: str
     command: Callable[[Place], list[object]]
     calibrated: Callable[[Place], Path]
-    slow: bool = False
+    is_slow: bool = False
 
 
 CONTENDERS = (
     Contender(
         name="guide",
-        what="the guide's notebooks as one script, no pictures, no uncertainty",
+        description="the guide's notebooks as one script, no pictures, no uncertainty",
         command=lambda place: [
             sys.executable, PEERS / "guide_notebooks.py", place.raw, place.out
         ],
         calibrated=lambda place: place.out,
-        slow=True,
+        is_slow=True,
     ),
     Contender(
         name="ccdflow",
-        what="snakemake, everything: UNCERT, MASK, detector, tables, pages",
+        description="snakemake, everything: UNCERT, MASK, detector, tables, pages",
         command=lambda place: [
             measure.tool("snakemake"), "--cores", measure.threads(),
             "--config", f"raw={place.raw}", f"results={place.out}",
@@ -71,22 +73,22 @@ CONTENDERS = (
 class Result:
     """One measured run, and its calibrated frames beside the guide's.
 
-    `difference` is the median of |frame - the guide's| over UNCERT, the worst frame's; `level` by
-    how much their ratio differs from the gain. None where there is nothing to compare.
+    `difference` is the median of |frame - the guide's| over UNCERT, the worst frame's; `level` the
+    part by which their ratio differs from the gain. None where there is nothing to compare.
     """
 
     contender: str
-    measured: measure.Measurement
+    measurement: measure.Measurement
     difference: float | None
     level: float | None
 
     def as_row(self):
         return {
             "contender": self.contender,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "difference_sigma": "" if self.difference is None else f"{self.difference:.4f}",
             "level_off": "" if self.level is None else f"{self.level:.5f}",
         }
@@ -131,11 +133,11 @@ def compare(folder, reference):
             raise BenchmarkError(f"no product {folder / name}")
         with fits.open(folder / name) as hdus:
             image, error = (hdus[key].data.astype(np.float64) for key in (0, "UNCERT"))
-            good = hdus["MASK"].data == 0
+            is_good = hdus["MASK"].data == 0
             gain = hdus[0].header.get("RAWGAIN", 1.0)
-        factor = float(np.median(image[good]) / np.median(guide[good]))
+        factor = float(np.median(image[is_good]) / np.median(guide[is_good]))
         levels.append(abs(factor / gain - 1))
-        differences.append(float(np.median((np.abs(image - factor * guide) / error)[good])))
+        differences.append(float(np.median((np.abs(image - factor * guide) / error)[is_good])))
     return max(differences), max(levels)
 
 
@@ -145,7 +147,7 @@ def check(result):
         raise BenchmarkError(
             f"{result.contender}: its frames are {result.difference:.3f} sigma off the guide's"
         )
-    if result.level is not None and not result.level <= MOST_LEVEL:
+    if result.level is not None and not result.level <= MOST_LEVEL_DIFFERENCE:
         raise BenchmarkError(f"{result.contender}: its level is {result.level:.4f} off the guide's")
 
 
@@ -155,7 +157,7 @@ def run_once(contender, raw, work, *, number, reference):
     measure.empty(place.out)
     measure.settle()
     measure.warm(sorted(raw.rglob("*.fits.gz")))
-    measured = measure.run(
+    measurement = measure.run(
         contender.command(place),
         log=work / "logs" / f"guide-night-{contender.name}-{number}.log",
         cwd=ROOT,
@@ -170,7 +172,9 @@ def run_once(contender, raw, work, *, number, reference):
             raise BenchmarkError(f"{contender.name}: no {' and no '.join(missing)}")
         if reference is not None:
             difference, level = compare(contender.calibrated(place), reference)
-    result = Result(contender=contender.name, measured=measured, difference=difference, level=level)
+    result = Result(
+        contender=contender.name, measurement=measurement, difference=difference, level=level
+    )
     check(result)
     measure.empty(place.out)
     return result, reference
@@ -182,7 +186,7 @@ def run_all(work, *, scale, repeats, only):
     results, reference = [], None
     for number in range(repeats):
         for contender in CONTENDERS:
-            if (only and contender.name not in only) or (contender.slow and number):
+            if (only and contender.name not in only) or (contender.is_slow and number):
                 continue
             result, reference = run_once(contender, raw, work, number=number, reference=reference)
             print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
@@ -191,12 +195,12 @@ def run_all(work, *, scale, repeats, only):
     return results
 
 
-def bars(chosen):
-    """Return what was to be reached."""
-    ours, guide = chosen.get("ccdflow"), chosen.get("guide")
-    both = ours is not None and guide is not None
-    ratio = guide.measured.wall / ours.measured.wall if both else None
-    peak = None if ours is None else ours.measured.peak_tree / MEGABYTE
+def bars(runs):
+    """Return the bars: the figures to be reached."""
+    ours, guide = runs.get("ccdflow"), runs.get("guide")
+    has_both = ours is not None and guide is not None
+    ratio = guide.measurement.wall / ours.measurement.wall if has_both else None
+    peak = None if ours is None else ours.measurement.peak_tree / MEGABYTE
     return [
         Bar(
             "the guide's night, raw to calibrated, with pages: faster than its notebooks", 5, ratio
@@ -205,22 +209,22 @@ def bars(chosen):
     ]
 
 
-def table(results, chosen):
+def table(results, runs):
     """Return the Markdown table of the contenders."""
-    what = {contender.name: contender.what for contender in CONTENDERS}
+    descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "runs", "wall s", "least", "CPU s", "peak MB", "off, sigma"]
     rows = []
-    for name, run in chosen.items():
-        walls = [r.measured.wall for r in results if r.contender == name]
+    for name, run in runs.items():
+        walls = [r.measurement.wall for r in results if r.contender == name]
         row = run.as_row()
         rows.append(
             [
                 name,
-                what[name],
+                descriptions[name],
                 len(walls),
-                f"{run.measured.wall:.2f}",
+                f"{run.measurement.wall:.2f}",
                 f"{min(walls):.2f}",
-                f"{run.measured.cpu:.2f}",
+                f"{run.measurement.cpu:.2f}",
                 row["peak_tree_mb"],
                 row["difference_sigma"],
             ]
@@ -230,7 +234,7 @@ def table(results, chosen):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/guide_night.md."""
-    chosen = measure.typical(results)
+    runs = measure.typical(results)
     head = [
         "# The guide's night",
         "",
@@ -242,7 +246,7 @@ def report(results, options, work):
         "pixels.",
     ]
     return measure.page(
-        head, measure.bars_table(bars(chosen)), table(results, chosen), work=work, programs=[]
+        head, measure.bars_table(bars(runs)), table(results, runs), work=work, programs=[]
     )
 
 

@@ -22,7 +22,7 @@ SHAPE = (4128, 2048)
 KINDS = ("bias", "dark", "flat")
 CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
 FULL_SCALE = 65535
-LEAST_AGREEMENT = 0.05  # of the noise of a master: the median difference from the floor's
+MOST_DIFFERENCE = 0.05  # of the noise of a master: the median difference from the floor's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class Contender:
     """One way of making the masters: the command, and its products by kind."""
 
     name: str
-    what: str
+    description: str
     command: Callable[[Place], list[object]]
     products: Callable[[Place], dict[str, Path]]
-    slow: bool = False
-    available: Callable[[], bool] = lambda: True
+    is_slow: bool = False
+    is_available: Callable[[], bool] = lambda: True
 
 
 def _script(name):
@@ -50,36 +50,38 @@ def _products(pattern, kinds=KINDS):
 CONTENDERS = (
     Contender(
         name="floor",
-        what="plain means of blocks of rows, nothing clipped or checked",
+        description="plain means of blocks of rows, nothing clipped or checked",
         command=_script("floor.py"),
         products=_products("{}.fits"),
     ),
     Contender(
         name="ccdproc",
-        what="the guide's calls, arguments spelt right",
+        description="the guide's calls, arguments spelt right",
         command=_script("ccdproc_calibrate.py"),
         products=_products("combined_{}.fits"),
-        slow=True,
+        is_slow=True,
     ),
     Contender(
         name="iraf",
-        what="combine (sigclip) and ccdproc",
+        description="combine (sigclip) and ccdproc",
         command=_script("iraf_calibrate.py"),
         products=_products("masters/{}.fits", ("Zero", "Dark", "Flat")),
-        available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.tool("irafcl") is not None,
     ),
     Contender(
         name="siril",
-        what="stack 5 sigma, 2 threads; frames scaled to 0..1 beforehand; flats less bias only",
+        description=(
+            "stack 5 sigma, 2 threads; frames scaled to 0..1 beforehand; flats less bias only"
+        ),
         command=lambda place: [
             "siril-cli", "-d", place.siril, "-s", place.peers / "siril_masters.ssf"
         ],
         products=lambda place: {k: place.siril / f"master_{k}.fit" for k in KINDS},
-        available=lambda: measure.tool("siril-cli") is not None,
+        is_available=lambda: measure.tool("siril-cli") is not None,
     ),
     Contender(
         name="ccdflow",
-        what="combine_biases, combine_darks, combine_flats; image only",
+        description="combine_biases, combine_darks, combine_flats; image only",
         command=lambda place: [
             sys.executable, PEERS / "ccdflow_masters.py", place.frames, place.out
         ],
@@ -87,7 +89,7 @@ CONTENDERS = (
     ),
     Contender(
         name="ccdflow, errors",
-        what="the same with UNCERT and MASK in each product",
+        description="the same with UNCERT and MASK in each product",
         command=lambda place: [
             sys.executable, PEERS / "ccdflow_masters.py", place.frames, place.out, "--errors"
         ],
@@ -98,7 +100,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run reads and writes."""
+    """The folders that a run reads and writes."""
 
     frames: Path
     out: Path
@@ -108,22 +110,22 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One measured run, and how far its masters are from the floor's.
+    """One measured run, and the distance of its masters from the floor's.
 
     `differences` has of each kind the median of |master - floor's| over the noise of the floor's.
     """
 
     contender: str
-    measured: measure.Measurement
+    measurement: measure.Measurement
     differences: dict[str, float]
 
     def as_row(self):
         return {
             "contender": self.contender,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             **{f"{k}_difference": f"{v:.4f}" for k, v in self.differences.items()},
         }
 
@@ -154,7 +156,7 @@ def differences(products, reference, noises):
     frames are shifted and scaled, which the medians take out of bias and dark as well; its dark
     still holds the bias.
     """
-    found, images = {}, {}
+    differences_by_kind, images = {}, {}
     for kind, path in products.items():
         if not path.is_file():
             raise BenchmarkError(f"no product {path}")
@@ -169,25 +171,25 @@ def differences(products, reference, noises):
             image, truth = image / np.median(image), truth / np.median(truth)
         else:
             image, truth = image - np.median(image), truth - np.median(truth)
-        found[kind] = float(np.median(np.abs(image - truth)) / noises[kind])
-    return found
+        differences_by_kind[kind] = float(np.median(np.abs(image - truth)) / noises[kind])
+    return differences_by_kind
 
 
 def noises_of(frames, reference):
     """Return the noise of each plain mean, from pairs of frames over the root of their number."""
-    found = {}
+    noises = {}
     for kind in KINDS:
         paths = sorted(frames.glob(f"{kind}_*.fits"))
         first, second = (fits.getdata(path).astype(np.float64) for path in paths[:2])
         level = np.median(first - reference["bias"]) if kind == "flat" else 1.0
         deviation = np.median(np.abs(first - second - np.median(first - second)))
-        found[kind] = 1.4826 * deviation / np.sqrt(2 * len(paths)) / level
-    return found
+        noises[kind] = 1.4826 * deviation / np.sqrt(2 * len(paths)) / level
+    return noises
 
 
 def check(result):
     """Raise where masters cannot be those of these frames."""
-    limit = 1.0 if result.contender == "siril" else LEAST_AGREEMENT
+    limit = 1.0 if result.contender == "siril" else MOST_DIFFERENCE
     for kind, value in result.differences.items():
         # Siril takes no dark from flats, and clips otherwise: within its noise all the same.
         if not value <= limit:
@@ -201,11 +203,11 @@ def run_once(contender, place, work, *, number, reference, noises):
     measure.settle()
     measure.warm(sorted(place.frames.glob("*.fits")))
     if contender.name == "siril":
-        for left in [*place.siril.glob("master_*"), *place.siril.glob("pp_*")]:
-            left.unlink()
+        for old_file in [*place.siril.glob("master_*"), *place.siril.glob("pp_*")]:
+            old_file.unlink()
         measure.warm(sorted(place.siril.glob("*.fit")))
     name = contender.name.replace(", ", "-")
-    measured = measure.run(
+    measurement = measure.run(
         contender.command(place),
         log=work / "logs" / f"masters-{name}-{number}.log",
         environment=measure.with_environment(),
@@ -215,7 +217,7 @@ def run_once(contender, place, work, *, number, reference, noises):
     noises = noises or noises_of(place.frames, reference)
     result = Result(
         contender=contender.name,
-        measured=measured,
+        measurement=measurement,
         differences=differences(products, reference, noises),
     )
     check(result)
@@ -232,7 +234,7 @@ def run_all(work, *, shape, counts, repeats, only, peers):
     for contender in CONTENDERS:
         if only and contender.name not in (*only, "floor"):
             continue
-        if contender.available():
+        if contender.is_available():
             contenders.append(contender)
         else:
             print(f"{contender.name}: not installed, left out")
@@ -241,7 +243,7 @@ def run_all(work, *, shape, counts, repeats, only, peers):
     results, reference, noises = [], None, None
     for number in range(repeats):
         for contender in contenders:
-            if contender.slow and number:
+            if contender.is_slow and number:
                 continue
             result, reference, noises = run_once(
                 contender, place, work, number=number, reference=reference, noises=noises
@@ -252,37 +254,37 @@ def run_all(work, *, shape, counts, repeats, only, peers):
     return results
 
 
-def bars(chosen):
-    """Return what was to be reached."""
-    ours = chosen.get("ccdflow")
-    found = []
+def bars(runs):
+    """Return the bars: the figures to be reached."""
+    ours = runs.get("ccdflow")
+    rows = []
     for name, factor in (("ccdproc", 10), ("iraf", 4), ("siril", 2)):
-        other = chosen.get(name)
-        both = ours is not None and other is not None
-        measured = other.measured.wall / ours.measured.wall if both else None
-        found.append(Bar(f"combined bias, dark and flat: faster than {name}", factor, measured))
-    peak = None if ours is None else ours.measured.peak_tree / MEGABYTE
-    found.append(Bar("peak memory", 1000, peak, at_least=False, unit="MB"))
-    return found
+        other = runs.get(name)
+        has_both = ours is not None and other is not None
+        ratio = other.measurement.wall / ours.measurement.wall if has_both else None
+        rows.append(Bar(f"combined bias, dark and flat: faster than {name}", factor, ratio))
+    peak = None if ours is None else ours.measurement.peak_tree / MEGABYTE
+    rows.append(Bar("peak memory", 1000, peak, at_least=False, unit="MB"))
+    return rows
 
 
-def table(results, chosen):
+def table(results, runs):
     """Return the Markdown table of the contenders."""
-    what = {contender.name: contender.what for contender in CONTENDERS}
+    descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "runs", "wall s", "least", "CPU s", "peak MB"]
     head += [f"{kind}, of its noise" for kind in KINDS]
     rows = []
-    for name, run in chosen.items():
-        walls = [r.measured.wall for r in results if r.contender == name]
+    for name, run in runs.items():
+        walls = [r.measurement.wall for r in results if r.contender == name]
         rows.append(
             [
                 name,
-                what[name],
+                descriptions[name],
                 len(walls),
-                f"{run.measured.wall:.2f}",
+                f"{run.measurement.wall:.2f}",
                 f"{min(walls):.2f}",
-                f"{run.measured.cpu:.2f}",
-                f"{run.measured.peak_tree / MEGABYTE:.0f}",
+                f"{run.measurement.cpu:.2f}",
+                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
                 *(f"{run.differences[kind]:.3f}" for kind in KINDS),
             ]
         )
@@ -291,7 +293,7 @@ def table(results, chosen):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/masters.md."""
-    chosen = measure.typical(results)
+    runs = measure.typical(results)
     programs = [("iraf", measure.iraf_version())]
     if measure.tool("siril-cli") is not None:
         programs.append(("siril", ["siril-cli", "--version"]))
@@ -306,8 +308,8 @@ def report(results, options, work):
     ]
     return measure.page(
         head,
-        measure.bars_table(bars(chosen)),
-        table(results, chosen),
+        measure.bars_table(bars(runs)),
+        table(results, runs),
         work=work,
         programs=programs,
     )

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: running a command and measuring it, checking, tables.
+"""The common part of the benchmarks: a command is run and measured, and tables are written.
 
 A contender is always a whole command in its own process. Its wall time is from start to exit, its
 CPU time that of the process and of all it waited for, its memory the largest sum of resident
@@ -66,16 +66,16 @@ class Tree:
     def look(self):
         """Bring the members up to date with /proc; only processes not seen before are read."""
         self.members.add(self.root)
-        alive = {int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()}
-        self.members &= alive
-        self.strangers &= alive
-        parents = {pid: _parent(pid) for pid in alive - self.members - self.strangers}
+        processes = {int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()}
+        self.members &= processes
+        self.strangers &= processes
+        parents = {pid: _parent(pid) for pid in processes - self.members - self.strangers}
         while True:
-            found = {pid for pid, parent in parents.items() if parent in self.members}
-            self.members |= found
-            for pid in found:
+            children = {pid for pid, parent in parents.items() if parent in self.members}
+            self.members |= children
+            for pid in children:
                 del parents[pid]
-            if not found:
+            if not children:
                 break
         self.strangers |= set(parents)
         return self.members
@@ -175,8 +175,8 @@ def run(command, *, log, cwd=None, environment=None, interval=0.02):
         watch.done.set()
         watch.join()
     if process.returncode != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}\n{tail}")
+        last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}\n{last_lines}")
     return Measurement(
         wall=wall,
         user=usage.ru_utime,
@@ -201,7 +201,7 @@ def settle():
     Returns
     -------
     float
-        The seconds that took.
+        Seconds it took.
     """
     start = time.perf_counter()
     os.sync()
@@ -228,8 +228,8 @@ def empty(folder):
 
 def tool(name):
     """Return the path of a program of this environment, else of the PATH, else None."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)
+    neighbour = Path(sys.executable).parent / name
+    return str(neighbour) if neighbour.exists() else shutil.which(name)
 
 
 def with_environment():
@@ -243,7 +243,7 @@ def with_environment():
 
 
 def threads():
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -278,12 +278,12 @@ def filesystem(folder):
 
 def versions(programs=()):
     """Return (name, version) pairs of Python, of its packages, and of other programs."""
-    found = [("python", platform.python_version())]
+    rows = [("python", platform.python_version())]
     for package in PACKAGES:
-        found.append((package, _package_version(package)))
+        rows.append((package, _package_version(package)))
     for name, command in programs:
-        found.append((name, _program_version(command)))
-    return found
+        rows.append((name, _program_version(command)))
+    return rows
 
 
 def _package_version(package):
@@ -314,51 +314,55 @@ def iraf_version():
 
 def median(values):
     """Return the median of a few figures."""
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    sorted_values = sorted(values)
+    half = len(sorted_values) // 2
+    return (
+        sorted_values[half]
+        if len(sorted_values) % 2
+        else (sorted_values[half - 1] + sorted_values[half]) / 2
+    )
 
 
 def typical(results, key=lambda result: result.contender):
-    """Return {key: the run with the median wall time} of results that have `measured`."""
-    chosen = {}
+    """Return {key: the run with the median wall time} of results that have a `measurement`."""
+    runs_by_name = {}
     for name in dict.fromkeys(map(key, results)):
         runs = sorted(
-            (run for run in results if key(run) == name), key=lambda run: run.measured.wall
+            (run for run in results if key(run) == name), key=lambda run: run.measurement.wall
         )
-        chosen[name] = runs[(len(runs) - 1) // 2]
-    return chosen
+        runs_by_name[name] = runs[(len(runs) - 1) // 2]
+    return runs_by_name
 
 
 @dataclass(frozen=True)
 class Bar:
     """A figure to be reached.
 
-    `at_least` says on which side of `limit` the measured value has to lie; `measured` is None where
+    `at_least` says on which side of `limit` `value` has to lie; `value` is None where
     what it needs was not run.
     """
 
     name: str
     limit: float
-    measured: float | None
+    value: float | None
     at_least: bool = True
     unit: str = "x"
 
     @property
     def verdict(self):
-        if self.measured is None:
+        if self.value is None:
             return "not measured"
-        reached = self.measured >= self.limit if self.at_least else self.measured <= self.limit
-        return "reached" if reached else "MISSED"
+        is_reached = self.value >= self.limit if self.at_least else self.value <= self.limit
+        return "reached" if is_reached else "MISSED"
 
     def row(self):
         sign = "at least" if self.at_least else "at most"
-        value = "" if self.measured is None else f"{self.measured:.3g} {self.unit}"
+        value = "" if self.value is None else f"{self.value:.3g} {self.unit}"
         return [self.name, f"{sign} {self.limit:g} {self.unit}", value, self.verdict]
 
 
 def bars_table(bars):
-    """Return the Markdown table of what was to be reached."""
+    """Return the Markdown table of the bars."""
     return markdown(["bar", "to reach", "measured", "verdict"], [bar.row() for bar in bars])
 
 
@@ -376,14 +380,14 @@ def parser(doc, contenders, *, repeats, slow="slow ones run once"):
     slow : str
         The contenders that run once.
     """
-    made = argparse.ArgumentParser(description=doc.splitlines()[0])
-    made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
-    made.add_argument("--only", nargs="+", choices=[each.name for each in contenders])
-    made.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    made.add_argument(
+    parser_made = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser_made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
+    parser_made.add_argument("--only", nargs="+", choices=[each.name for each in contenders])
+    parser_made.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    parser_made.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
     )
-    return made
+    return parser_made
 
 
 def page(head, *tables, work, programs):

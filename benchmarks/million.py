@@ -19,8 +19,8 @@ from ccdflow.run import ledger, plan, seal, session
 from ccdflow.run.context import JobContext
 from ccdflow.run.rawframes.header_store import HeaderStore
 
-FRAMES, CALIBRATED = 100, 75
-SAID = "nothing to do: a simulated archive"
+FRAMES_PER_NIGHT, CALIBRATED_PER_NIGHT = 100, 75
+SEAL_MESSAGE = "nothing to do: a simulated archive"
 _FLOOR = """
 import os, sys
 count, open_ = 0, sys.argv[1:]
@@ -47,10 +47,10 @@ def fill(raw, results, nights):
     """Give an archive the names of raw frames and products of so many nights."""
     for number in range(nights):
         night = f"night{number:05}"
-        frames = [f"{place:03}.fits" for place in range(FRAMES)]
+        frames = [f"{place:03}.fits" for place in range(FRAMES_PER_NIGHT)]
         _link(raw / night, frames)
         _link(results / "reduced" / night, frames)
-        _link(results / "calibrated" / night, frames[:CALIBRATED])
+        _link(results / "calibrated" / night, frames[:CALIBRATED_PER_NIGHT])
         _link(results / "combined" / night, ["bias.fits", "dark.fits", "flat.fits"])
         _link(results / "nights" / night, ["report.html", "before_after.png", "bias_quality.png"])
 
@@ -84,8 +84,8 @@ def leave_seal(raw, results):
         chain=kinds.CHAIN,
     )
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    empty = plan.Plan(context, {}, [])
-    seal.leave_seal(empty, state, plan_lines=[SAID], closing_lines=[], is_failure=False)
+    empty_plan = plan.Plan(context, {}, [])
+    seal.leave_seal(empty_plan, state, plan_lines=[SEAL_MESSAGE], closing_lines=[], is_failure=False)
 
 
 def floor(raw, results, *, log):
@@ -104,10 +104,10 @@ def sealed_archive(folder, nights, run_ccdflow, logs):
     raw, results = measure.empty(folder / "raw"), measure.empty(folder / "results")
     fill(raw, results, nights)
     leave_seal(raw, results)
-    log = Path(logs) / f"scale-{nights * FRAMES}-sealed.log"
-    found = run_ccdflow(raw, results, log=log)
-    if SAID not in log.read_text():
+    log = Path(logs) / f"scale-{nights * FRAMES_PER_NIGHT}-sealed.log"
+    sealed_run = run_ccdflow(raw, results, log=log)
+    if SEAL_MESSAGE not in log.read_text():
         raise measure.BenchmarkError(f"the seal did not hold: see {log}")
-    lowest = floor(raw, results, log=Path(logs) / "scale-floor.log")
+    floor_run = floor(raw, results, log=Path(logs) / "scale-floor.log")
     measure.empty(folder)
-    return found, lowest
+    return sealed_run, floor_run

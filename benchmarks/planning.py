@@ -35,8 +35,8 @@ from ccdflow.run.rawframes.rows import Facts
 from ccdflow.run.run_start import DRY_RUN
 from ccdflow.simulate import simulate_night
 
-FRAMES = (("bias", 10), ("dark", 9), ("flat", 9), ("science", 72))
-FIRST = date(2020, 1, 1)
+FRAMES_OF_NIGHT = (("bias", 10), ("dark", 9), ("flat", 9), ("science", 72))
+FIRST_NIGHT = date(2020, 1, 1)
 
 
 def archive(folder, nights):
@@ -44,36 +44,36 @@ def archive(folder, nights):
     raw = folder / "raw"
     simulate_night(raw, scale=0.0625)
     values = {"raw": str(raw), "results": str(folder / "results"), "limits": {"settle": 0}}
-    begun = session.start(
+    context = session.start(
         settings.load_settings(values), chain=kinds.CHAIN, request=DRY_RUN
     ).context
-    like = {row.facts["type"]: row for row in begun.store.rows.values()}
-    chance, store = random.Random(1), HeaderStore(shared=begun.store.shared)
+    rows_by_type = {row.facts["type"]: row for row in context.store.rows.values()}
+    rng, store = random.Random(1), HeaderStore(shared=context.store.shared)
     for number in range(nights):
-        night = (FIRST + timedelta(days=number)).isoformat()
-        for kind, count in FRAMES:
+        night = (FIRST_NIGHT + timedelta(days=number)).isoformat()
+        for image_type, count in FRAMES_OF_NIGHT:
             for place in range(count):
-                file = f"{night}/{kind}{place:03}.fits"
-                row = like[kind]
-                facts = dict(row.facts) | _facts(kind, place, night, chance)
+                file = f"{night}/{image_type}{place:03}.fits"
+                row = rows_by_type[image_type]
+                facts = dict(row.facts) | _facts(image_type, place, night, rng)
                 store.add(replace(row, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
-    return values, begun.cameras, store
+    return values, context.cameras, store
 
 
-def _facts(kind, place, night, chance):
-    """Return what differs from frame to frame."""
-    seconds = {"bias": 0.0, "flat": 3.0}.get(kind, (60.0, 120.0, 300.0)[place % 3])
-    found = {
+def _facts(image_type, place, night, rng):
+    """Return the facts that differ from frame to frame."""
+    seconds = {"bias": 0.0, "flat": 3.0}.get(image_type, (60.0, 120.0, 300.0)[place % 3])
+    facts = {
         "night": night,
         "date_obs": f"{night}T20:{place // 60:02}:{place % 60:02}",
-        "exptime": seconds and round(seconds + chance.uniform(0.0, 0.05), 3),
+        "exptime": seconds and round(seconds + rng.uniform(0.0, 0.05), 3),
         "set_temperature": -100.0,
-        "temperature": round(chance.gauss(-100.0, 0.05), 2),
+        "temperature": round(rng.gauss(-100.0, 0.05), 2),
     }
-    return found | ({"filter": "gri"[place % 3]} if kind in ("flat", "science") else {})
+    return facts | ({"filter": "gri"[place % 3]} if image_type in ("flat", "science") else {})
 
 
-def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
+def plan_seconds(values, cameras, store, *, is_calibrated, notes=None, writes_dry_run=False):
     """Plan an archive; return the CPU seconds and the context."""
     config = settings.load_settings({**values, "calibrate": {"enabled": is_calibrated}})
     context = JobContext(
@@ -88,34 +88,39 @@ def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     # As a run has it while it plans.
     gc.collect()
     gc.disable()
-    before = sum(os.times()[:2])
+    start_time = sum(os.times()[:2])
     plan.make_plan(context)
-    if tells:
+    if writes_dry_run:
         ASSOCIATIONS.dry_run_lines(PlanContext.of(context))
-    return sum(os.times()[:2]) - before, context
+    return sum(os.times()[:2]) - start_time, context
 
 
 def main(arguments):
     """Measure and print."""
-    given = dict(word.split("=", 1) for word in arguments)
-    nights, pairs = int(given.get("nights", 100)), int(given.get("pairs", 5))
+    settings_given = dict(word.split("=", 1) for word in arguments)
+    nights, pairs = int(settings_given.get("nights", 100)), int(settings_given.get("pairs", 5))
     with tempfile.TemporaryDirectory() as folder:
         values, cameras, store = archive(Path(folder), nights)
         differences = []
         for number in range(pairs + 1):
             order = (True, False) if number % 2 else (False, True)
-            took = {}
-            for own in order:
-                took[own], context = planned(values, cameras, store, is_calibrated=own)
+            seconds = {}
+            for is_calibrated in order:
+                seconds[is_calibrated], context = plan_seconds(
+                    values, cameras, store, is_calibrated=is_calibrated
+                )
                 count = sum(job.kind == "science" for job in context.jobs.values())
-                if own and count != nights * FRAMES[-1][1]:
+                if is_calibrated and count != nights * FRAMES_OF_NIGHT[-1][1]:
                     raise SystemExit(f"{count} calibrated frames are planned")
                 del context
             if number:
-                differences.append(took[True] - took[False])
-            print(f"with {took[True]:.2f} s, without {took[False]:.2f} s", flush=True)
-        said = ", ".join(f"{value:.2f}" for value in differences)
-        print(f"{len(store.rows)} frames: {statistics.median(differences):+.2f} s CPU ({said})")
+                differences.append(seconds[True] - seconds[False])
+            print(f"with {seconds[True]:.2f} s, without {seconds[False]:.2f} s", flush=True)
+        differences_text = ", ".join(f"{value:.2f}" for value in differences)
+        print(
+            f"{len(store.rows)} frames: {statistics.median(differences):+.2f} s CPU"
+            f" ({differences_text})"
+        )
 
 
 if __name__ == "__main__":

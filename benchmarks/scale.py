@@ -32,7 +32,7 @@ DRY_RUN = "dry run"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One measured run on `frames` frames, `made` of which had to be reduced.
+    """One measured run on `frames` frames, `n_made` of which had to be reduced.
 
     `nights` names the experiment: the number of nights its archive began with.
     """
@@ -40,23 +40,23 @@ class Step:
     name: str
     nights: int
     frames: int
-    made: int
-    measured: measure.Measurement
+    n_made: int
+    measurement: measure.Measurement
 
     def as_row(self):
         return {
             "nights": self.nights,
             "step": self.name,
             "frames": self.frames,
-            "made": self.made,
-            "wall_s": f"{self.measured.wall:.3f}",
-            "wall_ms_per_frame_made": f"{1e3 * self.measured.wall / self.made:.3f}"
-            if self.made
+            "made": self.n_made,
+            "wall_s": f"{self.measurement.wall:.3f}",
+            "wall_ms_per_frame_made": f"{1e3 * self.measurement.wall / self.n_made:.3f}"
+            if self.n_made
             else "",
-            "user_s": f"{self.measured.user:.3f}",
-            "system_s": f"{self.measured.system:.3f}",
-            "peak_main_mb": f"{self.measured.peak_main / MEGABYTE:.0f}",
-            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "user_s": f"{self.measurement.user:.3f}",
+            "system_s": f"{self.measurement.system:.3f}",
+            "peak_main_mb": f"{self.measurement.peak_main / MEGABYTE:.0f}",
+            "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
         }
 
 
@@ -89,15 +89,15 @@ class Archive:
         """Return {product: its time} of all reduced frames."""
         return {path: path.stat().st_mtime_ns for path in self.results.glob("reduced/*/*.fits")}
 
-    def run(self, name, *, made):
+    def run(self, name, *, n_made):
         """Run ccdflow on the archive, and check that it reduced the frames it had to, no other.
 
         Parameters
         ----------
         name : str
             Name of the step.
-        made : int
-            How many frames must be reduced in this run.
+        n_made : int
+            Number of frames to be reduced in this run.
 
         Returns
         -------
@@ -105,20 +105,24 @@ class Archive:
         """
         measure.settle()
         log = self.logs / f"scale-{self.frames()}-{name}.log"
-        measured = run_ccdflow(self.raw, self.results, log=log)
+        measurement = run_ccdflow(self.raw, self.results, log=log)
         # Pages and pictures are no reduced frames, and take as long.
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
             raise BenchmarkError(f"{name}: the run made products: {log}")
-        now = self.reduced()
-        changed = [path for path, time in now.items() if self.state.get(path) != time]
-        if len(changed) != made or len(now) != self.frames():
+        reduced = self.reduced()
+        reduced_now = [path for path, time in reduced.items() if self.state.get(path) != time]
+        if len(reduced_now) != n_made or len(reduced) != self.frames():
             raise BenchmarkError(
-                f"{name}: {len(changed)} frames reduced instead of {made}, "
-                f"{len(now)} there of {self.frames()}"
+                f"{name}: {len(reduced_now)} frames reduced instead of {n_made}, "
+                f"{len(reduced)} there of {self.frames()}"
             )
-        self.state = now
+        self.state = reduced
         step = Step(
-            name=name, nights=self.nights, frames=self.frames(), made=made, measured=measured
+            name=name,
+            nights=self.nights,
+            frames=self.frames(),
+            n_made=n_made,
+            measurement=measurement,
         )
         print(f"{self.frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
         self.steps.append(step)
@@ -126,10 +130,10 @@ class Archive:
 
     def add_floor(self):
         """Measure what the file system alone takes to tell names and times of all files."""
-        measured = million.floor(self.raw, self.results, log=self.logs / "scale-floor.log")
+        measurement = million.floor(self.raw, self.results, log=self.logs / "scale-floor.log")
         step = Step(
-            name="floor: scandir, stat", nights=self.nights, frames=self.frames(), made=0,
-            measured=measured,
+            name="floor: scandir, stat", nights=self.nights, frames=self.frames(), n_made=0,
+            measurement=measurement,
         )  # fmt: skip
         print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
         self.steps.append(step)
@@ -138,11 +142,11 @@ class Archive:
 def huge_steps(work, nights):
     """Measure an archive whose bookkeeping is simulated: `million.sealed_archive`."""
     frames = nights * FRAMES_PER_NIGHT
-    found = million.sealed_archive(work / "scale", nights, run_ccdflow, work / "logs")
+    measurements = million.sealed_archive(work / "scale", nights, run_ccdflow, work / "logs")
     names = (IDLE, "floor: scandir, stat")
     steps = [
-        Step(name=name, nights=nights, frames=frames, made=0, measured=measured)
-        for name, measured in zip(names, found, strict=True)
+        Step(name=name, nights=nights, frames=frames, n_made=0, measurement=measurement)
+        for name, measurement in zip(names, measurements, strict=True)
     ]
     for step in steps:
         print(f"{frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
@@ -176,26 +180,26 @@ def simulated(work, nights):
 def archive_steps(work, nights):
     """Measure the events in the life of an archive of so many nights."""
     source, names = simulated(work, nights + 1)
-    *old, new = names
-    alone = Archive(source, work / "scale-alone", nights=nights)
-    alone.add_night(new)
-    alone.run("that night alone", made=FRAMES_PER_NIGHT)
+    *old_nights, new_night = names
+    archive_of_night = Archive(source, work / "scale-alone", nights=nights)
+    archive_of_night.add_night(new_night)
+    archive_of_night.run("that night alone", n_made=FRAMES_PER_NIGHT)
     archive = Archive(source, work / "scale", nights=nights)
-    late_night = old[len(old) // 2]
-    late = sorted((source / late_night).glob("*.fits.gz"))[-1].name
-    for night in old:
-        archive.add_night(night, without=(late,) if night == late_night else ())
-    archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
-    archive.run(f"{IDLE}, planned", made=0)
-    archive.run(IDLE, made=0)
+    late_night = old_nights[len(old_nights) // 2]
+    late_frame = sorted((source / late_night).glob("*.fits.gz"))[-1].name
+    for night in old_nights:
+        archive.add_night(night, without=(late_frame,) if night == late_night else ())
+    archive.run("first run", n_made=nights * FRAMES_PER_NIGHT - 1)
+    archive.run(f"{IDLE}, planned", n_made=0)
+    archive.run(IDLE, n_made=0)
     archive.add_floor()
-    archive.add_frame(late_night, late)
-    archive.run("one late frame", made=1)
-    archive.add_night(new)
-    archive.run("one new night", made=FRAMES_PER_NIGHT)
+    archive.add_frame(late_night, late_frame)
+    archive.run("one late frame", n_made=1)
+    archive.add_night(new_night)
+    archive.run("one new night", n_made=FRAMES_PER_NIGHT)
     measure.empty(work / "scale")
     measure.empty(work / "scale-alone")
-    return archive.steps + alone.steps
+    return archive.steps + archive_of_night.steps
 
 
 def dry_run_steps(work, nights):
@@ -205,11 +209,15 @@ def dry_run_steps(work, nights):
     for night in names:
         archive.add_night(night)
     log = archive.logs / f"scale-{archive.frames()}-dry run.log"
-    measured = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
+    measurement = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
     if archive.reduced():
         raise BenchmarkError("the dry run reduced frames")
     step = Step(
-        name=DRY_RUN, nights=archive.nights, frames=archive.frames(), made=0, measured=measured
+        name=DRY_RUN,
+        nights=archive.nights,
+        frames=archive.frames(),
+        n_made=0,
+        measurement=measurement,
     )
     print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
     archive.steps.append(step)
@@ -223,65 +231,73 @@ def find(steps, name, nights):
     return next((step for step in steps if (step.name, step.nights) == (name, nights)), None)
 
 
-def ratio(one, other):
-    return None if one is None or other is None else one / other
+def ratio(numerator, denominator):
+    return None if numerator is None or denominator is None else numerator / denominator
 
 
-def cost(step):
-    return None if step is None else step.measured.wall / step.made
+def seconds_per_frame(step):
+    return None if step is None else step.measurement.wall / step.n_made
 
 
-def wall(step):
-    return None if step is None else step.measured.wall
+def wall_seconds(step):
+    return None if step is None else step.measurement.wall
 
 
 def sealed_bars(steps):
     """Return the bars of a run with nothing to do: each with the figure measured, and the floor."""
-    found = []
+    rows = []
     for frames, seconds, memory in ((100_000, 3, 250), (1_000_000, 18, 1000)):
         nights = frames // FRAMES_PER_NIGHT
         step = find(steps, IDLE, nights)
-        lowest = find(steps, "floor: scandir, stat", nights)
-        name, peak = f"nothing to do, {frames:,}", step and step.measured.peak_main / MEGABYTE
-        found += [
-            Bar(name, seconds, wall(step), at_least=False, unit="s"),
+        floor_step = find(steps, "floor: scandir, stat", nights)
+        name, peak = f"nothing to do, {frames:,}", step and step.measurement.peak_main / MEGABYTE
+        rows += [
+            Bar(name, seconds, wall_seconds(step), at_least=False, unit="s"),
             Bar(f"{name}, memory", memory, peak, at_least=False, unit="MB"),
-            Bar(f"{name}, over the floor", 3, ratio(wall(step), wall(lowest)), at_least=False),
+            Bar(
+                f"{name}, over the floor",
+                3,
+                ratio(wall_seconds(step), wall_seconds(floor_step)),
+                at_least=False,
+            ),
         ]
-    return found
+    return rows
 
 
 def bars(steps, *, nights, few, many):
-    """Return what was to be reached, for archives of so many nights."""
+    """Return the bars, the figures to be reached, for archives of so many nights."""
     large, small, huge = (count * FRAMES_PER_NIGHT for count in (nights, few, many))
-    alone = find(steps, "that night alone", nights)
-    allowed = 3 + 1.2 * wall(alone) if alone else 3
-    peaks = [step.measured.peak_main for step in steps if step.nights == many]
+    night_alone = find(steps, "that night alone", nights)
+    allowed_seconds = 3 + 1.2 * wall_seconds(night_alone) if night_alone else 3
+    peaks = [step.measurement.peak_main for step in steps if step.nights == many]
     return [
         Bar(
             f"cost a frame at {large:,} over that at {small:,}",
             1.2,
-            ratio(cost(find(steps, "first run", nights)), cost(find(steps, "first run", few))),
+            ratio(
+                seconds_per_frame(find(steps, "first run", nights)),
+                seconds_per_frame(find(steps, "first run", few)),
+            ),
             at_least=False,
         ),
         Bar(
             f"nothing to do over {large:,}",
             4,
-            wall(find(steps, IDLE, nights)),
+            wall_seconds(find(steps, IDLE, nights)),
             at_least=False,
             unit="s",
         ),
         Bar(
             f"dry run of {huge:,} new frames",
             20,
-            wall(find(steps, DRY_RUN, many)),
+            wall_seconds(find(steps, DRY_RUN, many)),
             at_least=False,
             unit="s",
         ),
         Bar(
             f"one new night in {large:,} (1.2 times that night alone, plus 3 s)",
-            round(allowed, 2),
-            wall(find(steps, "one new night", nights)),
+            round(allowed_seconds, 2),
+            wall_seconds(find(steps, "one new night", nights)),
             at_least=False,
             unit="s",
         ),
@@ -306,8 +322,8 @@ def table(steps):
             [
                 f"{step.frames:,}",
                 step.name,
-                f"{step.made:,}",
-                f"{step.measured.wall:.2f}",
+                f"{step.n_made:,}",
+                f"{step.measurement.wall:.2f}",
                 row["wall_ms_per_frame_made"],
                 *(row[key] for key in ("user_s", "system_s", "peak_main_mb", "peak_tree_mb")),
             ]
@@ -317,8 +333,8 @@ def table(steps):
 
 def report(steps, options, work):
     """Return the page that goes to benchmarks/scale.md."""
-    found = bars(steps, nights=options.nights, few=options.few, many=options.many)
-    found += sealed_bars(steps)
+    rows = bars(steps, nights=options.nights, few=options.few, many=options.many)
+    rows += sealed_bars(steps)
     return "\n".join(
         [
             "# An archive of nights, tiny frames",
@@ -327,7 +343,7 @@ def report(steps, options, work):
             f"96 x 48, uint16, gzip, {FRAMES_PER_NIGHT} frames a night, ten of them biases.",
             "Wall times of the whole command, with the combined bias and the page of each night.",
             "",
-            measure.bars_table(found),
+            measure.bars_table(rows),
             "",
             table(steps),
             "",

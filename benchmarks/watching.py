@@ -32,11 +32,11 @@ from ccdflow.simulate import simulate_archive, simulate_night
 from ccdflow.simulate.telescope import observe
 
 # Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
-_AHEAD, _PATIENCE = 40, 900
+_MOST_AHEAD, _PATIENCE_SECONDS = 40, 900
 # Seconds from the last byte of a frame to its page that nobody should notice.
-_SLOW = 2.0
+_SLOW_SECONDS = 2.0
 _LIVE_FILES = {live_page.LIVE_PAGE, live_page.LIVE_SCRIPT}
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -52,12 +52,12 @@ def watching(raw, results, log):
             yield process.pid
         finally:
             process.terminate()
-            status = process.wait(_PATIENCE)
+            status = process.wait(_PATIENCE_SECONDS)
     if status or "nothing is half made" not in log.read_text():
         raise measure.BenchmarkError(f"the watch ended with {status}: see {log}")
 
 
-def until(is_so, what):
+def wait_until(is_so, product):
     """Wait until a function returns true; give up where it never does.
 
     Returns
@@ -65,14 +65,14 @@ def until(is_so, what):
     float
         The longest time that a sleep of 10 ms took, s.
     """
-    before = began = time.monotonic()
+    last_look = start_time = time.monotonic()
     longest = 0.0
     while not is_so():
-        if before > began + _PATIENCE:
-            raise measure.BenchmarkError(f"{what} did not come within {_PATIENCE} s")
+        if last_look > start_time + _PATIENCE_SECONDS:
+            raise measure.BenchmarkError(f"{product} did not come within {_PATIENCE_SECONDS} s")
         time.sleep(0.01)
         now = time.monotonic()
-        longest, before = max(longest, now - before), now
+        longest, last_look = max(longest, now - last_look), now
     return longest
 
 
@@ -83,22 +83,24 @@ def figures_of(process):
         line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
     )
     times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-    cpu = sum(map(int, times)) / _TICKS
+    cpu = sum(map(int, times)) / _TICKS_PER_SECOND
     files = len(list((folder / "fd").iterdir()))
     return int(status["VmRSS"].split()[0]) / 1000, files, int(status["Threads"]), cpu
 
 
-def differing(one, other):
+def differing_files(folder_a, folder_b):
     """Return the names of files that two folders do not have alike, ccdflow's notes left out."""
-    found = [set(), set()]
-    for names, folder in zip(found, (one, other), strict=True):
+    names_by_folder = [set(), set()]
+    for names, folder in zip(names_by_folder, (folder_a, folder_b), strict=True):
         for path in folder.rglob("*"):
             name = path.relative_to(folder).as_posix()
             if path.is_file() and not name.startswith(paths.STATE) and name not in _LIVE_FILES:
                 names.add(name)
-    alike = found[0] & found[1]
-    changed = {n for n in alike if not filecmp.cmp(one / n, other / n, shallow=False)}
-    return sorted((found[0] ^ found[1]) | changed), len(alike)
+    common_names = names_by_folder[0] & names_by_folder[1]
+    changed_names = {
+        n for n in common_names if not filecmp.cmp(folder_a / n, folder_b / n, shallow=False)
+    }
+    return sorted((names_by_folder[0] ^ names_by_folder[1]) | changed_names), len(common_names)
 
 
 def run_ccdflow(raw, results, log):
@@ -118,30 +120,30 @@ def tiny(options, work):
     for number, path in enumerate(sorted(source.rglob("*.fits*"))):
         os.utime(path, (1e9 + number, 1e9 + number))
     raw, results = measure.empty(work / "raw"), measure.empty(work / "results")
-    seen = []
+    products = []
     print("  frames    MB  files  threads  CPU s  ms a frame", flush=True)
 
     def show(process):
         size, files, threads, cpu = figures_of(process)
-        each = 1e3 * cpu / max(1, len(seen))
-        print(f"{len(seen):8d} {size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {each:11.1f}")
+        each = 1e3 * cpu / max(1, len(products))
+        print(f"{len(products):8d} {size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {each:11.1f}")
         sys.stdout.flush()
 
     with watching(raw, results, work / "watch.log") as process:
         for path in observe(source, raw, every=options.every):
-            seen.append(results / paths.reduced_frame(path.relative_to(raw).as_posix()))
-            if len(seen) > _AHEAD:
-                until(seen[-_AHEAD].is_file, seen[-_AHEAD])
-            if len(seen) % options.show == 0:
+            products.append(results / paths.reduced_frame(path.relative_to(raw).as_posix()))
+            if len(products) > _MOST_AHEAD:
+                wait_until(products[-_MOST_AHEAD].is_file, products[-_MOST_AHEAD])
+            if len(products) % options.show == 0:
                 show(process)
-        for product in seen:
-            until(product.is_file, product)
+        for product in products:
+            wait_until(product.is_file, product)
         show(process)
-    again = run_ccdflow(raw, results, work / "after.log")
-    print(f"the run after it: {again.strip().splitlines()[-1]}", flush=True)
-    scratch = measure.empty(work / "scratch")
-    run_ccdflow(raw, scratch, work / "scratch.log")
-    names, count = differing(results, scratch)
+    log_after = run_ccdflow(raw, results, work / "after.log")
+    print(f"the run after it: {log_after.strip().splitlines()[-1]}", flush=True)
+    scratch_results = measure.empty(work / "scratch")
+    run_ccdflow(raw, scratch_results, work / "scratch.log")
+    names, count = differing_files(results, scratch_results)
     print(f"{count - len(names)} files are identical to those of a run from scratch")
     if names:
         raise measure.BenchmarkError(f"{len(names)} differ: {', '.join(names[:5])}")
@@ -149,60 +151,63 @@ def tiny(options, work):
 
 def lfc(options, work):
     """Let LFC-size frames of the sky arrive; print the seconds to the product and to the page."""
-    source, made = work / "lfc", work / "lfc-made"
+    source, first_results = work / "lfc", work / "lfc-made"
     raw, results = measure.empty(work / "lfc-raw"), measure.empty(work / "lfc-results")
     if not (work / "lfc-first.log").is_file():
         simulate_night(measure.empty(source), scale=options.scale)
-        run_ccdflow(source, measure.empty(made), work / "lfc-first.log")
+        run_ccdflow(source, measure.empty(first_results), work / "lfc-first.log")
     # Frames of an earlier call are in neither.
     shutil.copytree(source, raw, dirs_exist_ok=True)
-    shutil.copytree(made, results, dirs_exist_ok=True)
+    shutil.copytree(first_results, results, dirs_exist_ok=True)
     first = next((results / "calibrated").rglob("*.fits")).relative_to(results / "calibrated")
-    like = next(path for path in source.rglob(f"{first.name}*") if path.is_file())
-    folder, taken = raw / like.relative_to(source).parent, []
-    content = fits.open(like)
+    template = next(path for path in source.rglob(f"{first.name}*") if path.is_file())
+    folder, times = raw / template.relative_to(source).parent, []
+    content = fits.open(template)
     with watching(raw, results, work / "lfc-watch.log") as process:
-        until(lambda: (results / live_page.LIVE_SCRIPT).is_file(), "the watch")
+        wait_until(lambda: (results / live_page.LIVE_SCRIPT).is_file(), "the watch")
         for number in range(options.frames + 1):
             # Each frame has another pixel changed: no frame is a copy of another.
             content[0].data.flat[number] += 1
             target = folder / f"watched_{number:03}.fits"
             content.writeto(work / "next.fits", overwrite=True, output_verify="ignore")
-            before = figures_of(process)[3]
+            cpu_before = figures_of(process)[3]
             shutil.copyfile(work / "next.fits", target)
             product = paths.calibrated_frame(target.relative_to(raw).as_posix())
-            calibrated, shown, pause, written = _wait(results, product)
-            taken.append((calibrated, shown, figures_of(process)[3] - before))
-            if shown > _SLOW:
+            calibrated_seconds, shown_seconds, pause, written_files = _wait(results, product)
+            times.append((calibrated_seconds, shown_seconds, figures_of(process)[3] - cpu_before))
+            if shown_seconds > _SLOW_SECONDS:
                 print(
-                    f"{target.name}: {shown:.1f} s to the page, {taken[-1][2]:.1f} CPU s, longest"
-                    f" pause {pause:.1f} s; written: {', '.join(written)}"
+                    f"{target.name}: {shown_seconds:.1f} s to the page, {times[-1][2]:.1f} CPU s,"
+                    f" longest pause {pause:.1f} s; written: {', '.join(written_files)}"
                 )
     # The first frame finds the watch cold.
     names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")
-    for name, values in zip(names, zip(*taken[1:], strict=True), strict=True):
-        ordered = sorted(values)
+    for name, values in zip(names, zip(*times[1:], strict=True), strict=True):
+        sorted_values = sorted(values)
         print(
-            f"{name}: median {measure.median(ordered):.2f}, {ordered[0]:.2f} to {ordered[-1]:.2f}"
+            f"{name}: median {measure.median(sorted_values):.2f},"
+            f" {sorted_values[0]:.2f} to {sorted_values[-1]:.2f}"
         )
 
 
 def _wait(results, product):
     """Return seconds to a calibrated frame and to a later page, longest pause, files written."""
     start, path = time.time(), results / product
-    pause = until(path.is_file, product)
-    made = path.stat().st_mtime_ns
+    pause = wait_until(path.is_file, product)
+    time_of_product = path.stat().st_mtime_ns
 
     def is_shown():
         pages = (results / "nights").glob("*/report.html")
-        return max((page.stat().st_mtime_ns for page in pages), default=0) > made
+        return max((page.stat().st_mtime_ns for page in pages), default=0) > time_of_product
 
-    calibrated = time.time() - start
-    pause = max(pause, until(is_shown, f"the page with {product}"))
-    shown = time.time() - start
+    calibrated_seconds = time.time() - start
+    pause = max(pause, wait_until(is_shown, f"the page with {product}"))
+    shown_seconds = time.time() - start
     files = (file for file in results.rglob("*") if file.is_file())
-    written = [file.relative_to(results).as_posix() for file in files if _is_since(file, start)]
-    return calibrated, shown, pause, sorted(written)
+    written_files = [
+        file.relative_to(results).as_posix() for file in files if _is_since(file, start)
+    ]
+    return calibrated_seconds, shown_seconds, pause, sorted(written_files)
 
 
 def _is_since(file, start):

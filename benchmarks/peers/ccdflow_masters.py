@@ -63,13 +63,13 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
-    found = {name: members(options.frames, name) for name in ("bias", "dark", "flat")}
+    members_by_kind = {name: members(options.frames, name) for name in ("bias", "dark", "flat")}
     # A master is written while the next one is combined, as the workflow's jobs do it.
     with ThreadPoolExecutor(1) as writer:
-        written = []
+        jobs = []
 
-        def made(name, combine, **more):
-            frames, header = found[name]
+        def combine_kind(name, combine, **more):
+            frames, header = members_by_kind[name]
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
@@ -77,19 +77,22 @@ def main():
                 **more,
             )
             path = options.out / f"combined_{name}.fits"
-            written.append(writer.submit(save, path, result, errors=options.errors))
+            jobs.append(writer.submit(save, path, result, errors=options.errors))
             return result, header["EXPTIME"]
 
-        first, _ = made("bias", combine_biases)
-        bias = SubtractedMaster(first.image, uncertainty=first.uncertainty)
-        second, seconds = made("dark", combine_darks, bias=bias)
+        bias_result, _ = combine_kind("bias", combine_biases)
+        bias = SubtractedMaster(bias_result.image, uncertainty=bias_result.uncertainty)
+        dark_result, seconds = combine_kind("dark", combine_darks, bias=bias)
         dark = SubtractedMaster(
-            second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
+            dark_result.image,
+            uncertainty=dark_result.uncertainty,
+            seconds=seconds,
+            bias_subtracted=True,
         )
-        flats, header = found["flat"]
-        scaled = ScaledDark(dark, [header["EXPTIME"]] * len(flats))
-        made("flat", combine_flats, bias=bias, dark=scaled)
-        for job in written:
+        flats, header = members_by_kind["flat"]
+        scaled_dark = ScaledDark(dark, [header["EXPTIME"]] * len(flats))
+        combine_kind("flat", combine_flats, bias=bias, dark=scaled_dark)
+        for job in jobs:
             job.result()
 
 

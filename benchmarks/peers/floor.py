@@ -17,12 +17,20 @@ import numpy as np
 from isal import isal_zlib
 
 NY, NX = 4128, 2080
-KEEP = 2048
-OVERSCAN = 2055
-BLOCK = 128
-SLICE = 32
-CARD, UNIT = 80, 2880
-DROP = (b"BZERO   ", b"BSCALE  ", b"BIASSEC ", b"TRIMSEC ", b"BITPIX  ", b"NAXIS1  ", b"END     ")
+SCIENCE_COLUMNS = 2048
+FIRST_OVERSCAN = 2055
+BLOCK_ROWS = 128
+SLICE_ROWS = 32
+CARD_BYTES, UNIT_BYTES = 80, 2880
+DROPPED_KEYWORDS = (
+    b"BZERO   ",
+    b"BSCALE  ",
+    b"BIASSEC ",
+    b"TRIMSEC ",
+    b"BITPIX  ",
+    b"NAXIS1  ",
+    b"END     ",
+)
 
 
 class Worker:
@@ -31,9 +39,9 @@ class Worker:
     def __init__(self, frames, out):
         self.frames = frames
         self.out = out
-        self.raw = memoryview(bytearray(BLOCK * NX * 2))
-        self.native = np.empty((SLICE, KEEP), dtype=np.float32)
-        self.product = np.empty((BLOCK, KEEP), dtype=">f4")
+        self.raw = memoryview(bytearray(BLOCK_ROWS * NX * 2))
+        self.native = np.empty((SLICE_ROWS, SCIENCE_COLUMNS), dtype=np.float32)
+        self.product = np.empty((BLOCK_ROWS, SCIENCE_COLUMNS), dtype=">f4")
 
     def run(self):
         while True:
@@ -47,12 +55,12 @@ class Worker:
         with path.open("rb", buffering=0) as source, target.open("wb", buffering=0) as sink:
             stream = isal_zlib._GzipReader(source, 1 << 20)
             sink.write(reduced_header(read_header(stream)))
-            for top in range(0, NY, BLOCK):
-                rows = min(BLOCK, NY - top)
+            for top in range(0, NY, BLOCK_ROWS):
+                rows = min(BLOCK_ROWS, NY - top)
                 fill(stream, self.raw[: rows * NX * 2])
                 self.subtract(rows)
                 sink.write(self.product[:rows])
-            sink.write(bytes(-NY * KEEP * 4 % UNIT))
+            sink.write(bytes(-NY * SCIENCE_COLUMNS * 4 % UNIT_BYTES))
 
     def subtract(self, rows):
         """Reduce the rows in the raw buffer into the product buffer.
@@ -60,49 +68,49 @@ class Worker:
         BZERO is in the level as it is in the pixels, so it cancels and is never added.
         """
         raw = np.frombuffer(self.raw, dtype=">i2", count=rows * NX).reshape(rows, NX)
-        strip = raw[:, OVERSCAN:].astype(np.int16)
+        strip = raw[:, FIRST_OVERSCAN:].astype(np.int16)
         middle = strip.shape[1] // 2
         strip.partition(middle, axis=1)
         level = strip[:, middle, np.newaxis].astype(np.float32)
-        for top in range(0, rows, SLICE):
-            part = slice(top, min(top + SLICE, rows))
+        for top in range(0, rows, SLICE_ROWS):
+            part = slice(top, min(top + SLICE_ROWS, rows))
             native = self.native[: part.stop - top]
-            native[:] = raw[part, :KEEP]
+            native[:] = raw[part, :SCIENCE_COLUMNS]
             np.subtract(native, level[part], out=native)
             self.product[part] = native
 
 
 def fill(stream, view):
     """Read until a view is full."""
-    done = 0
-    while done < len(view):
-        count = stream.readinto(view[done:])
+    n_read = 0
+    while n_read < len(view):
+        count = stream.readinto(view[n_read:])
         if count == 0:
             raise EOFError("the frame is cut short")
-        done += count
+        n_read += count
 
 
 def read_header(stream):
     """Return the cards of a header, as bytes of a length that is a multiple of 2880."""
     header = bytearray()
     while True:
-        block = bytearray(UNIT)
+        block = bytearray(UNIT_BYTES)
         fill(stream, memoryview(block))
         header += block
-        if any(block[i : i + 8] == b"END     " for i in range(0, UNIT, CARD)):
+        if any(block[i : i + 8] == b"END     " for i in range(0, UNIT_BYTES, CARD_BYTES)):
             return bytes(header)
 
 
 def reduced_header(header):
     """Return the header of the product: other pixels, other width, the rest as it was."""
-    cards = [header[i : i + CARD] for i in range(0, len(header), CARD)]
-    kept = [card for card in cards if card[:8] not in DROP and card.strip()]
-    kept.insert(1, b"BITPIX  =                  -32")
-    at = next(i for i, card in enumerate(kept) if card.startswith(b"NAXIS2"))
-    kept.insert(at, b"NAXIS1  =                 2048")
-    kept.append(b"END")
-    text = b"".join(card.ljust(CARD) for card in kept)
-    return text + b" " * (-len(text) % UNIT)
+    cards = [header[i : i + CARD_BYTES] for i in range(0, len(header), CARD_BYTES)]
+    cards_kept = [card for card in cards if card[:8] not in DROPPED_KEYWORDS and card.strip()]
+    cards_kept.insert(1, b"BITPIX  =                  -32")
+    place = next(i for i, card in enumerate(cards_kept) if card.startswith(b"NAXIS2"))
+    cards_kept.insert(place, b"NAXIS1  =                 2048")
+    cards_kept.append(b"END")
+    text = b"".join(card.ljust(CARD_BYTES) for card in cards_kept)
+    return text + b" " * (-len(text) % UNIT_BYTES)
 
 
 def main():

@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-CLIP = {
+COMBINE_OPTIONS = {
     "method": "average",
     "sigma_clip": True,
     "sigma_clip_low_thresh": 5,
@@ -22,7 +22,7 @@ CLIP = {
     "sigma_clip_func": np.ma.median,
     "mem_limit": 350e6,
 }
-TOLERANCE = 0.5  # seconds between a frame's exposure and its dark's
+MOST_SECONDS_APART = 0.5  # seconds between a frame's exposure and its dark's
 
 
 def reduced(ccd):
@@ -31,13 +31,15 @@ def reduced(ccd):
     return ccdproc.trim_image(ccd[:, :-32])
 
 
-def plain(name):
+def uncompressed_name(name):
     # A .gz name would make astropy compress, at over a minute a frame.
     return name.removesuffix(".gz")
 
 
-def combine(paths, out, **more):
-    combined = ccdproc.combine(paths, unit="adu", sigma_clip_dev_func=mad_std, **CLIP, **more)
+def combine(paths, out, **options):
+    combined = ccdproc.combine(
+        paths, unit="adu", sigma_clip_dev_func=mad_std, **COMBINE_OPTIONS, **options
+    )
     combined.meta["combined"] = True
     combined.write(out)
     return combined
@@ -56,7 +58,7 @@ def frames(folder, imagetyp):
 def nearest_dark(ccd, darks):
     seconds = ccd.header["EXPTIME"]
     nearest = min(darks, key=lambda time: abs(time - seconds))
-    if abs(nearest - seconds) > TOLERANCE:
+    if abs(nearest - seconds) > MOST_SECONDS_APART:
         raise RuntimeError(f"no dark of {seconds} s: the nearest is {nearest} s")
     return darks[nearest]
 
@@ -73,10 +75,10 @@ def inverse_median(image):
 def main():
     raw, out = Path(sys.argv[1]), Path(sys.argv[2])
     for ccd, name in frames(raw, "BIAS"):
-        reduced(ccd).write(out / plain(name))
+        reduced(ccd).write(out / uncompressed_name(name))
     combine(files_of(out, imagetyp="BIAS"), out / "combined_bias.fits")
     for ccd, name in frames(raw / "darks", "DARK"):
-        reduced(ccd).write(out / plain(name))
+        reduced(ccd).write(out / uncompressed_name(name))
     summary = ccdproc.ImageFileCollection(out).summary
     times = sorted(set(summary["exptime"][summary["imagetyp"] == "DARK"]))
     darks = {
@@ -86,7 +88,7 @@ def main():
         for time in times
     }
     for ccd, name in frames(raw, "FLATFIELD"):
-        without_dark(reduced(ccd), darks).write(out / f"flat-{plain(name)}")
+        without_dark(reduced(ccd), darks).write(out / f"flat-{uncompressed_name(name)}")
     summary = ccdproc.ImageFileCollection(out).summary
     filters = sorted(set(summary["filter"][summary["imagetyp"] == "FLATFIELD"]))
     flats = {}
@@ -97,7 +99,7 @@ def main():
     for ccd, name in frames(raw, "OBJECT"):
         ccd = without_dark(reduced(ccd), darks)
         ccd = ccdproc.flat_correct(ccd, flats[ccd.header["FILTER"]])
-        CCDData(ccd.data, unit="adu", header=ccd.header).write(out / plain(name))
+        CCDData(ccd.data, unit="adu", header=ccd.header).write(out / uncompressed_name(name))
 
 
 if __name__ == "__main__":

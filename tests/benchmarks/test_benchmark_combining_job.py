@@ -22,7 +22,7 @@ def measurement(wall, user):
 def results(**times):
     return [
         combining_job.Result(
-            contender=name.replace("_py", ".py"), measured=measurement(*each), difference=0.0
+            contender=name.replace("_py", ".py"), measurement=measurement(*each), difference=0.0
         )
         for name, runs in times.items()
         for each in runs
@@ -37,11 +37,11 @@ def test_the_bar_is_of_whole_commands_and_the_start_is_measured_apart():
         rebuilt=[(6.0, 6.0)],
     )
     wall, cpu = combining_job.bars(measured)
-    assert wall.measured == pytest.approx(6.3 / 4.2)
-    assert cpu.measured == pytest.approx(6.1 / 5.1)
+    assert wall.value == pytest.approx(6.3 / 4.2)
+    assert cpu.value == pytest.approx(6.1 / 5.1)
     assert (wall.limit, wall.verdict, cpu.verdict) == (1.2, "MISSED", "reached")
     lines = combining_job.table(measured).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == list(combining_job.WHAT)
+    assert [line.split("|")[1].strip() for line in lines[2:]] == list(combining_job.DESCRIPTIONS)
     assert "nothing left to do" in lines[4]
 
 

@@ -117,7 +117,7 @@ def test_the_floor_makes_the_frame_the_check_expects(lfc_frame, tmp_path):
 
 
 def test_one_wrong_pixel_is_found(lfc_frame, tmp_path):
-    wrong = frames.expected(lfc_frame)
+    wrong = frames.numpy_reduction(lfc_frame)
     wrong[17, 5] = np.nextafter(wrong[17, 5], np.float32(np.inf))
     path = tmp_path / "out.fits"
     fits.writeto(path, wrong)
@@ -140,18 +140,18 @@ def measurement(wall, peak=5e8):
 def test_frame_bars_compare_the_time_a_frame_of_the_median_run():
     def result(name, wall, count=200):
         return frames.Result(
-            contender=name, frames=count, measured=measurement(wall), settled=0.0, written=0
+            contender=name, frames=count, measurement=measurement(wall), settled=0.0, written=0
         )
 
     runs = [result("ccdflow", wall) for wall in (30.0, 10.0, 20.0)]
     runs += [result("guide", 20.0, count=20), result("floor", 10.0), result("iraf", 39.0)]
     bars = {bar.name: bar for bar in frames.bars(measure.typical(runs))}
-    assert bars["faster than the guide's loop"].measured == pytest.approx(10.0)
-    assert bars["time of the floor"].measured == pytest.approx(2.0)
+    assert bars["faster than the guide's loop"].value == pytest.approx(10.0)
+    assert bars["time of the floor"].value == pytest.approx(2.0)
     assert bars["time of the floor"].verdict == "MISSED"
     assert bars["faster than IRAF with pigz"].verdict == "MISSED"
     assert bars["faster than one process a frame"].verdict == "not measured"
-    assert bars["peak memory"].measured == pytest.approx(500)
+    assert bars["peak memory"].value == pytest.approx(500)
 
 
 def test_agreement_is_in_units_of_the_largest_member():
@@ -170,7 +170,7 @@ def step(name, nights, made, wall, peak=1e8):
     measured = measure.Measurement(
         wall=wall, user=0.0, system=0.0, peak_tree=0, peak_main=int(peak), log=Path("log")
     )
-    return scale.Step(name=name, nights=nights, frames=1, made=made, measured=measured)
+    return scale.Step(name=name, nights=nights, frames=1, n_made=made, measurement=measured)
 
 
 def test_scale_bars_take_the_steps_of_the_right_archive():
@@ -186,11 +186,11 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
         step("dry run", 1000, 0, 21.0, peak=5e8),
     ]
     cost, idle, dry_run, new, memory = scale.bars(steps, nights=100, few=10, many=1000)
-    assert (cost.measured, cost.verdict) == (pytest.approx(1.5), "MISSED")
-    assert (idle.measured, idle.verdict) == (3.0, "reached")
-    assert (dry_run.measured, dry_run.verdict) == (21.0, "MISSED")
-    assert (new.limit, new.measured, new.verdict) == (pytest.approx(5.4), 6.0, "MISSED")
-    assert memory.measured == pytest.approx(500)
+    assert (cost.value, cost.verdict) == (pytest.approx(1.5), "MISSED")
+    assert (idle.value, idle.verdict) == (3.0, "reached")
+    assert (dry_run.value, dry_run.verdict) == (21.0, "MISSED")
+    assert (new.limit, new.value, new.verdict) == (pytest.approx(5.4), 6.0, "MISSED")
+    assert memory.value == pytest.approx(500)
 
 
 def test_grown_bars_take_the_night_alone_from_the_new_one():
@@ -201,10 +201,10 @@ def test_grown_bars_take_the_night_alone_from_the_new_one():
         step("that night alone", 10000, 100, 12.0),
     ]
     *_, idle, memory, floor, late, new = grown.bars(steps, [10000])
-    assert (idle.measured, idle.verdict) == (17.0, "reached")
-    assert (memory.measured, floor.verdict) == (500, "not measured")
-    assert (late.measured, late.verdict) == (26.0, "MISSED")
-    assert (new.measured, new.verdict) == (19.5, "reached")
+    assert (idle.value, idle.verdict) == (17.0, "reached")
+    assert (memory.value, floor.verdict) == (500, "not measured")
+    assert (late.value, late.verdict) == (26.0, "MISSED")
+    assert (new.value, new.verdict) == (19.5, "reached")
 
 
 def test_bars_of_scales_that_were_not_run_are_not_measured():
@@ -225,7 +225,7 @@ class Sums:
 def test_calls_are_counted_in_cpu_seconds_and_give_their_results(monkeypatch):
     monkeypatch.setattr(Sums, "add", Sums.add)  # put back at the end
     seconds = []
-    counted_sheet.count(Sums, "add", seconds)
+    counted_sheet.count_calls(Sums, "add", seconds)
     assert [Sums().add(value) for value in (1, 2)] == [2, 3]
     time.sleep(0.05)
     assert len(seconds) == 2
@@ -244,7 +244,7 @@ def test_the_contact_sheets_share_is_that_of_a_frame_alone(tmp_path):
         run = measure.Measurement(
             wall=cpu, user=cpu, system=0.0, peak_tree=0, peak_main=0, log=path
         )
-        return frames.Result(contender=name, frames=count, measured=run, settled=0.0, written=0)
+        return frames.Result(contender=name, frames=count, measurement=run, settled=0.0, written=0)
 
     line = f"of 20 frames\n{counted_sheet.LINE.format(0.04)}\n"
     chosen = {
@@ -254,9 +254,9 @@ def test_the_contact_sheets_share_is_that_of_a_frame_alone(tmp_path):
     }
     bars = {bar.name: bar for bar in frames.bars(chosen)}
     # 2 ms of 100 ms.
-    assert bars["contact sheet, of the frames' CPU time"].measured == pytest.approx(2.0)
+    assert bars["contact sheet, of the frames' CPU time"].value == pytest.approx(2.0)
     assert bars["contact sheet, of the frames' CPU time"].verdict == "reached"
-    assert bars["everything beside the frames alone"].measured == pytest.approx(1.55)
+    assert bars["everything beside the frames alone"].value == pytest.approx(1.55)
     assert bars["everything beside the frames alone"].verdict == "MISSED"
     del chosen["ccdflow, sheet"]
     verdicts = {bar.name: bar.verdict for bar in frames.bars(chosen)}

@@ -52,7 +52,7 @@ def test_wrong_frames_stop_the_run(tmp_path):
         difference, level = guide_night.compare(folder, reference)
         guide_night.check(
             guide_night.Result(
-                contender="ccdflow", measured=measured, difference=difference, level=level
+                contender="ccdflow", measurement=measured, difference=difference, level=level
             )
         )
         return difference, level
@@ -73,9 +73,9 @@ def test_the_bar_is_five_times_the_notebooks(tmp_path):
         measured = measure.Measurement(
             wall=wall, user=wall, system=0, peak_tree=8e8, peak_main=8e8, log=tmp_path
         )
-        return guide_night.Result(contender=name, measured=measured, difference=None, level=None)
+        return guide_night.Result(contender=name, measurement=measured, difference=None, level=None)
 
     runs = [result("guide", 60.0), *(result("ccdflow", wall) for wall in (13.0, 11.0, 12.0))]
     first, memory = guide_night.bars(measure.typical(runs))
-    assert (first.measured, first.verdict) == (5.0, "reached")
-    assert (memory.measured, memory.verdict) == (800.0, "reached")
+    assert (first.value, first.verdict) == (5.0, "reached")
+    assert (memory.value, memory.verdict) == (800.0, "reached")
