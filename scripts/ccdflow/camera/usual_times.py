@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ccdflow.camera.agreement import (
     AHEAD_SCALES,
@@ -117,11 +118,19 @@ def _dated_cards(reader):
         year, month, day, hours, minutes, seconds, comment = match.groups()
         if meaning_of(keyword, comment or "") == "local":
             raise ValueError(_UNUSUAL)
-        midnight = datetime(int(year), int(month), int(day))
-        if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
-            raise ValueError(_UNUSUAL)
+        midnight = _midnight(year, month, day)
         stamps.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
     return stamps
+
+
+# The frames of a night have two days.
+@lru_cache(maxsize=64)
+def _midnight(year, month, day):
+    """Return the begin of a day by its digits."""
+    midnight = datetime(int(year), int(month), int(day))
+    if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
+        raise ValueError(_UNUSUAL)
+    return midnight
 
 
 def _cards_of_clocks(reader):

@@ -7,8 +7,13 @@ import zlib
 from isal import igzip, igzip_lib, isal_zlib
 
 from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long_error
+from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, has_end_card
 from ccdflow.files.streams import CHUNK, FIRST_SLICE, Slices, StreamUnpacker
 
+# Bytes of a header that are inflated ahead: nearly all are shorter, and many wait at once.
+_MOST_AHEAD = 20 * FITS_BLOCK_BYTES
+# The usual card of an HDU without data.
+_NO_DATA = b"NAXIS   =                    0"
 GZIP_MAGIC = b"\x1f\x8b"
 """The first bytes of a gzip file."""
 
@@ -31,18 +36,11 @@ class RawStream:
         The name that errors carry.
     packed : bool
         Whether the file is of gzip; otherwise its bytes are given as they are.
-    start : bytes, optional
-        The first bytes of a packed file, as far as they were read already.
-
-    Attributes
-    ----------
-    crc : int
-        CRC-32 of the bytes inflated so far.
-    end_seen : bool
-        Whether the last byte was inflated.
+    first : InflatedStart, optional
+        Of a packed file.
     """
 
-    def __init__(self, file, path, packed, start=b""):
+    def __init__(self, file, path, packed, first=None):
         self._file = file
         self._path = path
         self._unpacker, self._packed = None, packed
@@ -50,7 +48,7 @@ class RawStream:
         self._start = 0
         self.crc = 0
         self.end_seen = False
-        self._first = _InflatedStart(start if packed else b"")
+        self._first = first
 
     def _begin(self):
         """Make the unpacker of a packed file: most files are not read so far."""
@@ -86,8 +84,8 @@ class RawStream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if first := self._first.read_at(offset, size):
-            return first
+        if self._first is not None and (inflated := self._first.at(offset, size)):
+            return inflated
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
             self._buffer += self._read_more(step)
             drop = min(offset - self._start, len(self._buffer))
@@ -118,8 +116,8 @@ class RawStream:
         return count
 
 
-class _InflatedStart:
-    """The inflated first bytes of a gzip file, as far as somebody asks for them.
+class InflatedStart:
+    """The inflated bytes of a gzip file's first ones, as far as somebody asks for them.
 
     Most headers end here, and the pixels behind them take longer to inflate than they do. For a
     few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
@@ -127,14 +125,26 @@ class _InflatedStart:
     Parameters
     ----------
     start : bytes
-        The first bytes of the file; b"" for none.
+        The first bytes of the file.
     """
 
     def __init__(self, start):
         self._packed, self._inflate = start[:FIRST_SLICE], zlib.decompressobj(31)
         self._inflated = b""
 
-    def read_at(self, offset, size):
+    def inflate_header(self):
+        """Inflate the first header, as far as it lies here; `at` has it then."""
+        for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
+            block = self.at(place, FITS_BLOCK_BYTES)
+            if not block:
+                return
+            if has_end_card(block):
+                if _NO_DATA not in self._inflated:
+                    # Pixels follow, not another header: the decompressor takes 40 kB.
+                    self._packed, self._inflate = b"", None
+                return
+
+    def at(self, offset, size):
         """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged."""
         missing_bytes = offset + size - len(self._inflated)
         if missing_bytes > 0 and self._packed:

@@ -38,7 +38,7 @@ from ccdflow.files.fits_structure import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, RawStream, fill
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, InflatedStart, RawStream, fill
 from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
@@ -131,6 +131,8 @@ class RawFile(io.RawIOBase):
         self._start = file.read(FIRST_SLICE)
         self._packed = self._start.startswith(GZIP_MAGIC)
         self._packing = None if self._packed else packing_of(self._start)
+        # What `read_ahead` has read of a gzip file.
+        self._trailer = self._inflated = None
         self._begin(())
 
     def _begin(self, hdus):
@@ -146,6 +148,20 @@ class RawFile(io.RawIOBase):
         if self._packing:
             return UnpackedFile(self._file, self._name, self._packing)
         return GzipFile(self._file) if self._packed else self._file
+
+    def read_ahead(self):
+        """Read what most layouts need of the disk, and inflate the first header of a gzip file.
+
+        Raises
+        ------
+        FrameError
+            If the file cannot be read, or is too short for gzip.
+        """
+        if self._packed:
+            with raw_file_errors(self._name):
+                self._trailer = _gzip_trailer(self._file, self.stamp[0], self._name)
+                self._inflated = InflatedStart(self._start)
+                self._inflated.inflate_header()
 
     def layout(self, *, memory=None, whole=True):
         """Return the layout by the headers, inflating no more of the file than they need.
@@ -177,10 +193,14 @@ class RawFile(io.RawIOBase):
     def _layout(self, memory, whole):
         """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
-        crc, promised = _gzip_trailer(self._file, size, name) if self._packed else (None, size)
+        crc, promised, inflated = None, size, None
+        if self._packed:
+            crc, promised = self._trailer or _gzip_trailer(self._file, size, name)
+            inflated = self._inflated or InflatedStart(self._start)
+            self._trailer = self._inflated = None
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
-        stream = RawStream(source, name, self._packed, self._start)
+        stream = RawStream(source, name, self._packed, inflated)
         if self._packing:
             # Files of bzip2 and xz do not state their unpacked length.
             promised = math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,7 @@ from ccdflow.run.lines.progress import BatchCount
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import Facts, Row, digest
 from ccdflow.run.session import Session
+from ccdflow.run.under_snakemake.job_list import JobList
 
 FRAME, BIAS, PICTURE, QUALITY, PAGE, INDEX = (
     "frame", "bias", "picture", "quality", "page", "index",
@@ -454,3 +456,21 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
     assert batch_work.tally(again.context) == BatchCount(0, 0, 0)
+
+
+def test_a_batch_stands_for_the_batches_that_it_waits_for():
+    """Snakemake is given few records for a job that needs hundreds of products."""
+    first = batch_splitting.Batch("a", "1", ("a1", "a2"), Size())
+    second = batch_splitting.Batch("b", "2", ("b1",), Size(), (first.done,))
+    third = batch_splitting.Batch("c", "3", ("c1",), Size(), (second.done,))
+    other = batch_splitting.Batch("d", "4", ("d1",), Size())
+    job = Job("page", "page", "key", "new", "", (), 0, ())
+    session = SimpleNamespace(context=None, plan=SimpleNamespace(jobs={"page": job}))
+    jobs = JobList("results", session, (first, second, third, other))
+    assert jobs.records_of(("a1", "c1", "a2", "d1", "page", "current")) == [
+        f"results/{third.done}", f"results/{other.done}", f"results/{job.done}",
+    ]  # fmt: skip
+    assert jobs.records_of(("a1", "b1")) == [f"results/{second.done}"]
+    assert jobs.records_of(("a1", "a2", "d1")) == [
+        f"results/{first.done}", f"results/{other.done}",
+    ]  # fmt: skip

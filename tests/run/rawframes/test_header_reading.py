@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from astropy.io import fits
 from forgetful_rows import rows_read, rows_read_without_memory
+from header_fuzz import body, card, frame, header, pixels, three_hdus, top, usual
 from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 
 from ccdflow.camera import facts
@@ -125,6 +126,54 @@ def test_an_error_of_the_cards_comes_before_one_of_the_pixels(sandbox, monkeypat
     (read,) = reader.read_rows(known)
     assert (read.row.status, read.row.reason) == ("set aside", "no such geometry")
     assert read.geometry is None
+
+
+def test_a_file_that_cannot_be_closed_costs_no_other_its_row(sandbox, monkeypatch):
+    """Files are open at once: an error on closing one is of that file."""
+    alone = rows(sandbox)
+    close, odd = rawfile.RawFile.close, "n0/00.fits.gz"
+
+    def failing(raw):
+        close(raw)
+        if raw._name == odd:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(rawfile.RawFile, "close", failing)
+    settings = settings_of(sandbox)
+    reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
+    read = reader.read_rows([(file, at, None) for file, at in list_raw(sandbox.raw).items()])
+    statuses = {found.row.file: found.row.status for found in read}
+    assert statuses.pop(odd) == "set aside"
+    assert statuses == {file: row.status for file, row in alone.rows.items() if file != odd}
+
+
+def test_a_header_is_read_the_same_with_reading_ahead_and_without(tmp_path):
+    """Of images behind an empty HDU, of long headers, of damaged and of plain files."""
+    long_header = header([*top(), *(card(f"KEY{number}", str(number)) for number in range(900))])
+    files = {
+        "one.fits.gz": gzip.compress(frame(pixels(0), usual()), mtime=0),
+        "plain.fits": frame(pixels(0), usual()),
+        "three.fits.gz": gzip.compress(three_hdus()[0], mtime=0),
+        "long.fits.gz": gzip.compress(long_header + body(pixels(0)), mtime=0),
+        "damaged.fits.gz": gzip.compress(frame(pixels(0), usual()), mtime=0)[:200] + bytes(300),
+        "short.gz": gzip.compress(b"")[:10],
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        found = []
+        for is_ahead in (False, True):
+            try:
+                with rawfile.open_raw(path) as raw:
+                    if is_ahead:
+                        raw.read_ahead()
+                    layout = raw.layout()
+                    texts = [header.texts for header in raw.headers]
+                    found.append((layout, texts, raw.layout()))
+            except FrameError as error:
+                found.append((type(error), str(error)))
+        assert found[0] == found[1]
+    assert len(found) == 2
 
 
 def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ class _ReadValues:
     geometry, recipe : dict of str to object, or None
         In canonical form.
     raw : ccdflow.files.rawfile.RawFile or None
-        Closed; None where the file could not be opened.
+        Closed once its headers are read; None where the file could not be opened.
     headers : sequence of ccdflow.files.rawheader.RawHeader
         Of all HDUs; () where not all could be read.
     error : Exception or None
@@ -113,8 +113,8 @@ class RawRowReader:
         A file that was known and has new times is inflated to its end: its fingerprint may be the
         old one though its middle is damaged.
 
-        All files are read before the first card is looked at: by turns, the system's work and that
-        of the cards would push each other out of the processor's caches, a quarter of the time.
+        First all files are opened, then all headers are split into cards, then all cards are looked
+        at: by turns, these would push each other out of the processor's caches.
 
         Parameters
         ----------
@@ -126,20 +126,21 @@ class RawRowReader:
         -------
         list of ReadRow
         """
-        rows, opened, cards = [], [], 0
-        for known in files:
-            file, _, earlier_row = known
-            read = self._open(file, earlier_row)
-            opened.append((known, read))
-            cards += sum(map(len, read.raw.headers)) if read.raw is not None else 0
+        opened = [(known, self._open(known[0])) for known in files]
+        rows, waiting, cards = [], [], 0
+        for known, read in opened:
+            if read.raw is not None:
+                self._read_headers(read, before=known[2])
+                cards += sum(map(len, read.raw.headers))
+            waiting.append((known, read))
             if cards > _MOST_CARDS:
-                rows += self._rows_read(opened)
-                opened, cards = [], 0
-        return rows + self._rows_read(opened)
+                rows += self._rows_read(waiting)
+                waiting, cards = [], 0
+        return rows + self._rows_read(waiting)
 
-    def _rows_read(self, opened):
-        """Return the `ReadRow` of each (file as `read_rows` takes it, what `_open` returned)."""
-        return [self._row_read(*known, read) for known, read in opened]
+    def _rows_read(self, read):
+        """Return the `ReadRow` of each (file as `read_rows` takes it, its `_ReadValues`)."""
+        return [self._row_read(*known, values) for known, values in read]
 
     def _row_read(self, file, stamp, earlier_row, read):
         """Return the `ReadRow` of a file whose headers were read.
@@ -149,7 +150,7 @@ class RawRowReader:
         file, stamp, earlier_row
             Of the file, as `read_rows` takes them.
         read : _ReadValues
-            As `_open` returns it; the values of the cards are added.
+            With the headers; the values of the cards are added.
         """
         if read.headers:
             self._read_cards(file, read)
@@ -180,31 +181,41 @@ class RawRowReader:
             row = replace(row, stamp=())
         return ReadRow(row, read.geometry, read.recipe, traceback)
 
-    def _open(self, file, earlier_row):
-        """Return the `_ReadValues` of a file without those of its cards; its file is closed.
-
-        Parameters
-        ----------
-        file : str
-        earlier_row : Row or None
-            See `read_rows`.
-        """
+    def _open(self, file):
+        """Return the `_ReadValues` of a file that is open, and whose first bytes are read."""
         read = _ReadValues({})
         try:
             check_name(file)
             with file_errors.raw_file_errors(file):
-                raw = read.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
-            with raw:
-                read.values["stamp"] = raw.stamp
-                layout = raw.layout(memory=self.settings.frame_memory)
-                read.values["fingerprint"] = layout.fingerprint
-                read.headers = layout.headers
-                if not layout.is_checked:
-                    read.values["packed"] = self._check_pixels(raw, layout, earlier_row)
+                read.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
+            read.values["stamp"] = read.raw.stamp
+            read.raw.read_ahead()
         # Nothing that a file holds may cost another one its row.
         except Exception as error:
             read.error = error
         return read
+
+    def _read_headers(self, read, *, before):
+        """Add the headers of a file that is open, and close it.
+
+        Parameters
+        ----------
+        read : _ReadValues
+            As `_open` returns it; changed in place.
+        before : Row or None
+            See `read_rows`.
+        """
+        try:
+            with read.raw as raw:
+                if read.error is not None:
+                    return
+                layout = raw.layout(memory=self.settings.frame_memory)
+                read.values["fingerprint"] = layout.fingerprint
+                read.headers = layout.headers
+                if not layout.is_checked:
+                    read.values["packed"] = self._check_pixels(raw, layout, before)
+        except Exception as error:
+            read.error = error
 
     def _read_cards(self, file, read):
         """Add the values that the cards of a file give; an error in them comes before any other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from itertools import chain
 from urllib.parse import unquote
 
 from ccdflow import paths
@@ -31,12 +31,17 @@ class JobList:
         self._batches = batches
         self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
         # By product; a page needs hundreds of products, and few batches make them.
-        self._record_of_batch = {
-            product: record
-            for batch in batches
-            for record in (self.record_of_batch(batch),)
-            for product in batch.products
-        }
+        self._record_of_batch = {}
+        # By the record of a batch, those of all batches that it waits for.
+        self._earlier_records = {}
+        for batch in batches:
+            record = self.record_of_batch(batch)
+            self._record_of_batch.update(dict.fromkeys(batch.products, record))
+            before = [f"{results}/{each}" for each in batch.before]
+            self._earlier_records[record] = {
+                *before,
+                *chain.from_iterable(map(self._earlier_records.__getitem__, before)),
+            }
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -67,7 +72,11 @@ class JobList:
         return self.records_of(self.job(product).needs)
 
     def records_of(self, products):
-        """Return the records of those products that this run makes."""
+        """Return the records of those products that this run makes.
+
+        The record of a batch stands for those of the batches that it waits for: Snakemake takes
+        half a millisecond for each record that a job needs.
+        """
         jobs, record_of_batch, records = self._plan.jobs, self._record_of_batch, {}
         for product in products:
             record = record_of_batch.get(product)
@@ -75,7 +84,8 @@ class JobList:
                 records[record] = None
             elif product in jobs:
                 records[self.record_of(jobs[product])] = None
-        return list(records)
+        earlier = set().union(*(self._earlier_records.get(record, ()) for record in records))
+        return [record for record in records if record not in earlier]
 
     def targets(self):
         """Return the records of all batches, and of all jobs outside them."""
