@@ -307,7 +307,7 @@ def _session_of_all_nights(run_start):
         outdated=outdated,
         cameras=run_start.reading.cameras,
     )
-    planned = plan.make_plan(context, forced, records=files)
+    planned = plan.make_plan(context, forced, records=files, is_dry=request.is_dry)
     session = Session(planned, request.is_dry, run_start.lock, busy, awaited=run_start.awaited)
     if spoilers := _busy_with_current(context, busy, files) - run_start.awaited:
         run_start, _ = _wait_for_earlier(run_start, spoilers)

@@ -223,7 +223,7 @@ def _batch_of_jobs(context, name, jobs, before):
     before : list of Batch
         Batches whose records it waits for.
     """
-    key = digest([[job.product, job.key, job.attempt] for job in jobs])
+    key = digest([[job.product, job.key_in_name, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _total_size(context, jobs)
     return Batch(name, key, products, size, tuple(each.done for each in before))
