@@ -69,12 +69,16 @@ def split(session, *, each_night, write=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    parts, home = _jobs_of_batches(
-        session.plan, jobs_by_kind, most_jobs, each_night, gather=each_night
+    frames = _split_nights(
+        _jobs_by_night(jobs_by_kind.pop(session.context.chain.first.name)), most_jobs, each_night
     )
-    if not each_night and sum(map(len, jobs_by_kind.values())) - len(home) > most_jobs:
+    parts, home = _jobs_of_batches(
+        session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=each_night
+    )
+    count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
+    if not each_night and count - len(home) > most_jobs:
         parts, home = _jobs_of_batches(
-            session.plan, jobs_by_kind, most_jobs, each_night, gather=True
+            session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     planned = session.plan.jobs
@@ -127,13 +131,16 @@ def _jobs_by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
+def _jobs_of_batches(planned, frames, jobs_by_kind, most_jobs, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     planned : ccdflow.run.plan.Plan
+    frames : dict of str to list of ccdflow.run.job.Job
+        The frames of each batch, to which other jobs are joined.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
+        Those of the kinds after frames.
     most_jobs : int
         Jobs in a batch of several nights, at most.
     each_night : bool
@@ -141,10 +148,9 @@ def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
     gather : bool
         Whether jobs that need several batches get batches of their own.
     """
-    frames, *later_kinds = jobs_by_kind.items()
-    parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, each_night)
+    parts = {name: list(jobs) for name, jobs in frames.items()}
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind, staged in later_kinds:
+    for kind, staged in jobs_by_kind.items():
         unjoined = _join_batch(staged, planned.jobs, parts, home)
         if not gather:
             continue
