@@ -16,13 +16,12 @@ from ccdflow.kinds.reducing.frame_sources import frame_key
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker, value_picker
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker
 
 # Temperatures further apart, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
 # The night of a group whose members are of several nights.
 _ALL_NIGHTS = "all"
-_type_of = value_picker("type")
 
 
 class GroupKey(NamedTuple):
@@ -101,8 +100,8 @@ def _rows_by_header(kind, context):
         # nights.
         is_of_one_night = is_by_night or row.is_undated
         values = values_of(row.facts)
-        # Numbers that are equal may be written in two ways: 1 and 1.0.
-        alike = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(type, values))
+        # Equal numbers may be written in two ways: 1 and 1.0, 0.0 and -0.0.
+        alike = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(str, values))
         rows = rows_by_values.get(alike)
         if rows is None:
             key = _key_of_row(context, row, names, is_of_one_night=is_of_one_night)
@@ -251,7 +250,7 @@ def possible_members(kind, context):
     rows = [
         row
         for row in context.store.rows.values()
-        if _type_of(row.facts.values()) == kind.type
+        if row.facts["type"] == kind.type
         and row.status in (OK, SET_ASIDE)
         and row.geometry
         and is_of_enabled_type(row, context.settings)
