@@ -233,7 +233,12 @@ def calibrated_frame(frame):
     >>> calibrated_frame("darks/ccd.013.0.fits.gz")
     'calibrated/darks/ccd.013.0.fits'
     """
-    return "calibrated/" + reduced_frame(frame).removeprefix("reduced/")
+    return calibrated_of_reduced(reduced_frame(frame))
+
+
+def calibrated_of_reduced(product):
+    """Return the path of the calibrated frame that a reduced frame becomes."""
+    return "calibrated/" + product.removeprefix("reduced/")
 
 
 def home_of(folder):

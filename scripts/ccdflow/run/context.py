@@ -40,7 +40,18 @@ _REFUSALS_KEY = (Lookup.REFUSALS,)
 
 # Results are kept: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
-calibrated_product = cache(paths.calibrated_frame)
+
+
+@cache
+def calibrated_product(file):
+    """Return the path of a raw frame's calibrated frame, by that of its reduced one.
+
+    Examples
+    --------
+    >>> calibrated_product("darks/ccd.013.0.fits.gz")
+    'calibrated/darks/ccd.013.0.fits'
+    """
+    return paths.calibrated_of_reduced(reduced_product(file))
 
 
 def forget_names():

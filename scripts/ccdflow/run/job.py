@@ -44,13 +44,47 @@ class Job:
     @property
     def done(self):
         """The record's path relative to the results folder."""
-        return paths.done_record(self.product, self.key, self.attempt)
+        return paths.done_record(self.product, self.key_in_name, self.attempt)
+
+    @property
+    def key_in_name(self):
+        """The key in the name of the record."""
+        return self.key
 
     @classmethod
     def from_dict(cls, values):
         """Return a job from its `dataclasses.asdict`, after JSON."""
         needs, spare = tuple(values["needs"]), tuple(values.get("spare", ()))
         return cls(**{**values, "needs": needs, "spare": spare})
+
+
+class UnhashedJob(Job):
+    """A job of a dry run whose key is made when somebody asks for it.
+
+    No record is of its product, so that no key is compared to know that it is new. The name of its
+    record, which nobody writes, is without the key.
+
+    Parameters
+    ----------
+    key : callable
+        Called without an argument, once; returns the key.
+    """
+
+    @property
+    def key(self):
+        """The hash of the basis."""
+        if callable(self.__dict__["key"]):
+            self.__dict__["key"] = self.__dict__["key"]()
+        return self.__dict__["key"]
+
+    @key.setter
+    def key(self, value):
+        self.__dict__["key"] = value
+
+    @property
+    def key_in_name(self):
+        """A word instead of the key: it stays the same when the key is made."""
+        return "new"
 
 
 class RemarkKind(StrEnum):

@@ -13,13 +13,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import filterfalse
 from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.job import Job
+from ccdflow.run.job import Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
@@ -68,13 +69,15 @@ class Plan:
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
-        needed_products, pending = set(), list(products)
+        wanted, pending = set(), list(products)
         while pending:
             job = self.jobs.get(pending.pop())
-            if job is not None and job.product not in needed_products:
-                needed_products.add(job.product)
+            if job is not None and job.product not in wanted:
+                wanted.add(job.product)
                 pending += set(job.needs) - set(job.spare)
-        for product in set(self.jobs) - needed_products:
+                # A key that is made later would be made without the jobs that are left out here.
+                _ = job.key
+        for product in set(self.jobs) - wanted:
             del self.jobs[product]
 
 
@@ -108,8 +111,8 @@ class WantedProduct:
     night : str
         The night that it belongs to, '' for none.
     basis : dict, callable or None
-        The sources of the product; or a function that returns them, where the key is given. None
-        for a product with a key that the ledger does not know (`Planner.want_all`).
+        The sources of the product; or a function that returns them, where they are not always
+        needed. None for a product with a key that the ledger does not know (`Planner.want_all`).
     needs : iterable of str
         Products that come first.
     spare : iterable of str
@@ -135,7 +138,7 @@ class WantedProduct:
     is_open: bool = False
 
 
-def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
+def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=False):
     """Compare the products wanted with those on the disk.
 
     Parameters
@@ -151,6 +154,8 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
         Paths of the records that are in the ledger and still on the disk (default: all on the
         disk). One that a job of an earlier run leaves later is the record of the job that is
         planned here for the same product and key, which is not to be done a second time.
+    is_dry : bool
+        Whether no job is done: keys of new products are made where somebody asks for them.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None):
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable_folders.update(problems)
     doubtful = set(ledger.products_to_verify(context.ledger))
-    planner = Planner(PlanContext.of(context), stamps, doubtful, forced, records)
+    planner = Planner(PlanContext.of(context), stamps, doubtful, forced, records, is_dry=is_dry)
     for kind in context.chain:
         kind.plan(planner)
     not_wanted = set(context.ledger) - context.planned_products
@@ -194,9 +199,11 @@ class Planner:
         Kinds and products that are made again though they are current.
     records : iterable of str, optional
         As for `make_plan`.
+    is_dry : bool
+        As for `make_plan`.
     """
 
-    def __init__(self, context, stamps, doubtful, forced, records=None):
+    def __init__(self, context, stamps, doubtful, forced, records=None, *, is_dry=False):
         self.context = context
         self.stamps = stamps
         self.products_to_retire, self.dropped = set(), {}
@@ -209,6 +216,8 @@ class Planner:
             if records is None
             else {os.path.relpath(path, context.results) for path in records}
         )
+        # Where records are left, the key tells whether one is of the same product.
+        self._makes_keys_later = is_dry and not self._records
 
     def keep(self, product):
         """Keep a product unchanged."""
@@ -253,8 +262,15 @@ class Planner:
         if context.unreadable_folders and context.problem_of(product):
             # The folder cannot be looked into, and nothing can be put there.
             return
-        key = wanted.key or digest(wanted.basis)
-        why = self._why(kind, product, key, wanted.basis)
+        is_new = context.earlier_record(product) is None
+        if is_new and self._makes_keys_later and callable(wanted.basis) and not wanted.key:
+            key, (needs, spare) = partial(_key_of, wanted.basis), self._predecessors(wanted)
+            context.jobs[product] = UnhashedJob(
+                kind.name, product, key, "new", wanted.night, needs, 0, spare
+            )
+            return
+        key = wanted.key or _key_of(wanted.basis)
+        why = "new" if is_new else self._why_again(kind, product, key, wanted.basis)
         if not why and wanted.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):
@@ -331,14 +347,17 @@ class Planner:
         kind : ccdflow.kinds.kind.Kind
         product : str
             Path relative to the results folder.
-        basis : dict of str to object
-            The sources that its key is the hash of.
+        basis : dict or callable
+            The sources that its key is the hash of; or a function that returns them, as a new
+            product needs none.
 
         Returns
         -------
         bool
         """
-        is_as_it_should_be = not self._why(kind, product, digest(basis), basis)
+        if self.context.earlier_record(product) is None:
+            return False
+        is_as_it_should_be = not self._why_again(kind, product, _key_of(basis), basis)
         return is_as_it_should_be and not self.is_forced(kind, product)
 
     def is_forced(self, kind, product):
@@ -369,8 +388,8 @@ class Planner:
         self._doubtful.discard(product)
         return False
 
-    def _why(self, kind, product, key, basis):
-        """Return why a product is to be made, '' if it is current.
+    def _why_again(self, kind, product, key, basis):
+        """Return why a product with a record is to be made, '' if it is current.
 
         A product that was refused is current as long as nothing would change that; a file of its
         name, of a time before the refusal, is moved away.
@@ -383,8 +402,6 @@ class Planner:
             The input of the key, or a function that returns it: only a change needs it.
         """
         record = self.context.earlier_record(product)
-        if record is None:
-            return "new"
         if record.key != key:
             return kind.what_changed(record.basis, basis() if callable(basis) else basis)
         if record.status == job_records.REFUSED:
@@ -412,3 +429,8 @@ class Planner:
             ):
                 strays.add(product)
         return strays
+
+
+def _key_of(basis):
+    """Return the hash of a basis, or of the one that a function returns."""
+    return digest(basis() if callable(basis) else basis)

@@ -308,7 +308,7 @@ def _session_of_all_nights(run_start):
         outdated_files=outdated,
         cameras=run_start.reading.cameras,
     )
-    planned = plan.make_plan(context, forced, records=files)
+    planned = plan.make_plan(context, forced, records=files, is_dry=request.is_dry)
     session = Session(
         planned,
         request.is_dry,

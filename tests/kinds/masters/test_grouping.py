@@ -4,9 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from ccdflow.kinds import CHAIN
 from ccdflow.kinds.masters import grouping
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
+from ccdflow.run.context import PlanContext
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import Facts, Row
 
 
 def row(file, degrees=None, **fields):
@@ -86,3 +90,24 @@ def test_a_frame_whose_raw_file_is_gone_stays_unless_its_night_is_reduced_anew()
     assert members([gone, here]) == ["b"]
     # The same frame under another name.
     assert members([gone, row("c", fingerprint="a", night="2024-03-02")]) == ["c"]
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (0.0, -0.0), (1.5, "1.5")])
+def test_equal_values_in_two_spellings_are_grouped_as_each_alone(one, other, tmp_path):
+    """Rows of like header values are looked at once: what is like is told by the written value."""
+    facts = {"type": "bias", "night": "2024-03-01", "gain": one}
+    rows = [
+        Row(f"{number}.fits", (), Facts.of({**facts, "gain": gain}), "cam", "g", "r", str(number))
+        for number, gain in enumerate((one, other, one))
+    ]
+    store = HeaderStore({row.file: row for row in rows}, {"g": {"shape": [4, 6]}, "r": {}})
+    store.shared["g"] |= {"layout": "image", "raw_shapes": [[0, [4, 6]]], "amplifiers": []}
+    settings = {"types": "all", "bias": {"group_by": ["gain", "night"]}}
+    context = PlanContext(
+        settings=settings, raw=tmp_path, results=tmp_path, store=store, ledger={}, chain=CHAIN
+    )
+    groups = grouping._rows_by_header(BIAS_KIND, context)
+    files = {dict(key.shared)["gain"]: [row.file for row in rows] for key, rows in groups.items()}
+    expected = {str(one): ["0.fits", "2.fits"], str(other): ["1.fits"]}
+    same = {str(one): ["0.fits", "1.fits", "2.fits"]}
+    assert files == (same if str(one) == str(other) else expected)

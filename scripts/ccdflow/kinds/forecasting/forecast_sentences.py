@@ -41,7 +41,7 @@ def paragraphs(context, nights, *, most_nights):
     lines, names = [], sorted(nights)
     earlier = [group for night in names[:-most_nights] for group in nights[night]]
     if earlier:
-        grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
+        grades = _count_grades(context, earlier)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
         words = {"C": "not calibrated"} if is_refusing else {}
         counts = ", ".join(
@@ -56,6 +56,16 @@ def paragraphs(context, nights, *, most_nights):
         for block in night_forecast.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
     return lines
+
+
+def _count_grades(context, groups):
+    """Return the number of frames of each grade."""
+    # Thousands of frames share one object of steps, and so their answers.
+    first_groups = {id(group.steps): group for group in groups}
+    counts, grades = Counter(id(group.steps) for group in groups), Counter()
+    for steps, group in first_groups.items():
+        grades[grade_of(answers_of(context, group))] += counts[steps]
+    return grades
 
 
 def paragraph(block):

@@ -16,7 +16,7 @@ from ccdflow.kinds.reducing.frame_sources import frame_key
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker
 
 # Temperatures further apart, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
@@ -91,32 +91,57 @@ def _rows_by_header(kind, context):
     context : ccdflow.run.context.PlanContext
     """
     group_by = _group_by(kind, context)
-    rows_by_header = {}
+    is_by_night = "night" in group_by
+    names = [name for name in dict.fromkeys(group_by) if name != "night"]
+    values_of = picker("night", "part", *names)
+    rows_by_header, rows_by_values = {}, {}
     for row in possible_members(kind, context):
-        geometry = context.store.shared[row.geometry]
-        shared = [
-            ("size", "{1}x{0}".format(*geometry["shape"])),
-            ("part", row.facts["part"]),
-            *(
-                (name, setups.known_spelling(context, name, row.facts[name]))
-                for name in dict.fromkeys(group_by)
-                if name != "night" and (name != "optics" or row.facts[name])
-            ),
-        ]
         # Undated frames stay with the frames of their folder, even where others are combined over
         # nights.
-        night = row.night if "night" in group_by or row.is_undated else _ALL_NIGHTS
-        if night == _ALL_NIGHTS and (epoch := setups.epoch_of(context, row.camera, row.night)):
-            shared.append(("epoch", epoch))
-        key = GroupKey(
-            night=night,
-            camera=row.camera,
-            shared=tuple(shared),
-            geometry=setups.common_geometry(context, row),
-            recipe=row.recipe,
-        )
-        rows_by_header.setdefault(key, []).append(row)
+        is_of_one_night = is_by_night or row.is_undated
+        values = values_of(row.facts)
+        # Equal numbers may be written in two ways: 1 and 1.0, 0.0 and -0.0.
+        alike = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(str, values))
+        rows = rows_by_values.get(alike)
+        if rows is None:
+            key = _key_of_row(context, row, names, is_of_one_night=is_of_one_night)
+            rows = rows_by_values[alike] = rows_by_header.setdefault(key, [])
+        rows.append(row)
     return rows_by_header
+
+
+def _key_of_row(context, row, names, *, is_of_one_night):
+    """Return the `GroupKey` of a row.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PlanContext
+    row : ccdflow.run.rawframes.rows.Row
+    names : list of str
+        Of the header values in which members agree, without the night.
+    is_of_one_night : bool
+        Whether all members of its group are of its night.
+    """
+    geometry = context.store.shared[row.geometry]
+    shared = [
+        ("size", "{1}x{0}".format(*geometry["shape"])),
+        ("part", row.facts["part"]),
+        *(
+            (name, setups.known_spelling(context, name, row.facts[name]))
+            for name in names
+            if name != "optics" or row.facts[name]
+        ),
+    ]
+    night = row.night if is_of_one_night else _ALL_NIGHTS
+    if night == _ALL_NIGHTS and (epoch := setups.epoch_of(context, row.camera, row.night)):
+        shared.append(("epoch", epoch))
+    return GroupKey(
+        night=night,
+        camera=row.camera,
+        shared=tuple(shared),
+        geometry=setups.common_geometry(context, row),
+        recipe=row.recipe,
+    )
 
 
 def _split_groups(kind, context, rows_by_header):

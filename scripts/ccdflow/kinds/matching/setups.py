@@ -23,6 +23,8 @@ _SPELLED_FACTS = {
     "filter": lambda text: f"filter: {filter_in_any_order(text)}",
 }
 
+_spelled_facts_of = picker("readmode", "filter", "type")
+
 MATCHED_FACTS = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
 
@@ -109,8 +111,7 @@ def spellings(context):
 
     def first_spellings_of_rows():
         """Return {normalised value: its first spelling} of all rows."""
-        rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-        return _first_spellings(rows)
+        return _first_spellings(list(context.rows_in_order()))
 
     return context.lookup((Lookup.SPELLINGS, "readmode"), first_spellings_of_rows)
 
@@ -122,9 +123,10 @@ def _first_spellings(rows):
 
 def _texts_of(rows):
     """Return [(normalised value, text)] of readout modes and filters of flats."""
-    texts = dict.fromkeys(("readmode", row.facts["readmode"]) for row in rows)
-    flats = (row for row in rows if row.facts["type"] == FLAT)
-    texts |= dict.fromkeys(("filter", row.facts["filter"]) for row in flats)
+    # Thousands of rows have a few sets of these values.
+    values = list(dict.fromkeys(_spelled_facts_of(row.facts) for row in rows))
+    texts = dict.fromkeys(("readmode", mode) for mode, _, _ in values)
+    texts |= dict.fromkeys(("filter", filter_) for _, filter_, type_ in values if type_ == FLAT)
     return [
         (_SPELLED_FACTS[name](text), text)
         for name, value in texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from ccdflow import paths
 from ccdflow.kinds.kind import Kind
@@ -39,9 +40,8 @@ class DetectorTable(Kind):
             return
         needs = [group.product for group in DETECTOR.groups(context)]
         if needs:
-            planner.want(
-                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
-            )
+            basis = partial(self.basis, context, None)
+            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the table: all measurements."""

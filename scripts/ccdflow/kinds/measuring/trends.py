@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 
 from ccdflow import paths
@@ -70,9 +71,8 @@ class Trends(Kind):
             context.groups[self.path_prefix] = Group(
                 self.path_prefix, "", "", (), (), kind=self.name
             )
-            planner.want(
-                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
-            )
+            basis = partial(self.basis, context, None)
+            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
-from operator import attrgetter
 
 from ccdflow.frame import reduction
 from ccdflow.kinds import verification
@@ -82,10 +81,13 @@ class Frame(Kind):
         """Yield the `WantedProduct` of each good frame; keep the others, or move them away."""
         context, settings = planner.context, planner.context.settings
         earlier_record = context.earlier_record
-        # Planning a row may drop it, so rows are looked up by their products only afterwards.
-        rows = sorted(context.store.rows.values(), key=attrgetter("file"))
-        for row in sorted(rows, key=attrgetter("night")):
-            if row.status == OK and not row.gone and is_of_enabled_type(row, settings):
+        # Planning such a row may drop it, so rows are looked up by night and product afterwards.
+        for row in [row for row in context.store.rows.values() if row.gone]:
+            self._plan_other_row(planner, row)
+        for row in context.rows_in_order():
+            if row.gone:
+                continue
+            if row.status == OK and is_of_enabled_type(row, settings):
                 product = reduced_product(row.file)
                 # Only a change needs the sources.
                 basis = None if earlier_record(product) is None else partial(frame_basis, row)

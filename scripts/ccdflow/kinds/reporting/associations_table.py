@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import chain
 
 from ccdflow import paths
@@ -80,7 +81,7 @@ class Associations(Kind):
         # Where a master is refused during the run, another one or no master takes its place.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _source_products(context)))
         if _has_frames(context):
-            basis = self.basis(context, None)
+            basis = partial(self.basis, context, None)
             planner.want(
                 self, WantedProduct(self.path_prefix, "", basis, needs=needs, is_open=is_open)
             )

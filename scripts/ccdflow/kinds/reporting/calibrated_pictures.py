@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,9 +100,8 @@ class CalibrationPicture(NightPicture):
             for product in self.products_on_page(context, night):
                 groups = self.drawn_groups(context, night)
                 needs = [group.product for group in groups]
-                planner.want(
-                    self, WantedProduct(product, night, self._basis(context, night), needs=needs)
-                )
+                basis = partial(self._basis, context, night)
+                planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def products_on_page(self, context, night):
         """Return the picture of a night that has such products."""

@@ -7,6 +7,7 @@ import math
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from isal import isal_zlib
 
@@ -60,7 +61,7 @@ class Sheet(NightPicture):
                 if not self._is_whole(context, product):
                     # A list whose pictures are missing or changed counts as missing.
                     planner.stamps.forget(product)
-                basis, needs = sheet_basis(context, night), self._needs(context, night)
+                basis, needs = partial(sheet_basis, context, night), self._needs(context, night)
                 planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def _needs(self, context, night):

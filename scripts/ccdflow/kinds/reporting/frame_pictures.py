@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 
@@ -92,12 +93,13 @@ class FramesPicture(NightPicture):
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
-                with_gone = picture_basis(context, night, gone=True)
+                with_gone = partial(picture_basis, context, night, gone=True)
                 if planner.is_current(self, product, with_gone):
                     # It shows a frame whose raw file is gone, so it cannot be drawn again.
                     planner.keep(product)
                     continue
-                basis, needs = picture_basis(context, night), FRAME.products_on_page(context, night)
+                basis = partial(picture_basis, context, night)
+                needs = FRAME.products_on_page(context, night)
                 planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def basis(self, context, job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from ccdflow import paths
@@ -58,10 +59,8 @@ class NightPage(Kind):
             needs = [
                 need for kind in context.chain for need in kind.products_on_page(context, night)
             ]
-            product = paths.night_page(night)
-            planner.want(
-                self, WantedProduct(product, night, basis_of_page(context, night), needs=needs)
-            )
+            product, basis = paths.night_page(night), partial(basis_of_page, context, night)
+            planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the page of a night."""

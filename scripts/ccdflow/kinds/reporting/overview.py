@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 
 from ccdflow import paths
 from ccdflow.kinds.calibrating.science import SCIENCE
@@ -43,7 +44,8 @@ class Overview(Kind):
             # Its grades fill the calendar.
             paths.ASSOCIATIONS_FILE,
         ]
-        planner.want(self, WantedProduct(self.path_prefix, "", index_basis(context), needs=needs))
+        basis = partial(index_basis, context)
+        planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the overview."""

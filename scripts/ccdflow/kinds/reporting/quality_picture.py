@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.bias import BIAS_KIND
@@ -39,7 +40,7 @@ class QualityPicture(NightPicture):
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
                 needs = [group.product for group in BIAS_KIND.night_groups(context, night)]
-                basis = quality_basis(context, night)
+                basis = partial(quality_basis, context, night)
                 planner.want(self, WantedProduct(product, night, basis, needs=needs))
 
     def basis(self, context, job):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ccdflow import paths
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.bias import BIAS_KIND
@@ -66,9 +68,8 @@ class MasterTable(Kind):
             return
         needs = [group.product for group in self.master.groups(context)]
         if needs or self.is_always:
-            planner.want(
-                self, WantedProduct(self.path_prefix, "", self.basis(context, None), needs=needs)
-            )
+            basis = partial(self.basis, context, None)
+            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
 
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""

@@ -70,12 +70,16 @@ def split(session, *, each_night, write=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    parts, batch_by_product = _jobs_of_batches(
-        session.plan, jobs_by_kind, most_jobs, each_night, gather=each_night
+    frames = _split_nights(
+        _jobs_by_night(jobs_by_kind.pop(session.context.chain.first.name)), most_jobs, each_night
     )
-    if not each_night and sum(map(len, jobs_by_kind.values())) - len(batch_by_product) > most_jobs:
+    parts, batch_by_product = _jobs_of_batches(
+        session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=each_night
+    )
+    count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
+    if not each_night and count - len(batch_by_product) > most_jobs:
         parts, batch_by_product = _jobs_of_batches(
-            session.plan, jobs_by_kind, most_jobs, each_night, gather=True
+            session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     planned = session.plan.jobs
@@ -130,13 +134,16 @@ def _jobs_by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
+def _jobs_of_batches(planned, frames, jobs_by_kind, most_jobs, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     planned : ccdflow.run.plan.Plan
+    frames : dict of str to list of ccdflow.run.job.Job
+        The frames of each batch, to which other jobs are joined.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
+        Those of the kinds after frames.
     most_jobs : int
         Jobs in a batch of several nights, at most.
     each_night : bool
@@ -144,10 +151,9 @@ def _jobs_of_batches(planned, jobs_by_kind, most_jobs, each_night, *, gather):
     gather : bool
         Whether jobs that need several batches get batches of their own.
     """
-    frames, *later_kinds = jobs_by_kind.items()
-    parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, each_night)
+    parts = {name: list(jobs) for name, jobs in frames.items()}
     batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind, jobs_of_kind in later_kinds:
+    for kind, jobs_of_kind in jobs_by_kind.items():
         unjoined_jobs = _join_batch(jobs_of_kind, planned.jobs, parts, batch_by_product)
         if not gather:
             continue
@@ -234,7 +240,7 @@ def _batch_of_jobs(context, name, jobs, earlier_batches):
     earlier_batches : list of Batch
         Batches whose records it waits for.
     """
-    key = digest([[job.product, job.key, job.attempt] for job in jobs])
+    key = digest([[job.product, job.key_in_name, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _total_size(context, jobs)
     return Batch(name, key, products, size, tuple(each.done for each in earlier_batches))

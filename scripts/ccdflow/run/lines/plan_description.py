@@ -85,9 +85,7 @@ def unknown_lines(context):
 
 def _lines_on_jobs(plan):
     """Return the lines on the products to be made, a line for each sort of work."""
-    jobs = {}
-    for job in plan.jobs.values():
-        jobs.setdefault(job.kind, []).append(job)
+    jobs = _jobs_by_kind(plan)
     kinds = [kind for kind in plan.context.chain if kind.name in jobs]
     lines = []
     for kind in kinds:
@@ -107,6 +105,14 @@ def _lines_on_jobs(plan):
         reasons = _reasons_in_words([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
+
+
+def _jobs_by_kind(plan):
+    """Return {name of a kind: its jobs}, in the order of the plan."""
+    jobs = {}
+    for job in plan.jobs.values():
+        jobs.setdefault(job.kind, []).append(job)
+    return jobs
 
 
 def _lines_on_older_headers(plan):
@@ -293,9 +299,9 @@ def job_lines(plan, most_lines=None):
     -------
     list of str
     """
-    lines = []
+    lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
-        jobs = plan.jobs_of_kind(kind.name)
+        jobs = jobs_by_kind.get(kind.name, [])
         jobs_shown = (
             jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
         )
