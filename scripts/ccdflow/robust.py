@@ -20,7 +20,7 @@ FWHM_OVER_SIGMA = 2.3548
 
 # A chi^2 is known for probabilities from one to the other: there a test compares it with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
-# Up to so many lines are sorted by minima and maxima of whole lines, in less time than pixel by
+# Up to so many lines are sorted by minima and maxima of whole lines, faster than pixel by
 # pixel: three in a fifth of it.
 _FEW_LINES = 8
 

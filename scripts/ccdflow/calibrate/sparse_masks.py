@@ -25,9 +25,15 @@ def bits_of_master(mask):
     numpy.ndarray
         (ny, nx), int16.
     """
-    mask = mask.astype(np.int16)
-    has_no_value = (mask & _NO_VALUE_BITS) != 0
-    return (mask & ~_NO_VALUE_BITS) | np.where(has_no_value, UNCALIBRATED, 0).astype(np.int16)
+    mask = mask.astype(np.int16, order="C")
+    # Few pixels have any bit.
+    index = flagged_indices(mask)
+    bits = mask.reshape(-1)[index]
+    has_no_value = (bits & _NO_VALUE_BITS) != 0
+    bits &= ~np.int16(_NO_VALUE_BITS)
+    bits[has_no_value] |= UNCALIBRATED
+    mask.reshape(-1)[index] = bits
+    return mask
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ CLIP_SIGMA = 5.0
 
 # Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
-# Values that are compared at once: they stay in the processor's cache.
-_VALUES_AT_ONCE = 1 << 15
+# Values that are worked on at once: they stay in the cache, and of fewer the threads of Python
+# would wait for each other.
+_VALUES_AT_ONCE = 1 << 16
 # Clipping ends after this many rounds, or when a round leaves out nothing.
 _MOST_ITERATIONS = 50
 

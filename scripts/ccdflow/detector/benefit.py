@@ -11,8 +11,9 @@ from ccdflow.combine.moments import clipped_moments
 # A dark harms if its noise exceeds the structure that it removes by more than this many errors: of
 # darks in which both are equal, chance alone takes one in 740 for harmful.
 _BENEFIT_SIGMA = 3.0
-# Values that are worked on at once: they stay in the processor's cache.
-_VALUES_AT_ONCE = 1 << 15
+# Values that are worked on at once: they stay in the cache, and of fewer the threads of Python
+# would wait for each other.
+_VALUES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)

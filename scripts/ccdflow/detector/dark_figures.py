@@ -37,7 +37,7 @@ _DRIFT_SIGMA_OF_SCATTER = 3.0
 # A glow has this many standard errors: 64 boxes have several times as many chances as one.
 _GLOW_SIGMA = 6
 # Rows that are compared at once: they stay in the processor's cache.
-_ROWS_AT_ONCE = 16
+_ROWS_AT_ONCE = 32
 # Percentile of the dark current that the figures have beside its median.
 _HIGH_PERCENTILE = 99
 

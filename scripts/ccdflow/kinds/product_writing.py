@@ -129,6 +129,18 @@ def draw_once(key, draw):
     return _drawn[key]
 
 
+def draw_ahead(key, draw):
+    """Draw a picture that `draw_once` is asked for later, if there is a place to keep it.
+
+    Parameters
+    ----------
+    key, draw
+        As of `draw_once`.
+    """
+    if len(_drawn) < _MOST_DRAWN:
+        draw_once(key, draw)
+
+
 def drawing_module(name):
     """Return a module of `ccdflow.pages.pictures`; loading it takes 0.4 s, so it is done late.
 

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from refusals import refusal_of
 
 from ccdflow import settings
 from ccdflow.errors import UserError
-from ccdflow.kinds import CHAIN
+from ccdflow.kinds import CHAIN, product_writing
+from ccdflow.pages.pictures import combined_picture
 from ccdflow.run import job_records
 from ccdflow.run.batches import claims
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
@@ -134,6 +136,31 @@ def test_the_only_master_of_a_kind_takes_all_cores(begin):
     first, _ = [product for product in run.session.plan.jobs if product.startswith("combined/")]
     only = begin(cores=5, targets=(f"{run.results}/{first}",))
     assert only.jobs.cores_of(first, 5) == 5
+
+
+def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin, monkeypatch):
+    """All else has ended when pages are written: their pictures are drawn beside other jobs."""
+    run, drawn_for = begin(), []
+    draw = combined_picture.combined_bias_picture
+    monkeypatch.setattr(product_writing, "_drawn", OrderedDict())
+    monkeypatch.setattr(
+        combined_picture,
+        "combined_bias_picture",
+        lambda *a, **k: (drawn_for.append(product), draw(*a, **k))[1],
+    )
+    for product in list(run.session.plan.jobs):
+        run.make(product, run.jobs.job(product).kind)
+    nights = ("2020-02-29", "2020-03-01")
+    assert drawn_for == [f"nights/{night}/bias_quality.png" for night in nights]
+
+
+def test_only_as_many_pictures_are_drawn_ahead_as_are_kept(monkeypatch):
+    monkeypatch.setattr(product_writing, "_drawn", OrderedDict())
+    monkeypatch.setattr(product_writing, "_MOST_DRAWN", 2)
+    drawn = []
+    for key in "abc":
+        product_writing.draw_ahead(key, lambda key=key: drawn.append(key) or b"")
+    assert drawn == ["a", "b"]
 
 
 def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatch):

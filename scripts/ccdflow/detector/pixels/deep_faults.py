@@ -47,18 +47,26 @@ def deep_columns(pairs):
     """
     is_deep = None
     for flat, error in pairs:
-        deep_in_flat = _deep_parts(flat, np.isfinite(error))
-        is_deep, ny = (deep_in_flat if is_deep is None else is_deep & deep_in_flat), len(flat)
-    return expand(is_deep, ny)
+        deep_in_flat = deep_parts(flat, error)
+        deep, ny = (deep_in_flat if deep is None else deep & deep_in_flat), len(flat)
+    return expand(deep, ny)
 
 
-def _deep_parts(flat, is_good):
-    """Return which parts are deep in one flat, (number of parts, nx) bool."""
-    starts = range(0, len(flat), PART_ROWS)
-    levels = np.array([column_medians(flat[start : start + PART_ROWS]) for start in starts])
-    is_measured = np.array(
-        [is_good[start : start + PART_ROWS].mean(axis=0) > 0.5 for start in starts]
-    )
+def deep_parts(flat, error):
+    """Return which parts are deep in one flat, (number of parts, nx) bool.
+
+    Parameters
+    ----------
+    flat, error : numpy.ndarray of float32
+        As `deep_columns` takes them.
+
+    Returns
+    -------
+    numpy.ndarray of shape (number of parts, nx), bool
+    """
+    parts = [slice(start, start + PART_ROWS) for start in range(0, len(flat), PART_ROWS)]
+    levels = np.array([column_medians(flat[rows]) for rows in parts])
+    is_measured = np.array([np.isfinite(error[rows]).mean(axis=0) > 0.5 for rows in parts])
     smooth_levels = box_median(levels, (1, _COLUMNS_AROUND))
     distance, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
     wide_levels = np.pad(smooth_levels, ((0, 0), (distance, distance)), mode="edge")

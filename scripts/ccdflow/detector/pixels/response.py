@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.pixels.columns import bad_columns
-from ccdflow.detector.pixels.surroundings import illumination, surrounding_medians
+from ccdflow.detector.pixels.surroundings import BlockMedians, illumination
 from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA, median
 
@@ -73,66 +73,101 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     Parameters
     ----------
     pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
-        Combined flats and the standard errors of their pixels, each (ny, nx); taken one after the
-        other. Filters may differ: each pixel is compared with the median of its neighbours. An
-        error that is not finite leaves the pixel out.
+        Combined flats and the standard errors of their pixels, as `ContrastSum.add` takes them.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours.
     parts : sequence of tuple of slice
-        Regions that together are the image: neighbours are those of the same one. Amplifiers whose
-        gains are not known have steps between them.
+        As of `ContrastSum`.
 
     Returns
     -------
     Response
     """
-    sigma = _sigma_off_neighbours(pairs, parts)
-    # The response of good pixels differs as well; the median pixel shows how much.
-    sigma_sampled = sigma[::4, ::4]
-    usual_deviation = max(
-        1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)])))
-    )
-    sigma *= np.float32(1 / usual_deviation)
-    mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
-    index = np.flatnonzero((sigma < -WEAK_SIGMA) & np.isfinite(sigma))
-    weak = WeakPixels(index, sigma.reshape(-1)[index], usual_deviation**-2)
-    is_measured = np.isfinite(sigma)
-    np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
-    mask[bad_columns(-sigma)] |= BAD_COLUMN
-    is_measured &= mask & BAD_COLUMN == 0
-    low_part = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(
-        1, np.count_nonzero(is_measured)
-    )
-    return Response(mask, weak, low_part)
-
-
-def _write_smooth(flat, out):
-    """Write the flat that its light and its surroundings give each pixel to ``out``, (ny, nx)."""
-    out[...] = illumination(flat)
-    out *= surrounding_medians(flat / out)
-
-
-def _sigma_off_neighbours(pairs, parts):
-    """Return by how many sigma each pixel is off its neighbours; -inf where no flat shows it."""
-    total = weights = None
+    contrasts = ContrastSum(parts)
     for flat, error in pairs:
+        contrasts.add(flat, error)
+    return contrasts.response(low_sigma)
+
+
+class ContrastSum:
+    """The contrasts of pixels to their neighbours, summed over the flats of a night.
+
+    Parameters
+    ----------
+    parts : sequence of tuple of slice
+        Regions that together are the image: neighbours are those of the same one. Amplifiers whose
+        gains are not known have steps between them.
+    """
+
+    def __init__(self, parts=(np.s_[:, :],)):
+        self._parts = parts
+        self._total = self._weights = None
+
+    def add(self, flat, error):
+        """Add a flat. Filters may differ: each pixel is compared with its own flat's neighbours.
+
+        Parameters
+        ----------
+        flat, error : numpy.ndarray of float32
+            (ny, nx): pixels and their standard errors. An error that is not finite leaves the pixel
+            out.
+        """
         flat = np.asarray(flat, np.float32)
-        if total is None:
-            total, weights = np.zeros(flat.shape, np.float32), np.zeros(flat.shape, np.float32)
-        smooth_flat = np.ones_like(flat)
+        if self._total is None:
+            self._total = np.zeros(flat.shape, np.float32)
+            self._weights = np.zeros(flat.shape, np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
-            for part in parts:
-                _write_smooth(flat[part], smooth_flat[part])
-            weight = np.divide(smooth_flat, error, dtype=np.float32)
-            weight *= weight
-            weight[~np.isfinite(weight)] = 0
-            relative = np.divide(flat, smooth_flat, out=smooth_flat)
-            relative -= 1
-            relative *= weight
-        np.nan_to_num(relative, copy=False)
-        total += relative
-        weights += weight
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total /= np.sqrt(weights)
-    total[weights == 0] = -np.inf
-    return total
+            for part in self._parts:
+                _add_contrasts(flat[part], error[part], self._total[part], self._weights[part])
+
+    def response(self, low_sigma=LOW_SIGMA):
+        """Return the `Response` that the flats show; call it once.
+
+        Parameters
+        ----------
+        low_sigma : float
+            Sigma by which a low pixel is below its neighbours.
+        """
+        sigma, weights = self._total, self._weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sigma /= np.sqrt(weights)
+        sigma[weights == 0] = -np.inf
+        # The response of good pixels differs as well; the median pixel shows how much.
+        sigma_sampled = sigma[::4, ::4]
+        usual_deviation = max(1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)]))))
+        sigma *= np.float32(1 / usual_deviation)
+        mask = (sigma < -low_sigma) * np.int16(DEAD)
+        is_measured = np.isfinite(sigma)
+        index = np.flatnonzero((sigma < -WEAK_SIGMA) & is_measured)
+        weak = WeakPixels(index, sigma.reshape(-1)[index], usual_deviation**-2)
+        sigma[~is_measured] = 0
+        mask[bad_columns(-sigma)] |= BAD_COLUMN
+        is_measured &= mask & BAD_COLUMN == 0
+        low = np.count_nonzero((sigma < -LOW_SIGMA) & is_measured)
+        return Response(mask, weak, low / max(1, np.count_nonzero(is_measured)))
+
+
+def _add_contrasts(flat, error, total, weights):
+    """Add the weighted contrasts of a part of a flat, and their weights, in place.
+
+    Parameters
+    ----------
+    flat, error, total, weights : numpy.ndarray of float32
+        (ny, nx)
+    """
+    light, medians = illumination(flat), BlockMedians(flat.shape, np.float32)
+    for rows in medians.bands:
+        medians.put(rows, flat[rows] / light.of_rows(rows))
+    for rows in medians.bands:
+        smooth_flat = light.of_rows(rows)
+        smooth_flat *= medians.smooth_flat(rows)
+        weight = np.divide(smooth_flat, error[rows], dtype=np.float32)
+        weight *= weight
+        weight[~np.isfinite(weight)] = 0
+        relative = np.divide(flat[rows], smooth_flat, out=smooth_flat)
+        relative -= 1
+        relative *= weight
+        if not np.isfinite(relative).all():
+            np.nan_to_num(relative, copy=False)
+        total[rows] += relative
+        weights[rows] += weight

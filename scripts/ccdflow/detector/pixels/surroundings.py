@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
 
@@ -38,24 +41,57 @@ def finite_values(values, nan=0.0):
     return values if np.isfinite(values).all() else np.nan_to_num(values, nan=nan)
 
 
+class BlockMedians:
+    """The medians of the blocks of an image, which is given and smoothed in bands of rows.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    dtype : numpy.dtype
+        A type of floats.
+    """
+
+    def __init__(self, shape, dtype):
+        self._ny, nx = shape
+        self._medians = np.empty([-(-size // _BLOCK_SIDE) for size in shape], dtype)
+        self._columns = _between_blocks(np.arange(nx), self._medians.shape[1])
+
+    @property
+    def bands(self):
+        """Slices of rows, whole blocks each: the pixels of one stay in the processor's cache."""
+        step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
+        # The last block is mirrored at its edge, so its band has one whole block at least.
+        firsts = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
+        return [slice(first, last) for first, last in pairwise([*firsts, self._ny])]
+
+    def put(self, rows, pixels):
+        """Find the medians of a band of rows from its pixels, (rows, nx)."""
+        blocks = _blocks_of(pixels)
+        first, shape = rows.start // _BLOCK_SIDE, blocks.shape[:2]
+        medians = row_medians(blocks.reshape(-1, _BLOCK_SIDE**2))
+        self._medians[first : first + shape[0]] = medians.reshape(shape)
+
+    def smooth(self, rows):
+        """Return the medians interpolated to the pixels of a band of rows, (rows, nx)."""
+        low, high, part = _between_blocks(np.arange(rows.start, rows.stop), len(self._medians))
+        part = part.reshape(-1, 1)
+        columns = (1 - part) * self._medians[low] + part * self._medians[high]
+        low, high, part = self._columns
+        before, after = columns.take(low, axis=1), columns.take(high, axis=1)
+        before *= 1 - part
+        after *= part
+        before += after
+        return before
+
+
 def surrounding_medians(image):
     """Return the medians of blocks of an image of floats, interpolated to all pixels, (ny, nx)."""
-    ny, nx = image.shape
-    blocks = _blocks_of(image)
-    medians = np.empty(blocks.shape[:2], image.dtype)
-    for first in range(0, len(blocks), _BLOCK_ROWS_AT_ONCE):
-        rows = slice(first, first + _BLOCK_ROWS_AT_ONCE)
-        strip = blocks[rows]
-        pixels = strip.reshape(-1, _BLOCK_SIDE**2)
-        medians[rows] = row_medians(pixels).reshape(strip.shape[:2])
-    columns = _stretch_rows(medians, ny)
-    low, high, part = _between_blocks(np.arange(nx), medians.shape[1])
-    stretched = np.empty((ny, nx), columns.dtype)
-    step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
-    for first in range(0, ny, step):
-        strip = columns[first : first + step]
-        stretched[first : first + step] = (1 - part) * strip[:, low] + part * strip[:, high]
-    return stretched
+    medians = BlockMedians(image.shape, image.dtype)
+    for rows in medians.bands:
+        medians.put(rows, image[rows])
+    smooth = [medians.smooth(rows) for rows in medians.bands]
+    return smooth[0] if len(smooth) == 1 else np.concatenate(smooth)
 
 
 def surrounding_medians_of_pixels(image, rows, columns, *, usual):
@@ -103,13 +139,6 @@ def _blocks_of(image):
     return image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2)
 
 
-def _stretch_rows(values, ny):
-    """Return the values at block centres, interpolated to the rows of pixels: (ny, columns)."""
-    low, high, part = _between_blocks(np.arange(ny), len(values))
-    part = part.reshape(-1, 1)
-    return (1 - part) * values[low] + part * values[high]
-
-
 def _between_blocks(pixels, count):
     """Return the blocks before and after pixels along an axis, and the fraction of the way.
 
@@ -124,12 +153,31 @@ def _between_blocks(pixels, count):
     return low, np.minimum(low + 1, count - 1), (positions - low).astype(np.float32)
 
 
-def illumination(flat):
-    """Return the smooth illumination of a flat, (ny, nx) float32: a polynomial through its blocks.
+class Illumination(NamedTuple):
+    """The smooth illumination of a flat: a polynomial through its blocks.
 
     Without it, the gradient would bias the comparison at the edges, where all neighbours of a
     pixel lie on one side.
+
+    Attributes
+    ----------
+    across, along : numpy.ndarray of float32
+        Terms of the rows, (ny, k), and of the columns, (nx, m).
+    coefficients : numpy.ndarray of float32
+        (k, m)
     """
+
+    across: np.ndarray
+    coefficients: np.ndarray
+    along: np.ndarray
+
+    def of_rows(self, rows):
+        """Return the illumination of some rows, a slice: (rows, nx), float32."""
+        return self.across[rows] @ self.coefficients @ self.along.T
+
+
+def illumination(flat):
+    """Return the `Illumination` of a flat, (ny, nx) float32."""
     ny, nx = flat.shape
     rows, columns = (
         np.array_split(np.arange(n), min(_BLOCKS_A_SIDE, max(1, n // _BLOCK_SIDE)))
@@ -164,7 +212,7 @@ def illumination(flat):
         legvander(np.linspace(-1, 1, n), degree).astype(np.float32)
         for n, degree in zip((ny, nx), degrees, strict=True)
     )
-    return across @ coefficients.astype(np.float32) @ along.T
+    return Illumination(across, coefficients.astype(np.float32), along)
 
 
 def _thin_block(block):

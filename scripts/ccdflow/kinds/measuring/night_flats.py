@@ -8,8 +8,9 @@ import numpy as np
 
 from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
-from ccdflow.detector.pixels.deep_faults import deep_columns
-from ccdflow.detector.pixels.response import response
+from ccdflow.detector.pixels.columns import expand
+from ccdflow.detector.pixels.deep_faults import deep_parts
+from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
@@ -74,27 +75,23 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
         Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
-
-    def pairs(flats):
-        """Yield pixels and errors of each flat; the errors of unusable pixels are infinite."""
-        for record in flats:
-            path = night.context.results / record.product
-            pixels = whole_image(path, image.hdu)
-            errors = whole_image(path, f"UNCERT{image.suffix}")
-            errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE_BITS) != 0] = np.inf
-            errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
-            yield np.nan_to_num(pixels, copy=False, nan=1.0), errors
-
     if not night.flats:
         return set(), []
-    bad_pixels.masks["deep"][deep_columns(pairs(night.flats))] |= BAD_COLUMN
-    imaging = [record for record in night.flats if not night.is_of_spectrum(record)]
-    if not imaging:
-        return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     parts = [np.s_[:, :]]
     if None in {a.gain for a in image.amplifiers}:
         parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
-    low = response(pairs(imaging), low_sigma=low_sigma, parts=parts)
+    deep, contrasts, has_contrasts = True, ContrastSum(parts), False
+    for record in night.flats:
+        flat, error = _read_flat(night.context.results / record.product, image)
+        deep = deep_parts(flat, error) & deep
+        if not night.is_of_spectrum(record):
+            contrasts.add(flat, error)
+            has_contrasts = True
+        del flat, error
+    bad_pixels.masks["deep"][expand(deep, image.shape[0])] |= BAD_COLUMN
+    if not has_contrasts:
+        return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
+    low = contrasts.response(low_sigma)
     if low.low_part > _MOST_LOW:
         return {"deep"}, [
             f"{100 * low.low_part:.2g} % of the lit pixels of its flats are lower than their"
@@ -102,6 +99,32 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
         ]
     bad_pixels.masks["flat"], bad_pixels.weak = low.mask, low.weak
     return {"deep", "flat"}, []
+
+
+def _read_flat(path, image):
+    """Return pixels and errors of a combined flat; the errors of unusable pixels are infinite.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    image : ccdflow.frame.products.ProductImage
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
+        Pixels without a value are 1.
+    """
+    names = image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}"
+    pixels, errors, mask = (whole_image(path, name) for name in names)
+    for rows in strips(pixels.shape):
+        is_absent = ~np.isfinite(pixels[rows])
+        is_unusable = (mask[rows] & _UNUSABLE_BITS) != 0
+        is_unusable |= ~(errors[rows] > 0)
+        is_unusable |= is_absent
+        errors[rows][is_unusable] = np.inf
+        if is_absent.any():
+            np.nan_to_num(pixels[rows], copy=False, nan=1.0)
+    return pixels, errors
 
 
 def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):

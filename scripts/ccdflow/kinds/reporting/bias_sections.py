@@ -8,7 +8,7 @@ from pathlib import Path
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.masters.master_names import master_names
-from ccdflow.kinds.product_writing import draw_once, drawing_module
+from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.kinds.reporting.frame_pictures import file_picture, stored_image_of
 from ccdflow.pages import contents
@@ -148,9 +148,41 @@ def _combined_picture(context, group, record, name):
     name : str
         Of the combined bias, for its title.
     """
-    key = (record.product, record.key, record.content, name)
-    png = draw_once(key, lambda: _draw_combined(context, group, record.data, name))
+    png = draw_once(*_key_and_drawing(context, group, record, name))
     return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)
+
+
+def draw_combined_biases(context, night):
+    """Draw the pictures of a night's combined biases while its frames are worked on.
+
+    Its page, which all else waits for at the end, has them then.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    night : str
+    """
+    groups = BIAS_KIND.night_groups(context, night)
+    names = master_names(groups, prefix=FROM_NIGHT, night=night)
+    for group in groups:
+        record = context.outcome(group.product)
+        if record is not None and record.status == job_records.MADE:
+            draw_ahead(*_key_and_drawing(context, group, record, names[group.product]))
+
+
+def _key_and_drawing(context, group, record, name):
+    """Return all that the picture of a combined bias depends on, and the function that draws it.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    group : ccdflow.run.job.Group
+    record : ccdflow.run.job_records.Record
+    name : str
+        Of the combined bias, for its title.
+    """
+    key = (record.product, record.key, record.content, name)
+    return key, lambda: _draw_combined(context, group, record.data, name)
 
 
 def _draw_combined(context, group, data, name):

@@ -11,7 +11,12 @@ from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.reporting import frame_pictures
-from ccdflow.kinds.reporting.bias_sections import COMBINING_OFF_NOTE, bias_sections, trend
+from ccdflow.kinds.reporting.bias_sections import (
+    COMBINING_OFF_NOTE,
+    bias_sections,
+    draw_combined_biases,
+    trend,
+)
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.bias_html import trend_section
@@ -49,7 +54,9 @@ class QualityPicture(NightPicture):
 
     def make(self, context, job, *, threads):
         """Draw the figures of the biases of a night."""
-        return draw_quality(context, job)
+        record = draw_quality(context, job)
+        draw_combined_biases(context, job.night)
+        return record
 
     def rows_and_groups(self, context, job):
         """Return the groups of the night, and their members."""
