@@ -85,7 +85,9 @@ def leave_seal(raw, results):
     )
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty_plan = plan.Plan(context, {}, [])
-    seal.leave_seal(empty_plan, state, plan_lines=[SEAL_MESSAGE], closing_lines=[], is_failure=False)
+    seal.leave_seal(
+        empty_plan, state, plan_lines=[SEAL_MESSAGE], closing_lines=[], is_failure=False
+    )
 
 
 def floor(raw, results, *, log):

@@ -140,7 +140,9 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
         if second_frame is None
         else f"{first_frame.name} and {second_frame.name}, the brighter shown"
     )
-    png = proposal_picture(proposal.images_seen, images_shown, title=f"Where is the overscan? {title}")
+    png = proposal_picture(
+        proposal.images_seen, images_shown, title=f"Where is the overscan? {title}"
+    )
     atomic_write.write_whole(picture_path, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if is_name_taken:

@@ -15,7 +15,7 @@ def model_of(frames, *, levels=None, light=True, **noise):
     amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), **noise)
     rows = np.arange(SHAPE[0])
     sample = frames.astype(np.float32)
-    model = measured_noise([amplifier], SHAPE, rows, sample, levels=levels, light=light)
+    model = measured_noise([amplifier], SHAPE, rows, sample, levels=levels, has_light=light)
     return model.amplifiers[0]
 
 

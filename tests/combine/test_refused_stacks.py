@@ -9,7 +9,7 @@ from refusals import refusal_of
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.flats import normalise_flat
 from ccdflow.combine.member_reader import Member, locate
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import SATURATED
@@ -82,11 +82,11 @@ def test_an_unknown_source_of_the_clipping_limit_is_refused():
 
 def test_factors_of_masters_are_a_finite_number_for_each_frame(members):
     pixels = np.ones(SHAPE, np.float32)
-    assert refusal_of(combine, members, subtract=[Subtracted(pixels, [1.0, 2.0])]) == (
+    assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, 2.0])]) == (
         UserError,
         "factors: 2 values for 3 frames; give one for each frame",
     )
-    assert refusal_of(combine, members, subtract=[Subtracted(pixels, [1.0, np.nan, 1.0])]) == (
+    assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, np.nan, 1.0])]) == (
         UserError,
         "factors: the factor of a master is not a number (found [1.0, nan, 1.0]); allowed: "
         "finite numbers; give a number for each frame: its exposure over that of the master",

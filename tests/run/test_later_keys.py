@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import contact_sheet, night_page
+from ccdflow.kinds.reporting import contact_sheet, night_page
 from ccdflow.run import plan
 from ccdflow.run.batches import batch_splitting
 from ccdflow.run.context import JobContext, PlanContext

@@ -8,7 +8,8 @@ from refusals import refusal_of
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.errors import FrameError
-from ccdflow.kinds.masters import bias_maker, member_rows
+from ccdflow.kinds.masters import bias_maker
+from ccdflow.kinds.measuring import member_rows
 
 
 def test_a_master_without_an_extension_that_is_needed_is_refused(tmp_path):

@@ -130,5 +130,5 @@ def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
     assert second == pytest.approx(first, rel=0.01)
     assert (first_pull, second_pull) == pytest.approx((1.0, 1.0), abs=0.06)
     for product in ("calibrated/science_g1.fits", str(flat.relative_to(done.results))):
-        verdict = verdicts.verify(product, raw=chain.raw, results=done.results, whole=True)
+        verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
         assert (verdict.verdict, verdict.reason) == ("verified", "")

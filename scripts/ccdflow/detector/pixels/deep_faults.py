@@ -48,8 +48,8 @@ def deep_columns(pairs):
     is_deep = None
     for flat, error in pairs:
         deep_in_flat = deep_parts(flat, error)
-        deep, ny = (deep_in_flat if deep is None else deep & deep_in_flat), len(flat)
-    return expand(deep, ny)
+        is_deep, ny = (deep_in_flat if is_deep is None else is_deep & deep_in_flat), len(flat)
+    return expand(is_deep, ny)
 
 
 def deep_parts(flat, error):

@@ -134,7 +134,9 @@ class ContrastSum:
         sigma[weights == 0] = -np.inf
         # The response of good pixels differs as well; the median pixel shows how much.
         sigma_sampled = sigma[::4, ::4]
-        usual_deviation = max(1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)]))))
+        usual_deviation = max(
+            1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)])))
+        )
         sigma *= np.float32(1 / usual_deviation)
         mask = (sigma < -low_sigma) * np.int16(DEAD)
         is_measured = np.isfinite(sigma)

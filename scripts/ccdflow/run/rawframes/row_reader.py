@@ -104,8 +104,7 @@ class RawRowReader:
 
         The row is as `plain_row` has it: plain values are sent to another process in half the time.
         """
-        row, *other_values = self.read_rows(*files)
-        return plain_row(row), *other_values
+        return [(plain_row(row), *others) for row, *others in self.read_rows(files)]
 
     def read_rows(self, files):
         """Read the headers of some raw frames; an error sets its file aside, and no other.
@@ -130,7 +129,7 @@ class RawRowReader:
         rows, waiting, cards = [], [], 0
         for known, read in opened:
             if read.raw is not None:
-                self._read_headers(read, before=known[2])
+                self._read_headers(read, earlier_row=known[2])
                 cards += sum(map(len, read.raw.headers))
             waiting.append((known, read))
             if cards > _MOST_CARDS:
@@ -195,14 +194,14 @@ class RawRowReader:
             read.error = error
         return read
 
-    def _read_headers(self, read, *, before):
+    def _read_headers(self, read, *, earlier_row):
         """Add the headers of a file that is open, and close it.
 
         Parameters
         ----------
         read : _ReadValues
             As `_open` returns it; changed in place.
-        before : Row or None
+        earlier_row : Row or None
             See `read_rows`.
         """
         try:
@@ -213,7 +212,7 @@ class RawRowReader:
                 read.values["fingerprint"] = layout.fingerprint
                 read.headers = layout.headers
                 if not layout.is_checked:
-                    read.values["packed"] = self._check_pixels(raw, layout, before)
+                    read.values["packed"] = self._check_pixels(raw, layout, earlier_row)
         except Exception as error:
             read.error = error
 

@@ -35,6 +35,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
 # A pixel of a smaller response is not lit: detector/flat_figures.py.
 _LEAST_LIT_RESPONSE = 0.2
+# A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
+_NEAR_LIMIT = 1e-4
 # A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
@@ -206,11 +208,14 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
-    is_wrong = (mask & UNLIT != 0) != (image < np.float32(_LEAST_LIT_RESPONSE))
-    if np.count_nonzero(is_wrong):
-        raise Differs(
-            f"{np.count_nonzero(is_wrong)} pixels of the mask are not lit as the flat says"
-        )
+    wrong_count = 0
+    for place, limit, near in _limits_of_light(remade):
+        values, is_unlit = image[place], mask[place] & UNLIT != 0
+        is_low = values < np.float32(limit * (1 - near))
+        is_high = ~(values < np.float32(limit * (1 + near)))
+        wrong_count += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
+    if wrong_count:
+        raise Differs(f"{wrong_count} pixels of the mask are not lit as the flat says")
     tails, signal_to_noise = tails_of(header), []
     for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
@@ -246,7 +251,7 @@ def _limits_of_light(remade):
     known = [each.gain for models_of_image in models.values() for each in models_of_image]
     known = [gain for gain in known if gain]
     if not lacks_gain or len(set(known)) < 2:
-        return [((slice(None), slice(None)), _UNLIT_BELOW, 0.0)]
+        return [((slice(None), slice(None)), _LEAST_LIT_RESPONSE, 0.0)]
     usual, light, count = float(np.mean(known)), 0.0, 0
     for hdu, models_of_image in models.items():
         pixels, names = remade.hdus[hdu].data, [each.name for each in remade.hdus]
@@ -256,7 +261,7 @@ def _limits_of_light(remade):
             light += (model.gain or usual) * pixels[model.place].sum(where=good, dtype=np.float64)
             count += np.count_nonzero(good)
     return [
-        (model.place, _UNLIT_BELOW * light / count / (model.gain or usual), _NEAR_LIMIT)
+        (model.place, _LEAST_LIT_RESPONSE * light / count / (model.gain or usual), _NEAR_LIMIT)
         for model in models[remade.hdu]
     ]
 
