@@ -1,9 +1,12 @@
 """Two cards of one time that disagree are told of, both by name; what tells the same is not."""
 
+from datetime import timedelta
+
 import pytest
 from astropy.io import fits
 
 from ccdflow.camera.cameras import generic_camera
+from ccdflow.camera.dates import read_clock
 
 OBS, MJD, JD = "2022-01-28T04:54:24", 59607.2044444, 2459607.7044444
 
@@ -69,3 +72,15 @@ def test_a_time_of_two_cards_names_both():
         "the time of DATE-OBS and UT is not that of MJD-OBS: DATE-OBS and UT are taken"
         " (found 2022-01-28T04:54:24 and 59577.2044444, 30 days apart)"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("12:30:00 AM", 0.5), ("12:30:00 PM", 12.5), ("01:00:00 PM", 13.0)]
+)
+def test_a_clock_of_twelve_hours_begins_with_twelve(text, hours):
+    assert read_clock(text).time == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["13:00:00 PM", "00:30:00 AM"])
+def test_an_hour_that_no_clock_of_twelve_hours_has_is_no_time(text):
+    assert read_clock(text) is None

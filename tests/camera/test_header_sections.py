@@ -232,6 +232,15 @@ def test_two_amplifiers_side_by_side_in_one_image():
         geometry(header(26, 5, NUMAMPS=2, PREPIX=2, POSTPIX=3))
 
 
+def test_rows_above_and_below_two_amplifiers_side_by_side_are_cut():
+    """Two rows below the data and one above them, of 8."""
+    cards = {"NUMAMPS": 2, "PREPIX": 2, "POSTPIX": 3, "PRELINE": 2, "POSTLINE": 1}
+    frame_geometry = geometry(header(2 * (2 + 8 + 3), 8, **cards, TRIMSEC="[5:20,3:7]"))
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == ["[5:12,3:7]", "[13:20,3:7]"]
+    assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[21:23,3:7]"
+    assert frame_geometry.shape == (5, 16)
+
+
 def test_lick_strips_one_after_the_other():
     """As Kast without its profile: COVER counts an amplifier's columns, DATASEC agrees."""
     cards = {"AMPSROW": 2, "COVER": 3, "ROVER": 0, "DATASEC": "[1:16,1:5]"}

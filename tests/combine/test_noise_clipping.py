@@ -12,6 +12,7 @@ from astropy.nddata import CCDData
 from ccdflow.camera.sections import Region
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_noise import measured_noise
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
@@ -426,3 +427,14 @@ def test_the_command_clips_three_frames_by_their_read_noise(write, tmp_path, cap
     wrong = [str(out), *files, "--overwrite", "--read-noise", "-5"]
     assert command.main(wrong) == 1
     assert "--read-noise: is not allowed (found '-5')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("share", "factor"), [(1.0, 1.0), (1.005, 1.0), (1.1, 1.1)])
+def test_the_noise_of_the_profile_stands_unless_the_measured_one_is_a_percent_off(share, factor):
+    """Eight frames of 64 x 100 pixels: the noise is known to a fifth of a percent."""
+    amplifier = AmplifierNoise("A", Region(0, 64, 0, 100), read_noise=5.0)
+    rng = np.random.default_rng(4)
+    sample = rng.normal(1000, 5 * share, (8, 64, 100)).astype(np.float32)
+    model = measured_noise([amplifier], (64, 100), np.arange(64), sample, light=False)
+    measured = model.amplifiers[0].factor
+    assert measured == (1.0 if factor == 1.0 else pytest.approx(factor, rel=0.01))
