@@ -227,7 +227,7 @@ class TreeLook:
             self._count_by_link[each.link] += bool(each.link)
             if self._count_by_link[each.link] > rawfolder.MOST_LINKED:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
-            if len(each.above) > rawfolder.MOST_FOLDERS_DEEP:
+            if len(each.parents) > rawfolder.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")
         self._pending_folders += folders
 
