@@ -181,7 +181,7 @@ def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitud
 
 
 def vignetted(shape, seed, *, columns=(), depth=0.0, loss=0.6):
-    """A combined flat of eight frames, its error; some columns low by `depth` sigma of their sum."""
+    """A flat of eight frames and its error; some columns are low by `depth` sigma of their sum."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     light = 40_000 * (1 - loss * (x * x + y * y) / 2) * random.normal(1, 0.005, shape)
