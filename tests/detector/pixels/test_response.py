@@ -8,7 +8,7 @@ import pytest
 from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import LOW_SIGMA, response
-from ccdflow.maskbits import DEAD
+from ccdflow.maskbits import BAD_COLUMN, DEAD
 
 SHAPE, ERROR = (200, 300), 0.003
 
@@ -180,3 +180,34 @@ def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitud
     assert (deep_columns([(flat, error)]) == expected).all()
     # A fault in one flat of the night alone is none of the detector's.
     assert not deep_columns([(flat, error), flat_with_structure(kind, amplitude, rng)]).any()
+
+
+def vignetted(shape, seed, *, columns=(), depth=0.0, loss=0.6):
+    """A flat of eight frames and its error; some columns are low by `depth` sigma of their sum."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    light = 40_000 * (1 - loss * (x * x + y * y) / 2) * random.normal(1, 0.005, shape)
+    noise = np.sqrt(1 / (8 * light) + 0.005**2)
+    for column in columns:
+        light[:, column] *= 1 - depth * noise[:, column] / np.sqrt(shape[0])
+    flat = random.poisson(8 * light) / 8
+    mean = flat.mean()
+    return (flat / mean).astype(np.float32), (np.sqrt(flat / 8) / mean).astype(np.float32)
+
+
+def test_no_column_is_bad_where_light_falls_off_towards_the_edges():
+    """In small frames the surroundings of the outermost columns are known from one side."""
+    flagged = [
+        np.count_nonzero((response([vignetted((64, 80), seed)]).mask & BAD_COLUMN).any(axis=0))
+        for seed in range(30)
+    ]
+    # Before, one column in three frames.
+    assert sum(flagged) == 0
+
+
+@pytest.mark.parametrize("columns", [(40,), (0,), (79,), (40, 41, 42)])
+def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
+    for seed in range(4):
+        pair = vignetted((64, 80), seed, columns=columns, depth=20.0)
+        found = (response([pair]).mask & BAD_COLUMN).any(axis=0)
+        assert np.flatnonzero(found).tolist() == list(columns)

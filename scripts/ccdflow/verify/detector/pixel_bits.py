@@ -21,6 +21,8 @@ _PART_ROWS = 32
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # The sum of parts of a bad column is too high by this many sigma.
 _BAD_SIGMA = 5.5
+# Where bad parts touch, one differs from the part beside it by this many sigma.
+_STEP_SIGMA = 4.5
 # One pixel adds at most this many sigma to the sum of a part: no single pixel makes a column bad.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
 # The median of this many columns is the usual sum of parts.
@@ -218,11 +220,36 @@ def bad_parts(sums, ny):
         first_rows = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
         total /= (_PART_ROWS * length) ** 0.5
-        total -= ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
-        for row, low in zip(total, first_rows, strict=True):
-            limit = _BAD_SIGMA * max(sigma_by_mad(row), 1.0)
-            for is_bad_by_limit, shift in zip(
-                is_bad, (NEAR_LIMIT_PART * limit, -NEAR_LIMIT_PART * limit), strict=True
+        above = total - ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
+        for row, sums_of_row, low in zip(above, total, first_rows, strict=True):
+            unit = max(sigma_by_mad(row), 1.0)
+            for is_bad_by_limit, side in zip(
+                is_bad, (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART), strict=True
             ):
-                is_bad_by_limit[low : low + length] |= row > limit + shift
+                is_high = row > side * _BAD_SIGMA * unit
+                is_bad_by_limit[low : low + length] |= _runs_with_a_step(
+                    is_high, sums_of_row, side * _STEP_SIGMA * unit
+                )
     return tuple(np.repeat(is_bad_by_limit, _PART_ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)
+
+
+def _runs_with_a_step(is_high, sums, least):
+    """Return the high parts of a row that touch a step, directly or through other high ones.
+
+    Parameters
+    ----------
+    is_high : numpy.ndarray of bool
+        (nx,)
+    sums : numpy.ndarray of float64
+        (nx,): sums of the parts.
+    least : float
+        Size of a step.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        (nx,)
+    """
+    is_step = np.abs(np.diff(sums)) >= least
+    touches = np.pad(is_step, (1, 0)) | np.pad(is_step, (0, 1))
+    return ndimage.binary_propagation(is_high & touches, mask=is_high)
