@@ -118,14 +118,14 @@ def _dated_cards(reader):
         year, month, day, hours, minutes, seconds, comment = match.groups()
         if meaning_of(keyword, comment or "") == "local":
             raise ValueError(_UNUSUAL)
-        midnight = _midnight(year, month, day)
+        midnight = _begin_of_day(year, month, day)
         stamps.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
     return stamps
 
 
 # The frames of a night have two days.
 @lru_cache(maxsize=64)
-def _midnight(year, month, day):
+def _begin_of_day(year, month, day):
     """Return the begin of a day by its digits."""
     midnight = datetime(int(year), int(month), int(day))
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:

@@ -145,7 +145,17 @@ class InflatedStart:
                 return
 
     def at(self, offset, size):
-        """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged."""
+        """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged.
+
+        Parameters
+        ----------
+        offset, size : int
+            Of the unpacked bytes.
+
+        Returns
+        -------
+        bytes
+        """
         missing_bytes = offset + size - len(self._inflated)
         if missing_bytes > 0 and self._packed:
             try:

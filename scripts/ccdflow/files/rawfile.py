@@ -131,7 +131,7 @@ class RawFile(io.RawIOBase):
         self._start = file.read(FIRST_SLICE)
         self._packed = self._start.startswith(GZIP_MAGIC)
         self._packing = None if self._packed else packing_of(self._start)
-        # What `read_ahead` has read of a gzip file.
+        # The end and the first header of a gzip file, if `read_ahead` was called.
         self._trailer = self._inflated = None
         self._begin(())
 

@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_closed_costs_no_other_its_row(sandbox, monkeypatc
     settings = settings_of(sandbox)
     reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
     read = reader.read_rows([(file, at, None) for file, at in list_raw(sandbox.raw).items()])
-    statuses = {found.row.file: found.row.status for found in read}
+    statuses = {each.row.file: each.row.status for each in read}
     assert statuses.pop(odd) == "set aside"
     assert statuses == {file: row.status for file, row in alone.rows.items() if file != odd}
 
@@ -161,7 +161,7 @@ def test_a_header_is_read_the_same_with_reading_ahead_and_without(tmp_path):
     for name, content in files.items():
         path = tmp_path / name
         path.write_bytes(content)
-        found = []
+        results = []
         for is_ahead in (False, True):
             try:
                 with rawfile.open_raw(path) as raw:
@@ -169,11 +169,10 @@ def test_a_header_is_read_the_same_with_reading_ahead_and_without(tmp_path):
                         raw.read_ahead()
                     layout = raw.layout()
                     texts = [header.texts for header in raw.headers]
-                    found.append((layout, texts, raw.layout()))
+                    results.append((layout, texts, raw.layout()))
             except FrameError as error:
-                found.append((type(error), str(error)))
-        assert found[0] == found[1]
-    assert len(found) == 2
+                results.append((type(error), str(error)))
+        assert results[0] == results[1]
 
 
 def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, monkeypatch):

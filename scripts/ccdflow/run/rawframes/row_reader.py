@@ -146,7 +146,9 @@ class RawRowReader:
 
         Parameters
         ----------
-        file, stamp, earlier_row
+        file : str
+        stamp : tuple of int
+        before : Row or None
             Of the file, as `read_rows` takes them.
         read : _ReadValues
             With the headers; the values of the cards are added.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from itertools import chain
 from urllib.parse import unquote
 
 from ccdflow import paths
@@ -39,10 +37,8 @@ class JobList:
             record = self.record_of_batch(batch)
             self._record_of_batch.update(dict.fromkeys(batch.products, record))
             before = [f"{results}/{each}" for each in batch.before]
-            self._earlier_records[record] = {
-                *before,
-                *chain.from_iterable(map(self._earlier_records.__getitem__, before)),
-            }
+            earlier = (self._earlier_records[each] for each in before)
+            self._earlier_records[record] = set(before).union(*earlier)
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
