@@ -435,6 +435,6 @@ def test_the_noise_of_the_profile_stands_unless_the_measured_one_is_a_percent_of
     amplifier = AmplifierNoise("A", Region(0, 64, 0, 100), read_noise=5.0)
     rng = np.random.default_rng(4)
     sample = rng.normal(1000, 5 * share, (8, 64, 100)).astype(np.float32)
-    model = measured_noise([amplifier], (64, 100), np.arange(64), sample, light=False)
+    model = measured_noise([amplifier], (64, 100), np.arange(64), sample, has_light=False)
     measured = model.amplifiers[0].factor
     assert measured == (1.0 if factor == 1.0 else pytest.approx(factor, rel=0.01))

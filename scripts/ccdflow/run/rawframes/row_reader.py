@@ -148,7 +148,7 @@ class RawRowReader:
         ----------
         file : str
         stamp : tuple of int
-        before : Row or None
+        earlier_row : Row or None
             Of the file, as `read_rows` takes them.
         read : _ReadValues
             With the headers; the values of the cards are added.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from urllib.parse import unquote
 
 from ccdflow import paths
