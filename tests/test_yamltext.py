@@ -13,7 +13,7 @@ from ccdflow.errors import UserError
 _LAUGHS = "a0: &a0 [x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
 )
-BAD = {
+BAD_TEXTS = {
     "alias bomb": (_LAUGHS, "not a plain value in line 1: an alias or anchor"),
     "anchor": ("a: &b 1\n", "in line 1: an alias or anchor"),
     "to itself": ("a: &b\n  - *b\n", "an alias or anchor"),
@@ -36,9 +36,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD, ids=list(BAD))
+@pytest.mark.parametrize("text", BAD_TEXTS, ids=list(BAD_TEXTS))
 def test_yaml_that_no_setting_needs_is_refused_in_one_line(text, tmp_path):
-    content, problem = BAD[text]
+    content, problem = BAD_TEXTS[text]
     path = tmp_path / "probe.yaml"
     path.write_text(content)
     started = time.process_time()

@@ -91,7 +91,7 @@ def frame_and_masters(tmp_path_factory):
     return folder, frame, paths, reduced, scene
 
 
-def uses(paths, store, *, k=1.0, without=()):
+def masters_of(paths, store, *, k=1.0, without=()):
     read = {kind: store.get(path, kind, name=path.name) for kind, path in paths.items()}
     return chain(read, k=k, without=without)
 
@@ -102,7 +102,7 @@ def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
     target = tmp_path / "calibrated" / "s1.fits"
     known = readouts(level=1000.0, saturation=65535.0)
     out = calibrate_file(
-        frame or path, target, uses(paths, store, k=k, without=without), [known],
+        frame or path, target, masters_of(paths, store, k=k, without=without), [known],
         key="product-key", **more,
     )  # fmt: skip
     return out, target
@@ -115,7 +115,7 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
         monkeypatch.setattr(blocks, "_STRIPS_OF_A_BLOCK", 5)
         out, target = run(frame_and_masters, tmp_path, k=k)
         known = readouts(level=1000.0, saturation=65535.0)
-        data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))
+        data, error, mask = calibrate_arrays(reduced, known, masters_of(paths, MasterStore(), k=k))
         with fits.open(target) as hdus:
             assert (hdus[0].data == data).all()
             assert (hdus["MASK"].data == mask).all()
@@ -197,7 +197,7 @@ def test_every_card_is_documented(frame_and_masters, tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
     names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
     _, path, paths, *_ = frame_and_masters
-    used = uses(paths, MasterStore(), k=0.4)
+    used = masters_of(paths, MasterStore(), k=0.4)
     used = FrameMasters(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
     known = [readouts(level=1000.0, saturation=65535.0)]
     calibrate_file(
@@ -237,7 +237,7 @@ def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
     known = tuple(replace(r, gain=None) for r in readouts())
     target = tmp_path / "adu.fits"
     out = calibrate_file(
-        frame_and_masters[1], target, uses(frame_and_masters[2], MasterStore()), [known]
+        frame_and_masters[1], target, masters_of(frame_and_masters[2], MasterStore()), [known]
     )
     assert out.unit == "adu"
     assert "gain" in out.uncertain
@@ -285,8 +285,8 @@ def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
             ]
             split[kind] = write(tmp_path / path.name, (None, hdus[0].header), *images, *errors)
     target = tmp_path / "out.fits"
-    calibrate_file(frame, target, uses(split, MasterStore()), known, key="k")
-    whole, _, _ = calibrate_arrays(reduced, readouts(), uses(paths, MasterStore()))
+    calibrate_file(frame, target, masters_of(split, MasterStore()), known, key="k")
+    whole, _, _ = calibrate_arrays(reduced, readouts(), masters_of(paths, MasterStore()))
     with fits.open(target, checksum=True) as hdus:
         names = ["PRIMARY", "IM0", "IM1", "UNCERT1", "UNCERT2", "MASK1", "MASK2"]
         assert [hdu.name for hdu in hdus] == names
@@ -570,7 +570,7 @@ def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_p
     monkeypatch.setattr(combined_master, "variance_of", note_plane)
     gc.disable()
     try:
-        used = uses(frame_and_masters[2], MasterStore())
+        used = masters_of(frame_and_masters[2], MasterStore())
         run_with = (frame_and_masters[1], tmp_path / "s.fits", used, [readouts(level=1000.0)])
         calibrate_file(*run_with, key="k")
         assert {kind for kind, plane in made.items() if plane() is not None} == {"flat"}
@@ -584,12 +584,12 @@ def test_planes_of_masters_are_shared_by_frames_of_other_levels(frame_and_master
     """Each frame has an overscan level of its own: the noise of its masters has not."""
     store, sizes = MasterStore(), []
     for level in (1000.0, 1000.7, 1003.2):
-        used = uses(frame_and_masters[2], store, k=k)
+        used = masters_of(frame_and_masters[2], store, k=k)
         target = tmp_path / f"{level}.fits"
         calibrate_file(frame_and_masters[1], target, used, [readouts(level=level)], key="k")
         sizes.append(sum(use.master.nbytes for use in used.uses))
     assert len(set(sizes)) == 1
-    used = uses(frame_and_masters[2], MasterStore(), k=k)
+    used = masters_of(frame_and_masters[2], MasterStore(), k=k)
     calibrate_file(
         frame_and_masters[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k"
     )
@@ -600,7 +600,7 @@ def test_few_exposures_keep_planes_of_a_master(frame_and_masters, tmp_path):
     """A night of many exposure times takes no memory for each of them."""
     store, sizes = MasterStore(), []
     for number, k in enumerate((0.9, 0.8, 0.7, 0.6, 0.9)):
-        used = uses(frame_and_masters[2], store, k=k)
+        used = masters_of(frame_and_masters[2], store, k=k)
         calibrate_file(
             frame_and_masters[1], tmp_path / f"{number}.fits", used, [readouts()], key="k"
         )
@@ -670,7 +670,7 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
     theirs = fits.getdata(tmp_path / "out.fits")
     known = tuple(replace(readout, gain=None) for readout in readouts())
     ours, _, _ = calibrate_arrays(
-        reduced, known, uses(paths, MasterStore(), k=seconds / 300), noise=False
+        reduced, known, masters_of(paths, MasterStore(), k=seconds / 300), noise=False
     )
     largest = np.maximum(np.abs(reduced), np.abs(arrays["z"])) + np.abs(arrays["d"])
     assert (np.abs(ours - theirs) <= 4 * np.finfo(np.float32).eps * largest / flat).all()

@@ -148,7 +148,7 @@ def field():
 
 
 @pytest.fixture(scope="module")
-def bright():
+def bright_field():
     return field_of((5.7, 6.3), 8, 12)
 
 
@@ -241,9 +241,9 @@ def test_the_fluxes_of_a_thousand_stars_scatter_by_their_photons(field):
     assert abs(off.mean()) < 0.02
 
 
-def test_the_flux_of_a_star_does_not_depend_on_the_flat_below_it(bright):
+def test_the_flux_of_a_star_does_not_depend_on_the_flat_below_it(bright_field):
     """Stars of a million electrons: the slope is known to 2e-4. A bias left in makes 3e-2."""
-    scene, stars, sky, frames = bright
+    scene, stars, sky, frames = bright_field
     light, flat = aperture_sums(scene, stars), response_at(scene, stars, sky)
     off = np.mean([aperture_sums(data - scene, stars) for data, _, _ in frames], axis=0) / light
     weight = light / np.sqrt(aperture_sums(photon_noise(scene, sky) ** 2, stars))
@@ -253,9 +253,9 @@ def test_the_flux_of_a_star_does_not_depend_on_the_flat_below_it(bright):
     assert flat.max() / flat.min() > 1.2
 
 
-def test_a_bias_left_in_would_be_seen(bright):
+def test_a_bias_left_in_would_be_seen(bright_field):
     """The slope that the star test forbids is there where a flat keeps its bias level."""
-    scene, stars, sky, frames = bright
+    scene, stars, sky, frames = bright_field
     wrong = frames[0][0] * sky.flat / ((sky.flat + 0.06) / 1.06)
     off = aperture_sums(wrong - scene, stars) / aperture_sums(scene, stars)
     slope, _ = np.polyfit(response_at(scene, stars, sky) - 1, off, 1)
@@ -434,7 +434,7 @@ def test_chain_without_overscan():
 # -- masks -----------------------------------------------------------------------------------------
 
 
-def simple(kind, data, **more):
+def any_master(kind, data, **more):
     data = np.asarray(data, np.float32)
     keys = {"bias_key": "" if kind == "bias" else "bias-key", "key": f"{kind}-key"}
     image = master_image_of(
@@ -459,9 +459,9 @@ def test_masks_of_frame_and_masters_are_all_there():
     flat = np.ones(shape)
     flat[3, 3], flat[3, 4], flat[3, 5], flat[3, 6] = 0.1, 0.0, np.nan, -1
     uses = FrameMasters(
-        AppliedMaster(simple("bias", bias)),
-        AppliedMaster(simple("dark", np.zeros(shape), mask=dark_mask)),
-        AppliedMaster(simple("flat", flat)),
+        AppliedMaster(any_master("bias", bias)),
+        AppliedMaster(any_master("dark", np.zeros(shape), mask=dark_mask)),
+        AppliedMaster(any_master("flat", flat)),
     )
     data, error, mask = calibrate_arrays(reduced, one_readout(), uses, mask=stored)
     assert np.isfinite(data).all()
@@ -482,7 +482,7 @@ def test_saturated_and_infinite_pixels_are_found_without_a_stored_mask():
     known = one_readout(level=1000.0, saturation=65535.0)
     with np.errstate(all="raise"):
         data, _, mask = calibrate_arrays(
-            reduced, known, FrameMasters(AppliedMaster(simple("bias", np.ones((6, 8)))))
+            reduced, known, FrameMasters(AppliedMaster(any_master("bias", np.ones((6, 8)))))
         )
     assert mask[1, 2] == maskbits.SATURATED
     assert mask[3, 4] == mask[5, 7] & maskbits.NOT_FINITE == maskbits.NOT_FINITE
@@ -493,8 +493,10 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
     shape = (6, 8)
     dark, error = np.zeros(shape), np.full(shape, 0.5)
     dark[1, 1], error[2, 2] = 1100, 40.0
-    made = simple("dark", dark, error=error, exptime=100.0)
-    uses = FrameMasters(AppliedMaster(simple("bias", np.zeros(shape))), AppliedMaster(made, 2.0))
+    made = any_master("dark", dark, error=error, exptime=100.0)
+    uses = FrameMasters(
+        AppliedMaster(any_master("bias", np.zeros(shape))), AppliedMaster(made, 2.0)
+    )
     _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
     assert mask[1, 1] & maskbits.HOT
     assert mask[2, 2] == maskbits.UNCALIBRATED
@@ -506,10 +508,10 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
 
 def interlocks():
     flat, zero = np.ones((6, 8)), np.zeros((6, 8))
-    bias = AppliedMaster(simple("bias", zero))
-    with_bias = simple("dark", zero, bias_key="")
-    plain = simple("dark", zero)
-    lit = simple("flat", flat)
+    bias = AppliedMaster(any_master("bias", zero))
+    with_bias = any_master("dark", zero, bias_key="")
+    plain = any_master("dark", zero)
+    lit = any_master("flat", flat)
     yield "subtracted twice", FrameMasters(bias, AppliedMaster(with_bias)), {}
     yield "its bias with it", FrameMasters(None, AppliedMaster(with_bias, 0.5)), {}
     yield "scaled up beyond the limit", FrameMasters(bias, AppliedMaster(plain, 2.6)), {}
@@ -521,7 +523,7 @@ def interlocks():
     yield "divided by the flat", FrameMasters(flat=AppliedMaster(lit)), {"subtracted": False}
     yield "another unit", FrameMasters(AppliedMaster(replace(bias.master, unit="electron"))), {}
     yield "another gain", FrameMasters(AppliedMaster(replace(bias.master, gains=(1.0,)))), {}
-    yield "another shape", FrameMasters(AppliedMaster(simple("bias", np.zeros((8, 6))))), {}
+    yield "another shape", FrameMasters(AppliedMaster(any_master("bias", np.zeros((8, 6))))), {}
 
 
 @pytest.mark.parametrize(("words", "uses", "more"), list(interlocks()))
@@ -534,7 +536,7 @@ def test_masters_that_physics_forbids_are_refused_in_one_line(words, uses, more)
 @pytest.mark.parametrize("value", [0.0, np.nan, -1.0, 20173.0])
 def test_a_flat_that_is_none_is_refused(value):
     with pytest.raises(FrameError, match="flat"):
-        simple("flat", np.full((6, 8), value))
+        any_master("flat", np.full((6, 8), value))
 
 
 @pytest.mark.parametrize("lost", ["gain", "read_noise"])
@@ -583,10 +585,10 @@ def test_a_dark_of_another_bias_adds_the_variance_of_that_bias():
     """k = 2, 1.5 adu a pixel of the bias in the dark, 9 + 1 adu^2 a pixel, 2 adu^2 a row."""
     reduced = np.full((6, 8), 500, np.float32)
     known = one_readout(rounding=1.0, level_variance=2.0)
-    bias = AppliedMaster(simple("bias", np.zeros((6, 8)), key="bias-key"))
+    bias = AppliedMaster(any_master("bias", np.zeros((6, 8)), key="bias-key"))
     variances = []
     for key in ("bias-key", "another"):
-        dark = simple("dark", np.full((6, 8), 3.0), bias_key=key, bias_noise=1.5)
+        dark = any_master("dark", np.full((6, 8), 3.0), bias_key=key, bias_noise=1.5)
         _, error, _ = calibrate_arrays(reduced, known, FrameMasters(bias, AppliedMaster(dark, 2.0)))
         variances.append(np.square(error.astype(float)))
     # Electrons, of 2 an adu.

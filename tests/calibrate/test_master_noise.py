@@ -11,10 +11,12 @@ from ccdflow.frame.readout import Readout
 
 SHAPE = (48, 60)
 # Two amplifiers side by side; the last five columns belong to none.
-LEFT = Readout(Region(0, 48, 0, 30), gain=2.0, read_noise=3.0, rounding=0.25, level_variance=0.75)
-RIGHT = Readout(Region(0, 48, 30, 55), name="B", gain=1.25, read_noise=5.0, rounding=0.0)
-READOUTS = (LEFT, RIGHT)
-FRAME_VARIANCE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
+LEFT_AMP = Readout(
+    Region(0, 48, 0, 30), gain=2.0, read_noise=3.0, rounding=0.25, level_variance=0.75
+)
+RIGHT_AMP = Readout(Region(0, 48, 30, 55), name="B", gain=1.25, read_noise=5.0, rounding=0.0)
+READOUTS = (LEFT_AMP, RIGHT_AMP)
+FRAME_VARIANCE = {LEFT_AMP: 9 + 0.25 + 0.75, RIGHT_AMP: 25.0}
 
 
 def master_of(kind, data, *, frames=10, error=None, **options):
@@ -29,8 +31,8 @@ def predict_variance(kind, data, **options):
 
 def test_a_bias_has_the_variance_of_reading_over_its_frames():
     variance = predict_variance("bias", np.full(SHAPE, 7.0))
-    assert variance[:, :30] == pytest.approx(FRAME_VARIANCE[LEFT] / 10)
-    assert variance[:, 30:55] == pytest.approx(FRAME_VARIANCE[RIGHT] / 10)
+    assert variance[:, :30] == pytest.approx(FRAME_VARIANCE[LEFT_AMP] / 10)
+    assert variance[:, 30:55] == pytest.approx(FRAME_VARIANCE[RIGHT_AMP] / 10)
     assert np.all(variance[:, 55:] == 1)
 
 
@@ -38,9 +40,9 @@ def test_a_dark_has_that_of_its_photons_as_well_and_none_below_0():
     data = np.full(SHAPE, 40.0)
     data[:, 40:] = -40.0
     variance = predict_variance("dark", data)
-    assert variance[:, :30] == pytest.approx((FRAME_VARIANCE[LEFT] + 40 / 2.0) / 10)
-    assert variance[:, 30:40] == pytest.approx((FRAME_VARIANCE[RIGHT] + 40 / 1.25) / 10)
-    assert variance[:, 40:55] == pytest.approx(FRAME_VARIANCE[RIGHT] / 10)
+    assert variance[:, :30] == pytest.approx((FRAME_VARIANCE[LEFT_AMP] + 40 / 2.0) / 10)
+    assert variance[:, 30:40] == pytest.approx((FRAME_VARIANCE[RIGHT_AMP] + 40 / 1.25) / 10)
+    assert variance[:, 40:55] == pytest.approx(FRAME_VARIANCE[RIGHT_AMP] / 10)
 
 
 def test_a_flat_has_the_relative_variance_at_its_own_light():
@@ -55,14 +57,14 @@ def test_a_flat_has_the_relative_variance_at_its_own_light():
 def test_scatter_sets_the_level_of_the_variance_and_no_single_pixel_but_a_wild_one():
     """Twenty values a pixel, of twice the noise that the header's read noise predicts."""
     rng = np.random.default_rng(8)
-    values = rng.normal(0, 2 * np.sqrt(FRAME_VARIANCE[LEFT]), (20, *SHAPE))
+    values = rng.normal(0, 2 * np.sqrt(FRAME_VARIANCE[LEFT_AMP]), (20, *SHAPE))
     error = np.float32(values.std(axis=0, ddof=1) / np.sqrt(20))
     error[5, 6] = 30.0
     image, master = master_of("bias", np.zeros(SHAPE), frames=20, error=error.copy)
-    variance = master_noise.variance_of(image, master, (LEFT,))[:, :30]
+    variance = master_noise.variance_of(image, master, (LEFT_AMP,))[:, :30]
     usual = np.delete(variance.ravel(), 5 * 30 + 6)
     # The scale is the median of 48 x 30 variances of 19 degrees of freedom each.
-    assert usual == pytest.approx(4 * FRAME_VARIANCE[LEFT] / 20, rel=0.04)
+    assert usual == pytest.approx(4 * FRAME_VARIANCE[LEFT_AMP] / 20, rel=0.04)
     assert np.unique(usual).size == 1
     assert variance[5, 6] == pytest.approx(900.0)
 
@@ -75,11 +77,11 @@ def test_without_errors_the_variance_is_the_predicted_one():
 
 def test_the_signal_of_a_dark_is_smooth_but_for_its_hot_pixels():
     rng = np.random.default_rng(9)
-    noise = np.sqrt((FRAME_VARIANCE[LEFT] + 20 / 2.0) / 10)
+    noise = np.sqrt((FRAME_VARIANCE[LEFT_AMP] + 20 / 2.0) / 10)
     data = 20 + rng.normal(0, noise, SHAPE)
     data[10, 12] = 500.0
     image, master = master_of("dark", data, bias_key="abc")
-    signal = master_noise.signal_of(image, master, (LEFT,))[:, :30]
+    signal = master_noise.signal_of(image, master, (LEFT_AMP,))[:, :30]
     assert signal[10, 12] == 500.0
     # Fewer than one in ten thousand normal values is 4 sigma off its surroundings.
     smooth = np.delete(signal.ravel(), 10 * 30 + 12)

@@ -29,7 +29,7 @@ def steps(ratio):
     return max(np.abs(np.diff(np.log(np.median(ratio, axis=axis)))).max() for axis in (0, 1))
 
 
-def single(light):
+def frame_variance(light):
     """Return the variance of a reduced frame, adu^2, of expected electrons."""
     return (light + READ_NOISE**2) / GAIN**2 + 1 / 12
 
@@ -44,7 +44,7 @@ def test_errors_of_a_dark_follow_its_glow(name, tmp_path):
         members.append(locate(tmp_path / f"{number}.fits"))
     amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), READ_NOISE / GAIN, GAIN)
     made = combine_darks(members, bias=None, amplifiers=[amplifier])
-    ratio = made.uncertainty / np.sqrt(single(light) / 5)
+    ratio = made.uncertainty / np.sqrt(frame_variance(light) / 5)
     assert np.percentile(np.abs(ratio - 1), 99) < 0.04
     assert steps(ratio) < 0.01
 
@@ -54,7 +54,10 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
     """Beyond the middles of the outermost tiles a level was kept: there was a step of 3 %."""
     random, charge = np.random.default_rng(4), GLOWS[name]
     sky, flat = 300 * (1 + X / SHAPE[1]), 1 - 0.2 * (X / SHAPE[1] - 0.5) ** 2
-    errors = {"dark": np.sqrt(single(charge) / 6), "flat": np.sqrt(flat / 2e4 / GAIN / 9)}
+    errors = {
+        "dark": np.sqrt(frame_variance(charge) / 6),
+        "flat": np.sqrt(flat / 2e4 / GAIN / 9),
+    }
     truth = {"dark": charge / GAIN, "flat": flat}
     uses = {}
     for kind, values in truth.items():
@@ -71,7 +74,7 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
     )  # fmt: skip
     reduced = np.rint(electrons / GAIN).astype(np.float32)
     _, error, _ = calibrate_arrays(reduced, (readout,), FrameMasters(**uses))
-    variance = GAIN**2 * (single(sky * flat + charge) + errors["dark"] ** 2) / flat**2
+    variance = GAIN**2 * (frame_variance(sky * flat + charge) + errors["dark"] ** 2) / flat**2
     ratio = error / np.sqrt(variance + (sky * errors["flat"] / flat) ** 2)
     assert np.percentile(np.abs(ratio - 1), 99) < 0.02
     assert steps(ratio) < 0.005

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
-from forgetful_rows import rows_read, rows_read_without_memory
+from forgetful_rows import read_rows, rows_read_without_memory
 from header_fuzz import (
     NX,
     NY,
@@ -50,7 +50,7 @@ def rows_of(tmp_path):
         running.lock.close()
         rows = running.context.store.rows
         config = running.context.settings
-        assert rows_read(config) == rows_read_without_memory(config)
+        assert read_rows(config) == rows_read_without_memory(config)
         return {name: rows[f"{name}.fits"] for name in cards_of}
 
     return read
@@ -201,7 +201,7 @@ def test_a_time_that_cannot_be_read_has_a_warning(rows_of):
     assert "no card has the time of day" in warnings_of(row)
 
 
-LOCAL = {
+LOCAL_TIMES = {
     "with utc": [
         card("TIMESYS", quote("LOCAL")),
         card("DATE-UTC", quote("2023-06-01T02:04:58")),
@@ -215,9 +215,9 @@ LOCAL = {
 
 def test_local_time_is_brought_to_ut(rows_of):
     date = card("DATE-OBS", quote("2023-05-31T19:04:58"))
-    rows = rows_of({name: cards_of_day(date, *cards) for name, cards in LOCAL.items()})
+    rows = rows_of({name: cards_of_day(date, *cards) for name, cards in LOCAL_TIMES.items()})
     times = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
-    assert times == dict.fromkeys(LOCAL, ("2023-06-01T02:04:5", "2023-05-31"))
+    assert times == dict.fromkeys(LOCAL_TIMES, ("2023-06-01T02:04:5", "2023-05-31"))
 
 
 def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
@@ -269,7 +269,7 @@ def test_the_night_is_known_by_many_a_card(rows_of):
     assert guessed == {"zone", "20240310"}
 
 
-WESTERN = [
+WESTERN_LONGITUDES = [
     (quote("122 30 31 W"), ""), (quote("W 122 30 31"), ""), (quote("-122d30m31s"), ""),
     (quote("-122:30:31"), ""), ("122.5086", "degrees West"), ("122.5086", "longitude (west +)"),
     ("-122.5086", "[deg] east positive"), ("237.4914", ""), (quote("-8h10m02s"), ""),
@@ -286,7 +286,7 @@ def test_a_longitude_and_its_sign(rows_of):
                 date,
                 card("LONGITUD", *written),
             ]
-            for number, written in enumerate(WESTERN)
+            for number, written in enumerate(WESTERN_LONGITUDES)
         }
     )
     # 19:50 UT is before noon at longitude -122, and behind it everywhere east of -117.
@@ -433,7 +433,7 @@ def test_coordinates_that_are_no_numbers_do_not_reach_the_product(tmp_path):
 # -- what is left out and what sets a frame aside --------------------------------------------------
 
 TRIMSEC = SECTIONS[1]
-UNREADABLE = {
+BROKEN_CARDS = {
     "no quotes": [f"BIASSEC = [{NX + 1}:{NX + STRIP},1:{NY}]", TRIMSEC],
     "one quote": [f"BIASSEC = '[{NX + 1}:{NX + STRIP},1:{NY}]", TRIMSEC],
     "a number": [card("BIASSEC", "16"), TRIMSEC],
@@ -450,7 +450,7 @@ UNREADABLE = {
 
 
 def test_a_section_that_is_there_and_unreadable_sets_the_frame_aside(rows_of):
-    rows = rows_of({name: [*usual(sections=False), *cards] for name, cards in UNREADABLE.items()})
+    rows = rows_of({name: [*usual(sections=False), *cards] for name, cards in BROKEN_CARDS.items()})
     assert {name: row.status for name, row in rows.items()} == dict.fromkeys(rows, "set aside")
     for name, row in rows.items():
         assert re.search(r"BIASSEC|TRIMSEC|DATASEC|DETSIZE|PREPIX|COVER|OVSCX", row.reason), name

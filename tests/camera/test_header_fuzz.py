@@ -28,7 +28,7 @@ from ccdflow.run import job_records
 # Of the bits of the headers, and of keywords and values, every so many in the fast tests.
 BITS = int(os.environ.get("CCDFLOW_BITS", "397"))
 CARDS = int(os.environ.get("CCDFLOW_CARDS", "31"))
-SOUND = 3
+SOUND_FRAMES = 3
 
 
 def _frame_with_card(keyword, value):
@@ -47,7 +47,7 @@ def _check(tmp_path, files):
     raw.mkdir()
     for name, content in files:
         (raw / name).write_bytes(content)
-    for number in range(SOUND):
+    for number in range(SOUND_FRAMES):
         (raw / f"sound{number}.fits").write_bytes(frame(pixels(9000 + number), usual()))
     made = outcome_of(raw, tmp_path / "results")
     assert made.raised == {}
@@ -55,7 +55,7 @@ def _check(tmp_path, files):
     for file, status in made.status.items():
         if status == "ok":
             assert (tmp_path / "results" / "reduced" / file).exists(), file
-    for number in range(SOUND):
+    for number in range(SOUND_FRAMES):
         product = fits.getdata(tmp_path / "results" / "reduced" / f"sound{number}.fits")
         assert np.array_equal(product, reduce_by_numpy(pixels(9000 + number)))
     return made
@@ -89,7 +89,7 @@ def test_flipped_bits_in_the_headers_of_three_hdus(tmp_path):
 @pytest.mark.torture
 def test_no_odd_value_of_a_card_stops_a_run(tmp_path):
     made = _check(tmp_path, _cards(1))
-    assert len(made.status) == 120 * 18 + SOUND
+    assert len(made.status) == 120 * 18 + SOUND_FRAMES
 
 
 @pytest.mark.torture

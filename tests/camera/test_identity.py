@@ -22,7 +22,7 @@ from ccdflow.run.context import PlanContext
 PROFILE = LFC_LIKE.format(name="TESTCAM")
 
 # Dialects of acquisition programs, each with two values that must not be averaged.
-UNLIKE = {
+UNLIKE_CARDS = {
     "window of MaxIm": {"XORGSUBF": (0, 64)},
     "window in y": {"YORGSUBF": (10, 500)},
     "LTV": {"LTV1": (0.0, -200.0)},
@@ -70,7 +70,7 @@ UNLIKE = {
 }
 
 
-def made(tmp_path, cards, **config):
+def run_biases(tmp_path, cards, **config):
     """Run six biases, the last three with the second value of each card."""
     for number, frame in enumerate(biases(6)):
         mine = {name: values[number // 3] for name, values in cards.items()}
@@ -86,7 +86,7 @@ def groups(run):
     )
 
 
-FIRST, LAST = ("b0.fits", "b1.fits", "b2.fits"), ("b3.fits", "b4.fits", "b5.fits")
+FIRST_BIASES, LAST_BIASES = ("b0.fits", "b1.fits", "b2.fits"), ("b3.fits", "b4.fits", "b5.fits")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def members_of(tmp_path_factory):
     """Return {dialect: members of each combined bias}, planned together, a night for each."""
     top = tmp_path_factory.mktemp("dialects")
     nights = {}
-    for place, (dialect, cards) in enumerate(UNLIKE.items()):
+    for place, (dialect, cards) in enumerate(UNLIKE_CARDS.items()):
         day = date(2020, 3, 2) + timedelta(days=place)
         nights[(day - timedelta(days=1)).isoformat()] = dialect
         for number, frame in enumerate(biases(6)):
@@ -104,7 +104,7 @@ def members_of(tmp_path_factory):
             write_raw(path, (frame, bias_cards(number, **mine)))
     running = begin(top / "raw", top / "results", {"test": PROFILE})
     running.lock.close()
-    members = {dialect: [] for dialect in UNLIKE}
+    members = {dialect: [] for dialect in UNLIKE_CARDS}
     for group in PlanContext.of(running.context).groups.values():
         if group.kind == "bias":
             names = tuple(sorted(file.rpartition("/")[2] for file in group.files))
@@ -112,17 +112,17 @@ def members_of(tmp_path_factory):
     return members
 
 
-@pytest.mark.parametrize("dialect", UNLIKE)
+@pytest.mark.parametrize("dialect", UNLIKE_CARDS)
 def test_unlike_frames_are_never_averaged(dialect, members_of):
-    assert sorted(members_of[dialect]) == [FIRST, LAST]
+    assert sorted(members_of[dialect]) == [FIRST_BIASES, LAST_BIASES]
 
 
 def test_the_name_tells_the_groups_apart_and_is_as_before_where_there_is_one(tmp_path):
-    alike = made(tmp_path / "one", {"OFFSET": (10, 10), "TELESCOP": ("T", "T")})
+    alike = run_biases(tmp_path / "one", {"OFFSET": (10, 10), "TELESCOP": ("T", "T")})
     ((name, members),) = groups(alike)
     assert name == "combined/2020-02-29/bias_test_64x40.fits"
-    assert members == FIRST + LAST
-    both = made(tmp_path / "two", {"OFFSET": (10, 50), "TELESCOP": ("T", "T")})
+    assert members == FIRST_BIASES + LAST_BIASES
+    both = run_biases(tmp_path / "two", {"OFFSET": (10, 50), "TELESCOP": ("T", "T")})
     assert [name for name, _ in groups(both)] == [
         "combined/2020-02-29/bias_test_64x40_OFFSET10.fits",
         "combined/2020-02-29/bias_test_64x40_OFFSET50.fits",
@@ -142,8 +142,8 @@ def test_the_name_tells_the_groups_apart_and_is_as_before_where_there_is_one(tmp
     ],
 )
 def test_running_numbers_and_times_distinguish_no_settings(cards, tmp_path):
-    ((_, members),) = groups(made(tmp_path, cards))
-    assert members == FIRST + LAST
+    ((_, members),) = groups(run_biases(tmp_path, cards))
+    assert members == FIRST_BIASES + LAST_BIASES
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_running_numbers_and_times_distinguish_no_settings(cards, tmp_path):
 )
 def test_frames_are_averaged_over_a_key_left_out_of_group_by(cards, left, tmp_path):
     by = [key for key in ("night", "ccdsum", "window", "readmode", "gain") if key != left]
-    ((_, members),) = groups(made(tmp_path, cards, combine={"group_by": by}))
-    assert members == FIRST + LAST
+    ((_, members),) = groups(run_biases(tmp_path, cards, combine={"group_by": by}))
+    assert members == FIRST_BIASES + LAST_BIASES
 
 
 @pytest.mark.parametrize(

@@ -86,15 +86,15 @@ def test_a_science_frame_of_no_exposure_and_a_gain_of_0_have_warnings():
 
 
 def test_the_gains_of_further_amplifiers_are_looked_at():
-    def told_of(gain):
+    def gain_warnings(gain):
         images = [header_of(("GAIN", value)) for value in (1.1, gain)]
         return warnings_of(
             frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits")
         )
 
-    assert told_of(1.6) == told_of("") == ()
+    assert gain_warnings(1.6) == gain_warnings("") == ()
     for value in (0.0, -2.0, "NaN"):
-        (line,) = told_of(value)
+        (line,) = gain_warnings(value)
         assert line.startswith(
             f"image 2: GAIN: not a number from 0 to 1e6 (found {value!r}); allowed"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_headers import four_extensions, geometry, header, profile, rebuilt
+from camera_headers import four_extensions, geometry, header, profile, rebuild_image
 
 from ccdflow.camera import facts, imagetypes
 from ccdflow.camera.cameras import generic_camera, identify
@@ -108,7 +108,7 @@ layout: extensions
     assert [strip.to_fits() for strip in left.overscan] == ["[6:7,1:9]", "[15:16,1:9]"]
     assert (right.along, right.overscan) == ("none", ())
     wanted = np.hstack([frame[:, 13:8:-1], frame[:, 0:5]])
-    np.testing.assert_array_equal(rebuilt(frame_geometry, [frame]), wanted)
+    np.testing.assert_array_equal(rebuild_image(frame_geometry, [frame]), wanted)
     recipe = camera.recipe({"dtype": "float64", "statistic": "median"})
     assert (recipe.statistic, recipe.trim, recipe.dtype) == ("mean", False, "float64")
     assert recipe.layout == "extensions"
@@ -123,7 +123,7 @@ def test_a_profile_may_keep_a_part_of_the_section_of_detsec(tmp_path):
     amplifiers = "".join(f"  - {{name: {i}, hdu: {i}, {regions}}}\n" for i in range(1, 5))
     camera = profile(tmp_path, f"recognise: {{GAIN: 1.1}}\namplifiers:\n{amplifiers}")
     frame_geometry = camera.geometry(headers, file="a.fits")
-    np.testing.assert_array_equal(rebuilt(frame_geometry, arrays), chip[:, 1:-1])
+    np.testing.assert_array_equal(rebuild_image(frame_geometry, arrays), chip[:, 1:-1])
 
 
 def test_overscan_none_drops_the_overscan_of_the_header(tmp_path):

@@ -8,8 +8,8 @@ from refusals import refusal_of
 from ccdflow.camera.sections import read_region
 from ccdflow.errors import FrameError, UserError
 
-LEFT = 'data: {python: "[:, 0:8]"}, overscan: {python: "[:, 16:18]"}'
-RIGHT = 'data: {python: "[:, 8:16]"}, overscan: {python: "[:, 18:20]"}'
+L_PARTS = 'data: {python: "[:, 0:8]"}, overscan: {python: "[:, 16:18]"}'
+R_PARTS = 'data: {python: "[:, 8:16]"}, overscan: {python: "[:, 18:20]"}'
 
 
 def refused_geometry(tmp_path, amplifiers, *headers):
@@ -20,7 +20,10 @@ def refused_geometry(tmp_path, amplifiers, *headers):
 
 
 def test_places_of_some_amplifiers_alone_are_refused(tmp_path):
-    amplifiers = (f'name: L, {LEFT}, place: {{fits: "[1:8,1:9]"}}', f"name: R, {RIGHT}")
+    amplifiers = (
+        f'name: L, {L_PARTS}, place: {{fits: "[1:8,1:9]"}}',
+        f"name: R, {R_PARTS}",
+    )
     assert refused_geometry(tmp_path, amplifiers, header(20, 9)) == (
         FrameError,
         "n1/a.fits: place: some amplifiers have a place and some have none (found 'R'); give "
@@ -30,8 +33,8 @@ def test_places_of_some_amplifiers_alone_are_refused(tmp_path):
 
 def test_a_place_of_another_size_than_the_data_is_refused(tmp_path):
     amplifiers = (
-        f'name: L, {LEFT}, place: {{fits: "[1:7,1:9]"}}',
-        f'name: R, {RIGHT}, place: {{fits: "[9:16,1:9]"}}',
+        f'name: L, {L_PARTS}, place: {{fits: "[1:7,1:9]"}}',
+        f'name: R, {R_PARTS}, place: {{fits: "[9:16,1:9]"}}',
     )
     assert refused_geometry(tmp_path, amplifiers, header(20, 9)) == (
         FrameError,
@@ -42,8 +45,8 @@ def test_a_place_of_another_size_than_the_data_is_refused(tmp_path):
 
 def test_places_that_overlap_are_refused(tmp_path):
     amplifiers = (
-        f'name: L, {LEFT}, place: {{fits: "[1:8,1:9]"}}',
-        f'name: R, {RIGHT}, place: {{fits: "[8:15,1:9]"}}',
+        f'name: L, {L_PARTS}, place: {{fits: "[1:8,1:9]"}}',
+        f'name: R, {R_PARTS}, place: {{fits: "[8:15,1:9]"}}',
     )
     assert refused_geometry(tmp_path, amplifiers, header(20, 9)) == (
         FrameError,
@@ -75,7 +78,7 @@ def test_places_that_overlap_are_refused(tmp_path):
 )
 def test_an_amplifier_without_an_image_of_its_own_is_refused(tmp_path, hdu, line):
     images = (header(20, 9, EXTNAME="im1"), header(20, 9, EXTNAME="im2"))
-    refusal = refused_geometry(tmp_path, (f"name: A, {hdu}{LEFT}",), header(), *images)
+    refusal = refused_geometry(tmp_path, (f"name: A, {hdu}{L_PARTS}",), header(), *images)
     assert refusal == (FrameError, f"n1/a.fits: {line}")
 
 

@@ -4,7 +4,7 @@ import random
 from operator import itemgetter
 
 import pytest
-from forgetful_rows import rows_read, rows_read_without_memory
+from forgetful_rows import read_rows, rows_read_without_memory
 from header_fuzz import (
     ODD_VALUES,
     body,
@@ -61,7 +61,7 @@ def rows(tmp_path):
             {"raw": str(raw), "results": str(tmp_path / "results"), "limits": {"settle": 0}}
             | {"cameras": str(tmp_path / "cameras")}
         )
-        return rows_read(values), rows_read_without_memory(values)
+        return read_rows(values), rows_read_without_memory(values)
 
     return read
 

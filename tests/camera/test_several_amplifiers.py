@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from astropy.io import fits
-from camera_headers import four_extensions, geometry, header, profile, rebuilt
+from camera_headers import four_extensions, geometry, header, profile, rebuild_image
 
 from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.sections import Region
@@ -24,7 +24,7 @@ def test_four_extensions_are_put_together_as_they_lie_on_the_chip(binning):
         (10, 14),
         "header",
     )
-    np.testing.assert_array_equal(rebuilt(frame_geometry, arrays), chip)
+    np.testing.assert_array_equal(rebuild_image(frame_geometry, arrays), chip)
     assert [a.gain for a in frame_geometry.amplifiers] == [1.1, 1.2, 1.3, 1.4]
     assert frame_geometry.raw_shapes == ((1, (5, 10)), (2, (5, 10)), (3, (5, 10)), (4, (5, 10)))
 
@@ -34,7 +34,7 @@ def test_a_trimsec_inside_datasec_keeps_its_place_in_a_flipped_amplifier():
     headers, arrays = four_extensions(chip)
     for made in headers[1:]:
         made["TRIMSEC"] = "[5:10,1:5]"
-    image = rebuilt(geometry(*headers), arrays)
+    image = rebuild_image(geometry(*headers), arrays)
     # The first column read of each is dropped: that at the outer edge.
     np.testing.assert_array_equal(image, chip[:, 1:-1])
 
@@ -119,7 +119,7 @@ def test_a_family_of_sections_in_one_image():
     assert [a.name for a in frame_geometry.amplifiers] == ["AA", "AB", "AC", "AD"]
     frame = np.arange(220).reshape(10, 22)
     np.testing.assert_array_equal(
-        rebuilt(frame_geometry, [frame]), np.delete(frame, range(8, 14), axis=1)
+        rebuild_image(frame_geometry, [frame]), np.delete(frame, range(8, 14), axis=1)
     )
     assert len({a.gain for a in frame_geometry.amplifiers}) == 4
 

@@ -434,7 +434,7 @@ def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkey
     fill(tmp_path / "raw", biases(4))
     shown = {"table", "quality", "page", "index"}
 
-    def made(memory):
+    def figures_with_memory(memory):
         settings = {"types": "all", "limits": {"combine_memory": memory}}
         run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE},
                        kinds=("frame", "bias", *shown), **settings)  # fmt: skip
@@ -443,23 +443,23 @@ def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
-        made(50)
-        kinds, row = made(50)
+        figures_with_memory(50)
+        kinds, row = figures_with_memory(50)
         assert kinds == set()
         assert "too little to combine" in row["note"]
-    kinds, row = made(1000)
+    kinds, row = figures_with_memory(1000)
     assert kinds == {"bias", *shown}
     assert row["read_noise"] == pytest.approx(4, rel=0.06)
     assert (tmp_path / "results/nights/2020-02-29/bias_quality.png").is_file()
-    assert made(1000)[0] == set()
+    assert figures_with_memory(1000)[0] == set()
     # And back: it is seen that it was refused, in the next run at the latest.
     (tmp_path / f"results/{BIAS}").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
-        made(50)
-        _, row = made(50)
+        figures_with_memory(50)
+        _, row = figures_with_memory(50)
         assert "too little to combine" in row["note"]
-        assert made(50)[0] == set()
+        assert figures_with_memory(50)[0] == set()
 
 
 def with_pattern(frames, odd, rms, change):

@@ -39,7 +39,7 @@ def model(shape=SHAPE, *, read_noise=(4.0, 7.0), gain=(None, None), **more):
     )
 
 
-def normal(n, noise, *, seed=1, level=0.0):
+def normal_frames(n, noise, *, seed=1, level=0.0):
     rng = np.random.default_rng(seed)
     fixed, _ = noise.rows(np.arange(noise.shape[0]))
     return (level + rng.standard_normal((n, *noise.shape)) * np.sqrt(fixed)).astype(np.float32)
@@ -67,7 +67,7 @@ def write(tmp_path):
 def test_good_values_are_kept_and_hits_removed(n):
     """The bar: below 1e-4 of the good values lost, 99 % of hits of 10 sigma removed."""
     noise = model((400, 900), read_noise=(4.0, 7.0))
-    stack = normal(n, noise, seed=n)
+    stack = normal_frames(n, noise, seed=n)
     clean = combine_arrays(stack, NOISE, noise=noise)
     assert clean.clipped.sum() < 1e-4 * stack.size
     fixed, _ = noise.rows(np.arange(400))
@@ -79,17 +79,17 @@ def test_good_values_are_kept_and_hits_removed(n):
 
 def test_the_guides_clipping_loses_a_fifth_of_the_pixels_of_three_where_noise_loses_none():
     noise = model((200, 300))
-    stack = normal(3, noise)
+    stack = normal_frames(3, noise)
     mad = combine_arrays(stack, CombineRecipe(clip_by="mad"), noise=noise)
     assert 0.2 < np.mean(mad.count < 3) < 0.23
     by_noise = combine_arrays(stack, NOISE, noise=noise)
     assert np.mean(by_noise.count < 3) < 1e-4
     np.testing.assert_array_equal(
-        by_noise.image[by_noise.count == 3], plain(stack)[by_noise.count == 3]
+        by_noise.image[by_noise.count == 3], plain_mean(stack)[by_noise.count == 3]
     )
 
 
-def plain(stack):
+def plain_mean(stack):
     return stack.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
@@ -106,7 +106,7 @@ def test_two_of_four_hit_leave_the_two_that_were_not():
 @pytest.mark.parametrize(("n", "by"), [(2, "noise"), (9, "noise"), (10, "mad"), (25, "mad")])
 def test_auto_clips_by_noise_below_ten(n, by):
     noise = model()
-    stack = normal(n, noise)
+    stack = normal_frames(n, noise)
     result = combine_arrays(stack, CombineRecipe(), noise=noise)
     assert result.recipe.clip_by == by
     same = combine_arrays(stack, CombineRecipe(clip_by=by), noise=noise)
@@ -205,7 +205,7 @@ def test_by_standard_deviation_the_values_are_ccdprocs(n):
 @pytest.mark.parametrize("grow", [0, 1, 2])
 def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow):
     noise = model(gain=(1.3, 0.9))
-    stack = normal(6, noise, level=400.0)
+    stack = normal_frames(6, noise, level=400.0)
     rng = np.random.default_rng(3)
     stack[rng.random(stack.shape) < 0.01] += 3000
     stack[1, 3, 4:9] = np.nan
@@ -351,7 +351,7 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
     ],
 )
 def test_values_that_do_not_fit_are_refused(write, options, text):
-    members = write(normal(3, model()))
+    members = write(normal_frames(3, model()))
     with pytest.raises(UserError, match=text):
         combine(members, **options)
 

@@ -101,7 +101,7 @@ def test_values_just_at_the_limit_are_decided_as_by_ccdproc(level):
     assert len(np.unique(ours.count)) == 2
 
 
-def beyond_the_limit(n, level, recipe, *, width=400, seed=1):
+def pixels_beyond_limit(n, level, recipe, *, width=400, seed=1):
     """Pixels whose last member is the first float32 that is beyond their limit, by bisection."""
     values = np.random.default_rng(seed).normal(level, 4, (n, width)).astype(np.float32)
     kept = values.max(axis=0)
@@ -116,7 +116,7 @@ def beyond_the_limit(n, level, recipe, *, width=400, seed=1):
         kept, rejected = np.where(inside, between, kept), np.where(inside, rejected, between)
 
 
-def proven(values, recipe):
+def proven_bounds(values, recipe):
     return estimate(values.copy(), Ordering(*values.shape, values.dtype), recipe)[-1]
 
 
@@ -125,12 +125,12 @@ def proven(values, recipe):
 def test_a_value_one_step_beyond_the_limit_is_never_proved_to_be_inside(n, clip_by, level):
     """The proof in float32 needs its margin: without it up to half of these pixels are wrong."""
     recipe = CombineRecipe(clip=5.0, clip_by=clip_by)
-    values = beyond_the_limit(n, level, recipe)
+    values = pixels_beyond_limit(n, level, recipe)
     assert not kept_mask(values.astype(np.float64), recipe)[-1].any()
-    assert not proven(values, recipe).any()
+    assert not proven_bounds(values, recipe).any()
     if level < 1e6:  # beyond, float32 is too coarse to prove anything of a scatter of 4
         values[-1] = values[0]
-        assert proven(values, recipe).mean() > 0.5
+        assert proven_bounds(values, recipe).mean() > 0.5
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 21])
@@ -378,10 +378,10 @@ def test_a_truncated_member_is_named(write):
 
 
 def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
-    def broken(*args):
+    def raise_bug(*args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(tile_workers, "solve_exactly", broken)
+    monkeypatch.setattr(tile_workers, "solve_exactly", raise_bug)
     with pytest.raises(ZeroDivisionError):
         combine(write(noise(12, hits=40)), limits=CombineLimits(3))
 

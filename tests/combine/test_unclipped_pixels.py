@@ -11,7 +11,7 @@ from ccdflow.combine.ordering import Ordering
 WIDTH = 500
 
 
-def normal(rng, n):
+def normal_values(rng, n):
     return rng.normal(1000, 4, (n, WIDTH))
 
 
@@ -37,18 +37,18 @@ def skewed_noise(rng, n):
     return rng.exponential(3, (n, WIDTH))
 
 
-def all_alike(rng, n):
+def equal_values(rng, n):
     return np.full((n, WIDTH), 7.25)
 
 
 def not_finite(rng, n):
-    values = normal(rng, n)
+    values = normal_values(rng, n)
     values[5, ::3], values[6, 1::3], values[7, 1::3] = np.nan, np.inf, -np.inf
     return values
 
 
 SORTS = (
-    normal, with_one_far, two_level_values, whole_number_values, skewed_noise, all_alike,
+    normal_values, with_one_far, two_level_values, whole_number_values, skewed_noise, equal_values,
     not_finite,
 )  # fmt: skip
 
@@ -94,14 +94,14 @@ def test_most_pixels_of_many_members_are_not_sorted(monkeypatch):
         return by_sorting(ordered, clip)
 
     monkeypatch.setattr(unclipped_pixels, "_is_unclipped_of_sorted", noting)
-    proven, unclipped = proofs(normal(np.random.default_rng(2), 200).astype(np.float32), 5.0)
+    proven, unclipped = proofs(normal_values(np.random.default_rng(2), 200).astype(np.float32), 5.0)
     assert np.array_equal(proven, unclipped)
     assert 0 < sum(sorted_pixels) < 0.2 * WIDTH
 
 
 @pytest.mark.parametrize("centre", [985.0, 999.0, 1000.0])
 def test_the_proof_by_counts_holds_for_any_centre(centre):
-    values = normal(np.random.default_rng(5), 200).astype(np.float32)
+    values = normal_values(np.random.default_rng(5), 200).astype(np.float32)
     values[0] = np.linspace(1010, 1030, WIDTH)
     proven = unclipped_pixels.is_unclipped_by_counts(
         values, np.full(WIDTH, centre, np.float32), 5.0, np.empty(values.shape, bool)

@@ -72,19 +72,19 @@ def clean():
 
 
 LIGHT = {"flats": (("g", 3),), "science": (("g", 60.0, 1),)}
-COLD = LIGHT | {"biases": 16, "darks": ((60.0, 3),), "temperature": -140.0}
-COLD["science"] = (("g", 60.0, 2),)
+COLD_NIGHT = LIGHT | {"biases": 16, "darks": ((60.0, 3),), "temperature": -140.0}
+COLD_NIGHT["science"] = (("g", 60.0, 2),)
 
 
 def noise_of(done, chain):
     truth = chain.perfect("science_g1.fits")
-    sky = chain.good("science_g1.fits") & (np.abs(truth / np.median(truth) - 1) < 0.05)
+    sky = chain.good_pixels("science_g1.fits") & (np.abs(truth / np.median(truth) - 1) < 0.05)
     return (done.open(SCIENCE)[0].data - truth)[sky].std()
 
 
 def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
     """Three darks of a cold detector beside many biases: with them the frame is noisier."""
-    chain = take(tmp_path, detector=clean(), **COLD)
+    chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
     done = run(tmp_path, chain)
     lines = [line for line in done.lines if line.startswith("dark does harm: ")]
     assert len(lines) == 1
@@ -136,7 +136,7 @@ def assert_all_tell_of_a_dark_left_out(done):
 
 def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
     """The bias of the dark cancels in the dark only: tonight's many biases add less without it."""
-    few = COLD | {"biases": 8, "flats": (), "science": (("g", 60.0, 1),)}
+    few = COLD_NIGHT | {"biases": 8, "flats": (), "science": (("g", 60.0, 1),)}
     chain = take(tmp_path, detector=clean(), **few)
     next_night = few | {"biases": 12, "darks": ()}
     take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="next", detector=clean(), **next_night)
@@ -156,7 +156,7 @@ def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
 
 def test_a_run_from_scratch_leaves_the_harmful_dark_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
-    chain = take(tmp_path, detector=clean(), **COLD)
+    chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert "DARKIM" not in done.open(SCIENCE)[0].header
     assert run(tmp_path, chain, calibrate={"skip_harmful": True}).records == {}

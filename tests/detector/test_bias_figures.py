@@ -522,7 +522,7 @@ def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
 # -- groups that disagree with themselves --------------------------------------------------------
 
 
-def two_kinds(pattern, n=12, order=None):
+def two_patterns(pattern, n=12, order=None):
     """Biases of which one half has a pattern and the other its mirror image."""
     stack = biases(n)
     order = [number < n / 2 for number in range(n)] if order is None else order
@@ -537,7 +537,7 @@ GLOW = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 8, 12.0, 0.0)[None, :].astype(
 @pytest.mark.parametrize("n", [4, 10, 12])
 def test_frames_of_two_kinds_have_no_common_structure(n):
     """An even split: the median lies midway, and all frames are equally far from it."""
-    selection = select_members(statistics(two_kinds(GLOW, n)))
+    selection = select_members(statistics(two_patterns(GLOW, n)))
     assert not selection.agrees
     assert "no common coarse structure" in selection.reason
 
@@ -547,7 +547,7 @@ def test_frames_that_differ_from_column_to_column_have_a_warning(alternating):
     """+-3 adu in odd and even columns: boxes do not see it, the variance of the pixels does."""
     pattern = (3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32)
     order = [bool(number % 2) for number in range(12)] if alternating else None
-    frames = two_kinds(pattern, order=order)
+    frames = two_patterns(pattern, order=order)
     assert select_members(statistics(frames)).agrees
     # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
     rms = disagreement(frames, 4.0)
@@ -633,7 +633,7 @@ def test_small_frames_of_noise_alone_agree(shape):
         assert (selection.reason, selection.left_out) == ("", ())
 
 
-ODD = {
+ODD_FRAMES = {
     "level": lambda frame: frame + 5.0,
     "noise": lambda frame: frame * 1.2,
     "gradient": lambda frame: frame + np.linspace(-5, 5, frame.shape[1]),
@@ -650,7 +650,7 @@ def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
     rng, hits = np.random.default_rng(size), 0
     for _ in range(20):
         frames = 5 * rng.standard_normal((5, size, size)).astype(np.float32)
-        frames[1] = ODD[kind](frames[1])
+        frames[1] = ODD_FRAMES[kind](frames[1])
         selection = select_members([frame_statistics(frame, [1000.0]) for frame in frames])
         hits += selection.agrees and [out.index for out in selection.left_out] == [1]
     assert hits >= least * 20
@@ -684,7 +684,7 @@ def test_a_structure_that_all_frames_share_is_no_disagreement():
     """A ramp to 500 adu in each frame alike, far beyond the reach of an outlier of 4 adu."""
     ramp = np.linspace(100, 500, SHAPE[1], dtype=np.float32)
     assert disagreement(biases(12, rows=1.0, columns=2.0, seed=2) + ramp, 4.0) == 0
-    differing = two_kinds((3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32))
+    differing = two_patterns((3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32))
     expected = disagreement(differing, 4.0)
     assert expected > 3
     assert disagreement(differing + ramp, 4.0) == pytest.approx(expected, rel=1e-3)

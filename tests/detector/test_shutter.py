@@ -151,7 +151,7 @@ def run(tmp_path, profile, results="results"):
         )
 
 
-def left(tmp_path, profile):
+def products_to_make(tmp_path, profile):
     session = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile}, detector={})
     products = {job.product for job in session.plan.jobs.values() if job.kind in KINDS}
     session.lock.close()
@@ -159,23 +159,23 @@ def left(tmp_path, profile):
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def night(tmp_path_factory):
     """A night without a word on the shutter, and its run: (folder, chain, run)."""
     top = tmp_path_factory.mktemp("plain")
     chain = take(top)
     return top, chain, run(top, chain.profile)
 
 
-def copy_of(plain, tmp_path):
+def copy_of(night, tmp_path):
     """Return a copy of the night and of its run: (chain, run)."""
-    top, chain, done = plain
+    top, chain, done = night
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
     return chain, replace(done, results=tmp_path / "results")
 
 
-def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhere(plain, tmp_path):
-    chain, done = copy_of(plain, tmp_path)
-    perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
+def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhere(night, tmp_path):
+    chain, done = copy_of(night, tmp_path)
+    perfect, good = chain.perfect("science_g1.fits"), chain.good_pixels("science_g1.fits")
     explanation = product_explanation.explain_product(done.results, MAP)
     assert explanation[0].startswith(f"{MAP}: dead time of the shutter over the image")
     assert explanation[1:3] == ["  night    2024-03-01", "  flats    of 0.5 to 4.0 s"]
@@ -195,7 +195,7 @@ def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhe
     key = done.records[MAP].key
 
     profile = chain.profile + "shutter: measured\n"
-    remade = left(tmp_path, profile)
+    remade = products_to_make(tmp_path, profile)
     assert remade == {*FRAMES, NIGHT}
     done = run(tmp_path, profile)
     assert verify_first_frame(tmp_path) == ("verified", "")
@@ -208,7 +208,7 @@ def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhe
     hdus = done.open(FRAMES[0])
     assert (hdus[0].header["SHUTCOR"], hdus[0].header["SHUTKEY"]) == (MAP, key)
     assert hdus[0].header["SHUTMEAN"] == header["SHUTMEAN"]
-    assert left(tmp_path, profile) == set()
+    assert products_to_make(tmp_path, profile) == set()
 
     y, x = np.indices(good.shape)
     corner = np.hypot(y - 50, x - 51) > 60
@@ -234,21 +234,21 @@ def test_without_a_map_the_frame_is_made_with_a_sentence(tmp_path):
     assert any("shutter not corrected: no flats of several" in line for line in header["HISTORY"])
 
 
-def test_a_flat_that_changes_makes_the_map_and_its_frames_again(plain, tmp_path):
-    chain, _ = copy_of(plain, tmp_path)
+def test_a_flat_that_changes_makes_the_map_and_its_frames_again(night, tmp_path):
+    chain, _ = copy_of(night, tmp_path)
     profile = chain.profile + "shutter: measured\n"
     done = run(tmp_path, profile)
     before = (done.results / MAP).read_bytes()
-    assert left(tmp_path, profile) == set()
+    assert products_to_make(tmp_path, profile) == set()
     (done.results / MAP).unlink()
-    assert left(tmp_path, profile) == {MAP}
+    assert products_to_make(tmp_path, profile) == {MAP}
     assert run(tmp_path, profile).records.keys() == {MAP}
     assert (done.results / MAP).read_bytes() == before
     path = tmp_path / "raw/flat_g0.5_1.fits"
     with fits.open(path) as hdus:
         hdus[0].data[50:60, 50:60] += 1
         hdus.writeto(path, overwrite=True)
-    remade = left(tmp_path, profile)
+    remade = products_to_make(tmp_path, profile)
     flat = "combined/2024-03-01/flat_simcam_103x101_1x1_g.fits"
     pixels = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
     epoch = "detector/simcam/bad_pixels_all_103x101_1x1.fits"

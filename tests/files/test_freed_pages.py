@@ -26,7 +26,7 @@ def new_pages():
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
 
-def before_and_after():
+def count_new_pages():
     """Count new pages where each array gets its own, and after `keep`."""
     ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, BYTES // 2)
     before = new_pages()
@@ -48,4 +48,4 @@ def test_an_array_as_large_as_a_freed_one_needs_no_new_pages():
 
 
 if __name__ == "__main__":
-    print(*before_and_after())
+    print(*count_new_pages())

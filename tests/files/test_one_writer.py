@@ -31,14 +31,14 @@ ALLOWED_CALLS = {
     # A telescope writes half a frame first.
     ("ccdflow/simulate/telescope.py", "open"): 1,
 }
-ALWAYS = {
+WRITING_FUNCTIONS = {
     "write_text", "write_bytes", "tofile", "writeto", "savefig", "savez", "savez_compressed",
     "savetxt", "copy", "copy2", "copyfile", "copytree", "move", "symlink_to", "hardlink_to",
     "mkstemp", "NamedTemporaryFile", "fdopen",
 }  # fmt: skip
 MODULES = ("os", "shutil", "np", "numpy", "tempfile", "io")
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND")
-OWN = {"atomic_write.write_text", "np.savez"}
+OWN_FUNCTIONS = {"atomic_write.write_text", "np.savez"}
 
 
 def writes(call):
@@ -46,7 +46,7 @@ def writes(call):
     function = call.func
     name = getattr(function, "attr", getattr(function, "id", ""))
     owner = getattr(getattr(function, "value", None), "id", "")
-    if f"{owner}.{name}" in OWN:
+    if f"{owner}.{name}" in OWN_FUNCTIONS:
         return ""
     if name in ("replace", "rename", "link", "renames"):
         # Of a text it takes two arguments, of a date or a dataclass named ones.
@@ -67,7 +67,7 @@ def writes(call):
         return ""
     if name == "write_text" and isinstance(function, ast.Name):
         return ""
-    return name if name in ALWAYS else ""
+    return name if name in WRITING_FUNCTIONS else ""
 
 
 def writing_calls():

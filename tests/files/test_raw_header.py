@@ -17,7 +17,7 @@ from ccdflow.files.rawheader import CARD_BYTES, RawHeader
 from ccdflow.files.remembered_results import Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.
-ODD = [
+ODD_CARDS = [
     "GAIN    =                  1.5 / electrons", "GAIN=2", "GAIN    =2.5", "gain    = 3",
     "HIERARCH ESO DET OUT1 CONAD = 2.1 / gain", "HIERARCH eso ins filt1 name='V'", "AB CD   = 5",
     "CONTINUE  'more of it&'", "CONTINUE", "OBJECT  = 'a long text&'", "OBJECT  = 'it''s / x' / c",
@@ -30,9 +30,9 @@ NAMES = ("GAIN", "gain", "ESO DET OUT1 CONAD", "OBJECT", "EXPTIME", "DP1", "DP1.
          "HISTORY", "COMMENT", "", "END", "DETECTOR", "NAXIS1", "NOVALUE", "NONE")  # fmt: skip
 COMMENTARY = ("HISTORY", "COMMENT", "")
 A_CARD = st.one_of(
-    st.sampled_from(ODD),
+    st.sampled_from(ODD_CARDS),
     st.text(st.sampled_from(" AZa0=/'&:.-+E_\x7f"), max_size=60),
-    st.sampled_from(ODD).flatmap(
+    st.sampled_from(ODD_CARDS).flatmap(
         lambda card: st.tuples(st.integers(0, 20), st.sampled_from(" ='/&:x.")).map(
             lambda change: card[: change[0]] + change[1] + card[change[0] + 1 :]
         )

@@ -26,7 +26,7 @@ VERSIONS = ["CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER"]
 SUMS = ["CHECKSUM", "DATASUM"]
 
 
-def made(tmp_path, *, name="raw.fits.gz", profile=PROFILE, **config):
+def reduced_hdus(tmp_path, *, name="raw.fits.gz", profile=PROFILE, **config):
     """The reduced frame of the one raw file in a folder."""
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile}, **config)
     (record,) = run.records.values()
@@ -39,7 +39,7 @@ def primary_header(tmp_path, cards=(), *, pixels=None, more=(), name="raw.fits.g
     pixels = next(biases(1)) if pixels is None else pixels
     cards = {"INSTRUME": "TESTCAM", "IMAGETYP": "FLAT", **dict(cards)}
     write_raw(tmp_path / "raw" / name, (pixels, cards), more=more)
-    return made(tmp_path, name=name, **options)[0][0].header
+    return reduced_hdus(tmp_path, name=name, **options)[0][0].header
 
 
 def values(header):
@@ -159,7 +159,7 @@ def test_amplifiers_without_signal_are_flagged(tmp_path):
     profile = PROFILE + "  - {name: B, data: {python: '[:, 32:64]'}}\n"
     profile = profile.replace("0:64", "0:32")
     write_raw(tmp_path / "raw/raw.fits", (frame, {"INSTRUME": "TESTCAM", "IMAGETYP": "FLAT"}))
-    hdus, record = made(tmp_path, name="raw.fits", profile=profile)
+    hdus, record = reduced_hdus(tmp_path, name="raw.fits", profile=profile)
     assert hdus[0].header["AMPBAD02"] == "saturated"
     assert "AMPBAD01" not in hdus[0].header
     assert record.data["flags"] == {"B": "saturated"}
@@ -229,7 +229,7 @@ def test_bytes_that_are_not_ascii_do_not_cost_the_frame(tmp_path):
         (next(biases(1)), {"INSTRUME": "TESTCAM", "IMAGETYP": "FLAT", "OBSERVER": "Mueller"}),
     )
     path.write_bytes(path.read_bytes().replace(b"Mueller", "M\u00fcller".encode()))
-    hdus, _ = made(tmp_path, name="raw.fits")
+    hdus, _ = reduced_hdus(tmp_path, name="raw.fits")
     assert hdus[0].header["OBSERVER"] == "M??ller"
 
 
@@ -271,8 +271,8 @@ def test_compressed_tiles_become_the_product_of_the_plain_frame(tmp_path):
     tiled = fits.CompImageHDU(frame, fits.Header(cards), name="COMPRESSED_IMAGE")
     fits.HDUList([fits.PrimaryHDU(), tiled]).writeto(tmp_path / "tiled/raw/raw.fits.fz")
     profile = PROFILE.replace("name: A", "name: A, hdu: 1")
-    got, _ = made(tmp_path / "tiled", name="raw.fits.fz", profile=profile)
-    wanted, _ = made(tmp_path / "plain", name="raw.fits")
+    got, _ = reduced_hdus(tmp_path / "tiled", name="raw.fits.fz", profile=profile)
+    wanted, _ = reduced_hdus(tmp_path / "plain", name="raw.fits")
     np.testing.assert_array_equal(got[0].data, wanted[0].data)
     assert got[0].header["AMPHDU"] == 1
     other = {"RAWFILE", "RAWFP", "CCDFKEY", "AMPHDU", *SUMS}
@@ -306,7 +306,7 @@ CORNERS = {
 }
 
 
-ANY = "recognise: {INSTRUME: TESTCAM}"
+TESTCAM = "recognise: {INSTRUME: TESTCAM}"
 
 
 def mosaic(path, *, crpix_off=0.0):
@@ -335,7 +335,7 @@ def mosaic(path, *, crpix_off=0.0):
 
 def test_four_extensions_become_one_image_with_one_sky(tmp_path):
     path = mosaic(tmp_path / "raw/raw.fits.gz")
-    hdus, _ = made(tmp_path, profile=ANY)
+    hdus, _ = reduced_hdus(tmp_path, profile=TESTCAM)
     assert len(hdus) == 1
     header = hdus[0].header
     assert hdus[0].data.shape == (80, 128)
@@ -361,7 +361,7 @@ def test_four_extensions_become_one_image_with_one_sky(tmp_path):
 
 def test_amplifiers_that_do_not_agree_on_the_sky_leave_none(tmp_path):
     mosaic(tmp_path / "raw/raw.fits.gz", crpix_off=3.0)
-    header = made(tmp_path, profile=ANY)[0][0].header
+    header = reduced_hdus(tmp_path, profile=TESTCAM)[0][0].header
     assert not [k for k in header if re.match(r"CRPIX|CRVAL|CTYPE|CD\d", k)]
     history = "ccdflow: world coordinates that do not hold for this image left out"
     assert header["HISTORY"][0] == history
@@ -370,7 +370,7 @@ def test_amplifiers_that_do_not_agree_on_the_sky_leave_none(tmp_path):
 def test_extensions_that_are_kept_stay_unchanged(tmp_path):
     path = mosaic(tmp_path / "raw/raw.fits.gz")
     reduction = {"layout": "extensions", "mask": True}
-    hdus, _ = made(tmp_path, profile=ANY, reduction=reduction)
+    hdus, _ = reduced_hdus(tmp_path, profile=TESTCAM, reduction=reduction)
     names = [*CORNERS, "MASK1", "MASK2", "MASK3", "MASK4"]
     assert [hdu.name for hdu in hdus] == ["PRIMARY", *names]
     assert hdus[0].data is None
@@ -396,7 +396,7 @@ def test_one_extension_becomes_the_primary_with_the_cards_of_both(tmp_path):
     write_raw(tmp_path / "raw/raw.fits", (None, primary), (frame, extension))
     profile = PROFILE.replace("name: A", "name: A, hdu: 1")
     for trim in (True, False):
-        hdus, _ = made(tmp_path, name="raw.fits", profile=profile, reduction={"trim": trim})
+        hdus, _ = reduced_hdus(tmp_path, name="raw.fits", profile=profile, reduction={"trim": trim})
         assert len(hdus) == 1
         header = hdus[0].header
         assert (header["OBJECT"], header["EXPTIME"], header["GAIN"]) == ("dome", 3.0, 1.5)
@@ -440,7 +440,7 @@ def test_an_amplifier_that_was_turned_gives_a_section_in_the_orientation_of_the_
     assert placement.detector_section([header], (one,), (38, 56), "DETSEC") == "[5:60,3:40]"
 
 
-STALE = """
+STALE_CARDS = """
 BIASSEC TRIMSEC DATASEC CCDSEC DETSEC AMPSEC BIASSEC2 DATASEC11 BSEC11 TSEC21 ASEC12 CSEC1 DSECA
 BIASSEC_1 PRESECA POSTSECB RTDATSEC COVER ROVER PRESCAN OVERSCAN POSTPIX PRECOL PRELINE LTV1 LTM1_2
 """
@@ -448,7 +448,7 @@ BIASSEC_1 PRESECA POSTSECB RTDATSEC COVER ROVER PRESCAN OVERSCAN POSTPIX PRECOL 
 NOT_STALE = "TSEC BSEC DETSIZE CCDSIZE CCDSUM ROISEC COVERAGE AMPNAME SECZ EXPTIME"
 
 
-@pytest.mark.parametrize("keyword", [*STALE.split(), "ESO DET OUT1 OVSCX"])
+@pytest.mark.parametrize("keyword", [*STALE_CARDS.split(), "ESO DET OUT1 OVSCX"])
 def test_numbers_of_the_raw_array_are_known(keyword):
     assert placement.is_about_raw_pixels(keyword)
 
@@ -605,7 +605,7 @@ def test_fitsverify_reports_no_fault_that_the_raw_frame_lacks(layout, tmp_path):
     more = ["HIERARCH ESO OBS ID = 7", "OBSTYPE = 'A'", "OBSTYPE =  2", "COMMENT x", "lower   = 3"]
     write_raw(tmp_path / "raw/odd.fits", (next(biases(1)), cards), more=more)
     reduction = {"layout": layout, "mask": True}
-    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": ANY}, reduction=reduction)
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": TESTCAM}, reduction=reduction)
     for name in ("four.fits", "odd.fits"):
         new = complaints(run.results / "reduced" / name) - complaints(path.with_name(name))
         assert new == set()

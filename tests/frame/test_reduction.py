@@ -311,7 +311,7 @@ def test_a_row_without_a_finite_pixel_of_overscan_is_refused(value):
 # -- level, model, noise -------------------------------------------------------------------------
 
 
-def drifting(rows=400, *, noise=0.5, seed=2):
+def drifting_strip(rows=400, *, noise=0.5, seed=2):
     """A strip whose level drifts along a parabola, and its true level."""
     x = np.arange(rows)
     truth = 1000 + 5 * (x / rows) - 8 * (x / rows) ** 2
@@ -321,7 +321,7 @@ def drifting(rows=400, *, noise=0.5, seed=2):
 
 @pytest.mark.parametrize(("model", "order"), [("polynomial", 2), ("spline", 3)])
 def test_a_model_follows_the_drift_and_not_the_outliers(model, order):
-    strip, truth = drifting()
+    strip, truth = drifting_strip()
     strip[120:124] += 300
     recipe = ReductionRecipe(statistic="mean", model=model, order=order, reject_iterations=5)
     levels = overscan.levels_along([strip], "rows", recipe)
@@ -333,7 +333,7 @@ def test_a_model_follows_the_drift_and_not_the_outliers(model, order):
 
 def test_rejection_ends_after_as_many_rounds_as_are_allowed():
     """Outliers of two sizes: the small ones show only after the large ones are gone."""
-    strip, truth = drifting()
+    strip, truth = drifting_strip()
     strip[40:80:4] += 400
     strip[200:260:3] += 25
     worst = [
@@ -349,7 +349,7 @@ def test_rejection_ends_after_as_many_rounds_as_are_allowed():
 
 
 def test_too_few_levels_for_a_model_are_refused():
-    strip, _ = drifting(5)
+    strip, _ = drifting_strip(5)
     with pytest.raises(FrameError, match=r"too few good levels for a spline of order 3.*7 or more"):
         overscan.levels_along([strip], "rows", ReductionRecipe(model="spline", order=3))
 

@@ -19,7 +19,7 @@ PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
 ONE_AMPLIFIER = (
     "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
 )
-LEFT = "amplifiers: [{name: A, data: {python: '[:, 7:]'}, overscan: {python: '[:, 1:5]'}}]\n"
+PRESCAN = "amplifiers: [{name: A, data: {python: '[:, 7:]'}, overscan: {python: '[:, 1:5]'}}]\n"
 ROWS = (
     "amplifiers: [{name: A, data: {python: '[3:-6, 0:64]'}, overscan: {python: '[3:-6, 66:]'}}]\n"
 )
@@ -36,7 +36,7 @@ amplifiers:
 NO_OVERSCAN = "overscan: none\n"
 KINDS = {
     "strip on the right": (ONE_AMPLIFIER, "uint16", {}, {}),
-    "strip on the left": (LEFT, "uint16", {}, {}),
+    "strip on the left": (PRESCAN, "uint16", {}, {}),
     "some rows only": (ROWS, "uint16", {}, {}),
     "two amplifiers": (TWO_AMPLIFIERS, "uint16", {}, {}),
     "one byte": (TWO_AMPLIFIERS, "uint8", {}, {}),
@@ -193,13 +193,13 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(
 
     readinto, reads = rawfile.RawFile.readinto, []
 
-    def broken(file, buffer):
+    def fail_at_end(file, buffer):
         reads.append(len(buffer))
         if len(reads) > 1:
             raise OSError(errno.EIO, "Input/output error")
         return readinto(file, buffer)
 
-    monkeypatch.setattr(rawfile.RawFile, "readinto", broken)
+    monkeypatch.setattr(rawfile.RawFile, "readinto", fail_at_end)
     record = kinds.make(running.context, second)
     running.lock.close()
     # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.

@@ -86,7 +86,7 @@ def test_a_read_noise_that_is_not_known_is_taken_to_be_below_30_electrons():
 
 
 # Noise and gain as they are, and the gain and read noise that the header gives.
-MISTAKEN = {
+MISTAKEN_FIGURES = {
     "noisy, no gain": (50.0, {"gain": None, "read_noise": None}),
     "noisy, no read noise": (70.0, {"read_noise": None}),
     "read noise a tenth": (10.0, {"read_noise": 1.0}),
@@ -99,10 +99,10 @@ MISTAKEN = {
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("light", [0, 50, 1_000, 30_000])
-@pytest.mark.parametrize("case", MISTAKEN)
+@pytest.mark.parametrize("case", MISTAKEN_FIGURES)
 def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
     """Whatever the cards say of it; neither at an unlit edge nor in a frame without light."""
-    noise, given = MISTAKEN[case]
+    noise, given = MISTAKEN_FIGURES[case]
     for unlit in (0, 80):
         for seed in range(3):
             # With a bias level of 1000 adu, and with one that could be light.
@@ -137,7 +137,7 @@ def test_a_strip_of_which_a_part_is_data_has_another_warning():
 
 
 # Whether the frame without its overscan is warned of; by the words of a flat that is set aside.
-REAL = {
+REAL_FRAMES = {
     "kast_blue_2015/b2.fits.gz": HOLDS_DATA,
     "kast_blue_2015/b27.fits.gz": None,
     "kast_blue_2015/b14.fits.gz": None,
@@ -151,7 +151,7 @@ REAL = {
 
 
 @needs_data
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", REAL_FRAMES)
 def test_real_frames_with_their_overscan_and_without(name):
     """No overscan of a real frame is taken for data; flats without theirs are known."""
     headers, arrays = read(DATA / name)
@@ -166,5 +166,5 @@ def test_real_frames_with_their_overscan_and_without(name):
     known, is_dark = warnings_of(
         trimmed, gain=first.gain or 1.0, read_noise=first.read_noise or 5.0
     )
-    assert len(known) == (REAL[name] is not None)
-    assert all(REAL[name] in text and not is_dark for text in known)
+    assert len(known) == (REAL_FRAMES[name] is not None)
+    assert all(REAL_FRAMES[name] in text and not is_dark for text in known)

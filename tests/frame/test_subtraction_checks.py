@@ -218,7 +218,7 @@ def profile(strip="66:", **more):
     return text + "".join(f"{key}: {value}\n" for key, value in more.items())
 
 
-def written(folder, frames, cards=None):
+def write_biases(folder, frames, cards=None):
     for number, frame in enumerate(frames):
         write_raw(folder / "raw" / f"b{number}.fits", (frame, bias_cards(number, **(cards or {}))))
 
@@ -234,7 +234,7 @@ def written(folder, frames, cards=None):
     ],
 )
 def test_profile_before_configuration_before_geometry(more, config, model, tmp_path):
-    written(tmp_path, [raw(6)[:300, 64:]])
+    write_biases(tmp_path, [raw(6)[:300, 64:]])
     run = run_jobs(
         tmp_path / "raw",
         tmp_path / "results",
@@ -250,7 +250,7 @@ def test_faults_of_pixels_stand_in_the_row_and_in_the_last_lines(tmp_path):
     """Three biases by row from six columns, and a frame whose strip has another noise."""
     frames = [raw(25, seed=seed)[:300, 64:] for seed in range(4)]
     flat = raw(25, seed=9, strip_noise=40.0, light=60000.0)[:300, 64:]
-    written(tmp_path, frames)
+    write_biases(tmp_path, frames)
     cards = bias_cards(9, IMAGETYP="FLAT", EXPTIME=5.0)
     write_raw(tmp_path / "raw" / "flat.fits", (np.minimum(flat, 65000), cards))
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile()})
@@ -275,13 +275,13 @@ def test_faults_of_pixels_stand_in_the_row_and_in_the_last_lines(tmp_path):
 
 def test_columns_left_over_are_warned_of(tmp_path):
     frames = [raw(25, seed=seed)[:300, 64:] for seed in range(3)]
-    written(tmp_path, frames, {"DATASEC": "[1:64,1:300]"})
+    write_biases(tmp_path, frames, {"DATASEC": "[1:64,1:300]"})
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {})
     lines = (line for line in run.lines if line.startswith("warning:"))
     (line,) = (line for line in lines if "longitude" not in line)
     assert "(the first of 3 frames): columns 65 to 89 beside the data are in no overscan" in line
     # Two columns at the edge are bad ones.
-    written(tmp_path / "other", frames, {"DATASEC": "[3:89,1:300]"})
+    write_biases(tmp_path / "other", frames, {"DATASEC": "[3:89,1:300]"})
     other = run_jobs(tmp_path / "other" / "raw", tmp_path / "other" / "results", {})
     assert not any("left over" in line or "in no overscan" in line for line in other.lines)
 

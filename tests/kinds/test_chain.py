@@ -25,18 +25,18 @@ from ccdflow.run.lines.plan_description import lines_on_plan, other_products
 from ccdflow.run.plan import WantedProduct
 
 DATA = Path(__file__).parents[1] / "data"
-OLD = DATA / "results_of_38e4045.tar.xz"
+OLD_RESULTS = DATA / "results_of_38e4045.tar.xz"
 
 
 @pytest.fixture
-def old(tmp_path, monkeypatch):
+def old_sandbox(tmp_path, monkeypatch):
     """A results folder that commit 38e4045 made, with its raw frames; pictures are stand-ins.
 
     Two nights of two cameras: a combined bias each, one group too small, a copy, a cut file, a raw
     file that is gone, a name with braces.
     """
     use_stand_ins(monkeypatch)
-    with tarfile.open(OLD) as archive:
+    with tarfile.open(OLD_RESULTS) as archive:
         # Python 3.11.2 of Debian 12 has no filters.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(tmp_path / "old")
@@ -100,7 +100,7 @@ PAGES = {
     ),
     "report.html",
 }
-NEW = PAGES | {
+NEW_PRODUCTS = PAGES | {
     "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
     "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/m31 {1}.fits",
     "nights/2024-03-01/masters.png", "nights/2024-03-02/calibrated.png",
@@ -108,17 +108,17 @@ NEW = PAGES | {
 }  # fmt: skip
 
 
-def test_results_of_an_older_version_are_up_to_date(old):
-    old.config |= {"flat": {"enabled": True}}
-    before = products(old.results)
-    plan = old.plan().plan
-    assert set(plan.jobs) == NEW, "\n".join(lines_on_plan(plan))
+def test_results_of_an_older_version_are_up_to_date(old_sandbox):
+    old_sandbox.config |= {"flat": {"enabled": True}}
+    before = products(old_sandbox.results)
+    plan = old_sandbox.plan().plan
+    assert set(plan.jobs) == NEW_PRODUCTS, "\n".join(lines_on_plan(plan))
     assert plan.products_to_retire == []
     assert plan.planned_counts["frame"] == 13
-    outcome = old.run()
-    assert set(outcome.jobs) == NEW
-    after = with_the_older_table(products(old.results))
-    kept = before.keys() - NEW - {paths.INVENTORY}
+    outcome = old_sandbox.run()
+    assert set(outcome.jobs) == NEW_PRODUCTS
+    after = with_the_older_table(products(old_sandbox.results))
+    kept = before.keys() - NEW_PRODUCTS - {paths.INVENTORY}
     drawn = {name for name in after if paths.is_of_small_pictures(name.rpartition("/")[0])}
     # No frame is reduced for its small picture: each is made of the product that is there.
     assert len(drawn) == len([name for name in after if name.startswith(("reduced/", "calibr"))])
@@ -131,32 +131,32 @@ def test_results_of_an_older_version_are_up_to_date(old):
         "14 reduced frames, 2 combined biases, 0 combined darks, 0 combined flats,"
         " 2 calibrated frames, 1 set aside, 1 raw file missing"
     )
-    assert old.run().jobs == []
+    assert old_sandbox.run().jobs == []
 
 
-def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old):
-    before = products(old.results)
-    old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
-    assert set(old.run().jobs) == PAGES
-    after = with_the_older_table(products(old.results))
+def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old_sandbox):
+    before = products(old_sandbox.results)
+    old_sandbox.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
+    assert set(old_sandbox.run().jobs) == PAGES
+    after = with_the_older_table(products(old_sandbox.results))
     kept = before.keys() - PAGES
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    assert old.run().jobs == []
+    assert old_sandbox.run().jobs == []
 
 
-def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypatch):
+def test_products_have_the_bytes_that_the_older_version_gave_them(old_sandbox, monkeypatch):
     """All are made again but what shows the raw file that is gone: each file is what it was.
 
     But for warnings of what the older version did not look at: what its strips of six columns do.
     """
     monkeypatch.setattr(subtraction_checks, "judge_subtraction", lambda *_: ({}, []))
-    before = products(old.results)
-    old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
+    before = products(old_sandbox.results)
+    old_sandbox.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
     for product in before.keys() - kept:
-        (old.results / product).unlink()
-    assert set(old.run().jobs) == (before.keys() - kept) | PAGES
-    contents = with_the_older_table(products(old.results))
+        (old_sandbox.results / product).unlink()
+    assert set(old_sandbox.run().jobs) == (before.keys() - kept) | PAGES
+    contents = with_the_older_table(products(old_sandbox.results))
     after = without_drawn_from({name: contents[name] for name in before.keys() - PAGES})
     older = without_drawn_from({name: before[name] for name in before.keys() - PAGES})
     assert without_new_cards(after) == without_new_cards(older)
@@ -383,8 +383,8 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     assert row, "docs/architecture.md lacks its row"
 
 
-def test_every_product_of_a_run_is_of_one_kind(old):
-    for product in products(old.results).keys() - {paths.INVENTORY}:
+def test_every_product_of_a_run_is_of_one_kind(old_sandbox):
+    for product in products(old_sandbox.results).keys() - {paths.INVENTORY}:
         assert sum(kind.has_name(product) for kind in kinds.CHAIN) == 1, product
     assert kinds.CHAIN.kind_of("nights/2024-03-01/notes.txt") is None
     assert kinds.CHAIN.kind_of(reduced_product("a/b.fits.gz")) is kinds.FRAME

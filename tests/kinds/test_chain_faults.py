@@ -226,7 +226,7 @@ def test_amplifiers_of_very_unlike_gain(tmp_path):
                  science=(("g", 60.0, 2),))  # fmt: skip
     done = run(tmp_path, chain)
     hdus = done.open(SCIENCE[0])
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     for part in (np.s_[:, :52], np.s_[:, 52:]):
         inside = np.zeros(good.shape, bool)
         inside[part] = True

@@ -21,7 +21,7 @@ KINDS = tuple(
     for kind in CHAIN
     if "picture" not in kind.name and kind.name not in ("quality", "sheet", "page", "index")
 )
-MINE = "103x101_1x1"
+SETUP_NAME = "103x101_1x1"
 LATE = ("bias6", "dark60_4", "dark20_4", "flat_r5", "science_g2")
 
 
@@ -31,16 +31,16 @@ def products_of(night, *names):
     for name in names:
         kind, _, which = name.partition(" ")
         if kind == "pixels":
-            products.add(f"detector/simcam/2024-03-0{night}/pixels_{MINE}.fits")
+            products.add(f"detector/simcam/2024-03-0{night}/pixels_{SETUP_NAME}.fits")
         elif kind in ("bias", "dark", "flat"):
             suffix = {"bias": "", "dark": f"_{which}s", "flat": f"_{which}"}[kind]
-            products.add(f"combined/2024-03-0{night}/{kind}_simcam_{MINE}{suffix}.fits")
+            products.add(f"combined/2024-03-0{night}/{kind}_simcam_{SETUP_NAME}{suffix}.fits")
         else:
             products.add(f"{kind}/n{night}/{which}.fits")
     return products
 
 
-MAP = {f"detector/simcam/bad_pixels_all_{MINE}.fits"}
+MAP = {f"detector/simcam/bad_pixels_all_{SETUP_NAME}.fits"}
 
 
 class RebuiltChain:
@@ -53,7 +53,7 @@ class RebuiltChain:
         """Make what is to be made; return the products."""
         return set(run_jobs(*self._folders, kinds=KINDS, detector=self.options).records)
 
-    def left(self):
+    def products_to_make(self):
         """Return the products that the next run would make."""
         session = begin(*self._folders, detector=self.options)
         session.lock.close()
@@ -78,11 +78,11 @@ class RebuiltChain:
         assert self.run() == expected
         after = self.snapshot()
         assert {name for name in before if before[name] != after.get(name)} <= expected
-        assert self.left() == set()
+        assert self.products_to_make() == set()
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_nights(tmp_path_factory):
     """Two nights, the late frames of the second kept aside."""
     root = tmp_path_factory.mktemp("original")
     for night in (1, 2):
@@ -99,20 +99,20 @@ def original(tmp_path_factory):
         (root / f"raw/n2/{name}.fits").rename(root / f"late/{name}.fits")
     archive = RebuiltChain(root, chain.profile)
     archive.run()
-    assert archive.left() == set()
+    assert archive.products_to_make() == set()
     return archive
 
 
 @pytest.fixture
-def archive(original, tmp_path):
-    shutil.copytree(original.root, tmp_path / "box")
-    return RebuiltChain(tmp_path / "box", original.profile)
+def archive(original_nights, tmp_path):
+    shutil.copytree(original_nights.root, tmp_path / "box")
+    return RebuiltChain(tmp_path / "box", original_nights.profile)
 
 
 # By the late frame: what is made again of the second night. Its bad pixels come from all of its
 # darks and flats and stand in the mask of all of its frames.
 CALIBRATED_FRAMES = ("calibrated science_g1", "calibrated science_r1")
-AGAIN = {
+REMADE = {
     "bias6": ("bias", "dark 60", "dark 20", "flat g", "flat r", "pixels", *CALIBRATED_FRAMES),
     # The flats take the dark that leaves less of the bias, that of 20 s.
     "dark60_4": ("dark 60", "pixels", *CALIBRATED_FRAMES),
@@ -129,13 +129,13 @@ TABLES_AGAIN = {
 }
 
 
-@pytest.mark.parametrize("late", AGAIN)
+@pytest.mark.parametrize("late", REMADE)
 def test_a_late_frame(archive, late):
     shutil.copy2(archive.root / f"late/{late}.fits", archive.root / "raw/n2")
     expected = (
-        products_of(2, f"reduced {late}", *AGAIN[late]) | TABLES_AGAIN[late] | {"associations.csv"}
+        products_of(2, f"reduced {late}", *REMADE[late]) | TABLES_AGAIN[late] | {"associations.csv"}
     )
-    if "pixels" in AGAIN[late]:
+    if "pixels" in REMADE[late]:
         # The map of all nights, their table, and its steps.
         expected |= MAP | {"detector.csv", "events.csv"}
     archive.makes(expected)

@@ -53,7 +53,7 @@ def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
     assert np.median(np.abs(flat[0].data[good] * scale / truth[good] - 1)) < 0.005
     frame = done.open("calibrated/science_g1.fits")
     assert (frame["MASK"].data[lost] & bit != 0).all()
-    good = ~lost & (frame["MASK"].data == 0) & chain.good("science_g1.fits")
+    good = ~lost & (frame["MASK"].data == 0) & chain.good_pixels("science_g1.fits")
     pull = (frame[0].data - chain.perfect("science_g1.fits") * scale) / frame["UNCERT"].data
     assert abs(pull[good].mean()) < 0.1
     assert pull[good].std() == pytest.approx(1, abs=0.06)

@@ -161,7 +161,7 @@ def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_reported(tmp_path
     assert hdus[0].header["BUNIT"] == "adu"
     assert "GAIN01" not in hdus[0].header
     ratio = hdus[0].data / chain.perfect("science_g1.fits", unit="adu")
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     left, right = (np.median(ratio[:, part][good[:, part]]) for part in (np.s_[:52], np.s_[52:]))
     assert left == pytest.approx(right, rel=0.02)
     (line,) = (line for line in done.lines if "gain: none is known" in line)

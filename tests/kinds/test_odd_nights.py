@@ -47,7 +47,7 @@ def check_truth(done, chain):
         product = f"calibrated/{name}"
         assert done.records[product].data["grade"] == "A"
         hdus = done.open(product)
-        good = chain.good(name) & (hdus["MASK"].data & ~np.int16(8) == 0)
+        good = chain.good_pixels(name) & (hdus["MASK"].data & ~np.int16(8) == 0)
         off = pull(hdus, chain.perfect(name), good)
         assert off.std() == pytest.approx(1, abs=0.04)
         assert abs(off.mean()) < 0.05

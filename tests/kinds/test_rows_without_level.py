@@ -16,7 +16,7 @@ SCIENCE = "calibrated/science_g1.fits"
 # Rows that a bleeding star fills in the overscan of amplifier A.
 ROWS = {"science_g1": slice(40, 46), "dark60_2": slice(60, 61), "flat_g2": slice(20, 23)}
 # Columns of amplifier A in the product, and of its overscan in the raw frame.
-LEFT, OVERSCAN = slice(0, 52), slice(103, 119)
+LEFT_COLUMNS, OVERSCAN = slice(0, 52), slice(103, 119)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,14 @@ def night(tmp_path_factory):
 def test_a_calibrated_frame_masks_them_alone(night):
     chain, done = night
     hdus, lost = done.open(SCIENCE), np.zeros((101, 103), bool)
-    lost[ROWS["science_g1"], LEFT] = True
+    lost[ROWS["science_g1"], LEFT_COLUMNS] = True
     assert np.array_equal(hdus["MASK"].data & NO_DATA != 0, lost)
     header = done.open("reduced/science_g1.fits")[0].header
     assert (header["OSCSAT01"], "OSCSAT02" in header) == ("[1:52,41:46]", False)
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     pulls = (hdus[0].data - chain.perfect("science_g1.fits")) / hdus["UNCERT"].data
     assert np.std(pulls[good]) == pytest.approx(1.0, abs=0.03)
-    beside = np.concatenate([pulls[row, LEFT][good[row, LEFT]] for row in (39, 46)])
+    beside = np.concatenate([pulls[row, LEFT_COLUMNS][good[row, LEFT_COLUMNS]] for row in (39, 46)])
     assert np.std(beside) == pytest.approx(1.0, abs=0.2)
     (line,) = (line for line in done.lines if line.startswith("warning:"))
     assert "dark60_2.fits (the first of 3 frames): amplifier A: the overscan is saturated" in line
@@ -57,10 +57,10 @@ def test_a_master_is_of_the_other_members_there(night, product, frame):
     hdus = done.open(product)
     assert done.records[product].data["left_out"] == []
     counts = hdus["COUNT"].data
-    assert (counts[ROWS[frame], LEFT] <= 2).all()
+    assert (counts[ROWS[frame], LEFT_COLUMNS] <= 2).all()
     assert np.median(counts) == 3
-    assert (hdus["MASK"].data[ROWS[frame], LEFT] & NO_DATA == 0).all()
-    left = hdus[0].data[:, LEFT]
+    assert (hdus["MASK"].data[ROWS[frame], LEFT_COLUMNS] & NO_DATA == 0).all()
+    left = hdus[0].data[:, LEFT_COLUMNS]
     beside = np.median(left[ROWS[frame].stop : ROWS[frame].stop + 6])
     assert np.median(left[ROWS[frame]]) == pytest.approx(beside, abs=4 + 0.05 * abs(float(beside)))
     # The median of their values alone rejects no more than noise does.

@@ -60,7 +60,7 @@ def test_calibrated_frames_are_the_truth_within_their_errors(tmp_path):
         hdus = done.open(f"calibrated/{file}")
         assert hdus[0].header["CALGRADE"] == "A"
         assert hdus[0].header["BUNIT"] == "electron"
-        spread = pull(hdus, chain.perfect(file), chain.good(file) & (hdus["MASK"].data == 0))
+        spread = pull(hdus, chain.perfect(file), chain.good_pixels(file) & (hdus["MASK"].data == 0))
         assert abs(spread.mean()) < 0.04
         spreads.append(spread)
     assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
@@ -158,7 +158,7 @@ def test_a_dark_that_is_lengthened_is_the_truth_all_the_same(tmp_path):
     done = run(tmp_path, chain)
     hdus = done.open(SCIENCE)
     assert hdus[0].header["DARKSCAL"] == 2.0
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     spread = pull(hdus, chain.perfect("science_g1.fits"), good)
     # Glow does not grow with time as dark current does: what of it is left is below the noise.
     assert spread.std() == pytest.approx(1.0, abs=0.05)
@@ -184,7 +184,7 @@ def test_a_camera_without_overscan(tmp_path):
     done = run(tmp_path, chain, without_overscan(chain))
     hdus = done.open(SCIENCE)
     assert hdus[0].header["CALGRADE"] == "A"
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     spread = pull(hdus, chain.perfect("science_g1.fits"), good)
     assert spread.std() == pytest.approx(1.0, abs=0.04)
     assert abs(spread.mean()) < 0.1
@@ -230,7 +230,7 @@ def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_fla
         for number, amplifier in enumerate(chain.detector.amplifiers, start=1):
             gain = hdus[0].header[f"GAINME{number:02d}"]
             assert gain == pytest.approx(amplifier.gain, rel=0.05)
-        good = chain.good(file) & (hdus["MASK"].data == 0)
+        good = chain.good_pixels(file) & (hdus["MASK"].data == 0)
         spreads.append(pull(hdus, chain.perfect(file, unit="adu"), good))
     assert abs(np.concatenate(spreads).mean()) < 0.04
     assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
@@ -259,7 +259,7 @@ def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_pat
     for file in chain.files_of_type("science"):
         hdus = done.open(f"calibrated/{file}")
         assert hdus[0].header["BUNIT"] == "electron"
-        good = chain.good(file) & (hdus["MASK"].data == 0)
+        good = chain.good_pixels(file) & (hdus["MASK"].data == 0)
         spreads.append(pull(hdus, chain.perfect(file) * part, good))
     assert abs(np.concatenate(spreads).mean()) < 0.04
     assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)

@@ -81,7 +81,7 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
         chain.files_of_type("dark", exptime=one.exptime),
         chain.files_of_type("flat", filter=band),
     )
-    good = chain.good(file, *darks, *flats) & (detector.defects() == 0)
+    good = chain.good_pixels(file, *darks, *flats) & (detector.defects() == 0)
     bias = mean(subtract_levels(chain, f) for f in chain.files_of_type("bias"))
     dark = mean(subtract_levels(chain, f) for f in darks)
     lit = [subtract_levels(chain, f) - bias - (dark - bias) * 4.0 / one.exptime for f in flats]
@@ -113,7 +113,7 @@ def test_masters_true_of_the_chain_are_those_of_its_frames(chain):
     assert ((bias - chain.bias()) / error).std() == pytest.approx(1, rel=0.03)
     files = chain.files_of_type("dark", exptime=60)
     dark = mean(subtract_levels(chain, f) for f in files) - chain.bias()
-    good = chain.good(*files) & (chain.detector.defects() & 4096 == 0)
+    good = chain.good_pixels(*files) & (chain.detector.defects() & 4096 == 0)
     error = np.sqrt((chain.dark(60) / gain + 6 * error**2) / len(files))
     pull = ((dark - chain.dark(60)) / error)[good]
     assert pull.std() == pytest.approx(1, rel=0.03)

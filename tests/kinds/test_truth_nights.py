@@ -109,7 +109,7 @@ def scatter_of_boxes(frame, number, part):
     return float((boxes(off) / np.sqrt(boxes(variance - level**2) + common))[whole].std())
 
 
-def stellar(frame, places):
+def star_fluxes(frame, places):
     """Return flux found less true, true flux, photon noise and flat of the stars of a frame."""
     reach = range(-APERTURE, APERTURE + 1)
     wide = len(reach)
@@ -141,7 +141,7 @@ def figures_of_nights(tmp_path_factory):
                     own = [pull.mean(), pull.std(), scatter_of_boxes(frame, number, part)]
                     figures.setdefault((frame.name, number), []).append(own)
             else:
-                stars[frame.name.rstrip("0123456789")].append(stellar(frame, places))
+                stars[frame.name.rstrip("0123456789")].append(star_fluxes(frame, places))
         for name, own in stars.items():
             figures.setdefault(name, []).append(np.concatenate(own, axis=1))
         shutil.rmtree(folder)

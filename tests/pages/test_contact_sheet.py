@@ -31,7 +31,7 @@ from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 KINDS = ("bias", "flat", "science")
 # Level, span, drift and so on of an amplifier; all are there, so that no column is left out.
 FIGURES = (1000.0, 0.5, 0.1, 0.02, 4.1, 0.01, 1.1, 4.5, 0.3, 0.2, 1.8, 1.8)
-ODD = "a <b>&\"' {{x}}.fits"
+ODD_FILE = "a <b>&\"' {{x}}.fits"
 pytestmark = pytest.mark.browser
 
 
@@ -61,7 +61,7 @@ def tiles(folder, number):
         notes = (("grade C", "no dark"),) if n == 2 else ()
         words = f"{kind}, V, 5 s"
         shown.append(Tile(f"f{n}.fits", kind, words, time, marks, tuple(pictures), notes))
-    gone = Tile(ODD, "science", "science", "", (("set aside", "it is empty"),))
+    gone = Tile(ODD_FILE, "science", "science", "", (("set aside", "it is empty"),))
     return [*shown, gone]
 
 
@@ -86,7 +86,7 @@ def page_of_night(folder, number):
         )
         for n, tile in enumerate(own[:-1])
     ]
-    frames.append(ShownFrame(ODD, "cam", "science", "set aside", "it is empty"))
+    frames.append(ShownFrame(ODD_FILE, "cam", "science", "set aside", "it is empty"))
     page = NightContent(
         "2024-03-01",
         ("cam",),
@@ -105,7 +105,7 @@ def page_of_night(folder, number):
     return path
 
 
-OPEN = """
+OPEN_TILE = """
 const tile = (n) => document.querySelector(`.tile[data-open="${n}"]`);
 const large = document.getElementById("large");
 const text = (name) => document.getElementById(`large-${name}`).textContent;
@@ -120,7 +120,7 @@ const picture = document.getElementById("large-picture");
 def test_a_click_opens_a_frame_and_keys_go_on(tmp_path, width):
     page = page_of_night(tmp_path, 9)
     script = (
-        OPEN
+        OPEN_TILE
         + """
     const seen = [];
     const note = () => seen.push([text("name"), picture.src.split("/").pop(), large.open]);
@@ -147,7 +147,7 @@ def test_a_click_opens_a_frame_and_keys_go_on(tmp_path, width):
 def test_scales_and_states_of_a_frame(tmp_path):
     page = page_of_night(tmp_path, 6)
     script = (
-        OPEN
+        OPEN_TILE
         + """
     const table = () => document.querySelector("#shades feFuncR").getAttribute("tableValues")
       .split(" ").map(Number);
@@ -190,7 +190,7 @@ def test_scales_and_states_of_a_frame(tmp_path):
 def test_order_choice_and_the_marked_ones(tmp_path):
     page = page_of_night(tmp_path, 9)
     script = (
-        OPEN
+        OPEN_TILE
         + """
     const shown = () => [...document.querySelectorAll("#sheet-tiles > li")]
       .filter((each) => each.checkVisibility())
@@ -207,7 +207,7 @@ def test_order_choice_and_the_marked_ones(tmp_path):
     """
     )
     by_time, by_type, flats, before, odd, everything, again = act(page, script)
-    assert by_time == [*(f"f{n}" for n in range(9)), ODD.removesuffix(".fits")]
+    assert by_time == [*(f"f{n}" for n in range(9)), ODD_FILE.removesuffix(".fits")]
     assert by_type == ["f0", "f3", "f6", "f1", "f4", "f7", "f2", "f5", "f8", by_time[-1]]
     assert flats == ["f1", "f4", "f7"]
     assert before == ["f7.fits"]
@@ -220,7 +220,7 @@ def test_order_choice_and_the_marked_ones(tmp_path):
 def test_a_dot_of_the_strip_opens_its_frame(tmp_path):
     page = page_of_night(tmp_path, 6)
     script = (
-        OPEN
+        OPEN_TILE
         + """
     const dot = document.querySelector('.points [data-open="4"]');
     dot.dispatchEvent(new MouseEvent("click", { bubbles: true }));

@@ -31,7 +31,7 @@ def no_drawing(monkeypatch):
     use_stand_ins(monkeypatch)
 
 
-def made(tmp_path, profile=PROFILE % 6.0, **config):
+def run_night(tmp_path, profile=PROFILE % 6.0, **config):
     config = {"pictures": {"per_type": 1}} | config
     return run_jobs(
         tmp_path / "raw", tmp_path / "results", {"test": profile}, kinds=KINDS, **config
@@ -55,7 +55,7 @@ def fill(raw, frames, **cards):
 def test_a_page_warns_of_a_read_noise_unlike_the_claimed_one(claim, sentence, tmp_path):
     """The simulated read noise is 4 adu, 6 electrons."""
     fill(tmp_path / "raw", biases(5))
-    text = text_of(made(tmp_path, PROFILE % claim))
+    text = text_of(run_night(tmp_path, PROFILE % claim))
     assert ("that are claimed" in text) == bool(sentence)
     if sentence:
         percent = {9.0: 33, 4.0: 50}[claim]
@@ -69,7 +69,7 @@ def test_amplifiers_without_signal_are_named(tmp_path):
     for frame in pixels[1:]:
         frame[:, :64] = 65535
     fill(tmp_path / "raw", pixels)
-    run = made(tmp_path, bias={"enabled": False})
+    run = run_night(tmp_path, bias={"enabled": False})
     wanted = (
         "test: amplifier A is saturated throughout in 5 frames (b1.fits, b2.fits, b3.fits ...)."
     )
@@ -80,7 +80,7 @@ def test_a_page_claims_no_overscan_of_a_camera_without_one(tmp_path):
     """Its level is that of the pixels, and drifts by 15 adu an hour."""
     for n, frame in enumerate(biases(5)):
         write_raw(tmp_path / f"raw/b{n}.fits", (frame + np.uint16(n // 2), bias_cards(2 * n)))
-    run = made(tmp_path, "recognise: {INSTRUME: TESTCAM}\noverscan: none")
+    run = run_night(tmp_path, "recognise: {INSTRUME: TESTCAM}\noverscan: none")
     text = text_of(run)
     assert "5 frames reduced: no overscan was subtracted." in text
     assert "No overscan was subtracted, and the pixels [1:72,1:40] were kept" in text
@@ -96,7 +96,7 @@ def test_a_page_claims_no_overscan_of_a_camera_without_one(tmp_path):
 @pytest.mark.parametrize("count", [1, 2])
 def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
     fill(tmp_path / "raw", biases(count))
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     reason = f"{count} frame{'s' * (count > 1)}, fewer than the minimum of 3"
     assert (row["frames"], row["note"]) == (count, reason)
@@ -125,7 +125,7 @@ def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
 )
 def test_the_page_has_the_recipe(recipe, sentence, tmp_path):
     fill(tmp_path / "raw", biases(1))
-    assert sentence in text_of(made(tmp_path, reduction=recipe))
+    assert sentence in text_of(run_night(tmp_path, reduction=recipe))
 
 
 def test_a_picture_of_a_frame_shows_its_pixels_strips_and_regions(tmp_path):
@@ -133,7 +133,7 @@ def test_a_picture_of_a_frame_shows_its_pixels_strips_and_regions(tmp_path):
     (frame,) = biases(1)
     cards = bias_cards(0, BIASSEC="[65:72,1:40]")
     write_raw(tmp_path / "raw/b0.fits.gz", (None, cards), (frame, {"EXTNAME": "CHIP"}))
-    run = made(tmp_path, profile)
+    run = run_night(tmp_path, profile)
     panels = frame_pictures.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
     np.testing.assert_array_equal(panels.raw, frame)
     level = np.median(frame[:, 66:], axis=1)[:, None]
@@ -148,7 +148,7 @@ def test_a_picture_of_a_frame_shows_its_pixels_strips_and_regions(tmp_path):
 def test_the_overview_counts_the_frames_of_a_night_by_status(tmp_path):
     fill(tmp_path / "raw", biases(4))
     (tmp_path / "raw/bad.fits").write_bytes(b"no FITS")
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     text = text_of(run, "report.html")
     assert "1 night and 1 frame without a date, 5 frames: 4 reduced, 1 set aside. " in text
     assert "2020-02-29 test 4 biases 4 4 0 1 bias Without a date: 1 frame Night" in text
@@ -169,7 +169,7 @@ def light(frames, number, *, adu):
 def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
     """Its light is three quarters of the noise of a pixel."""
     fill(tmp_path / "raw", light(biases(8), 5, adu=3))
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     text = text_of(run)
     (why,) = re.findall(r"left out: b5.fits \((.*?\))\)", row["note"])
@@ -189,7 +189,7 @@ def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
 
 def test_light_of_a_quarter_of_the_noise_passes(tmp_path):
     fill(tmp_path / "raw", light(biases(8), 5, adu=1))
-    assert "0 left out" not in text_of(made(tmp_path))
+    assert "0 left out" not in text_of(run_night(tmp_path))
     (row,) = pd.read_csv(tmp_path / "results/bias_quality.csv").to_dict("records")
     assert row["frames"] == 8
 
@@ -205,7 +205,7 @@ def test_a_page_warns_of_a_combined_bias_noisier_than_predicted(tmp_path):
     for number, frame in enumerate(frames):
         frame[:, :64] = frame[:, :64] + pattern * (-1) ** number
     fill(tmp_path / "raw", frames)
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     ratio = np.sqrt((16 / 8 + 4) / (16 / 8 + 1))
     assert row["combined_noise"] / row["predicted_noise"] == pytest.approx(ratio, rel=0.06)
@@ -220,7 +220,7 @@ def test_a_page_warns_of_a_combined_bias_noisier_than_predicted(tmp_path):
 
 def test_a_page_reports_that_combining_is_switched_off(tmp_path):
     fill(tmp_path / "raw", biases(4))
-    run = made(tmp_path, bias={"enabled": False})
+    run = run_night(tmp_path, bias={"enabled": False})
     assert "Combining biases is switched off in the configuration" in text_of(run)
     assert "Combining biases is switched off in the configuration" in text_of(run, "report.html")
 
@@ -255,7 +255,7 @@ def saturate_frames(frames, *, which):
 
 def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
     fill(tmp_path / "raw", saturate_frames(biases(4), which=range(4)))
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     assert not list(run.results.glob("combined/*/*"))
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert row["note"] == "all of them are saturated throughout"
@@ -265,7 +265,7 @@ def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
 
 def test_a_saturated_bias_is_left_out_for_that(tmp_path):
     fill(tmp_path / "raw", saturate_frames(biases(6), which=[2]))
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert row["note"] == "left out: b2.fits (its amplifier A is saturated throughout)"
     assert row["frames"] == 5
@@ -280,7 +280,7 @@ def test_nights_without_noise_cost_no_page(tmp_path):
             frame[:, 0] += np.arange(len(frame), dtype=np.uint16) % 2
         cards = bias_cards(n) | {"DATE-OBS": f"2020-03-0{1 + n // 4}T23:0{n}:00"}
         write_raw(raw / f"b{n}.fits", (frame, cards))
-    run = made(tmp_path)
+    run = run_night(tmp_path)
     assert {path.parent.name for path in run.results.glob("nights/*/report.html")} == {
         "2020-03-01",
         "2020-03-02",
@@ -292,7 +292,7 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     for n, frame in enumerate(biases(8)):
         cards = bias_cards(n) | {"DATE-OBS": f"2020-03-0{1 + n // 4}T23:0{n}:00"}
         write_raw(tmp_path / f"raw/b{n}.fits", (frame, cards))
-    run = made(tmp_path, bias={"group_by": ["ccdsum"]})
+    run = run_night(tmp_path, bias={"group_by": ["ccdsum"]})
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert (row["night"], row["frames"]) == ("all", 8)
     sentence = "combined with those of other nights: see night 2020-03-02."
@@ -320,7 +320,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         return stand_in(points, **named)
 
     monkeypatch.setattr("ccdflow.pages.pictures.trend_picture.trend_picture", trend_picture)
-    made(tmp_path)
+    run_night(tmp_path)
     lines = {}
     for (camera, amplifier, _), level in drawn[-1].items():
         lines.setdefault((camera, amplifier), []).append(level)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import act, needs_chromium, seen
+from browser import act, elements_and_picture, needs_chromium
 from PIL import Image
 
 from ccdflow import pages
@@ -43,8 +43,8 @@ from ccdflow.pages.pictures import before_after, style
 from ccdflow.pages.rendering import visible
 from ccdflow.pages.text_formatting import figure
 
-ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+ODD_FILE = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
+VOID_ELEMENTS = {"meta", "link", "img", "br", "hr", "input"}
 
 
 def png(colour=(250, 20, 200), size=(24, 10)):
@@ -75,7 +75,7 @@ def night_content(**changes):
         "frames": (
             *frames(6, levels=(1140.234,), noises=(11.128,), exptime=0.0),
             *frames(3, "flat", filter="g'", exptime=70.001, object="flat_g"),
-            ShownFrame(ODD, "lfc", status="set aside", reason="the gzip stream ends early"),
+            ShownFrame(ODD_FILE, "lfc", status="set aside", reason="the gzip stream ends early"),
             ShownFrame(
                 "kast/b1.fits", "kast_blue", "arc", status="passed by", levels=(949.04, 981.3)
             ),
@@ -145,7 +145,7 @@ def index(**changes):
             ),
             NightLine("run: 3", "nights/run: 3/report.html", (), (("", 1),), 0, 1),
         ),
-        "aside": (ShownFrame(ODD, status="set aside", reason="it is empty"),),
+        "aside": (ShownFrame(ODD_FILE, status="set aside", reason="it is empty"),),
         "sections": (trend_section((picture("trend"),)),),
         "provenance": (("ccdflow", "0.1.0"),),
         "notes": ("Two folders were left out.",),
@@ -172,7 +172,7 @@ class Reader(html.parser.HTMLParser):
             self.tables.append(dict(attrs).get("class", ""))
         if tag == "tr" and "tbody" in self.open:
             self.rows[self.tables[-1]] += 1
-        if tag not in VOID:
+        if tag not in VOID_ELEMENTS:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -461,7 +461,7 @@ def test_letters_that_cannot_be_printed_are_escaped():
 def test_a_browser_renders_the_page(name, tmp_path):
     page = tmp_path / f"{name}.html"
     page.write_text(PAGES[name](), encoding="utf-8")
-    text, shot = seen(page, width=900, height=5000)
+    text, shot = elements_and_picture(page, width=900, height=5000)
     rendered, given = Reader(text), Reader(page.read_text(encoding="utf-8"))
     assert rendered.text == given.text
     assert rendered.rows == given.rows

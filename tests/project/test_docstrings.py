@@ -585,7 +585,7 @@ def types_of(text):
     yield from re.findall(r"\bccdflow(?:\.[a-z_]\w*)+\.[A-Z]\w+", text)
 
 
-def defined_in(tree):
+def names_defined(tree):
     """Return the names that a module defines at its top, and those that its `__all__` lists."""
     names = {getattr(node, "name", None) for node in tree.body}
     for node in tree.body:
@@ -609,7 +609,7 @@ def import_name(path):
 
 def test_types_in_docstrings_exist():
     """A class of the library by the module that defines it, or by its name within its package."""
-    defined = {import_name(path): defined_in(tree) for path, _, tree in modules()}
+    defined = {import_name(path): names_defined(tree) for path, _, tree in modules()}
     packages = {}
     for place, names in defined.items():
         packages.setdefault(place.split(".")[:2][-1], {"FrameError", "UserError"}).update(names)
@@ -670,7 +670,7 @@ def signals():
     }
 
 
-def errors_made():
+def error_calls():
     """Return [(place, {part: syntax tree})] of the library's errors, wherever one is made."""
     errors = error_classes()
     with_parts_of_their_own = {
@@ -691,7 +691,7 @@ def errors_made():
 
 def test_errors_have_a_remedy():
     """Every error on purpose says what to do, also under another name or built by a base class."""
-    made = errors_made()
+    made = error_calls()
     assert len(made) > 250
     without = []
     for place, given in made:
@@ -710,7 +710,7 @@ def test_an_error_that_shows_a_value_names_its_card_or_setting():
     """ "(found 2880)" alone tells nobody what is 2880: a card, a setting, a number of bytes."""
     nameless = [
         place
-        for place, given in errors_made()
+        for place, given in error_calls()
         if "value" in given and "keyword" not in given and None not in given
     ]
     assert nameless == []

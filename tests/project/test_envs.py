@@ -65,7 +65,7 @@ def test_constraints_hold_all_that_the_requirements_bring():
         for package in metadata.distributions()
     }
     # Other packages installed here are nobody's dependencies, and venv brings its own tools.
-    foreign = set(installed) - _brought_by(all_pins())
+    foreign = set(installed) - _dependencies_of(all_pins())
     dependencies = {name: version for name, version in installed.items() if name not in foreign}
     assert dependencies == {
         name: version for name, version in constraints.items() if name in dependencies
@@ -73,7 +73,7 @@ def test_constraints_hold_all_that_the_requirements_bring():
     assert len(dependencies) > 80
 
 
-def _brought_by(names):
+def _dependencies_of(names):
     brought, todo = set(), list(names)
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()

@@ -4,7 +4,7 @@ import ast
 
 from library_trees import ROOT, modules, nodes
 
-BROAD = {"Exception", "BaseException"}
+BROAD_ERRORS = {"Exception", "BaseException"}
 """Whoever catches these catches every mistake of the code in the block."""
 PROGRAMMING_ERRORS = {"AttributeError", "TypeError", "NameError", "LookupError", "AssertionError"}
 """Classes of errors that mistakes of the code mostly have."""
@@ -18,7 +18,7 @@ def names_in(node):
 
 def classes_of(handler, constants):
     """Return the names of the classes that a handler catches, those of a module's tuple as well."""
-    names = names_in(handler.type) if handler.type else BROAD
+    names = names_in(handler.type) if handler.type else BROAD_ERRORS
     return set().union(names, *(constants.get(name, ()) for name in names))
 
 
@@ -46,7 +46,7 @@ def statements_in(block):
     return sum(isinstance(each, ast.stmt) for one in block for each in ast.walk(one))
 
 
-def hiding(tree):
+def hiding_handlers(tree):
     """Return the lines of a module's handlers that hide mistakes of the code, and their number."""
     constants = {
         target.id: names_in(node.value)
@@ -61,7 +61,7 @@ def hiding(tree):
             names = classes_of(handler, constants)
             handlers += 1
             is_long = statements_in(node.body) > MOST_STATEMENTS
-            if (names & BROAD or (names & PROGRAMMING_ERRORS and is_long)) and not passes_on(
+            if (names & BROAD_ERRORS or (names & PROGRAMMING_ERRORS and is_long)) and not passes_on(
                 handler
             ):
                 lines.append(handler.lineno)
@@ -71,7 +71,7 @@ def hiding(tree):
 def test_no_handler_hides_a_mistake_of_the_code():
     hidden, handlers = [], 0
     for module in modules():
-        lines, count = hiding(module.tree) if "except" in module.text else ([], 0)
+        lines, count = hiding_handlers(module.tree) if "except" in module.text else ([], 0)
         hidden += [f"{module.path.relative_to(ROOT)}:{line}" for line in lines]
         handlers += count
     assert handlers > 200
@@ -102,4 +102,4 @@ def verdict():
     except TypeError:
         return None
 """
-    assert hiding(ast.parse(text)) == ([9, 13], 4)
+    assert hiding_handlers(ast.parse(text)) == ([9, 13], 4)

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 import list_tests  # noqa: E402 - a script of the documents
 
 ROW = r"^\| `([\w/]+\.py)` \| `([\w/]+\.py)` \| (.+) \|$"
-AGAIN = "give `python docs/list_tests.py`"
+REMEDY = "give `python docs/list_tests.py`"
 
 
 def rows():
@@ -23,19 +23,19 @@ def rows():
 
 
 def test_each_module_that_no_test_names_has_a_row():
-    assert set(list_tests.unnamed()) <= {module for module, *_ in rows()}, AGAIN
+    assert set(list_tests.unnamed()) <= {module for module, *_ in rows()}, REMEDY
 
 
 def test_each_row_leads_from_a_module_to_tests():
     for module, through, tests in rows():
-        assert module.is_file(), AGAIN
+        assert module.is_file(), REMEDY
         assert tests, module
         for test in tests:
-            assert through in list_tests.imports_of(test), (through, test, AGAIN)
+            assert through in list_tests.imports_of(test), (through, test, REMEDY)
         callers = {module}
         while through not in callers:
             more = {new for path in callers for new in list_tests.callers().get(path, [])}
-            assert more - callers, (module, through, AGAIN)
+            assert more - callers, (module, through, REMEDY)
             callers |= more
 
 

@@ -454,13 +454,19 @@ def test_constants_name_a_unit_or_a_thing():
     assert bare == []
 
 
-# Numbers, prepositions and adverbs: no name of a function, which tells an act or its result.
+# Numbers, prepositions, adverbs, adjectives and irregular participles: no name of a function, which
+# tells an act or its result.
 BARE_WORDS = {
     "of", "in", "on", "at", "by", "to", "for", "from", "with", "without", "into", "onto", "over",
     "under", "before", "after", "beside", "between", "one", "two", "three", "four", "five", "six",
     "seven", "eight", "nine", "ten", "twenty", "many", "few", "several", "most", "all", "none",
     "other", "others", "only", "nowhere", "somewhere", "everywhere", "elsewhere", "away", "apart",
-    "where", "once", "everything",
+    "where", "once", "everything", "again", "alike", "alone", "always", "any", "bad", "best",
+    "broken", "bright", "cold", "dim", "earlier", "every", "good", "here", "hot", "kept",
+    "left", "left_out", "local", "long", "lost_in", "made", "mine", "odd", "often", "old", "older",
+    "oldest", "original", "own", "plain", "proven", "real", "rebuilt", "said", "seen", "simple",
+    "single", "soon", "standard", "steady", "stale", "together", "unknown", "unlike", "unreadable",
+    "whole", "wide", "written",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import re
 
 from library_trees import ROOT, holders, modules, nodes
 
-PLAIN = {0, 1, -1}
+PLAIN_NUMBERS = {0, 1, -1}
 """Numbers that need no reason: none, one, the identity."""
 CONVERSIONS = {0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 100.0, 1e3, 1e6, 1e9, 1e-3}
 """Numbers in code that need none either: halves, percent, thousandths, bytes of a MB, ns of a s."""
@@ -18,7 +18,7 @@ DRAWING_PLACES = {
     "simulate/raw_cards.py": "cards of the guide's raw frames",
 }
 """Modules without numbers that decide, and the numbers that they have."""
-DECIDING = {"pages/pictures/scales.py", "pages/pictures/small_picture.py"}
+DECIDING_MODULES = {"pages/pictures/scales.py", "pages/pictures/small_picture.py"}
 """Modules below those that do decide: on the range of a scale, and on its colours."""
 MATCHING_FOLDER = "kinds/matching/"
 """Values of an unknown detector, by docs/masters.md."""
@@ -30,7 +30,7 @@ def place_in_library(module):
 
 
 def is_invented(place):
-    return place not in DECIDING and any(place.startswith(one) for one in DRAWING_PLACES)
+    return place not in DECIDING_MODULES and any(place.startswith(one) for one in DRAWING_PLACES)
 
 
 def numbers_in(node):
@@ -99,7 +99,7 @@ def test_a_default_with_a_number_has_a_sentence_on_it():
         place = place_in_library(module)
         for node in holders(module):
             for name, default in defaults_of(node) if has_own_entry(node, place) else ():
-                if name.startswith("_") or set(numbers_in(default)) <= PLAIN:
+                if name.startswith("_") or set(numbers_in(default)) <= PLAIN_NUMBERS:
                     continue
                 count += 1
                 docstring = ast.get_docstring(node) or ""

@@ -44,7 +44,7 @@ PLACES = [
     ("ccdflow/verify/reduced/reduced_verdict.py", "if not (places_named := places_without_level"),
 ]
 # A comment on a version before the one of today.
-OLDER = re.compile(
+OLDER_VERSION = re.compile(
     r"\b(?:an? |the )?(?:earlier|older|former) (?:versions?|ccdflow)\b|\bversion 1|\bformerly\b"
     r"|\bolder results\b",
     re.IGNORECASE,
@@ -83,7 +83,7 @@ def test_a_comment_on_an_older_version_begins_with_the_mark(comments):
         f"{file}: {comment}"
         for file, each in comments.items()
         for comment, _ in each
-        if OLDER.search(comment) and not comment.startswith(MARK)
+        if OLDER_VERSION.search(comment) and not comment.startswith(MARK)
     ]
     assert without == []
 

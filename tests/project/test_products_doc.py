@@ -10,7 +10,7 @@ from ccdflow.kinds.reporting import quality_tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
 NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))
-STANDARD = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT",
+STANDARD_CARDS = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT",
             "GCOUNT", "EXTNAME", "HISTORY", "COMMENT", ""}  # fmt: skip
 TWO_AMPLIFIERS = """\
 recognise: {INSTRUME: TESTCAM}
@@ -46,7 +46,7 @@ def test_every_card_and_extension_is_documented(profile, tmp_path):
     assert len(made) == 7
     assert {"MASK", "UNCERT", "COUNT", "LONGSTRN", "NCOMBINE"} <= names
     assert {"AMPBAD", "AMPBADnn"} & names
-    assert sorted(names - raw - STANDARD - NAMES - {"PRIMARY"}) == []
+    assert sorted(names - raw - STANDARD_CARDS - NAMES - {"PRIMARY"}) == []
 
 
 def test_every_column_of_the_table_is_documented():

@@ -34,7 +34,7 @@ NAMES_OF_ENTRIES = {"MAY_CHANGE"}
 READERS_OF_EARLIER_RECORDS = {"is_below_minimum", "_subject_formerly"}
 # Lines on texts that differ in their figures alone are merged, whatever the texts are.
 # A line of `Row.amplifier_warnings` is topic, tab, text.
-MERGING = {"topics_and_warnings", "merged_findings", "warning_lines"}
+MERGERS = {"topics_and_warnings", "merged_findings", "warning_lines"}
 
 
 def is_word_of_header(path):
@@ -130,7 +130,7 @@ def test_no_decision_hangs_on_the_text_of_a_sentence():
         for node in tree.body:
             functions = node.body if isinstance(node, ast.ClassDef) else [node]
             for function in functions:
-                if getattr(function, "name", "") not in READERS_OF_EARLIER_RECORDS | MERGING:
+                if getattr(function, "name", "") not in READERS_OF_EARLIER_RECORDS | MERGERS:
                     own = looks_into_sentences(function, constants, others)
                     looks += [f"{path.name}: {look}" for look in own]
     assert looks == []

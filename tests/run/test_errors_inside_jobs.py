@@ -109,7 +109,7 @@ def check(archive, tmp_path, injection, kind, place, error):
         messages = [
             line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line
         ]
-        assert len([text for text in messages if text.startswith(SAID)]) == 1, lines
+        assert len([text for text in messages if text.startswith(OUTCOMES)]) == 1, lines
         if records[victim].status == job_records.GONE:
             assert place in RAW
         elif records[victim].status == job_records.SET_ASIDE:
@@ -125,7 +125,7 @@ def check(archive, tmp_path, injection, kind, place, error):
 
 
 # A raw file that cannot be opened is no verdict on the frame.
-SAID = ("failed: ", "set aside: ", "left for the next run: ")
+OUTCOMES = ("failed: ", "set aside: ", "left for the next run: ")
 # A reader of products says DamagedProduct, one of raw frames FrameError.
 ERRORS_INSIDE = {
     **{name: error for name, error in ERRORS.items() if name != "FrameError"},
@@ -220,7 +220,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         shown = products_after(jobs, victim)
         lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
         is_made = records[victim].status == job_records.MADE
-        named = [line for line in lines if line.startswith(SAID) and "\x1b" not in line]
+        named = [line for line in lines if line.startswith(OUTCOMES) and "\x1b" not in line]
         if lost or victim not in planned or (came_by and len(named) != (not is_made)):
             wrong.append((kind, place, sorted(lost), lines))
         go(chain, raw, results)

@@ -57,10 +57,15 @@ def check(archive, tmp_path, raised):
 
 # The kinds of pixels and what shows them, those together in a run of which none needs the other;
 # the others are in the long form.
-SOON = [("frame", "index"), ("bias",), ("dark", "calibrated picture"), ("shutter", "flat table")]
+KIND_SETS = [
+    ("frame", "index"),
+    ("bias",),
+    ("dark", "calibrated picture"),
+    ("shutter", "flat table"),
+]
 
 
-@pytest.mark.parametrize("together", SOON, ids=" ".join)
+@pytest.mark.parametrize("together", KIND_SETS, ids=" ".join)
 def test_an_error_of_a_job_costs_only_the_products_made_of_it(archive, tmp_path, together):
     errors = dict(PAIRS)
     check(archive, tmp_path, {kind: ERRORS[errors[kind]] for kind in together})

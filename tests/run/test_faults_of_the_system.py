@@ -162,7 +162,7 @@ def check_job(archive, place, name, *, lasting):
         assert {n for n in lost if f"/{paths.SMALL_PICTURES_FOLDER}/" not in n} == set(), lines
         if records.get(victim) is None or records[victim].status != job_records.MADE:
             named = victim.removesuffix(".fits").partition("/")[2] or victim
-            messages = [line for line in lines if named in line and line.startswith(SAID)]
+            messages = [line for line in lines if named in line and line.startswith(OUTCOMES)]
             messages += [text for n, text in archive.done.unrecorded.items() if n == victim]
             assert len(messages) == 1, lines
             assert "make room" not in messages[0] or name in FULL_DISK_CODES, messages
@@ -175,7 +175,7 @@ def is_shown(name):
     return paths.is_shown_only(name) or name.startswith("nights/")
 
 
-SAID = ("failed: ", "set aside: ", "left for the next run: ")
+OUTCOMES = ("failed: ", "set aside: ", "left for the next run: ")
 
 
 def sweep(archive, places, check):

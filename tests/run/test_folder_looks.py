@@ -24,7 +24,7 @@ def folders(tmp_path):
 
 
 @pytest.fixture
-def together(monkeypatch):
+def helped_looks(monkeypatch):
     """Let other processes help from the second folder on, three folders at a time."""
     for name, value in {"_MOST_FOLDERS_ALONE": 1, "_CHUNK": 3, "_OWN_FOLDERS": 1}.items():
         monkeypatch.setattr(folder_looks, name, value)
@@ -38,40 +38,40 @@ def together(monkeypatch):
     return questions
 
 
-def found_in(top, cores, *, is_raw=True, name="raw/"):
-    return looked_at(top, cores, is_raw=is_raw, name=name).hashes
+def hashes_below(top, cores, *, is_raw=True, name="raw/"):
+    return look_below(top, cores, is_raw=is_raw, name=name).hashes
 
 
-def looked_at(top, cores, *, is_raw=True, name="raw/"):
+def look_below(top, cores, *, is_raw=True, name="raw/"):
     looks = TreeLook(cores)
     look = FolderLook(os.fspath(top.parent / "raw"), {})
     looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
     return looks
 
 
-def test_several_processes_see_the_files_that_one_sees(folders, together):
+def test_several_processes_see_the_files_that_one_sees(folders, helped_looks):
     (folders / "linked").symlink_to(folders / "night07" / "flats")
-    alone = found_in(folders, 1)
-    assert not together
+    alone = hashes_below(folders, 1)
+    assert not helped_looks
     assert len(alone) == 81
     assert alone["raw/linked"] == alone["raw/night07/flats"] != alone["raw/night08/flats"]
-    assert found_in(folders, 2) == alone
-    assert together
+    assert hashes_below(folders, 2) == alone
+    assert helped_looks
 
 
-def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folders, together):
-    before = found_in(folders, 2)
+def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folders, helped_looks):
+    before = hashes_below(folders, 2)
     (folders / "night03" / "a.fits").write_bytes(b"long, and longer than it was before")
     os.utime(folders / "night04" / "flats" / "b.fits", ns=(5, 5))
     (folders / "night05" / "a.fits").rename(folders / "night05" / "c.fits")
-    now = found_in(folders, 2)
+    now = hashes_below(folders, 2)
     assert {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)} == {
         "raw/night03", "raw/night04/flats", "raw/night05",
     }  # fmt: skip
 
 
-def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
-    alone, ask = found_in(folders, 1), folder_looks.ask
+def test_folders_of_a_process_that_dies_are_looked_at_here(folders, helped_looks, monkeypatch):
+    alone, ask = hashes_below(folders, 1), folder_looks.ask
 
     def kill_helper(helper, chunk):
         helper.kill()
@@ -79,18 +79,18 @@ def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, mo
         return ask(helper, chunk)
 
     monkeypatch.setattr(folder_looks, "ask", kill_helper)
-    assert found_in(folders, 2) == alone
-    assert len(together) == 1
+    assert hashes_below(folders, 2) == alone
+    assert len(helped_looks) == 1
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_a_temporary_file_among_the_products_is_for_a_plan(folders, together, cores):
+def test_a_temporary_file_among_the_products_is_for_a_plan(folders, helped_looks, cores):
     part = folders / "night00" / "flats" / ".b.fits.host-1-1.part"
     part.write_bytes(b"")
     # Raw frames may have such names.
-    assert len(found_in(folders, cores)) == 80
+    assert len(hashes_below(folders, cores)) == 80
     with pytest.raises(NotPlain):
-        found_in(folders, cores, is_raw=False)
+        hashes_below(folders, cores, is_raw=False)
 
 
 def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
@@ -98,7 +98,7 @@ def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
     (tmp_path / "reduced" / "more").symlink_to(folders / "night00")
     look = pickle.loads(pickle.dumps(FolderLook(os.fspath(folders), {})))
     assert look(Folder(os.fspath(tmp_path / "reduced"), "reduced/")) is None
-    assert found_in(tmp_path / "reduced", 1).keys() == {"raw/more", "raw/more/flats"}
+    assert hashes_below(tmp_path / "reduced", 1).keys() == {"raw/more", "raw/more/flats"}
 
 
 def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
@@ -109,7 +109,7 @@ def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
         (raw / name).write_bytes(b"x")
     # A walk does not follow the link, below which the look finds all once more.
     (raw / "linked").symlink_to(raw / "n1")
-    looks = looked_at(folders, 1)
+    looks = look_below(folders, 1)
     names = [name.removeprefix("raw/") for name in looks.passed_over]
     assert sorted(names) == sorted(files_passed_over(raw))
     lines = passed_over_lines(names)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parents[2]
 FRAMES = 12
 NIGHTS = ["2016-01-15", "2016-01-16", "2016-01-17"]
-BAD = "2016-01-17/ccd.004.0.fits.gz"
+BAD_FRAME = "2016-01-17/ccd.004.0.fits.gz"
 # Looks are taken more often than would be kind to a real cluster.
 HASTE = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
 # `held_batches` lies in the second one.
@@ -53,14 +53,14 @@ def raw(tmp_path_factory):
     camera = simulate.LFC.scaled(0.0625)
     made = {"nights": 3, "frames_per_night": FRAMES, "workers": 1}
     simulate.simulate_archive(folder, camera=camera, **made)
-    content = bytearray((folder / BAD).read_bytes())
+    content = bytearray((folder / BAD_FRAME).read_bytes())
     content[-8] ^= 0x55
-    (folder / BAD).write_bytes(content)
+    (folder / BAD_FRAME).write_bytes(content)
     return folder
 
 
 @pytest.fixture(scope="module")
-def alone(raw, tmp_path_factory, run_workflow):
+def results_alone(raw, tmp_path_factory, run_workflow):
     """The same nights, made without a cluster."""
     results = tmp_path_factory.mktemp("alone")
     run = run_workflow(raw, results, config=["flat={enabled: false}"])
@@ -102,7 +102,7 @@ class Run:
         """All that it printed."""
         return self.log.read_text()
 
-    def made(self, night):
+    def records_made(self, night):
         """Return the records of the frames of a night that are there."""
         return list((self.results / ".ccdflow" / "done" / "reduced" / night).glob("*.json"))
 
@@ -194,7 +194,7 @@ def products(snapshot, results):
     return {path: content for path, content in contents if "/." not in f"/{path}"}
 
 
-def some_nights(raw, folder, nights):
+def folder_of_nights(raw, folder, nights):
     """Return a raw folder with some of the nights."""
     folder.mkdir(exist_ok=True)
     for night in nights:
@@ -205,20 +205,20 @@ def some_nights(raw, folder, nights):
     return folder
 
 
-def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, snapshot):
-    mine = some_nights(raw, tmp_path / "raw", NIGHTS[1:])
+def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, results_alone, tmp_path, snapshot):
+    mine = folder_of_nights(raw, tmp_path / "raw", NIGHTS[1:])
     # Nothing is done to these processes: forks do. Each job starts Python three times.
     python = ready_python.interpreter()
     first = start(mine, tmp_path / "results", python=python)
     assert first.wait() == 0, first.output
     assert f"{2 * FRAMES} of {2 * FRAMES} frames" in first.output
-    assert f"set aside: {BAD}: " in first.output
+    assert f"set aside: {BAD_FRAME}: " in first.output
     assert f"{2 * FRAMES - 1} reduced frames, 2 combined biases, 1 set aside" in first.output
     assert [state for _, state, _ in slurm.jobs()] == ["COMPLETED"] * 2
 
     before = snapshot(first.results)
     # An older night: its figures are in the trend on the pages of those that follow.
-    some_nights(raw, mine, NIGHTS)
+    folder_of_nights(raw, mine, NIGHTS)
     second = start(mine, first.results, python=python)
     assert second.wait() == 0, second.output
     assert f"{FRAMES} of {3 * FRAMES - 1} frames to reduce: {FRAMES} new" in second.output
@@ -229,11 +229,11 @@ def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, 
     pages = {f"nights/{night}/report.html" for night in NIGHTS[1:]}
     tables = {"inventory.csv", "bias_quality.csv", "events.csv"}
     assert changed == tables | {"report.html"} | pages
-    assert products(snapshot, first.results) == products(snapshot, alone)
+    assert products(snapshot, first.results) == products(snapshot, results_alone)
 
 
 def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
-    slurm, start, raw, alone, tmp_path, snapshot
+    slurm, start, raw, results_alone, tmp_path, snapshot
 ):
     """Each is tried again, and the products are those of a run to which nothing happened."""
     dies, is_cancelled, is_too_big = NIGHTS
@@ -250,7 +250,7 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
     dead = run.job(dies)
     (node,) = [node for identifier, _, node in slurm.jobs() if identifier == dead]
     slurm.kill_node(node)
-    finished = {path: path.stat().st_mtime_ns for path in run.made(dies)}
+    finished = {path: path.stat().st_mtime_ns for path in run.records_made(dies)}
     wait_until(lambda: run.held_job(is_cancelled), run)
     cancelled = run.job(is_cancelled)
     slurm.run("scancel", cancelled)
@@ -272,13 +272,13 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
         frame = record.name.split(".fits")[0]
         product = run.results / "reduced" / dies / f"{frame}.fits"
         assert product.stat().st_mtime_ns <= moment, "a finished frame was reduced again"
-    assert products(snapshot, run.results) == products(snapshot, alone)
+    assert products(snapshot, run.results) == products(snapshot, results_alone)
 
 
 def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
-    slurm, start, raw, alone, tmp_path, snapshot
+    slurm, start, raw, results_alone, tmp_path, snapshot
 ):
-    mine = some_nights(raw, tmp_path / "raw", NIGHTS[:2])
+    mine = folder_of_nights(raw, tmp_path / "raw", NIGHTS[:2])
     python = python_with_forks(tmp_path)
     first = start(mine, tmp_path / "results", python=python, held=NIGHTS[:1])
     wait_until(lambda: first.held_job(NIGHTS[0]), first)
@@ -306,7 +306,7 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
     assert [path for path in recorded if path.parent.name == NIGHTS[0]]
     again = {path for path, moment in before.items() if path.stat().st_mtime_ns != moment}
     assert not again & recorded
-    made, expected = products(snapshot, second.results), products(snapshot, alone)
+    made, expected = products(snapshot, second.results), products(snapshot, results_alone)
     for folder, count in (("reduced/", 2 * FRAMES), ("combined/", 2)):
         own = {path: content for path, content in made.items() if path.startswith(folder)}
         assert len(own) == count

@@ -155,7 +155,7 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
     return result
 
 
-def seen(page, *, width, height):
+def elements_and_picture(page, *, width, height):
     """Return the elements of a page as Chromium has them, as text, and a PNG of the window."""
     text, errors, shot = _browser().open(
         page, width=width, height=height, scripts=(),

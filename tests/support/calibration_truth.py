@@ -118,13 +118,13 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
     frames = FRAMES | (frames or {})
     shape, gain = sky.bias.shape, gain_map(sky.bias.shape)
 
-    def made_of(electrons, kind):
+    def master_of(electrons, kind):
         return combine(electrons, sky.bias, random, frames[kind], overscan=overscan)
 
-    bias = made_of(np.zeros(shape), "bias")
-    dark, dark_error = made_of(sky.dark * gain, "dark")
+    bias = master_of(np.zeros(shape), "bias")
+    dark, dark_error = master_of(sky.dark * gain, "dark")
     dark = dark - bias[0], dark_error
-    light, light_error = made_of((FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain, "flat")
+    light, light_error = master_of((FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain, "flat")
     light = light - bias[0] - k_flat * dark[0]
     flat = light / light.mean(), light_error / light.mean()
     made = {}

@@ -35,7 +35,7 @@ def profile(tmp_path, text, name="probe"):
     return load_camera(path)
 
 
-def rebuilt(frame_geometry, arrays):
+def rebuild_image(frame_geometry, arrays):
     """The product image that a geometry tells to make, without any level taken off."""
     image = np.full(frame_geometry.shape, -1)
     for amplifier in frame_geometry.amplifiers:

@@ -12,7 +12,7 @@ from ccdflow.run.rawframes import inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore
 
 
-def rows_read(values, *, now=0.0):
+def read_rows(values, *, now=0.0):
     """Return the rows and what they share, of settings as a run has them, each plainly."""
     store = HeaderStore()
     inventory.update(store, replace(session.reading_settings(values), settle=0.0), now=now)
@@ -39,7 +39,7 @@ def rows_read_without_memory(values):
         mock.patch.object(row_reader.RawRowReader, "read_rows", read_alone),
         mock.patch.object(facts, "usual_moment", return_value=None),
     ):
-        return rows_read(values)
+        return read_rows(values)
 
 
 def _asked_each_time(self, name, function, headers):

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # Folder and nights, as `environment` gives them.
-_HELD = "CCDFLOW_TEST_HELD"
+_HOLDERS = "CCDFLOW_TEST_HELD"
 _RECORDS = "ccdflow.run.job_records"
 
 
@@ -32,7 +32,10 @@ def environment(folder, *nights):
     """Return the variables of a run whose first batches of some nights are held."""
     folder.mkdir()
     here = Path(__file__).parent
-    return {"PYTHONPATH": f"{here / 'holding'}:{here}", _HELD: ":".join((str(folder), *nights))}
+    return {
+        "PYTHONPATH": f"{here / 'holding'}:{here}",
+        _HOLDERS: ":".join((str(folder), *nights)),
+    }
 
 
 def held_process(folder, night):
@@ -98,12 +101,12 @@ def change_on_import(name, change):
 
 def hold_batches():
     """Let this process stop itself after its first record, if it is the first one of its night."""
-    if _HELD in os.environ:
+    if _HOLDERS in os.environ:
         change_on_import(_RECORDS, _hold_after_a_record)
 
 
 def _hold_after_a_record(job_records):
-    folder, *nights = os.environ[_HELD].split(":")
+    folder, *nights = os.environ[_HOLDERS].split(":")
     write = job_records.write_record
 
     def write_and_stop(results, record, path):

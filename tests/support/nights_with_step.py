@@ -7,19 +7,19 @@ from datetime import date, timedelta
 from small_frames import LFC_LIKE, bias_cards, biases, write_raw
 
 PROFILE = LFC_LIKE.format(name="TESTCAM")
-FIRST = date(2020, 3, 1)
+FIRST_DAY = date(2020, 3, 1)
 
 
 def name_of_night(number):
     """Return the name of a night."""
-    return (FIRST + timedelta(days=number)).isoformat()
+    return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
 def write_night(raw, number, *, noise=4.0, level=1000, frames=3):
     """Write the biases of a night."""
     for place, frame in enumerate(biases(frames, noise=noise, level=level, seed=100 + number)):
         # Three in the morning at Greenwich is the evening before in California.
-        day = FIRST + timedelta(days=number + 1)
+        day = FIRST_DAY + timedelta(days=number + 1)
         cards = bias_cards(place, **{"DATE-OBS": f"{day}T03:{place:02d}:00"})
         write_raw(raw / name_of_night(number) / f"b{place}.fits", (frame, cards))
 

@@ -56,7 +56,7 @@ _RUN_VARIABLES = ("PYTHONPATH", "PYTEST_", "CCDFLOW_")
 _KILL_ALL = b"\0"
 # Modules that a run of Snakemake imports late, with 200 below them: a third of the processor's time
 # of a run that finds nothing to do.
-_LATE = (
+_LATE_MODULES = (
     "snakemake.executors.local", "snakemake.scheduling.greedy", "snakemake.profiles", "yte",
     "snakemake.report.html_reporter", "snakemake.storage", "smart_open", "encodings.idna",
     "platformdirs.unix", "argparse_dataclass",
@@ -227,7 +227,7 @@ _FIRST_ENVIRONMENT = _import_environment(os.environ)
 def _import():
     """Import Snakemake, and all that ccdflow's modules import."""
     cli = importlib.import_module("snakemake.cli")
-    for name in _LATE:
+    for name in _LATE_MODULES:
         importlib.import_module(name)
     # Each registry looks for its plugins in all folders of packages when the first one asks for
     # it, and keeps what it found: a quarter of the time of a run that finds nothing to do.

@@ -7,7 +7,7 @@ with two amplifiers and faults of every kind, as raw files::
     run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile})
     chain.of("science", filter="g")  # files
     chain.perfect(file)              # what a calibrated frame should hold, electrons
-    chain.good(file)                 # pixels without fault, cosmic ray or saturation
+    chain.good_pixels(file)                 # pixels without fault, cosmic ray or saturation
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Chain:
         charge = self.detector.dark_charge(exptime, temperature=at)
         return (charge + self.detector.glow_charge(exptime)) / self.detector.per_column("gain")
 
-    def good(self, *files):
+    def good_pixels(self, *files):
         """Return the pixels without fault that are neither hit nor saturated in these frames.
 
         Hot pixels that are linear in time count as good.
@@ -185,7 +185,7 @@ def make(
         one = {"image_type": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]
     plan = [_shot(place, *shot, suffix, dark_days) for place, shot in enumerate(shots)]
-    taken = _taken_once(Path(folder), detector, plan, seed)
+    taken = _take_once(Path(folder), detector, plan, seed)
     return Chain(Path(folder), simulate.profile(detector), detector, taken)
 
 
@@ -201,7 +201,7 @@ def forget():
     _nights.clear()
 
 
-def _taken_once(folder, detector, plan, seed):
+def _take_once(folder, detector, plan, seed):
     """Take a night, or write the files of one that was taken before; return {file: exposure}."""
     basis = hashlib.blake2b(pickle.dumps((detector, plan, seed))).digest()
     if basis in _nights:

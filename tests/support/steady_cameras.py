@@ -24,7 +24,7 @@ def bad_nights(rng, count, *, part=0.02):
     return bad
 
 
-def alike(rng, count, correlation):
+def correlated_noise(rng, count, correlation):
     """Return noise of unit variance of which each value resembles the one before."""
     noise = rng.standard_normal(count)
     for place in range(1, count):
@@ -49,7 +49,7 @@ def steady_camera(rng, *, nights=365, series=20):
         elif kind == 4:
             yield days, rng.poisson(30, days.size).astype(float)
         else:
-            values = 0.7 * alike(rng, days.size, 0.3 * kind) + 0.7 * common
+            values = 0.7 * correlated_noise(rng, days.size, 0.3 * kind) + 0.7 * common
             values += rng.uniform(0, 8) * np.sin(2 * np.pi * (days / SEASON + rng.random()))
             values += rng.uniform(-5, 5) * days / SEASON
             size = rng.choice([-1, 1], days.size) * rng.uniform(3, 50, days.size)

@@ -7,10 +7,10 @@ from small_frames import run_jobs
 
 from ccdflow.verify import selection
 
-MADE = ("frame", "bias", "dark", "flat", "science")
+MADE_KINDS = ("frame", "bias", "dark", "flat", "science")
 
 
-def make_chain(top, settings=None, *, kinds=MADE, **options):
+def make_chain(top, settings=None, *, kinds=MADE_KINDS, **options):
     """Take a small night below a folder and make its products: (raw folder, results folder).
 
     ``how`` is settings; ``options`` are those of `small_chain.make`.

@@ -37,7 +37,7 @@ def watch_of(values, output, **others):
     return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=output, pause=0.02, **others)
 
 
-def from_scratch(raw, results, chain):
+def run_from_scratch(raw, results, chain):
     """Return the products of one run over all frames."""
     results.parent.mkdir(exist_ok=True)
     running = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)

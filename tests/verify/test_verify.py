@@ -41,7 +41,7 @@ def copy(combined_biases, tmp_path):
     return copy_folders(combined_biases, tmp_path)
 
 
-def combined_of(results):
+def combined_product(results):
     (product,) = [name for name in selection.files_of(results) if name.startswith("combined/")]
     return product
 
@@ -54,10 +54,10 @@ def look(product, folders, **options):
 def test_sound_products_are_verified_to_the_last_pixel(combined_biases):
     frame = look(FRAME, combined_biases)
     assert (frame.verdict, frame.pixels, frame.largest) == ("verified", 40 * 64, 0.0)
-    combined = look(combined_of(combined_biases[1]), combined_biases, all_rows=True)
+    combined = look(combined_product(combined_biases[1]), combined_biases, all_rows=True)
     assert (combined.verdict, combined.pixels) == ("verified", 40 * 64)
     # The bands are as many rows as there are.
-    assert look(combined_of(combined_biases[1]), combined_biases).pixels == 40 * 64
+    assert look(combined_product(combined_biases[1]), combined_biases).pixels == 40 * 64
 
 
 def add(value):
@@ -90,7 +90,7 @@ def test_a_changed_frame_with_right_checksums_differs(copy, change, reason):
 def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(copy):
     results = copy[1]
     rewrite(results / FRAME, add(40.0))
-    outcome = look(combined_of(results), copy)
+    outcome = look(combined_product(results), copy)
     assert (outcome.verdict, outcome.reason) == ("differs", "at least 1 pixel differs")
     # The pixel of the exchanged member is clipped: one value of five is gone.
     assert 0 < outcome.largest < 5
@@ -98,14 +98,14 @@ def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(c
 
 @pytest.mark.parametrize("change", [card("IMGLEVEL", 7.5), card("CLIPSIG", 2.0), add(1e-3)])
 def test_a_changed_combined_bias_differs(copy, change):
-    product = combined_of(copy[1])
+    product = combined_product(copy[1])
     rewrite(copy[1] / product, change)
     assert look(product, copy, all_rows=True).verdict == "differs"
 
 
 def test_every_flipped_bit_is_found(copy):
     rng = np.random.default_rng(8)
-    for product in (FRAME, combined_of(copy[1])):
+    for product in (FRAME, combined_product(copy[1])):
         path = copy[1] / product
         sound = path.read_bytes()
         for _ in range(60):
@@ -176,7 +176,7 @@ def test_the_command_fails_where_something_differs(copy, capsys):
     out = capsys.readouterr().out
     assert f"differs: {FRAME}: at least 1 pixel differs" in out
     # The combined bias has a member that changed: its verdict holds no more.
-    assert command.main([*words, combined_of(results)]) == 1
+    assert command.main([*words, combined_product(results)]) == 1
 
 
 def test_the_command_names_the_wrong_word(copy, capsys):
@@ -216,7 +216,7 @@ def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
 def test_a_pipe_or_device_in_the_place_of_a_product_is_not_waited_for(copy, what):
     """Neither by the choice of the sample nor by the verification."""
     raw, results = copy
-    products = [FRAME, combined_of(results)]
+    products = [FRAME, combined_product(results)]
     for product in products:
         (results / product).unlink()
         if what == "pipe":

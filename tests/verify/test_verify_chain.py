@@ -103,10 +103,10 @@ def test_a_master_exchanged_under_its_name_is_found_and_a_newer_one_is_no_succes
     master = copy[1] / fits.getval(copy[1] / product, keyword)
     sound = master.read_bytes()
 
-    def double(hdu):
+    def double_pixels(hdu):
         hdu.data = hdu.data * 2 + 1
 
-    rewrite(master, double)
+    rewrite(master, double_pixels)
     assert look(product, copy).verdict == "differs"
     master.write_bytes(sound)
     rewrite(master, card("CCDFKEY", "0123456789abcdef"))

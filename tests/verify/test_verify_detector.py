@@ -20,7 +20,7 @@ from ccdflow.verify.detector.pixel_bits import OpenBits
 from ccdflow.verify.reading.measured_gains import measured_gains
 from ccdflow.verify.reading.verdict import NotedProduct
 
-MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
+MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM"
     r"|DATASUM|CCDFKEY|COMMENT|"
@@ -34,7 +34,7 @@ def measured_night(tmp_path_factory):
     detector = simulate.draw_detector(small_chain.SHAPE, seed=3, shutter=0.02)
     options = {"detector": {"enabled": True}}
     return make_chain(
-        top, options, kinds=MADE, detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)),
+        top, options, kinds=MADE_KINDS, detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)),
         flat_exptime=8.0, science=(("g", 60.0, 1),), lamp_drift=0.0,
     )  # fmt: skip
 

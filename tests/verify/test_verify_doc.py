@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "verify.md"
 
 
-def said_by(lines):
+def last_line_of(lines):
     """Return the last line that some lines of Python print."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
@@ -34,7 +34,7 @@ def test_the_lines_for_a_reduced_frame_print_true(tmp_path, monkeypatch, lines):
     write_raw(tmp_path / "raw" / "ccd.001.0.fits.gz", (frame, bias_cards(1)))
     run_jobs(tmp_path / "raw", tmp_path / "results", {"cam": LFC_LIKE.format(name="TESTCAM")})
     monkeypatch.chdir(tmp_path)
-    assert said_by(lines[0]) == "True"
+    assert last_line_of(lines[0]) == "True"
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def guide(tmp_path_factory):
 def test_the_lines_for_each_kind_print_true(guide, monkeypatch, lines, number, part, other):
     """With another limit, level or flat they print False."""
     monkeypatch.chdir(guide)
-    assert said_by(lines[number]) == "True"
+    assert last_line_of(lines[number]) == "True"
     assert part in lines[number]
-    assert said_by(lines[number].replace(part, other)) == "False"
+    assert last_line_of(lines[number].replace(part, other)) == "False"
 
 
 def test_each_product_takes_ten_lines(lines):

@@ -13,7 +13,7 @@ from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 
 SCHEMA = Path(__file__).parents[2] / "config" / "schemas" / "config.schema.json"
-MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
+MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 BLOCKS = ("reduction", "bias", "dark", "flat", "calibrate", "detector")
 NUMBERS = {
     "reduction.order": (1, 4),
@@ -52,7 +52,7 @@ def choices():
     return allowed_values
 
 
-EVERY = choices()
+ALL_CHOICES = choices()
 AMPLIFIERS = "".join(
     f"  - {{name: {name}, data: {{python: '[{rows}, {data}]'}},"
     f" overscan: {{python: '[{rows}, {strip}]'}}, gain: {gain}, read_noise: 5.0}}\n"
@@ -66,9 +66,9 @@ QUADRANTS = 'recognise: {INSTRUME: "SIMCAM"}\nsite: {longitude: 0.0}\namplifiers
 
 
 def test_the_choices_are_those_of_the_schema():
-    names = {f"{block}.{name}" for block, name, _ in EVERY}
+    names = {f"{block}.{name}" for block, name, _ in ALL_CHOICES}
     assert {"reduction.dtype", "dark.method", "detector.ccdmask", "calibrate.compress"} <= names
-    assert len(EVERY) > 60
+    assert len(ALL_CHOICES) > 60
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def raw(tmp_path_factory):
 
 def rounds():
     """Return the choices in rounds, each with the next choice of each block."""
-    by_block = [[each for each in EVERY if each[0] == block] for block in BLOCKS]
+    by_block = [[each for each in ALL_CHOICES if each[0] == block] for block in BLOCKS]
     return [[one for one in choices_of_round if one] for choices_of_round in zip_longest(*by_block)]
 
 
@@ -98,9 +98,9 @@ def settings_of(chosen):
     return settings
 
 
-def said_of(raw, results, chosen):
+def report_of_choices(raw, results, chosen):
     """Return the lines of a verification of all that some choices make, and how many products."""
-    run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE, **settings_of(chosen))
+    run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE_KINDS, **settings_of(chosen))
     products = noted_records(results)
     text, _ = command.report(
         raw.raw, results, notes_by_product=products, all_products=True, all_rows=True
@@ -113,5 +113,5 @@ def said_of(raw, results, chosen):
     ids=lambda chosen: " ".join(f"{name}={value}" for _, name, value in chosen),
 )  # fmt: skip
 def test_products_of_every_option_are_verified(raw, tmp_path, chosen):
-    lines, count = said_of(raw, tmp_path / "results", chosen)
+    lines, count = report_of_choices(raw, tmp_path / "results", chosen)
     assert lines == [f"ccdflow: {count} of {count} products verified with ccdproc {CCDPROC}"]

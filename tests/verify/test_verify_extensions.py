@@ -7,7 +7,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE, first_product
+from verified_chain import MADE_KINDS, first_product
 
 from ccdflow.verify import table, verdicts
 from ccdflow.verify.calibrated import calibrated_verdict, grading
@@ -38,7 +38,7 @@ def night_of_extensions(tmp_path_factory):
         data, header = fits.getdata(path, header=True)
         images = [fits.ImageHDU(data, name=name) for name in ("IM1", "IM2")]
         fits.HDUList([fits.PrimaryHDU(None, header), *images]).writeto(path, overwrite=True)
-    run_jobs(chain.raw, top / "results", {"simcam": PROFILE}, kinds=MADE)
+    run_jobs(chain.raw, top / "results", {"simcam": PROFILE}, kinds=MADE_KINDS)
     return chain.raw, top / "results"
 
 
@@ -106,7 +106,7 @@ def packed_night(tmp_path_factory, request):
     top = tmp_path_factory.mktemp(request.param)
     counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
     chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
-    options = {"kinds": MADE, "calibrate": {"compress": request.param}}
+    options = {"kinds": MADE_KINDS, "calibrate": {"compress": request.param}}
     run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, **options)
     return chain.raw, top / "results"
 
@@ -244,7 +244,7 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
     """Amplifiers of 52 and 51 columns have as many of each fourth column: neither is the median."""
     counts = {"darks": (), "flats": (("g", 3),), "science": (("g", 60.0, 1),)}
     chain = small_chain.make(tmp_path / "raw", **counts)
-    run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=MADE)
+    run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=MADE_KINDS)
     product = first_product(tmp_path / "results", "calibrated/science")
     header = fits.getheader(tmp_path / "results" / product)
     assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)

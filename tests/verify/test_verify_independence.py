@@ -36,13 +36,13 @@ def imported_modules(path):
     return modules
 
 
-def standard(name):
+def is_standard(name):
     return name.partition(".")[0] in sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", VERIFY, ids=lambda path: path.stem)
 def test_verifying_knows_no_module_that_makes_products(path):
-    strange = {name for name in imported_modules(path) if not standard(name)}
+    strange = {name for name in imported_modules(path) if not is_standard(name)}
     strange = {name for name in strange if name.partition(".")[0] not in PUBLIC}
     assert {n for n in strange if ".".join(n.split(".")[:2]) not in SHARED_MODULES} == set()
 

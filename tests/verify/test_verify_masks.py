@@ -13,7 +13,7 @@ from ccdflow import maskbits
 from ccdflow.verify import verdicts
 from ccdflow.verify.calibrated import masking
 
-MADE = ("frame", "bias", "dark", "flat", "detector", "science")
+MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "science")
 SCIENCE = "calibrated/two/science_g1.fits"
 BITS = [
     value for name, value in vars(maskbits).items() if name.isupper() and isinstance(value, int)
@@ -35,7 +35,7 @@ def masked_night(tmp_path_factory):
     profile = chain.profile.replace("saturation: 65535", "saturation: 2500")
     options = {"detector": {"enabled": True}, "calibrate": {"cosmic_rays": True}}
     profile += "linear: 2000\n"
-    run_jobs(top / "raw", top / "results", {"simcam": profile}, kinds=MADE, **options)
+    run_jobs(top / "raw", top / "results", {"simcam": profile}, kinds=MADE_KINDS, **options)
     return top / "raw", top / "results"
 
 

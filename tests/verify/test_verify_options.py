@@ -5,7 +5,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE, first_product
+from verified_chain import MADE_KINDS, first_product
 
 from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import command, selection, verdicts
@@ -31,7 +31,7 @@ def untrimmed_night(tmp_path_factory):
     top = tmp_path_factory.mktemp("untrimmed")
     counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
     chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
-    run_jobs(chain.raw, top / "results", {"simcam": ONE_AMPLIFIER}, kinds=MADE)
+    run_jobs(chain.raw, top / "results", {"simcam": ONE_AMPLIFIER}, kinds=MADE_KINDS)
     return chain.raw, top / "results"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from edited_products import card, rewrite
-from verified_chain import MADE, copy_folders, first_product, make_chain
+from verified_chain import MADE_KINDS, copy_folders, first_product, make_chain
 
 from ccdflow import errors
 from ccdflow.kinds import CHAIN, verification
@@ -556,7 +556,7 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
     }
     assert kinds == set(verdicts.VERIFIERS)
     products = noted_records(sound_night[1])
-    assert {kind for kind, *_ in products.values()} == set(MADE)
+    assert {kind for kind, *_ in products.values()} == set(MADE_KINDS)
     outcome = verdicts.verify(
         first_product(sound_night[1], FRAME),
         raw=sound_night[0],

@@ -53,7 +53,7 @@ def light_of(seed, kind):
     return {"light": LIGHT.get(kind, 300)}
 
 
-ANY = st.integers(0, 10**6)
+NUMBER = st.integers(0, 10**6)
 
 
 def event(**arguments):

@@ -6,7 +6,17 @@ import gzip
 import os
 import shutil
 
-from archive import ANY, CAMERAS, KINDS, LATER_NIGHTS, MASTERS, NIGHTS, OLDER_NIGHTS, event, pick
+from archive import (
+    CAMERAS,
+    KINDS,
+    LATER_NIGHTS,
+    MASTERS,
+    NIGHTS,
+    NUMBER,
+    OLDER_NIGHTS,
+    event,
+    pick,
+)
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition
 from odd_events import OddEvents
@@ -48,7 +58,7 @@ class EventArchive(OddEvents):
         night=st.sampled_from(NIGHTS),
         camera=st.sampled_from(CAMERAS),
         kind=st.sampled_from(KINDS),
-        seed=ANY,
+        seed=NUMBER,
     )
     def add(self, night, camera, kind, seed):
         number = sum(file.startswith(f"{night}/{camera}") for file in self.files)
@@ -57,7 +67,7 @@ class EventArchive(OddEvents):
             self.put(file, (seed, kind, camera, night))
 
     @precondition(lambda self: self.readable_files())
-    @event(number=ANY, seed=ANY)
+    @event(number=NUMBER, seed=NUMBER)
     def change(self, number, seed):
         file = pick(self.readable_files(), number)
         _, kind, camera, night = self.files[file][0]
@@ -78,7 +88,7 @@ class EventArchive(OddEvents):
         other.rename(self.sandbox.raw)
 
     @precondition(lambda self: len(self.files) > 4)
-    @event(number=ANY)
+    @event(number=NUMBER)
     def delete(self, number):
         file = pick(self.files, number)
         (self.sandbox.raw / file).unlink()
@@ -87,7 +97,7 @@ class EventArchive(OddEvents):
         self.deleted[file] = self.files.pop(file)
 
     @precondition(lambda self: self.deleted)
-    @event(number=ANY)
+    @event(number=NUMBER)
     def bring_back(self, number):
         file = pick(self.deleted, number)
         content, _ = self.deleted.pop(file)
@@ -95,7 +105,7 @@ class EventArchive(OddEvents):
             self.put(file, content)
 
     @precondition(lambda self: self.readable_files())
-    @event(number=ANY, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
+    @event(number=NUMBER, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
     def damage(self, number, how):
         file = pick(self.readable_files(), number)
         path = self.sandbox.raw / file
@@ -121,14 +131,14 @@ class EventArchive(OddEvents):
             self.files[file] = (self.files[file][0], False)
 
     @precondition(lambda self: set(self.readable_files()) - set(self.readable_files(whole=True)))
-    @event(number=ANY, seed=ANY)
+    @event(number=NUMBER, seed=NUMBER)
     def repair(self, number, seed):
         file = pick(set(self.readable_files()) - set(self.readable_files(whole=True)), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
     @precondition(lambda self: self.readable_files(whole=True))
-    @event(number=ANY, keep=st.booleans())
+    @event(number=NUMBER, keep=st.booleans())
     def unpack(self, number, keep):
         file = pick(self.readable_files(whole=True), number)
         if file.lower().endswith(".gz"):
@@ -149,8 +159,8 @@ class EventArchive(OddEvents):
         night=st.sampled_from((*NIGHTS, *LATER_NIGHTS)),
         camera=st.sampled_from(CAMERAS),
         kind=st.sampled_from(KINDS),
-        number=ANY,
-        seed=ANY,
+        number=NUMBER,
+        seed=NUMBER,
     )
     def touch_a_night_beside_closed_ones(self, what, night, camera, kind, number, seed):
         """Runs that leave all nights closed, one event, and a run that opens some of them.
@@ -269,14 +279,14 @@ class EventArchive(OddEvents):
         ]
 
     @precondition(lambda self: self.standing())
-    @event(number=ANY)
+    @event(number=NUMBER)
     def delete_product(self, number):
         name = pick(self.standing(), number)
         (self.sandbox.results / name).unlink()
         self.forget(name)
 
     @precondition(lambda self: self.standing())
-    @event(number=ANY, place=ANY, cut=st.booleans())
+    @event(number=NUMBER, place=NUMBER, cut=st.booleans())
     def damage_product(self, number, place, cut):
         name = pick(self.standing(), number)
         path = self.sandbox.results / name
@@ -291,7 +301,7 @@ class EventArchive(OddEvents):
         self.forget(name)
 
     @precondition(lambda self: self.standing())
-    @event(number=ANY)
+    @event(number=NUMBER)
     def touch_product(self, number):
         os.utime(self.sandbox.results / pick(self.standing(), number), (1.6e9, 1.6e9))
 
@@ -332,7 +342,7 @@ class EventArchive(OddEvents):
 
 
 # Events that others have to come before, and of which there are few.
-OFTEN = {
+EVENT_WEIGHTS = {
     "link": 2,
     "retarget": 5,
     "break_link": 5,
@@ -341,6 +351,6 @@ OFTEN = {
     "open_up": 2,
     "touch_a_night_beside_closed_ones": 4,
 }
-for _name, _times in OFTEN.items():
+for _name, _times in EVENT_WEIGHTS.items():
     for _number in range(1, _times):
         setattr(EventArchive, f"{_name}_{_number}", getattr(EventArchive, _name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from archive import ANY, CAMERAS, KINDS, NIGHTS, Model, event, light_of, pick
+from archive import CAMERAS, KINDS, NIGHTS, NUMBER, Model, event, light_of, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
 from sandbox import SMALL_FRAME, frame_bytes, products
@@ -32,7 +32,7 @@ class OddEvents(Model):
         camera=st.sampled_from(CAMERAS),
         kind=st.sampled_from(KINDS),
         dated=st.booleans(),
-        seed=ANY,
+        seed=NUMBER,
     )
     def add_odd_name(self, folder, ending, camera, kind, dated, seed):
         place = self.sandbox.raw / folder
@@ -65,14 +65,14 @@ class OddEvents(Model):
         self.links[file] = target
 
     @precondition(lambda self: self.readable_files())
-    @event(number=ANY, seed=ANY, through=st.booleans())
+    @event(number=NUMBER, seed=NUMBER, through=st.booleans())
     def link(self, number, seed, through):
         """The same bytes by way of a link."""
         file = pick(self.readable_files(), number)
         self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked_files())
-    @event(number=ANY, seed=ANY, through=st.booleans())
+    @event(number=NUMBER, seed=NUMBER, through=st.booleans())
     def retarget(self, number, seed, through):
         """The link leads to another frame."""
         file = pick(self.linked_files(), number)
@@ -81,7 +81,7 @@ class OddEvents(Model):
         self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked_files() and len(self.readable_files()) > 3)
-    @event(number=ANY)
+    @event(number=NUMBER)
     def break_link(self, number):
         file = pick(self.linked_files(), number)
         self.links[file].unlink()
@@ -92,7 +92,7 @@ class OddEvents(Model):
         return [file for file in self.readable_files() if self.links.get(file)]
 
     @precondition(lambda self: None in self.links.values())
-    @event(number=ANY)
+    @event(number=NUMBER)
     def mend_link(self, number):
         file = pick([file for file, target in self.links.items() if target is None], number)
         target = (self.sandbox.raw / file).readlink()
@@ -106,7 +106,7 @@ class OddEvents(Model):
     # -- permissions -------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.readable_files()) > 3)
-    @event(number=ANY)
+    @event(number=NUMBER)
     def shut_file(self, number):
         """Take the permission to read a file; its time of change is another one then."""
         file = pick(self.readable_files(), number)
@@ -114,7 +114,7 @@ class OddEvents(Model):
         self.shut.add(file)
 
     @precondition(lambda self: self.folders())
-    @event(number=ANY)
+    @event(number=NUMBER)
     def shut_folder(self, number):
         self.shut.add(pick(self.folders(), number))
 
@@ -125,7 +125,7 @@ class OddEvents(Model):
         return [top for top in tops if any(not file.startswith(f"{top}/") for file in readable)]
 
     @precondition(lambda self: self.shut)
-    @event(number=ANY)
+    @event(number=NUMBER)
     def open_up(self, number):
         """Give a permission back."""
         name = pick(self.shut, number)
@@ -145,7 +145,7 @@ class OddEvents(Model):
         self.run(cores)
 
     @precondition(lambda self: self.readable_files() and self.reduced_folders())
-    @event(number=ANY)
+    @event(number=NUMBER)
     def results_shut_in_a_run(self, number):
         """A folder of reduced frames that may not be read: its products stay as they are."""
         name = pick(self.reduced_folders(), number)
@@ -180,7 +180,7 @@ class OddEvents(Model):
     # -- while a run goes on -----------------------------------------------------------------------
 
     @precondition(lambda self: self.readable_files(whole=True))
-    @event(number=ANY, seed=ANY, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
+    @event(number=NUMBER, seed=NUMBER, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
     def replace_while_it_is_read(self, number, seed, when, cores):
         """Another frame takes a file's name just before it is opened for the n-th time."""
         file = pick(self.readable_files(whole=True), number)

@@ -11,7 +11,7 @@ from sandbox import SMALL_FRAME, Sandbox
 FIRST, SECOND = "2024-03-01", "2024-03-02"
 
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 def fill(sandbox, *, frames=3, size=SMALL_FRAME, nights=(FIRST, SECOND)):
@@ -38,9 +38,9 @@ def put_faults(folder, kind, first, step):
     sandbox.write(f"{SECOND}/beta1.fits.gz", b"no")
     sandbox.keep()
     report = folder / "report"
-    folders = (HERE / "hooks", HERE, HERE.parent / "support", sandbox.project / "scripts")
+    folders = (FOLDER / "hooks", FOLDER, FOLDER.parent / "support", sandbox.project / "scripts")
     done = subprocess.run(
-        [sys.executable, HERE / "faults.py", folder, report, kind, str(first), str(step)],
+        [sys.executable, FOLDER / "faults.py", folder, report, kind, str(first), str(step)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
         capture_output=True,
         encoding="utf-8",

@@ -279,7 +279,7 @@ class Sandbox:
         type(self).opened += 1
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         some, all_ = work.plan.jobs, full.plan.jobs
-        assert list(some.values()) == list(all_.values()), _unlike(some, all_)
+        assert list(some.values()) == list(all_.values()), _differing_products(some, all_)
         if not work.plan.products_to_retire:
             # Else products have been moved away by now.
             assert work.describe() == full.describe()
@@ -369,7 +369,7 @@ class Sandbox:
         return fresh
 
 
-def _unlike(some, others):
+def _differing_products(some, others):
     """Return the products of which two plans say something else."""
     names = some.keys() | others.keys()
     return {n: (some.get(n), others.get(n)) for n in names if some.get(n) != others.get(n)}

@@ -47,7 +47,7 @@ def take(sandbox, night, *kinds_of_frames):
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
         config = {"bias": {"minimum": 2}, "pictures": {"per_type": 0}}
@@ -59,10 +59,10 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def sandbox(original, tmp_path, monkeypatch):
+def sandbox(original_archive, tmp_path, monkeypatch):
     """An archive of its own, of which all nights are closed."""
     use_stand_ins(monkeypatch)
-    own = original.copy_to(tmp_path / "box")
+    own = original_archive.copy_to(tmp_path / "box")
     assert (own.results / paths.CLOSED_NIGHTS).is_file()
     return own
 
@@ -340,7 +340,7 @@ def arrive(sandbox, watch_without_notes, night, kind):
     return watch_without_notes.notice({file: stamps[file] for file in set(stamps) - before})
 
 
-def kept(watch_without_notes):
+def nights_in_memory(watch_without_notes):
     """Return the nights of the rows that a watch has in memory."""
     return sorted({row.night for row in watch_without_notes._warm.context.store.rows.values()})
 
@@ -357,7 +357,7 @@ def watch_without_notes(sandbox):
 def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(
     sandbox, watch_without_notes
 ):
-    assert kept(watch_without_notes) == [NIGHTS[-1]]
+    assert nights_in_memory(watch_without_notes) == [NIGHTS[-1]]
     done = [
         arrive(sandbox, watch_without_notes, LATER_NIGHT, kind)
         for kind in ("BIAS", "BIAS", "OBJECT")
@@ -365,7 +365,7 @@ def test_a_watch_keeps_the_open_night_alone_and_makes_the_products_of_a_run(
     # Biases are reduced at once; the frame of the sky waits for their master.
     assert [each.is_short for each in done] == [True, True, False]
     assert {record.kind for record in done[-1].records} >= {"bias", "science"}
-    assert kept(watch_without_notes) == [LATER_NIGHT], "the night before has ended"
+    assert nights_in_memory(watch_without_notes) == [LATER_NIGHT], "the night before has ended"
     assert arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT").is_short
     assert watch_without_notes.whole_round().problem == ""
     assert sandbox.plan().plan.jobs == {}
@@ -378,9 +378,9 @@ def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(sandbox, watch_wi
     done = arrive(sandbox, watch_without_notes, NIGHTS[2], "OBJECT")
     assert not done.is_short
     assert f"calibrated/{NIGHTS[2]}/3.fits" in {record.product for record in done.records}
-    assert kept(watch_without_notes) == [NIGHTS[2], NIGHTS[-1]]
+    assert nights_in_memory(watch_without_notes) == [NIGHTS[2], NIGHTS[-1]]
     watch_without_notes.whole_round()
-    assert kept(watch_without_notes) == [NIGHTS[-1]], "it is closed again"
+    assert nights_in_memory(watch_without_notes) == [NIGHTS[-1]], "it is closed again"
     assert sandbox.plan().plan.jobs == {}
 
 
@@ -391,7 +391,7 @@ def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     watch.settings["limits"]["settle"] = 1000.0
     take(sandbox, LATER_NIGHT, "OBJECT")
     watch.whole_round()
-    assert kept(watch) == [LATER_NIGHT, "2024-03-09"]
+    assert nights_in_memory(watch) == [LATER_NIGHT, "2024-03-09"]
     folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).first["folders"]
     assert folders[f"raw/{NIGHTS[3]}"]
     assert [folders[f"raw/{night}"] for night in (LATER_NIGHT, "2024-03-09")] == ["", ""]
@@ -413,7 +413,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
         night = f"2024-03-{number:02}"
         take(sandbox, night, "BIAS", "BIAS", "OBJECT")
         assert watch_without_notes.whole_round(rawfolder.list_raw(sandbox.raw)).problem == ""
-        assert kept(watch_without_notes) == [night]
+        assert nights_in_memory(watch_without_notes) == [night]
         counts.append(count_objects())
     growth = counts[3] - counts[1]
     assert counts[3]["Row"] == counts[1]["Row"]
@@ -459,7 +459,7 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
         made = {record.kind for record in again.whole_round().records}
     assert made
     assert not made & {"frame", "science"}
-    assert kept(again) == [LATER_NIGHT]
+    assert nights_in_memory(again) == [LATER_NIGHT]
     assert sandbox.plan().plan.jobs == {}
 
 
@@ -475,7 +475,7 @@ def test_a_night_with_a_failed_frame_stays_open(sandbox, watch_without_notes, mo
     take(sandbox, "2024-03-09", "OBJECT")
     assert arrive(sandbox, watch_without_notes, LATER_NIGHT, "OBJECT").problem == ""
     watch_without_notes.whole_round()
-    assert LATER_NIGHT in kept(watch_without_notes)
+    assert LATER_NIGHT in nights_in_memory(watch_without_notes)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
     watch_without_notes.whole_round()
     assert sandbox.plan().plan.jobs == {}

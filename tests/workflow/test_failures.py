@@ -15,7 +15,7 @@ from ccdflow.run import ledger
 NIGHTS = [f"2024-03-{day:02d}" for day in range(1, 7)]
 # Four biases of each camera, and as many flats of both.
 FRAMES, BIASES = 12, 8
-TINY = (24, 40, 8)
+TINY_FRAME = (24, 40, 8)
 
 # Errors of a maker, and the remedies that fit them.
 ERRORS = {
@@ -34,14 +34,14 @@ def fill(sandbox, nights=NIGHTS, frames=FRAMES):
     """Put nights of tiny frames into a sandbox: four biases of each camera, the rest flats."""
     for night in nights:
         flats = [
-            frame_bytes(number, kind="FLAT", camera=camera, size=TINY, night=night)
+            frame_bytes(number, kind="FLAT", camera=camera, size=TINY_FRAME, night=night)
             for number, camera in enumerate(("alpha", "beta"))
         ]
         for number in range(frames):
             content = flats[number % 2]
             if number < BIASES:
                 seed, camera = [int(night[-2:]), number], ("alpha", "beta")[number % 2]
-                content = frame_bytes(seed, camera=camera, size=TINY, night=night)
+                content = frame_bytes(seed, camera=camera, size=TINY_FRAME, night=night)
             sandbox.write(f"{night}/{number:03d}.fits", content)
 
 

@@ -198,13 +198,13 @@ def test_raw_file_gone_while_the_run_goes_on(sandbox, monkeypatch):
     sandbox.profile("alpha", reduction={"statistic": "mean"})
     make = kinds.make
 
-    def gone(context, job, **options):
+    def remove_and_make(context, job, **options):
         if job.product == product:
             (sandbox.raw / FIRST / "alpha1.fits.gz").unlink()
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kinds, "make", gone)
+        patch.setattr(kinds, "make", remove_and_make)
         assert sandbox.run(may_lose=True).status == 0
     assert (sandbox.results / product).read_bytes() == content
     again = sandbox.run()

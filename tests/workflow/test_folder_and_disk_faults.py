@@ -59,7 +59,7 @@ os.close(writer)
 """
 
 
-def long(*values):
+def values_of_torture(*values):
     """Return values that only `make torture` tries."""
     return [pytest.param(value, marks=pytest.mark.torture) for value in values]
 
@@ -85,7 +85,7 @@ def fill(sandbox):
         sandbox.put(f"n/a{number}.fits.gz", number, size=SMALL_FRAME)
 
 
-def own(run):
+def own_lines(run):
     """The lines that say something other than what is made, and no line of anybody else."""
     own = [line for line in run.output.splitlines() if line.startswith("ccdflow: ")]
     after = run.output.partition("Building DAG of jobs...\n")[2].strip().splitlines()
@@ -122,7 +122,7 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(sandbox,
         REMOVING_FAILS: ("OSError: [Errno 5] Input/output error: '", "check the disk"),
         FOLDERS_FAIL: ("OSError: [Errno 28] No space left on device: '", "make room"),
     }[code]
-    (line_of_end,) = [text for text in own(run) if text.startswith("the run ended early (")]
+    (line_of_end,) = [text for text in own_lines(run) if text.startswith("the run ended early (")]
     assert line in line_of_end
     assert f"all finished products are whole; {remedy}" in line_of_end
     check_next(sandbox, reference)
@@ -137,7 +137,7 @@ def test_notes_moved_while_the_run_goes_on(sandbox, reference, code):
     run = sandbox.snakemake(code=code)
     notes = f"{sandbox.results}/.ccdflow"
     line = f"{notes} was moved or replaced while the run went on; the next run makes"
-    assert [text.startswith(line) for text in own(run)].count(True) == 1
+    assert [text.startswith(line) for text in own_lines(run)].count(True) == 1
     assert run.status == (code == MOVED_LATER)
     check_next(sandbox, reference)
 
@@ -154,7 +154,7 @@ def test_results_moved_while_the_run_goes_on(sandbox, reference, code):
     assert results.count("/../moved") == 1
     run = sandbox.snakemake(code=results)
     line = f"{sandbox.results} was moved to {elsewhere} while the run went on; move it back before"
-    assert [text.startswith(line) for text in own(run)].count(True) == 1
+    assert [text.startswith(line) for text in own_lines(run)].count(True) == 1
     check_next(sandbox, reference)
     # The table was as the run found the archive; a job that was writing leaves its part.
     moved = {
@@ -175,7 +175,7 @@ def test_a_home_that_cannot_be_written_costs_nothing(sandbox, reference):
 
 @pytest.mark.parametrize(
     "name",
-    [".ccdflow", ".ccdflow/done", *long(".ccdflow/logs", ".ccdflow/batches")],
+    [".ccdflow", ".ccdflow/done", *values_of_torture(".ccdflow/logs", ".ccdflow/batches")],
 )
 def test_a_file_where_a_folder_of_notes_has_to_be(sandbox, reference, name):
     path = sandbox.results / name
@@ -183,7 +183,7 @@ def test_a_file_where_a_folder_of_notes_has_to_be(sandbox, reference, name):
     path.write_text("in the way")
     run = sandbox.snakemake()
     assert run.status == 1
-    (line,) = own(run)
+    (line,) = own_lines(run)
     assert line.startswith(
         f"{path}: the results folder cannot be written (Not a directory); a file"
     )
@@ -194,7 +194,7 @@ def test_a_file_where_a_folder_of_notes_has_to_be(sandbox, reference, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["ledger.json", "lock", *long("headers.json", "../inventory.csv")],
+    ["ledger.json", "lock", *values_of_torture("headers.json", "../inventory.csv")],
 )
 def test_a_folder_where_a_file_of_notes_has_to_be(sandbox, reference, name):
     path = sandbox.results / ".ccdflow" / name
@@ -203,7 +203,7 @@ def test_a_folder_where_a_file_of_notes_has_to_be(sandbox, reference, name):
     run = sandbox.snakemake()
     assert run.status == 1
     text = "the results folder cannot be written (Is a directory); a file or folder is in the way"
-    assert [text in line for line in own(run)].count(True) == 1
+    assert [text in line for line in own_lines(run)].count(True) == 1
     assert (path / "mine").read_text() == "in the way"
     path.rename(sandbox.root / "elsewhere")
     check_next(sandbox, reference)
@@ -217,7 +217,7 @@ def test_a_file_where_raw_or_results_have_to_be(sandbox, reference, which):
     path.write_text("in the way")
     run = sandbox.snakemake()
     assert run.status == 1
-    assert len(own(run)) == 1
+    assert len(own_lines(run)) == 1
     assert str(path) in run.lines[0]
     path.unlink()
     if which == "raw":
@@ -268,7 +268,7 @@ def test_a_file_in_the_place_of_snakemakes_notes(sandbox, reference):
     (sandbox.root / "work/.snakemake").write_text("mine")
     run = sandbox.snakemake()
     assert run.status == 1
-    (line,) = own(run)
+    (line,) = own_lines(run)
     assert line.startswith(f"{sandbox.root}/work/.snakemake: Snakemake cannot keep its notes")
     assert not sandbox.results.exists()
     (sandbox.root / "work/.snakemake").unlink()

@@ -20,10 +20,10 @@ from ccdflow import simulate
 ROOT = Path(__file__).parents[2]
 NIGHTS = {"2016-01-15": 12, "2016-01-16": 4}
 # Two parts of the first night, and the other; or a night each.
-PARTS, WHOLE = "frames_per_batch=8", "frames_per_batch=13"
-BAD = "2016-01-16/ccd.003.0.fits.gz"
+PARTS, WHOLE_NIGHTS = "frames_per_batch=8", "frames_per_batch=13"
+BAD_FRAME = "2016-01-16/ccd.003.0.fits.gz"
 # The night whose batch is at work for as long as a test wants.
-HELD = "2016-01-15"
+HELD_NIGHT = "2016-01-15"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def raw(tmp_path_factory):
     for night, frames in NIGHTS.items():
         for path in sorted((folder / night).iterdir())[frames:]:
             path.unlink()
-    damage(folder / BAD)
+    damage(folder / BAD_FRAME)
     return folder
 
 
@@ -47,7 +47,7 @@ def damage(path):
 
 
 @pytest.fixture(scope="module")
-def alone(raw, tmp_path_factory, run_workflow):
+def results_alone(raw, tmp_path_factory, run_workflow):
     """The same nights, made by the main process alone."""
     results = tmp_path_factory.mktemp("alone")
     run = run_workflow(raw, results)
@@ -90,7 +90,7 @@ def wait_until(condition, seconds=300):
 
 @pytest.mark.torture
 def test_batches_make_the_same_products_as_the_main_process(
-    raw, alone, tmp_path, run_workflow, products
+    raw, results_alone, tmp_path, run_workflow, products
 ):
     dry = run_workflow(raw, tmp_path, "--dry-run", config=[PARTS])
     assert dry.status == 0, dry.output
@@ -100,10 +100,10 @@ def test_batches_make_the_same_products_as_the_main_process(
 
     run = run_workflow(raw, tmp_path, config=[PARTS])
     assert run.status == 0, run.output
-    assert products(tmp_path) == products(alone)
+    assert products(tmp_path) == products(results_alone)
     assert "16 of 16 frames" in run.output
     (aside,) = [line for line in run.lines if line.startswith("set aside")]
-    assert aside.startswith(f"set aside: {BAD}: ")
+    assert aside.startswith(f"set aside: {BAD_FRAME}: ")
     assert run.lines[-1].startswith(
         "15 reduced frames, 2 combined biases, 0 combined flats, 1 set aside"
     )
@@ -113,37 +113,37 @@ def test_batches_make_the_same_products_as_the_main_process(
 
 
 def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
-    raw, alone, tmp_path, products, run_workflow
+    raw, results_alone, tmp_path, products, run_workflow
 ):
     results = tmp_path / "results"
     main = subprocess.Popen(
         [
             sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--cores", "2", "--directory", str(tmp_path), "--config", f"raw={raw}",
-            f"results={results}", WHOLE,
+            f"results={results}", WHOLE_NIGHTS,
         ],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, **held_batches.environment(tmp_path / "held", HELD)},
+        env={**os.environ, **held_batches.environment(tmp_path / "held", HELD_NIGHT)},
     )  # fmt: skip
-    wait_until(lambda: held_batches.held_process(tmp_path / "held", HELD))
+    wait_until(lambda: held_batches.held_process(tmp_path / "held", HELD_NIGHT))
     main.send_signal(signal.SIGKILL)
     main.wait()
-    held_batches.release(tmp_path / "held", HELD)
+    held_batches.release(tmp_path / "held", HELD_NIGHT)
     wait_until(lambda: not processes_with(f"{results}/.ccdflow/batches/"))
 
     recorded = {results / product for product in held_batches.recorded_keys(results)}
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.fits")}
-    assert [path for path in recorded if path.parent == results / "reduced" / HELD]
-    run = run_workflow(raw, results, config=[WHOLE])
+    assert [path for path in recorded if path.parent == results / "reduced" / HELD_NIGHT]
+    run = run_workflow(raw, results, config=[WHOLE_NIGHTS])
     assert run.status == 0, run.output
-    assert products(results) == products(alone)
+    assert products(results) == products(results_alone)
     # Products with a record stay; one product or two may have been made without it.
     again = {path for path, moment in before.items() if path.stat().st_mtime_ns != moment}
     assert not again & recorded
 
 
 def test_a_night_that_fails_costs_no_other_night_its_page(
-    raw, alone, tmp_path, products, run_workflow
+    raw, results_alone, tmp_path, products, run_workflow
 ):
     """Its child is killed, as for want of memory: the others' pages do without its figures.
 
@@ -154,13 +154,13 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
         [
             ready_python.interpreter(), "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--cores", "2", "--directory", str(tmp_path), "--config", f"raw={raw}",
-            f"results={results}", WHOLE,
+            f"results={results}", WHOLE_NIGHTS,
         ],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, **held_batches.environment(tmp_path / "held", HELD)},
+        env={**os.environ, **held_batches.environment(tmp_path / "held", HELD_NIGHT)},
     )  # fmt: skip
-    wait_until(lambda: held_batches.held_process(tmp_path / "held", HELD))
-    for child in processes_with(f"{results}/.ccdflow/batches/{HELD}"):
+    wait_until(lambda: held_batches.held_process(tmp_path / "held", HELD_NIGHT))
+    for child in processes_with(f"{results}/.ccdflow/batches/{HELD_NIGHT}"):
         os.kill(child, signal.SIGKILL)
     output, _ = main.communicate(timeout=600)
     assert main.returncode == 1
@@ -169,15 +169,15 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
     assert [path.parent.name for path in results.glob("nights/*/report.html")] == ["2016-01-16"]
     assert "2016-01-16" in (results / "report.html").read_text()
     assert set(pd.read_csv(results / "bias_quality.csv")["night"]) == {"2016-01-16"}
-    run = run_workflow(raw, results, config=[WHOLE])
+    run = run_workflow(raw, results, config=[WHOLE_NIGHTS])
     assert run.status == 0, run.output
-    assert products(results) == products(alone)
-    assert "nothing to do" in run_workflow(raw, results, config=[WHOLE]).output
+    assert products(results) == products(results_alone)
+    assert "nothing to do" in run_workflow(raw, results, config=[WHOLE_NIGHTS]).output
 
 
 @pytest.mark.torture
 def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
-    raw, alone, tmp_path, run_workflow, products
+    raw, results_alone, tmp_path, run_workflow, products
 ):
     """By hand as a cluster tries a job again: the batch stays, the child is new."""
     results = tmp_path / "results"
@@ -231,7 +231,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     run = run_workflow(raw, results, config=["limits={settle: 0}"])
     assert run.status == 0, run.output
     assert "4 of 16 frames to reduce" in run.output
-    assert products(results) == products(alone)
+    assert products(results) == products(results_alone)
 
 
 @pytest.mark.torture
@@ -241,7 +241,7 @@ def test_a_child_that_cannot_write_fails_the_run_but_not_the_other_orders(
     blocked = tmp_path / "reduced" / "2016-01-15"
     blocked.parent.mkdir()
     blocked.write_text("a file where a folder has to be")
-    run = run_workflow(raw, tmp_path, config=[WHOLE])
+    run = run_workflow(raw, tmp_path, config=[WHOLE_NIGHTS])
     assert run.status == 1
     assert "File exists (EEXIST); a file or folder is in the way" in run.output
     assert "12 failed" not in run.output.splitlines()[0]

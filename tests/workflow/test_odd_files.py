@@ -21,7 +21,7 @@ from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rawnames import shown_name
 
-GOOD = {f"reduced/a{number}.fits" for number in range(3)}
+GOOD_PRODUCTS = {f"reduced/a{number}.fits" for number in range(3)}
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def check_rest(sandbox, reasons, *, is_tried_again=False):
     """All else is made, each odd file is a row with its reason, and then nothing is to do."""
     outcome = sandbox.run()
     assert outcome.status == 0
-    assert set(outcome.jobs) >= GOOD
-    assert all((sandbox.results / product).is_file() for product in GOOD)
+    assert set(outcome.jobs) >= GOOD_PRODUCTS
+    assert all((sandbox.results / product).is_file() for product in GOOD_PRODUCTS)
     assert len(list((sandbox.results / "combined").rglob("*.fits"))) == 1
     shown = {file: load_store(sandbox.results).rows[file].status_and_reason for file in reasons}
     for file, reason in reasons.items():
@@ -167,7 +167,7 @@ def test_files_that_are_not_regular_are_set_aside(sandbox):
     (sandbox.raw / "zero.fits").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.path.relpath(sandbox.raw / "sock.fits"))
-    assert set(sandbox.run().jobs) >= GOOD
+    assert set(sandbox.run().jobs) >= GOOD_PRODUCTS
     for file in ("pipe.fits.gz", "zero.fits", "sock.fits"):
         assert load_store(sandbox.results).rows[file].reason.startswith("not a regular file"), file
     assert sandbox.run().jobs == []
@@ -302,14 +302,14 @@ def test_an_error_of_reading_costs_one_frame(sandbox, place, monkeypatch):
         memory = "the memory did not suffice to read it; end other programs"
         reasons["odd_MemoryError.fits.gz"] = memory
 
-    def broken(subject, *arguments, **options):
+    def raise_odd_error(subject, *arguments, **options):
         name = f"{subject} {getattr(subject, '_name', '')}"
         for file, kind in odd.items():
             if file in name:
                 raise error_of(kind)
         return real(subject, *arguments, **options)
 
-    monkeypatch.setattr(*where, broken)
+    monkeypatch.setattr(*where, raise_odd_error)
     check_rest(sandbox, reasons, is_tried_again=place == "pixels")
     logs = list((sandbox.results / paths.FAILED_READS).glob("*.log"))
     assert len(logs) == sum(reason.startswith("not foreseen") for reason in reasons.values())
@@ -331,7 +331,7 @@ def test_random_bytes_as_cards_cost_no_other_frame(sandbox, cards, seed):
     sandbox.write("odd.fits", text.ljust(-(-len(text) // 2880) * 2880) + content[2880:])
     outcome = sandbox.run()
     assert outcome.status == 0
-    assert all((sandbox.results / product).is_file() for product in GOOD)
+    assert all((sandbox.results / product).is_file() for product in GOOD_PRODUCTS)
     assert sandbox.run().jobs == []
     assert load_store(sandbox.results).rows["odd.fits"].status in ("ok", "set aside")
 
@@ -348,11 +348,11 @@ def test_a_frame_that_was_misread_once_is_read_again(sandbox, place, monkeypatch
     bad = sandbox.root / "bad.fits.gz"
     bad.write_bytes(content)
 
-    def misread(path, file=None):
+    def open_other_file(path, file=None):
         return open_raw(bad if file == name else path, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_raw", misread)
+        patch.setattr(rawfile, "open_raw", open_other_file)
         assert any(line.startswith(f"set aside: {name}") for line in sandbox.run().lines)
     assert "reduced/a1.fits" in sandbox.run().jobs
     assert sandbox.run().jobs == []

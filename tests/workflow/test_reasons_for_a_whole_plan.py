@@ -32,7 +32,7 @@ def take(sandbox, night, *kinds_of_frames):
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_archive(tmp_path_factory):
     """An archive of which all nights are closed."""
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
@@ -58,12 +58,12 @@ def start(sandbox, **asked):
 
 
 @pytest.fixture
-def box(original, tmp_path, monkeypatch):
+def box(original_archive, tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
-    return original.copy_to(tmp_path / "box")
+    return original_archive.copy_to(tmp_path / "box")
 
 
-def later(box):
+def add_late_frame(box):
     """Put a frame of a new night, which opens no other night than the last one."""
     take(box, LATER_NIGHT, "OBJECT")
 
@@ -83,7 +83,7 @@ def rewrite(box, change_first=lambda first: None, change_cells=lambda cells: Non
     change_first(first)
     change_cells(cells)
     note_columns.write_columns(path, cells.items(), first=first, names=before.names)
-    later(box)
+    add_late_frame(box)
 
 
 def odd_folder(box):
@@ -154,7 +154,7 @@ REACHED_REASONS = {
     ).write_text("mine"),
     "associations.csv is not as it was written": lambda box, _: no_table(box),
     "the notes of closed nights are damaged": lambda box, _: (
-        damage(box.results / paths.CLOSED_NIGHTS) or later(box)
+        damage(box.results / paths.CLOSED_NIGHTS) or add_late_frame(box)
     ),
     "the notes of closed nights are of another version of ccdflow": lambda box, _: rewrite(
         box, lambda first: first.update(form=-1)
@@ -166,13 +166,13 @@ REACHED_REASONS = {
         box
     ),
     "there are many late notes": lambda box, patch: (
-        keep_late_notes(box) or later(box) or patch.setattr(night_notes, "_MOST_LINES", 0)
+        keep_late_notes(box) or add_late_frame(box) or patch.setattr(night_notes, "_MOST_LINES", 0)
     ),
     "an earlier run has left work, or a folder cannot be looked into": lambda box, _: leave_record(
         box
     ),
     "the disk of the results does not distinguish capitals": lambda box, patch: (
-        later(box) or patch.setattr(session.rawnames, "is_folding", lambda _: True)
+        add_late_frame(box) or patch.setattr(session.rawnames, "is_folding", lambda _: True)
     ),
     "{} is gone": lambda box, _: (box.raw / NIGHTS[1] / "2.fits").unlink(),
     "{} belongs to no open night": lambda box, _: odd_folder(box),
@@ -259,7 +259,7 @@ def test_no_raise_of_a_whole_plan_is_without_a_reason():
 
 def test_a_first_run_and_a_run_of_some_nights_give_no_reason(box, tmp_path):
     assert start(box.clean()).why_all_nights == ""
-    later(box)
+    add_late_frame(box)
     some = start(box)
     assert (some.why_all_nights, some.context.closed_nights is None) == ("", False)
 

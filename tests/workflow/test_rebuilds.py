@@ -73,17 +73,17 @@ def archive(folder, **options):
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
         return archive(tmp_path_factory.mktemp("original") / "box")
 
 
 @pytest.fixture
-def sandbox(original, tmp_path, monkeypatch):
+def sandbox(original_archive, tmp_path, monkeypatch):
     """A copy of the archive and its results, with nothing to do."""
     use_stand_ins(monkeypatch)
-    return original.copy_to(tmp_path / "box")
+    return original_archive.copy_to(tmp_path / "box")
 
 
 def nights_of(products):
@@ -130,14 +130,14 @@ def check_from_scratch(sandbox):
     assert products(clean.results) == products(sandbox.results)
 
 
-def check_as_at_first(sandbox, original):
+def check_as_at_first(sandbox, original_archive):
     """Frames and settings are again those of the archive: its products are of one run."""
-    assert products(original.raw) == products(sandbox.raw)
-    given, first = sandbox.values(), original.values()
+    assert products(original_archive.raw) == products(sandbox.raw)
+    given, first = sandbox.values(), original_archive.values()
     folders = ("raw", "results", "cameras")
     assert given == first | {name: given[name] for name in folders}
-    assert sandbox.profiles == original.profiles
-    assert products(original.results) == products(sandbox.results)
+    assert sandbox.profiles == original_archive.profiles
+    assert products(original_archive.results) == products(sandbox.results)
 
 
 # -- nothing changed -------------------------------------------------------------------------------
@@ -230,7 +230,8 @@ def test_raw_content_changed(sandbox, times):
     if times == "kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
     _, output = check(
-        sandbox, reduced_frames((SECOND, "alpha", 1)) | products_of_night(SECOND, "alpha") | TABLES
+        sandbox,
+        reduced_frames((SECOND, "alpha", 1)) | products_of_night(SECOND, "alpha") | TABLES,
     )
     assert output.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
     check_from_scratch(sandbox)
@@ -370,7 +371,7 @@ def test_settings_of_combining(sandbox):
     assert output.startswith("4 combined biases to make: 4 settings changed; nights")
 
 
-def test_fewer_types(sandbox, original):
+def test_fewer_types(sandbox, original_archive):
     """Products not asked for are not touched, and are current when they are asked for again."""
     sandbox.config["types"] = ["flat"]
     left = {name for name in PAGES if not name.endswith("bias_quality.png")}
@@ -381,10 +382,10 @@ def test_fewer_types(sandbox, original):
     sandbox.config["types"] = "all"
     # No frame is reduced for its small picture.
     check(sandbox, PAGES | TABLES, moved=biases, lists=nights)
-    check_as_at_first(sandbox, original)
+    check_as_at_first(sandbox, original_archive)
 
 
-def test_no_combining(sandbox, original):
+def test_no_combining(sandbox, original_archive):
     sandbox.config["bias"] = {"enabled": False}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.REPORT_PAGE}
@@ -393,7 +394,7 @@ def test_no_combining(sandbox, original):
     sandbox.config["bias"] = CONFIG["bias"]
     pages = {name for name in PAGES if not name.endswith("after.png")}
     check(sandbox, pages | {paths.REPORT_PAGE})
-    check_as_at_first(sandbox, original)
+    check_as_at_first(sandbox, original_archive)
 
 
 def test_release_with_new_arithmetic(sandbox, monkeypatch):
@@ -465,7 +466,7 @@ def test_raw_deleted_and_its_product_too(sandbox):
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut"])
-def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
+def test_raw_deleted_and_its_product_damaged(sandbox, original_archive, how):
     """It cannot be made again: it is moved away, and its group goes on without it."""
     gone = frame(FIRST, "alpha", 1)
     kept = (sandbox.raw / gone).read_bytes()
@@ -494,7 +495,7 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
         | TABLES,
     )
     shutil.rmtree(sandbox.results / "set_aside")
-    check_as_at_first(sandbox, original)
+    check_as_at_first(sandbox, original_archive)
 
 
 def test_raw_deleted_and_its_notes_lost(sandbox):
@@ -696,7 +697,7 @@ def test_raw_gone_bad(sandbox):
     check_from_scratch(sandbox)
 
 
-def test_bad_file_replaced_by_a_good_one(sandbox, original):
+def test_bad_file_replaced_by_a_good_one(sandbox, original_archive):
     bad = frame(FIRST, "alpha", 1)
     good = (sandbox.raw / bad).read_bytes()
     for content in (flip_bit(good), good[: len(good) // 2], b"", b"not FITS at all"):
@@ -709,7 +710,7 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original):
         sandbox,
         reduced_frames((FIRST, "alpha", 1)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
-    check_as_at_first(sandbox, original)
+    check_as_at_first(sandbox, original_archive)
 
 
 def test_new_frame_found_bad_while_inflated(sandbox):
@@ -721,7 +722,9 @@ def test_new_frame_found_bad_while_inflated(sandbox):
     later = page_products(SECOND, "report.html")
     product = paths.reduced_frame(bad)
     outcome, _ = check(
-        sandbox, {product} | products_of_night(FIRST, "alpha") | later | TABLES, unmade={product}
+        sandbox,
+        {product} | products_of_night(FIRST, "alpha") | later | TABLES,
+        unmade={product},
     )
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert ", 1 set aside; table: " in outcome.lines[-1]

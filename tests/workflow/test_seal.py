@@ -27,7 +27,7 @@ SEALED_DRY_RUN = RunRequest(is_dry=True, accepts_seal=True)
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
         made = Sandbox(tmp_path_factory.mktemp("sealed") / "box", dict(CONFIG))
@@ -39,15 +39,15 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def sandbox(original, tmp_path, monkeypatch):
+def sandbox(original_archive, tmp_path, monkeypatch):
     """A sealed archive of its own."""
     use_stand_ins(monkeypatch)
-    own = original.copy_to(tmp_path / "box")
-    assert held(own)
+    own = original_archive.copy_to(tmp_path / "box")
+    assert seal_of_dry_run(own)
     return own
 
 
-def held(sandbox, **more):
+def seal_of_dry_run(sandbox, **more):
     """Return the seal that a dry run goes by, or None."""
     return session.start(sandbox.values(**more), chain=kinds.CHAIN, request=SEALED_DRY_RUN).seal
 
@@ -103,10 +103,10 @@ def test_a_batch_breaks_the_seal_until_it_is_withdrawn(sandbox):
     batch = sandbox.results / paths.BATCHES / "2024-03-01.0123456789abcdef.json"
     batch.parent.mkdir(exist_ok=True)
     batch.write_text('{"queued":true}\n{"jobs":[]}\n')
-    assert not held(sandbox)
+    assert not seal_of_dry_run(sandbox)
     assert claims.withdraw(sandbox.results) == {}
     assert batch.read_text() == claims.WITHDRAWN_LINE
-    assert held(sandbox)
+    assert seal_of_dry_run(sandbox)
 
 
 def raw(sandbox, number=0):
@@ -186,7 +186,7 @@ def swap(one, other):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_any_change_breaks_the_seal(sandbox, change):
     change(sandbox)
-    assert held(sandbox) is None
+    assert seal_of_dry_run(sandbox) is None
 
 
 # The whole disk takes 17 s.
@@ -194,21 +194,21 @@ def test_any_change_breaks_the_seal(sandbox, change):
 def test_a_link_that_leads_everywhere_is_not_followed(sandbox, target):
     """Nor is there a seal: the frames behind a link that is not followed are looked for again."""
     (sandbox.raw / "away").symlink_to(target)
-    assert held(sandbox) is None
+    assert seal_of_dry_run(sandbox) is None
     sandbox.run()
     assert sandbox.run().jobs == []
-    assert held(sandbox) is None
+    assert seal_of_dry_run(sandbox) is None
 
 
 def test_a_release_or_a_new_version_breaks_the_seal(sandbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ccdflow.__version__", "99.0")
-        assert held(sandbox) is None
+        assert seal_of_dry_run(sandbox) is None
     for kind in kinds.CHAIN:
         with monkeypatch.context() as patch:
             patch.setattr(type(kind), "versions", [99, 99])
-            assert held(sandbox) is None, kind
-    assert held(sandbox)
+            assert seal_of_dry_run(sandbox) is None, kind
+    assert seal_of_dry_run(sandbox)
 
 
 def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
@@ -225,9 +225,9 @@ def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path
     beside.write_text("1")
     monkeypatch.setattr(Kind, "further_files", lambda self, settings: [beside])
     assert sandbox.run().jobs == []
-    assert held(sandbox)
+    assert seal_of_dry_run(sandbox)
     beside.write_text("2")
-    assert held(sandbox) is None
+    assert seal_of_dry_run(sandbox) is None
 
 
 def test_products_forced_or_asked_for_are_planned(sandbox):
@@ -254,11 +254,11 @@ def test_a_young_raw_file_leaves_none(sandbox):
     """The next run reads it again: bytes may still be written to it with its times unchanged."""
     sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
     assert sandbox.run().jobs == []
-    assert held(sandbox)
+    assert seal_of_dry_run(sandbox)
     sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME)
     assert sandbox.run().jobs
     assert sandbox.run().jobs == []
-    assert held(sandbox) is None
+    assert seal_of_dry_run(sandbox) is None
 
 
 def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
@@ -275,9 +275,9 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
         patch.setattr(rawfile, "open_at_once", refuse_raw_file)
         for _ in range(2):
             assert "1 raw file missing" in sandbox.run().lines[-1]
-            assert held(sandbox) is None
+            assert seal_of_dry_run(sandbox) is None
     assert "raw file missing" not in sandbox.run().lines[-1]
-    assert held(sandbox)
+    assert seal_of_dry_run(sandbox)
 
 
 def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
@@ -290,7 +290,7 @@ def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
         outcome = sandbox.run()
         assert outcome.jobs == []
         assert "1 raw file missing" in outcome.lines[-1]
-    assert held(sandbox)
+    assert seal_of_dry_run(sandbox)
 
 
 def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_old(
@@ -307,11 +307,11 @@ def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_ol
     assert (content["boot"], content["until"]) == (job_records.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(job_records, "boot_id", lambda: "another")
-        assert held(sandbox) is None
+        assert seal_of_dry_run(sandbox) is None
     with monkeypatch.context() as patch:
         patch.setattr(seal.time, "time", lambda: content["until"] + 1)
         patch.setattr(ledger.time, "time", lambda: content["until"] + 1)
-        assert held(sandbox) is None
+        assert seal_of_dry_run(sandbox) is None
         # A run an hour later knows that they are on the disk.
         assert sandbox.run().jobs == []
         content = read_seal(sandbox)

@@ -301,7 +301,7 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
     path, rewind = sandbox.raw / name, rawfile.RawFile.rewind
     old = path.read_bytes()
 
-    def written(raw, layout):
+    def write_in_place(raw, layout):
         if raw._name == name and path.read_bytes() == old:
             status = path.stat()
             path.write_bytes(new)
@@ -309,7 +309,7 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
         return rewind(raw, layout)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile.RawFile, "rewind", written)
+        patch.setattr(rawfile.RawFile, "rewind", write_in_place)
         outcome = sandbox.run(keep_going=True)
     assert path.read_bytes() == new
     assert any(
@@ -426,7 +426,7 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    def unknown(path, **options):
+    def refuse_stat(path, **options):
         # Without permission to look into a folder nothing in it can be looked at.
         if folder == "nights" and f"results/{folder}/" in str(path):
             raise PermissionError(13, "Permission denied", str(path))
@@ -437,7 +437,7 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
     (sandbox.raw / "sub/b.fits.gz").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refuse_listing)
-        patch.setattr(os, "stat", unknown)
+        patch.setattr(os, "stat", refuse_stat)
         outcome = sandbox.run()
     assert outcome.status == 0
     line = f"{sandbox.results / folder}/: cannot be read (Permission denied); its products were not"

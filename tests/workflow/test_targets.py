@@ -17,7 +17,7 @@ def raw(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(raw, tmp_path_factory, run_workflow):
+def whole_results(raw, tmp_path_factory, run_workflow):
     """The results of a run that made everything."""
     results = tmp_path_factory.mktemp("whole")
     run = run_workflow(raw, results)
@@ -36,7 +36,7 @@ def products(snapshot, results):
 
 
 def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
-    raw, whole, tmp_path, run_workflow, snapshot
+    raw, whole_results, tmp_path, run_workflow, snapshot
 ):
     results = tmp_path / "results"
     one = run_workflow(raw, results, f"{results}/reduced/darks/ccd.013.0.fits")
@@ -52,7 +52,7 @@ def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
     assert run.status == 0, run.output
     made = products(snapshot, results)
     assert len(made) == 1 + 1 + 7 + 1
-    assert made.items() <= products(snapshot, whole).items()
+    assert made.items() <= products(snapshot, whole_results).items()
 
     before = snapshot(results / "reduced")
     again = run_workflow(raw, results, f"{results}/{COMBINED_BIAS}")
@@ -84,14 +84,14 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
     ],
 )  # fmt: skip
 def test_forced_products_are_made_again_to_the_same_bytes(
-    raw, whole, run_workflow, snapshot, option, remade
+    raw, whole_results, run_workflow, snapshot, option, remade
 ):
-    planned = run_workflow(raw, whole, "-n", *option)
+    planned = run_workflow(raw, whole_results, "-n", *option)
     assert planned.jobs == {**remade, "all": 1}
-    before = snapshot(whole)
-    run = run_workflow(raw, whole, *option)
+    before = snapshot(whole_results)
+    run = run_workflow(raw, whole_results, *option)
     assert run.status == 0, run.output
-    after = snapshot(whole)
+    after = snapshot(whole_results)
     assert {n: c[0] for n, c in after.items() if not n.startswith(".ccdflow/")} == {
         n: c[0] for n, c in before.items() if not n.startswith(".ccdflow/")
     }

@@ -94,12 +94,12 @@ def check_another_reason(sandbox, config, bad):
     sandbox.run()
     assert list(sandbox.plan().plan.jobs) == []
     assert reasons_of(sandbox) != before
-    same_as_from_scratch(sandbox)
+    check_as_from_scratch(sandbox)
     # The frame comes back, and with it what was said before.
     put(sandbox, NIGHTS[0], bad[:-1].upper(), int(bad[-1]))
     sandbox.run()
     assert reasons_of(sandbox) == before
-    same_as_from_scratch(sandbox)
+    check_as_from_scratch(sandbox)
 
 
 def reasons_of(sandbox):
@@ -107,7 +107,7 @@ def reasons_of(sandbox):
     return (sandbox.results / "associations.csv").read_text()
 
 
-def same_as_from_scratch(sandbox):
+def check_as_from_scratch(sandbox):
     clean = sandbox.clean()
     clean.run(cores=1)
     wanted = products(clean.results)

@@ -109,11 +109,11 @@ def test_archives_survive_random_events(tmp_path, tell, monkeypatch):
     tell(f"{Sandbox.opened} runs opened some of the nights")
     assert Sandbox.opened >= EventArchive.drawn["touch_a_night_beside_closed_ones"] / 4 > 0
     # Fewer events than by default need not draw each of 60 kinds.
-    assert EVENTS < 1200 or drawn_kinds() <= EventArchive.drawn.keys()
+    assert EVENTS < 1200 or event_kinds() <= EventArchive.drawn.keys()
     tell(f"drawn: {dict(EventArchive.drawn.most_common())}")
 
 
-def drawn_kinds():
+def event_kinds():
     """Return the names of all kinds of events."""
     rules = (getattr(method, RULE_MARKER, None) for method in vars(EventArchive).values())
     odd = (getattr(method, RULE_MARKER, None) for method in vars(OddEvents).values())
@@ -146,14 +146,18 @@ def _frames(sandbox):
     return sorted(path.relative_to(sandbox.raw).as_posix() for path in sandbox.raw.rglob("*.gz"))
 
 
-def _nothing(sandbox, chance):
+def _change_nothing(sandbox, chance):
     """At first, everything."""
 
 
 def _add(sandbox, chance):
     number = chance.randrange(100, 10**6)
     sandbox.put(
-        f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL_FRAME
+        f"{FIRST}/alpha{number}.fits.gz",
+        number,
+        night=FIRST,
+        camera="alpha",
+        size=SMALL_FRAME,
     )
 
 
@@ -194,7 +198,7 @@ def _spoil(sandbox, chance):
     path.write_bytes(content)
 
 
-_EVENTS = [_nothing, _add, _change, _touch, _edit, _lose, _damage, _spoil]
+_EVENTS = [_change_nothing, _add, _change, _touch, _edit, _lose, _damage, _spoil]
 
 
 if __name__ == "__main__":

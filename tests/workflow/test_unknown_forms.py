@@ -27,7 +27,7 @@ NIGHTS = ("2020-01-01", "2020-01-02")
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original_archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
         config = {"bias": {"minimum": 2}, "pictures": {"per_type": 0}}
@@ -41,10 +41,10 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def sandbox(original, tmp_path, monkeypatch):
+def sandbox(original_archive, tmp_path, monkeypatch):
     """An archive of its own with nothing to do, whose nights are closed."""
     use_stand_ins(monkeypatch)
-    own = original.copy_to(tmp_path / "box")
+    own = original_archive.copy_to(tmp_path / "box")
     assert (own.results / paths.CLOSED_NIGHTS).is_file()
     return own
 

@@ -13,8 +13,8 @@ import pytest
 from sandbox import SMALL_FRAME, Sandbox, own_lines, products
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
-OLDEST = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1]
+FOLDER = Path(__file__).parent
+OLDEST_VERSION = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1]
 # Packages that it needs and the pinned one does not.
 EXTRA_PACKAGES = ("appdirs", "reretry")
 NIGHT = "2024-03-01"
@@ -40,7 +40,7 @@ for number, arguments in enumerate(orders):
 
 
 @pytest.fixture(scope="module")
-def oldest(tmp_path_factory):
+def oldest_snakemake(tmp_path_factory):
     """A folder with the oldest Snakemake, beside the environment's other packages."""
     folder = tmp_path_factory.mktemp("oldest")
     command = [
@@ -52,7 +52,7 @@ def oldest(tmp_path_factory):
         "install",
         "--no-compile",
     ]
-    wanted = [f"snakemake=={OLDEST}", *EXTRA_PACKAGES]
+    wanted = [f"snakemake=={OLDEST_VERSION}", *EXTRA_PACKAGES]
     done = subprocess.run(
         [*command, "--no-deps", "--target", folder, *wanted],
         capture_output=True,
@@ -61,11 +61,11 @@ def oldest(tmp_path_factory):
         timeout=600,
     )
     if done.returncode:
-        pytest.skip(f"Snakemake {OLDEST} cannot be installed here: {done.stderr[-200:]}")
+        pytest.skip(f"Snakemake {OLDEST_VERSION} cannot be installed here: {done.stderr[-200:]}")
     return folder
 
 
-def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
+def test_the_oldest_snakemake_makes_the_same_bytes(oldest_snakemake, tmp_path):
     sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
     for number in range(6):
         kind = "FLAT" if number == 5 else "BIAS"
@@ -83,12 +83,12 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
         text=True,
         check=False,
         timeout=900,
-        env={**os.environ, "PYTHONPATH": f"{oldest}:{HERE / 'hooks'}:{HERE}"},
+        env={**os.environ, "PYTHONPATH": f"{oldest_snakemake}:{FOLDER / 'hooks'}:{FOLDER}"},
     )
     outputs = [path.read_text() for path in sorted(printed.iterdir())]
     assert done.returncode == 0, "\n".join([done.stderr, *outputs])
     version, first, second, graph = outputs
-    assert version.strip() == OLDEST
+    assert version.strip() == OLDEST_VERSION
     assert "6 reduced frames, 1 combined bias" in own_lines(first)[-1]
     assert "nothing to do" in second
     assert "reduce" in graph

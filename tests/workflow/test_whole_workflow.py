@@ -241,7 +241,7 @@ ODD_NAMES = (
 # Records are kept under these names and a key.
 LONG_NAME, WIDE_NAME = f"{'l' * 245}.fits", f"{'星' * 40}.fits"
 # The fault, and its reason in the table.
-BAD = {
+BAD_FRAMES = {
     "plain_letter.fits": r"not a FITS file",
     "letter.fits.gz": r"not a FITS file",
     "unpacked_letter.fits.gz": r"not a FITS file",
@@ -268,7 +268,7 @@ BAD = {
     "twin.fits.gz": r"would become the same product as twin.fits",
 }
 if os.geteuid() != 0:
-    BAD["forbidden.fits"] = r"cannot be read \(Permission denied\)"
+    BAD_FRAMES["forbidden.fits"] = r"cannot be read \(Permission denied\)"
 
 
 def make_bad_frames(raw):
@@ -347,7 +347,7 @@ class BadRun:
 
 
 @pytest.fixture(scope="module")
-def bad(tmp_path_factory, run_workflow, small_raw):
+def bad_run(tmp_path_factory, run_workflow, small_raw):
     folder = tmp_path_factory.mktemp("bad")
     raw, results = folder / "raw", folder / "results"
     shutil.copytree(small_raw, raw)
@@ -356,52 +356,52 @@ def bad(tmp_path_factory, run_workflow, small_raw):
     return BadRun(raw, results, run_workflow(raw, results))
 
 
-def as_listed(name):
+def listed_name(name):
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-@pytest.mark.parametrize("name", BAD, ids=ascii)
-def test_a_bad_file_is_a_row_with_its_reason_and_has_no_product(bad, name):
-    _, status, reason = bad.rows[as_listed(name)]
+@pytest.mark.parametrize("name", BAD_FRAMES, ids=ascii)
+def test_a_bad_file_is_a_row_with_its_reason_and_has_no_product(bad_run, name):
+    _, status, reason = bad_run.rows[listed_name(name)]
     assert status == "set aside"
-    assert re.search(BAD[name], reason)
+    assert re.search(BAD_FRAMES[name], reason)
     assert "\n" not in reason
-    assert not (bad.results / "reduced" / name.removesuffix(".gz")).exists()
+    assert not (bad_run.results / "reduced" / name.removesuffix(".gz")).exists()
 
 
-def test_bad_files_cost_no_other_frame_its_product(bad, small_raw):
+def test_bad_files_cost_no_other_frame_its_product(bad_run, small_raw):
     good = [p.relative_to(small_raw).as_posix() for p in small_raw.rglob("*.fits.gz")]
     good += [*ODD_NAMES, "unknown_type.fits"]
-    if "forbidden.fits" not in BAD:
+    if "forbidden.fits" not in BAD_FRAMES:
         good.append("forbidden.fits")
-    listed = {file for file, (_, status, _) in bad.rows.items() if status == "ok"}
+    listed = {file for file, (_, status, _) in bad_run.rows.items() if status == "ok"}
     assert listed == set(good)
-    made = [path for path in (bad.results / "reduced").rglob("*") if path.is_file()]
-    names = {path.relative_to(bad.results / "reduced").as_posix() for path in made}
+    made = [path for path in (bad_run.results / "reduced").rglob("*") if path.is_file()]
+    names = {path.relative_to(bad_run.results / "reduced").as_posix() for path in made}
     assert names == {name.removesuffix(".gz") for name in good}
     assert {fits.getdata(path).shape for path in made} == {(258, 128)}
 
 
-def test_bad_files_do_not_fail_the_run_and_are_listed_at_its_end(bad):
-    assert bad.run.status == 0, bad.run.output
-    assert f"{len(BAD)} set aside" in bad.run.lines[-1]
-    assert any(line.startswith("set aside: cut.fits.gz: ") for line in bad.run.lines)
+def test_bad_files_do_not_fail_the_run_and_are_listed_at_its_end(bad_run):
+    assert bad_run.run.status == 0, bad_run.run.output
+    assert f"{len(BAD_FRAMES)} set aside" in bad_run.run.lines[-1]
+    assert any(line.startswith("set aside: cut.fits.gz: ") for line in bad_run.run.lines)
 
 
-def test_bad_files_are_never_a_traceback(bad):
-    assert "Traceback" not in bad.run.output
-    assert "Exception" not in bad.run.output
+def test_bad_files_are_never_a_traceback(bad_run):
+    assert "Traceback" not in bad_run.run.output
+    assert "Exception" not in bad_run.run.output
 
 
-def test_an_unknown_image_type_is_other_and_reported(bad):
-    kind, status, reason = bad.rows["unknown_type.fits"]
+def test_an_unknown_image_type_is_other_and_reported(bad_run):
+    kind, status, reason = bad_run.rows["unknown_type.fits"]
     assert (kind, status) == ("other", "ok")
     assert "unknown image type 'WIBBLE'" in reason
-    assert ", 1 of unknown image type" in bad.run.lines[-1]
+    assert ", 1 of unknown image type" in bad_run.run.lines[-1]
 
 
-def test_a_frame_with_an_odd_name_has_the_same_pixels(bad):
-    reduced = bad.results / "reduced"
+def test_a_frame_with_an_odd_name_has_the_same_pixels(bad_run):
+    reduced = bad_run.results / "reduced"
     expected = fits.getdata(reduced / "ccd.001.0.fits")
     for name in ODD_NAMES:
         # astropy takes wildcards in a name for a pattern.
@@ -409,8 +409,8 @@ def test_a_frame_with_an_odd_name_has_the_same_pixels(bad):
             np.testing.assert_array_equal(fits.getdata(file), expected)
 
 
-def test_strict_makes_a_failure_of_a_frame_set_aside(bad, run_workflow):
-    run = run_workflow(bad.raw, bad.results, config=["strict=true"])
+def test_strict_makes_a_failure_of_a_frame_set_aside(bad_run, run_workflow):
+    run = run_workflow(bad_run.raw, bad_run.results, config=["strict=true"])
     assert run.status == 1
     assert any(line.startswith("set aside: cut.fits.gz: ") for line in run.lines)
     assert "strict" in run.lines[-1]

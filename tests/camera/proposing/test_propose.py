@@ -582,7 +582,7 @@ def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
         assert camera.geometry(headers, file="a").shape == (100, nx - 20)
 
 
-def test_a_bias_section_shorter_than_data_that_begin_higher_up_is_said_by_its_rows():
+def test_a_short_bias_section_of_data_that_begin_higher_up_is_counted_in_rows():
     """Data of rows 11 to 50, a BIASSEC of 37 of these 40 rows."""
     data, strip = Region(10, 50, 0, 20), Region(10, 50, 20, 24)
     claimed = {"BIASSEC": Region(10, 47, 20, 24)}

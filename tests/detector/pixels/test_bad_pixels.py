@@ -27,7 +27,7 @@ def darks(rng, rate, *, more=()):
 
 
 @pytest.fixture(scope="module")
-def hot():
+def hot_pixels():
     """(true rates, places of 2,000 hot pixels of 0.1 to 100 e-/s, fitted lines)."""
     rng = np.random.default_rng(1)
     rate = np.full(SHAPE, 0.01)
@@ -36,8 +36,8 @@ def hot():
     return rate, places, fit_darks(darks(rng, rate), TIMES, READ_NOISE)
 
 
-def test_rates_are_right_within_their_errors(hot):
-    rate, places, lines = hot
+def test_rates_are_right_within_their_errors(hot_pixels):
+    rate, places, lines = hot_pixels
     pulls = ((lines.rate - rate) / lines.rate_error).ravel()
     assert abs(pulls.mean()) < 0.01
     assert pulls.std() == pytest.approx(1, abs=0.01)
@@ -45,8 +45,8 @@ def test_rates_are_right_within_their_errors(hot):
     assert pulls[places].std() == pytest.approx(1, abs=0.05)
 
 
-def test_hot_pixels_are_found_and_good_ones_are_not(hot):
-    rate, _, lines = hot
+def test_hot_pixels_are_found_and_good_ones_are_not(hot_pixels):
+    rate, _, lines = hot_pixels
     is_hot = dark_mask(lines) & HOT > 0
     assert is_hot[rate > 1].mean() >= 0.99
     # 1e-5 of 203,000 pixels.

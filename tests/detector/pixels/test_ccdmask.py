@@ -14,7 +14,7 @@ from ccdflow.detector.pixels.ccdmask import ccdmask
 from ccdflow.detector.pixels.medians import box_median
 from ccdflow.errors import UserError
 
-ODD = (np.nan, np.inf, -np.inf, 0.0, -5.0, 1e30)
+ODD_LEVELS = (np.nan, np.inf, -np.inf, 0.0, -5.0, 1e30)
 
 
 def ratio(rng, shape, *, dtype="f4", steps=0.0, odd=0, slope=0.0):
@@ -27,7 +27,7 @@ def ratio(rng, shape, *, dtype="f4", steps=0.0, odd=0, slope=0.0):
     image[:: rng.integers(2, 8), rng.integers(shape[1])] *= 0.8
     if steps:
         image = np.round(image / steps) * steps
-    image.ravel()[rng.integers(0, image.size, odd)] = rng.choice(ODD, odd)
+    image.ravel()[rng.integers(0, image.size, odd)] = rng.choice(ODD_LEVELS, odd)
     return image.astype(dtype)
 
 

@@ -106,7 +106,7 @@ def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
             assert one.weak.noise_share == truth.weak.noise_share
 
 
-ODD = {
+DAMAGES = {
     "the padding is cut": lambda content: content[:-1],
     "rows are cut": lambda content: content[:-2880],
     "more follows": lambda content: content + b"\0" * 2880,
@@ -127,11 +127,11 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("how", ODD)
+@pytest.mark.parametrize("how", DAMAGES)
 def test_a_table_that_was_changed_is_left_to_astropy(tmp_path, how):
     path = _write(tmp_path)
     before = path.read_bytes()
-    path.write_bytes(ODD[how](before))
+    path.write_bytes(DAMAGES[how](before))
     assert path.read_bytes() != before
     assert pixel_tables.read_plain_columns(path, ("PIXELS", "WEAK"), CARDS) is None
 

@@ -25,7 +25,7 @@ def flats(rng, truth, count):
     return [(truth * rng.normal(1, ERROR, SHAPE), np.full(SHAPE, ERROR)) for _ in range(count)]
 
 
-def seen_in(rng, truth, night, count=1):
+def measure_night(rng, truth, night, count=1):
     measured = response(flats(rng, truth, count))
     index = np.flatnonzero(measured.mask)
     bits = {"dark": np.zeros(index.size, np.int16), "flat": measured.mask.ravel()[index]}
@@ -89,7 +89,7 @@ def test_found_and_false_of_one_flat_are_those_of_the_limit(low_sigma, least, mo
 def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(nights, least):
     rng = np.random.default_rng(nights)
     truth, low = sky(rng)
-    seen = [seen_in(rng, truth, night) for night in range(nights)]
+    seen = [measure_night(rng, truth, night) for night in range(nights)]
     is_low, alone = dead_pixels(seen), dead_pixels([replace(one, weak=None) for one in seen])
     assert is_low[low].mean() >= least
     assert alone[low].mean() < 0.75
@@ -101,7 +101,7 @@ def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     """Half of the variance is the same each night: ten nights' sum is no ten measurements."""
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
-    seen = [seen_in(rng, truth, night) for night in range(6)]
+    seen = [measure_night(rng, truth, night) for night in range(6)]
     assert seen[0].weak.noise_share == pytest.approx(0.5, abs=0.03)
     is_low = dead_pixels(seen)
     assert is_low[low].mean() > 0.95
@@ -117,9 +117,9 @@ def test_a_pixel_that_is_low_no_more_or_since_lately_is_judged_by_its_own_nights
     rng = np.random.default_rng(8)
     good = np.ones(SHAPE)
     truth, low = sky(rng)
-    late = [seen_in(rng, good if night < 3 else truth, night) for night in range(6)]
+    late = [measure_night(rng, good if night < 3 else truth, night) for night in range(6)]
     assert dead_pixels(late)[low].mean() > 0.9
-    healed = [seen_in(rng, truth if night < 2 else good, night) for night in range(6)]
+    healed = [measure_night(rng, truth if night < 2 else good, night) for night in range(6)]
     assert dead_pixels(healed)[low].mean() < 0.01
 
 
@@ -129,7 +129,7 @@ def test_low_pixels_of_a_million():
     truth, low = sky(rng)
     false, shares = [], []
     for _ in range(16):
-        bad = dead_pixels([seen_in(rng, truth, night) for night in range(3)])
+        bad = dead_pixels([measure_night(rng, truth, night) for night in range(3)])
         shares.append(bad[low].mean())
         bad[low] = False
         false.append(bad.sum())

@@ -26,7 +26,7 @@ def images(seed=4, shape=SHAPE):
     return image, error, (random.random(shape) < 0.01).astype("i2") * 8
 
 
-ODD = "ODD     =   1.2.3 / no number".ljust(80)
+ODD_CARD = "ODD     =   1.2.3 / no number".ljust(80)
 
 
 def planes(shape=SHAPE, *, first=True, odd=True):
@@ -34,7 +34,7 @@ def planes(shape=SHAPE, *, first=True, odd=True):
     cards = CardList()
     cards.set("OBJECT", "M 67")
     cards.set("BUNIT", "electron")
-    cards.extend([("ODD", ODD)] * odd)
+    cards.extend([("ODD", ODD_CARD)] * odd)
 
     def plane_of(dtype, cards, name=None, *, primary=False):
         pixels = np.broadcast_to(np.zeros((), dtype), shape)
@@ -136,7 +136,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
                 assert str(other_cards[keyword]) == str(cards[keyword])
         # Who reads headers of first HDUs alone finds the frame there.
         assert b[0].header["OBJECT"] == "M 67"
-    assert ODD.encode() in (tmp_path / "packed.fits").read_bytes()
+    assert ODD_CARD.encode() in (tmp_path / "packed.fits").read_bytes()
 
 
 @pytest.mark.parametrize("compress", [None, "lossless"])

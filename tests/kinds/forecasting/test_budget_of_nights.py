@@ -97,7 +97,9 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
         for name in names:
             shutil.copy(tmp_path / "all" / name, tmp_path / "raw" / name)
         done = run(tmp_path, chain)
-        off = (done.open(f"calibrated/{frame}")[0].data - chain.perfect(frame))[chain.good(frame)]
+        off = (done.open(f"calibrated/{frame}")[0].data - chain.perfect(frame))[
+            chain.good_pixels(frame)
+        ]
         return done, off.var()
 
     done, before = variance()

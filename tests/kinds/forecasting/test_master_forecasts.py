@@ -203,7 +203,7 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
                 truth = chain.perfect(file)
                 # The sky: stars, faults of the detector and hot pixels are no part of the budget.
                 sky = np.abs(truth / np.median(truth) - 1) < 0.05
-                good = chain.good(file) & sky & (done.open(product)["MASK"].data == 0)
+                good = chain.good_pixels(file) & sky & (done.open(product)["MASK"].data == 0)
                 measured = (done.open(product)[0].data - truth)[good].std()
                 assert noise.budget.noise == pytest.approx(measured, rel=0.03)
 
@@ -248,15 +248,15 @@ def test_an_added_epoch_makes_frames_with_masters_from_before_it_again(many_bias
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
     masters = ("frame", "bias", "dark", "flat", "science")
 
-    def planned_with(epochs):
+    def products_with_epochs(epochs):
         profile = chain.profile + f"epochs: {epochs}\n"
         running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile})
         running.lock.close()
         return {job.product for job in running.plan.jobs_of_kind(*masters)}
 
-    assert planned_with('["2024-03-01"]') == set()
-    assert planned_with('["2024-03-03"]') == set()
-    assert planned_with('["2024-03-02"]') == {
+    assert products_with_epochs('["2024-03-01"]') == set()
+    assert products_with_epochs('["2024-03-03"]') == set()
+    assert products_with_epochs('["2024-03-02"]') == {
         *(f"calibrated/second/science_{name}.fits" for name in ("g1", "g2", "r1")),
         *(p.replace("2024-03-01", "2024-03-02") for p in (*DARKS.values(), *FLATS.values())),
     }
@@ -359,14 +359,14 @@ def test_tonight_wrong_words_are_one_line(guide, tmp_path, capsys, words, messag
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def night_run(tmp_path_factory):
     """A night that is calibrated."""
     folder = tmp_path_factory.mktemp("made")
     return folder, copy_finished_run(folder)[1]
 
 
-def test_explain_tells_the_story_of_a_calibrated_frame(made, capsys):
-    _, done = made
+def test_explain_tells_the_story_of_a_calibrated_frame(night_run, capsys):
+    _, done = night_run
     assert script("explain").main([str(done.results / SCIENCE)]) == 0
     output = capsys.readouterr().out
     header = done.open(SCIENCE)[0].header
@@ -379,8 +379,8 @@ def test_explain_tells_the_story_of_a_calibrated_frame(made, capsys):
     assert "today    not looked at: give raw=FOLDER" in output
 
 
-def test_explain_tells_the_story_of_a_master_and_who_uses_it(made, capsys):
-    _, done = made
+def test_explain_tells_the_story_of_a_master_and_who_uses_it(night_run, capsys):
+    _, done = night_run
     assert script("explain").main([str(done.results / DARKS[60])]) == 0
     output = capsys.readouterr().out
     assert "members  dark60_1.fits, dark60_2.fits, dark60_3.fits, dark60_4.fits" in output
@@ -402,8 +402,8 @@ def test_explain_names_the_changes_of_the_next_run(tmp_path, capsys):
     assert f"dark: {DARKS[60]}" in output
 
 
-def test_explain_gives_the_reason_for_a_missing_product(made, capsys, tmp_path):
-    _, done = made
+def test_explain_gives_the_reason_for_a_missing_product(night_run, capsys, tmp_path):
+    _, done = night_run
     explain = script("explain")
     assert explain.main([str(done.results / "calibrated" / "no.fits")]) == 1
     assert "there is no such file" in capsys.readouterr().err
@@ -427,8 +427,8 @@ def test_explain_gives_the_reason_for_a_missing_product(made, capsys, tmp_path):
         assert why in line
 
 
-def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, tmp_path):
-    folder, done = made
+def test_what_if_makes_a_picture_and_three_numbers_and_no_product(night_run, capsys, tmp_path):
+    folder, done = night_run
     before = {path: path.stat().st_mtime_ns for path in done.results.rglob("*")}
     words = [str(done.results / SCIENCE), f"raw={folder / 'raw'}", f"cameras={folder / 'cameras'}"]
     png = tmp_path / "what_if.png"
@@ -446,9 +446,9 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     assert {path: path.stat().st_mtime_ns for path in done.results.rglob("*")} == before
 
 
-def test_what_if_gives_the_reason_of_the_rule_against_the_other_master(made):
+def test_what_if_gives_the_reason_of_the_rule_against_the_other_master(night_run):
     """Another filter's flat changes the noise of a sky by nothing: the numbers do not tell."""
-    folder, done = made
+    folder, done = night_run
     context = look(folder / "raw", done.results, cameras=str(folder / "cameras"))
 
     def rule(product):
@@ -461,9 +461,9 @@ def test_what_if_gives_the_reason_of_the_rule_against_the_other_master(made):
     assert line == "  rule     it is not taken: would be scaled by 0.333"
 
 
-def test_what_if_is_the_arithmetic_of_the_other_master(made):
+def test_what_if_is_the_arithmetic_of_the_other_master(night_run):
     """The frame with its own dark is the product; with the other, the reduced frame less 3 x it."""
-    folder, done = made
+    folder, done = night_run
     context = look(folder / "raw", done.results, cameras=str(folder / "cameras"))
     trial = what_if.try_master(context, SCIENCE, done.results / DARKS[20])
     product = fits.getdata(done.results / SCIENCE)

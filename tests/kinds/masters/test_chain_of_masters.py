@@ -56,7 +56,7 @@ def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
 def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
     chain = take(tmp_path, **MANY_FRAMES)
     done = run(tmp_path, chain)
-    good = chain.good()
+    good = chain.good_pixels()
     for seconds, product in DARKS.items():
         # The bias that was subtracted is common to all members, and no part of UNCERT.
         hdus = done.open(product)
@@ -75,7 +75,7 @@ def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def steady(tmp_path_factory):
+def steady_lamp(tmp_path_factory):
     """Nine flats of a lamp that is steady: (chain, run)."""
     top = tmp_path_factory.mktemp("steady")
     one = {"darks": ((20.0, 3),), "science": (), "flats": (("g", 9),), "lamp_drift": 0.0}
@@ -83,12 +83,12 @@ def steady(tmp_path_factory):
     return chain, run(top, chain)
 
 
-def test_a_flat_has_the_ratio_of_light_and_not_of_gains(steady):
+def test_a_flat_has_the_ratio_of_light_and_not_of_gains(steady_lamp):
     """Gains of 1.2 and 1.55: a flat in adu would be off by a quarter between the amplifiers."""
-    chain, done = steady
+    chain, done = steady_lamp
     flat = done.open(FLATS["g"])[0].data
     half = flat.shape[1] // 2
-    good, truth = chain.good(), chain.flat("g")
+    good, truth = chain.good_pixels(), chain.flat("g")
     ratio = flat[:, :half][good[:, :half]].mean() / flat[:, half + 1 :][good[:, half + 1 :]].mean()
     expected = (
         truth[:, :half][good[:, :half]].mean() / truth[:, half + 1 :][good[:, half + 1 :]].mean()
@@ -96,13 +96,13 @@ def test_a_flat_has_the_ratio_of_light_and_not_of_gains(steady):
     assert ratio == pytest.approx(expected, abs=1e-3)
 
 
-def test_figures_of_a_flat_are_those_of_its_members(steady):
+def test_figures_of_a_flat_are_those_of_its_members(steady_lamp):
     """Halves of the members differ by the predicted noise, and levels are electrons."""
-    chain, done = steady
+    chain, done = steady_lamp
     record = done.records[FLATS["g"]]
     for figures, amplifier in zip(record.data["quality"], chain.detector.amplifiers, strict=True):
         columns = slice(*amplifier.columns)
-        good = chain.good()[:, columns]
+        good = chain.good_pixels()[:, columns]
         light = np.median(25_000 * chain.detector.response("g")[:, columns][good])
         assert figures["level"] == pytest.approx(light, rel=0.02)
         assert figures["noise_ratio"] == pytest.approx(1.0, abs=0.04)
@@ -247,7 +247,7 @@ def test_flats_of_amplifiers_with_gains_of_0_3_and_30_are_combined(tmp_path):
     done = run(tmp_path, chain)
     record = done.records[FLATS["g"]]
     assert (record.status, record.data["left_out"]) == (job_records.MADE, [])
-    hdus, good = done.open(FLATS["g"]), chain.good()
+    hdus, good = done.open(FLATS["g"]), chain.good_pixels()
     truth = chain.flat("g") / chain.flat("g")[hdus["MASK"].data == 0].mean()
     for half in (np.s_[:, :51], np.s_[:, 52:]):
         ratio = hdus[0].data[half][good[half]] / truth[half][good[half]]
@@ -285,7 +285,7 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
     assert np.count_nonzero(mask & 1024) < 4 * np.count_nonzero(ran_over)
     assert (mask[moved + np.minimum(expected, 60_000.0) > 36_000 * 1.6] & 512).all()
     hdus = done.open(f"calibrated/{file}")
-    good = chain.good(file) & (hdus["MASK"].data == 0)
+    good = chain.good_pixels(file) & (hdus["MASK"].data == 0)
     # Holes of masked pixels are the neighbours of others, whose own error they change.
     off = (hdus[0].data - chain.perfect(file)) / np.median(hdus["UNCERT"].data)
     assert good.mean() > 0.9
@@ -355,7 +355,7 @@ def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
     chain = take(tmp_path, detector=detector)
     done = run(tmp_path, chain)
     hdus = done.open("calibrated/science_g1.fits")
-    good = chain.good("science_g1.fits")
+    good = chain.good_pixels("science_g1.fits")
     spread = pull(hdus, chain.perfect("science_g1.fits"), good)
     assert spread.std() == pytest.approx(1.0, abs=0.05)
 

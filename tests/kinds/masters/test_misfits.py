@@ -26,7 +26,7 @@ def change(path, how):
         hdus[0].data = np.clip(np.rint(data), 0, 65535).astype(np.uint16)
 
 
-def left_out(done, product):
+def frames_left_out(done, product):
     """Return {file: (figure, value, limit)} of the frames left out of a master."""
     out = {o[0]: tuple(o[2:5]) for o in done.records[product].data["left_out"]}
     table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
@@ -58,7 +58,7 @@ def test_darks_that_do_not_belong(tmp_path):
     with fits.open(raw / "dark60_8.fits", mode="update") as hdus:
         hdus[0].data[...] = fits.getdata(raw / "dark60_7.fits")
     done = run(tmp_path, chain)
-    misfits = left_out(done, DARKS[60])
+    misfits = frames_left_out(done, DARKS[60])
     assert set(misfits) >= {"dark60_2.fits", "dark60_4.fits", "dark60_6.fits"}
     assert misfits["dark60_4.fits"][0] == "saturated amplifier"
     assert "temperature" in misfits["dark60_6.fits"][0]
@@ -71,7 +71,7 @@ def test_darks_that_do_not_belong(tmp_path):
         assert value > limit
     truth = chain.dark(60.0)
     hdus = done.open(DARKS[60])
-    good = chain.good(*chain.files_of_type("dark"))
+    good = chain.good_pixels(*chain.files_of_type("dark"))
     # The noise of the bias is in all of them.
     error = np.hypot(hdus["UNCERT"].data, hdus[0].header["MBNOISE"])
     off = ((hdus[0].data - truth) / error)[good & (hdus["MASK"].data == 0)]
@@ -104,7 +104,7 @@ def spot(data):
     data += 1000
 
 
-def dim(data):
+def dim_light(data):
     data -= 1000
     data *= 0.001
     data += 1000
@@ -114,10 +114,10 @@ def test_flats_that_do_not_belong(tmp_path):
     """Unlike levels of a lamp that drifts belong together; four others do not."""
     chain = take(tmp_path, flats=(("g", 11), ("r", 3)), lamp_drift=0.05)
     raw = tmp_path / "raw"
-    for number, how in ((2, tilt), (4, spot), (6, dim), (8, fill)):
+    for number, how in ((2, tilt), (4, spot), (6, dim_light), (8, fill)):
         change(raw / f"flat_g{number}.fits", how)
     done = run(tmp_path, chain)
-    misfits = left_out(done, FLATS["g"])
+    misfits = frames_left_out(done, FLATS["g"])
     assert {file: figure for file, (figure, *_) in misfits.items()} == {
         "flat_g2.fits": "shape",
         "flat_g4.fits": "deepest spot",
@@ -127,7 +127,7 @@ def test_flats_that_do_not_belong(tmp_path):
     for figure, value, limit in misfits.values():
         assert (value < limit) == (figure == "signal to noise in a pixel")
     hdus = done.open(FLATS["g"])
-    good = chain.good() & (hdus["MASK"].data == 0)
+    good = chain.good_pixels() & (hdus["MASK"].data == 0)
     off = hdus[0].data[good] / chain.flat("g")[good] - 1
     assert off.std() == pytest.approx(np.median((hdus["UNCERT"].data)[good]), rel=0.1)
     header = hdus[0].header
@@ -161,7 +161,7 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
     assert hdus[0].header["NCOMBINE"] == 6
     ratio = [hdus[0].header[f"IMLVL{n:03d}"] for n in range(1, 7)] / levels
     assert ratio.std() / ratio.mean() < 0.003
-    good = chain.good() & (hdus["MASK"].data == 0)
+    good = chain.good_pixels() & (hdus["MASK"].data == 0)
     off = ((hdus[0].data - chain.flat("g")) / hdus["UNCERT"].data)[good]
     # The truth has a mean of 1 over other pixels: a part in ten thousand.
     off -= np.median(off)

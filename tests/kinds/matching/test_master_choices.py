@@ -16,10 +16,10 @@ def archive(tmp_path):
     return HeaderArchive(tmp_path)
 
 
-OWN = {"bias": NIGHT, "dark": NIGHT, "flat": NIGHT, "grade": "A"}
+SAME_NIGHT = {"bias": NIGHT, "dark": NIGHT, "flat": NIGHT, "grade": "A"}
 
 
-def all_of(night, grade):
+def choices_of(night, grade):
     return {"bias": night, "dark": night, "flat": night, "grade": grade}
 
 
@@ -41,7 +41,7 @@ def test_the_masters_of_the_frames_own_device_and_setting(archive, first, second
     archive.calibrations(NIGHT_BEFORE, **first)
     archive.calibrations(NIGHT, frames=20, **second)
     file = archive.take("science", NIGHT, exptime=300.0, **frame)
-    assert archive.chosen(file) == all_of(NIGHT_BEFORE, "B")
+    assert archive.chosen(file) == choices_of(NIGHT_BEFORE, "B")
 
 
 @pytest.mark.parametrize("card", ["DETSERNO", "COADDS", "PREAMP", "BLKLEVEL"])
@@ -59,13 +59,13 @@ def test_a_card_that_tells_the_kind_of_exposure_is_no_device(archive):
     for kind, exptime in (("bias", 0.0), ("dark", 300.0), ("flat", 3.0)):
         archive.take(kind, NIGHT, 3, exptime=exptime, CCDTYPE=kind, TELESCOP=kind)
     file = archive.take("science", NIGHT, exptime=300.0, CCDTYPE="object", TELESCOP="object")
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
 
 
 def test_one_readout_mode_in_two_spellings(archive):
     archive.calibrations(NIGHT, READMODE="Slow  Scan")
     file = archive.take("science", NIGHT, exptime=300.0, READMODE="SLOW scan ")
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
     # Of later nights another spelling renames nothing.
     before = set(archive.plan().groups)
     archive.calibrations(NIGHT_AFTER, READMODE="SLOW SCAN")
@@ -77,9 +77,9 @@ def test_one_binning_in_two_spellings(archive, card):
     """A new version of the camera's program writes the binning 2 1 as 2x1."""
     archive.calibrations(NIGHT, **{card: "2 1"})
     file = archive.take("science", NIGHT, exptime=300.0, **{card: "2x1"})
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
     archive.take("flat", NIGHT_BEFORE, 3, exptime=3.0, **{card: "1 1"})
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
     archive.take("flat", NIGHT, 3, exptime=3.0, **{card: "2x1"})
     flats = [group for group in archive.plan().groups.values() if group.kind == "flat"]
     assert sorted(len(group.files) for group in flats) == [3, 8]
@@ -97,8 +97,12 @@ def test_flats_of_another_angle_of_the_rotator(archive):
     archive.calibrations(NIGHT, ROTANGLE=90.0)
     file = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=0)
     profile = "keywords: {optics: [ROTANGLE, PUPIL]}\n"
-    assert archive.chosen(file) == OWN
-    assert archive.chosen(file, profile=profile) == {**OWN, "flat": NIGHT_BEFORE, "grade": "B"}
+    assert archive.chosen(file) == SAME_NIGHT
+    assert archive.chosen(file, profile=profile) == {
+        **SAME_NIGHT,
+        "flat": NIGHT_BEFORE,
+        "grade": "B",
+    }
     again = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=45.0)
     missing = archive.chosen(again, profile=profile)["flat"]
     assert missing.endswith("with ROTANGLE 0 instead of 45")
@@ -116,7 +120,7 @@ def test_flats_of_the_sky_and_of_a_lamp_are_never_averaged(archive):
     archive.take("flat", NIGHT, 4, exptime=3.0, IMAGETYP="DOMEFLAT")
     archive.take("flat", NIGHT, 6, exptime=5.0, OBJECT="twilight V")
     file = archive.take("science", NIGHT, exptime=300.0)
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
     groups = archive.plan().groups
     flats = {Path(p).stem[-5:]: len(g.files) for p, g in groups.items() if g.kind == "flat"}
     assert flats == {"_lamp": 4, "V_sky": 6}
@@ -126,7 +130,7 @@ def test_the_dark_of_a_step_of_the_cooler(archive):
     archive.calibrations(NIGHT, SET_TEMP=-20.0)
     archive.take("dark", NIGHT, 5, exptime=300.0, SET_TEMP=-10.0, CCD_TEMP=-10.0)
     cold = archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.0, CCD_TEMP=-19.6)
-    assert archive.chosen(cold) == OWN
+    assert archive.chosen(cold) == SAME_NIGHT
     failed = archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.0, CCD_TEMP=-5.0)
     assert archive.chosen(failed)["dark"].startswith("no dark for 300 s")
 
@@ -162,7 +166,7 @@ def test_the_scatter_of_a_sensor_is_no_other_temperature(archive):
     archive.calibrations(NIGHT, CCD_TEMP=159.8)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=161.5)
     masters = archive.chosen(file, calibrate={"temperature_tolerance": 2.0})
-    assert masters == OWN
+    assert masters == SAME_NIGHT
     warm = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=175.0)
     assert archive.chosen(warm)["grade"] == "C"
 
@@ -188,7 +192,7 @@ def test_darks_two_months_off_against_scaled_ones_of_the_own_night(archive, own,
     archive.calibrations(NIGHT, dark=own)
     archive.calibrations(other, frames=3)
     file = archive.take("science", NIGHT, exptime=300.01)
-    assert archive.chosen(file) == {**OWN, "grade": grade}
+    assert archive.chosen(file) == {**SAME_NIGHT, "grade": grade}
 
 
 def test_a_dark_that_is_too_short_by_a_trifle_is_not_stretched(archive):
@@ -196,7 +200,7 @@ def test_a_dark_that_is_too_short_by_a_trifle_is_not_stretched(archive):
     archive.calibrations(NIGHT)
     archive.calibrations("2024-05-10", dark=300.5)
     file = archive.take("science", NIGHT, exptime=300.5)
-    assert archive.chosen(file) == {**OWN, "grade": "B"}
+    assert archive.chosen(file) == {**SAME_NIGHT, "grade": "B"}
     assert archive.chosen(file, calibrate={"scale_up": 1})["dark"] == "2024-05-10"
 
 
@@ -206,7 +210,7 @@ def test_a_night_is_not_split_at_midnight(archive):
     archive.take("dark", NIGHT, 5, exptime=300.0, time="06")
     for time in ("23", "00"):
         file = archive.take("science", NIGHT, exptime=300.0, time=time)
-        assert archive.chosen(file) == OWN
+        assert archive.chosen(file) == SAME_NIGHT
 
 
 # -- epochs of a camera ----------------------------------------------------------------------------
@@ -217,7 +221,7 @@ def test_an_epoch_bounds_the_frames_that_a_master_serves(archive):
     archive.calibrations(NIGHT_BEFORE, frames=30)
     archive.calibrations(NIGHT, without=["flat"])
     file = archive.take("science", NIGHT, exptime=300.0)
-    assert archive.chosen(file) == all_of(NIGHT_BEFORE, "B")
+    assert archive.chosen(file) == choices_of(NIGHT_BEFORE, "B")
     masters = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
     assert (masters["bias"], masters["dark"]) == (NIGHT, NIGHT)
     assert masters["flat"].endswith(
@@ -280,19 +284,19 @@ def test_temperatures_with_their_unit(archive):
 
 # -- archives that try to make the rule choose wrongly: the answers were written down beforehand ---
 
-EARLIER = "2024-03-08"
+EARLIER_NIGHT = "2024-03-08"
 
 
 def test_a_camera_that_comes_back_takes_its_masters_of_before_the_other(archive):
     """Those of the night between are nearer, and of the other camera."""
-    archive.calibrations(EARLIER, SERIALNO="111")
+    archive.calibrations(EARLIER_NIGHT, SERIALNO="111")
     archive.calibrations(NIGHT_BEFORE, SERIALNO="222")
     own = archive.take("science", NIGHT, exptime=300.0, SERIALNO="111")
-    assert archive.chosen(own) == all_of(EARLIER, "B")
+    assert archive.chosen(own) == choices_of(EARLIER_NIGHT, "B")
     unknown = archive.chosen(archive.take("science", NIGHT, exptime=300.0))
     assert unknown["flat"] == (
         "no flat in V of testcam 64x8 without SERIALNO in the header: nearest V"
-        f" (5, {EARLIER}) with SERIALNO 111 instead of none in the header"
+        f" (5, {EARLIER_NIGHT}) with SERIALNO 111 instead of none in the header"
     )
 
 
@@ -301,14 +305,14 @@ def test_flats_of_the_next_morning_are_of_the_own_night(archive):
     archive.calibrations(NIGHT, without=("flat",))
     file = archive.take("science", NIGHT, exptime=300.0, time="23")
     archive.take("flat", NIGHT, 5, exptime=3.0, time="05")
-    assert archive.chosen(file) == OWN
+    assert archive.chosen(file) == SAME_NIGHT
 
 
 def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_night(archive):
     """Their headers name the night before, so the masters count as of a later night."""
     archive.calibrations(NIGHT)
     file = archive.take("science", NIGHT_BEFORE, exptime=300.0, time="01")
-    assert archive.chosen(file) == all_of(NIGHT, "B")
+    assert archive.chosen(file) == choices_of(NIGHT, "B")
     (group,) = (g for g in archive.plan().groups.values() if g.product == f"calibrated/{file}")
     assert {step.uses[0].remark_texts[0] for step in group.steps} == {"1 night later"}
 
@@ -324,7 +328,7 @@ def test_a_set_point_that_changes_at_midnight_parts_the_darks(archive):
     # The bias of the evening's dark cancels in it.
     night, before = NIGHT, NIGHT_BEFORE
     assert archive.chosen(evening) == {"bias": before, "dark": before, "flat": night, "grade": "B"}
-    assert archive.chosen(morning) == {**OWN, "grade": "B"}
+    assert archive.chosen(morning) == {**SAME_NIGHT, "grade": "B"}
 
 
 @pytest.mark.parametrize(
@@ -347,7 +351,7 @@ def test_darks_that_are_longer_and_shorter_than_the_frame(archive, seconds, of_d
 def test_masters_of_years_ago_give_way_to_a_few_of_the_night(archive):
     archive.calibrations("2019-03-10", frames=12)
     archive.calibrations(NIGHT, frames=3)
-    assert archive.chosen(archive.take("science", NIGHT, exptime=300.0)) == OWN
+    assert archive.chosen(archive.take("science", NIGHT, exptime=300.0)) == SAME_NIGHT
 
 
 def test_a_filter_that_was_renamed_is_another_and_the_old_one_is_named(archive):

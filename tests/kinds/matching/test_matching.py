@@ -21,11 +21,11 @@ from ccdflow.run.job import Remark, RemarkKind, Step
 FRAME = frame()
 
 
-def night_after(offset):
+def date_after(offset):
     return (date.fromisoformat(NIGHT) + timedelta(days=offset)).isoformat()
 
 
-def best(kind, masters, *, frame=FRAME, noise=None, **rules):
+def best_use(kind, masters, *, frame=FRAME, noise=None, **rules):
     noise = noise or DetectorNoise(read_noise=10.0)
     return first_use(MasterChoice(masters, Rules(**rules), lambda setup: noise), kind, frame)
 
@@ -35,8 +35,8 @@ def first_use(masters, kind, asked):
 
 
 def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
-    tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
-    choice = best(BIAS, [tonight, week])
+    tonight, week = master(BIAS, NIGHT), master(BIAS, date_after(-7), frames=50)
+    choice = best_use(BIAS, [tonight, week])
     assert choice.product == week.product
     # 100 / 50 e2, and a week of 0.01 e2 a day.
     assert choice.variance == pytest.approx(2.07)
@@ -44,40 +44,40 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
 
 
 def test_three_frames_of_tonight_beat_many_of_last_week_on_a_drifting_camera():
-    tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
+    tonight, week = master(BIAS, NIGHT), master(BIAS, date_after(-7), frames=50)
     drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
-    assert best(BIAS, [tonight, week], noise=drifts).product == tonight.product
-    assert best(BIAS, [tonight, week], same_night=True).product == tonight.product
+    assert best_use(BIAS, [tonight, week], noise=drifts).product == tonight.product
+    assert best_use(BIAS, [tonight, week], same_night=True).product == tonight.product
 
 
 def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
-    later, earlier = master(BIAS, night_after(1), frames=50), master(BIAS, night_after(-30))
-    assert best(BIAS, [later, earlier]).product == earlier.product
-    assert best(BIAS, [later, earlier], direction="nearest").product == later.product
-    far = master(BIAS, night_after(2), frames=500)
-    choice = best(BIAS, [far, later])
+    later, earlier = master(BIAS, date_after(1), frames=50), master(BIAS, date_after(-30))
+    assert best_use(BIAS, [later, earlier]).product == earlier.product
+    assert best_use(BIAS, [later, earlier], direction="nearest").product == later.product
+    far = master(BIAS, date_after(2), frames=500)
+    choice = best_use(BIAS, [far, later])
     assert (choice.product, choice.lag, choice.grade) == (later.product, -1, "B")
 
 
 def test_the_darks_of_the_guide_two_months_later_are_taken_for_want_of_others():
     darks = [master(DARK, "2016-03-13", exptime=t, filter="r'") for t in (7.0, 70.0, 300.0)]
-    choice = best(DARK, darks, frame=frame(exptime=300.062))
+    choice = best_use(DARK, darks, frame=frame(exptime=300.062))
     assert (choice.product, choice.scale, choice.lag) == (darks[2].product, 1.0, -57)
     assert (choice.grade, choice.remark_texts) == ("B", ["57 nights later", "temperature unknown"])
-    assert best(DARK, darks, frame=frame(exptime=70.011)).product == darks[1].product
+    assert best_use(DARK, darks, frame=frame(exptime=70.011)).product == darks[1].product
 
 
 def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
     exact, long = master(DARK, NIGHT, frames=3), master(DARK, NIGHT, frames=99, exptime=1000.0)
     short = master(DARK, NIGHT, frames=999, exptime=200.0)
-    assert best(DARK, [exact, long, short]).product == exact.product
-    down = best(DARK, [long, short])
+    assert best_use(DARK, [exact, long, short]).product == exact.product
+    down = best_use(DARK, [long, short])
     assert (down.product, down.scale, down.grade) == (long.product, 0.3, "B")
-    up = best(DARK, [short])
+    up = best_use(DARK, [short])
     assert (up.scale, up.grade) == (1.5, "C")
     assert up.remark_texts == ["scaled up by 1.5", "temperature unknown"]
-    assert best(DARK, [short], scale_up=1.0) is None
-    assert best(DARK, [short], scale_up=1.4) is None
+    assert best_use(DARK, [short], scale_up=1.0) is None
+    assert best_use(DARK, [short], scale_up=1.4) is None
 
 
 @pytest.mark.parametrize("order", [(500.0, 500.4), (500.4, 500.0)])
@@ -93,20 +93,20 @@ def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_firs
 )
 def test_an_exposure_that_rounds_to_the_darks_is_scaled_all_the_same(seconds, scale, words, grade):
     """By three digits 200.4 s are the 200 s of the dark: it is not exact, and says so."""
-    taken = best(DARK, [master(DARK, NIGHT, exptime=200.0)], frame=frame(exptime=seconds))
+    taken = best_use(DARK, [master(DARK, NIGHT, exptime=200.0)], frame=frame(exptime=seconds))
     assert (taken.scale, taken.grade) == (pytest.approx(scale, rel=1e-12), grade)
     assert taken.remark_texts[0] == f"scaled {words}"
 
 
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
-    up, later = master(DARK, night_after(-1), exptime=200.0), master(DARK, night_after(9))
-    assert best(DARK, [up, later]).product == up.product
-    assert best(DARK, [up, later], direction="nearest").product == later.product
+    up, later = master(DARK, date_after(-1), exptime=200.0), master(DARK, date_after(9))
+    assert best_use(DARK, [up, later]).product == up.product
+    assert best_use(DARK, [up, later], direction="nearest").product == later.product
     # A dark that may not be scaled so far is none at all.
-    short = master(DARK, night_after(-1), exptime=20.0)
-    assert best(DARK, [short, later]).product == later.product
-    later_up = master(DARK, night_after(2), exptime=200.0)
-    assert best(DARK, [later_up, later]).product == later.product
+    short = master(DARK, date_after(-1), exptime=20.0)
+    assert best_use(DARK, [short, later]).product == later.product
+    later_up = master(DARK, date_after(2), exptime=200.0)
+    assert best_use(DARK, [later_up, later]).product == later.product
 
 
 def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_weeks():
@@ -114,28 +114,28 @@ def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_week
     asked = frame(exptime=60.0)
 
     def name_of_best_dark(*masters):
-        return best(DARK, masters, frame=asked, noise=noise).product
+        return best_use(DARK, masters, frame=asked, noise=noise).product
 
-    old = master(DARK, night_after(-304), frames=3, exptime=60.0)
+    old = master(DARK, date_after(-304), frames=3, exptime=60.0)
     tonight = master(DARK, NIGHT, frames=20, exptime=62.0)
     assert name_of_best_dark(old, tonight) == tonight.product
     # With one of this month at hand the exact ones go first; of equal age the exact one does.
-    month, older = (master(DARK, night_after(-n), frames=3, exptime=60.0) for n in (30, 31))
+    month, older = (master(DARK, date_after(-n), frames=3, exptime=60.0) for n in (30, 31))
     assert name_of_best_dark(month, tonight) == month.product
     assert name_of_best_dark(older, tonight) == tonight.product
     assert (
         name_of_best_dark(
-            old, replace(tonight, about=replace(tonight.about, night=night_after(-304)))
+            old, replace(tonight, about=replace(tonight.about, night=date_after(-304)))
         )
         == old.product
     )
     # By what both add, not by age alone.
-    many = master(DARK, night_after(-40), frames=99, exptime=60.0)
+    many = master(DARK, date_after(-40), frames=99, exptime=60.0)
     few = master(DARK, NIGHT, frames=3, exptime=62.0)
     assert name_of_best_dark(many, few) == many.product
     # A dark that is scaled up, or of a later night, does not compete.
     short = master(DARK, NIGHT, frames=99, exptime=50.0)
-    later = master(DARK, night_after(1), frames=99, exptime=60.0)
+    later = master(DARK, date_after(1), frames=99, exptime=60.0)
     assert name_of_best_dark(old, short, later) == old.product
 
 
@@ -143,23 +143,23 @@ def test_a_scaled_dark_is_ranked_by_the_noise_of_the_bias_that_it_leaves():
     noise, asked = DetectorNoise(read_noise=5.0), frame(exptime=290.0)
     long = replace(master(DARK, NIGHT, frames=5, exptime=3000.0), bias_variance=25 / 3)
     short = replace(master(DARK, NIGHT, frames=20, exptime=300.0), bias_variance=25 / 3)
-    assert best(DARK, [long, short], frame=asked, noise=noise).product == short.product
+    assert best_use(DARK, [long, short], frame=asked, noise=noise).product == short.product
     # With many biases it is the other way round.
     long, short = (replace(each, bias_variance=25 / 999) for each in (long, short))
-    assert best(DARK, [long, short], frame=asked, noise=noise).product == long.product
+    assert best_use(DARK, [long, short], frame=asked, noise=noise).product == long.product
 
 
 def test_temperatures_are_compared_by_set_point_where_there_is_one():
     cold = master(DARK, NIGHT, set_temperature=-20.0, temperature=-19.2)
     warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0, name="_warm")
     wanted = frame(set_temperature=-20.0, temperature=-20.0)
-    choice = best(DARK, [warm, cold], frame=wanted)
+    choice = best_use(DARK, [warm, cold], frame=wanted)
     assert (choice.product, choice.grade) == (cold.product, "A")
-    assert best(DARK, [warm], frame=wanted) is None
-    assert best(DARK, [warm], frame=frame()).remark_texts == ["temperature unknown"]
+    assert best_use(DARK, [warm], frame=wanted) is None
+    assert best_use(DARK, [warm], frame=frame()).remark_texts == ["temperature unknown"]
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
-    assert best(DARK, [cold], frame=failed) is None
+    assert best_use(DARK, [cold], frame=failed) is None
     assert temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
 
 
@@ -209,21 +209,21 @@ def test_refusals_name_the_criterion_and_the_existing_masters():
 
 
 def test_a_master_of_several_nights_is_named_once_by_its_best_night():
-    darks = [master(DARK, night_after(-days), exptime=1000.0) for days in (3, 1)]
+    darks = [master(DARK, date_after(-days), exptime=1000.0) for days in (3, 1)]
     masters = MasterChoice([replace(each, product="of both nights") for each in darks])
     (use,) = masters.choose(DARK, frame()).uses
     assert (use.product, use.lag, use.scale) == ("of both nights", 1, 0.3)
 
 
 def test_nights_without_a_date_are_taken_last():
-    undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night_after(-900))
-    assert best(BIAS, [undated, dated]).product == dated.product
-    choice = best(BIAS, [undated])
+    undated, dated = master(BIAS, "undated", frames=500), master(BIAS, date_after(-900))
+    assert best_use(BIAS, [undated, dated]).product == dated.product
+    choice = best_use(BIAS, [undated])
     assert (choice.lag, choice.grade) == (None, "B")
-    own = best(BIAS, [undated, dated], frame=frame(night="undated"))
+    own = best_use(BIAS, [undated, dated], frame=frame(night="undated"))
     assert (own.product, own.grade) == (undated.product, "A")
     # The master has a date and the frame has none, or the other way round.
-    of_other = best(BIAS, [dated], frame=frame(night="undated"))
+    of_other = best_use(BIAS, [dated], frame=frame(night="undated"))
     assert (
         of_other.remark_texts == choice.remark_texts == ["of another night, days between unknown"]
     )
@@ -242,7 +242,7 @@ def archive(rng, masters=12):
     for _ in range(masters):
         made = master(
             rng.choice([BIAS, DARK, FLAT]),
-            night_after(rng.randint(-40, 40)),
+            date_after(rng.randint(-40, 40)),
             frames=rng.randint(1, 40),
             exptime=rng.choice([7.0, 70.0, 299.9, 300.0, 301.0, 900.0]),
             filter=rng.choice(["g'", "i'"]),
@@ -252,7 +252,7 @@ def archive(rng, masters=12):
         )
         masters_by_name[made.product] = made
     asked = frame(
-        night=night_after(rng.randint(-40, 40)),
+        night=date_after(rng.randint(-40, 40)),
         exptime=rng.choice([None, 0.0, 30.0, 300.0, 800.0]),
         filter=rng.choice(["g'", "i'"]),
         setup=rng.choice(setups),
@@ -434,7 +434,7 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
 READ_NOISE, PHOTONS = 8.0, 300.0
 
 
-def drifting(rng):
+def draw_drifting_archive(rng):
     """Return an archive and its truth: masters of 30 nights, frames, and what a master costs.
 
     The truth of each pixel walks at random from night to night, and jumps in one of them; cameras
@@ -452,16 +452,16 @@ def drifting(rng):
         where = {"setup": setups[day >= swap], "set_temperature": -20.0 + 5 * (day >= step)}
         if rng.random() > lost:
             count = rng.choice([3, 5, 10, 30])
-            masters.append(master(BIAS, night_after(day), frames=count, **where))
+            masters.append(master(BIAS, date_after(day), frames=count, **where))
         if rng.random() > lost:
             seconds = rng.choice([150.0, 300.0, 600.0])
             count = rng.choice([3, 5, 9, 20])
-            masters.append(master(DARK, night_after(day), frames=count, exptime=seconds, **where))
-        frames.append(frame(night=night_after(day), **where))
+            masters.append(master(DARK, date_after(day), frames=count, exptime=seconds, **where))
+        frames.append(frame(night=date_after(day), **where))
 
     def drift(one, other):
         first, last = sorted(day_of(each) for each in (one, other))
-        is_across = first < day_of(night_after(jump)) <= last
+        is_across = first < day_of(date_after(jump)) <= last
         return ageing * (last - first) + size * is_across
 
     noise = DetectorNoise(READ_NOISE, 0.0, bias_ageing=estimate, dark_ageing=estimate / 300.0**2)
@@ -483,7 +483,7 @@ def cost(kind, one, asked, drift):
 
 def regrets(rng, kind):
     """Return the variances of an archive: oracle, rule (causal, nearest), nearest in time."""
-    masters, frames, noise, drift = drifting(rng)
+    masters, frames, noise, drift = draw_drifting_archive(rng)
     both = [
         MasterChoice(masters, Rules(direction=d), lambda _: noise) for d in ("causal", "nearest")
     ]
@@ -536,6 +536,6 @@ def test_a_missing_master_is_the_same_after_its_notes():
     noted = json.loads(json.dumps(asdict(step)))
     assert Step.from_dict(noted) == step
     assert missing_words(Step.from_dict(noted).missing) == missing_words(step.missing)
-    taken = MasterChoice([master(DARK, night_after(-2), exptime=400.0)]).choose(DARK, frame())
+    taken = MasterChoice([master(DARK, date_after(-2), exptime=400.0)]).choose(DARK, frame())
     assert Step.from_dict(json.loads(json.dumps(asdict(taken)))) == taken
     assert taken.uses[0].is_scaled

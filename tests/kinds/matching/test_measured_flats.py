@@ -68,7 +68,7 @@ class FlatArchive:
             self.raw, results or self.results, CAMERAS, kinds=KINDS, **_calibrate(config)
         )
 
-    def left(self, **config):
+    def products_to_make(self, **config):
         """Return {product: why} of the next run, without pages."""
         session = begin(self.raw, self.results, CAMERAS, **_calibrate(config))
         session.lock.close()
@@ -143,9 +143,9 @@ def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):
     assert float(row["predicted_variance"]) == pytest.approx(1 / 200_000 + 1e-7, rel=0.06)
     assert OWN_NIGHT in row["runner_up"]
     assert float(row["runner_up_variance"]) == pytest.approx(1 / 12_500, rel=0.06)
-    assert archive.left() == {}
+    assert archive.products_to_make() == {}
     # By a rule that wants the own night's the frame alone is made again.
-    assert archive.left(same_night=True) == {
+    assert archive.products_to_make(same_night=True) == {
         frame: "its masters changed",
         "associations.csv": "its content changed",
     }
@@ -177,7 +177,7 @@ def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tm
     archive.flats(OLD_NIGHT, 60_000, 4)
     done = archive.run()
     assert night_of(done, frame) == OLD_NIGHT
-    assert archive.left() == {}
+    assert archive.products_to_make() == {}
     scratch = archive.run(tmp_path / "scratch")
     for product in (frame, "associations.csv"):
         assert (done.results / product).read_bytes() == (scratch.results / product).read_bytes()
@@ -191,13 +191,13 @@ def test_a_late_faint_flat_leaves_the_frame_unchanged(archive):
     before = archive.run().records[frame]
     stamp = (archive.results / frame).stat().st_mtime_ns
     archive.flats(OLD_NIGHT, 2_000, 1)
-    assert archive.left()[frame] == "a flat that competes is made again"
+    assert archive.products_to_make()[frame] == "a flat that competes is made again"
     assert archive.run().records[frame].key == before.key
     assert (archive.results / frame).stat().st_mtime_ns == stamp
-    assert archive.left() == {}
+    assert archive.products_to_make() == {}
     # A late bias changes no light: the frame is looked at only for what it takes itself.
     archive.take("bias", OLD_NIGHT)
-    assert frame not in archive.left()
+    assert frame not in archive.products_to_make()
 
 
 @pytest.mark.parametrize("number", [1, 5])
@@ -211,7 +211,7 @@ def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number)
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     done = archive.run()
     assert night_of(done, frame) == (OLD_NIGHT if number == 1 else OWN_NIGHT)
-    assert archive.left() == {}
+    assert archive.products_to_make() == {}
     scratch = archive.run(tmp_path / "scratch")
     assert (done.results / frame).read_bytes() == (scratch.results / frame).read_bytes()
 
@@ -226,9 +226,9 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     assert night_of(archive.run(steps=["flat"]), frame) == EARLY_NIGHT
     archive.take("bias", OWN_NIGHT)
     why = "a flat that competes is made again"
-    assert archive.left(steps=["flat"])[frame] == why
+    assert archive.products_to_make(steps=["flat"])[frame] == why
     archive.run(steps=["flat"])
-    assert frame not in archive.left(steps=["flat"])
+    assert frame not in archive.products_to_make(steps=["flat"])
 
 
 def test_a_runner_up_that_does_not_compete_has_its_measured_figure_as_well(archive):
@@ -263,7 +263,7 @@ def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):
     assert OWN_NIGHT in row["master"]
     assert EARLY_NIGHT in row["runner_up"]
     assert float(row["runner_up_variance"]) == pytest.approx(1 / 44_000, rel=0.06)
-    assert archive.left(steps=["flat"]) == {}
+    assert archive.products_to_make(steps=["flat"]) == {}
 
 
 def test_the_flats_of_swapped_wheels_compete(archive):

@@ -201,7 +201,7 @@ def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path
     off = bias + dark - chain.bias() - chain.dark(60.0)
     gain = chain.detector.per_column("gain")
     # Hot pixels have more noise of their own than the median that the cards are.
-    good = chain.good() & (chain.dark(60.0) < 3 * np.median(chain.dark(60.0)))
+    good = chain.good_pixels() & (chain.dark(60.0) < 3 * np.median(chain.dark(60.0)))
     variance = (off * gain)[good].var()
     stated = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
     assert stated == pytest.approx(variance, rel=0.1)

@@ -32,14 +32,17 @@ def section(rows, columns):
     return f"[{columns.start + 1}:{columns.stop},{rows.start + 1}:{rows.stop}]"
 
 
-def wide(columns):
+def width(columns):
     return columns.stop - columns.start
 
 
 def say_place(header, rows, columns, **cards):
     """Write the sections of a frame of which these rows and columns of the chip were read."""
     high = rows.stop - rows.start
-    data, strip = slice(0, wide(columns)), slice(wide(columns), wide(columns) + wide(OVERSCAN))
+    data, strip = (
+        slice(0, width(columns)),
+        slice(width(columns), width(columns) + width(OVERSCAN)),
+    )
     header["DATASEC"] = header["TRIMSEC"] = section(slice(0, high), data)
     header["BIASSEC"] = section(slice(0, high), strip)
     header["CCDSEC"] = section(rows, columns)

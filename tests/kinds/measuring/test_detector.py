@@ -50,7 +50,7 @@ def run(tmp_path, chain, profile=None, results="results", **config):
     return run_jobs(tmp_path / "raw", tmp_path / results, profiles, **config)
 
 
-def left_to_make(tmp_path, chain, results="results"):
+def products_to_make(tmp_path, chain, results="results"):
     session = begin(tmp_path / "raw", tmp_path / results, {"simcam": chain.profile}, detector={})
     left = sorted(job.product for job in session.plan.jobs.values() if job.kind in KINDS)
     session.lock.close()
@@ -113,7 +113,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMIM"] == measured
     assert header["BPMKEY"] == done.records[measured].key
     assert header["BPMNTS"] == 1
-    assert left_to_make(tmp_path, chain) == []
+    assert products_to_make(tmp_path, chain) == []
     # ccdmask finds what has no light as well.
     settings = {"ccdmask": True, "low_sigma": 3.0}
     again = run(tmp_path, chain, kinds=("detector",), detector=settings)
@@ -496,7 +496,7 @@ def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
     assert not (done.results / "detector/simcam/bad_pixels_all_103x101_1x1_g9.9.fits").exists()
     verdict = verdicts.verify(table["product"][0], raw=chain.raw, results=done.results)
     assert (verdict.verdict, verdict.pixels) == ("verified", 0)
-    assert left_to_make(tmp_path, chain) == []
+    assert products_to_make(tmp_path, chain) == []
 
 
 def test_two_flats_of_two_exposures_are_no_pair(tmp_path):

@@ -47,7 +47,7 @@ def run(folder, chain, keep=(), results="results", **config):
 def scales_and_pulls(done, chain):
     """By amplifier: the median of product over truth, and the standard deviation of the pull."""
     hdus, truth = done.open("calibrated/science_g1.fits"), chain.perfect("science_g1.fits")
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
     of_amplifiers = []
     for side in SIDES:
         pixels, fine = hdus[0].data[side], good[side]

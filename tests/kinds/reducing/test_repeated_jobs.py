@@ -22,10 +22,10 @@ def test_an_unforeseen_error_that_a_job_raises_twice_is_a_verdict(sandbox, monke
     sandbox.run()
     (sandbox.results / "reduced/n1/alpha1.fits").unlink()
 
-    def broken(context, job, row, raw):
+    def raise_fault(context, job, row, raw):
         raise ValueError("a fault of the moment")
 
-    monkeypatch.setattr(reduce_job, "_reduce_raw_file", broken)
+    monkeypatch.setattr(reduce_job, "_reduce_raw_file", raise_fault)
     for attempts in (1, 1, 0):
         outcome = sandbox.run()
         assert [job for job in outcome.jobs if job.startswith("reduced/")] == [

@@ -25,7 +25,7 @@ from ccdflow.pages.rendering import panels_height
 PAGES = Path(imagepanel.__file__).parent
 
 
-def seen(raster):
+def pixels_of(raster):
     """Return the colours of a picture's pixels, (ny, nx, 3), as its PNG has them."""
     return np.asarray(Image.open(io.BytesIO(raster.png())).convert("RGB")).astype(int)
 
@@ -38,7 +38,7 @@ def test_boxes_have_their_colours_to_the_edge():
     raster = Raster(8, 6, ground="#ffffff")
     raster.fill(2, 1, 5, 4, "#123456")
     raster.outline(0, 0, 8, 6, "#aa0000")
-    pixels = seen(raster)
+    pixels = pixels_of(raster)
     assert (pixels[2:4, 2:5] == rgb("#123456")).all()
     assert (pixels[[0, -1]] == rgb("#aa0000")).all()
     assert (pixels[:, [0, -1]] == rgb("#aa0000")).all()
@@ -52,14 +52,14 @@ def test_a_colour_too_many_is_the_nearest_one():
         raster.colour(f"#{level:02x}0000")
     assert raster.colour("#100000") == 16
     assert raster.colour("#400100") == 64
-    assert len(seen(raster)) == 1
+    assert len(pixels_of(raster)) == 1
 
 
 def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():
     raster = Raster(200, 40, ground="#ffffff")
     raster.fill(100, 0, 200, 40, "#0000ff")
     raster.text(100, 20, "MMMMMMMM", "#ff0000", points=14, anchor="mm")
-    pixels = seen(raster)
+    pixels = pixels_of(raster)
     left, right = pixels[:, :100], pixels[:, 100:]
     assert (left == rgb("#ff0000")).all(axis=2).sum() > 100
     assert (right == rgb("#ff0000")).all(axis=2).sum() > 100
@@ -75,7 +75,7 @@ def test_text_beyond_the_edge_is_cut(place):
     raster, wide = Raster(200, 40), Raster(1400, 240)
     raster.text(*place, "some words", style.INK)
     wide.text(place[0] + 600, place[1] + 100, "some words", style.INK)
-    np.testing.assert_array_equal(seen(raster), seen(wide)[100:140, 600:800])
+    np.testing.assert_array_equal(pixels_of(raster), pixels_of(wide)[100:140, 600:800])
 
 
 def test_upright_text_is_as_tall_as_it_was_wide():
@@ -84,7 +84,7 @@ def test_upright_text_is_as_tall_as_it_was_wide():
     turned.text(100, 100, "row (pixels)", style.INK, upright=True)
     sizes = []
     for raster in (flat, turned):
-        rows, columns = np.nonzero((seen(raster) != rgb(style.PAPER)).any(axis=2))
+        rows, columns = np.nonzero((pixels_of(raster) != rgb(style.PAPER)).any(axis=2))
         sizes.append([np.ptp(rows), np.ptp(columns)])
         assert abs((rows.min() + rows.max()) / 2 - 100) < 2
         assert abs((columns.min() + columns.max()) / 2 - 100) < 2
@@ -94,7 +94,7 @@ def test_upright_text_is_as_tall_as_it_was_wide():
 def test_a_line_goes_through_its_points_and_ends_at_its_box():
     raster = Raster(100, 60, ground="#ffffff")
     raster.curve([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
-    pixels = seen(raster)[..., 0]
+    pixels = pixels_of(raster)[..., 0]
     assert (pixels[29:31, 12:45] == 0).all()
     assert (pixels[:, :10] == 255).all()
     assert (pixels[:5] == 255).all()
@@ -109,7 +109,7 @@ def test_the_same_picture_is_the_same_bytes_without_further_text():
 
     png = draw().png()
     assert png == draw().png()
-    pixels = seen(draw())
+    pixels = pixels_of(draw())
     assert pixels.shape[1] == 1320
     marked = (pixels[50:80] != rgb(style.PAPER)).any(axis=(0, 2))
     assert marked[17:500].any()
@@ -190,7 +190,7 @@ def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
     )
     left, top, right, bottom = corners
     assert (left, top, right, bottom) == (110, 55, 220, 275)
-    drawn = seen(raster)[top:bottom, left:right][::-1]
+    drawn = pixels_of(raster)[top:bottom, left:right][::-1]
     expected = LinearScale.of(image).place(image).clip(0, 1) * 48
     np.testing.assert_array_equal(drawn, np.array(shades)[np.minimum(expected.astype(int), 47)])
 
@@ -201,7 +201,7 @@ def test_a_panel_draws_values_at_their_places():
     panel.band(2, 4, "#00ff00")
     panel.bars(np.array([5.0, 6.0, 7.0]), [3.0, 20.0], "#0000ff")
     panel.curve([0, 9, 9], [np.nan, 0, 5], "#ff0000", 2)
-    pixels = seen(raster)
+    pixels = pixels_of(raster)
     green, blue, red = (
         np.argwhere((pixels == each).all(axis=2))
         for each in ([0, 255, 0], [0, 0, 255], [255, 0, 0])
@@ -221,7 +221,7 @@ def test_a_narrow_window_cuts_off_the_text_below_the_panels_and_no_more(words):
     empty, _ = new_picture("a title", "", 1.0)
     assert panels_height(empty.png()) == empty.pixels.shape[0]
     kept = panels_height(picture.png())
-    ink = np.argwhere((seen(picture) != rgb(style.PAPER)).any(axis=2))[:, 0]
+    ink = np.argwhere((pixels_of(picture) != rgb(style.PAPER)).any(axis=2))[:, 0]
     # The title's letters end in the first half inch; all others are those of the text.
     text = ink[ink > style.pixels(0.5)]
     assert kept <= text.min() < kept + style.pixels(0.17)
@@ -267,7 +267,7 @@ def test_text_in_a_panel_stands_between_the_lines_of_its_scale():
     raster = Raster(330, 330)
     panel = PlotPanel(raster, (1.0, 0.5, 1.0, 2.0), (0.0, 11.0), (0.0, 8.0))
     panel.axes("", "", "")
-    faint = (seen(raster)[:, 150] == rgb(style.FAINT_INK)).all(axis=1)
+    faint = (pixels_of(raster)[:, 150] == rgb(style.FAINT_INK)).all(axis=1)
     lines = np.flatnonzero(faint).tolist()
     assert len(lines) >= 3
     for start in range(panel.corners[1] + 20, panel.corners[3] - 60):

@@ -90,7 +90,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
     assert each_night or left_here > 10
 
 
-def recorded_without(dead, made, parts, listed, jobs):
+def records_without(dead, made, parts, listed, jobs):
     """Return the records there are once Snakemake has ended and a batch has done a part only."""
     records = {jobs[product].done for product in dead.products[:made]}
     stopped = {dead.done}
@@ -127,7 +127,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         listed = job_list.JobList("results", session, parts)
         dead = rng.choice(parts)
         made = rng.randint(0, len(dead.products))
-        records = recorded_without(dead, made, parts, listed, jobs)
+        records = records_without(dead, made, parts, listed, jobs)
         there = {f"results/{each}" for each in records}
         monkeypatch.setattr(job_list, "os", os_with_files(there))
         concerned = set(dead.products[made:])

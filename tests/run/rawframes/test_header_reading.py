@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from astropy.io import fits
-from forgetful_rows import rows_read, rows_read_without_memory
+from forgetful_rows import read_rows, rows_read_without_memory
 from header_fuzz import body, card, frame, header, pixels, three_hdus, top, usual
 from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 
@@ -189,7 +189,7 @@ def test_frames_that_differ_in_their_number_alone_are_arranged_once(tmp_path, mo
     monkeypatch.setattr(header_reading, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
     count_calls(row_reader, "_geometry_and_recipe")
     count_calls(facts, "_type_of")
-    of_files, shared = rows_read(values)
+    of_files, shared = read_rows(values)
     assert calls == {"_geometry_and_recipe": 1, "_type_of": 1}
     assert (of_files, shared) == rows_read_without_memory(values)
     assert calls == {"_geometry_and_recipe": 5, "_type_of": 5}

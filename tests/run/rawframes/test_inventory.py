@@ -41,7 +41,7 @@ def sandbox(tmp_path):
     return made
 
 
-def reading(sandbox, **changes):
+def settings_of_reading(sandbox, **changes):
     return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
 
 
@@ -57,7 +57,7 @@ def update(sandbox, store, **changes):
             return open_raw(path, name)
 
         patch.setattr(rawfile, "open_raw", count_reads)
-        gone = inventory.update(store, reading(sandbox, **changes), now=now)
+        gone = inventory.update(store, settings_of_reading(sandbox, **changes), now=now)
     return sorted(read), gone
 
 
@@ -131,9 +131,9 @@ def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox
         {"reduction": {"order": 9}},
     ):
         sandbox.profile("beta", **change)
-        assert inventory.outdated_files(store, reading(sandbox)) == set(), change
+        assert inventory.outdated_files(store, settings_of_reading(sandbox)) == set(), change
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated_files(store, reading(sandbox)) == {ALL_FILES[3]}
+    assert inventory.outdated_files(store, settings_of_reading(sandbox)) == {ALL_FILES[3]}
 
 
 def test_files_that_would_become_one_product(sandbox):
@@ -225,12 +225,12 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, mo
     store = HeaderStore()
     read = row_reader.RawRowReader.read_rows
 
-    def late(reader, files):
+    def read_late(reader, files):
         for file in {ALL_FILES[0]} & {file for file, *_ in files}:
             (sandbox.raw / file).unlink()
         return read(reader, files)
 
-    monkeypatch.setattr(row_reader.RawRowReader, "read_rows", late)
+    monkeypatch.setattr(row_reader.RawRowReader, "read_rows", read_late)
     update(sandbox, store)
     assert store.rows[ALL_FILES[0]].status_and_reason == (
         "arriving",

@@ -10,7 +10,14 @@ import pytest
 import small_chain
 from browser import act, needs_chromium
 from small_frames import begin
-from watched_folders import SETTINGS, WatchOutput, from_scratch, settings_of, wait_until, watch_of
+from watched_folders import (
+    SETTINGS,
+    WatchOutput,
+    run_from_scratch,
+    settings_of,
+    wait_until,
+    watch_of,
+)
 from workflow.sandbox import products
 
 from ccdflow import kinds
@@ -48,7 +55,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
     after = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
     after.lock.close()
     assert after.plan.jobs == {}
-    assert products(results) == from_scratch(raw, tmp_path / "other" / "results", chain)
+    assert products(results) == run_from_scratch(raw, tmp_path / "other" / "results", chain)
     lines = [line for line in output.lines if "grade" in line]
     assert all("level" in line and "sky" in line for line in lines)
     assert sorted(line.partition("  ")[0] for line in lines) == [

@@ -19,7 +19,14 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import begin
-from watched_folders import SETTINGS, WatchOutput, from_scratch, settings_of, wait_until, watch_of
+from watched_folders import (
+    SETTINGS,
+    WatchOutput,
+    run_from_scratch,
+    settings_of,
+    wait_until,
+    watch_of,
+)
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths
@@ -85,7 +92,7 @@ class Night:
         frames = tuple((path.name, path.read_bytes()) for path in sorted(self.raw.iterdir()))
         if frames not in _SCRATCH:
             other = self.top / "other" / "results"
-            _SCRATCH[frames] = from_scratch(self.raw, other, self.chain)
+            _SCRATCH[frames] = run_from_scratch(self.raw, other, self.chain)
         return self.plan() == {} and products(self.results) == _SCRATCH[frames]
 
     def plan(self):
@@ -203,7 +210,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
         asked.update([id(step)] if is_writing else [])
         return decide(context, step)
 
-    def written(context, job):
+    def write_and_note(context, job):
         is_writing.append(job)
         try:
             return write(context, job)
@@ -211,7 +218,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
             is_writing.clear()
 
     monkeypatch.setattr(association, "_first_made_use", count_decisions)
-    monkeypatch.setattr(night_page, "write_page", written)
+    monkeypatch.setattr(night_page, "write_page", write_and_note)
     assert watched_night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.
     assert sorted(asked.values()) == [1, 1, 1, 1]

@@ -58,10 +58,10 @@ def texts_of(node):
     doc = ast.get_docstring(node, clean=False) if isinstance(node, ast.FunctionDef) else None
     constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
     texts = [text for text in constants if isinstance(text, str) and text != doc]
-    return [text for text in map(plain, texts) if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2]
+    return [text for text in map(plain_text, texts) if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2]
 
 
-def plain(text):
+def plain_text(text):
     text = re.sub(r"\s+", " ", text.replace("`", "")).removeprefix("ccdflow: ")
     return text.strip(" .,:;()[]")
 
@@ -70,7 +70,7 @@ def own_comment(text, node):
     """Return whether a text is the comment of a card and no part of a sentence."""
     calls = [e for e in ast.walk(node) if isinstance(e, ast.Call) and name_of(e) == "set"]
     return any(
-        isinstance(each, ast.Constant) and plain(str(each.value)) == text
+        isinstance(each, ast.Constant) and plain_text(str(each.value)) == text
         for call in calls
         for each in ast.walk(call)
     )
@@ -81,7 +81,7 @@ def name_of(call):
 
 
 def test_every_sentence_is_in_the_documents():
-    document = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    document = plain_text((TOP / "docs" / "products.md").read_text("utf-8"))
     lost, count = [], 0
     for module, names in WRITERS.items():
         for name, node in nodes_of(LIBRARY / module):
@@ -152,7 +152,7 @@ def test_a_frame_that_was_left_out_keeps_its_sentence():
 
 
 def test_the_grades_are_those_that_the_documents_have():
-    document = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    document = plain_text((TOP / "docs" / "products.md").read_text("utf-8"))
     for words in (
         "temperature unknown",
         "left out: more noise than structure",
