@@ -153,11 +153,12 @@ def verify(folders, *, all_products, expected, threads):
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
     from ccdflow.run.products.noted_products import noted_records
-    from ccdflow.verify.command import report
+    from ccdflow.verify.command import VerifyRequest, report
 
-    options = {"all_products": all_products, "expected": expected, "threads": threads}
+    words = (expected,) if isinstance(expected, str) else tuple(expected)
+    request = VerifyRequest(all_products=all_products, expected=words, threads=threads)
     records = noted_records(RESULTS)
-    if commandline.run_parsed(lambda: report(*folders, notes_by_product=records, **options)):
+    if commandline.run_parsed(lambda: report(*folders, request, notes_by_product=records)):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

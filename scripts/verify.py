@@ -49,16 +49,14 @@ def parse(arguments=None):
 def run(options):
     """Verify the products, and return the lines on them and the exit status."""
     raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
-    return command.report(
-        raw,
-        results,
-        notes_by_product=noted_records(results),
-        words=options.words,
+    request = command.VerifyRequest(
+        words=tuple(options.words),
         all_products=options.all,
         all_rows=options.whole,
-        expected=options.expected,
+        expected=tuple(options.expected),
         threads=options.cores,
     )
+    return command.report(raw, results, request, notes_by_product=noted_records(results))
 
 
 def main(arguments=None):

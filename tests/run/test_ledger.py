@@ -72,7 +72,7 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
         record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number])
         records[record.product] = record
         leave(tmp_path, record)
-    ledger.fold(tmp_path, records, verify=False)
+    ledger.fold(tmp_path, records, checks_files=False)
     first, second = records.values()
     assert (first.kind, first.status) == ("frame", job_records.MADE)
     assert first.kind is second.kind
@@ -118,7 +118,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
     (tmp_path / lost.product).unlink()
     (tmp_path / bad.product).write_bytes((tmp_path / bad.product).read_bytes()[:-2880])
     records = ledger.Ledger()
-    record_files, unmade = ledger.fold(tmp_path, records, verify=True)
+    record_files, unmade = ledger.fold(tmp_path, records, checks_files=True)
     assert sorted(record_files) == sorted(map(str, [*files, torn]))
     assert sorted(r.product for r in unmade) == [refused.product, aside.product]
     assert sorted(records) == [refused.product, good.product]
@@ -220,7 +220,7 @@ def test_of_several_attempts_the_last_one_counts(tmp_path):
         job_records.write_record(tmp_path, record, path)
     for verify in (True, False):
         records = ledger.Ledger()
-        files, unmade = ledger.fold(tmp_path, records, verify=verify)
+        files, unmade = ledger.fold(tmp_path, records, checks_files=verify)
         assert (len(files), unmade, records.keys()) == (2, [], {made.product})
 
 
@@ -232,7 +232,7 @@ def test_products_of_a_run_that_ends_meanwhile_are_noted(tmp_path, monkeypatch):
     def load_and_end(results):
         before = load(results)
         after = load(results)
-        files, _ = ledger.fold(results, after, verify=False)
+        files, _ = ledger.fold(results, after, checks_files=False)
         ledger.save_ledger(results, after)
         ledger.remove_records(results, files)
         return before

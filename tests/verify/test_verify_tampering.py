@@ -335,7 +335,8 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
 
 
 def report_of(folders, **options):
-    text, status = command.report(*folders, notes_by_product=noted_records(folders[1]), **options)
+    request = command.VerifyRequest(**options)
+    text, status = command.report(*folders, request, notes_by_product=noted_records(folders[1]))
     return text.splitlines(), status
 
 
@@ -477,8 +478,8 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     assert lines[-1].endswith(", 2 cannot be made again")
     # Where a part of the reasons is expected, the rest still fails; where all are, nothing does.
     for words, status, end in (
-        ("stranger", 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
-        (["stranger", "missing"], 0, ", 2 cannot be made again, as expected"),
+        (("stranger",), 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
+        (("stranger", "missing"), 0, ", 2 cannot be made again, as expected"),
     ):
         lines, ended = report_of(copy, all_products=True, expected=words)
         assert (ended, lines[-1].endswith(end)) == (status, True)
@@ -490,17 +491,17 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     product = first_product(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
     away = source.rename(source.with_name("away"))
-    lines, status = report_of(copy, words=[product])
+    lines, status = report_of(copy, words=(product,))
     expected = (
         f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
     )
     assert (lines[0], status) == (expected, 1)
-    assert report_of(copy, words=[product], expected=["model"])[1] == 1
-    lines, status = report_of(copy, words=[product], expected=["missing"])
+    assert report_of(copy, words=(product,), expected=("model",))[1] == 1
+    lines, status = report_of(copy, words=(product,), expected=("missing",))
     assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
     assert lines[-1].endswith(", 1 cannot be made again, as expected")
     away.rename(source)
-    assert report_of(copy, words=[product])[1] == 0
+    assert report_of(copy, words=(product,))[1] == 0
 
 
 def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
@@ -525,7 +526,8 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
     monkeypatch.setattr(errors, "_LIBRARY", __file__)
     monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
     dark, frame = first_product(copy[1], DARK), first_product(copy[1], FRAME)
-    lines, status = report_of(copy, words=[dark, frame], expected=["missing", "older", "model"])
+    causes = ("missing", "older", "model")
+    lines, status = report_of(copy, words=(dark, frame), expected=causes)
     assert status == 2
     assert lines[0].startswith(
         f"ccdflow: verification failed: {dark}: the verification itself failed, which says nothing"

@@ -192,7 +192,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         f"values |= {{'raw': {str(raw)!r}, 'results': {str(results)!r}}}\n"
         "values = settings.load_settings(values)\n"
         "work = session.start(values, chain=CHAIN)\n"
-        "parts = batch_splitting.split(work, each_night=True)\n"
+        "parts = batch_splitting.split(work, is_split_by_night=True)\n"
         "print([str(values['results'] + '/' + o.path) for o in parts][0])\n"
     )
     made = subprocess.run(

@@ -277,7 +277,7 @@ def _line_of_record(record, index_of_common):
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, verify, known=None, jobs=None):
+def fold(results, ledger, *, checks_files, known=None, jobs=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -285,7 +285,7 @@ def fold(results, ledger, *, verify, known=None, jobs=None):
     results : path-like
     ledger : Ledger
         Changed in place.
-    verify : bool
+    checks_files : bool
         Whether to compare the products' checksums: for records that an earlier, interrupted run
         left.
     known : dict of str to Record, optional
@@ -316,7 +316,7 @@ def fold(results, ledger, *, verify, known=None, jobs=None):
             unmade[record.product] = record
             if record.status != job_records.REFUSED:
                 continue
-        elif verify and not any(
+        elif checks_files and not any(
             _is_known(results, each.get(record.product), record) for each in (known, ledger)
         ):
             if not job_records.is_as_made(results, record):

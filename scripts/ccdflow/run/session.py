@@ -284,11 +284,7 @@ def _session_of_all_nights(run_start):
     busy_batches = {} if request.is_dry else claims.withdraw(results)
     if not request.earlier_jobs.may_go_on:
         run_start, busy_batches = _wait_for_earlier(run_start, busy_batches)
-    last_round = run_start.last_round
-    read = last_round.read_notes if last_round is not None else None
-    store, records = read_notes(results) if read is None else read()
-    files, unmade = ledger.fold(results, records, verify=True, known=run_start.unsaved_records)
-    take_aside(store, unmade)
+    store, records, files = _notes_of_earlier_runs(run_start)
     missing_files = inventory.update(
         store,
         run_start.reading,
@@ -328,6 +324,30 @@ def _session_of_all_nights(run_start):
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
     return session
+
+
+def _notes_of_earlier_runs(run_start):
+    """Return the notes of earlier runs, with the records that their jobs have left since.
+
+    Parameters
+    ----------
+    run_start : ccdflow.run.run_start.RunStart
+
+    Returns
+    -------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    records : ccdflow.run.ledger.Ledger
+    files : list of str
+        Paths of the records that are in the ledger now and still on the disk.
+    """
+    last_round = run_start.last_round
+    read = last_round.read_notes if last_round is not None else None
+    store, records = read_notes(run_start.results) if read is None else read()
+    files, unmade = ledger.fold(
+        run_start.results, records, checks_files=True, known=run_start.unsaved_records
+    )
+    take_aside(store, unmade)
+    return store, records, files
 
 
 def _wait_for_earlier(run_start, batches):
@@ -509,7 +529,7 @@ def finish(session):
     -------
     lines : list of str
         The last lines of the run.
-    failed : bool
+    has_failed : bool
         Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
 
     Raises
@@ -598,7 +618,7 @@ def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
     jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(context.results, context.ledger, verify=False, jobs=jobs)
+    files, unmade = ledger.fold(context.results, context.ledger, checks_files=False, jobs=jobs)
     take_aside(context.store, unmade)
     session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
     first_kind = context.chain.first.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 from astropy.utils.exceptions import AstropyWarning
 
@@ -31,6 +32,31 @@ _NO_NOTES = (
 _OWN_FAULT_STATUS = 2
 # Strangers that a line names.
 _MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """The products that are to be verified, and how closely.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Products; where there are none, a sample.
+    all_products : bool
+        Whether all products are verified instead of a sample.
+    all_rows : bool
+        Whether all rows of combined frames are compared.
+    expected : tuple of str
+        Words for why a product cannot be made again that are no failure: `verify_expected`.
+    threads : int
+        The default is for a small machine.
+    """
+
+    words: tuple[str, ...] = ()
+    all_products: bool = False
+    all_rows: bool = False
+    expected: tuple[str, ...] = ()
+    threads: int = 2
 
 
 def named_products(results, words):
@@ -67,35 +93,16 @@ def named_products(results, words):
     return products
 
 
-def report(
-    raw,
-    results,
-    *,
-    notes_by_product,
-    words=(),
-    all_products=False,
-    all_rows=False,
-    expected=(),
-    threads=2,
-):
+def report(raw, results, request, *, notes_by_product):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters
     ----------
     raw, results : pathlib.Path
         Folders.
+    request : VerifyRequest
     notes_by_product : dict of str to (kind, key, content, basis)
         Products that runs have noted: `ccdflow.verify.reading.verdict.NotedProduct` of each.
-    words : sequence of str
-        Products; where there are none, a sample.
-    all_products : bool
-        Whether all products are verified instead of a sample.
-    all_rows : bool
-        Whether all rows of combined frames are compared.
-    expected : collection of str
-        Words for why a product cannot be made again that are no failure: `verify_expected`.
-    threads : int
-        The default is for a small machine.
 
     Returns
     -------
@@ -109,7 +116,6 @@ def report(
     UserError
         If a product that is named is not there, or nothing was reduced yet.
     """
-    expected = {expected} if isinstance(expected, str) else set(expected)
     if (results / table.TABLE_FILE).is_dir():
         raise UserError(
             "the table of verdicts cannot be written: it is a folder",
@@ -120,8 +126,8 @@ def report(
         product: NotedProduct(*notes) for product, notes in notes_by_product.items()
     }
     noted_products, strangers = selection.products_and_strangers(results, notes_by_product)
-    if words:
-        products, large_products = named_products(results, words), []
+    if request.words:
+        products, large_products = named_products(results, request.words), []
         noted_products |= {
             name: NotedProduct(selection.kind_of(name))
             for name in products
@@ -130,7 +136,7 @@ def report(
     else:
         products, large_products = (
             (sorted(noted_products), [])
-            if all_products
+            if request.all_products
             else selection.sample_of_products(results, noted_products)
         )
     with warnings.catch_warnings():
@@ -141,19 +147,19 @@ def report(
             noted_products=noted_products,
             raw=raw,
             results=results,
-            all_rows=all_rows,
-            threads=threads,
+            all_rows=request.all_rows,
+            threads=request.threads,
         )
-    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, all_products)]
-    lines = table.lines_on_verdicts(all_verdicts, fresh, expected)
+    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, request.all_products)]
+    lines = table.lines_on_verdicts(all_verdicts, fresh, request.expected)
     if not notes_by_product:
         lines.insert(-1, _NO_NOTES)
-    if strangers and not all_products and not words:
+    if strangers and not request.all_products and not request.words:
         lines.insert(-1, _line_on_strangers(strangers))
     if large_products:
         lines.insert(-1, _TOO_LARGE.format(len(large_products)))
     lines[-1:-1] = remarks
-    status = int(any(_is_failure(verdict, expected) for verdict in all_verdicts))
+    status = int(any(_is_failure(verdict, request.expected) for verdict in all_verdicts))
     if any(verdict.verdict == FAILED for verdict in all_verdicts):
         status = _OWN_FAULT_STATUS
     return "\n".join(f"ccdflow: {line}" for line in lines), status

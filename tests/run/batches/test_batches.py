@@ -105,7 +105,7 @@ def names(parts):
 
 def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
     session = make_session({f"2024-03-0{n}": 4 for n in range(1, 8)}, most=12)
-    parts = batch_splitting.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     assert names(parts) == [
         "2024-03-01_to_2024-03-02",
         "2024-03-03_to_2024-03-04",
@@ -117,14 +117,14 @@ def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
 
 def test_on_a_cluster_each_night_is_a_batch_with_the_products_of_it_alone(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, most=12)
-    parts = batch_splitting.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert names(parts) == ["2024-03-01", "2024-03-02"]
     assert kinds(session, parts[0]) == [FRAME] * 4 + [BIAS, PICTURE, QUALITY]
 
 
 def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2})
-    parts = batch_splitting.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     handed_on = {product for batch in parts for product in batch.products}
     left = {job.kind for product, job in session.plan.jobs.items() if product not in handed_on}
     assert left == {PAGE, INDEX}
@@ -132,7 +132,7 @@ def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
 
 def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_session):
     session = make_session({"2024-03-01": 25, "2024-03-02": 3}, most=10)
-    parts = batch_splitting.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     assert names(parts) == [
         "2024-03-01_part1of3",
         "2024-03-01_part2of3",
@@ -148,7 +148,7 @@ def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_sessi
 
 def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
-    parts = batch_splitting.split(session, each_night=True, write=True)
+    parts = batch_splitting.split(session, is_split_by_night=True, writes_files=True)
     nights, later = parts[:2], parts[2:]
     assert [set(kinds(session, batch)) for batch in nights] == [{FRAME, PICTURE}] * 2
     assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
@@ -169,7 +169,7 @@ def test_jobs_that_need_two_batches_are_a_process_here_if_they_are_many(make_ses
     """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
     nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
     session = make_session(nights, most=most, shared_group=True)
-    parts = batch_splitting.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes
     assert {batch.earlier_records for batch in own} <= {
@@ -186,7 +186,7 @@ def test_records_of_batches_have_their_names(make_session):
     session.plan.jobs[product] = Job(
         "masters picture", product, key_of(product), "new", "2024-03-02", masters
     )
-    parts = batch_splitting.split(session, each_night=True, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert names(parts) == ["2024-03-01", "2024-03-02", "2024-03-02_masters_picture"]
     for batch in parts:
         # Snakemake gives back the name as the record has it.
@@ -196,8 +196,8 @@ def test_records_of_batches_have_their_names(make_session):
 def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_session):
     files = [f"2024-03-01/{n:03d}.fits.gz" for n in range(3)]
     session = make_session({"2024-03-01": 3}, done=files)
-    assert batch_splitting.split(session, each_night=False, write=False) == []
-    (batch,) = batch_splitting.split(session, each_night=True, write=False)
+    assert batch_splitting.split(session, is_split_by_night=False, writes_files=False) == []
+    (batch,) = batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert sorted(kinds(session, batch)) == sorted([BIAS, PICTURE, QUALITY])
 
 
@@ -208,7 +208,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     files = [f"{night}/{n:03d}.fits.gz" for night in nights for n in range(2)]
     session = make_session(nights, done=files, most=most)
     assert batch_splitting.needs_batches(session.plan) == (most < 9)
-    parts = batch_splitting.split(session, each_night=False, write=False)
+    parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
     assert not any(batch.earlier_records for batch in parts)
@@ -216,7 +216,9 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
 
 def test_a_key_stands_for_the_jobs(make_session):
     one, same, other = (
-        batch_splitting.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]
+        batch_splitting.split(
+            make_session({"2024-03-01": n}), is_split_by_night=True, writes_files=False
+        )[0]
         for n in (3, 3, 4)
     )
     assert one.key == same.key != other.key
@@ -226,7 +228,7 @@ def test_a_key_stands_for_the_jobs(make_session):
 
 def test_a_batch_gives_back_the_needs_of_its_jobs(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, done=["2024-03-01/003.fits.gz"])
-    first, _ = batch_splitting.split(session, each_night=True)
+    first, _ = batch_splitting.split(session, is_split_by_night=True)
     path = session.context.results / first.path
     again = batch_files.read_batch(path, CHAIN)
     assert list(again.plan.jobs) == list(first.products)
@@ -251,14 +253,14 @@ def test_a_batch_gives_back_the_needs_of_its_jobs(make_session):
 
 def test_a_part_of_a_night_holds_only_its_own_rows(make_session):
     session = make_session({"2024-03-01": 6}, most=3)
-    second = batch_splitting.split(session, each_night=True)[1]
+    second = batch_splitting.split(session, is_split_by_night=True)[1]
     rows = batch_files.read_batch(session.context.results / second.path, CHAIN).context.store.rows
     assert list(rows) == [f"2024-03-01/{n:03d}.fits.gz" for n in (3, 4, 5)]
 
 
 def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session):
     session = make_session({"2024-03-01": 3})
-    (batch,) = batch_splitting.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
     context = session.context
     first, second = batch.products[:2]
     job = session.plan.jobs[first]
@@ -277,7 +279,7 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
 
 def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     session = make_session({"2024-03-01": 2})
-    (batch,) = batch_splitting.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
     path, results = session.context.results / batch.path, session.context.results
     for product in batch.products:
         assert not batch_work.record_batch(session.context, path)
@@ -300,7 +302,7 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
     }
-    parts = batch_splitting.split(session, each_night=True)
+    parts = batch_splitting.split(session, is_split_by_night=True)
     waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
     assert waits == [[session.context.results / ".ccdflow/orders/old.json"], []]
 
@@ -313,7 +315,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     earlier = context.results / batch_files.path_of("2024-03-01", "earlier")
     made = [f"reduced/2024-03-01/{number:03d}.fits" for number in range(2)]
     session.busy_batches = {os.path.relpath(earlier, context.results): dict.fromkeys(made, "")}
-    (batch,) = batch_splitting.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
     path = context.results / batch.path
     earlier.touch()
     claim = claims.claim(earlier)
@@ -344,7 +346,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
 
 def test_the_size_is_read_from_the_first_line_alone(make_session):
     session = make_session({"2024-03-01": 4})
-    (batch,) = batch_splitting.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
     path = session.context.results / batch.path
     # Four frames of 30 x 50 and 30 x 40, once to reduce and once to combine.
     assert batch_files.size_of(path) == Size(4, 4, 2, 2700, 8 * 2700) == batch.size
@@ -355,7 +357,7 @@ def test_the_size_is_read_from_the_first_line_alone(make_session):
 
 def test_a_dry_run_writes_no_order(make_session):
     session = make_session({"2024-03-01": 4})
-    batch_splitting.split(session, each_night=True, write=False)
+    batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert not session.context.results.exists()
 
 
@@ -372,7 +374,7 @@ def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
 @pytest.mark.parametrize("change", ["another version", "an older one"])
 def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change, monkeypatch):
     session = make_session({"2024-03-01": 2})
-    (batch,) = batch_splitting.split(session, each_night=True)
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
     path = session.context.results / batch.path
     if change == "another version":
         # A group whose values have other names would be read as one without them.
@@ -445,7 +447,7 @@ def test_time_is_shared_among_the_threads():
 
 def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     session = make_session({"a": 25}, most=10)
-    parts = batch_splitting.split(session, each_night=True)
+    parts = batch_splitting.split(session, is_split_by_night=True)
     bias = next(batch for batch in parts if "combined/a/bias.fits" in batch.products)
     again = batch_files.read_batch(session.context.results / bias.path, CHAIN)
     first = paths.reduced_frame("a/000.fits.gz")

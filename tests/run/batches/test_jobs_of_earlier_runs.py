@@ -31,7 +31,7 @@ class KilledRun:
 
     def __init__(self, folders, **config):
         running = small_frames.begin(*folders, CAMERAS, limits={"settle": 0}, **config)
-        (self.batch,) = batch_splitting.split(running, each_night=True)
+        (self.batch,) = batch_splitting.split(running, is_split_by_night=True)
         running.lock.close()
         self.settings, self.results = running.context.settings, running.context.results
         self.path = self.results / self.batch.path
@@ -94,7 +94,7 @@ def test_a_record_left_while_the_plan_is_made_counts_for_the_new_job(kill_run, m
     running = start(killed.settings, may_go_on=True)
     (product,) = made
     assert running.plan.jobs[product].attempt == 0
-    (batch,) = batch_splitting.split(running, each_night=True)
+    (batch,) = batch_splitting.split(running, is_split_by_night=True)
     assert product in batch.products
     jobs = batch_files.read_batch(killed.results / batch.path, kinds.CHAIN).plan.jobs
     assert jobs.keys() == set(killed.batch.products) - {product}
@@ -121,7 +121,7 @@ def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch,
     assert (waits, list(running.busy_batches)) == ([dead.path], [dead.batch.path])
     (bias,) = (product for product in first.records if product.startswith("combined/"))
     running.plan.jobs[bias] = replace(first.context.jobs[bias], attempt=1)
-    (batch,) = batch_splitting.split(running, each_night=True)
+    (batch,) = batch_splitting.split(running, is_split_by_night=True)
     assert batch_files.batches_awaited(dead.results / batch.path) == []
 
 
@@ -130,7 +130,7 @@ def test_on_a_cluster_the_plan_does_not_wait_for_jobs_that_make_the_same(kill_ru
     killed.make(1)
     running = start(killed.settings, may_go_on=True)
     assert running.busy_batches.keys() == {killed.batch.path}
-    (batch,) = batch_splitting.split(running, each_night=True)
+    (batch,) = batch_splitting.split(running, is_split_by_night=True)
     assert batch_files.batches_awaited(killed.results / batch.path) == [killed.path]
 
 

@@ -62,7 +62,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
     for seed in range(100):
         session, most = draw_session(seed, tmp_path)
         jobs = session.plan.jobs
-        parts = batch_splitting.split(session, each_night=each_night, write=False)
+        parts = batch_splitting.split(session, is_split_by_night=each_night, writes_files=False)
         home = {product: batch for batch in parts for product in batch.products}
         assert sum(len(batch.products) for batch in parts) == len(home)
         assert len({batch.name for batch in parts}) == len({batch.done for batch in parts})
@@ -121,7 +121,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     for seed in range(100):
         session, _ = draw_session(seed, tmp_path)
         jobs, rng = session.plan.jobs, random.Random(seed)
-        parts = batch_splitting.split(session, each_night=each_night, write=False)
+        parts = batch_splitting.split(session, is_split_by_night=each_night, writes_files=False)
         if not parts:
             continue
         listed = job_list.JobList("results", session, parts)

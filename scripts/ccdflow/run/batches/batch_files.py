@@ -40,14 +40,14 @@ def path_of(name, key):
     return f"{paths.BATCHES}/{name}.{key}.json"
 
 
-def write_batch(session, batch, *, queued=False):
+def write_batch(session, batch, *, is_queued=False):
     """Write the file of a batch: all that its process reads.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     batch : ccdflow.run.batches.batch_splitting.Batch
-    queued : bool
+    is_queued : bool
         Whether a job of the cluster may still queue for the batch after this process has ended.
 
     Returns
@@ -90,7 +90,7 @@ def write_batch(session, batch, *, queued=False):
     head = {
         **asdict(batch.size),
         "before": batch.earlier_records,
-        "queued": queued,
+        "queued": is_queued,
         "form": _hash_of_fields(),
     }
     body = json.dumps(data, **compact)

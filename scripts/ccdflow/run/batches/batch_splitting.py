@@ -45,7 +45,7 @@ class Batch:
         return paths.done_record(f"batches/{self.name}", self.key)
 
 
-def split(session, *, each_night, write=True):
+def split(session, *, is_split_by_night, writes_files=True):
     """Split the jobs of a run into batches, and write their files.
 
     A job that needs products of one batch only joins that batch. A job that needs products of
@@ -57,10 +57,10 @@ def split(session, *, each_night, write=True):
     Parameters
     ----------
     session : ccdflow.run.session.Session
-    each_night : bool
+    is_split_by_night : bool
         Make a batch for each night (for a cluster); otherwise gather nights until they hold
         ``frames_per_batch`` frames. A night with more frames is split into parts.
-    write : bool
+    writes_files : bool
         Whether the batches' files are written.
 
     Returns
@@ -70,16 +70,15 @@ def split(session, *, each_night, write=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    frames = _split_nights(
-        _jobs_by_night(jobs_by_kind.pop(session.context.chain.first.name)), most_jobs, each_night
-    )
     parts, batch_by_product = _jobs_of_batches(
-        session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=each_night
+        session.plan, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights=is_split_by_night
     )
-    count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
-    if not each_night and count - len(batch_by_product) > most_jobs:
+    if (
+        not is_split_by_night
+        and sum(map(len, jobs_by_kind.values())) - len(batch_by_product) > most_jobs
+    ):
         parts, batch_by_product = _jobs_of_batches(
-            session.plan, frames, jobs_by_kind, most_jobs, each_night, gather=True
+            session.plan, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights=True
         )
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     planned = session.plan.jobs
@@ -94,8 +93,8 @@ def split(session, *, each_night, write=True):
             session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
         )
         batches[name] = batch
-        if write:
-            write_batch(session, batch, queued=each_night)
+        if writes_files:
+            write_batch(session, batch, is_queued=is_split_by_night)
     return list(batches.values())
 
 
@@ -134,7 +133,7 @@ def _jobs_by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, frames, jobs_by_kind, most_jobs, each_night, *, gather):
+def _jobs_of_batches(planned, jobs_by_kind, most_jobs, is_split_by_night, *, gathers_nights):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
@@ -146,16 +145,17 @@ def _jobs_of_batches(planned, frames, jobs_by_kind, most_jobs, each_night, *, ga
         Those of the kinds after frames.
     most_jobs : int
         Jobs in a batch of several nights, at most.
-    each_night : bool
+    is_split_by_night : bool
         Make a batch for each night.
-    gather : bool
+    gathers_nights : bool
         Whether jobs that need several batches get batches of their own.
     """
-    parts = {name: list(jobs) for name, jobs in frames.items()}
+    frames, *later_kinds = jobs_by_kind.items()
+    parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, is_split_by_night)
     batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, jobs_of_kind in jobs_by_kind.items():
         unjoined_jobs = _join_batch(jobs_of_kind, planned.jobs, parts, batch_by_product)
-        if not gather:
+        if not gathers_nights:
             continue
         # Jobs of nights without new frames wait for no other job.
         free_jobs = [
@@ -166,7 +166,7 @@ def _jobs_of_batches(planned, frames, jobs_by_kind, most_jobs, each_night, *, ga
         ]
         for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
             for nights, jobs_of_nights in _split_nights(
-                _jobs_by_night(jobs), most_jobs, each_night
+                _jobs_by_night(jobs), most_jobs, is_split_by_night
             ).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(jobs_of_nights)
@@ -254,7 +254,7 @@ def _jobs_by_night(jobs):
     return nights
 
 
-def _split_nights(nights, most_jobs, each_night):
+def _split_nights(nights, most_jobs, is_split_by_night):
     """Return {name: jobs} of batches of one or more nights, or of a part of a night.
 
     Parameters
@@ -263,7 +263,7 @@ def _split_nights(nights, most_jobs, each_night):
         The jobs of each night, in the order of the nights.
     most_jobs : int
         Jobs in a batch, at most: a night with more is parted.
-    each_night : bool
+    is_split_by_night : bool
         Make a batch for each night, instead of bundles of nights.
     """
     parts, bundle_nights, bundle_jobs = {}, [], []
@@ -271,7 +271,7 @@ def _split_nights(nights, most_jobs, each_night):
     # Use as few bundles as possible, all of about the same size.
     bundle_size = (
         0
-        if each_night
+        if is_split_by_night
         else jobs_of_small_nights / max(1, math.ceil(jobs_of_small_nights / most_jobs))
     )
     for night, jobs in nights.items():

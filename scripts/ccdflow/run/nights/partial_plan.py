@@ -288,7 +288,9 @@ class _PlanAttempt:
         if unsaved is None:
             return {}
         earlier_records = dict(records)
-        self.files, unmade = ledger.fold(self._notes.results, records, verify=True, known=unsaved)
+        self.files, unmade = ledger.fold(
+            self._notes.results, records, checks_files=True, known=unsaved
+        )
         take_aside(store, unmade)
         return changed_values(records, earlier_records)
 

@@ -198,10 +198,10 @@ class Steward:
 
     def _write_batches(self):
         """Write the batches; a full disk ends the run with one line."""
-        each_night = not self.host.is_local
+        is_split_by_night = not self.host.is_local
         try:
             self.batches = batch_splitting.split(
-                self.session, each_night=each_night, write=not self.host.is_dry
+                self.session, is_split_by_night=is_split_by_night, writes_files=not self.host.is_dry
             )
         except OSError as error:
             raise UserError(
@@ -389,14 +389,14 @@ class Steward:
         for line in self.interruptions():
             self.say(line)
         try:
-            lines, failed = session.finish(self.session)
+            lines, has_failed = session.finish(self.session)
         except UserError as error:
             self.say(str(error))
             return "the run's notes could not be written; the next run mends that"
         for line in lines:
             self.say(line)
         self._sum_up()
-        return why_failed(self.session) if failed else ""
+        return why_failed(self.session) if has_failed else ""
 
     def interruptions(self):
         """Yield the lines on a run that was ended before its work."""
