@@ -105,7 +105,9 @@ def show(options):
     size = shutil.get_terminal_size()
     width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
     link = str(page) if page.is_file() else ""
-    return terminal.night_text(night, tables, page=link, others=others, width=width, height=height)
+    return terminal.night_text(
+        night, tables, page=link, other_nights=others, width=width, height=height
+    )
 
 
 def main(arguments=None):

@@ -76,7 +76,7 @@ def test_nothing_is_clipped_where_that_is_proved(sort, n, clip):
 def test_counting_proves_no_pixel_more_than_sorting_and_the_rest_is_sorted(n, monkeypatch):
     values = with_one_far(np.random.default_rng(3), n).astype(np.float32)
     proven, unclipped = proofs(values, 5.0)
-    monkeypatch.setattr(unclipped_pixels, "_COUNTED_FROM", n + 1)
+    monkeypatch.setattr(unclipped_pixels, "_LEAST_COUNTED_MEMBERS", n + 1)
     sorted_proofs, _ = proofs(values, 5.0)
     assert np.array_equal(proven, sorted_proofs)
     # For an even number the sorted values bound the MAD by the lower middle deviation.

@@ -462,7 +462,7 @@ def placed(raw, one):
     """The world and physical coordinates of the product of an amplifier."""
     header = fits.Header({"NAXIS": 2, "NAXIS1": 72, "NAXIS2": 40} | raw)
     cards = CardList.parse(header.tostring()).without(placement.is_about_raw_pixels)
-    placement.place(cards, [header], (one,), one.place.shape)
+    placement.correct_cards(cards, [header], (one,), one.place.shape)
     text = "".join(text for _, text in cards)
     return fits.Header.fromstring(text)
 

@@ -16,7 +16,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MALLOC_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
 
-def keep():
+def keep_freed_pages():
     """Let this process keep the pages of the arrays that it frees; other C libraries do nothing."""
     try:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -182,10 +182,10 @@ class DarkFit:
             if count < 2:
                 continue
             highest = values.max(axis=0)
-            others = (values.sum(axis=0) - highest) / (count - 1)
-            variance = self._read_noise**2 + np.maximum(others, self._usual[i])
+            mean_of_others = (values.sum(axis=0) - highest) / (count - 1)
+            variance = self._read_noise**2 + np.maximum(mean_of_others, self._usual[i])
             limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
-            is_hit[self._members[i]] = (values == highest) & (highest - others > limit)
+            is_hit[self._members[i]] = (values == highest) & (highest - mean_of_others > limit)
         is_hit &= is_hit.sum(axis=0, dtype=np.int32) == 1
         return is_hit
 
@@ -204,11 +204,11 @@ class DarkFit:
             Rows and columns of the pixels that stand out.
         """
         values = values.astype(np.float64)
-        kept = np.isfinite(values)
+        is_used = np.isfinite(values)
         if hits is not None:
-            kept &= ~hits
-        values = np.where(kept, values, 0)
-        counts = np.stack([kept[members].sum(axis=0) for members in self._members])
+            is_used &= ~hits
+        values = np.where(is_used, values, 0)
+        counts = np.stack([is_used[members].sum(axis=0) for members in self._members])
         sums = np.stack([values[members].sum(axis=0) for members in self._members])
         with np.errstate(divide="ignore", invalid="ignore"):
             means = np.where(counts > 0, sums / counts, 0.0)
@@ -222,7 +222,7 @@ class DarkFit:
                 light = np.maximum(np.where(has_own_light, model, self._usual[:, None]), 0)
                 variance = self._read_noise**2 + light
             misfit = (np.square(means - model) * counts / variance).sum(axis=0)
-            spread = np.where(kept, np.square(values - means[self._places]), 0)
+            spread = np.where(is_used, np.square(values - means[self._places]), 0)
             scatter = (spread / variance[self._places]).sum(axis=0)
         for name, refined in (
             ("rate", rate), ("rate_error", error), ("offset", offset),

@@ -53,7 +53,7 @@ def deep_columns(pairs):
 
 
 def _deep_parts(flat, is_good):
-    """Return which parts are deep in one flat, (number of parts, nx) bool."""
+    """Return the mask of parts that are deep in one flat, (number of parts, nx) bool."""
     starts = range(0, len(flat), PART_ROWS)
     levels = np.array([column_medians(flat[start : start + PART_ROWS]) for start in starts])
     is_measured = np.array(

@@ -113,7 +113,7 @@ def _write_smooth(flat, out):
 
 
 def _sigma_off_neighbours(pairs, parts):
-    """Return by how many sigma each pixel is off its neighbours; -inf where no flat shows it."""
+    """Return the departure of pixels from their neighbours, sigma; -inf where no flat shows it."""
     total = weights = None
     for flat, error in pairs:
         flat = np.asarray(flat, np.float32)
