@@ -732,9 +732,9 @@ def test_results_and_parameters_are_described_by_nouns():
     ]
     assert len(texts) > 200
     lines = [
-        f"{module.path.name}: {found[0].strip()}"
+        f"{module.path.name}: {question[0].strip()}"
         for module in texts
-        for found in _QUESTION.finditer(module.text)
+        for question in _QUESTION.finditer(module.text)
     ]
     assert lines == []
 
