@@ -108,7 +108,7 @@ def show(options):
     width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
     link = str(page) if page.is_file() else ""
     return terminal.night_text(
-        night, tables, page=link, others=other_nights, width=width, height=height
+        night, tables, page=link, other_nights=other_nights, width=width, height=height
     )
 
 

@@ -375,8 +375,8 @@ def error_line(error):
     if not isinstance(error, OSError):
         return str(error)
     text = error.strerror or str(error)
-    where = "" if error.filename is None else f"{error.filename}: "
-    return f"{where}{text}; {action_of(error)}"
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{text}; {action_of(error)}"
 
 
 def run(work, parse_all, arguments=None):

@@ -155,14 +155,14 @@ def row_medians(rows):
     """
     if not rows.shape[1]:
         return np.full(len(rows), np.nan, rows.dtype)
-    ordered = np.array(rows, order="C")
-    ordered.sort(axis=1)
-    middle = ordered.shape[1] // 2
-    medians = ordered[:, middle].copy()
-    if ordered.shape[1] % 2 == 0:
-        medians += ordered[:, middle - 1]
+    sorted_values = np.array(rows, order="C")
+    sorted_values.sort(axis=1)
+    middle = sorted_values.shape[1] // 2
+    medians = sorted_values[:, middle].copy()
+    if sorted_values.shape[1] % 2 == 0:
+        medians += sorted_values[:, middle - 1]
         medians /= 2
-    medians[np.isnan(ordered[:, -1])] = np.nan
+    medians[np.isnan(sorted_values[:, -1])] = np.nan
     return medians
 
 
@@ -194,11 +194,11 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
             return median(frames, axis=0)
     n = len(frames)
     medians = np.empty(frames.shape[1:], frames.dtype)
-    ordered = np.empty((frames.shape[2], n), frames.dtype)
+    sorted_values = np.empty((frames.shape[2], n), frames.dtype)
     for row, line in enumerate(medians):
-        np.copyto(ordered, frames[:, row].T)
-        ordered.sort(axis=1)
-        np.add(ordered[:, (n - 1) // 2], ordered[:, n // 2], out=line)
+        np.copyto(sorted_values, frames[:, row].T)
+        sorted_values.sort(axis=1)
+        np.add(sorted_values[:, (n - 1) // 2], sorted_values[:, n // 2], out=line)
     medians /= 2
     return medians
 

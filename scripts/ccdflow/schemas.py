@@ -155,10 +155,12 @@ def _are_different(values, is_wanted, _):
 
 def _check_if(is_concerned, check):
     """Return a check of the values that a keyword concerns; all other values pass."""
-    return lambda value, given, schema: not is_concerned(value) or check(value, given, schema)
+    return lambda value, keyword_value, schema: (
+        not is_concerned(value) or check(value, keyword_value, schema)
+    )
 
 
-def _is_always_valid(value, given, schema):
+def _is_always_valid(value, keyword_value, schema):
     """Return True: this key of a schema limits no value."""
     return True
 
@@ -171,31 +173,45 @@ _CHECKS = {
         ("$schema", "title", "description", "default", "then", "else"), _is_always_valid
     ),
     "type": _is_of_type,
-    "enum": lambda value, given, _: any(_is_equal(value, each) for each in given),
-    "const": lambda value, given, _: _is_equal(value, given),
-    "anyOf": lambda value, given, _: any(is_match(value, each) for each in given),
+    "enum": lambda value, keyword_value, _: any(_is_equal(value, each) for each in keyword_value),
+    "const": lambda value, keyword_value, _: _is_equal(value, keyword_value),
+    "anyOf": lambda value, keyword_value, _: any(is_match(value, each) for each in keyword_value),
     "if": _is_of_then_or_else,
-    "minimum": _check_if(_is_number, lambda value, given, _: value >= given),
-    "maximum": _check_if(_is_number, lambda value, given, _: value <= given),
-    "exclusiveMinimum": _check_if(_is_number, lambda value, given, _: value > given),
-    "minLength": _check_if(_is_string, lambda value, given, _: len(value) >= given),
-    "pattern": _check_if(_is_string, lambda value, given, _: re.search(given, value) is not None),
-    "minItems": _check_if(_is_array, lambda value, given, _: len(value) >= given),
-    "maxItems": _check_if(_is_array, lambda value, given, _: len(value) <= given),
+    "minimum": _check_if(_is_number, lambda value, keyword_value, _: value >= keyword_value),
+    "maximum": _check_if(_is_number, lambda value, keyword_value, _: value <= keyword_value),
+    "exclusiveMinimum": _check_if(
+        _is_number, lambda value, keyword_value, _: value > keyword_value
+    ),
+    "minLength": _check_if(_is_string, lambda value, keyword_value, _: len(value) >= keyword_value),
+    "pattern": _check_if(
+        _is_string, lambda value, keyword_value, _: re.search(keyword_value, value) is not None
+    ),
+    "minItems": _check_if(_is_array, lambda value, keyword_value, _: len(value) >= keyword_value),
+    "maxItems": _check_if(_is_array, lambda value, keyword_value, _: len(value) <= keyword_value),
     "items": _check_if(
-        _is_array, lambda value, given, _: all(is_match(each, given) for each in value)
+        _is_array,
+        lambda value, keyword_value, _: all(is_match(each, keyword_value) for each in value),
     ),
     "uniqueItems": _check_if(_is_array, _are_different),
-    "minProperties": _check_if(_is_object, lambda value, given, _: len(value) >= given),
-    "maxProperties": _check_if(_is_object, lambda value, given, _: len(value) <= given),
-    "required": _check_if(_is_object, lambda value, given, _: all(key in value for key in given)),
+    "minProperties": _check_if(
+        _is_object, lambda value, keyword_value, _: len(value) >= keyword_value
+    ),
+    "maxProperties": _check_if(
+        _is_object, lambda value, keyword_value, _: len(value) <= keyword_value
+    ),
+    "required": _check_if(
+        _is_object, lambda value, keyword_value, _: all(key in value for key in keyword_value)
+    ),
     "properties": _check_if(
         _is_object,
-        lambda value, given, _: all(is_match(value[k], given[k]) for k in given if k in value),
+        lambda value, keyword_value, _: all(
+            is_match(value[k], keyword_value[k]) for k in keyword_value if k in value
+        ),
     ),
     "additionalProperties": _check_if(_is_object, _has_only),
     "propertyNames": _check_if(
-        _is_object, lambda value, given, _: all(is_match(key, given) for key in value)
+        _is_object,
+        lambda value, keyword_value, _: all(is_match(key, keyword_value) for key in value),
     ),
 }
 
@@ -221,7 +237,9 @@ def is_match(value, schema):
     """
     if isinstance(schema, bool):
         return schema
-    return all(_CHECKS[keyword](value, given, schema) for keyword, given in schema.items())
+    return all(
+        _CHECKS[keyword](value, keyword_value, schema) for keyword, keyword_value in schema.items()
+    )
 
 
 # -- the words of an error -------------------------------------------------------------------------
@@ -257,21 +275,21 @@ def violation(error, *, file, words):
             remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
         )
     if error.validator == "required":
-        missing = next(key for key in schema["required"] if key not in value)
-        part = schema.get("properties", {}).get(missing, {})
+        missing_key = next(key for key in schema["required"] if key not in value)
+        part = schema.get("properties", {}).get(missing_key, {})
         return UserError(
             "a key is missing",
             file=file,
-            keyword=f"{key_path}.{missing}" if key_path else missing,
+            keyword=f"{key_path}.{missing_key}" if key_path else missing_key,
             allowed=part.get("description"),
-            remedy=f"write a line `{missing}: ...`",
+            remedy=f"write a line `{missing_key}: ...`",
         )
     problem, choices = words.get(schema.get("title")) or (
         "not a valid value",
         allowed_values(schema, error),
     )
-    given = value if isinstance(value, str) else ""
-    close = difflib.get_close_matches(given, list(map(str, schema.get("enum", ()))), n=1)
+    keyword_value = value if isinstance(value, str) else ""
+    close = difflib.get_close_matches(keyword_value, list(map(str, schema.get("enum", ()))), n=1)
     return UserError(
         problem,
         file=file,

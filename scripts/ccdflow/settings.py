@@ -96,11 +96,15 @@ def load_settings(config, *, folders=()):
         For an unknown key or a value that is not allowed, or results inside raw.
     """
     yamltext.check_amount(config, file="--config or --configfile")
-    given = {key: _plain_value(value) for key, value in config.items()}
-    given |= {key: _expanded_folder(key, given[key]) for key in FOLDER_SETTINGS if key in given}
-    given = _with_new_names(given)
-    schemas.check_values(given, CONFIG_SCHEMA, file=CONFIG_FILE)
-    settings = _merged_settings(_schema_defaults(), given)
+    user_settings = {key: _plain_value(value) for key, value in config.items()}
+    user_settings |= {
+        key: _expanded_folder(key, user_settings[key])
+        for key in FOLDER_SETTINGS
+        if key in user_settings
+    }
+    user_settings = _with_new_names(user_settings)
+    schemas.check_values(user_settings, CONFIG_SCHEMA, file=CONFIG_FILE)
+    settings = _merged_settings(_schema_defaults(), user_settings)
     schemas.check_values(settings, CONFIG_SCHEMA, file=CONFIG_FILE)
     _check_folders(settings, (*folders, paths.SET_ASIDE_FOLDER, paths.STATE))
     return settings
@@ -126,28 +130,28 @@ def notices(config):
     ]
 
 
-def _with_new_names(given):
+def _with_new_names(user_settings):
     """Return settings with former names replaced.
 
     A value under a former name wins over the same key under its new name: the configuration file
     has every key, and a former name can only be the user's own.
     """
-    if _FORMER_BATCH_SIZE in given:
-        given = {key: value for key, value in given.items() if key != _FORMER_BATCH_SIZE} | {
-            "frames_per_batch": given[_FORMER_BATCH_SIZE]
-        }
-    if not isinstance(given.get("combine"), dict):
+    if _FORMER_BATCH_SIZE in user_settings:
+        user_settings = {
+            key: value for key, value in user_settings.items() if key != _FORMER_BATCH_SIZE
+        } | {"frames_per_batch": user_settings[_FORMER_BATCH_SIZE]}
+    if not isinstance(user_settings.get("combine"), dict):
         # Not a block: the schema reports the unknown key.
-        return given
-    renamed = {key: value for key, value in given.items() if key != "combine"}
-    blocks = {"bias": dict(given["combine"])}
+        return user_settings
+    new_settings = {key: value for key, value in user_settings.items() if key != "combine"}
+    blocks = {"bias": dict(user_settings["combine"])}
     if "memory" in blocks["bias"]:
         blocks["limits"] = {"combine_memory": blocks["bias"].pop("memory")}
     for name, block in blocks.items():
-        block_before = given.get(name, {})
+        block_before = user_settings.get(name, {})
         if isinstance(block_before, dict):
-            renamed[name] = {**block_before, **block}
-    return renamed
+            new_settings[name] = {**block_before, **block}
+    return new_settings
 
 
 def _plain_value(value, *, nested=False):
@@ -179,10 +183,10 @@ def _expanded_folder(name, value):
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
 
 
-def _merged_settings(defaults, given):
+def _merged_settings(defaults, user_settings):
     """Return a copy of the defaults with the values given in their places, block by block."""
     merged = copy.deepcopy(defaults)
-    for key, value in given.items():
+    for key, value in user_settings.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = _merged_settings(merged[key], value)
         else:

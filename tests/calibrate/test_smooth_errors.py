@@ -100,7 +100,7 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     np.testing.assert_allclose(smooth[kept], truth[kept], atol=1e-9)
     assert np.isfinite(smooth).all()
     some = np.random.default_rng(1).integers(0, truth.size, 500)
-    at = light.at(*np.divmod(some, truth.shape[1]))
+    at = light.light_at(*np.divmod(some, truth.shape[1]))
     np.testing.assert_allclose(at, smooth.reshape(-1)[some])
     for start, stop in ((0, 10), (149, 301), (14_900, 15_200), (26_990, 27_000)):
         np.testing.assert_array_equal(

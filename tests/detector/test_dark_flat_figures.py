@@ -216,7 +216,7 @@ def test_darks_of_another_temperature_or_saturated_are_left_out():
     selection = select_darks(
         stats,
         temperatures=[-100.0, -100.2, -97.0, np.nan, -100.1, -100.0],
-        lost=[LostPart(part) for part in (0, 0, 0, 0, 0.4, 0)],
+        lost_parts=[LostPart(part) for part in (0, 0, 0, 0, 0.4, 0)],
     )
     assert selection.kept == (0, 1, 3, 5)
     assert [out.figure for out in selection.left_out] == ["temperature", "saturated fraction"]
@@ -247,7 +247,7 @@ def test_darks_of_two_levels_have_no_common_level():
 
 def test_all_saturated_leaves_none():
     stats = dark_statistics(darks(truth(), 2))
-    selection = select_darks(stats, lost=[LostPart(1.0)] * 2)
+    selection = select_darks(stats, lost_parts=[LostPart(1.0)] * 2)
     assert not selection.agrees
     assert selection.kept == ()
     assert selection.reason.startswith("no frame is left (the first: its saturated fraction is 1")

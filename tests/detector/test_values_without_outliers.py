@@ -48,9 +48,9 @@ def test_moments_are_those_of_the_values_within_five_sigma(image):
 @every_image
 def test_an_image_without_outliers_has_the_same_numbers(image):
     clean = without_outliers(image)
-    assert clean.good.sum() == clipped_moments(image).count
-    assert clean.level == float(np.mean(image[clean.good], dtype=np.float64))
-    expected = np.where(clean.good, image - np.asarray(clean.level, image.dtype), 0)
+    assert clean.is_good.sum() == clipped_moments(image).count
+    assert clean.level == float(np.mean(image[clean.is_good], dtype=np.float64))
+    expected = np.where(clean.is_good, image - np.asarray(clean.level, image.dtype), 0)
     assert clean.values.dtype == expected.dtype
     assert np.array_equal(clean.values, expected)
 

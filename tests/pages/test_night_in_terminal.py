@@ -230,7 +230,7 @@ def test_of_many_other_nights_the_last_are_named():
 
 
 def text_of_page(others):
-    return terminal.night_text("2020-01-01", terminal.Tables(FRAMES), page="p", others=others)
+    return terminal.night_text("2020-01-01", terminal.Tables(FRAMES), page="p", other_nights=others)
 
 
 @pytest.mark.parametrize(

@@ -731,6 +731,36 @@ def test_no_docstring_and_no_comment_begins_with_what(folder):
     assert lines == []
 
 
+# Packages of the library whose docstrings name the content: "the mask of", "the number of".
+_WITHOUT_QUESTIONS = (
+    "calibrate", "camera", "combine", "detector", "files", "frame", "pages", "simulate"
+)  # fmt: skip
+_QUESTION = re.compile(
+    r"""^ +(?:\"{3}(?:Return|Yield) (?:by )?(?:how|which|why)\b"""
+    r"""|(?:How (?:far|many|much)|Why|Which|By how|On which)\b).*""",
+    re.MULTILINE,
+)
+
+
+def test_results_and_parameters_are_described_by_nouns():
+    """Return the mask of the pixels, not "which pixels"; the number, not "how many"."""
+    assert _QUESTION.search('    """Return how many rows it has."""')
+    assert _QUESTION.search("        How many rows it has.")
+    texts = [
+        module
+        for module in modules()
+        if module.path.relative_to(SCRIPTS).parts[1:2]
+        and module.path.relative_to(SCRIPTS).parts[1] in _WITHOUT_QUESTIONS
+    ]
+    assert len(texts) > 200
+    lines = [
+        f"{module.path.name}: {question[0].strip()}"
+        for module in texts
+        for question in _QUESTION.finditer(module.text)
+    ]
+    assert lines == []
+
+
 def own_nodes(node):
     """Yield the syntax trees below a function, without those of functions within it."""
     left = [*node.body]

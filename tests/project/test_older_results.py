@@ -14,7 +14,7 @@ PLACES = [
     ("daily.py", "_STATUS_NOW ="),
     ("night.py", 'if any("calibrated" not in row'),
     ("ccdflow/commandline.py", "if value is None and old_form"),
-    ("ccdflow/settings.py", "_FORMER_FRAMES ="),
+    ("ccdflow/settings.py", "_FORMER_BATCH_SIZE ="),
     ("ccdflow/files/checksum.py", "return content.partition"),
     ("ccdflow/kinds/masters/bias.py", "_CLIPPED_BY_MAD ="),
     ("ccdflow/kinds/reporting/calibrated_pictures.py", "starts = {name:"),

@@ -66,7 +66,7 @@ class Calibrated:
     unit : str
         'electron', 'adu', or the unit of the frame.
     content : str
-        Checksums of the product, see `ccdflow.files.checksum.content_checksum`.
+        Checksums of the product, see `ccdflow.files.checksum.product_checksum`.
     uncertain : str
         The reason for a missing uncertainty that was requested; otherwise ''.
     """
@@ -190,7 +190,7 @@ def calibrate_file(
     return Calibrated(
         tuple(image.figures for image in images),
         images[0].work.unit,
-        checksum.content_checksum(images[0].planes["image"].words, headers),
+        checksum.product_checksum(images[0].planes["image"].words, headers),
         reason,
     )
 

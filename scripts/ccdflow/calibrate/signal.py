@@ -289,11 +289,11 @@ def _sums_at_ends(image):
     """Return the sums of 3 x 3 pixels in the first and the last column, (2, k)."""
     width = image.shape[1]
     columns = image.T[[0, -1, min(1, width - 1), max(-2, -width)]]
-    before, here, after = columns[:, :-2], columns[:, 1:-1], columns[:, 2:]
-    sums = before[:2] + here[:2]
-    sums += after[:2]
+    left, middle, right = columns[:, :-2], columns[:, 1:-1], columns[:, 2:]
+    sums = left[:2] + middle[:2]
+    sums += right[:2]
     sums *= 2
-    for column in (before, here, after):
+    for column in (left, middle, right):
         sums += column[2:]
     return sums
 

@@ -44,7 +44,7 @@ class _Claim:
     text : str
         The card's value; '' for a time that is shown in ``form``.
     uncertainty : datetime.timedelta
-        How far off the time may be.
+        Largest distance of the time that is no contradiction.
     form : str
         Of `datetime.datetime.strftime`.
     is_clock : bool
@@ -64,7 +64,7 @@ class _Claim:
         return self.text or f"{self.time:{self.form}}"
 
     def difference_from(self, time):
-        """Return how far it is from a time, at least 0: of a time of day the nearest one."""
+        """Return the distance from a time, at least 0: of a time of day the nearest one."""
         difference = self.time - time
         return abs((difference + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else difference)
 
@@ -137,7 +137,7 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     keywords : tuple of str
         The cards that it is from.
     tolerance : datetime.timedelta
-        How far off another card's time may be.
+        Largest distance of another card's time that is no contradiction.
     """
     system = time_system(reader)
     read_stamp = stamp_reader(system)

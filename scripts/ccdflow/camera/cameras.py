@@ -100,9 +100,9 @@ class Camera:
     dark_rate : float or None
         Electrons a second in a pixel, if it is known.
     ageing : tuple of (str, float)
-        By how much a master departs from the truth for each day between, by its kind.
+        Departure of a master from the truth for each day between, by its kind.
     warming : tuple of (str, float)
-        By how much a bias or flat departs from the truth for each degree between, by its kind.
+        Departure of a bias or flat from the truth for each degree between, by its kind.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Camera:
         return max((epoch for epoch in self.epochs if epoch <= night), default="")
 
     def sizes_met(self, headers):
-        """Return how many numbers of `size` an image of the file has; -1 where none has all."""
+        """Return the number of values of `size` that an image has; -1 where none has all."""
         count = -1
         for index in image_hdus(headers):
             shape = array_shape(headers[index])[::-1]

@@ -95,7 +95,7 @@ class FrameFacts(NamedTuple):
     type : str
         bias, dark, flat, science, arc or other; '' where nobody knows the image type.
     reason : str
-        Why `type` is '', for the inventory; else ''.
+        Reason for which `type` is '', for the inventory; else ''.
     object, filter, grism : str
     optics : str
         Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
@@ -115,9 +115,9 @@ class FrameFacts(NamedTuple):
         YYYY-MM-DD of the evening, else the folder's name, else ''.
     readmode, window : str
     part : str
-        Which part of which detector the images are of, as the cards of `PART` have it.
+        Detector and part of it that the images are of, as the cards of `PART` have it.
     setting : str
-        Which device took it and with which setting, see `ccdflow.camera.identity.setting_of`.
+        Device and setting that took it, see `ccdflow.camera.identity.setting_of`.
     set_temperature, temperature : float or None
         Set point of the cooler, and the sensor's own; degrees C, whichever the header has.
     warnings : tuple of str

@@ -83,8 +83,8 @@ class Amplifier:
 
         A value whose name is unknown is left out: another version wrote it.
         """
-        known = {each.name for each in fields(cls)} | {"flip"}
-        values = {name: value for name, value in canonical.items() if name in known}
+        field_names = {each.name for each in fields(cls)} | {"flip"}
+        values = {name: value for name, value in canonical.items() if name in field_names}
         flip_x, flip_y = values.pop("flip")
         return cls(
             data=Region.from_fits(values.pop("data")),

@@ -140,7 +140,7 @@ class Region:
         return slice(self.x0, self.x1)
 
     def has_rows(self, rows):
-        """Return which rows of an array it has.
+        """Return its rows of an array.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ class CombineRecipe:
     Attributes
     ----------
     method : {'average', 'median'}
-        How the remaining values are combined.
+        Combination of the remaining values.
     clip : float or None
         Values further than `clip` sigma from the centre are rejected; None rejects nothing. The
         default is the astropy CCD guide's.

@@ -84,7 +84,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
 
 
 def _are_within(values, mean, limit):
-    """Return which values are within a limit of their mean, (n,) bool."""
+    """Return the mask, (n,) bool, of the values within a limit of their mean."""
     is_within = np.empty(len(values), bool)
     buffer = np.empty(min(len(values), _VALUES_AT_ONCE), values.dtype)
     for first in range(0, len(values), _VALUES_AT_ONCE):

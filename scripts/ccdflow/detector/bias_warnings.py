@@ -100,21 +100,21 @@ def warnings_on_bias(figures, recipe):
     list of str
     """
     sentences = []
-    measured, predicted = figures["combined_noise"], figures["predicted_noise"]
+    measured_noise, predicted_noise = figures["combined_noise"], figures["predicted_noise"]
     frame_noise = max(figures["read_noise"], DIGITAL_NOISE)
-    excess = measured - predicted
+    excess = measured_noise - predicted_noise
     if figures["disagreement"] > _FRAME_DIFFERENCE * frame_noise:
         sentences.append(
             f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
             f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
             " them"
         )
-    if predicted > 0 and excess > max(
-        _EXCESS_NOISE * predicted, CLIP_SIGMA * figures["combined_noise_error"]
+    if predicted_noise > 0 and excess > max(
+        _EXCESS_NOISE * predicted_noise, CLIP_SIGMA * figures["combined_noise_error"]
     ):
         sentences.append(
-            f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
-            f" {predicted:.3g} adu that the read noise predicts"
+            f"its noise is {measured_noise:.3g} adu, {100 * excess / predicted_noise:.0f} % more"
+            f" than the {predicted_noise:.3g} adu that the read noise predicts"
         )
     if figures["cut_off"]:
         sentences.append(

@@ -113,20 +113,20 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     for amplifier in (noise or dark.noise).amplifiers:
         part = amplifier.region.slices
         flags, values, errors = mask[part], dark.image[part], dark.uncertainty[part]
-        good = (flags & ~_OWN_BITS) == 0
-        if not good.any():
+        is_good = (flags & ~_OWN_BITS) == 0
+        if not is_good.any():
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
         # A hot pixel's noise is mostly that of its own light: that of the pixels around it counts.
-        middle, noise_of_usual = median(values[good]), median(errors[good])
+        middle, noise_of_usual = median(values[is_good]), median(errors[is_good])
         rows, columns = _pixels_above(values, middle, np.maximum(limit, HOT_SIGMA * noise_of_usual))
         if not rows.size:
             continue
-        around, error = (
+        surroundings, error = (
             np.maximum(surrounding_medians_of_pixels(plane, rows, columns, usual=usual), usual)
             for plane, usual in ((values, middle), (errors, noise_of_usual))
         )
-        is_hot = values[rows, columns] - around >= np.maximum(limit, HOT_SIGMA * error)
+        is_hot = values[rows, columns] - surroundings >= np.maximum(limit, HOT_SIGMA * error)
         flags[rows[is_hot], columns[is_hot]] |= HOT
     return mask
 
@@ -286,8 +286,8 @@ def _level_error(amplifier, rows, level):
     pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
     variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
-    common = amplifier.factor * amplifier.level_noise
-    return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common))
+    common_noise = amplifier.factor * amplifier.level_noise
+    return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common_noise))
 
 
 def is_drifting(levels, hours, *, error):
@@ -348,10 +348,10 @@ def _high_rate(rates):
     return float(np.percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
 
 
-def _glow_and_error(values, good, per_second):
+def _glow_and_error(values, is_good, per_second):
     """Return the part of the dark rate that varies over the amplifier, with its error."""
     ny, nx = values.shape
-    if min(ny, nx) < COARSE_BOXES or not good.any():
+    if min(ny, nx) < COARSE_BOXES or not is_good.any():
         return UNKNOWN_FIGURE
     edges = np.arange(COARSE_BOXES + 1) * ny // COARSE_BOXES
     columns = np.arange(COARSE_BOXES) * nx // COARSE_BOXES
@@ -362,9 +362,9 @@ def _glow_and_error(values, good, per_second):
         return np.add.reduceat(rows, columns, axis=1)
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        count = sums(good, np.int64)
-        means = sums(np.where(good, values, 0), np.float64) / count
-    noise = clipped_moments(values[good]).sigma
+        count = sums(is_good, np.int64)
+        means = sums(np.where(is_good, values, 0), np.float64) / count
+    noise = clipped_moments(values[is_good]).sigma
     fewest = count[count > 0].min()
     error = noise / math.sqrt(fewest)
     excess = float(np.nanmax(means) - np.nanmedian(means))

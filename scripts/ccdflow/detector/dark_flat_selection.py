@@ -52,7 +52,7 @@ class DarkThresholds(Thresholds):
     saturated: float = 0.01
 
 
-def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
+def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
     """Choose the darks of a group to combine.
 
     A light leak shows in the level and coarse structure; another detector or mode shows in the
@@ -64,7 +64,7 @@ def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
         One for each dark of the group.
     temperatures : sequence of float, optional
         Detector temperatures, degrees; NaN for an unknown one, which is not judged.
-    lost : sequence of ccdflow.detector.lost_pixels.LostPart, optional
+    lost_parts : sequence of ccdflow.detector.lost_pixels.LostPart, optional
         The part of the pixels of each that has no value.
     thresholds : DarkThresholds, optional
         The defaults if not given.
@@ -80,7 +80,7 @@ def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
     """
     check_has_frames(stats)
     limits = thresholds or DarkThresholds()
-    first = _lost_outliers(lost, limits.saturated)
+    first = _lost_outliers(lost_parts, limits.saturated)
     first += _temperature_outliers(temperatures, limits.temperature)
     return _select_within_limits(
         first,
@@ -106,10 +106,10 @@ def _dark_figures(stats, limits):
             yield figure
 
 
-def _lost_outliers(lost, limit):
+def _lost_outliers(lost_parts, limit):
     """Return the frames in which more than a part of the pixels has no value."""
     left_out = []
-    for index, each in enumerate(lost):
+    for index, each in enumerate(lost_parts):
         if each.part > limit:
             text = f"its {each.figure} is {each.part:.6g}, above the limit of {limit:.6g}"
             left_out.append(LeftOut(index, each.figure, float(each.part), float(limit), text))
@@ -309,7 +309,7 @@ def _rms_of_boxes(deviations):
 
 
 def _depth_of_darkest_box(deviations):
-    """Return how far the darkest box of each flat is below the group's, (n,)."""
+    """Return the depth of the darkest box of each flat below the group's, (n,)."""
     # A bright box is a star of the twilight, which clipping leaves out.
     return -deviations.min(axis=1)
 

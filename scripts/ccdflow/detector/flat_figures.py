@@ -369,14 +369,14 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     return squares, photons, np.full(squares.shape, fixed_variance)
 
 
-def gain_differs(gain, measured, error):
+def gain_differs(gain, measured_gain, error):
     """Return whether a measured gain is not that of the profile or header.
 
     Parameters
     ----------
     gain : float
         Of the profile or header, electrons per adu.
-    measured, error : float
+    measured_gain, error : float
         The measured gain and its standard error; NaN where unknown.
 
     Returns
@@ -390,7 +390,7 @@ def gain_differs(gain, measured, error):
     >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
     (False, False)
     """
-    difference = abs(measured - gain)
+    difference = abs(measured_gain - gain)
     return difference > GAIN_TOLERANCE * gain and difference > _GAIN_SIGMAS * error
 
 

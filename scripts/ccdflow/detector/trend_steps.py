@@ -195,12 +195,12 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     series = _Nights(days[indices], values[indices], errors[indices], floor)
-    steps = [series.event(judged) for judged in series.cut(limit, least)]
+    steps = [series.event(judged) for judged in series.find_cuts(limit, least)]
     return [_event_of_all_nights(event, indices, values, series.scatter) for event in steps]
 
 
 def _has_company(values, errors, floor):
-    """Return which values do not stand alone: most nights before, after or about them are alike."""
+    """Return the mask of values that most nights before, after or about them confirm."""
     limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(
         np.maximum(_scatter_at_each_night(values), floor), errors
     )
@@ -356,7 +356,7 @@ class _Nights:
         self.weights = 1 / np.maximum(variance_between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
-    def cut(self, limit, least):
+    def find_cuts(self, limit, least):
         """Return the `_JudgedCut` of each step, by night.
 
         The largest step is tried first. Errors are those of what it leaves: a walk at random is
@@ -384,7 +384,7 @@ class _Nights:
         return self._settle_steps(cuts, limit, least)
 
     def _settle_steps(self, cuts, limit, least):
-        """Return the steps of `cut`, each dated again between its neighbours, and judged."""
+        """Return the steps of `find_cuts`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
             other_cuts = [other_cut for other_cut in cuts if other_cut != cut]
             cuts = sorted({*other_cuts, self._date_cut(cut, other_cuts)})

@@ -137,7 +137,7 @@ def has_card(header, keyword):
 
 
 def count_of(header, keyword):
-    """Return how many cards of a keyword a header has.
+    """Return the number of cards of a keyword in a header.
 
     Parameters
     ----------
@@ -266,10 +266,10 @@ _USUAL_CARD = re.compile(
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""
-    usual = _USUAL_CARD.fullmatch(text) if text[8:10] == "= " else None
-    if usual:
-        whole, number, value, comment = usual.groups()
-        value = int(whole) if whole else float(number) if number else value.strip()
+    match = _USUAL_CARD.fullmatch(text) if text[8:10] == "= " else None
+    if match:
+        integer, number, value, comment = match.groups()
+        value = int(integer) if integer else float(number) if number else value.strip()
         return Content(keyword, value, (comment or "").rstrip()) if value != "" else None
     card = Card.fromstring(text)
     if text[8:10] != "= ":

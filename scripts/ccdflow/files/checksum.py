@@ -103,7 +103,7 @@ def headers_among(parts):
     return [part for part in parts if isinstance(part, bytes) and part.startswith(_BEGINNINGS)]
 
 
-def content_checksum(datasum, headers):
+def product_checksum(datasum, headers):
     """Return the checksum of a FITS product's content as its record has it.
 
     That is the DATASUM of its first image and the CRC-32 of all headers. These have the sums of all

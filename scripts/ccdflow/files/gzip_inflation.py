@@ -197,10 +197,10 @@ def fill(file, buffer):
     -------
     int
     """
-    filled = 0
-    while filled < len(buffer):
-        count = file.readinto(buffer[filled:])
+    n_filled = 0
+    while n_filled < len(buffer):
+        count = file.readinto(buffer[n_filled:])
         if not count:
             break
-        filled += count
-    return filled
+        n_filled += count
+    return n_filled

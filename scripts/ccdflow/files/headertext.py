@@ -103,16 +103,18 @@ class CardList:
         """Take out all cards of a keyword."""
         self._cards = [card for card in self._cards if card[0] != keyword]
 
-    def rename(self, old, new):
+    def rename(self, old_keyword, new_keyword):
         """Give the cards of a keyword another keyword, of up to eight characters.
 
         Parameters
         ----------
-        old, new : str
+        old_keyword, new_keyword : str
             Keywords; the new one has up to eight characters.
         """
         self._cards = [
-            (new, f"{new:<8}{text[8:]}") if keyword == old else (keyword, text)
+            (new_keyword, f"{new_keyword:<8}{text[8:]}")
+            if keyword == old_keyword
+            else (keyword, text)
             for keyword, text in self._cards
         ]
 

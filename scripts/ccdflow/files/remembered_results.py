@@ -58,8 +58,8 @@ class Remembered:
             answer = answers.get(pick(texts))
             if answer is not None:
                 return answer[0]
-        result, seen = _result_and_places(function, headers)
-        self._keep(key, seen, texts, result)
+        result, positions_read = _result_and_places(function, headers)
+        self._keep(key, positions_read, texts, result)
         return result
 
     def _keep(self, key, positions, texts, result):
@@ -110,11 +110,11 @@ def _result_and_places(function, headers):
         positions_of_headers = [header.seen for header in headers]
         for header in headers:
             header.seen = None
-    seen, first = set(), 0
+    positions_read, first = set(), 0
     for length, positions in zip(lengths, positions_of_headers, strict=True):
-        seen.update(first + position for position in positions)
+        positions_read.update(first + position for position in positions)
         first += length
-    return result, frozenset(seen)
+    return result, frozenset(positions_read)
 
 
 def compute_at_once(name, function, headers):

@@ -70,13 +70,13 @@ class RowStream:
 
     def _skip(self, size, buffer):
         """Read some bytes and drop them; return their number, less at the end of the file."""
-        skipped = 0
-        while skipped < size:
-            filled = self._fill(buffer[: min(size - skipped, len(buffer))])
-            skipped += filled
-            if not filled:
+        n_skipped = 0
+        while n_skipped < size:
+            n_read = self._fill(buffer[: min(size - n_skipped, len(buffer))])
+            n_skipped += n_read
+            if not n_read:
                 break
-        return skipped
+        return n_skipped
 
     def _fill(self, view):
         """Fill a buffer with the next bytes; return their number."""

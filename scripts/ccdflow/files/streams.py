@@ -30,7 +30,7 @@ class Slices:
     name : str
         The name that errors carry.
     packing : str
-        How the file is packed; named in errors.
+        Name of the packing, for errors.
     magic : bytes
         The first bytes of each stream.
     """

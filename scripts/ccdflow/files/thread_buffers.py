@@ -49,8 +49,8 @@ def lend_buffers(buffers):
 
     They are a dict, empty at first, that no two threads use at a time.
     """
-    own, _BUFFERS.memory_by_use = _BUFFERS.memory_by_use, buffers
+    thread_memory, _BUFFERS.memory_by_use = _BUFFERS.memory_by_use, buffers
     try:
         yield
     finally:
-        _BUFFERS.memory_by_use = own
+        _BUFFERS.memory_by_use = thread_memory

@@ -52,7 +52,7 @@ class ConverterEnd:
         return min([np.inf if self.least is None else self.least, *(v for _, v in self.parts)])
 
     def full_pixels(self, values, y0, x0):
-        """Return which reduced pixels are at the end of the converter.
+        """Return the mask of the reduced pixels at the end of the converter.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class FullPixels:
 
 
 def _are_full(stored, offset, top):
-    """Return which stored pixels have the highest value."""
+    """Return the mask of the stored pixels with the highest value."""
     if stored.dtype.kind not in "iu":
         with np.errstate(invalid="ignore"):
             return stored >= stored.dtype.type(top)

@@ -76,7 +76,7 @@ def sampling_steps(data):
 
 
 def count_not_finite(stored):
-    """Return how many stored pixels, of any shape, are NaN or infinite: none of whole numbers."""
+    """Return the number of stored pixels, of any shape, that are NaN or infinite; 0 of integers."""
     return int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
 
 

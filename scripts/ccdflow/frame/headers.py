@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import partial
+from typing import NamedTuple
 
 from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
@@ -35,7 +36,25 @@ _OWN_CARDS = re.compile(
 )
 
 
-def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
+class ProductOrigin(NamedTuple):
+    """The raw file of a reduced frame, and the keys in its header.
+
+    Attributes
+    ----------
+    file : str
+        The raw file, relative to the raw folder.
+    fingerprint : str
+        CRC-32 and length of the raw FITS file.
+    key : str
+        Digest of all that the product depends on.
+    """
+
+    file: str
+    fingerprint: str
+    key: str
+
+
+def product_parts(layout, geometry, recipe, reduced, origin):
     """Return the header and data units of a reduced frame, in the order of the file.
 
     Parameters
@@ -45,26 +64,22 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
-    file : str
-        The raw file, relative to the raw folder.
-    fingerprint, key : str
-        Keys of the raw content, and of the product.
+    origin : ProductOrigin
 
     Returns
     -------
     list of bytes-like
         For `ccdflow.files.atomic_write.write_whole`.
     """
-    origin = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
     images_of_product = product_images(geometry, recipe)
     if images_of_product[0].hdu:
         primary = _cards_to_keep(layout.texts[0])
-        _write_history(primary, geometry, recipe, reduced, **origin)
+        _write_history(primary, geometry, recipe, reduced, origin)
         parts.append(hdu_header(primary, None, 0, primary=True))
     for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if not parts:
-            first = first_header(layout, geometry, recipe, reduced, **origin)
+            first = first_header(layout, geometry, recipe, reduced, origin)
             parts += [first, *_data_unit(image)]
             continue
         cards = _cards_to_keep(layout.texts[product_image.raw_hdu])
@@ -77,12 +92,12 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     return parts
 
 
-def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
+def first_header(layout, geometry, recipe, reduced, origin):
     """Return the bytes of the primary header of a product whose first image is in it.
 
     Parameters
     ----------
-    layout, geometry, recipe, reduced, file, fingerprint, key
+    layout, geometry, recipe, reduced, origin
         See `product_parts`.
 
     Returns
@@ -91,7 +106,7 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     """
     product_image, image = product_images(geometry, recipe)[0], reduced.images[0]
     cards = _common_cards(layout, product_image.amplifiers)
-    _write_history(cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key)
+    _write_history(cards, geometry, recipe, reduced, origin)
     _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
     return hdu_header(cards, image.data, image.words, primary=True)
 
@@ -179,7 +194,7 @@ def _common_cards(layout, amplifiers):
 # -- cards of the reduction ------------------------------------------------------------------------
 
 
-def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
+def _write_history(cards, geometry, recipe, reduced, origin):
     """Write the versions, the raw file and the recipe of a reduced frame.
 
     Parameters
@@ -188,18 +203,13 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
-    file : str
-        The raw file, relative to the raw folder.
-    fingerprint : str
-        CRC-32 and length of the raw FITS file.
-    key : str
-        Digest of all that the product depends on.
+    origin : ProductOrigin
     """
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("RAWFILE", printable_text(file))
-    cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
-    cards.set("CCDFKEY", key, "hash of everything the product depends on")
+    cards.set("RAWFILE", printable_text(origin.file))
+    cards.set("RAWFP", origin.fingerprint, "CRC-32 and length of the raw FITS file")
+    cards.set("CCDFKEY", origin.key, "hash of everything the product depends on")
     cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
     if not any(reduced.overscans.values()):
         return

@@ -41,7 +41,7 @@ def noise_of_neighbours(*series, least_sigma=0.0):
 
 
 def _are_inliers(values, least_sigma):
-    """Return which values are finite and no outliers, in the shape of the values."""
+    """Return the mask of finite values that are no outliers, in the shape of the values."""
     is_finite = np.isfinite(values)
     if not is_finite.any():
         return is_finite

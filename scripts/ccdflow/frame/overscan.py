@@ -291,7 +291,7 @@ def smooth_levels(levels, recipe):
 
 
 def _are_outliers(residuals, is_good, sigma):
-    """Return which residuals are farther than sigma standard deviations from their median."""
+    """Return the mask of residuals farther than sigma standard deviations from their median."""
     centre, spread = np.median(residuals[is_good]), np.std(residuals[is_good])
     with np.errstate(invalid="ignore"):
         return np.abs(residuals - centre) > sigma * spread

@@ -95,13 +95,13 @@ def _flag_bleeding(mask, pixels, column, end, direction):
             else (max(row - _ROWS_AT_ONCE + 1, 0), row + 1)
         )
         block = pixels(low, high)[::direction]
-        around = block[:, sides].max(axis=1)
+        side_values = block[:, sides].max(axis=1)
         scatter = (
             MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::_SCATTER_STEP], axis=1))) / 2**0.5
         )
         with np.errstate(invalid="ignore"):
             is_over = ~(
-                block[:, column] - around > _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
+                block[:, column] - side_values > _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
             )
         length = int(np.argmax(is_over)) if is_over.any() else len(is_over)
         rows = row + direction * np.arange(length)

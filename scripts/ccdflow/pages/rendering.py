@@ -244,8 +244,8 @@ def breakable(text):
 
     A `NamedFile` has its file on hovering, and a link to it.
     """
-    words = "–" if text in _EMPTY_CELLS else signs(visible(text))
-    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", words)
+    cell = "–" if text in _EMPTY_CELLS else signs(visible(text))
+    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", cell)
     words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
     if not isinstance(text, NamedFile):
         return words

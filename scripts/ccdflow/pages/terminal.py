@@ -41,7 +41,7 @@ class Tables:
     steps: list[dict[str, str]] = ()
 
 
-def night_text(night, tables, *, page="", others=(), width=80, height=None):
+def night_text(night, tables, *, page="", other_nights=(), width=80, height=None):
     """Return the lines on a night for a terminal.
 
     Parameters
@@ -51,7 +51,7 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         Of this night alone.
     page : str, optional
         Path of the night's page, for the last line.
-    others : sequence of str, optional
+    other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int
         Width of the terminal in columns, at which lines are cut. Old terminals have the default.
@@ -86,7 +86,9 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
     ]
     # The prompt takes a line of the screen, and the page's line is not cut.
     last_lines = [f"{'page':{_LABEL_WIDTH}}{page}"] if page else []
-    last_lines += [f"{'others':{_LABEL_WIDTH}}{_other_nights(others)}"] if others else []
+    last_lines += (
+        [f"{'others':{_LABEL_WIDTH}}{_other_nights(other_nights)}"] if other_nights else []
+    )
     n_lines = len(first_lines) + sum(-(-len(line) // width) for line in last_lines) + 1
     blocks, gap = _blocks_that_fit(
         blocks, None if height is None else height - n_lines, bool(last_lines)

@@ -64,7 +64,7 @@ class Record:
         Size, mtime and ctime in ns of the product's file.
     content : str
         DATASUM of a FITS product's first image and CRC-32 of its headers, see
-        `ccdflow.files.checksum.content_checksum`; CRC-32 of any other file.
+        `ccdflow.files.checksum.product_checksum`; CRC-32 of any other file.
     basis : mapping of str to object
         The parts of the key, which show why a product is made again.
     data : mapping of str to object

@@ -70,8 +70,8 @@ _GUIDE_DARKS = (
     (24, "DARK", "dark", "i'", 7.0, "13:46:51"),
     (25, "DARK", "dark", "i'", 7.0, "13:48:30"),
 )
-# Of each hundred frames of an archive's night: the number before which a row ends, IMAGETYP,
-# OBJECT, EXPTIME (s).
+# Each hundred frames of an archive's night: the number before which a row ends, IMAGETYP, OBJECT,
+# EXPTIME (s).
 _ARCHIVE_FRAMES = (
     (10, "BIAS", "bias", 0.0),
     (20, "FLATFIELD", "flat_g", 7.0),

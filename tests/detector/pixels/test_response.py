@@ -108,7 +108,7 @@ def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     is_low[low] = False
     assert is_low.sum() <= 4
     # Taken for noise of each night, it makes good pixels bad.
-    naive = dead_pixels([replace(one, weak=replace(one.weak, own=1.0)) for one in seen])
+    naive = dead_pixels([replace(one, weak=replace(one.weak, noise_share=1.0)) for one in seen])
     naive[low] = False
     assert naive.sum() > 20
 

@@ -31,7 +31,7 @@ WRITERS = {
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),
     "frame/placement.py": ("_place_world",),
     "calibrate/calibrated_header.py": ("primary_cards",),
-    "calibrate/blocks.py": ("_why_uncertain", "plane", "header"),
+    "calibrate/blocks.py": ("_reason_for_no_uncertainty", "plane", "header"),
     "kinds/calibrating/calibration.py": ("reasons", "unneeded_steps"),
     "kinds/calibrating/shutter_correction.py": ("why_not",),
     "kinds/matching/match_sentences.py": ("lag_words", "remark_on_scale", "warmer_words"),

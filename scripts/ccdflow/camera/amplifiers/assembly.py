@@ -259,7 +259,7 @@ def _other_keywords(drafts):
 
 
 def _chip_count(headers, drafts):
-    """Return how many chips the frame's HDUs name: CCDSEC is about one chip only."""
+    """Return the number of chips that the frame's HDUs name: CCDSEC is about one chip only."""
     names = {
         card_value(headers[draft.hdu], keyword)
         for draft in drafts

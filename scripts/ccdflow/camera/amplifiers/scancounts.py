@@ -102,7 +102,7 @@ def drafts_from_outputs(reader, position, images, detector):
     ----------
     reader : HduReader
     position, images : int
-        Which of how many images this is.
+        Number of this image, and of all images.
     detector : tuple of (str, DirectedSection)
 
     Returns
@@ -160,7 +160,7 @@ def _side_by_side(reader, numbers, amplifiers, section):
     numbers : tuple of int
         Columns at the left and right, rows below and above.
     amplifiers : int
-        How many share each row.
+        Number of amplifiers that share each row.
     section : ccdflow.camera.sections.Region or None
         TRIMSEC or DATASEC, which must agree.
     """
@@ -334,12 +334,12 @@ def _check_output(reader, output, data):
     """Raise `FrameError` where an output's counts do not add up to its data."""
     by, bx = reader.binning
     ny, nx = data.shape
-    stated = [as_integer(reader.value(output + key)) for key in ("NX", "NY")]
-    if stated[0] not in (nx, nx * bx) or stated[1] not in (ny, ny * by, None):
+    output_size = [as_integer(reader.value(output + key)) for key in ("NX", "NY")]
+    if output_size[0] not in (nx, nx * bx) or output_size[1] not in (ny, ny * by, None):
         raise reader.contradiction(
             "prescan, valid pixels and overscan do not add up to the frame",
             f"{output}NX, NY",
-            stated,
+            output_size,
             f"{nx}, {ny}",
         )
 

@@ -47,6 +47,32 @@ class _CardOnStrip(NamedTuple):
     is_sure: bool = True
 
 
+class _CheckedStrip(NamedTuple):
+    """A strip of overscan and the axis across it.
+
+    Attributes
+    ----------
+    region : ccdflow.camera.sections.Region
+    axis : {0, 1}
+        0 for a strip left or right of the data, 1 for one below or above.
+    length : int
+        Columns (axis 0) or rows of the frame.
+    factor : int
+        Binning along the axis.
+    shape : (int, int)
+        Of the frame: (ny, nx).
+    profile_size : (int or None, int or None)
+        NAXIS1, NAXIS2 that the profile is made for; None for any.
+    """
+
+    region: Region
+    axis: int
+    length: int
+    factor: int
+    shape: tuple[int, int]
+    profile_size: tuple[int | None, int | None]
+
+
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
     """Refuse a frame whose header says that the overscan of its profile holds data.
 
@@ -84,19 +110,16 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
         shape = array_shape(headers[draft.hdu], file=file)
         factors = binning(headers, draft.hdu, specs=binning_cards)
         is_alone = sum(other.hdu == draft.hdu for other in drafts) == 1
-        for strip in () if draft.lengthen else draft.overscan:
-            axis = _axis_of_strip(draft.data, strip)
+        for region in () if draft.lengthen else draft.overscan:
+            axis = _axis_of_strip(draft.data, region)
             if axis is None or size[axis] is not None:
                 continue
-            length, factor = shape[1 - axis], factors[1 - axis]
-            claim = _claim_of_data(
-                headers[draft.hdu], strip, axis,
-                length=length, factor=factor, shape=shape, is_alone=is_alone,
-            )  # fmt: skip
+            strip = _CheckedStrip(region, axis, shape[1 - axis], factors[1 - axis], shape, size)
+            claim = _claim_of_data(headers[draft.hdu], strip, is_alone=is_alone)
             if claim is not None and claim.is_sure:
-                raise _contradiction_error(draft, strip, axis, size, length, claim, file=file)
+                raise _contradiction_error(draft, strip, claim, file=file)
             if claim is not None:
-                warnings.append(_warning_of_strip(draft, strip, axis, size, length, claim))
+                warnings.append(_warning_of_strip(draft, strip, claim))
     return warnings
 
 
@@ -106,67 +129,60 @@ def _axis_of_strip(data, strip):
     return None if is_beside[0] == is_beside[1] else is_beside.index(True)
 
 
-def _claim_of_data(header, strip, axis, *, length, factor, shape, is_alone):
+def _claim_of_data(header, strip, *, is_alone):
     """Return the card by which a strip holds data; None where no card says so.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-    strip : Region
-    axis : {0, 1}
-        0 for a strip left or right of the data, 1 for one below or above.
-    length : int
-        Columns (axis 0) or rows of the frame.
-    factor : int
-        Binning along the axis.
-    shape : (int, int)
-        Of the frame: (ny, nx).
+    strip : _CheckedStrip
     is_alone : bool
         Whether the HDU has no other amplifier.
+
+    Returns
+    -------
+    _CardOnStrip or None
     """
-    if _confirms_overscan(header, strip, axis, length, shape):
+    if _confirms_overscan(header, strip):
         return None
-    text, stated = _read_stated(header, "DATASEC", axis, shape)
-    if stated is not None:
-        if stated[1] > length and stated[1] <= length * factor:
+    length, factor = strip.length, strip.factor
+    text, section = _read_stated(header, "DATASEC", strip.axis, strip.shape)
+    if section is not None:
+        if section[1] > length and section[1] <= length * factor:
             # Some cameras count the pixels of the chip, and not the binned ones.
-            stated = stated[0] // factor, stated[1] // factor
-        first, last = _range_along_axis(strip, axis)
-        shared = min(last, stated[1]) - max(first, stated[0])
+            section = section[0] // factor, section[1] // factor
+        first, last = _range_along_axis(strip.region, strip.axis)
+        shared = min(last, section[1]) - max(first, section[0])
         is_data = shared > _SHARED_PART * (last - first)
-        return _CardOnStrip("DATASEC", text, stated[1] <= length) if is_data else None
-    text, stated = _read_stated(header, "BIASSEC", axis, shape)
-    if stated is not None:
-        width = stated[1] - stated[0]
+        return _CardOnStrip("DATASEC", text, section[1] <= length) if is_data else None
+    text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
+    if section is not None:
+        width = section[1] - section[0]
         # The frame was trimmed where its data end; a few columns may have been between the two.
-        is_next = stated[0] - length < width
-        return _CardOnStrip("BIASSEC", text, is_next) if stated[0] >= length else None
+        is_next = section[0] - length < width
+        return _CardOnStrip("BIASSEC", text, is_next) if section[0] >= length else None
     for keyword in _CHIP_SECTIONS if is_alone else ():
-        text, stated = _read_stated(header, keyword, axis, None)
-        if stated is not None:
-            is_all = (stated[1] - stated[0]) // factor == length
+        text, section = _read_stated(header, keyword, strip.axis, None)
+        if section is not None:
+            is_all = (section[1] - section[0]) // factor == length
             return _CardOnStrip(keyword, text, is_sure=False) if is_all else None
     return None
 
 
-def _confirms_overscan(header, strip, axis, length, shape):
+def _confirms_overscan(header, strip):
     """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-    strip : Region
-    axis : {0, 1}
-    length : int
-        Columns (axis 0) or rows of the frame.
-    shape : (int, int)
-        Of the frame: (ny, nx).
+    strip : _CheckedStrip
     """
-    first, last = _range_along_axis(strip, axis)
-    _, bias = _read_stated(header, "BIASSEC", axis, shape)
+    length = strip.length
+    first, last = _range_along_axis(strip.region, strip.axis)
+    _, bias = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
     if bias is not None and bias[0] <= first and last <= bias[1] <= length:
         return True
-    _, trim = _read_stated(header, "TRIMSEC", axis, shape)
+    _, trim = _read_stated(header, "TRIMSEC", strip.axis, strip.shape)
     return trim is not None and trim[1] <= length and (trim[1] <= first or last <= trim[0])
 
 
@@ -205,75 +221,73 @@ _SENTENCES = {
 }
 
 
-def _contradiction_error(draft, strip, axis, size, length, claim, *, file):
+def _contradiction_error(draft, strip, claim, *, file):
     """Return the error on a strip that holds data by a card.
 
     Parameters
     ----------
-    draft : Draft
-    strip : Region
-    axis : {0, 1}
-    size : (int or None, int or None)
-        NAXIS1, NAXIS2 that the profile is made for; None for any.
-    length : int
-        Columns (axis 0) or rows of the frame.
+    draft : ccdflow.camera.geometry.Draft
+    strip : _CheckedStrip
     claim : _CardOnStrip
     file : str
         Named in the error.
+
+    Returns
+    -------
+    FrameError
     """
-    sentence = _claim_in_words(claim, axis, length)
     return FrameError(
-        f"the overscan of the camera's profile holds data by this card: {sentence}, and amplifier"
-        f" {draft.name} has its overscan at {strip.to_fits()}",
+        "the overscan of the camera's profile holds data by this card:"
+        f" {_claim_in_words(claim, strip)}, and amplifier"
+        f" {draft.name} has its overscan at {strip.region.to_fits()}",
         file=file,
         keyword=claim.keyword,
         value=claim.text,
-        allowed=_allowed_section(axis),
-        remedy=_remedy_for_strip(axis, size, length),
+        allowed=_allowed_section(strip),
+        remedy=_remedy_for_strip(strip),
     )
 
 
-def _warning_of_strip(draft, strip, axis, size, length, claim):
+def _warning_of_strip(draft, strip, claim):
     """Return the `Note` on a strip that may hold data by a card.
 
     Parameters
     ----------
-    draft : Draft
-    strip : Region
-    axis : {0, 1}
-    size : (int or None, int or None)
-        NAXIS1, NAXIS2 that the profile is made for; None for any.
-    length : int
-        Columns (axis 0) or rows of the frame.
+    draft : ccdflow.camera.geometry.Draft
+    strip : _CheckedStrip
     claim : _CardOnStrip
+
+    Returns
+    -------
+    ccdflow.camera.geometry.Note
     """
     text = (
         f"{claim.keyword}: the overscan of the camera's profile may hold data by this card (found"
-        f" {claim.text}, allowed: {_allowed_section(axis)}):"
-        f" {_claim_in_words(claim, axis, length)}, and amplifier {draft.name}"
-        f" has its overscan at {strip.to_fits()}:"
-        f" {_remedy_for_strip(axis, size, length).replace('; ', ', ')}"
+        f" {claim.text}, allowed: {_allowed_section(strip)}):"
+        f" {_claim_in_words(claim, strip)}, and amplifier {draft.name}"
+        f" has its overscan at {strip.region.to_fits()}:"
+        f" {_remedy_for_strip(strip).replace('; ', ', ')}"
     )
     return Note(text, topic=claim.keyword, mark=LIT_STRIP_BY_CARD)
 
 
-def _claim_in_words(claim, axis, length):
-    """Return the sentence on the claim of a card about the image along an axis."""
+def _claim_in_words(claim, strip):
+    """Return the sentence on the claim of a card about the image across a strip."""
     sentence = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
-    return sentence.format(text=claim.text, length=length, axis=_AXES[axis])
+    return sentence.format(text=claim.text, length=strip.length, axis=_AXES[strip.axis])
 
 
-def _allowed_section(axis):
-    return f"a section without the {_AXES[axis]} of the overscan"
+def _allowed_section(strip):
+    return f"a section without the {_AXES[strip.axis]} of the overscan"
 
 
-def _remedy_for_strip(axis, size, length):
+def _remedy_for_strip(strip):
     """Return the remedy for a strip that holds data: a profile, or the size in one."""
-    numbers = [*map(str, (number if number is not None else "null" for number in size))]
-    numbers[axis] = str(length)
+    numbers = ["null" if number is None else str(number) for number in strip.profile_size]
+    numbers[strip.axis] = str(strip.length)
     return (
         f"was the frame read without overscan, binned or trimmed: give it a profile of its own,"
-        f" recognised by {_AXIS_CARDS[axis]}: {length} (`overscan: none`, if it has none);"
-        f" is the card wrong: write `size: [{', '.join(numbers)}]` into the profile, or into a copy"
-        " of it if the camera has frames of other sizes"
+        f" recognised by {_AXIS_CARDS[strip.axis]}: {strip.length} (`overscan: none`, if it has"
+        f" none); is the card wrong: write `size: [{', '.join(numbers)}]` into the profile, or into"
+        " a copy of it if the camera has frames of other sizes"
     )

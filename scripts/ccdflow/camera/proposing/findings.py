@@ -55,7 +55,7 @@ def _findings_on_axis(axis, used_strips, *, has_light):
     if axis.strips and has_light:
         texts += [
             f"{_columns_in_words(axis, start, stop)} not clean; not kept."
-            for start, stop in axis.lit
+            for start, stop in axis.lit_ranges
             if stop - start < least_block(axis)
         ]
     return texts
@@ -107,7 +107,7 @@ def _findings_on_left_out_columns(axis, strip):
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
         extreme = max(values, key=abs)
-        near_data = any(first == stop or last == start for start, stop in axis.lit)
+        near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
         cause = ": light leaks in" if near_data and extreme > 0 else ""
         word = axis.name if last - first > 1 else axis.name[:-1]
         name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")

@@ -161,7 +161,7 @@ def _see_both_axes(flat, columns, read_noise):
 
     ``read_noise`` is that of a bias, adu, or None.
     """
-    lit_range = widest_of(columns.lit)
+    lit_range = widest_of(columns.lit_ranges)
     drift_free, error = flat, 0.0
     if columns.strips:
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
@@ -169,7 +169,7 @@ def _see_both_axes(flat, columns, read_noise):
     upright = drift_free[:, lit_range[0] : lit_range[1]].T
     least_noise = min(columns.read_noise, quietest_noise(column_noises(upright)))
     rows = measure_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=error)
-    lit_range = widest_of(rows.lit)
+    lit_range = widest_of(rows.lit_ranges)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute the signal of a column.
         columns = measure_axis(
@@ -314,8 +314,8 @@ def _with_claim(axis, start, stop, count):
     error = max(axis.read_noise / np.sqrt(count), LEAST_ERROR)
     groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
     strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
-    lit = tuple(complement([(start, stop)], len(axis.levels)))
-    return replace(axis, strips=strips, lit=lit) if strips and lit else axis
+    lit_ranges = tuple(complement([(start, stop)], len(axis.levels)))
+    return replace(axis, strips=strips, lit_ranges=lit_ranges) if strips and lit_ranges else axis
 
 
 def _claimed_sections(headers, index, shape):

@@ -44,11 +44,11 @@ def find_amplifiers(columns, rows, dark, findings):
     axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
     if axis is rows and dark is not None:
         dark = dark.T
-    side = widest_of(across.lit)
-    blocks = [block for block in axis.lit if block[1] - block[0] >= least_block(axis)]
+    side = widest_of(across.lit_ranges)
+    blocks = [block for block in axis.lit_ranges if block[1] - block[0] >= least_block(axis)]
     amplifiers = []
     if not axis.strips:
-        amplifiers = [("A", widest_of(axis.lit), [])]
+        amplifiers = [("A", widest_of(axis.lit_ranges), [])]
     elif len(blocks) == 1:
         amplifiers = _amplifiers_of_one_block(blocks[0], axis, dark, findings)
     else:
@@ -102,7 +102,7 @@ def with_header_section(amplifiers, claimed_sections):
 
 
 def _distance_and_width(strip, block):
-    """Return how far a strip is from a block; of strips as near, the wider one is nearer."""
+    """Return the distance of a strip from a block; of strips as near, the wider one is nearer."""
     gap = max(strip.start - block[1], block[0] - strip.stop)
     return gap, -(strip.stop - strip.start)
 

@@ -92,7 +92,7 @@ class AxisLevels:
         Clipped mean and noise of each column (row), shape (columns,), adu.
     read_noise : float
         Of the darkest columns, adu.
-    lit : tuple of (int, int)
+    lit_ranges : tuple of (int, int)
         Ranges that light reaches, each (start, stop).
     strips : tuple of Strip
     faded : bool
@@ -103,7 +103,7 @@ class AxisLevels:
     levels: np.ndarray
     noises: np.ndarray
     read_noise: float
-    lit: tuple[tuple[int, int], ...]
+    lit_ranges: tuple[tuple[int, int], ...]
     strips: tuple[Strip, ...]
     faded: bool = False
 
@@ -237,7 +237,7 @@ def quietest_noise(noises):
 
 
 def tolerance(read_noise, error):
-    """Return by how much the means of columns that belong together may differ, adu.
+    """Return the largest difference between means of columns that belong together, adu.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def _dark_range(levels, start, stop, groups, least_light):
 
 
 def _leaked_columns(outward, level, least_light):
-    """Return how many columns after a dark run hold leaked light before the data begin, or None."""
+    """Return the number of columns with leaked light between a dark run and the data, or None."""
     light = outward[: 3 * _COLUMNS_INSIDE] - level
     if len(light) < FEWEST_STRIP_COLUMNS:
         return None

@@ -45,7 +45,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
         length = len(axis.levels)
         chip = _chip_length(headers, index, axis.name)
-        dark_columns = length - sum(stop - start for start, stop in axis.lit)
+        dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
         reason = ""
         if _are_left_out(axis, claimed_sections):
             pass
@@ -59,7 +59,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
                 " beside a slit, and no overscan. Should it be one all the same, write it"
                 " under `overscan:`."
             )
-            axis = replace(axis, strips=(), lit=((0, length),))
+            axis = replace(axis, strips=(), lit_ranges=((0, length),))
         changed.append(axis)
     return tuple(changed)
 

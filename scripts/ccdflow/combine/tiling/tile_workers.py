@@ -58,7 +58,7 @@ class Totals:
         job : CombineJob
         positions : numpy.ndarray of int
             Pixels of the flattened image.
-        exact : Exact
+        exact : ccdflow.combine.clipping.ExactResults
             Their values, counts and spreads.
         """
         self.image[positions] = exact.value

@@ -129,12 +129,12 @@ class _ImageWithoutHits:
         changed[inner] = (hits & is_near)[inner]
         y, x = np.nonzero(changed)
         steps = np.arange(-_PIXELS_AROUND, _PIXELS_AROUND + 1)
-        around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
-        is_left_out = (hits | self._is_bad)[around].reshape(len(y), steps.size**2)
+        box_indices = y[:, None, None] + steps[:, None], x[:, None, None] + steps
+        is_left_out = (hits | self._is_bad)[box_indices].reshape(len(y), steps.size**2)
         counts = (~is_left_out).sum(axis=1)
         middle_index = np.maximum(counts - 1, 0) // 2
         for plane, source in zip(self.planes, self._sources, strict=False):
-            values = np.where(is_left_out, np.inf, source[around].reshape(is_left_out.shape))
+            values = np.where(is_left_out, np.inf, source[box_indices].reshape(is_left_out.shape))
             values.sort(axis=1)
             middle = values[np.arange(len(y)), middle_index]
             if not counts.all():
@@ -146,8 +146,8 @@ class _ImageWithoutHits:
         """Return the median of the pixels that are not beside bad ones."""
         from astroscrappy import median
 
-        good = np.ascontiguousarray(source[~self._is_bad])
-        return median(good, len(good))
+        good_pixels = np.ascontiguousarray(source[~self._is_bad])
+        return median(good_pixels, len(good_pixels))
 
 
 def _parts_about_boxes(boxes, shape, reach):

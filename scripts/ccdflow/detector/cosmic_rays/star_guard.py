@@ -116,7 +116,7 @@ class Stars:
         hits[pixels] = is_sharp | (share[tracks] > _SHARP_SHARE)
 
     def _is_sharp(self, y, x):
-        """Return which pixels are sharper than a star can be along a row, column or diagonal."""
+        """Return the mask of pixels sharper than a star can be along a row, column or diagonal."""
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)

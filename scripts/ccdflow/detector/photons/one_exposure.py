@@ -46,7 +46,7 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
             )
             for index in set(range(len(stats))) - set(members)
         ]
-        kept = tuple(members[index] for index in selection.kept)
+        members_kept = tuple(members[index] for index in selection.kept)
         left_out = tuple(sorted(left_out, key=lambda frame: frame.index))
-        return Selection(kept, left_out, agrees=True, reason="")
+        return Selection(members_kept, left_out, agrees=True, reason="")
     return None

@@ -84,7 +84,7 @@ def ccdmask(
 
 
 def _is_bad(values, sigma, limits):
-    """Return which values are beyond the limits, low or high."""
+    """Return the mask of values beyond the limits, low or high."""
     return (values < -limits[0] * sigma) | (values > limits[1] * sigma)
 
 
@@ -142,7 +142,7 @@ def _percentile_ranks(count):
 
 
 def _outliers_by_boxes(flat, size, limits):
-    """Return which pixels are beyond the limits of the box about them."""
+    """Return the mask of pixels beyond the limits of the box about them."""
     from scipy import ndimage
 
     low, high = _percentile_ranks(size[0] * size[1])
@@ -175,7 +175,7 @@ def _outliers_by_boxes(flat, size, limits):
 
 
 def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
-    """Return which of some values are beyond the limits of their boxes, by sorting these.
+    """Return the mask of values beyond the limits of their boxes, by sorting these.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
 
 
 def _doubtful_pixels(values, wide_tile, size, ranks, limits):
-    """Return which pixels of a tile may be beyond their limits, (ny, nx) bool.
+    """Return the mask of the pixels of a tile that may be beyond their limits, (ny, nx) bool.
 
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
     of that rank: percentiles of a box are as far apart as the two values at least, and rounding
@@ -251,7 +251,7 @@ def _box_counts(is_counted, size):
 
 
 def _outliers_by_blocks(flat, size, limits, *, columns):
-    """Return which pixels are beyond the limits of their block; ``columns`` adds whole columns.
+    """Return the mask of pixels beyond the limits of their block; ``columns`` adds whole columns.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def _outliers_by_blocks(flat, size, limits, *, columns):
 
 
 def _outliers_in_blocks(blocks, limits, *, columns):
-    """Return which pixels of blocks, (n, ny, nx), are beyond the limits."""
+    """Return the mask of the pixels of blocks, (n, ny, nx), that are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
     high, low = (np.percentile(values, each, axis=1) for each in (HIGH_PERCENTILE, LOW_PERCENTILE))
     sigma = ((high - low) / 2.0)[:, None, None]

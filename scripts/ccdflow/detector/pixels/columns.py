@@ -57,7 +57,7 @@ def sums_of_parts(sigma):
 
 
 def high_parts(sums):
-    """Return which parts of columns are too high, (number of parts, nx) bool.
+    """Return the mask of parts of columns that are too high, (number of parts, nx) bool.
 
     Parameters
     ----------

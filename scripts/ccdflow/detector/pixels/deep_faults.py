@@ -53,7 +53,7 @@ def deep_columns(pairs):
 
 
 def deep_parts(flat, error):
-    """Return which parts are deep in one flat, (number of parts, nx) bool.
+    """Return the mask of parts that are deep in one flat, (number of parts, nx) bool.
 
     Parameters
     ----------

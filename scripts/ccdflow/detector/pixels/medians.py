@@ -50,11 +50,11 @@ def box_median(image, size):
         (ny, nx), the type of the image; of an even number of values the upper one of the middle.
     """
     rank = size[0] * size[1] // 2
-    wide, medians = pad_image(image, size), np.empty_like(image)
-    step = max(1, _TILE_PIXELS // wide.shape[1])
+    padded, medians = pad_image(image, size), np.empty_like(image)
+    step = max(1, _TILE_PIXELS // padded.shape[1])
     for first in range(0, len(image), step):
         rows = medians[first : first + step]
-        _rank_of_boxes(wide[first : first + len(rows) + size[0] - 1], size, rank, rows)
+        _rank_of_boxes(padded[first : first + len(rows) + size[0] - 1], size, rank, rows)
     return medians
 
 
@@ -85,9 +85,9 @@ def _rank_of_boxes(strip, size, rank, out):
         first = index // 2
         return [values[:, first : first + pairs] for values in halves[index % 2]]
 
-    common = common_program.run([v for index in range(1, size[1]) for v in column(index)])
+    common_rows = common_program.run([v for index in range(1, size[1]) for v in column(index)])
     for n in (0, 1):
-        (ranks,) = box_program.run([*common, *column(n * size[1])])
+        (ranks,) = box_program.run([*common_rows, *column(n * size[1])])
         out[:, n::2] = ranks[:, : (nx + 1 - n) // 2]
 
 
@@ -118,13 +118,13 @@ class _Program:
             return first or second
         if len(first) == len(second) == 1:
             return list(self.pair(first[0], second[0]))
-        even = self.merge(first[::2], second[::2])
-        odd = self.merge(first[1::2], second[1::2])
-        merged = [even[0]]
-        for low, high in zip(odd, even[1:], strict=False):
+        even_values = self.merge(first[::2], second[::2])
+        odd_values = self.merge(first[1::2], second[1::2])
+        merged = [even_values[0]]
+        for low, high in zip(odd_values, even_values[1:], strict=False):
             merged += self.pair(low, high)
-        count = min(len(odd), len(even) - 1)
-        return merged + odd[count:] + even[count + 1 :]
+        count = min(len(odd_values), len(even_values) - 1)
+        return merged + odd_values[count:] + even_values[count + 1 :]
 
     def sort(self, numbers):
         """Return the numbers of arrays in ascending order."""
@@ -208,9 +208,11 @@ def _median_programs(height, width, rank):
     while len(rows) > 1:
         rows.sort(key=len)
         rows = [common_program.merge(rows[0], rows[1]), *rows[2:]]
-    common = rows[0][lowest - below : highest - below + 1]
-    common_program.finish(common)
-    box_program = _Program(len(common) + height)
+    common_rows = rows[0][lowest - below : highest - below + 1]
+    common_program.finish(common_rows)
+    box_program = _Program(len(common_rows) + height)
     numbers = list(range(box_program.inputs))
-    result = box_program.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
+    result = box_program.select(
+        numbers[: len(common_rows)], numbers[len(common_rows) :], rank - lowest
+    )
     return column_program, common_program, box_program.finish([result])

@@ -118,10 +118,10 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
         for positions, count in zip((rows, columns), shape, strict=True)
     )
     corners = [(y, x) for x in (left, right) for y in (above, below)]
-    needed, places = np.unique(
+    block_numbers, places = np.unique(
         [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
     )
-    pixels = blocks[np.unravel_index(needed, shape)].reshape(len(needed), -1)
+    pixels = blocks[np.unravel_index(block_numbers, shape)].reshape(len(block_numbers), -1)
     np.nan_to_num(pixels, copy=False, nan=usual, posinf=usual)
     first, second, third, fourth = row_medians(pixels)[places].reshape(4, -1)
     before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
@@ -131,10 +131,10 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
 def _blocks_of(image):
     """Return the blocks of an image, mirrored at its far edges: (ny, nx, side, side)."""
     for axis in (0, 1):
-        missing = -image.shape[axis] % _BLOCK_SIDE
+        n_missing = -image.shape[axis] % _BLOCK_SIDE
         widths = [(0, 0), (0, 0)]
-        widths[axis] = (0, missing)
-        image = np.pad(image, widths, mode="symmetric") if missing else image
+        widths[axis] = (0, n_missing)
+        image = np.pad(image, widths, mode="symmetric") if n_missing else image
     ny, nx = (n // _BLOCK_SIDE for n in image.shape)
     return image.reshape(ny, _BLOCK_SIDE, nx, _BLOCK_SIDE).swapaxes(1, 2)
 

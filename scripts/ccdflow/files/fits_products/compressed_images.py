@@ -139,7 +139,7 @@ class PackedWriter:
             The next rows; their bytes are big-endian.
         """
         plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
-        plane.written += block.nbytes
+        plane.bytes_written += block.nbytes
         self._packers[id(plane)].add(block)
 
     def read(self, plane, first, stop):
@@ -168,8 +168,10 @@ class PackedWriter:
                 continue
             cards = CardList.parse(rawheader.readable_cards(header))
             if not parts:
-                kept = cards.without(lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword)))
-                parts.append(hdu_header(kept, None, 0, primary=True))
+                image_cards = cards.without(
+                    lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword))
+                )
+                parts.append(hdu_header(image_cards, None, 0, primary=True))
             parts += self._packers[id(plane)].table(cards)
         atomic_write.write_whole(self._path, parts)
         return checksum.headers_among(parts)
@@ -191,26 +193,26 @@ class _Packer:
         ny, nx = plane.shape
         self._rows = tile_rows(ny, nx)
         self._filling = np.empty((self._rows, nx), plane.dtype)
-        self._filled = 0
+        self._rows_filled = 0
         self._tiles = []
 
     def add(self, block):
         """Take the next rows, big-endian bytes in an array of native type."""
         rows = block.view(self._plane.dtype)
         while len(rows):
-            part = rows[: self._rows - self._filled]
-            self._filling[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
+            part = rows[: self._rows - self._rows_filled]
+            self._filling[self._rows_filled : self._rows_filled + len(part)] = part
+            self._rows_filled += len(part)
             rows = rows[len(part) :]
-            if self._filled == self._rows:
+            if self._rows_filled == self._rows:
                 self._flush()
-        if self._filled and self._plane.written == self._plane.size:
+        if self._rows_filled and self._plane.bytes_written == self._plane.size:
             self._flush()
 
     def _flush(self):
         """Pack the rows that are gathered as a tile."""
-        self._pack(self._filling[: self._filled])
-        self._filled = 0
+        self._pack(self._filling[: self._rows_filled])
+        self._rows_filled = 0
 
     def _pack(self, tile):
         """Append a tile: (its bytes, its bytes if not quantised, step, zero)."""

@@ -104,9 +104,9 @@ class BigEndian:
             return checksum.fits_sum_of(total, checksum.sum_words(padding))
         for piece in self:
             # Only the last piece may end within a word.
-            whole = len(piece) // 4 * 4
-            total = checksum.fits_sum_of(total, checksum.sum_words(piece[:whole]))
-            remainder = bytes(piece[whole:])
+            n_summed = len(piece) // 4 * 4
+            total = checksum.fits_sum_of(total, checksum.sum_words(piece[:n_summed]))
+            remainder = bytes(piece[n_summed:])
         return checksum.fits_sum_of(total, checksum.sum_words(remainder + padding))
 
 

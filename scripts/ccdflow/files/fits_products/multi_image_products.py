@@ -219,7 +219,7 @@ class Plane:
         self.words = 0
         self.header_size = len(header(0))
         self.size = 0 if shape is None else shape[0] * shape[1] * self.dtype.itemsize
-        self.start = self.written = 0
+        self.start = self.bytes_written = 0
 
     @property
     def end(self):
@@ -240,7 +240,7 @@ class Plane:
         RuntimeError
             If one of them has more or fewer bytes.
         """
-        sizes = (self.written, len(header))
+        sizes = (self.bytes_written, len(header))
         if sizes != (self.size, self.header_size):
             raise RuntimeError(
                 f"{name}: {sizes[0]} bytes of pixels and {sizes[1]} of header were written; "
@@ -285,8 +285,8 @@ class PlanesWriter:
         """
         plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
         data = memoryview(block).cast("B")
-        self._part.write_at(data, plane.start + plane.header_size + plane.written)
-        plane.written += len(data)
+        self._part.write_at(data, plane.start + plane.header_size + plane.bytes_written)
+        plane.bytes_written += len(data)
 
     def read(self, plane, first, stop):
         """Return rows of a plane that were written, (k, nx) in native byte order.
@@ -349,8 +349,8 @@ def swap_bytes(block):
         See `ccdflow.files.checksum.sum_words`.
     """
     flat = block.reshape(-1).view(f"u{block.itemsize}")
-    even = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
-    total = int(even.view(np.uint32).sum(dtype=np.uint64))
+    even_words = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
+    total = int(even_words.view(np.uint32).sum(dtype=np.uint64))
     if flat.itemsize == 2:
         # The halves of a little-endian word are swapped; 65536 times the word, with the carries
         # added, swaps them back.

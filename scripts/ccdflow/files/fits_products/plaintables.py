@@ -125,13 +125,13 @@ def _read_tables_and_cards(file, names):
     size = os.fstat(file).st_size
     first, offset = _cards_at(file, 0)
     _demand_cards(first, _PRIMARY_CARDS)
-    tables, seen = {}, set()
+    tables, names_read = {}, set()
     while offset < size:
         cards, offset = _cards_at(file, offset)
         name, dtype, rows = _layout_of(cards)
         length = rows * dtype.itemsize
-        _demand_layout(name not in seen and offset + length <= size)
-        seen.add(name)
+        _demand_layout(name not in names_read and offset + length <= size)
+        names_read.add(name)
         if name in names:
             content = os.pread(file, length, offset)
             _demand_layout(len(content) == length)

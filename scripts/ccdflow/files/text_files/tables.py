@@ -44,8 +44,10 @@ def write_table(path, columns, rows, rows_before, cells):
     line = TableLines(cells)
     if rows_before:
         try:
-            with Path(path).open("rb") as old:
-                lines = _merge_lines(old, line(columns, is_cells=True), rows, rows_before, line)
+            with Path(path).open("rb") as old_file:
+                lines = _merge_lines(
+                    old_file, line(columns, is_cells=True), rows, rows_before, line
+                )
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
             # The table is gone, a line was removed, or a cell has a line break.
@@ -75,56 +77,56 @@ def update_table(path, lines):
         Whether it was written.
     """
     new = sorted((name.encode(), own_lines) for name, own_lines in lines.items())
-    with Path(path).open("rb") as old:
-        return notes.write_by(path, lambda file: file.writelines(_update_pieces(old, new)))
+    with Path(path).open("rb") as old_file:
+        return notes.write_by(path, lambda file: file.writelines(_update_pieces(old_file, new)))
 
 
-def _update_pieces(old, new):
+def _update_pieces(old_file, new):
     """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
-    size, copied_end = old.seek(0, os.SEEK_END), 0
+    size, copied_end = old_file.seek(0, os.SEEK_END), 0
     for name, own_lines in new:
-        first, end = _lines_of(old, name, size)
-        yield from _bytes_between(old, copied_end, first)
+        first, end = _lines_of(old_file, name, size)
+        yield from _bytes_between(old_file, copied_end, first)
         yield from own_lines
         copied_end = end
-    yield from _bytes_between(old, copied_end, size)
+    yield from _bytes_between(old_file, copied_end, size)
 
 
-def _lines_of(old, name, size):
+def _lines_of(old_file, name, size):
     """Return the first byte of the lines with a first cell, and the one behind them.
 
     Both are the place of such a line where there is none. The table is searched by bisection.
     """
-    old.seek(0)
-    low = len(old.readline())
+    old_file.seek(0)
+    low = len(old_file.readline())
     first = high = size
     while low < high:
         # The line that begins here, or the next one.
-        old.seek((low + high) // 2 - 1)
-        start = old.tell() + len(old.readline())
-        line = old.readline() if start < high else b""
+        old_file.seek((low + high) // 2 - 1)
+        start = old_file.tell() + len(old_file.readline())
+        line = old_file.readline() if start < high else b""
         if not line:
             high = (low + high) // 2
         elif line.partition(b",")[0] < name:
             low = start + len(line)
         else:
             first, high = start, (low + high) // 2
-    old.seek(first)
+    old_file.seek(first)
     end = first
-    for line in old:
+    for line in old_file:
         if line.partition(b",")[0] != name:
             break
         end += len(line)
     return first, end
 
 
-def _bytes_between(old, start, end):
+def _bytes_between(old_file, start, end):
     """Yield the bytes of a table between two places."""
-    old.seek(start)
+    old_file.seek(start)
     while start < end:
-        piece = old.read(min(_PIECE, end - start))
+        piece = old_file.read(min(_PIECE, end - start))
         if not piece:
-            raise OSError(f"{old.name} became shorter while it was read")
+            raise OSError(f"{old_file.name} became shorter while it was read")
         yield piece
         start += len(piece)
 
@@ -174,12 +176,12 @@ class TableLines:
         return self._text.getvalue().encode()
 
 
-def _merge_lines(old, head, rows, rows_before, line):
+def _merge_lines(old_file, head, rows, rows_before, line):
     """Yield the lines of the old table, with the new lines in their places.
 
     Parameters
     ----------
-    old : binary file
+    old_file : binary file
         The table on the disk.
     head : bytes
         Its first line.
@@ -187,14 +189,14 @@ def _merge_lines(old, head, rows, rows_before, line):
         The rows by name: now, and when the table was written.
     line : TableLines
     """
-    if old.readline() != head:
+    if old_file.readline() != head:
         raise _NotAsBefore
     yield head
     unchanged = {name for name, row in rows_before.items() if rows.get(name) is row}
     added = iter(sorted(rows.keys() - unchanged))
     next_name = next(added, None)
     for name in sorted(rows_before):
-        text = old.readline()
+        text = old_file.readline()
         if not text.endswith(b"\n"):
             raise _NotAsBefore
         while next_name is not None and next_name <= name:
@@ -202,7 +204,7 @@ def _merge_lines(old, head, rows, rows_before, line):
             next_name = next(added, None)
         if name in unchanged:
             yield text
-    if old.read(1):
+    if old_file.read(1):
         raise _NotAsBefore
     while next_name is not None:
         yield line(rows[next_name])

@@ -388,7 +388,7 @@ class _MasterFile:
         """Write the file; return the checksums of its content for the record."""
         parts = self._images + self._extensions
         atomic_write.write_whole(target, parts)
-        return checksum.content_checksum(self._checksum, checksum.headers_among(parts))
+        return checksum.product_checksum(self._checksum, checksum.headers_among(parts))
 
 
 def _make_master(work):

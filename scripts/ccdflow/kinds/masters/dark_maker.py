@@ -55,7 +55,7 @@ class DarkMaker(ExposedMasterMaker):
 
         def choose(stats):
             return dark_flat_selection.select_darks(
-                stats, temperatures=members.temperatures, lost=lost
+                stats, temperatures=members.temperatures, lost_parts=lost
             )
 
         return selecting.select(statistics, choose)

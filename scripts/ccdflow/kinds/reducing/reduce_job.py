@@ -103,15 +103,8 @@ class _FrameJob:
 
     def header(self, make, reduced):
         """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
-        return make(
-            self.layout,
-            self.geometry,
-            self.recipe,
-            reduced,
-            file=self.row.file,
-            fingerprint=self.row.fingerprint,
-            key=self.key,
-        )
+        origin = headers.ProductOrigin(self.row.file, self.row.fingerprint, self.key)
+        return make(self.layout, self.geometry, self.recipe, reduced, origin)
 
 
 def make_reduced_frame(context, job):
@@ -201,7 +194,7 @@ def _reduce_raw_file(context, job, row, raw):
             # It is not the file whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    content = checksum.content_checksum(reduced.images[0].words, written)
+    content = checksum.product_checksum(reduced.images[0].words, written)
     return frame.target, content, _figures_of_frame(frame, reduced, samples, even)
 
 

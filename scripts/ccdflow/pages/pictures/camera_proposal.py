@@ -171,7 +171,7 @@ def _draw_strip(panel, findings, axis):
         _write_why_no_strip(panel, findings)
         return
     used_ends = {x for region in _used_overscan(findings) for x in axis.ends_of(region)}
-    first, last = _range_near_strips(axis, used_ends)
+    shown_range = first, last = _range_near_strips(axis, used_ends)
     level = min(strip.level for strip in axis.strips)
     strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
     levels_left_out = [value + s.level - level for s in strips_shown for _, value in s.left_out]
@@ -179,8 +179,8 @@ def _draw_strip(panel, findings, axis):
     low, high = min([*levels, *levels_left_out]), max([*levels, *levels_left_out])
     room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
     panel.set_ylim(low - 2 * room, high + 3 * room)
-    _draw_points(panel, axis, first, last, strips=strips_shown, used_ends=used_ends, level=level)
-    _draw_claim(panel, findings, axis, first, last)
+    _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
+    _draw_claim(panel, findings, axis, shown_range)
     _name_strips(panel, findings, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
@@ -224,21 +224,22 @@ def _columns_left_out(strip):
     return [x for x, _ in strip.left_out]
 
 
-def _draw_points(panel, axis, first, last, *, strips, used_ends, level):
+def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
     """Draw the levels of columns or rows: used, left out, and others.
 
     Parameters
     ----------
     panel : matplotlib.axes.Axes
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    first, last : int
-        The range shown, half-open.
+    shown_range : (int, int)
+        Columns (or rows) that are drawn, half-open.
     strips : list of ccdflow.camera.proposing.lit_columns.Strip
     used_ends : set of int
         Ends of the strips that become overscan.
     level : float
         adu: the zero of the scale.
     """
+    first, last = shown_range
     positions = np.arange(first, last)
     is_in_used = [
         any(s.start <= x < s.stop and s.start in used_ends for s in strips) for x in positions
@@ -296,7 +297,7 @@ def _name_strips(panel, findings, axis, level, room):
             )
 
 
-def _draw_claim(panel, findings, axis, first, last):
+def _draw_claim(panel, findings, axis, shown_range):
     """Draw the ends of the overscan that the header claims.
 
     Parameters
@@ -304,13 +305,14 @@ def _draw_claim(panel, findings, axis, first, last):
     panel : matplotlib.axes.Axes
     findings : ccdflow.camera.proposing.image_examination.ImageFindings
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    first, last : int
-        The range shown, half-open.
+    shown_range : (int, int)
+        Columns (or rows) that are drawn, half-open.
     """
     region = dict(findings.claimed_sections).get("BIASSEC")
     if region is None:
         return
     start, stop = axis.ends_of(region)
+    first, last = shown_range
     if stop <= first or start >= last:
         return
     panel.plot(

@@ -82,8 +82,6 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         raise ValueError("there is no night to draw")
     nights = sorted({point.night for point in points})
     positions_by_night = dict(zip(nights, positions(nights), strict=True))
-    series = sorted({(point.camera, point.amplifier) for point in points})
-    cameras = {point.camera for point in points}
     explanation = (
         "Each point is one night's biases. The electronics set these figures: after a jump, "
         "look for what was changed that day."
@@ -97,15 +95,8 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         )
         for row, (key, name, axis) in enumerate(panels):
             axes = make_axes(night_panel_box(row))
-            for number, (camera, amplifier) in enumerate(series):
-                line = sorted(
-                    (positions_by_night[point.night], getattr(point, key))
-                    for point in points
-                    if (point.camera, point.amplifier) == (camera, amplifier)
-                    and math.isfinite(getattr(point, key))
-                )
-                words = (camera, amplifier) if len(cameras) > 1 or not amplifier else (amplifier,)
-                label = " ".join(filter(None, words))
+            lines = _lines_of_figure(points, key, positions_by_night)
+            for number, (label, line) in enumerate(lines):
                 _draw_trend(axes, line, label, number, unit if key == "level" else "")
             if len(nights) == 1:
                 axes.margins(y=0.6)
@@ -136,6 +127,35 @@ def positions(nights):
         return [float(date.fromisoformat(night).toordinal()) for night in nights]
     except ValueError:
         return [float(number) for number in range(len(nights))]
+
+
+def _lines_of_figure(points, key, positions_by_night):
+    """Return the label and the line of each camera and amplifier in a panel.
+
+    Parameters
+    ----------
+    points : sequence of TrendPoint
+    key : str
+        Name of the figure.
+    positions_by_night : dict of str to float
+
+    Returns
+    -------
+    list of (str, list of (float, float))
+        Label; position of a night and the figure, ascending.
+    """
+    has_one_camera = len({point.camera for point in points}) == 1
+    lines = []
+    for camera, amplifier in sorted({(point.camera, point.amplifier) for point in points}):
+        line = sorted(
+            (positions_by_night[point.night], getattr(point, key))
+            for point in points
+            if (point.camera, point.amplifier) == (camera, amplifier)
+            and math.isfinite(getattr(point, key))
+        )
+        words = (amplifier,) if has_one_camera and amplifier else (camera, amplifier)
+        lines.append((" ".join(filter(None, words)), line))
+    return lines
 
 
 def _draw_trend(axes, line, label, number, level_unit):
