@@ -18,8 +18,8 @@ _LEAST_WELL = 10_000.0
 # normal value in 3.5 million is.
 _EXCESS_SIGMA = 5.0
 
-# A column is hot throughout if this part of its pixels has charge of its own. Chosen: a trail rarely
-# covers nine tenths of a column, and one that does is of hot pixels, which are masked as such.
+# A column is hot throughout if this part of its pixels has charge of its own. Chosen: a trail
+# rarely covers nine tenths of a column, and one that does is of hot pixels, which are masked.
 _HOT_COLUMN_PART = 0.9
 
 
