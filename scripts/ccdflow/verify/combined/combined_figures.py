@@ -165,6 +165,8 @@ def _check_model(remade, bias):
         )
         # Differences without scatter, of so quiet a camera, correct nothing.
         factor = factor or 1.0
+        # Frames that hardly scatter are rounded all the same.
+        factor = max(factor, min(1.0, (ROUNDING * square / model.fixed) ** 0.5))
         check_value(
             f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error)
         )
