@@ -64,7 +64,7 @@ def pixels_of_trails(values, errors, *, is_full, gain):
 
 
 def _level_of_column(excess, errors):
-    """Return the value that a tenth of the pixels of a column are below, and the error of such a one.
+    """Return the value that a tenth of a column's pixels are below, and the error of such a pixel.
 
     Parameters
     ----------
