@@ -47,7 +47,7 @@ from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
 
 # Figures of the frames below that stand in products, by the version of their maker.
-GAIN_OF_STARRY_FLATS = {5: 1.4215, 6: 1.4824}
+GAIN_OF_STARRY_FLATS = {5: 1.4215, 6: 1.4824, 7: 1.4824}
 HOT_PIXELS_IN_A_GLOW = {7: 6163, 8: 700, 9: 700, 10: 700}
 
 

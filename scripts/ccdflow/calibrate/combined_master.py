@@ -426,7 +426,17 @@ def master_image_of(
 
 
 def _check_flat(data, flags, name, *, has_mask):
-    """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
+    """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (ny, nx), float32
+    flags : numpy.ndarray of shape (ny, nx), int16
+    name : str
+        Of the file.
+    has_mask : bool
+        Whether the flat has a mask of its own, which tells its unlit pixels.
+    """
 
     def lit_pixels(rows):
         # A pixel that was saturated in all flats has their highest level, which is no response.

@@ -235,7 +235,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalise_flat(images, *, in_light=False):
+def normalise_flat(images, *, has_ratios_of_light=False):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels with less than `UNLIT_BELOW` of the mean light are flagged
@@ -245,7 +245,7 @@ def normalise_flat(images, *, in_light=False):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
-    in_light : bool
+    has_ratios_of_light : bool
         Whether amplifiers have the ratios of their light. Otherwise they have those of adu: their
         light is compared in electrons, by the gains of the noise model, which the members show
         where neither profile nor header gives one.
@@ -259,7 +259,7 @@ def normalise_flat(images, *, in_light=False):
     FrameError
         If no pixel is good.
     """
-    factors = None if in_light else _factors_of_light(images)
+    factors = None if has_ratios_of_light else _factors_of_light(images)
     mean, limits = _mean_and_limits(images, factors)
     return [_divide_flat(*each) for each in zip(images, [mean] * len(limits), limits, strict=True)]
 

@@ -172,3 +172,21 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     mask = response(zip(flats, [light * error] * 2, strict=True)).mask
     assert (mask[:, 77] & BAD_COLUMN > 0).all()
     assert 0.62 < (mask.ravel()[low[20:]] & DEAD > 0).mean() < 0.74
+
+
+@pytest.mark.parametrize("level", [60.0, 500.0])
+def test_a_trail_in_a_hot_column_is_the_trail_alone(level):
+    """All pixels of such a column are above their neighbours; eleven have charge that ran over."""
+    random = np.random.default_rng(5)
+    light = np.full((400, 60), 4.0)
+    light[:, 30] += level
+    truth = np.zeros(light.shape, bool)
+    truth[195:206, 30] = True
+    light[truth] += 2_000
+    light[200, 30] = 20_000
+    # The mean of four darks, adu, gain 1 and a read noise of 5.
+    errors = np.sqrt((light + 25) / 4).astype(np.float32)
+    values = (light + errors * random.normal(size=light.shape)).astype(np.float32)
+    trail = pixels_of_trails(values, errors, is_full=np.zeros(light.shape, bool), gain=1.0)
+    # Before, all 400.
+    np.testing.assert_array_equal(trail, np.flatnonzero(truth))

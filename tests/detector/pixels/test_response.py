@@ -209,5 +209,5 @@ def test_no_column_is_bad_where_light_falls_off_towards_the_edges():
 def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
     for seed in range(4):
         pair = vignetted((64, 80), seed, columns=columns, depth=20.0)
-        found = (response([pair]).mask & BAD_COLUMN).any(axis=0)
-        assert np.flatnonzero(found).tolist() == list(columns)
+        is_bad = (response([pair]).mask & BAD_COLUMN).any(axis=0)
+        assert np.flatnonzero(is_bad).tolist() == list(columns)

@@ -37,8 +37,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of
 _LEAST_LIT_RESPONSE = 0.2
 # A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
 _NEAR_LIMIT = 1e-4
-# A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
-_HOT_SIGMA = 5.0
+# A column is hot throughout if this part of its pixels has charge of its own.
+_HOT_COLUMN_PART = 0.9
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
 _LEAST_WELL = 10_000.0
 
@@ -162,6 +162,8 @@ def _check_model(remade, bias):
         )
         # Differences without scatter, of so quiet a camera, correct nothing.
         factor = factor or 1.0
+        # Frames that hardly scatter are rounded all the same.
+        factor = max(factor, min(1.0, (ROUNDING * square / model.fixed) ** 0.5))
         check_value(
             f"MODFC{tail}", model.factor, factor, rtol=tolerances.tolerance_of_factor(error)
         )
@@ -363,7 +365,18 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     bounds = []
     for side in (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART):
         with np.errstate(invalid="ignore"):
-            has_charge = ~(excess <= side * limit) | is_full
+            has_charge = ~(excess <= side * limit)
+            for place in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
+                # In a column that is hot throughout, charge that ran over is above its own.
+                level, error = (
+                    np.quantile(plane[np.isfinite(plane)], 1 - _HOT_COLUMN_PART)
+                    if np.isfinite(plane).any()
+                    else np.nan
+                    for plane in (excess[:, place], errors[:, place])
+                )
+                above = level + np.maximum(limit[:, place], _HOT_SIGMA * error)
+                has_charge[:, place] = ~(excess[:, place] <= side * above)
+            has_charge |= is_full
             sources = (excess >= side * _LEAST_WELL / gain) | is_full
         ends = ndimage.binary_dilation(sources, ring) & has_charge
         touching = ndimage.binary_dilation(has_charge, ring) & sources

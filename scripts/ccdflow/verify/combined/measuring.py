@@ -147,8 +147,7 @@ def scatter(values, least=_LEAST_SIGMA):
 
     Parameters
     ----------
-    values : numpy.ndarray
-        Of any shape.
+    values : numpy.ndarray of any shape, float64
     least : float
         Scatter of rounding to whole adu, in the unit of the values.
 
