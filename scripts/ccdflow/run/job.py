@@ -12,6 +12,10 @@ OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a n
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
+# Stands in the name of a record for a key that is not made: the rules want hexadecimal digits.
+_NO_KEY = "0" * 16
+
+
 # Nobody changes these objects once they are made. Yet their classes are not frozen: a plan has some
 # hundred thousand objects, and Python makes those of a frozen class ten times as slowly.
 @dataclass(slots=True, unsafe_hash=True)
@@ -83,8 +87,8 @@ class UnhashedJob(Job):
 
     @property
     def key_in_name(self):
-        """A word instead of the key: it stays the same when the key is made."""
-        return "new"
+        """Zeros instead of the key, in the form of a key: they stay when the key is made."""
+        return _NO_KEY
 
 
 class RemarkKind(StrEnum):
