@@ -81,6 +81,8 @@ def test_the_jobs_of_a_dry_run_are_those_of_the_run(contents, share_made):
     assert all(re.search(r"\.[0-9a-f]{16}\.json$", name) for name in names.values())
     assert values_of(dry.jobs) == values_of(wet.jobs)
     assert {product: job.done for product, job in dry.jobs.items()} == names
+    assert list(dry.jobs.values()) == list(wet.jobs.values())
+    assert set(dry.jobs.values()) == set(wet.jobs.values())
     assert dry.planned_counts == wet.planned_counts
     assert dry.context.planned_products == wet.context.planned_products
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from ccdflow import paths
@@ -62,6 +63,9 @@ class Job:
         return cls(**{**values, "needs": needs, "spare": spare})
 
 
+_values_of_job = attrgetter(*(each.name for each in fields(Job)))
+
+
 class UnhashedJob(Job):
     """A job of a dry run whose key is made when somebody asks for it.
 
@@ -73,6 +77,12 @@ class UnhashedJob(Job):
     key : callable
         Called without an argument, once; returns the key.
     """
+
+    def __eq__(self, other):
+        # A job is the same whether its key was made early or late.
+        return isinstance(other, Job) and _values_of_job(self) == _values_of_job(other)
+
+    __hash__ = Job.__hash__
 
     @property
     def key(self):
