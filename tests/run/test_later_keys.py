@@ -1,6 +1,7 @@
 """A dry run plans the same jobs, and makes the keys of new pages and tables only when asked."""
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,8 +78,11 @@ def test_the_jobs_of_a_dry_run_are_those_of_the_run(contents, share_made):
     assert not any(isinstance(job, UnhashedJob) for job in wet.jobs.values())
     # The name of a record that nobody writes is there before the key, and the same behind it.
     names = {product: job.done for product, job in dry.jobs.items()}
+    assert all(re.search(r"\.[0-9a-f]{16}\.json$", name) for name in names.values())
     assert values_of(dry.jobs) == values_of(wet.jobs)
     assert {product: job.done for product, job in dry.jobs.items()} == names
+    assert list(dry.jobs.values()) == list(wet.jobs.values())
+    assert set(dry.jobs.values()) == set(wet.jobs.values())
     assert dry.planned_counts == wet.planned_counts
     assert dry.context.planned_products == wet.context.planned_products
 
@@ -98,7 +102,7 @@ def test_a_dry_run_makes_no_basis_of_a_new_page(contents, monkeypatch):
     assert dry.dry_run_lines()
     assert asked == []
     page = next(job for job in dry.jobs.values() if job.kind == "page")
-    assert page.done == f".ccdflow/done/{page.product}.new.json"
+    assert page.done == f".ccdflow/done/{page.product}.0000000000000000.json"
     assert page.key == digest(pages(PlanContext.of(dry.context), page.night))
     # The page has the keys of the pictures and of the contact sheet.
     assert asked == ["page", "sheet"]

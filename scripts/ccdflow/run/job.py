@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from ccdflow import paths
 
 OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
+
+
+# Stands in the name of a record for a key that is not made: the rules want hexadecimal digits.
+_NO_KEY = "0" * 16
 
 
 # Nobody changes these objects once they are made. Yet their classes are not frozen: a plan has some
@@ -58,6 +63,9 @@ class Job:
         return cls(**{**values, "needs": needs, "spare": spare})
 
 
+_values_of_job = attrgetter(*(each.name for each in fields(Job)))
+
+
 class UnhashedJob(Job):
     """A job of a dry run whose key is made when somebody asks for it.
 
@@ -69,6 +77,12 @@ class UnhashedJob(Job):
     key : callable
         Called without an argument, once; returns the key.
     """
+
+    def __eq__(self, other):
+        # A job is the same whether its key was made early or late.
+        return isinstance(other, Job) and _values_of_job(self) == _values_of_job(other)
+
+    __hash__ = Job.__hash__
 
     @property
     def key(self):
@@ -83,8 +97,8 @@ class UnhashedJob(Job):
 
     @property
     def key_in_name(self):
-        """A word instead of the key: it stays the same when the key is made."""
-        return "new"
+        """Zeros instead of the key, in the form of a key: they stay when the key is made."""
+        return _NO_KEY
 
 
 class RemarkKind(StrEnum):

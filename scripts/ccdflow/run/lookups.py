@@ -34,6 +34,8 @@ class Lookup(StrEnum):
     RESPONSE = "response"
     GLOW = "glow"
     CHIP_RECIPE = "recipe of a chip"
+    RAW_PIXELS = "raw pixels"
+    SIZE_OF_FRAME = "size of frame"
     # On all frames.
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
@@ -42,9 +44,7 @@ class Lookup(StrEnum):
     NOISES = "noises"
     PAIRS = "pairs of bias and dark"
     PLACE = "place"
-    RAW_PIXELS = "raw pixels"
     REFUSALS = "refusals foreseen"
-    SIZE_OF_FRAME = "size of frame"
     SKY_RATES = "sky rates"
     SMALL_PICTURES = "small pictures"
     VERDICTS = "verdicts"
@@ -64,7 +64,7 @@ class Lookup(StrEnum):
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
             Lookup.PIXELS_BY_NIGHT, Lookup.PIXELS_OF_ROW, Lookup.DETECTOR_SETUP, Lookup.RESPONSE,
-            Lookup.GLOW, Lookup.CHIP_RECIPE,
+            Lookup.GLOW, Lookup.CHIP_RECIPE, Lookup.RAW_PIXELS, Lookup.SIZE_OF_FRAME,
         )  # fmt: skip
 
 

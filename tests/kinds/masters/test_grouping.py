@@ -106,8 +106,8 @@ def test_equal_values_in_two_spellings_are_grouped_as_each_alone(one, other, tmp
     context = PlanContext(
         settings=settings, raw=tmp_path, results=tmp_path, store=store, ledger={}, chain=CHAIN
     )
-    groups = grouping._rows_by_header(BIAS_KIND, context)
-    files = {dict(key.shared)["gain"]: [row.file for row in rows] for key, rows in groups.items()}
+    groups = grouping.groups_of(BIAS_KIND, context).values()
+    files = {dict(group.shared)["gain"]: list(group.files) for group in groups}
     expected = {str(one): ["0.fits", "2.fits"], str(other): ["1.fits"]}
     same = {str(one): ["0.fits", "1.fits", "2.fits"]}
     assert files == (same if str(one) == str(other) else expected)

@@ -101,11 +101,11 @@ def _rows_by_header(kind, context):
         is_of_one_night = is_by_night or row.is_undated
         values = values_of(row.facts)
         # Equal numbers may be written in two ways: 1 and 1.0, 0.0 and -0.0.
-        alike = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(str, values))
-        rows = rows_by_values.get(alike)
+        header = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(str, values))
+        rows = rows_by_values.get(header)
         if rows is None:
             key = _key_of_row(context, row, names, is_of_one_night=is_of_one_night)
-            rows = rows_by_values[alike] = rows_by_header.setdefault(key, [])
+            rows = rows_by_values[header] = rows_by_header.setdefault(key, [])
         rows.append(row)
     return rows_by_header
 
