@@ -233,7 +233,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalise_flat(images):
+def normalise_flat(images, *, is_in_place=False):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels below `UNLIT_BELOW` of that mean are flagged as unlit,
@@ -243,6 +243,8 @@ def normalise_flat(images):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
+    is_in_place : bool
+        Whether their arrays may be changed: nothing else holds them.
 
     Returns
     -------
@@ -254,7 +256,7 @@ def normalise_flat(images):
         If no pixel is good.
     """
     mean = _mean_of_lit_pixels(images)
-    return [_divide_flat(image, mean) for image in images]
+    return [_divide_flat(image, mean, is_in_place=is_in_place) for image in images]
 
 
 def _mean_of_lit_pixels(images):

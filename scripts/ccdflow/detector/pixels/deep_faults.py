@@ -47,12 +47,12 @@ def deep_columns(pairs):
     """
     deep = None
     for flat, error in pairs:
-        deep_in_flat = deep_parts(flat, error)
+        deep_in_flat = deep_parts_of_flat(flat, error)
         deep, ny = (deep_in_flat if deep is None else deep & deep_in_flat), len(flat)
     return expand(deep, ny)
 
 
-def deep_parts(flat, error):
+def deep_parts_of_flat(flat, error):
     """Return which parts are deep in one flat, (number of parts, nx) bool.
 
     Parameters

@@ -98,7 +98,8 @@ class FlatMaker(ExposedMasterMaker):
                 masks=members.masks(image, work.reduction),
             )
             images.append(self._with_ratios_of_light(work, image, combined))
-        for image, combined in zip(work.images, normalise_flat(images), strict=True):
+        normalised = normalise_flat(images, is_in_place=True)
+        for image, combined in zip(work.images, normalised, strict=True):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
     def _levels(self, members, work):
