@@ -235,7 +235,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalise_flat(images, *, has_ratios_of_light=False):
+def normalise_flat(images, *, is_in_place=False):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels with less than `UNLIT_BELOW` of the mean light are flagged
@@ -245,10 +245,8 @@ def normalise_flat(images, *, has_ratios_of_light=False):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
-    has_ratios_of_light : bool
-        Whether amplifiers have the ratios of their light. Otherwise they have those of adu: their
-        light is compared in electrons, by the gains of the noise model, which the members show
-        where neither profile nor header gives one.
+    is_in_place : bool
+        Whether their arrays may be changed: nothing else holds them.
 
     Returns
     -------
@@ -259,9 +257,8 @@ def normalise_flat(images, *, has_ratios_of_light=False):
     FrameError
         If no pixel is good.
     """
-    factors = None if has_ratios_of_light else _factors_of_light(images)
-    mean, limits = _mean_and_limits(images, factors)
-    return [_divide_flat(*each) for each in zip(images, [mean] * len(limits), limits, strict=True)]
+    mean = _mean_of_lit_pixels(images)
+    return [_divide_flat(image, mean, is_in_place=is_in_place) for image in images]
 
 
 def _factors_of_light(images):

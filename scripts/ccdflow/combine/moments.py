@@ -14,9 +14,8 @@ CLIP_SIGMA = 5.0
 
 # Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
-# Values that are worked on at once: they stay in the cache, and of fewer the threads of Python
-# would wait for each other.
-_VALUES_AT_ONCE = 1 << 16
+# Values that are compared at once: they stay in the processor's cache.
+_VALUES_AT_ONCE = 1 << 15
 # Clipping ends after this many rounds, or when a round leaves out nothing.
 _MOST_ITERATIONS = 50
 
@@ -96,16 +95,10 @@ def _are_within(values, mean, limit):
 
 
 def _mean_and_deviation(values):
-    """Return the mean and standard deviation (``ddof=0``) of values, (n,)."""
-    parts = [
-        values[first : first + _VALUES_AT_ONCE] for first in range(0, len(values), _VALUES_AT_ONCE)
-    ]
-    mean = sum(part.sum(dtype=np.float64) for part in parts) / len(values)
-    middle, offset, variance = mean.astype(values.dtype), 0.0, 0.0
-    buffer = np.empty(min(len(values), _VALUES_AT_ONCE), values.dtype)
-    for part in parts:
-        deviations = np.subtract(part, middle, out=buffer[: len(part)])
-        offset += deviations.sum(dtype=np.float64)
-        variance += np.square(deviations, out=deviations).sum(dtype=np.float64)
-    variance = variance / len(values) - (offset / len(values)) ** 2
+    """Return the mean and standard deviation (``ddof=0``) of values."""
+    mean = values.mean(dtype=np.float64)
+    deviations = values - mean.astype(values.dtype)
+    offset = deviations.mean(dtype=np.float64)
+    # The array of the deviations takes their squares: a second one of an image costs as much time.
+    variance = np.mean(np.square(deviations, out=deviations), dtype=np.float64) - offset**2
     return float(mean), float(np.sqrt(max(variance, 0)))

@@ -47,12 +47,12 @@ def deep_columns(pairs):
     """
     is_deep = None
     for flat, error in pairs:
-        deep_in_flat = deep_parts(flat, error)
+        deep_in_flat = deep_parts_of_flat(flat, error)
         is_deep, ny = (deep_in_flat if is_deep is None else is_deep & deep_in_flat), len(flat)
     return expand(is_deep, ny)
 
 
-def deep_parts(flat, error):
+def deep_parts_of_flat(flat, error):
     """Return the mask of parts that are deep in one flat, (number of parts, nx) bool.
 
     Parameters

@@ -149,12 +149,16 @@ class ContrastSum:
                 _add_contrasts(flat[part], error[part], self._total[part], self._weights[part])
 
     def response(self, low_sigma=LOW_SIGMA):
-        """Return the `Response` that the flats show; call it once.
+        """Return the findings of the flats; call it once.
 
         Parameters
         ----------
         low_sigma : float
             Sigma by which a low pixel is below its neighbours.
+
+        Returns
+        -------
+        Response
         """
         sigma, weights = self._total, self._weights
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -187,9 +191,9 @@ def _add_contrasts(flat, error, total, weights):
     """
     light, medians = illumination(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:
-        medians.put(rows, flat[rows] / light.of_rows(rows))
+        medians.put(rows, flat[rows] / light.rows(rows))
     for rows in medians.bands:
-        smooth_flat = light.of_rows(rows)
+        smooth_flat = light.rows(rows)
         smooth_flat *= medians.smooth_flat(rows)
         weight = np.divide(smooth_flat, error[rows], dtype=np.float32)
         weight *= weight

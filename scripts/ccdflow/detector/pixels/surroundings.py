@@ -66,7 +66,14 @@ class BlockMedians:
         return [slice(first, last) for first, last in pairwise([*firsts, self._ny])]
 
     def put(self, rows, pixels):
-        """Find the medians of a band of rows from its pixels, (rows, nx)."""
+        """Find the medians of a band of rows.
+
+        Parameters
+        ----------
+        rows : slice
+            One of `bands`.
+        pixels : numpy.ndarray of shape (rows, nx), float32 or float64
+        """
         blocks = _blocks_of(pixels)
         first, shape = rows.start // _BLOCK_SIDE, blocks.shape[:2]
         medians = row_medians(blocks.reshape(-1, _BLOCK_SIDE**2))
@@ -171,7 +178,7 @@ class Illumination(NamedTuple):
     coefficients: np.ndarray
     along: np.ndarray
 
-    def of_rows(self, rows):
+    def rows(self, rows):
         """Return the illumination of some rows, a slice: (rows, nx), float32."""
         return self.across[rows] @ self.coefficients @ self.along.T
 

@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
 from ccdflow.detector.pixels.columns import expand
-from ccdflow.detector.pixels.deep_faults import deep_parts
+from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
@@ -83,7 +83,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     deep, contrasts, has_contrasts = True, ContrastSum(parts), False
     for record in night.flats:
         flat, error = _read_flat(night.context.results / record.product, image)
-        deep = deep_parts(flat, error) & deep
+        deep = deep_parts_of_flat(flat, error) & deep
         if not night.is_of_spectrum(record):
             contrasts.add(flat, error)
             has_contrasts = True
