@@ -204,6 +204,24 @@ def test_no_variable_or_argument_is_a_bare_adjective():
     assert {f"{path.name}: {name}" for path, name in names if name in BARE_VARIABLES} == set()
 
 
+def test_no_value_of_runs_and_verification_is_named_by_an_adverb():
+    """``earlier_records``, not ``before``; ``set_aside``, not ``aside``.
+
+    ``now`` is a time, ``each`` the item of a short loop, ``why`` a reason; a `WantedProduct` is
+    made ``after`` others.
+    """
+    folders = {LIBRARY / "run", LIBRARY / "verify"}
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if path.parent == LIBRARY.parent or not folders.isdisjoint(path.parents)
+        for name in names_given(tree)
+    ]
+    assert len(names) > 7000
+    bare = {f"{path.name}: {name}" for path, name in names if name.strip("_") in ADVERBS}
+    assert bare == {"plan.py: after"}
+
+
 def test_no_constant_is_named_by_a_preposition():
     """``_DISK_ERRORS``, not ``_OF_DISK``; the reaches of a kind are read behind their name."""
     names = [

@@ -98,7 +98,7 @@ def test_a_dry_run_makes_no_basis_of_a_new_page(contents, monkeypatch):
     )
     dry = plan.make_plan(fresh(contents, {}), is_dry=True)
     session = Session(dry, is_dry=True)
-    assert batch_splitting.split(session, each_night=True, write=False)
+    assert batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert dry.dry_run_lines()
     assert asked == []
     page = next(job for job in dry.jobs.values() if job.kind == "page")

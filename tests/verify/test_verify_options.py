@@ -150,5 +150,7 @@ def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed_night):
     text, status = command.report(*untrimmed_night, request, notes_by_product={})
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
-    text, _ = command.report(*untrimmed_night, request, notes_by_product=noted_records(untrimmed_night[1]))
+    text, _ = command.report(
+        *untrimmed_night, request, notes_by_product=noted_records(untrimmed_night[1])
+    )
     assert len(text.splitlines()) == 1

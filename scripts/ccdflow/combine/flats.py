@@ -235,7 +235,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalise_flat(images, *, is_in_place=False):
+def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels with less than `UNLIT_BELOW` of the mean light are flagged
@@ -245,6 +245,10 @@ def normalise_flat(images, *, is_in_place=False):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
+    has_ratios_of_light : bool
+        Whether amplifiers have the ratios of their light. Otherwise they have those of adu: their
+        light is compared in electrons, by the gains of the noise model, which the members show
+        where neither profile nor header gives one.
     is_in_place : bool
         Whether their arrays may be changed: nothing else holds them.
 
@@ -257,8 +261,12 @@ def normalise_flat(images, *, is_in_place=False):
     FrameError
         If no pixel is good.
     """
-    mean = _mean_of_lit_pixels(images)
-    return [_divide_flat(image, mean, is_in_place=is_in_place) for image in images]
+    factors = None if has_ratios_of_light else _factors_of_light(images)
+    mean, limits = _mean_and_limits(images, factors)
+    return [
+        _divide_flat(image, mean, limits_of_image, is_in_place=is_in_place)
+        for image, limits_of_image in zip(images, limits, strict=True)
+    ]
 
 
 def _factors_of_light(images):

@@ -178,19 +178,30 @@ class DarkFit:
         return lines
 
     def _hits(self, darks):
-        """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
-        is_hit = np.zeros(darks.shape, bool)
-        for i, count in zip(self._counts):
-            values = darks[self._members[i]]
-            if count < 2:
-                continue
-            highest = values.max(axis=0)
-            mean_of_others = (values.sum(axis=0) - highest) / (count - 1)
-            variance = self._read_noise**2 + np.maximum(mean_of_others, self._usual[i])
-            limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
-            is_hit[self._members[i]] = (values == highest) & (highest - mean_of_others > limit)
-        is_hit &= is_hit.sum(axis=0, dtype=np.int32) == 1
-        return is_hit
+        """Return the values that are the only ones of their pixel to stand out, as `_Hits`."""
+        darks = darks.reshape(len(darks), -1)
+        suspects = []
+        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+            if count > 1:
+                highest, mean_of_others = _highest_and_others(darks[members])
+                # The least limit that a pixel has: few values reach it.
+                least = np.float32(0.999 * self._hit_limit(usual, count))
+                highest -= mean_of_others
+                suspects.append(np.flatnonzero(highest > least))
+        pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
+        values = darks[:, pixels]
+        is_hit = np.zeros(values.shape, bool)
+        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+            if count > 1:
+                highest, mean_of_others = _highest_and_others(values[members])
+                limit = self._hit_limit(np.maximum(mean_of_others, usual), count)
+                is_hit[members] = (values[members] == highest) & (highest - mean_of_others > limit)
+        is_only_one = np.count_nonzero(is_hit, axis=0) == 1
+        return _Hits(pixels[is_only_one], is_hit[:, is_only_one])
+
+    def _hit_limit(self, light, count):
+        """Return by how much a hit is above the mean of the others, of some exposures alike."""
+        return _HIT_SIGMA * np.sqrt((self._read_noise**2 + light) * (1 + 1 / (count - 1)))
 
     def _refine(self, lines, values, hits, pixels):
         """Fit pixels that stand out with the weights of their own light, in place.

@@ -83,35 +83,7 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     -------
     Response
     """
-    sigma = _sigma_off_neighbours(pairs, parts)
-    # The response of good pixels differs as well; the median pixel shows how much.
-    sigma_sampled = sigma[::4, ::4]
-    usual_deviation = max(
-        1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)])))
-    )
-    sigma *= np.float32(1 / usual_deviation)
-    mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
-    index = np.flatnonzero((sigma < -WEAK_SIGMA) & np.isfinite(sigma))
-    weak = WeakPixels(index, sigma.reshape(-1)[index], usual_deviation**-2)
-    is_measured = np.isfinite(sigma)
-    np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
-    mask[bad_columns(-sigma)] |= BAD_COLUMN
-    is_measured &= mask & BAD_COLUMN == 0
-    low_part = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(
-        1, np.count_nonzero(is_measured)
-    )
-    return Response(mask, weak, low_part)
-
-
-def _add_contrasts(flat, out):
-    """Add the flat that its light and its surroundings give each pixel to ``out``, (ny, nx)."""
-    out[...] = illumination(flat)
-    out *= illumination(flat / out)
-
-
-def _sigma_off_neighbours(pairs, parts):
-    """Return the departure of pixels from their neighbours, sigma; -inf where no flat shows it."""
-    total = weights = None
+    contrasts = ContrastSum(parts)
     for flat, error in pairs:
         contrasts.add(flat, error)
     return contrasts.response(low_sigma)

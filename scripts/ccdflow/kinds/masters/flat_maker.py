@@ -98,7 +98,9 @@ class FlatMaker(ExposedMasterMaker):
                 masks=members.masks(image, work.reduction),
             )
             images.append(self._with_ratios_of_light(work, image, combined))
-        normalised = normalise_flat(images, is_in_place=True)
+        normalised = normalise_flat(
+            images, has_ratios_of_light=bool(_gain_factors(work)), is_in_place=True
+        )
         for image, combined in zip(work.images, normalised, strict=True):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 

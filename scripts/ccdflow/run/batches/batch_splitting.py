@@ -70,16 +70,16 @@ def split(session, *, is_split_by_night, writes_files=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    parts, batch_by_product = _jobs_of_batches(
-        session.plan, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights=is_split_by_night
+    frames = _split_nights(
+        _jobs_by_night(jobs_by_kind.pop(session.context.chain.first.name)),
+        most_jobs,
+        is_split_by_night,
     )
-    if (
-        not is_split_by_night
-        and sum(map(len, jobs_by_kind.values())) - len(batch_by_product) > most_jobs
-    ):
-        parts, batch_by_product = _jobs_of_batches(
-            session.plan, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights=True
-        )
+    options = (session.plan, frames, jobs_by_kind, most_jobs, is_split_by_night)
+    parts, batch_by_product = _jobs_of_batches(*options, gathers_nights=is_split_by_night)
+    count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
+    if not is_split_by_night and count - len(batch_by_product) > most_jobs:
+        parts, batch_by_product = _jobs_of_batches(*options, gathers_nights=True)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     planned = session.plan.jobs
     batches = {}
@@ -133,7 +133,9 @@ def _jobs_by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, jobs_by_kind, most_jobs, is_split_by_night, *, gathers_nights):
+def _jobs_of_batches(
+    planned, frames, jobs_by_kind, most_jobs, is_split_by_night, *, gathers_nights
+):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
@@ -150,8 +152,7 @@ def _jobs_of_batches(planned, jobs_by_kind, most_jobs, is_split_by_night, *, gat
     gathers_nights : bool
         Whether jobs that need several batches get batches of their own.
     """
-    frames, *later_kinds = jobs_by_kind.items()
-    parts = _split_nights(_jobs_by_night(frames[1]), most_jobs, is_split_by_night)
+    parts = {name: list(jobs) for name, jobs in frames.items()}
     batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, jobs_of_kind in jobs_by_kind.items():
         unjoined_jobs = _join_batch(jobs_of_kind, planned.jobs, parts, batch_by_product)

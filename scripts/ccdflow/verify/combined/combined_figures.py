@@ -37,6 +37,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of
 _LEAST_LIT_RESPONSE = 0.2
 # A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
 _NEAR_LIMIT = 1e-4
+# A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
+_HOT_SIGMA = 5.0
 # A column is hot throughout if this part of its pixels has charge of its own.
 _HOT_COLUMN_PART = 0.9
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
