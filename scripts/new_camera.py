@@ -135,11 +135,9 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
         )
     images_shown = images if second_images is None else brighter_images(images, second_images)
     atomic_write.write_text(profile_path, proposal.yaml)
-    title = (
-        first_frame.name
-        if second_frame is None
-        else f"{first_frame.name} and {second_frame.name}, the brighter shown"
-    )
+    title = first_frame.name
+    if second_frame is not None:
+        title += f" and {second_frame.name}, the brighter shown"
     png = proposal_picture(
         proposal.images_seen, images_shown, title=f"Where is the overscan? {title}"
     )

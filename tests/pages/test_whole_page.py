@@ -19,7 +19,7 @@ from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.reporting.overview import OVERVIEW
 from ccdflow.run import job_records
 
-SATURATED, WITH_STAR = "science_g1.fits", "science_g2.fits"
+SATURATED_FRAME, STAR_FRAME = "science_g1.fits", "science_g2.fits"
 TYPES = {"bias": ("bias", "biases"), "dark": ("dark", "darks"), "flat": ("flat", "flats")}
 
 
@@ -57,7 +57,7 @@ def night(tmp_path_factory):
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
     # Twelve pixels are 1 in 870 of the frame, nine 1 in 1,200: the core of a bright star.
-    for name, columns in ((SATURATED, slice(20, 24)), (WITH_STAR, slice(20, 23))):
+    for name, columns in ((SATURATED_FRAME, slice(20, 24)), (STAR_FRAME, slice(20, 23))):
         with fits.open(chain.raw / name, mode="update") as hdus:
             hdus[0].data[50:53, columns] = 65535
     return run_jobs(
@@ -195,11 +195,11 @@ def test_a_frame_with_many_saturated_pixels_is_marked_and_one_with_a_saturated_s
         and (name := re.search(r'class="name">([^<]*)<', tile))
     }
     counts = {}
-    for name in (SATURATED, WITH_STAR):
+    for name in (SATURATED_FRAME, STAR_FRAME):
         with fits.open(pages[0].parents[2] / "calibrated" / name) as hdus:
             counts[name] = int((hdus["MASK"].data & 1).astype(bool).sum())
             assert hdus[0].header["NSAT"] == counts[name]
-    assert counts == {SATURATED: 12, WITH_STAR: 9}
+    assert counts == {SATURATED_FRAME: 12, STAR_FRAME: 9}
     assert marked == {"science_g1": "12 pixels of it, 1 in 867"}
     # The table has the number of both.
     section = re.search(r'(?s)<section aria-labelledby="calibrated">.*?</section>', text)[0]
@@ -236,7 +236,9 @@ def test_saturated_pixels_are_unusual_by_their_part_or_beside_frames_alike(
 
 
 def test_frames_alike_have_one_field_one_light_and_one_exposure(night):
-    row = next(row for row in night.context.rows_of(small_chain.NIGHT) if row.file == SATURATED)
+    row = next(
+        row for row in night.context.rows_of(small_chain.NIGHT) if row.file == SATURATED_FRAME
+    )
     same = replace(row, facts={**row.facts, "exptime": 60.04})
     assert field_and_light(same) == field_and_light(replace(row, file="another.fits"))
     for change in ({"exptime": 70.0}, {"object": "field_9"}, {"filter": "r"}, {"type": "flat"}):
@@ -246,11 +248,11 @@ def test_frames_alike_have_one_field_one_light_and_one_exposure(night):
 
 def test_the_line_of_a_watch_warns_of_unusual_saturation_alone(night):
     texts = {}
-    for name in (SATURATED, WITH_STAR):
+    for name in (SATURATED_FRAME, STAR_FRAME):
         record = night.context.outcome(f"calibrated/{name}")
         [(file, text, warnings)] = SCIENCE.frame_reports(night.context, record)
         texts[file] = text.partition("saturated ")[2].partition("  ")[0], warnings
     assert texts == {
-        SATURATED: ("12 px", ["saturated: 12 pixels of it, 1 in 867"]),
-        WITH_STAR: ("9 px", []),
+        SATURATED_FRAME: ("12 px", ["saturated: 12 pixels of it, 1 in 867"]),
+        STAR_FRAME: ("9 px", []),
     }

@@ -44,7 +44,7 @@ def contents(tmp_path_factory):
 
 def fresh(contents, ledger):
     """Return a context of the same rows that nothing is planned in."""
-    names = ("raw", "results", "store", "chain", "outdated", "cameras")
+    names = ("raw", "results", "store", "chain", "outdated_files", "cameras")
     fixed = {name: getattr(contents, name) for name in names}
     changed = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
     settings = {

@@ -23,7 +23,7 @@ def fits_product(results, product, key, *, seed=1):
     fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
     return Record(
         product, "frame", key, stamp=atomic_write.stamp_of(path),
-        content=job_records.product_checksum(path),
+        content=job_records.file_checksum(path),
         basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
         data={"levels": {"A": 1.5}, "flags": {}},
     )  # fmt: skip
@@ -32,7 +32,7 @@ def fits_product(results, product, key, *, seed=1):
 def text_product(results, product, text):
     (results / product).write_text(text)
     path = results / product
-    content = job_records.product_checksum(path)
+    content = job_records.file_checksum(path)
     return Record(product, "table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content)
 
 

@@ -39,7 +39,7 @@ def rows_read_without_memory(values):
         mock.patch.object(row_reader.RawRowReader, "read_rows", read_alone),
         mock.patch.object(facts, "usual_moment", return_value=None),
     ):
-        return read_rows(values)
+        return rows_read(values)
 
 
 def _asked_each_time(self, name, function, headers):

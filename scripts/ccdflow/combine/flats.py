@@ -274,6 +274,8 @@ def _factors_of_light(images):
 
     An amplifier without light shows no gain, and has the mean of the others.
     """
+    if any(image.noise is None for image in images):
+        return None
     gains = [[amplifier.gain for amplifier in image.noise.amplifiers] for image in images]
     known = [gain for gains_of_image in gains for gain in gains_of_image if gain]
     if len(set(known)) < 2:
@@ -324,19 +326,19 @@ def _mean_of_lit_pixels(parts):
     pixels = []
     for image, region, factor in parts:
         place = (slice(None), slice(None)) if region is None else region.slices
-        good = (image.mask[place] == 0) & (image.count[place] > 0)
-        pixels.append((image.image[place], good, factor))
+        is_good = (image.mask[place] == 0) & (image.count[place] > 0)
+        pixels.append((image.image[place], is_good, factor))
     mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
     for _ in range(_MOST_ITERATIONS):
-        lit = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]
-        counts = [np.count_nonzero(each) for each in lit]
+        lit_masks = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]
+        counts = [np.count_nonzero(each) for each in lit_masks]
         count = sum(counts)
         if count in (0, previous_count):
             # No pixel is good, or all lit pixels are still lit.
             break
         sums = [
             values.sum(where=is_lit, dtype=np.float64)
-            for is_lit, (values, _, _) in zip(lit, pixels, strict=True)
+            for is_lit, (values, _, _) in zip(lit_masks, pixels, strict=True)
         ]
         mean, previous_count = sum(sums) / count, count
         factors = [factor for _, _, factor in pixels]

@@ -96,7 +96,7 @@ def record_of_text(context, job, basis):
         job.kind,
         digest(basis),
         stamp=atomic_write.stamp_of(target),
-        content=job_records.product_checksum(target),
+        content=job_records.file_checksum(target),
         basis=basis,
     )
 

@@ -78,9 +78,9 @@ class UnhashedJob(Job):
         Called without an argument, once; returns the key.
     """
 
-    def __eq__(self, other):
+    def __eq__(self, job):
         # A job is the same whether its key was made early or late.
-        return isinstance(other, Job) and _values_of_job(self) == _values_of_job(other)
+        return isinstance(job, Job) and _values_of_job(self) == _values_of_job(job)
 
     __hash__ = Job.__hash__
 

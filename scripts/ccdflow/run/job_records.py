@@ -143,7 +143,7 @@ def boot_id():
         return socket.gethostname()
 
 
-def product_checksum(path):
+def file_checksum(path):
     """Return the checksum of a product's content; '' if the file is not whole.
 
     For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
@@ -178,7 +178,7 @@ def is_as_made(results, record):
     path = Path(results) / record.product
     if paths.is_fits(path.name):
         return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
-    return product_checksum(path) == record.content != ""
+    return file_checksum(path) == record.content != ""
 
 
 def write_record(results, record, path):

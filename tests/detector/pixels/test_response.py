@@ -182,7 +182,7 @@ def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitud
     assert not deep_columns([(flat, error), flat_with_structure(kind, amplitude, rng)]).any()
 
 
-def vignetted(shape, seed, *, columns=(), depth=0.0, loss=0.6):
+def vignetted_flat(shape, seed, *, columns=(), depth=0.0, loss=0.6):
     """A flat of eight frames and its error; some columns are low by `depth` sigma of their sum."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
@@ -198,7 +198,7 @@ def vignetted(shape, seed, *, columns=(), depth=0.0, loss=0.6):
 def test_no_column_is_bad_where_light_falls_off_towards_the_edges():
     """In small frames the surroundings of the outermost columns are known from one side."""
     flagged = [
-        np.count_nonzero((response([vignetted((64, 80), seed)]).mask & BAD_COLUMN).any(axis=0))
+        np.count_nonzero((response([vignetted_flat((64, 80), seed)]).mask & BAD_COLUMN).any(axis=0))
         for seed in range(30)
     ]
     # Before, one column in three frames.
@@ -208,6 +208,6 @@ def test_no_column_is_bad_where_light_falls_off_towards_the_edges():
 @pytest.mark.parametrize("columns", [(40,), (0,), (79,), (40, 41, 42)])
 def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
     for seed in range(4):
-        pair = vignetted((64, 80), seed, columns=columns, depth=20.0)
+        pair = vignetted_flat((64, 80), seed, columns=columns, depth=20.0)
         is_bad = (response([pair]).mask & BAD_COLUMN).any(axis=0)
         assert np.flatnonzero(is_bad).tolist() == list(columns)

@@ -44,7 +44,7 @@ def _context_with(added, chain, folder):
     session.lock.close()
     before = session.context
     added(before.store)
-    names = ("settings", "raw", "results", "store", "ledger", "chain", "outdated")
+    names = ("settings", "raw", "results", "store", "ledger", "chain", "outdated_files")
     return JobContext(**{name: getattr(before, name) for name in (*names, "cameras")})
 
 

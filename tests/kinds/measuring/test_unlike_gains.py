@@ -117,7 +117,7 @@ def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
         unlit = hdus["MASK"].data & UNLIT != 0
         assert hdus[0].header["FLATR01"] / hdus[0].header["FLATR02"] == pytest.approx(16, rel=0.05)
         truth = chain.flat("g", unit="adu")
-        fine = chain.good() & (hdus["MASK"].data == 0)
+        fine = chain.good_pixels() & (hdus["MASK"].data == 0)
         scale = np.median(hdus[0].data[fine] / truth[fine])
         off = (hdus[0].data - scale * truth)[fine] / hdus["UNCERT"].data[fine]
         assert off.std() == pytest.approx(1, abs=0.05)

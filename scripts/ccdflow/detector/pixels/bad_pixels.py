@@ -170,10 +170,10 @@ class DarkFit:
             stands_out |= ~np.isfinite(rate)
             if hits is not None:
                 stands_out.reshape(-1)[hits.pixels] = True
-            chosen = np.flatnonzero(stands_out)
-            if chosen.size:
-                pixels = np.unravel_index(chosen, rate.shape)
-                hits = None if hits is None else hits.at(chosen)
+            index = np.flatnonzero(stands_out)
+            if index.size:
+                pixels = np.unravel_index(index, rate.shape)
+                hits = None if hits is None else hits.at(index)
                 self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
@@ -200,7 +200,7 @@ class DarkFit:
         return _Hits(pixels[is_only_one], is_hit[:, is_only_one])
 
     def _hit_limit(self, light, count):
-        """Return by how much a hit is above the mean of the others, of some exposures alike."""
+        """Return the least height of a hit above the mean of the other values of its exposure."""
         return _HIT_SIGMA * np.sqrt((self._read_noise**2 + light) * (1 + 1 / (count - 1)))
 
     def _refine(self, lines, values, hits, pixels):
@@ -260,7 +260,7 @@ class _Hits(NamedTuple):
     is_hit: np.ndarray
 
     def at(self, pixels):
-        """Return which values of some pixels, (m,) sorted and all hit ones among them, are hits."""
+        """Return the mask of the hits among the values of some pixels, (m,) sorted; all hit ones."""
         is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
         is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
         return is_hit

@@ -166,7 +166,7 @@ def _add_contrasts(flat, error, total, weights):
         medians.put(rows, flat[rows] / light.rows(rows))
     for rows in medians.bands:
         smooth_flat = light.rows(rows)
-        smooth_flat *= medians.smooth_flat(rows)
+        smooth_flat *= medians.smooth(rows)
         weight = np.divide(smooth_flat, error[rows], dtype=np.float32)
         weight *= weight
         weight[~np.isfinite(weight)] = 0

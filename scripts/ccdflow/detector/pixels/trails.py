@@ -80,9 +80,8 @@ def _level_of_column(excess, errors):
         NaN without a finite value.
     """
     levels = []
-    for values in (excess, errors):
-        finite = values[np.isfinite(values)]
-        levels.append(float(np.quantile(finite, 1 - _HOT_COLUMN_PART)) if finite.size else np.nan)
+    for values in (excess[np.isfinite(excess)], errors[np.isfinite(errors)]):
+        levels.append(float(np.quantile(values, 1 - _HOT_COLUMN_PART)) if values.size else np.nan)
     return tuple(levels)
 
 

@@ -73,7 +73,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.kind,
         record.key,
         stamp=atomic_write.stamp_of(target),
-        content=checksum.product_checksum(job_records.product_checksum(target), headers),
+        content=checksum.product_checksum(job_records.file_checksum(target), headers),
         basis=record.basis,
         data=record.data,
     )

@@ -194,10 +194,10 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     unjoined_jobs, names_by_needs = [], {}
     for job in jobs:
         # Thousands of frames need their own reduced frame first, and then the same masters.
-        first, others = job.needs[:1], job.needs[1:]
-        names = names_by_needs.get(others)
+        first, masters = job.needs[:1], job.needs[1:]
+        names = names_by_needs.get(masters)
         if names is None:
-            names = names_by_needs[others] = _batch_names_of(others, planned, batch_by_product)
+            names = names_by_needs[masters] = _batch_names_of(masters, planned, batch_by_product)
         names = names | _batch_names_of(first, planned, batch_by_product)
         if None in names:
             continue

@@ -104,7 +104,7 @@ class RawRowReader:
 
         The row is as `plain_row` has it: plain values are sent to another process in half the time.
         """
-        return [(plain_row(row), *others) for row, *others in self.read_rows(files)]
+        return [(plain_row(row), *values) for row, *values in self.read_rows(files)]
 
     def read_rows(self, files):
         """Read the headers of some raw frames; an error sets its file aside, and no other.

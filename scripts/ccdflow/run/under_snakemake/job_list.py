@@ -37,9 +37,9 @@ class JobList:
         for batch in batches:
             record = self.record_of_batch(batch)
             self._record_of_batch.update(dict.fromkeys(batch.products, record))
-            before = [f"{results}/{each}" for each in batch.before]
-            earlier = (self._earlier_records[each] for each in before)
-            self._earlier_records[record] = set(before).union(*earlier)
+            earlier_records = [f"{results}/{each}" for each in batch.earlier_records]
+            still_earlier = (self._earlier_records[each] for each in earlier_records)
+            self._earlier_records[record] = set(earlier_records).union(*still_earlier)
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -132,7 +132,7 @@ class JobList:
         has_others = self._counts[job.kind] > 1
         return kind.cores_of(self._context, job, cores=cores, has_others=has_others)
 
-    def sources(self, product):
+    def sources_in_words(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
         return plan_description.sources_in_words(self._plan, self.job(product))
 

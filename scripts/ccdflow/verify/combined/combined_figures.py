@@ -213,10 +213,10 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
     wrong_count = 0
-    for place, limit, near in _limits_of_light(remade):
+    for place, limit, uncertainty in _limits_of_light(remade):
         values, is_unlit = image[place], mask[place] & UNLIT != 0
-        is_low = values < np.float32(limit * (1 - near))
-        is_high = ~(values < np.float32(limit * (1 + near)))
+        is_low = values < np.float32(limit * (1 - uncertainty))
+        is_high = ~(values < np.float32(limit * (1 + uncertainty)))
         wrong_count += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
     if wrong_count:
         raise Differs(f"{wrong_count} pixels of the mask are not lit as the flat says")
@@ -376,8 +376,8 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
                     else np.nan
                     for plane in (excess[:, place], errors[:, place])
                 )
-                above = level + np.maximum(limit[:, place], _HOT_SIGMA * error)
-                has_charge[:, place] = ~(excess[:, place] <= side * above)
+                least_charge = level + np.maximum(limit[:, place], _HOT_SIGMA * error)
+                has_charge[:, place] = ~(excess[:, place] <= side * least_charge)
             has_charge |= is_full
             sources = (excess >= side * _LEAST_WELL / gain) | is_full
         ends = ndimage.binary_dilation(sources, ring) & has_charge

@@ -220,8 +220,10 @@ def bad_parts(sums, ny):
         first_rows = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
         total /= (_PART_ROWS * length) ** 0.5
-        above = total - ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
-        for row, sums_of_row, low in zip(above, total, first_rows, strict=True):
+        contrast = total - ndimage.median_filter(
+            total, size=(1, min(_COLUMNS_AROUND, sums.shape[1]))
+        )
+        for row, sums_of_row, low in zip(contrast, total, first_rows, strict=True):
             unit = max(sigma_by_mad(row), 1.0)
             for is_bad_by_limit, side in zip(
                 is_bad, (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART), strict=True
