@@ -20,11 +20,11 @@ def read_rows(values, *, now=0.0):
 
 
 def rows_read_without_memory(values):
-    """Return the same as `rows_read`, each frame read with a memory of its own.
+    """Return the same as `read_rows`, each frame read with a memory of its own.
 
     The time of each frame is found card by card, whatever the way of writing.
     """
-    read_rows = row_reader.RawRowReader.read_rows
+    read_by_reader = row_reader.RawRowReader.read_rows
 
     def read_alone(*arguments):
         for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
@@ -32,14 +32,14 @@ def rows_read_without_memory(values):
         rawheader._keyword_orders.clear()
         rawheader._last_headers.clear()
         cards._parsed_text.cache_clear()
-        return read_rows(*arguments)
+        return read_by_reader(*arguments)
 
     with (
         mock.patch.object(remembered_results.Remembered, "__call__", _asked_each_time),
         mock.patch.object(row_reader.RawRowReader, "read_rows", read_alone),
         mock.patch.object(facts, "usual_moment", return_value=None),
     ):
-        return rows_read(values)
+        return read_rows(values)
 
 
 def _asked_each_time(self, name, function, headers):

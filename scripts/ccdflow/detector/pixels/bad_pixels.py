@@ -260,7 +260,7 @@ class _Hits(NamedTuple):
     is_hit: np.ndarray
 
     def at(self, pixels):
-        """Return the mask of the hits among the values of some pixels, (m,) sorted; all hit ones."""
+        """Return the hits among the values of some pixels, (m,) sorted and all hit ones."""
         is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
         is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
         return is_hit
