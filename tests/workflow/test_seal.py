@@ -304,18 +304,18 @@ def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_ol
     made = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN).context.ledger
     newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
     assert newest >= atomic_write.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
-    assert (content["boot"], content["until"]) == (job_records.boot_id(), newest / 1e9 + 3600)
+    assert (content["boot"], content["valid_until"]) == (job_records.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(job_records, "boot_id", lambda: "another")
         assert seal_of_dry_run(sandbox) is None
     with monkeypatch.context() as patch:
-        patch.setattr(seal.time, "time", lambda: content["until"] + 1)
-        patch.setattr(ledger.time, "time", lambda: content["until"] + 1)
+        patch.setattr(seal.time, "time", lambda: content["valid_until"] + 1)
+        patch.setattr(ledger.time, "time", lambda: content["valid_until"] + 1)
         assert seal_of_dry_run(sandbox) is None
         # A run an hour later knows that they are on the disk.
         assert sandbox.run().jobs == []
         content = read_seal(sandbox)
-        assert (content["boot"], content["until"]) == ("", 0)
+        assert (content["boot"], content["valid_until"]) == ("", 0)
 
 
 def read_seal(sandbox):
@@ -336,7 +336,7 @@ def test_a_disk_that_takes_no_seal_is_no_failure(sandbox, monkeypatch):
 def test_the_command_line_prints_the_same_with_the_seal(sandbox):
     (sandbox.results / paths.SEAL).unlink()
     without = sandbox.snakemake()
-    assert (without.status, read_seal(sandbox)["described"]) == (0, without.lines[:1])
+    assert (without.status, read_seal(sandbox)["description"]) == (0, without.lines[:1])
     sealed, dry = sandbox.snakemake(), sandbox.snakemake("-n")
     assert (sealed.status, sealed.lines) == (0, without.lines)
     assert (dry.status, dry.lines[0]) == (0, without.lines[0])
