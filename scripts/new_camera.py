@@ -105,18 +105,7 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     UserError
         If the profile is there already, or the files cannot be read or used.
     """
-    headers, images = read(first_frame)
-    second_images = None
-    if second_frame is not None:
-        second_headers, second_images = read(second_frame)
-        if len(second_images) != len(images):
-            raise UserError(
-                "the two files do not have the same HDUs",
-                file=second_frame,
-                remedy="give two frames of one camera",
-            )
-        refuse_reduced(second_headers, file=second_frame.name)
-    refuse_reduced(headers, file=first_frame.name)
+    headers, images, second_images = _read_raw_frames(first_frame, second_frame)
     proposal = propose(headers, images, other_arrays=second_images, file=first_frame.name)
     is_name_taken = (cameras / f"{proposal.name}.yaml").exists()
     if is_name_taken:
@@ -155,6 +144,23 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     if profile_path.resolve().parent != cameras.resolve():
         lines.append(f"Look at both, then move the profile to {cameras}.")
     return lines
+
+
+def _read_raw_frames(first_frame, second_frame):
+    """Return the headers of the first frame, its images, and those of the second one or None."""
+    headers, images = read(first_frame)
+    second_images = None
+    if second_frame is not None:
+        second_headers, second_images = read(second_frame)
+        if len(second_images) != len(images):
+            raise UserError(
+                "the two files do not have the same HDUs",
+                file=second_frame,
+                remedy="give two frames of one camera",
+            )
+        refuse_reduced(second_headers, file=second_frame.name)
+    refuse_reduced(headers, file=first_frame.name)
+    return headers, images, second_images
 
 
 def _line_on_profiles(headers, cameras, file):
