@@ -95,18 +95,8 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         )
         for row, (key, name, axis) in enumerate(panels):
             axes = make_axes(night_panel_box(row))
-            lines = _lines_of_figure(points, key, positions_by_night)
-            for number, (label, line) in enumerate(lines):
-                _draw_trend(axes, line, label, number, unit if key == "level" else "")
-            if len(nights) == 1:
-                axes.margins(y=0.6)
-            if key == "noise_ratio":
-                # A few percent are the statistics of the measurement.
-                set_vertical_scale(
-                    axes,
-                    [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)],
-                    least_room=0.2,
-                )
+            level_unit = unit if key == "level" else ""
+            _draw_trends(axes, points, key, positions_by_night, level_unit)
             label_axes(axes, name, "", axis)
             night_ticks(axes, positions_by_night)
             if highlight in positions_by_night:
@@ -156,6 +146,30 @@ def _lines_of_figure(points, key, positions_by_night):
         words = (amplifier,) if has_one_camera and amplifier else (camera, amplifier)
         lines.append((" ".join(filter(None, words)), line))
     return lines
+
+
+def _draw_trends(axes, points, key, positions_by_night, level_unit):
+    """Draw the lines of one figure, and set the range of its axis.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    points : sequence of TrendPoint
+    key : str
+        Name of the figure.
+    positions_by_night : dict of str to float
+    level_unit : str
+        Unit of a bias level; empty for another figure.
+    """
+    lines = _lines_of_figure(points, key, positions_by_night)
+    for number, (label, line) in enumerate(lines):
+        _draw_trend(axes, line, label, number, level_unit)
+    if len(positions_by_night) == 1:
+        axes.margins(y=0.6)
+    if key == "noise_ratio":
+        # A few percent are the statistics of the measurement.
+        ratios = [point.noise_ratio for point in points if point.noise_ratio > 0]
+        set_vertical_scale(axes, [1.0, *ratios], least_room=0.2)
 
 
 def _draw_trend(axes, line, label, number, level_unit):
