@@ -1,6 +1,7 @@
 """Injected figures come back within their statistical error, and the right frames are left out."""
 
 import dataclasses
+import itertools
 import threading
 from pathlib import Path
 
@@ -296,8 +297,13 @@ def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatc
     strangers = find_unlike_frames(sample)
     assert [each.index for each in strangers] == [5]
 
+    # The first two calls wait for each other, or one thread might take all frames by itself.
+    calls, both_begun = itertools.count(), threading.Barrier(2, timeout=60)
+
     def note_thread(image):
         names.add(threading.current_thread().name)
+        if next(calls) < 2:
+            both_begun.wait()
         return white_part(image)
 
     monkeypatch.setattr("ccdflow.detector.bias_figures.white_part", note_thread)
