@@ -35,7 +35,14 @@ from ccdflow.camera.geometry import Amplifier
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.frame.readout import Readout, median_rounding, median_variance, readout_of
+from ccdflow.frame.readout import (
+    AmplifierReduction,
+    MeasuredReadout,
+    Readout,
+    median_rounding,
+    median_variance,
+    readout_of,
+)
 from ccdflow.kinds.masters.member_masters import amplifier_noise
 from ccdflow.verify.comparing.amplifiers import level_noise
 
@@ -308,7 +315,9 @@ def test_the_level_of_a_camera_quieter_than_one_adu_has_all_its_rounding(count, 
     place = Region(0, 100, 0, 200)
     amplifier = Amplifier("A", 0, place, (strip,), along="rows", place=place, gain=1.0)
     recipe = ReductionRecipe(model=None)
-    made = readout_of(amplifier, recipe, level=1000.0, read_noise=measured, is_noise_measured=True)
+    made = readout_of(
+        amplifier, recipe, AmplifierReduction(level=1000.0), MeasuredReadout(read_noise=measured)
+    )
     # Before, 9 % too small for six pixels and a noise of 0.02 adu.
     assert made.level_variance**0.5 == pytest.approx(truth, rel=0.05)
     header = Header({"OVERSCAN": strip.to_fits(), "OSCAXIS": "rows", "OSCSTAT": "median"})

@@ -505,7 +505,7 @@ LONG_ARGUMENTS = {
     "guide_nights.py: simulate_biases", "guide_nights.py: simulate_night",
     "imagepanel.py: draw_image", "master_effects.py: effects_of",
     "measured_stack.py: combine_measured", "member_noise.py: measured_noise", "raster.py: text",
-    "readout.py: readout_of", "signal.py: pixels_of_structure", "stack.py: combine",
+    "signal.py: pixels_of_structure", "stack.py: combine",
     "variance.py: write",
 }  # fmt: skip
 # The layers below the kinds, which have no others.

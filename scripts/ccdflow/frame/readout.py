@@ -92,19 +92,51 @@ class Readout:
         return self.measured_gain or self.gain
 
 
-def readout_of(
-    amplifier,
-    recipe,
-    *,
-    level=None,
-    read_noise=None,
-    is_noise_measured=False,
-    gain=None,
-    measured_gain=None,
-    full_well=None,
-    is_dead=False,
-    without_level=(),
-):
+@dataclass(frozen=True)
+class AmplifierReduction:
+    """The reduction of the pixels of one amplifier of a frame.
+
+    Attributes
+    ----------
+    level : float or None
+        Mean overscan level that was subtracted, adu; None if none was.
+    is_dead : bool
+        Whether all pixels of the frame's amplifier have one value.
+    without_level : tuple of ccdflow.camera.sections.Region
+        Parts of the image whose overscan is saturated.
+    converter : ccdflow.frame.converter_end.ConverterEnd or None
+        The end of its converter, and the pixels of the frame there.
+    """
+
+    level: float | None = None
+    is_dead: bool = False
+    without_level: tuple[Region, ...] = ()
+    converter: ConverterEnd | None = None
+
+
+@dataclass(frozen=True)
+class MeasuredReadout:
+    """The figures of an amplifier that biases and flats have shown; None for an unknown one.
+
+    Attributes
+    ----------
+    read_noise : float or None
+        Of a pixel, adu, measured on rounded pixels: it includes their rounding.
+    gain : float or None
+        Electrons per adu, which the pixels are multiplied by.
+    photon_gain : float or None
+        Electrons per adu by which the noise of the photons is computed.
+    full_well : float or None
+        Adu above bias at which a pixel is full.
+    """
+
+    read_noise: float | None = None
+    gain: float | None = None
+    photon_gain: float | None = None
+    full_well: float | None = None
+
+
+def readout_of(amplifier, recipe, reduction, measured):
     """Return the `Readout` of an amplifier of a geometry.
 
     Parameters
@@ -112,53 +144,46 @@ def readout_of(
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         By which the frame was reduced.
-    level : float, optional
-        Mean overscan level that was subtracted, adu; None if none was.
-    read_noise : float, optional
-        In adu; default: the amplifier's own, which is in electrons, divided by the gain.
-    is_noise_measured : bool
-        Whether ``read_noise`` was measured on rounded pixels.
-    gain : float, optional
-        Electrons per adu; takes precedence over the amplifier's own.
-    measured_gain : float, optional
-        See `Readout`.
-    full_well : float, optional
-        Adu above bias at which a pixel is full, measured: where the amplifier has no saturation.
-    is_dead : bool
-        See `Readout`.
-    without_level : tuple of ccdflow.camera.sections.Region
-        See `Readout`.
+    reduction : AmplifierReduction
+        Of the frame.
+    measured : MeasuredReadout
+        Its gain and read noise take precedence over the amplifier's own, its full well does not
+        over a saturation.
 
     Returns
     -------
     Readout
     """
-    gain = amplifier.gain if gain is None else gain
+    level, read_noise = reduction.level, measured.read_noise
+    gain = amplifier.gain if measured.gain is None else measured.gain
     # A frame whose level was not subtracted has a bias that is not known here.
-    is_measured = amplifier.saturation is None and full_well is not None and level is not None
+    is_full_well_used = (
+        amplifier.saturation is None and measured.full_well is not None and level is not None
+    )
     # Amplifiers that share a flat made in adu share a factor, which is no gain of their own.
-    own_gain = amplifier.gain or measured_gain or gain
+    own_gain = amplifier.gain or measured.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain
+    rounding = ROUNDING if measured.read_noise is None else 0.0
     variance = 0.0
     if level is not None and read_noise is not None:
-        pixel_variance = read_noise**2 + (0.0 if is_noise_measured else ROUNDING)
-        variance = level_variance(amplifier, recipe, pixel_variance)
+        variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
     return Readout(
         region=recipe.region_of(amplifier),
         name=amplifier.name,
         gain=gain,
-        measured_gain=measured_gain,
+        measured_gain=measured.photon_gain,
         read_noise=read_noise,
-        rounding=0.0 if is_noise_measured else ROUNDING,
+        rounding=rounding,
         level=0.0 if level is None else level,
         level_variance=variance,
-        saturation=full_well + level if is_measured else amplifier.saturation,
-        is_saturation_measured=is_measured,
+        saturation=measured.full_well + level if is_full_well_used else amplifier.saturation,
+        is_saturation_measured=is_full_well_used,
         subtracted=level is not None,
         linear=amplifier.linear,
-        is_dead=is_dead,
-        without_level=without_level,
+        is_dead=reduction.is_dead,
+        without_level=reduction.without_level,
+        converter=reduction.converter,
     )
 
 

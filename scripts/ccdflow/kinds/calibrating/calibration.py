@@ -15,7 +15,7 @@ from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products import compressed_images
 from ccdflow.frame.products import product_images
-from ccdflow.frame.readout import readout_of
+from ccdflow.frame.readout import AmplifierReduction, MeasuredReadout, readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import master_reading
@@ -280,20 +280,19 @@ class Calibration:
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""
-            noise = measured_read_noise(bias, amplifier.name)
-            readout = readout_of(
-                amplifier,
-                recipe,
+            reduction = AmplifierReduction(
                 level=levels.get(amplifier.name),
-                read_noise=noise,
-                is_noise_measured=noise is not None,
-                gain=self.detector.gain(amplifier),
-                measured_gain=self.detector.gain_of_noise(amplifier),
-                full_well=self.detector.full_well(amplifier),
                 is_dead=flags.get(amplifier.name) == "dead",
                 without_level=without_level.get(amplifier.name, ()),
+                converter=converters.get(amplifier.name),
             )
-            return replace(readout, converter=converters.get(amplifier.name))
+            measured = MeasuredReadout(
+                read_noise=measured_read_noise(bias, amplifier.name),
+                gain=self.detector.gain(amplifier),
+                photon_gain=self.detector.gain_of_noise(amplifier),
+                full_well=self.detector.full_well(amplifier),
+            )
+            return readout_of(amplifier, recipe, reduction, measured)
 
         return [
             [readout(amplifier) for amplifier in image.amplifiers]
