@@ -23,7 +23,8 @@ from ccdflow import commandline
 from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
-from ccdflow.calibrate.calibrated_header import Grading
+from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
@@ -141,9 +142,8 @@ def calibrate(path, folder, options, store):
     return calibrate_file(
         path,
         folder / path.name,
-        FrameMasters(**applied_masters),
-        [[readout_of(hdu, options)]],
-        grading=Grading("B" if reasons else "A", reasons),
+        FrameCalibration(FrameMasters(**applied_masters), [[readout_of(hdu, options)]]),
+        provenance=FrameProvenance(grading=Grading("B" if reasons else "A", reasons)),
         form=ProductForm(
             uncertainty=not options.image_only,
             mask=not options.image_only,

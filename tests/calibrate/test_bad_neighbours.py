@@ -8,7 +8,7 @@ from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.combined_master import Master, master_image_of
-from ccdflow.calibrate.frame_corrections import FrameCorrections
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_noise import predicted_variance
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout
@@ -81,8 +81,9 @@ def test_the_noise_of_the_sky_is_that_of_good_pixels(has_mask, tmp_path):
     bad[:, columns] = BAD_COLUMN
     fits.writeto(tmp_path / "reduced.fits", image.astype("f4"), fits.Header({"BUNIT": "adu"}))
     calibrate_file(
-        tmp_path / "reduced.fits", tmp_path / "out.fits", masters_of(np.ones(SHAPE), bad),
-        [[READOUT]], form=ProductForm(mask=has_mask), corrections=FrameCorrections(),
+        tmp_path / "reduced.fits", tmp_path / "out.fits",
+        FrameCalibration(masters_of(np.ones(SHAPE), bad), [[READOUT]]),
+        form=ProductForm(mask=has_mask),
     )  # fmt: skip
     with fits.open(tmp_path / "out.fits") as hdus:
         header = hdus[0].header
@@ -101,7 +102,10 @@ def test_the_errors_do_not_depend_on_the_mask_s_being_written(tmp_path):
     for has_mask in (True, False):
         path = tmp_path / f"{has_mask}.fits"
         calibrate_file(
-            tmp_path / "reduced.fits", path, masters, [[READOUT]], form=ProductForm(mask=has_mask)
+            tmp_path / "reduced.fits",
+            path,
+            FrameCalibration(masters, [[READOUT]]),
+            form=ProductForm(mask=has_mask),
         )
         errors[has_mask] = fits.getdata(path, "UNCERT")
     assert np.array_equal(errors[True], errors[False])

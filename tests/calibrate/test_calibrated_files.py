@@ -25,7 +25,8 @@ from ccdflow.calibrate import blocks, combined_master
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
-from ccdflow.calibrate.calibrated_header import Grading
+from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.sections import Region
 from ccdflow.errors import MAKE_AGAIN, FrameError
@@ -96,15 +97,14 @@ def masters_of(paths, store, *, k=1.0, without=()):
     return chain(read, k=k, without=without)
 
 
-def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
+def run(night, tmp_path, *, store=None, k=1.0, frame=None, form=None, grading=None):
     _, path, paths, *_ = night
     store = store or MasterStore()
     target = tmp_path / "calibrated" / "s1.fits"
     known = readouts(level=1000.0, saturation=65535.0)
-    out = calibrate_file(
-        frame or path, target, masters_of(paths, store, k=k, without=without), [known],
-        key="product-key", **more,
-    )  # fmt: skip
+    calibration = FrameCalibration(masters_of(paths, store, k=k), [known])
+    provenance = FrameProvenance("product-key", grading or Grading())
+    out = calibrate_file(frame or path, target, calibration, provenance=provenance, form=form)
     return out, target
 
 
@@ -203,10 +203,8 @@ def test_every_card_is_documented(frame_and_masters, tmp_path):
     calibrate_file(
         path,
         tmp_path / "o.fits",
-        used,
-        known,
-        key="k",
-        grading=Grading(grade="B", reasons=("old",)),
+        FrameCalibration(used, known),
+        provenance=FrameProvenance("k", Grading(grade="B", reasons=("old",))),
     )
     structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
     with fits.open(tmp_path / "o.fits") as hdus:
@@ -236,9 +234,8 @@ def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
         assert len(hdus) == 1
     known = tuple(replace(r, gain=None) for r in readouts())
     target = tmp_path / "adu.fits"
-    out = calibrate_file(
-        frame_and_masters[1], target, masters_of(frame_and_masters[2], MasterStore()), [known]
-    )
+    masters = masters_of(frame_and_masters[2], MasterStore())
+    out = calibrate_file(frame_and_masters[1], target, FrameCalibration(masters, [known]))
     assert out.unit == "adu"
     assert "gain" in out.uncertain
     with fits.open(target) as hdus:
@@ -285,7 +282,7 @@ def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
             ]
             split[kind] = write(tmp_path / path.name, (None, hdus[0].header), *images, *errors)
     target = tmp_path / "out.fits"
-    calibrate_file(frame, target, masters_of(split, MasterStore()), known, key="k")
+    calibrate_file(frame, target, FrameCalibration(masters_of(split, MasterStore()), known))
     whole, _, _ = calibrate_arrays(reduced, readouts(), masters_of(paths, MasterStore()))
     with fits.open(target, checksum=True) as hdus:
         names = ["PRIMARY", "IM0", "IM1", "UNCERT1", "UNCERT2", "MASK1", "MASK2"]
@@ -370,7 +367,8 @@ def test_masters_that_do_not_fit_are_one_line(frame_and_masters, tmp_path, probl
 
     def calibrate():
         use = AppliedMaster(MasterStore().get(path, "bias"))
-        calibrate_file(frame, tmp_path / "o.fits", FrameMasters(use), [readouts()], name="s1.fits")
+        calibration = FrameCalibration(FrameMasters(use), [readouts()])
+        calibrate_file(frame, tmp_path / "o.fits", calibration, name="s1.fits")
 
     with pytest.raises(FrameError, match=words.get(problem, "another shape")) as error:
         calibrate()
@@ -571,8 +569,8 @@ def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_p
     gc.disable()
     try:
         used = masters_of(frame_and_masters[2], MasterStore())
-        run_with = (frame_and_masters[1], tmp_path / "s.fits", used, [readouts(level=1000.0)])
-        calibrate_file(*run_with, key="k")
+        calibration = FrameCalibration(used, [readouts(level=1000.0)])
+        calibrate_file(frame_and_masters[1], tmp_path / "s.fits", calibration)
         assert {kind for kind, plane in made.items() if plane() is not None} == {"flat"}
     finally:
         gc.enable()
@@ -586,13 +584,13 @@ def test_planes_of_masters_are_shared_by_frames_of_other_levels(frame_and_master
     for level in (1000.0, 1000.7, 1003.2):
         used = masters_of(frame_and_masters[2], store, k=k)
         target = tmp_path / f"{level}.fits"
-        calibrate_file(frame_and_masters[1], target, used, [readouts(level=level)], key="k")
+        calibration = FrameCalibration(used, [readouts(level=level)])
+        calibrate_file(frame_and_masters[1], target, calibration)
         sizes.append(sum(use.master.nbytes for use in used.uses))
     assert len(set(sizes)) == 1
     used = masters_of(frame_and_masters[2], MasterStore(), k=k)
-    calibrate_file(
-        frame_and_masters[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k"
-    )
+    calibration = FrameCalibration(used, [readouts(level=1003.2)])
+    calibrate_file(frame_and_masters[1], tmp_path / "alone.fits", calibration)
     assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
 
 
@@ -601,9 +599,8 @@ def test_few_exposures_keep_planes_of_a_master(frame_and_masters, tmp_path):
     store, sizes = MasterStore(), []
     for number, k in enumerate((0.9, 0.8, 0.7, 0.6, 0.9)):
         used = masters_of(frame_and_masters[2], store, k=k)
-        calibrate_file(
-            frame_and_masters[1], tmp_path / f"{number}.fits", used, [readouts()], key="k"
-        )
+        calibration = FrameCalibration(used, [readouts()])
+        calibrate_file(frame_and_masters[1], tmp_path / f"{number}.fits", calibration)
         sizes.append(sum(use.master.nbytes for use in used.uses))
     assert sizes[1] == sizes[2] == sizes[4]
     assert (tmp_path / "0.fits").read_bytes() == (tmp_path / "4.fits").read_bytes()

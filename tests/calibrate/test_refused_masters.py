@@ -8,6 +8,7 @@ from refusals import refusal_of
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, check_masters
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.combined_master import Master, master_image_of, read_master
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.camera.sections import Region
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.frame.readout import Readout
@@ -74,10 +75,10 @@ def test_a_master_without_an_image_is_damaged(tmp_path):
 def test_a_reduced_frame_with_fewer_images_than_its_camera_is_damaged(tmp_path):
     fits.writeto(tmp_path / "s1.fits", np.ones(SHAPE, np.float32), checksum=True)
     uses = FrameMasters(AppliedMaster(master("bias")))
+    calibration = FrameCalibration(uses, [READOUTS, READOUTS])
     refusal = refusal_of(
-        calibrate_file, tmp_path / "s1.fits", tmp_path / "out.fits", uses, [READOUTS, READOUTS],
-        name="s1.fits",
-    )  # fmt: skip
+        calibrate_file, tmp_path / "s1.fits", tmp_path / "out.fits", calibration, name="s1.fits"
+    )
     assert refusal == (
         DamagedProduct,
         "s1.fits: images: the reduced frame has another number of images than its camera "

@@ -498,8 +498,8 @@ def arguments_of(function):
 
 # Functions of more than six arguments, keywords included: each that loses some goes from the list.
 LONG_ARGUMENTS = {
-    "arithmetic.py: __init__", "arithmetic.py: calibrate_arrays", "assembly.py: geometry_of_drafts",
-    "blocks.py: __init__", "blocks.py: calibrate_file", "ccdmask.py: ccdmask",
+    "assembly.py: geometry_of_drafts",
+    "ccdmask.py: ccdmask",
     "combined_master.py: master_image_of", "drawing.py: draw_detector", "exposing.py: expose",
     "flats.py: combine_flats", "guide_nights.py: simulate_archive",
     "guide_nights.py: simulate_biases", "guide_nights.py: simulate_night",

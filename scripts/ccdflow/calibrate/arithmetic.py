@@ -12,6 +12,7 @@ import numpy as np
 from ccdflow import maskbits
 from ccdflow.calibrate import signal
 from ccdflow.calibrate.applied_masters import check_masters, has_noise
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
@@ -28,7 +29,7 @@ class ImageCalibration(ImageMasters):
 
     Parameters
     ----------
-    shape, readouts, masters, index, unit, name
+    shape, calibration, index, unit, name
         See `ccdflow.calibrate.image_masters.ImageMasters`.
     noise : bool
         Whether variances are needed; gain and read noise must then be known.
@@ -39,8 +40,8 @@ class ImageCalibration(ImageMasters):
         If a master has another shape, or noise is needed and cannot be predicted.
     """
 
-    def __init__(self, shape, readouts, masters, *, index=0, unit="adu", noise=True, name=None):
-        super().__init__(shape, readouts, masters, index=index, unit=unit, name=name)
+    def __init__(self, shape, calibration, *, index=0, unit="adu", noise=True, name=None):
+        super().__init__(shape, calibration, index=index, unit=unit, name=name)
         if noise and not has_noise(self.readouts):
             lacks_gain = not all(readout.photon_gain for readout in self.readouts)
             raise FrameError(
@@ -243,7 +244,7 @@ class ImageCalibration(ImageMasters):
             out[block_slices][doubled_variance > variance[block_slices]] |= maskbits.UNCALIBRATED
 
 
-def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True, index=0):
+def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True):
     """Calibrate a whole image in memory.
 
     Parameters
@@ -251,15 +252,14 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
     reduced : numpy.ndarray
         (ny, nx), adu, float32; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
-    masters : FrameMasters
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        The first image of each is applied.
     mask : numpy.ndarray of uint8, optional
         (ny, nx), the reduced frame's mask.
     unit : str
         Of the reduced frame.
     noise : bool
         Whether to compute the standard errors.
-    index : int
-        Index of the masters' image.
 
     Returns
     -------
@@ -289,7 +289,8 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
     64.0 10.0 0
     """
     check_masters(masters, readouts, unit=unit)
-    work = ImageCalibration(reduced.shape, readouts, masters, index=index, unit=unit, noise=noise)
+    calibration = FrameCalibration(masters, [readouts])
+    work = ImageCalibration(reduced.shape, calibration, unit=unit, noise=noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
     data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)

@@ -6,8 +6,9 @@ processor's cache. All threads share one copy of the masters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from ccdflow.calibrate import calibrated_header
 from ccdflow.calibrate.applied_masters import check_masters, has_noise, is_level_removed
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
-from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import checksum, headertext
@@ -24,6 +24,11 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import Plane, read_rows, read_stored_hdus
 from ccdflow.frame import saturation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ccdflow.files.fits_products.multi_image_products import StoredHdu
 
 ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
@@ -77,38 +82,18 @@ class Calibrated:
     uncertain: str = ""
 
 
-def calibrate_file(
-    path,
-    target,
-    masters,
-    readouts,
-    *,
-    key="",
-    grading=None,
-    form=None,
-    limits=None,
-    corrections=None,
-    name=None,
-):
+def calibrate_file(path, target, calibration, *, provenance=None, form=None, name=None):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
 
     Parameters
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    masters : ccdflow.calibrate.applied_masters.FrameMasters
-        The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
-    readouts : sequence of sequence of ccdflow.frame.readout.Readout
-        Of each image of the frame, its amplifiers.
-    key : str
-        CCDFKEY of the product.
-    grading : ccdflow.calibrate.calibrated_header.Grading, optional
-        Default: grade A.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+    provenance : ccdflow.calibrate.calibrated_header.FrameProvenance, optional
+        The key and grade for its header; default: no key, grade A.
     form : ProductForm, optional
         Default: all extensions, not compressed.
-    limits : ccdflow.calibrate.applied_masters.DarkLimits, optional
-    corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
-        Bad pixels, the search for cosmic rays, the shutter.
     name : str, optional
         Name of the frame, for errors.
 
@@ -131,14 +116,16 @@ def calibrate_file(
     >>> from pathlib import Path
     >>> from astropy.io import fits
     >>> from ccdflow.calibrate.applied_masters import FrameMasters
+    >>> from ccdflow.calibrate.frame_corrections import FrameCalibration
     >>> from ccdflow.camera.sections import Region
     >>> from ccdflow.frame.readout import Readout
     >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
+    >>> calibration = FrameCalibration(FrameMasters(), [[readout]])
     >>> header = fits.Header({"BUNIT": "adu", "EXPTIME": 10.0})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     reduced, product = Path(folder) / "reduced.fits", Path(folder) / "product.fits"
     ...     fits.writeto(reduced, np.full((4, 4), 32.0, np.float32), header)
-    ...     _ = calibrate_file(reduced, product, FrameMasters(), [[readout]])
+    ...     _ = calibrate_file(reduced, product, calibration)
     ...     with fits.open(product, memmap=False) as hdus:
     ...         print([hdu.name for hdu in hdus], hdus[0].header["BUNIT"])
     ...         print(hdus[0].data[0, 0], hdus["UNCERT"].data[0, 0], hdus["MASK"].data[0, 0])
@@ -146,41 +133,25 @@ def calibrate_file(
     64.0 10.0 0
     """
     name = str(path) if name is None else name
-    corrections, form = corrections or FrameCorrections(), form or ProductForm()
-    grading = grading or calibrated_header.Grading()
+    provenance, form = provenance or calibrated_header.FrameProvenance(), form or ProductForm()
     hdus = read_stored_hdus(path, name=name)
-    indices = _image_indices(hdus, readouts, name)
-    all_readouts = tuple(readout for image in readouts for readout in image)
-    unit = str(card_value(hdus[indices[0]].header, "BUNIT") or "adu")
-    camera = str(card_value(hdus[0].header, "CCDFCAM") or "")
-    _check_steps_not_done(hdus, masters, name)
-    check_masters(masters, all_readouts, camera=camera, unit=unit, limits=limits, name=name)
-    reason = _reason_for_no_uncertainty(all_readouts, masters) if form.uncertainty else ""
+    indices = _image_indices(hdus, calibration.readouts, name)
+    unit = _check_frame(hdus, indices[0], calibration, name)
+    reason = _reason_for_no_uncertainty(calibration) if form.uncertainty else ""
     if reason:
-        grading = replace(grading, reasons=(*grading.reasons, reason))
+        provenance = provenance.with_reason(reason)
     noise = form.uncertainty and not reason
     with Path(path).open("rb", buffering=0) as file:
+        frame = _OpenFrame(file.fileno(), hdus, name)
         images = []
-        for number, (index, amplifiers) in enumerate(zip(indices, readouts, strict=True)):
-            shape = hdus[index].shape
+        for number, index in enumerate(indices):
             work = ImageCalibration(
-                shape, amplifiers, masters, index=number, unit=unit, noise=noise, name=name
+                hdus[index].shape, calibration, index=number, unit=unit, noise=noise, name=name
             )
-            image_corrections = corrections.for_image(number)
-            images.append(
-                _CalibratedImage(
-                    file.fileno(),
-                    hdus,
-                    index,
-                    name,
-                    work,
-                    noise=noise,
-                    mask=form.mask,
-                    corrections=image_corrections,
-                )
-            )
+            corrections = calibration.corrections.for_image(number)
+            images.append(_CalibratedImage(frame, index, work, corrections, has_mask=form.mask))
         primary = calibrated_header.primary_cards(
-            hdus[0], masters, key=key, grading=grading, corrections=corrections
+            hdus[0], calibration.masters, provenance, calibration.corrections
         )
         planes = _planes_of_product(images, primary)
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
@@ -215,6 +186,32 @@ def _image_indices(hdus, readouts, name):
     return indices
 
 
+def _check_frame(hdus, first_index, calibration, name):
+    """Return the unit of a frame; raise `FrameError` if its masters cannot be applied to it.
+
+    Parameters
+    ----------
+    hdus : sequence of ccdflow.files.fits_products.multi_image_products.StoredHdu
+    first_index : int
+        Index of the HDU with the first image.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+    name : str
+        Of the frame, for errors.
+    """
+    unit = str(card_value(hdus[first_index].header, "BUNIT") or "adu")
+    camera = str(card_value(hdus[0].header, "CCDFCAM") or "")
+    _check_steps_not_done(hdus, calibration.masters, name)
+    check_masters(
+        calibration.masters,
+        calibration.all_readouts,
+        camera=camera,
+        unit=unit,
+        limits=calibration.limits,
+        name=name,
+    )
+    return unit
+
+
 def _check_steps_not_done(hdus, masters, name):
     """Raise `FrameError` if the frame's header shows that a step was done already."""
     for keyword, kind in _DONE_CARDS:
@@ -233,11 +230,12 @@ def _check_steps_not_done(hdus, masters, name):
                 )
 
 
-def _reason_for_no_uncertainty(readouts, masters):
+def _reason_for_no_uncertainty(calibration):
     """Return the reason for a missing uncertainty; '' if it can be predicted."""
+    readouts = calibration.all_readouts
     if not has_noise(readouts):
         return "no UNCERT: gain or read noise of an amplifier is unknown"
-    if not is_level_removed(masters, readouts):
+    if not is_level_removed(calibration.masters, readouts):
         return "no UNCERT: the bias level is still in the pixels"
     return ""
 
@@ -265,35 +263,49 @@ def _planes_of_product(images, primary):
     return planes
 
 
+class _OpenFrame(NamedTuple):
+    """The file of a reduced frame that is being calibrated.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the open file.
+    hdus : sequence of ccdflow.files.fits_products.multi_image_products.StoredHdu
+    name : str
+        For errors.
+    """
+
+    descriptor: int
+    hdus: Sequence[StoredHdu]
+    name: str
+
+
 class _CalibratedImage:
     """One image of a frame that is being calibrated.
 
     Parameters
     ----------
-    file : int
-        Descriptor of the frame's file.
-    hdus : sequence of ccdflow.files.fits_products.multi_image_products.StoredHdu
-        All HDUs of the file.
+    frame : _OpenFrame
     index : int
         Index of the image's HDU.
-    name : str
-        The file's, for errors.
     work : ccdflow.calibrate.arithmetic.ImageCalibration
-    noise, mask : bool
-        Whether standard errors and a mask are made.
+        Standard errors are made if it predicts the noise.
     corrections : ccdflow.calibrate.frame_corrections.ImageCorrections
         The cosmic rays, bad pixels and shutter of this image.
+    has_mask : bool
+        Whether a mask is made.
     """
 
-    def __init__(self, file, hdus, index, name, work, *, noise, mask, corrections):
+    def __init__(self, frame, index, work, corrections, *, has_mask):
+        file, hdus, name = frame
         self.index = index
         self.hdu = hdus[index]
         self.work = work
         self.planes = {}
         self._file = file
         self._name = name
-        self.has_noise = noise
-        self.has_mask = mask
+        self.has_noise = work.noise is not None
+        self.has_mask = has_mask
         self._corrections = corrections
         suffix = str(index) if index else ""
         self._suffix = suffix
@@ -303,12 +315,12 @@ class _CalibratedImage:
             if each.name == f"MASK{suffix}" and each.shape == self.hdu.shape
         ]
         self.mask_hdu = masks[0] if masks else None
-        self._sample = ImageSample(file, self.hdu, work, name=name, noise=noise)
+        self._sample = ImageSample(file, self.hdu, work, name=name, noise=self.has_noise)
         self.background = self._sample.background
         self.figures = self._sample.figures()
-        if mask:
+        if has_mask:
             self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
-            if corrections.find_cosmics is not None and noise:
+            if corrections.find_cosmics is not None and self.has_noise:
                 self.figures |= {"cosmics_kept": True, "cosmics_search": (0.0, 0.0, 0.0)}
 
     # -- planes ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,7 +67,28 @@ class Grading:
     left_out: Sequence[str] = ()
 
 
-def primary_cards(hdu, masters, *, key, grading, corrections=None):
+@dataclass(frozen=True)
+class FrameProvenance:
+    """What the header of a calibrated frame says of its making, beside the masters.
+
+    Attributes
+    ----------
+    key : str
+        CCDFKEY, a hash of everything that the product depends on.
+    grading : Grading
+        Default: grade A.
+    """
+
+    key: str = ""
+    grading: Grading = Grading()
+
+    def with_reason(self, reason):
+        """Return the same with one more reason for the grade."""
+        grading = replace(self.grading, reasons=(*self.grading.reasons, reason))
+        return replace(self, grading=grading)
+
+
+def primary_cards(hdu, masters, provenance, corrections=None):
     """Return the cards of the first HDU: the reduced frame's, and the calibration's.
 
     Parameters
@@ -75,9 +96,7 @@ def primary_cards(hdu, masters, *, key, grading, corrections=None):
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-    key : str
-        Of the calibrated frame.
-    grading : Grading
+    provenance : FrameProvenance
     corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
         The corrections that were applied beside the masters, and their cards.
 
@@ -89,13 +108,14 @@ def primary_cards(hdu, masters, *, key, grading, corrections=None):
     reduced_key = hdu.header.get("CCDFKEY", "")
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("CCDFKEY", key, "hash of everything the product depends on")
+    cards.set("CCDFKEY", provenance.key, "hash of everything the product depends on")
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
     for use in masters.uses:
         _write_master_cards(cards, use)
     for keyword, value, comment in () if corrections is None else corrections.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
+    grading = provenance.grading
     cards.set("CALGRADE", grading.grade, "A own night, B older or scaled, C incomplete")
     for reason in grading.reasons:
         cards.add_history(f"ccdflow: grade {grading.grade}: {printable_text(reason)}")

@@ -1,14 +1,16 @@
-"""The corrections of a calibrated frame beside its masters: bad pixels, cosmic rays, shutter."""
+"""What a frame is calibrated with: masters, amplifiers, bad pixels, cosmic rays, shutter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from ccdflow.calibrate.applied_masters import DarkLimits, FrameMasters
 from ccdflow.calibrate.sparse_masks import SparseMask
+from ccdflow.frame.readout import Readout
 
 
 class CosmicHits(Protocol):
@@ -68,6 +70,33 @@ class FrameCorrections:
         """Return the `ImageCorrections` of an image, counted from 0."""
         pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
         return ImageCorrections(pixels, self.find_cosmics)
+
+
+@dataclass(frozen=True)
+class FrameCalibration:
+    """What a frame is calibrated with.
+
+    Attributes
+    ----------
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        Of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
+    readouts : sequence of sequence of ccdflow.frame.readout.Readout
+        Of each image of the frame, its amplifiers.
+    corrections : FrameCorrections
+        Bad pixels, the search for cosmic rays, the shutter.
+    limits : ccdflow.calibrate.applied_masters.DarkLimits
+        Beyond which the dark is refused.
+    """
+
+    masters: FrameMasters
+    readouts: Sequence[Sequence[Readout]]
+    corrections: FrameCorrections = FrameCorrections()
+    limits: DarkLimits = field(default_factory=DarkLimits)
+
+    @property
+    def all_readouts(self):
+        """The amplifiers of all images, in one tuple."""
+        return tuple(readout for image in self.readouts for readout in image)
 
 
 def sparse_mask(pixels, shape):

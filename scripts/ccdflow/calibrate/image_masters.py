@@ -15,12 +15,10 @@ class ImageMasters:
     ----------
     shape : (int, int)
         (ny, nx) of the image.
-    readouts : tuple of ccdflow.frame.readout.Readout
-        The amplifiers of this image.
-    masters : ccdflow.calibrate.applied_masters.FrameMasters
-        Approved by `check_masters`.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+        Its masters are approved by `check_masters`.
     index : int
-        Index of the masters' image.
+        Index of the image among those of the frame, and of each master.
     unit : str
         BUNIT of the reduced frame.
     name : str, optional
@@ -32,18 +30,18 @@ class ImageMasters:
         If a master has another shape.
     """
 
-    def __init__(self, shape, readouts, masters, *, index=0, unit="adu", name=None):
+    def __init__(self, shape, calibration, *, index=0, unit="adu", name=None):
         self.shape = shape
-        self.readouts = tuple(readouts)
+        self.readouts = tuple(calibration.readouts[index])
         area = sum(readout.region.size for readout in self.readouts)
         self.is_covered = area == shape[0] * shape[1]
-        self.masters = masters
+        self.masters = calibration.masters
         self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
         is_in_electrons = unit.lower() in ELECTRON_UNITS
         self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons
-        self._planes = {use.master.kind: self._image(use, index, name) for use in masters.uses}
+        self._planes = {use.master.kind: self._image(use, index, name) for use in self.masters.uses}
 
     @property
     def images(self):

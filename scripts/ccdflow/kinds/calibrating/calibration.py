@@ -7,7 +7,8 @@ from functools import cached_property
 
 from ccdflow.calibrate.applied_masters import DarkLimits, FrameMasters
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
-from ccdflow.calibrate.calibrated_header import Grading
+from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector.cosmic_rays import cosmics
@@ -238,24 +239,24 @@ class Calibration:
                 uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
             )
             corrections = replace(corrections, cards=(*corrections.cards, *self.shutter.cards))
-        masters = FrameMasters(**uses)
-        readouts = self.readouts()
+        calibration = FrameCalibration(
+            FrameMasters(**uses),
+            self.readouts(),
+            corrections,
+            DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
+        )
+        grading = Grading(self.grade, self.reasons, self.unneeded_steps)
         calibrated = calibrate_file(
             path,
             context.results / self.group.product,
-            masters,
-            readouts,
-            key=key,
-            grading=Grading(self.grade, self.reasons, self.unneeded_steps),
+            calibration,
+            provenance=FrameProvenance(key, grading),
             form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compression),
-            limits=DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
-            corrections=corrections,
             name=self.group.product,
         )
         helps = master_help.measure_effects(
             path,
-            masters,
-            readouts,
+            calibration,
             hdus=[image.hdu for image in self._images],
             unit=calibrated.unit,
             is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),

@@ -95,17 +95,15 @@ class MasterHelp:
         )
 
 
-def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
+def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     """Return the effect of each master on a frame, for its record.
 
     Parameters
     ----------
     path : path-like
         The reduced frame.
-    masters : ccdflow.calibrate.applied_masters.FrameMasters
-        The masters as they were applied.
-    readouts : sequence of sequence of ccdflow.frame.readout.Readout
-        The amplifiers of each image.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+        What the frame was calibrated with.
     hdus : sequence of int
         The HDU of each image.
     unit : str
@@ -122,14 +120,14 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
     """
     stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)
-    for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
+    for index, (hdu, amplifiers) in enumerate(zip(hdus, calibration.readouts, strict=True)):
         header_unit = str(card_value(stored_hdus[hdu].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
         image_effects = effects_of(
             path,
             stored_hdus[hdu],
             amplifiers,
-            masters,
+            calibration.masters,
             index=index,
             factor=(lambda readout: readout.gain) if converts else None,
             name=name,

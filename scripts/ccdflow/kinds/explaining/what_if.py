@@ -17,6 +17,7 @@ from ccdflow.calibrate.applied_masters import (
     dark_scale,
 )
 from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import UserError
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
@@ -214,10 +215,8 @@ def _calibrate_with(path, target, work, masters):
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters of each image.
     """
-    calibrated = calibrate_file(
-        path, target, masters, work.readouts(),
-        limits=DarkLimits(np.inf, np.inf), name=work.group.product,
-    )  # fmt: skip
+    calibration = FrameCalibration(masters, work.readouts(), limits=DarkLimits(np.inf, np.inf))
+    calibrated = calibrate_file(path, target, calibration, name=work.group.product)
     with fits.open(target, memmap=False) as hdus:
         first = next(hdu for hdu in hdus if hdu.data is not None)
         return np.asarray(first.data, np.float32), calibrated
