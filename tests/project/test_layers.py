@@ -503,7 +503,7 @@ LONG_ARGUMENTS = {
     "combined_master.py: master_image_of", "drawing.py: draw_detector", "exposing.py: expose",
     "flats.py: combine_flats", "guide_nights.py: simulate_archive",
     "guide_nights.py: simulate_biases", "guide_nights.py: simulate_night",
-    "imagepanel.py: draw_image", "master_effects.py: effects_of",
+    "imagepanel.py: draw_image",
     "measured_stack.py: combine_measured", "member_noise.py: measured_noise", "raster.py: text",
     "signal.py: pixels_of_structure", "stack.py: combine",
     "variance.py: write",

@@ -54,8 +54,24 @@ class Effect:
     structure_error: float
 
 
-def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=None):
-    """Return the effect of each master on an image of a reduced frame.
+@dataclass(frozen=True)
+class RowPairs:
+    """Pairs of neighbouring rows of an image of a reduced frame.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray of shape (2 k,), int
+        The numbers of the rows.
+    values : numpy.ndarray of shape (2 k, nx)
+        Their pixels, as they are stored.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+def read_row_pairs(path, hdu, *, name):
+    """Read pairs of rows, evenly spaced over an image of a reduced frame.
 
     Parameters
     ----------
@@ -63,41 +79,58 @@ def effects_of(path, hdu, amplifiers, masters, *, index=0, factor=None, name=Non
         The reduced frame.
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image.
-    amplifiers : sequence of ccdflow.frame.readout.Readout
-    masters : ccdflow.calibrate.applied_masters.FrameMasters
-    index : int
-        Index of the masters' image.
-    factor : callable, optional
-        Takes an amplifier and returns one unit of the frame in the unit of the product.
-    name : str, optional
+    name : str
         Name of the frame, for errors.
 
     Returns
     -------
-    dict of str to Effect
-        By kind of master.
+    RowPairs or None
+        None for an image too small to show the effect of a master.
     """
     ny, nx = hdu.shape
-    if not masters.uses or ny < 2 or nx <= _COLUMN_LAG:
-        return {}
+    if ny < 2 or nx <= _COLUMN_LAG:
+        return None
     first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
     stored = np.empty((len(rows), nx), hdu.dtype)
     with Path(path).open("rb", buffering=0) as file:
         for number, row in enumerate(first):
             part = stored[2 * number : 2 * number + 2]
-            read_rows(file.fileno(), hdu, row, part, name=str(path) if name is None else name)
+            read_rows(file.fileno(), hdu, row, part, name=name)
+    return RowPairs(rows, stored)
+
+
+def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
+    """Return the effect of each master on an image of a reduced frame.
+
+    Parameters
+    ----------
+    pairs : RowPairs
+        Of the image.
+    amplifiers : sequence of ccdflow.frame.readout.Readout
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+    index : int
+        Index of the masters' image.
+    factor : callable, optional
+        Takes an amplifier and returns one unit of the frame in the unit of the product.
+
+    Returns
+    -------
+    dict of str to Effect
+        By kind of master.
+    """
+    rows = pairs.rows
     images = {
         use.master.kind: (_rows_of_master(use.master.images[index], rows), use.scale)
         for use in masters.uses
     }
     shares = {"bias": masters.bias_share}
-    factors = np.ones((len(rows), nx), np.float32)
+    factors = np.ones(pairs.values.shape, np.float32)
     for amplifier in amplifiers if factor is not None else ():
         region = amplifier.region
         is_inside = (rows >= region.y0) & (rows < region.y1)
         factors[is_inside, region.x0 : region.x1] = factor(amplifier)
-    return effects(stored.astype(np.float32) * factors, images, factors, shares)
+    return effects(pairs.values.astype(np.float32) * factors, images, factors, shares)
 
 
 def _rows_of_master(image, rows):

@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
 from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
-from ccdflow.calibrate.master_effects import Effect, effects_of
+from ccdflow.calibrate.master_effects import Effect, effects_of, read_row_pairs
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
@@ -118,19 +118,22 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     dict of str to list of float
         By kind of master: the values of an `Effect`, averaged over the images.
     """
+    if not calibration.masters.uses:
+        return {}
     stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)
     for index, (hdu, amplifiers) in enumerate(zip(hdus, calibration.readouts, strict=True)):
         header_unit = str(card_value(stored_hdus[hdu].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
+        pairs = read_row_pairs(path, stored_hdus[hdu], name=name)
+        if pairs is None:
+            continue
         image_effects = effects_of(
-            path,
-            stored_hdus[hdu],
+            pairs,
             amplifiers,
             calibration.masters,
             index=index,
             factor=(lambda readout: readout.gain) if converts else None,
-            name=name,
         )
         for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
