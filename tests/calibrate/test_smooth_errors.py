@@ -9,7 +9,7 @@ from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.member_noise import expected_light
+from ccdflow.combine.member_noise import MemberSample, expected_light
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.frame.readout import Readout
@@ -93,7 +93,7 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     rows = np.arange(1, 180, 3)
     sample = np.repeat(truth[None, rows], 3, axis=0)
     sample[:, 4:8, 75:110] = np.nan  # no value in a box is good: that of the others is taken
-    light = expected_light(NoiseModel(amplifiers, truth.shape), rows, sample)
+    light = expected_light(NoiseModel(amplifiers, truth.shape), MemberSample(rows, sample))
     smooth = light.light_between(0, truth.size).reshape(truth.shape)
     kept = np.ones(truth.shape, bool)
     kept[:40, 70:] = False

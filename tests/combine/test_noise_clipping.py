@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 from ccdflow.camera.sections import Region
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import measured_noise
+from ccdflow.combine.member_noise import MemberSample, measured_noise
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
@@ -434,7 +434,8 @@ def test_the_noise_of_the_profile_stands_unless_the_measured_one_is_a_percent_of
     """Eight frames of 64 x 100 pixels: the noise is known to a fifth of a percent."""
     amplifier = AmplifierNoise("A", Region(0, 64, 0, 100), read_noise=5.0)
     rng = np.random.default_rng(4)
-    sample = rng.normal(1000, 5 * share, (8, 64, 100)).astype(np.float32)
-    model = measured_noise([amplifier], (64, 100), np.arange(64), sample, has_light=False)
+    values = rng.normal(1000, 5 * share, (8, 64, 100)).astype(np.float32)
+    sample = MemberSample(np.arange(64), values)
+    model = measured_noise([amplifier], (64, 100), sample, has_light=False)
     measured = model.amplifiers[0].factor
     assert measured == (1.0 if factor == 1.0 else pytest.approx(factor, rel=0.01))

@@ -504,7 +504,7 @@ LONG_ARGUMENTS = {
     "flats.py: combine_flats", "guide_nights.py: simulate_archive",
     "guide_nights.py: simulate_biases", "guide_nights.py: simulate_night",
     "imagepanel.py: draw_image",
-    "measured_stack.py: combine_measured", "member_noise.py: measured_noise", "raster.py: text",
+    "measured_stack.py: combine_measured", "raster.py: text",
     "signal.py: pixels_of_structure", "stack.py: combine",
     "variance.py: write",
 }  # fmt: skip

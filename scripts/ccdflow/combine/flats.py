@@ -119,12 +119,14 @@ def combine_flats(
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
     subtract = _terms_of_flats(len(members), bias, dark)
-    rows, sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
-    levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
+    sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
+    levels = (
+        levels_of_members(sample.values) if scale is None else np.array(scale, dtype=np.float64)
+    )
     _check_levels(levels, members)
-    sample /= levels[:, None, None].astype(sample.dtype)
+    np.divide(sample.values, levels[:, None, None].astype(sample.values.dtype), out=sample.values)
     noise = measured_noise(
-        amplifiers, members[0].shape, rows, sample, levels=levels, threads=limits.threads
+        amplifiers, members[0].shape, sample, levels=levels, threads=limits.threads
     )
     del sample
     combined = combine(
@@ -167,7 +169,7 @@ def flat_levels(members, *, bias, dark, masks=None):
     members = list(members)
     check_members(members)
     subtract = _terms_of_flats(len(members), bias, dark)
-    return levels_of_members(sample_members(members, subtract=subtract, masks=masks)[1])
+    return levels_of_members(sample_members(members, subtract=subtract, masks=masks).values)
 
 
 def _terms_of_flats(n, bias, dark):

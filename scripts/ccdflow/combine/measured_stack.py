@@ -34,10 +34,10 @@ def combine_measured(
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
     threads, shape = limits.threads, members[0].shape
-    rows, sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
-    noise = measured_noise(amplifiers, shape, rows, sample, has_light=has_light, threads=threads)
-    if has_light and len(rows):
-        noise = replace(noise, expected_light=expected_light(noise, rows, sample))
+    sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
+    noise = measured_noise(amplifiers, shape, sample, has_light=has_light, threads=threads)
+    if has_light and len(sample.rows):
+        noise = replace(noise, expected_light=expected_light(noise, sample))
     del sample
     combined = combine(
         members,

@@ -41,6 +41,21 @@ _BOX_COLUMNS = 32
 _BOX_ROWS = 4
 
 
+class MemberSample(NamedTuple):
+    """Some rows of every member, prepared as for the combination.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray of shape (k,), int
+        Indices of the rows.
+    values : numpy.ndarray of shape (n, k, nx), float32 or float64
+        NaN where a member is masked.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
 def sample_members(
     members,
     *,
@@ -61,10 +76,7 @@ def sample_members(
 
     Returns
     -------
-    rows : numpy.ndarray of int
-        Shape ``(k,)``: indices of the rows.
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``; NaN where a member is masked.
+    MemberSample
     """
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
@@ -92,7 +104,7 @@ def sample_members(
 
         for part in [pool.submit(fill, first) for first in range(threads)]:
             part.result()
-    return rows, sample
+    return MemberSample(rows, sample)
 
 
 def _prepared_values(raw, start, preparation):
@@ -144,7 +156,7 @@ def _median_of_finite(values):
     return float(np.median(finite_values)) if finite_values.size else np.nan
 
 
-def measured_noise(amplifiers, shape, rows, sample, *, levels=None, has_light=True, threads=1):
+def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, threads=1):
     """Complete the noise model from the differences of consecutive members.
 
     An unknown read noise is the part of the differences that light does not explain; an unknown
@@ -157,9 +169,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, has_light=Tr
     amplifiers : sequence of AmplifierNoise
     shape : tuple of int
         ``(ny, nx)`` of the members.
-    rows : numpy.ndarray of shape (k,), int
-    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Results of `sample_members`.
+    sample : MemberSample
     levels : numpy.ndarray of float64, optional
         Shape ``(n,)``: divisors of the sample; default: 1.
     has_light : bool
@@ -176,11 +186,12 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, has_light=Tr
     FrameError
         If the noise of an amplifier is unknown and cannot be measured.
     """
-    levels = np.ones(len(sample)) if levels is None else np.asarray(levels, np.float64)
+    rows, values = sample
+    levels = np.ones(len(values)) if levels is None else np.asarray(levels, np.float64)
     models = []
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
-            frames = sample[:, amplifier.region.has_rows(rows), amplifier.region.columns]
+            frames = values[:, amplifier.region.has_rows(rows), amplifier.region.columns]
             assumed_noise = amplifier if has_light else replace(amplifier, gain=None)
             if has_light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
@@ -286,26 +297,25 @@ def light_around(frames):
     return light
 
 
-def expected_light(noise, rows, sample):
+def expected_light(noise, sample):
     """Return the light of pixels, estimated from their surroundings in a sample of the members.
 
     Parameters
     ----------
     noise : NoiseModel
-    rows : numpy.ndarray of shape (k,), int
-    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Results of `sample_members`.
+    sample : MemberSample
 
     Returns
     -------
     ExpectedLight
     """
+    rows, values = sample
     grids = []
     for amplifier in noise.amplifiers:
         region = amplifier.region
         indices = np.flatnonzero(region.has_rows(rows))
         if indices.size:
-            frames = sample[:, indices, region.columns]
+            frames = values[:, indices, region.columns]
             grids.append(LightGrid(region, *_grid_of(rows[indices] - region.y0, frames)))
     return ExpectedLight(tuple(grids), noise.shape[1])
 

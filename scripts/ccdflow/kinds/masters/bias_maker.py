@@ -35,10 +35,10 @@ class BiasMaker(MasterMaker):
         recipe = self.recipe(work)
         if recipe.clip is None or recipe.clip_by != "noise":
             return None
-        rows, sample = sample_members(members, threads=work.threads)
+        sample = sample_members(members, threads=work.threads)
         amplifiers = [amplifier_noise(amplifier, work.reduction) for amplifier in image.amplifiers]
         return measured_noise(
-            amplifiers, members[0].shape, rows, sample, has_light=False, threads=work.threads
+            amplifiers, members[0].shape, sample, has_light=False, threads=work.threads
         )
 
     def measure(self, work, combined, amplifier, unit):
