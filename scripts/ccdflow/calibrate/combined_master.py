@@ -262,14 +262,13 @@ def read_master(path, kind, *, name=None):
             # These cards give the parameters of a predicted UNCERT.
             is_error_measured = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
-                master_image_of(
+                _master_image_of_own(
                     pixels,
                     kind,
                     mask=mask,
                     error=read_error,
                     is_error_measured=is_error_measured,
                     name=name,
-                    copy=False,
                 )
             )
     if not images:
@@ -365,9 +364,7 @@ def _is_gain_card(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 
-def master_image_of(
-    pixels, kind, *, mask=None, error=None, is_error_measured=True, name="", copy=True
-):
+def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=True, name=""):
     """Return a `MasterImage` of an array.
 
     Parameters
@@ -384,8 +381,6 @@ def master_image_of(
         See `MasterImage`.
     name : str
         For errors.
-    copy : bool
-        If False, ``pixels`` is kept and changed; it must then be native float32.
 
     Returns
     -------
@@ -396,7 +391,24 @@ def master_image_of(
     FrameError
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
-    data = np.array(pixels, np.float32) if copy else pixels
+    if error is not None and not callable(error):
+        errors = error
+        error = lambda: np.array(errors, np.float32)  # noqa: E731
+    return _master_image_of_own(
+        np.array(pixels, np.float32),
+        kind,
+        mask=mask,
+        error=error,
+        is_error_measured=is_error_measured,
+        name=name,
+    )
+
+
+def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
+    """Return a `MasterImage` that keeps an array, native float32, and changes it.
+
+    See `master_image_of` for the arguments; errors come from a function, or are None.
+    """
     flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
     is_missing = ~np.isfinite(data)
     if is_missing.all():
@@ -415,13 +427,6 @@ def master_image_of(
         data[is_missing] = 1.0
     elif is_missing.any():
         data[is_missing] = np.median(data[~is_missing])
-    if error is not None and not callable(error):
-        return MasterImage(
-            data,
-            SparseMask.from_mask(flags),
-            lambda: np.array(error, np.float32),
-            is_error_measured,
-        )
     return MasterImage(data, SparseMask.from_mask(flags), error, is_error_measured)
 
 
