@@ -139,10 +139,12 @@ def watch(options):
         debug_lines.DebugLines(observer.say)
     values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
-        values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
-        show_round=observer.show_round, show_problem=observer.show_problem, noticing=options.notice,
-        limit=options.limit,
-    )  # fmt: skip
+        values,
+        chain=CHAIN,
+        cores=options.cores,
+        listener=watching.WatchListener(observer.say, observer.show_round, observer.show_problem),
+        noticing=watching.Noticing(options.notice, options.pause, options.limit),
+    )
     if options.once:
         problem = watched.whole_round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)

@@ -500,7 +500,7 @@ def arguments_of(function):
 LONG_ARGUMENTS = {
     "assembly.py: geometry_of_drafts",
     "ccdmask.py: ccdmask",
-    "combined_master.py: master_image_of", "drawing.py: draw_detector", "exposing.py: expose",
+    "drawing.py: draw_detector", "exposing.py: expose",
     "flats.py: combine_flats", "guide_nights.py: simulate_archive",
     "guide_nights.py: simulate_biases", "guide_nights.py: simulate_night",
     "imagepanel.py: draw_image",
@@ -540,7 +540,6 @@ def test_no_function_takes_more_than_six_arguments_by_place():
 # Functions of `run/` and of the scripts with more than six arguments in all, and why.
 MANY_ARGUMENTS = {
     "of_whole": "the fields of a use",
-    "__init__": "the options of `scripts/watch.py`",
     "update": "the seconds since the epoch, for tests, beside the options of a run",
 }
 

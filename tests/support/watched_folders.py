@@ -33,8 +33,14 @@ def settings_of(raw, results, chain):
     return started.context.settings
 
 
-def watch_of(values, output, **others):
-    return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=output, pause=0.02, **others)
+def watch_of(values, output, *, show_round=lambda _: None, **noticing):
+    return watching.Watch(
+        values,
+        chain=kinds.CHAIN,
+        cores=2,
+        listener=watching.WatchListener(output, show_round),
+        noticing=watching.Noticing(pause=0.02, **noticing),
+    )
 
 
 def run_from_scratch(raw, results, chain):

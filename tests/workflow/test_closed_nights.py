@@ -329,7 +329,9 @@ def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
 
 
 def watch_of(sandbox):
-    return watching.Watch(sandbox.values(), chain=kinds.CHAIN, say=lambda _: None, pause=0.02)
+    silent = watching.WatchListener(lambda _: None)
+    noticing = watching.Noticing(pause=0.02)
+    return watching.Watch(sandbox.values(), chain=kinds.CHAIN, listener=silent, noticing=noticing)
 
 
 def arrive(sandbox, watch_without_notes, night, kind):

@@ -454,7 +454,7 @@ def test_two_files_of_one_product_are_left_to_a_whole_round(watched_night):
 
 
 def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
-    night = Night(evening, tmp_path, noticing="polling", limit=0.1)
+    night = Night(evening, tmp_path, way="polling", limit=0.1)
     gate, read = threading.Event(), looks._read_through
 
     def hang(path):
@@ -500,7 +500,7 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
 
 
 def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):
-    night, ended = Night(evening, tmp_path, noticing="polling", limit=0.05), []
+    night, ended = Night(evening, tmp_path, way="polling", limit=0.05), []
     # A disk that is busy with other tests may let a look wait as well.
     listed = rawfolder.list_raw(night.raw, night.results)
 
@@ -584,7 +584,7 @@ def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
 ):
     """A disk is unmounted, with or without its mount point: no product is lost, no line says so."""
     monkeypatch.setattr(looks, "_LOOK_SECONDS", 0.1)
-    night = Night(evening, tmp_path, noticing=way)
+    night = Night(evening, tmp_path, way=way)
     before, away = products(night.results), tmp_path / "away"
     with watch_at_work(night):
         wait_until(lambda: night.watch.looks.unseen_files is not None)

@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,47 @@ class Round:
         return any(record.status == job_records.MADE for record in self.records)
 
 
+def _hear_nothing(_news):
+    """Take a round or a problem without showing it."""
+
+
+@dataclass(frozen=True)
+class WatchListener:
+    """What a watch calls with its news.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line for the observer.
+    show_round : callable
+        Takes each `Round` in which a product was made.
+    show_problem : callable
+        Takes each problem that the watch waits for to pass, and '' when it has passed.
+    """
+
+    say: Callable[[str], object] = print
+    show_round: Callable[[Round], object] = _hear_nothing
+    show_problem: Callable[[str], object] = _hear_nothing
+
+
+@dataclass(frozen=True)
+class Noticing:
+    """How a watch notices frames in the raw folder.
+
+    Attributes
+    ----------
+    way : {'auto', 'events', 'polling'}
+    pause : float
+        Seconds between two looks at the folder.
+    limit : float
+        Seconds after which a folder that does not answer is named.
+    """
+
+    way: str = arrivals.AUTO_WAY
+    pause: float = PAUSE_SECONDS
+    limit: float = SILENCE_SECONDS
+
+
 class Watch:
     """The watch over a raw folder.
 
@@ -95,44 +137,33 @@ class Watch:
     chain : ccdflow.kinds.kind.Chain
     cores : int
         Frames that are worked on at the same time; the default is for a small machine.
-    say : callable
-        Takes a line for the observer.
-    pause : float
-        Seconds between two looks at the folder.
-    show_round : callable, optional
-        Called with each `Round` in which a product was made.
-    show_problem : callable, optional
-        Called with each problem that the watch waits for to pass, and with '' when it has passed.
-    noticing : {'auto', 'events', 'polling'}
-        How frames are noticed.
-    limit : float
-        Seconds after which a folder that does not answer is named.
+    listener : WatchListener, optional
+        Default: lines are printed.
+    noticing : Noticing, optional
     """
 
-    def __init__(
-        self, settings, *, chain, cores=2, say=print, pause=PAUSE_SECONDS, show_round=None,
-        show_problem=None, noticing=arrivals.AUTO_WAY, limit=SILENCE_SECONDS,
-    ):  # fmt: skip
+    def __init__(self, settings, *, chain, cores=2, listener=None, noticing=None):
+        listener, noticing = listener or WatchListener(), noticing or Noticing()
         self.settings = settings
         self.chain = chain
         self.cores = cores
-        self.say = say
-        self.pause = pause
-        self.show_round = show_round or (lambda _: None)
+        self.say = listener.say
+        self.pause = noticing.pause
+        self.show_round = listener.show_round
         self.is_ended = threading.Event()
-        self._noticing = noticing
-        self._patience = Patience(limit)
+        self._way = noticing.way
+        self._patience = Patience(noticing.limit)
         self._frames = new_frames.NewFrames(settings["raw"])
         # The state that the last round left for a short one; None where there is none.
         self._warm = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        self._complaints = complaints.Complaints(say, show_problem or (lambda _: None))
+        self._complaints = complaints.Complaints(self.say, listener.show_problem)
         self._pace = page_pace.PagePace()
         self.schedule = RoundSchedule()
         self.looks = looks.Looks(
             settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
-            complain=self._complaints.complain, pause=pause,
+            complain=self._complaints.complain, pause=self.pause,
         )  # fmt: skip
         self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
@@ -176,7 +207,7 @@ class Watch:
         # Frames that came before it was opened are found by a look.
         self.looks.look_at_once()
         frame_source, reason = arrivals.frame_source(
-            self.settings["raw"], self._noticing, self.is_ended.wait
+            self.settings["raw"], self._way, self.is_ended.wait
         )
         if reason:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({reason})")
