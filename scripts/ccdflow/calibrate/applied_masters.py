@@ -241,6 +241,7 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
     """
     if masters.dark is not None:
         _check_dark(masters, limits or DarkLimits(), name)
+        _check_bias_of_dark(masters, name)
     if masters.flat is not None:
         _check_flat(masters, readouts, name)
     for use in masters.uses:
@@ -248,7 +249,7 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
 
 
 def _check_dark(masters, limits, name):
-    """Raise `FrameError` where a dark does not fit the frame or the bias."""
+    """Raise `FrameError` where a dark does not fit the frame."""
     dark, k = masters.dark.master, masters.scale
     if not np.isfinite(k) or k <= 0:
         raise FrameError(
@@ -279,6 +280,11 @@ def _check_dark(masters, limits, name):
             allowed=f"within {limits.tolerance:g} degrees",
             remedy=f"take a dark at the frame's temperature, not {dark.name}",
         )
+
+
+def _check_bias_of_dark(masters, name):
+    """Raise `FrameError` where a dark still holds its bias, and cannot be subtracted with it."""
+    dark, k = masters.dark.master, masters.scale
     if dark.bias_key:
         return
     if masters.bias is not None:
