@@ -64,21 +64,7 @@ def locate(path, *, hdu=0, is_mask=False):
         If the image is missing, is not a plain two-dimensional float image, or the file ends
         before its pixels do.
     """
-    try:
-        with open(path, "rb", opener=atomic_write.open_at_once) as file:
-            header, offset = _find_hdu(file, hdu)
-            size = file.seek(0, os.SEEK_END)
-    except OSError as error:
-        reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
-        raise FrameError(reason, file=path, remedy="check its name and its disk") from error
-    except EOFError as error:
-        raise FrameError(
-            f"cannot be combined: {error}", file=path, remedy=_REDUCED_REMEDY
-        ) from error
-    except (ValueError, KeyError, TypeError, VerifyError) as error:
-        raise FrameError(
-            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
-        ) from error
+    header, offset, size = _read_header(path, hdu)
     type_of_bitpix = {8: "u1", 16: ">i2"} if is_mask else {-32: ">f4", -64: ">f8"}
     is_two_dimensional = header.get("NAXIS") == 2
     if not is_two_dimensional or header.get("BITPIX") not in type_of_bitpix:
@@ -113,6 +99,25 @@ def locate(path, *, hdu=0, is_mask=False):
             remedy="reduce its raw frame again",
         )
     return Member(path, offset, shape, dtype)
+
+
+def _read_header(path, hdu):
+    """Return the header of an image, the offset of its pixels, and the size of its file."""
+    try:
+        with open(path, "rb", opener=atomic_write.open_at_once) as file:
+            header, offset = _find_hdu(file, hdu)
+            return header, offset, file.seek(0, os.SEEK_END)
+    except OSError as error:
+        reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
+        raise FrameError(reason, file=path, remedy="check its name and its disk") from error
+    except EOFError as error:
+        raise FrameError(
+            f"cannot be combined: {error}", file=path, remedy=_REDUCED_REMEDY
+        ) from error
+    except (ValueError, KeyError, TypeError, VerifyError) as error:
+        raise FrameError(
+            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
+        ) from error
 
 
 def unit_of_image(path, *, hdu=0):
