@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.camera.sections import Region
-from ccdflow.combine.moments import CLIP_SIGMA
+from ccdflow.combine.moments import CLIP_SIGMA, Moments
 from ccdflow.combine.noise import DIGITAL_NOISE, check_region
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.detector.combined_bias_noise import measure_combined_noise, noise_prediction
@@ -314,6 +314,59 @@ class AmplifierQuality:
     pair_noise: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class _SampleFigures:
+    """The figures of an amplifier from the sampled rows of its biases.
+
+    Attributes
+    ----------
+    pairs : list of ccdflow.combine.moments.Moments
+        Of the difference of each pair of consecutive biases.
+    noise, combined_noise : Estimate
+        Of a pixel of a single bias, and of their combination.
+    structure : Structure
+        In a single bias.
+    disagreement : float
+        The result of the function of that name.
+    """
+
+    pairs: list[Moments]
+    noise: Estimate
+    combined_noise: Estimate
+    structure: Structure
+    disagreement: float
+
+
+def _figures_of_sample(frames, along, recipe, overscan_noise, threads):
+    """Return the `_SampleFigures` of some rows of biases.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+    along : {'rows', 'columns', 'frame'}
+        Levels that the overscan subtraction removed.
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
+    overscan_noise : float
+        Adu.
+    threads : int
+    """
+    # The figures of rows then describe columns.
+    oriented_frames = frames.swapaxes(1, 2) if along == "columns" else frames
+    pairs = _pair_scatters(oriented_frames, threads)
+    noise = _read_noise_of_pairs(pairs)
+    # These three take about as long as each other.
+    combined_noise, structure, largest_difference = threaded_map(
+        lambda measure: measure(),
+        [
+            lambda: measure_combined_noise(oriented_frames, recipe),
+            lambda: member_structure(frames, noise.value),
+            lambda: disagreement(oriented_frames, np.fmin(noise.value, overscan_noise)),
+        ],
+        threads,
+    )
+    return _SampleFigures(pairs, noise, combined_noise, structure, largest_difference)
+
+
 def measure_amplifier(
     combined, amplifier, levels=(), hours=None, overscan_noise=np.nan, threads=1
 ):  # fmt: skip
@@ -345,22 +398,10 @@ def measure_amplifier(
     rows = rows_within(combined.sample_rows, region)
     frames = combined.sample[:, rows, region.columns]
     n = len(frames)
-    # The figures of rows then describe columns.
-    oriented_frames = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-    pairs = _pair_scatters(oriented_frames, threads)
-    noise = _read_noise_of_pairs(pairs)
-    # These three take about as long as each other.
-    combined_noise, frame_structure, largest_difference = threaded_map(
-        lambda measure: measure(),
-        [
-            lambda: measure_combined_noise(oriented_frames, combined.recipe),
-            lambda: member_structure(frames, noise.value),
-            lambda: disagreement(oriented_frames, np.fmin(noise.value, overscan_noise)),
-        ],
-        threads,
-    )
+    seen = _figures_of_sample(frames, amplifier.along, combined.recipe, overscan_noise, threads)
+    noise = seen.noise
     image = combined.image[combined.sample_rows[rows], region.columns]
-    combined_structure = measure_structure(image, combined_noise.value)
+    combined_structure = measure_structure(image, seen.combined_noise.value)
     level_drift = drift(levels, hours)
     missing_part, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
@@ -377,18 +418,18 @@ def measure_amplifier(
         read_noise_error=noise.error,
         read_noise_electrons=noise.value * gain,
         header_read_noise_electrons=claim,
-        row_structure=frame_structure.rows.value,
-        row_structure_error=frame_structure.rows.error,
-        column_structure=frame_structure.columns.value,
-        column_structure_error=frame_structure.columns.error,
+        row_structure=seen.structure.rows.value,
+        row_structure_error=seen.structure.rows.error,
+        column_structure=seen.structure.columns.value,
+        column_structure_error=seen.structure.columns.error,
         combined_row_structure=combined_structure.rows.value,
         combined_column_structure=combined_structure.columns.value,
-        combined_noise=combined_noise.value,
-        combined_noise_error=combined_noise.error,
+        combined_noise=seen.combined_noise.value,
+        combined_noise_error=seen.combined_noise.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
-        disagreement=largest_difference,
-        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in pairs),
+        disagreement=seen.disagreement,
+        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in seen.pairs),
         clipped_fraction=max(
             0.0, 1 - missing_part - float(combined.count[region.slices].mean(dtype=np.float64)) / n
         ),
