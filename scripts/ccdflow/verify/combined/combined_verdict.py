@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -35,7 +36,12 @@ from ccdflow.verify.comparing.comparing import (
 from ccdflow.verify.comparing.extensions import check_extensions, check_names
 from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, check_cards, check_shared_cards
-from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
+from ccdflow.verify.reading.accounts import (
+    CombinedAccount,
+    account_of_combined,
+    gains_of,
+    product_of,
+)
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import BLEED, HOT, NOT_LINEAR, UNLIT
 from ccdflow.verify.reading.stored_rows import open_product
@@ -86,15 +92,8 @@ def verify_combined(headers, path, results, all_rows):
     with fits.open(path, memmap=True) as hdus:
         _check_names(headers, account)
         for hdu in account.hdus:
-            remade = _RemadeImage(
-                hdus,
-                hdu,
-                headers=headers,
-                account=account,
-                results=results,
-                gains=gains.get(hdu, ()),
-                all_rows=all_rows,
-            )
+            product = _CombinedProduct(hdus, headers, account, results)
+            remade = _RemadeImage(product, hdu, gains=gains.get(hdu, ()), all_rows=all_rows)
             bands_of_image = _bands_of(headers, account, hdu, all_rows)
             for part in bands_of_image:
                 remade.compare(part)
@@ -132,28 +131,45 @@ def _bands_of(headers, account, hdu, all_rows):
     return prepared_rows.bands(rows, count, _BAND_ROWS)
 
 
+@dataclass(frozen=True)
+class _CombinedProduct:
+    """A combined frame that is made again.
+
+    Attributes
+    ----------
+    hdus : astropy.io.fits.HDUList
+        The open file.
+    headers : list of astropy.io.fits.Header
+        Of all HDUs.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+        The results folder.
+    """
+
+    hdus: fits.HDUList
+    headers: list[fits.Header]
+    account: CombinedAccount
+    results: Path
+
+
 class _RemadeImage:
     """An image of a combined frame while it is made again, some rows at a time.
 
     Parameters
     ----------
-    hdus : astropy.io.fits.HDUList
-        The combined frame.
+    product : _CombinedProduct
     hdu : int
         Index of the image's HDU.
-    headers : list of astropy.io.fits.Header
-        Of all HDUs.
-    account : ccdflow.verify.reading.accounts.CombinedAccount
-    results : pathlib.Path
     gains : sequence of ((slice, slice), float)
         Place, and gain over the mean gain, of each amplifier of a flat whose gains are known.
     all_rows : bool
         Whether all rows are made again.
     """
 
-    def __init__(self, hdus, hdu, headers, account, results, *, gains, all_rows):
-        self.hdus, self.hdu, self.results = hdus, hdu, results
-        self.account = _account_with_clipping(headers[hdu], headers[0], account)
+    def __init__(self, product, hdu, *, gains, all_rows):
+        headers = product.headers
+        self.hdus, self.hdu, self.results = product.hdus, hdu, product.results
+        self.account = _account_with_clipping(headers[hdu], headers[0], product.account)
         self.header, self.first_header = header_with_recipe(headers[hdu], headers[0]), headers[0]
         self.gains = gains
         self.has_all_rows = all_rows
