@@ -69,7 +69,7 @@ class Grading:
 
 @dataclass(frozen=True)
 class FrameProvenance:
-    """What the header of a calibrated frame says of its making, beside the masters.
+    """The key and grade of a calibrated frame, for its header.
 
     Attributes
     ----------

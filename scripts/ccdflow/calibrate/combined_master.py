@@ -405,9 +405,19 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
 
 
 def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
-    """Return a `MasterImage` that keeps an array, native float32, and changes it.
+    """Return a `MasterImage` that keeps an array, and changes it; see `master_image_of`.
 
-    See `master_image_of` for the arguments; errors come from a function, or are None.
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (ny, nx), float32
+        Native.
+    kind : {'bias', 'dark', 'flat'}
+    mask : numpy.ndarray of shape (ny, nx), int, or None
+    error : callable or None
+        Returns the standard errors.
+    is_error_measured : bool
+    name : str
+        For errors.
     """
     flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
     is_missing = ~np.isfinite(data)

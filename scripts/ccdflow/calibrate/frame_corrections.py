@@ -1,4 +1,4 @@
-"""What a frame is calibrated with: masters, amplifiers, bad pixels, cosmic rays, shutter."""
+"""All that a frame is calibrated with: masters, amplifiers, bad pixels, cosmic rays, shutter."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FrameCorrections:
 
 @dataclass(frozen=True)
 class FrameCalibration:
-    """What a frame is calibrated with.
+    """All that a frame is calibrated with.
 
     Attributes
     ----------

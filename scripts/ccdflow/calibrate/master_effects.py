@@ -62,8 +62,8 @@ class RowPairs:
     ----------
     rows : numpy.ndarray of shape (2 k,), int
         The numbers of the rows.
-    values : numpy.ndarray of shape (2 k, nx)
-        Their pixels, as they are stored.
+    values : numpy.ndarray of shape (2 k, nx), of the type of the file
+        Their pixels, adu.
     """
 
     rows: np.ndarray

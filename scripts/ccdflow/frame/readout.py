@@ -136,7 +136,7 @@ class MeasuredReadout:
     full_well: float | None = None
 
 
-def readout_of(amplifier, recipe, reduction, measured):
+def readout_of(amplifier, recipe, reduction, measured_readout):
     """Return the `Readout` of an amplifier of a geometry.
 
     Parameters
@@ -146,7 +146,7 @@ def readout_of(amplifier, recipe, reduction, measured):
         By which the frame was reduced.
     reduction : AmplifierReduction
         Of the frame.
-    measured : MeasuredReadout
+    measured_readout : MeasuredReadout
         Its gain and read noise take precedence over the amplifier's own, its full well does not
         over a saturation.
 
@@ -154,17 +154,20 @@ def readout_of(amplifier, recipe, reduction, measured):
     -------
     Readout
     """
-    level, read_noise = reduction.level, measured.read_noise
-    gain = amplifier.gain if measured.gain is None else measured.gain
+    level, read_noise = reduction.level, measured_readout.read_noise
+    full_well = measured_readout.full_well
+    gain = amplifier.gain if measured_readout.gain is None else measured_readout.gain
     # A frame whose level was not subtracted has a bias that is not known here.
     is_full_well_used = (
-        amplifier.saturation is None and measured.full_well is not None and level is not None
+        amplifier.saturation is None
+        and measured_readout.full_well is not None
+        and level is not None
     )
     # Amplifiers that share a flat made in adu share a factor, which is no gain of their own.
-    own_gain = amplifier.gain or measured.photon_gain or gain
+    own_gain = amplifier.gain or measured_readout.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain
-    rounding = ROUNDING if measured.read_noise is None else 0.0
+    rounding = ROUNDING if measured_readout.read_noise is None else 0.0
     variance = 0.0
     if level is not None and read_noise is not None:
         variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
@@ -172,12 +175,14 @@ def readout_of(amplifier, recipe, reduction, measured):
         region=recipe.region_of(amplifier),
         name=amplifier.name,
         gain=gain,
-        measured_gain=measured.photon_gain,
+        measured_gain=measured_readout.photon_gain,
         read_noise=read_noise,
         rounding=rounding,
         level=0.0 if level is None else level,
         level_variance=variance,
-        saturation=measured.full_well + level if is_full_well_used else amplifier.saturation,
+        saturation=measured_readout.full_well + level
+        if is_full_well_used
+        else amplifier.saturation,
         is_saturation_measured=is_full_well_used,
         subtracted=level is not None,
         linear=amplifier.linear,

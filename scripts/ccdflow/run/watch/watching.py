@@ -92,7 +92,7 @@ def _hear_nothing(_news):
 
 @dataclass(frozen=True)
 class WatchListener:
-    """What a watch calls with its news.
+    """The functions that a watch calls with its news.
 
     Attributes
     ----------
