@@ -158,11 +158,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     full_well = measured_readout.full_well
     gain = amplifier.gain if measured_readout.gain is None else measured_readout.gain
     # A frame whose level was not subtracted has a bias that is not known here.
-    is_full_well_used = (
-        amplifier.saturation is None
-        and measured_readout.full_well is not None
-        and level is not None
-    )
+    is_full_well_used = amplifier.saturation is None and full_well is not None and level is not None
     # Amplifiers that share a flat made in adu share a factor, which is no gain of their own.
     own_gain = amplifier.gain or measured_readout.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
@@ -180,9 +176,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
         rounding=rounding,
         level=0.0 if level is None else level,
         level_variance=variance,
-        saturation=measured_readout.full_well + level
-        if is_full_well_used
-        else amplifier.saturation,
+        saturation=full_well + level if is_full_well_used else amplifier.saturation,
         is_saturation_measured=is_full_well_used,
         subtracted=level is not None,
         linear=amplifier.linear,
